@@ -1,0 +1,51 @@
+"""Do single units mean more than random directions? How small a change makes a network wrong?
+
+See the README for a tour. Everything public is an attribute of this module; it is imported on first use, so that
+`import intriguing` costs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intriguing.activations import collect_activations
+    from intriguing.blind_spots import SearchOptions, SearchResult, minimal_distortion
+    from intriguing.results import Run, open_run
+    from intriguing.sweep import run
+    from intriguing.units import Directions, TopK
+
+_HOME = {
+    "Directions": "intriguing.units",
+    "Run": "intriguing.results",
+    "SearchOptions": "intriguing.blind_spots",
+    "SearchResult": "intriguing.blind_spots",
+    "TopK": "intriguing.units",
+    "collect_activations": "intriguing.activations",
+    "minimal_distortion": "intriguing.blind_spots",
+    "open_run": "intriguing.results",
+    "run": "intriguing.sweep",
+}
+
+__version__ = "0.1.0"
+__all__ = [  # noqa: RUF022 (the order of the README)
+    "run",
+    "open_run",
+    "Run",
+    "minimal_distortion",
+    "SearchOptions",
+    "SearchResult",
+    "collect_activations",
+    "Directions",
+    "TopK",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'intriguing' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,399 @@
+"""The tables of a run: one schema each, with a sentence and a unit per field, and the primary key.
+
+Rows carry their keys; nothing is coded in a path, and no type is inferred. `intriguing show --schema TABLE` prints one.
+The primary key is in the schema's metadata under ``primary_key`` (JSON), the sentences under each field's ``doc``.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from intriguing.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column: its name, its Arrow type, a sentence, and its unit where it has one."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, what a row is, its fields, and the fields that together are unique."""
+
+    name: str
+    row: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with sentences and primary key in its metadata."""
+        return pa.schema(
+            [
+                pa.field(f.name, f.type, f.nullable, {"doc": f.doc} | ({"unit": f.unit} if f.unit else {}))
+                for f in self.fields
+            ],
+            {"table": self.name, "row": self.row, "primary_key": json.dumps(list(self.key))},
+        )
+
+    def build(self, columns: Mapping[str, Sequence | pa.Array], **constants: object) -> pa.Table:
+        """A table of this schema from `columns`, with `constants` repeated in every row.
+
+        Raises `InputError` when a column is missing or unknown, or when lengths differ.
+        """
+        names = {f.name for f in self.fields}
+        given = set(columns) | set(constants)
+        if given != names:
+            raise InputError(
+                f"Table {self.name!r}: missing columns {sorted(names - given)}, unknown columns {sorted(given - names)}."
+            )
+        lengths = {len(c) for c in columns.values()}
+        if len(lengths) > 1:
+            raise InputError(f"Table {self.name!r}: columns of different lengths {sorted(lengths)}.")
+        rows = lengths.pop() if lengths else 1
+        arrays = []
+        for f in self.fields:
+            values = columns[f.name] if f.name in columns else [constants[f.name]] * rows
+            array = values if isinstance(values, pa.Array) else pa.array(values, f.type)
+            arrays.append(array if array.type == f.type else array.cast(f.type))
+        return pa.table(arrays, schema=self.schema)
+
+
+def duplicates(table: pa.Table, key: Iterable[str]) -> int:
+    """How many rows of `table` repeat the `key` of an earlier row (0: the key is unique)."""
+    columns = list(key)
+    return table.num_rows - table.select(columns).group_by(columns).aggregate([]).num_rows
+
+
+_S, _I, _F, _D, _B = pa.string(), pa.int64(), pa.float32(), pa.float64(), pa.bool_()
+
+_DATASET = Field("dataset", _S, "The data set's name in the spec.")
+_MODEL = Field("model", _S, "The model's name in the spec.")
+_SEED = Field("model_seed", pa.int32(), "The seed that the model was trained with.")
+_EXAMPLE = Field("example_id", _I, "The input's number in its data set: unique over all splits.")
+_LABEL = Field("label", _I, "The true class.")
+_LAYER = Field("layer", _S, "The layer's name, as `model.named_modules()` gives it (with `:in` for its input).")
+_CONDITION = Field("condition", _S, "What was done to the vectors before scoring: raw, l2, centred, ...")
+_BASIS = Field("basis", _S, "Where the directions come from: natural, gaussian, haar, covariance, pca, uniform01, ...")
+_DIRECTION = Field("direction", pa.int32(), "The direction's number in its basis.")
+_SEARCH = Field("search_id", _S, "The search's name, unique in its data set, model and seed.")
+_GRADE = Field("grade", _S, "The search's grade: faithful, best or fast.")
+_RULE = Field("target_rule", _S, "How the target was chosen: untargeted, random, every.")
+
+EXAMPLES = Table(
+    "examples",
+    "an input",
+    (_DATASET, _EXAMPLE, _LABEL, Field("split", _S, "The split that it belongs to: train or test.")),
+    ("dataset", "example_id"),
+)
+
+MODELS = Table(
+    "models",
+    "a model",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        Field("weights_hash", _S, "SHA-256 of the stored weights."),
+        Field("parameters", _I, "How many numbers the weights hold."),
+        Field("train_error", _D, "Wrong on the training split.", "fraction", nullable=True),
+        Field("test_error", _D, "Wrong on the test split.", "fraction", nullable=True),
+    ),
+    ("dataset", "model", "model_seed"),
+)
+
+
+def activations(dim: int, dtype: pa.DataType = _F) -> Table:
+    """The table of one layer's activations: `dim` units, stored as float32 or float16."""
+    return Table(
+        "activations",
+        "an input at a layer",
+        (
+            _DATASET,
+            _MODEL,
+            _SEED,
+            _LAYER,
+            _EXAMPLE,
+            Field("position", pa.int32(), "The place in the layer's map (row major); 0 for one vector per input."),
+            Field("vector", pa.list_(dtype, dim), "The activations of the layer's units."),
+        ),
+        ("dataset", "model", "model_seed", "layer", "example_id", "position"),
+    )
+
+
+TOPK = Table(
+    "topk",
+    "a rank in a direction",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _LAYER,
+        _CONDITION,
+        _BASIS,
+        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        _DIRECTION,
+        Field("sign", pa.int8(), "+1: the largest projections, -1: the smallest."),
+        Field("rank", pa.int32(), "From 1, the most extreme."),
+        _EXAMPLE,
+        Field("position", pa.int32(), "The place in the layer's map (row major); 0 for one vector per input."),
+        Field("value", _F, "The projection of the activation on the direction."),
+        Field("label", _I, "The input's true class.", nullable=True),
+        Field("ties", pa.int32(), "How many inputs of this direction share the value of its last rank."),
+    ),
+    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "sign", "rank"),
+)
+
+UNIT_SCORES = Table(
+    "unit_scores",
+    "a score of a direction",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _LAYER,
+        _CONDITION,
+        _BASIS,
+        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        _DIRECTION,
+        Field("metric", _S, "The score's name: purity, entropy, enrichment, auroc, kurtosis, ..."),
+        Field("value", _D, "The score.", nullable=True),
+        Field("n", _I, "How many inputs it rests on."),
+    ),
+    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "metric"),
+)
+
+_TEST_FIELDS = (
+    Field("control", _S, "What was tested: trained, random_init, shuffled_labels, ..."),
+    Field("metric", _S, "The score whose mean over the directions of a basis is the statistic."),
+    Field("alpha", _D, "The dose: the basis Q^alpha is tested, so 0 is the natural basis."),
+    Field("natural", _D, "The statistic in the natural basis (in Q^alpha where alpha > 0).", nullable=True),
+    Field("null_mean", _D, "Its mean over random rotations.", nullable=True),
+    Field("null_sd", _D, "Its standard deviation over random rotations.", nullable=True),
+    Field("low", _D, "Lower end of the 95 % interval of natural minus null_mean.", nullable=True),
+    Field("high", _D, "Upper end of that interval.", nullable=True),
+    Field("rotations", pa.int32(), "How many Haar rotations make up the null."),
+    Field("p_high", _D, "(1 + rotations with a statistic at least as large) / (rotations + 1).", nullable=True),
+    Field("p_low", _D, "The same for at most as large.", nullable=True),
+    Field("p_two", _D, "min(1, 2 min(p_high, p_low)).", nullable=True),
+    Field("p_holm", _D, "p_two after Holm's correction over the run's tests of the same kind.", nullable=True),
+    Field("effect", _D, "(natural - null_mean) / null_sd.", "null standard deviations", nullable=True),
+    Field("detectable_effect", _D, "The smallest effect found with 80 % power.", "null standard deviations", True),
+    Field("n", _I, "How many inputs it rests on."),
+)
+
+ROTATION_TESTS = Table(
+    "rotation_tests",
+    "a test of a layer's basis",
+    (_DATASET, _MODEL, _SEED, _LAYER, _CONDITION, *_TEST_FIELDS),
+    ("dataset", "model", "model_seed", "layer", "condition", "control", "metric", "alpha"),
+)
+
+DISTORTIONS = Table(
+    "distortions",
+    "one search",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _SEARCH,
+        _EXAMPLE,
+        _LABEL,
+        Field("target", _I, "The class searched for; null when any wrong class will do.", nullable=True),
+        _RULE,
+        _GRADE,
+        Field("status", _S, "found, misclassified (before any change), not_found, bad_output, bad_input."),
+        Field("prediction", _I, "The class of the result, as the model itself gives it; null without one.", "", True),
+        Field("clean_prediction", _I, "The class of the unchanged input.", "", True),
+        Field("l2", _F, "The perturbation's L2 norm, pixels in [0, 1].", "pixel range", True),
+        Field("distortion", _F, "The paper's: sqrt(sum r^2 / n).", "pixel range", True),
+        Field("linf", _F, "The largest change of a pixel.", "pixel range", True),
+        Field("penalty", _F, "The paper's c (the project's lambda) at the result.", "", True),
+        Field("penalty_form", _S, "The norm that the penalty multiplies: squared_l2 or l2."),
+        Field("forward_passes", _I, "Forward passes spent on this search.", "rows"),
+        Field("backward_passes", _I, "Backward passes spent on this search.", "rows"),
+        Field("lower_bound", _F, "No smaller L2 norm succeeds, proven; null where nothing is proven.", "", True),
+    ),
+    ("dataset", "model", "model_seed", "search_id"),
+)
+
+ADVERSARIAL = Table(
+    "adversarial",
+    "an adversarial image",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _SEARCH,
+        Field("shape", pa.list_(pa.int32()), "The image's shape: channels, height, width."),
+        Field("image", pa.list_(_F), "Its pixels in [0, 1], row major."),
+    ),
+    ("dataset", "model", "model_seed", "search_id"),
+)
+
+TRANSFER = Table(
+    "transfer",
+    "one image fed to one model",
+    (
+        _DATASET,
+        Field("source_model", _S, "The model that the image was made for; empty for a clean image."),
+        Field("source_seed", pa.int32(), "That model's seed; -1 for a clean image."),
+        _MODEL,
+        _SEED,
+        _SEARCH,
+        _GRADE,
+        _RULE,
+        Field("kind", _S, "clean, minimal, amplified, gaussian."),
+        Field("rms", _F, "sqrt(mean squared change) of the image as fed, after clipping.", "pixel range"),
+        Field("clipped_fraction", _F, "How much of the image was clipped to [0, 1].", "fraction"),
+        _EXAMPLE,
+        _LABEL,
+        Field("prediction", _I, "The class that the model gives."),
+        Field("is_error", _B, "Whether that is not the label."),
+    ),
+    ("dataset", "source_model", "source_seed", "model", "model_seed", "search_id", "kind"),
+)
+
+OPERATOR_NORMS = Table(
+    "operator_norms",
+    "a layer",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _LAYER,
+        Field("kind", _S, "linear, conv2d, ..."),
+        Field("stride", pa.int32(), "The convolution's stride; 1 for other layers."),
+        Field("method", _S, "exact, or paper (the formula as printed)."),
+        Field("upper_bound", _D, "An upper bound of the layer's Lipschitz constant."),
+    ),
+    ("dataset", "model", "model_seed", "layer", "method"),
+)
+
+HARDENING = Table(
+    "hardening",
+    "an epoch of a variant",
+    (
+        _DATASET,
+        Field("variant", _S, "The training variant's name."),
+        Field("seed", pa.int32(), "Its seed."),
+        Field("epoch", pa.int32(), "From 1."),
+        Field("train_error", _D, "Wrong on the training split.", "fraction"),
+        Field("test_error", _D, "Wrong on the test split.", "fraction"),
+        Field("mean_distortion", _D, "Mean distortion of the pool's examples.", "pixel range", True),
+    ),
+    ("dataset", "variant", "seed", "epoch"),
+)
+
+WORD_ROWS = Table(
+    "word_rows",
+    "a direction's top words",
+    (
+        Field("corpus", _S, "The corpus's name in the spec."),
+        Field("seed", pa.int32(), "The seed of the training."),
+        Field("fold", pa.int32(), "The fold held out for the judges."),
+        _CONDITION,
+        _BASIS,
+        _DIRECTION,
+        Field("sign", pa.int8(), "+1: the largest projections, -1: the smallest."),
+        Field("words", pa.list_(_S), "The top words, best first."),
+        Field("npmi", _D, "Their mean pairwise NPMI in held-out text.", "", True),
+        Field("matched_percentile", _D, "Where that lies among count-matched random words.", "percent", True),
+        Field("median_count", _D, "The median count of the words in the training text.", "occurrences"),
+    ),
+    ("corpus", "seed", "fold", "condition", "basis", "direction", "sign"),
+)
+
+WORD_TESTS = Table(
+    "word_tests",
+    "a test of a word embedding's basis",
+    (WORD_ROWS.fields[0], WORD_ROWS.fields[1], WORD_ROWS.fields[2], _CONDITION, *_TEST_FIELDS),
+    ("corpus", "seed", "fold", "condition", "control", "metric", "alpha"),
+)
+
+PAPER_COMPARISON = Table(
+    "paper_comparison",
+    "a cell of the paper",
+    (
+        Field("table", _S, "The paper's table."),
+        Field("row", _S, "Its row."),
+        Field("column", _S, "Its column."),
+        Field("ours", _D, "What this run measured."),
+        Field("low", _D, "Lower end of our 95 % interval."),
+        Field("high", _D, "Upper end."),
+        Field("n", _I, "How many inputs ours rests on."),
+        Field("paper", _D, "What the paper printed."),
+        Field("paper_low", _D, "Lower end of the interval that 256 images give the paper's figure.", "", True),
+        Field("paper_high", _D, "Upper end.", "", True),
+        Field("overlap", _B, "Whether the intervals overlap."),
+    ),
+    ("table", "row", "column"),
+)
+
+TASKS = Table(
+    "tasks",
+    "a task of the run",
+    (
+        Field("task", _S, "The task's name."),
+        Field("function", _S, "The function that it calls."),
+        Field("fingerprint", _S, "The folder of its outputs in store/."),
+        Field("attempts", pa.int32(), "How many attempts it took."),
+        Field("worker", _S, "Where it ran."),
+        Field("device", _S, "On what kind of device."),
+        Field("seconds", _D, "Wall-clock time of the attempt that succeeded.", "s"),
+        Field("peak_memory", _I, "Largest resident memory of its process by then.", "bytes"),
+    ),
+    ("task",),
+)
+
+FAILURES = Table(
+    "failures",
+    "a task that gave up",
+    (
+        Field("task", _S, "The task's name."),
+        Field("function", _S, "The function that it calls."),
+        Field("attempts", pa.int32(), "How many attempts were made."),
+        Field("error_type", _S, "The error's class."),
+        Field("message", _S, "What it said."),
+        Field("rerun_command", _S, "The command that tries it again."),
+    ),
+    ("task",),
+)
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        EXAMPLES,
+        MODELS,
+        activations(1),
+        TOPK,
+        UNIT_SCORES,
+        ROTATION_TESTS,
+        DISTORTIONS,
+        ADVERSARIAL,
+        TRANSFER,
+        OPERATOR_NORMS,
+        HARDENING,
+        WORD_ROWS,
+        WORD_TESTS,
+        PAPER_COMPARISON,
+        TASKS,
+        FAILURES,
+    )
+}
+
+
+def named(name: str) -> Table:
+    """The table called `name`; raises `UnknownNameError` with the nearest names."""
+    if name not in TABLES:
+        raise unknown_name("table", name, TABLES)
+    return TABLES[name]
