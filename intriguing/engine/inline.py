@@ -1,0 +1,49 @@
+"""The inline pool: this process, this thread. The local mode, with breakpoints, profilers and whole stack traces."""
+
+import pickle
+from collections import deque
+from pathlib import Path
+
+from intriguing.engine.pool import Event, answer
+from intriguing.engine.worker import Call, Resources, store_of
+
+
+class InlinePool:
+    """One worker, which is the caller's own thread.
+
+    `strict` passes every call through pickle and forgets resources between tasks, as if each ran on a worker of its
+    own: what holds there holds on Ray. (Inputs are read-only in every pool: they are views of Arrow buffers.)
+    """
+
+    depth = 1
+
+    def __init__(self, run: Path, strict: bool = False) -> None:
+        self._store = store_of(run)
+        self._strict = strict
+        self._resources = Resources()
+        self._calls: deque[Call] = deque()
+
+    @property
+    def workers(self) -> list[str]:
+        """The one worker."""
+        return ["inline"]
+
+    def submit(self, worker: str, call: Call) -> None:
+        """Keep `call` for the next `next_event`."""
+        self._calls.append(pickle.loads(pickle.dumps(call)) if self._strict else call)
+
+    def next_event(self, timeout: float) -> Event | None:
+        """Run the oldest call now and report how it ended."""
+        if not self._calls:
+            return None
+        call = self._calls.popleft()
+        if self._strict:
+            self._resources = Resources()
+        return answer(call, self._store, self._resources, "inline")
+
+    def kill(self, worker: str, reason: str) -> None:
+        """Never called: the driver's own thread cannot be told to hang up on itself."""
+
+    def close(self) -> None:
+        """Forget what was loaded."""
+        self._resources = Resources()

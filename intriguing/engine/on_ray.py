@@ -1,0 +1,207 @@
+"""The Ray pool: one actor per GPU, fraction of a GPU, or CPU. The only module that imports ray.
+
+Ray's own retries stay at 0 and its object store carries receipts only: actors write what they compute, the scheduler
+counts attempts, and a result on a lost node is in the store or is computed again.
+"""
+
+import logging
+import os
+import platform
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; unset, it warns
+import ray  # noqa: E402
+from ray.exceptions import RayActorError, RayError  # noqa: E402
+
+from intriguing import __version__  # noqa: E402
+from intriguing.engine.pool import Died, Event, Finished, Raised, answer  # noqa: E402
+from intriguing.engine.worker import Call, Resources, store_of  # noqa: E402
+from intriguing.errors import ClusterError  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+
+class _Worker:
+    """What runs in an actor: one call after another, with the resources that earlier calls left loaded."""
+
+    def __init__(self, name: str, run: str) -> None:
+        self._name = name
+        self._store = store_of(Path(run))
+        self._resources = Resources()
+
+    def hello(self, token: str) -> dict[str, str]:
+        """Which versions run here, where, and whether this node sees the run folder."""
+        sees = (self._store.root.parent / token).exists()
+        return _versions() | {"node": platform.node(), "pid": str(os.getpid()), "sees_run": "yes" if sees else ""}
+
+    def run(self, call: Call) -> Finished | Raised:
+        """Run one call."""
+        return answer(call, self._store, self._resources, self._name)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "ray": ray.__version__, "intriguing": __version__}
+
+
+class RayPool:
+    """Actors on the cluster that RAY_ADDRESS names, on one that runs on this machine, or on one that is started now.
+
+    Args:
+        run: the run folder; every node must see it.
+        workers: how many actors; by default one per GPU, or per `gpus` of one, or per CPU where there is no GPU.
+        gpus: how much of a GPU each actor holds; by default 1 where the cluster has GPUs, else 0.
+        start_timeout: seconds to wait for the first actor, and for one to come back when all are gone.
+
+    Raises:
+        ClusterError: nothing of that size fits the cluster, the versions differ, or a node does not see the run folder.
+    """
+
+    depth = 2
+
+    def __init__(
+        self, run: Path, workers: int | None = None, gpus: float | None = None, start_timeout: float = 120.0
+    ) -> None:
+        self._run = Path(run).resolve()
+        self._timeout = start_timeout
+        self._owns_ray = _connect(workers)
+        self._token = f".seen-by-{uuid.uuid4().hex[:8]}"
+        (self._run / self._token).touch()
+        total = ray.cluster_resources()
+        self._gpus = (1.0 if total.get("GPU") else 0.0) if gpus is None else gpus
+        fits = total.get("GPU", 0.0) / self._gpus if self._gpus else total.get("CPU", 1.0)
+        self._actors: dict[str, Any] = {}
+        self._pending: dict[Any, str] = {}
+        self._refs: dict[Any, tuple[str, str]] = {}
+        self._events: deque[Event] = deque()
+        self._idle_since = time.monotonic()
+        for i in range(workers or max(1, int(fits))):
+            self._spawn(f"worker-{i}")
+        try:
+            self._wait_for_first()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def workers(self) -> list[str]:
+        """The actors that answered, in the order of their names."""
+        starting = set(self._pending.values())
+        return [name for name in self._actors if name not in starting]
+
+    def submit(self, worker: str, call: Call) -> None:
+        """Queue `call` on the actor."""
+        self._refs[self._actors[worker].run.remote(call)] = (worker, call.task)
+
+    def next_event(self, timeout: float) -> Event | None:
+        """Wait for an answer, a death, or the timeout."""
+        if self._events:
+            return self._events.popleft()
+        waiting = [*self._refs, *self._pending]
+        ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout) if waiting else ([], [])
+        for ref in ready:
+            if ref in self._pending:
+                self._greet(ref)
+            else:
+                return self._answer(ref)
+        self._check_alive()
+        return None
+
+    def kill(self, worker: str, reason: str) -> None:
+        """End the actor at once and start another of its name."""
+        ray.kill(self._actors[worker])
+        self._bury(worker, reason)
+
+    def close(self) -> None:
+        """End the actors, and Ray if it was started here."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        (self._run / self._token).unlink(missing_ok=True)
+        if self._owns_ray:
+            ray.shutdown()
+
+    def _spawn(self, name: str) -> None:
+        actor = ray.remote(_Worker).options(  # type: ignore[call-overload]
+            num_cpus=1, num_gpus=self._gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )
+        self._actors[name] = actor.remote(name, str(self._run))
+        self._pending[self._actors[name].hello.remote(self._token)] = name
+
+    def _wait_for_first(self) -> None:
+        while not self.workers:
+            ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=self._timeout)
+            if not ready:
+                raise ClusterError(self._nothing_fits())
+            self._greet(ready[0])
+
+    def _nothing_fits(self) -> str:
+        has = {k: v for k, v in ray.cluster_resources().items() if k in ("CPU", "GPU")}
+        return (
+            f"No worker (1 CPU, {self._gpus:g} GPU) could start within {self._timeout:g} s; the cluster has {has}. "
+            "Add nodes, free them, or ask for less with --workers and --gpus-per-worker."
+        )
+
+    def _greet(self, ref: Any) -> None:
+        name = self._pending.pop(ref)
+        try:
+            told = ray.get(ref)
+        except RayActorError as error:
+            log.warning("%s died while it started (%s); starting another", name, _first_line(error))
+            time.sleep(0.5)
+            self._spawn(name)
+            return
+        for what, here in _versions().items():
+            if told[what] != here:
+                raise ClusterError(
+                    f"Node {told['node']} has {what} {told[what]}, this driver {here}: install the same everywhere."
+                )
+        if not told["sees_run"]:
+            raise ClusterError(
+                f"Node {told['node']} does not see {self._run}. Give --out a folder that all nodes share (NFS, EFS, a "
+                "mounted bucket)."
+            )
+        log.info("%s runs on %s (process %s)", name, told["node"], told["pid"])
+
+    def _answer(self, ref: Any) -> Event | None:
+        worker, task = self._refs.pop(ref)
+        try:
+            return ray.get(ref)
+        except RayActorError as error:
+            self._bury(worker, _first_line(error))
+            return self._events.popleft()
+        except RayError as error:
+            return Raised(worker, task, type(error).__name__, _first_line(error), str(error))
+
+    def _bury(self, worker: str, reason: str) -> None:
+        self._refs = {ref: held for ref, held in self._refs.items() if held[0] != worker}
+        self._pending = {ref: name for ref, name in self._pending.items() if name != worker}
+        self._events.append(Died(worker, reason))
+        self._spawn(worker)
+
+    def _check_alive(self) -> None:
+        if self.workers:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since > self._timeout:
+            raise ClusterError(f"All workers are gone. {self._nothing_fits()}")
+
+
+def _connect(workers: int | None) -> bool:
+    """Connect to Ray; True when it was started here and so is ours to stop."""
+    if ray.is_initialized():
+        return False
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address="auto", **quiet)
+    except ConnectionError:
+        cpus = max(workers or 0, os.cpu_count() or 1)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        return True
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

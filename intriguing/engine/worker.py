@@ -1,0 +1,189 @@
+"""What a worker does with a call, the same in every pool: read inputs, run the function, store what it returns."""
+
+import os
+import platform
+import socket
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from intriguing.engine.store import Record, Store
+from intriguing.engine.task import load_object
+from intriguing.errors import CorruptError
+
+PINNED_BYTES = 4 << 30
+"""How many bytes of resources a worker keeps loaded before it lets the least recently used one go."""
+
+
+@dataclass(frozen=True)
+class ResourceCall:
+    """A resource as a worker needs it: its key, loader, arguments, and where its inputs are stored."""
+
+    key: str
+    loader: str
+    parameters: Mapping[str, Any]
+    location: Mapping[str, Any]
+    inputs: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A task as a worker needs it: plain data, so that it can be sent anywhere."""
+
+    task: str
+    function: str
+    fingerprint: str
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    resources: Mapping[str, ResourceCall] = field(default_factory=dict)
+    shrink: str = ""
+    attempt: int = 1
+
+
+class Work:
+    """What a task's function is given: its inputs, read when asked for, and its resources, loaded once per worker.
+
+    `device` may be set by the function to the kind of device that it used; it is recorded.
+    """
+
+    def __init__(self, call: Call, store: Store, resources: "Resources") -> None:
+        self.device = "cpu"
+        self._call = call
+        self._store = store
+        self._resources = resources
+
+    def tables(self, name: str, columns: list[str] | None = None) -> list[pa.Table]:
+        """The input `name` as a list of tables, one per task that made it."""
+        return [self._read(*reference, columns) for reference in self._call.inputs[name]]
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """The input `name` as one table, in plan order."""
+        return pa.concat_tables(self.tables(name, columns))
+
+    def blobs(self, name: str) -> list[bytes]:
+        """The input `name` as a list of bytes, one per task that made it."""
+        return [self._read(*reference) for reference in self._call.inputs[name]]
+
+    def resource(self, name: str) -> Any:
+        """The resource `name`, loaded now or found loaded."""
+        return self._resources.get(self._call.resources[name], self._read)
+
+    def _read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Any:
+        try:
+            return self._store.read(fingerprint, output, columns)
+        except CorruptError as error:
+            raise _DamagedInputError(fingerprint, str(error)) from error
+
+
+class Resources:
+    """Resources that stay loaded, within a budget of bytes; the least recently used goes first."""
+
+    def __init__(self, budget: int = PINNED_BYTES) -> None:
+        self.budget = budget
+        self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of what is loaded, least recently used first."""
+        return list(self._held)
+
+    def get(self, wanted: ResourceCall, read: Any) -> Any:
+        """The value of `wanted`; its loader returns the value and its size in bytes."""
+        if wanted.key in self._held:
+            self._held.move_to_end(wanted.key)
+            return self._held[wanted.key][0]
+        inputs = {name: read(*reference) for name, reference in wanted.inputs.items()}
+        value, size = load_object(wanted.loader)(**wanted.parameters, **wanted.location, **inputs)
+        while self._held and sum(s for _, s in self._held.values()) + size > self.budget:
+            self._held.popitem(last=False)
+        self._held[wanted.key] = (value, size)
+        return value
+
+
+class _DamagedInputError(CorruptError):
+    """A stored input that cannot be read; `args` are its fingerprint and what is wrong."""
+
+
+def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Record:
+    """Run `call` and store its outputs; the record is what is left to say.
+
+    Out of memory on the device halves the parameter that the task names as its batch size, and the record says so.
+    """
+    references = [r for several in call.inputs.values() for r in several]
+    references += [r for resource in call.resources.values() for r in resource.inputs.values()]
+    began = time.perf_counter()
+    parameters, shrunk = dict(call.parameters), {}
+    while True:
+        work = Work(call, store, resources)
+        try:
+            outputs = load_object(call.function)(work, **parameters)
+            break
+        except Exception as error:
+            if not _is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:
+                raise
+            parameters[call.shrink] = shrunk[call.shrink] = int(parameters[call.shrink]) // 2
+    record = Record(
+        task=call.task,
+        function=call.function,
+        outputs={},
+        inputs=_input_hashes(store, references),
+        attempts=call.attempt,
+        worker=f"{socket.gethostname()}:{os.getpid()}:{worker}",
+        device=work.device,
+        seconds=time.perf_counter() - began,
+        peak_memory=peak_memory(),
+        shrunk=shrunk,
+        versions=_versions(),
+    )
+    return store.write(call.fingerprint, outputs, record)
+
+
+def damaged_input(error: BaseException) -> tuple[str, ...]:
+    """The fingerprint of the stored input that `error` is about, in a tuple; empty for any other error."""
+    return (str(error.args[0]),) if isinstance(error, _DamagedInputError) else ()
+
+
+def error_text(error: BaseException) -> str:
+    """What `error` says, without the fingerprint that a damaged input carries; the class's name if it says nothing."""
+    return (str(error.args[1]) if isinstance(error, _DamagedInputError) else str(error)) or type(error).__name__
+
+
+def peak_memory() -> int:
+    """The largest resident memory of this process so far, in bytes (0 where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _input_hashes(store: Store, references: Sequence[tuple[str, str]]) -> dict[str, str]:
+    hashes = {}
+    for fingerprint in dict.fromkeys(f for f, _ in references):
+        record, wrong = store.find(fingerprint)
+        if record is None:
+            raise _DamagedInputError(fingerprint, wrong)
+        hashes |= {f"{f}/{o}": record.outputs[o].sha256 for f, o in references if f == fingerprint}
+    return hashes
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # By name: torch.OutOfMemoryError is the device's, and the engine does not import torch.
+    return type(error).__name__ == "OutOfMemoryError"
+
+
+def _versions() -> dict[str, str]:
+    wanted = ("numpy", "torch", "pyarrow", "gensim")
+    found = {name: str(getattr(sys.modules[name], "__version__", "")) for name in wanted if name in sys.modules}
+    return {"python": platform.python_version()} | found
+
+
+def store_of(run: Path) -> Store:
+    """The store of the run folder `run`."""
+    return Store(Path(run) / "store")
