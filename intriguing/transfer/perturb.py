@@ -1,0 +1,140 @@
+"""Images made from an attacked image: its perturbation amplified, and Gaussian noise of the same size as a control.
+
+The size of a change is the paper's distortion, RMS = sqrt(sum r^2 / n) over the n numbers of an image. Both functions
+give the change exactly the RMS asked for, clip to the box afterwards (the paper does not say whether it clips) and
+return what clipping left of the RMS and how much of the image it touched, so that nothing is hidden.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intriguing.errors import InputError
+from intriguing.randomness import generator
+
+_PURPOSE = "transfer.gaussian_noise"
+
+
+class Perturbed(NamedTuple):
+    """Changed images, and what clipping to the box did to the change.
+
+    images: (B, *shape) float32 in the box. rms_after: (B,) float32, the RMS of the change as stored, after clipping.
+    clipped_fraction: (B,) float32, the fraction of an image's numbers that lay outside the box.
+    """
+
+    images: np.ndarray
+    rms_after: np.ndarray
+    clipped_fraction: np.ndarray
+
+
+def amplify(
+    clean: npt.ArrayLike,
+    adversarial: npt.ArrayLike,
+    rms: npt.ArrayLike,
+    lower: float = 0.0,
+    upper: float = 1.0,
+) -> Perturbed:
+    """`clean` moved towards `adversarial`, and on past it, until the change has the RMS asked for; then clipped.
+
+    clean, adversarial: (B, *shape) in [lower, upper]; rms: a positive number, or one per image. Computes
+    x + rms sqrt(n) (x' - x) / ||x' - x||_2 (Szegedy et al. 2013, section 4.2, table 4). As printed there the factor
+    sqrt(n) is missing: for 28 x 28 pixels the change would have an RMS of 0.1 / 28, not the 0.1 of the table's caption.
+
+    Raises `InputError` for shapes that differ, images that are not finite or not in the box, an RMS that is not
+    positive, or an adversarial image that equals its clean image (it has no direction to follow).
+    """
+    x, box = _images("clean", clean, lower, upper)
+    target, _ = _images("adversarial", adversarial, lower, upper)
+    if x.shape != target.shape:
+        raise InputError(f"Clean images of shape {x.shape} and adversarial images of shape {target.shape}: give pairs.")
+    size = _sizes(rms, len(x))
+    if not (size > 0).all():
+        raise InputError(f"An RMS of {size.min():g} was asked for: amplified perturbations need a positive one.")
+    change = target - x
+    still = np.flatnonzero(~_flat(change).any(axis=1))
+    if still.size:
+        raise InputError(
+            f"{still.size} adversarial image(s) equal the clean image (rows {still[:5].tolist()}), so there is no "
+            "perturbation to amplify: pass only searches with status 'found'."
+        )
+    return _clipped(x, change, size, box)
+
+
+def gaussian_noise(
+    clean: npt.ArrayLike,
+    rms: npt.ArrayLike,
+    seed: int,
+    ids: Sequence[int | str] | np.ndarray,
+    lower: float = 0.0,
+    upper: float = 1.0,
+) -> Perturbed:
+    """`clean` plus Gaussian noise of exactly the RMS asked for, then clipped: the control of a transfer matrix.
+
+    clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
+    depends on `seed` and its id alone, neither on the batch nor on the RMS: noise of twice the RMS is twice the noise.
+
+    Raises `InputError` for images that are not finite or not in the box, a negative RMS, or another number of ids than
+    of images.
+    """
+    x, box = _images("clean", clean, lower, upper)
+    size = _sizes(rms, len(x))
+    if not (size >= 0).all():
+        raise InputError(f"Noise of RMS {size.min():g} was asked for: give 0 or more.")
+    names = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if len(names) != len(x):
+        raise InputError(f"{len(names)} ids for {len(x)} images: give one id per image.")
+    noise = np.empty_like(x)
+    for row, name in zip(noise, names, strict=True):
+        row[...] = generator(seed, _PURPOSE, name).standard_normal(x.shape[1:])
+    return _clipped(x, noise, size, box)
+
+
+def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tuple[np.ndarray, tuple[float, float]]:
+    """The images as float64, checked to be a batch in the box."""
+    if not lower < upper:
+        raise InputError(f"The box [{lower}, {upper}] is empty: give lower < upper.")
+    batch = np.asarray(images, np.float64)
+    if batch.ndim < 2 or not prod(batch.shape[1:]):
+        raise InputError(f"The {name} images have shape {batch.shape}: a batch (B, *shape) is needed.")
+    if batch.size and not (batch.min() >= lower and batch.max() <= upper):
+        raise InputError(
+            f"The {name} images hold values outside [{lower}, {upper}] or NaN: scale them to the box first."
+        )
+    return batch, (lower, upper)
+
+
+def _sizes(rms: npt.ArrayLike, count: int) -> np.ndarray:
+    """One RMS per image, as float64."""
+    size = np.asarray(rms, np.float64)
+    if size.shape not in ((), (count,)):
+        raise InputError(f"RMS of shape {size.shape} for {count} images: give one number, or one per image.")
+    if not np.isfinite(size).all():
+        raise InputError("The RMS holds NaN or infinity.")
+    return np.broadcast_to(size, (count,))
+
+
+def _clipped(x: np.ndarray, change: np.ndarray, size: np.ndarray, box: tuple[float, float]) -> Perturbed:
+    """`x` plus `change` rescaled to the RMS `size` of each image, clipped to the box, stored as float32."""
+    each = (-1, *[1] * (x.ndim - 1))
+    scale = np.abs(_flat(change)).max(axis=1, initial=0.0).reshape(each)
+    # Scaled to a maximum of 1 first, so that the squares of a tiny change do not underflow.
+    unit = np.divide(change, scale, out=np.zeros_like(change), where=scale > 0)
+    norm = np.maximum(_rms(unit), np.finfo(np.float64).tiny)
+    moved = x + unit * (size / norm).reshape(each)
+    outside = (moved < box[0]) | (moved > box[1])
+    stored = np.clip(moved, *box).astype(np.float32)
+    after = _rms(stored.astype(np.float64) - x)
+    return Perturbed(stored, after.astype(np.float32), _flat(outside).mean(axis=1).astype(np.float32))
+
+
+def _flat(batch: np.ndarray) -> np.ndarray:
+    """One row per image."""
+    return batch.reshape(len(batch), prod(batch.shape[1:]))
+
+
+def _rms(change: np.ndarray) -> np.ndarray:
+    """sqrt(mean of squares) of each image's numbers."""
+    return np.sqrt((_flat(change) ** 2).mean(axis=1))

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from intriguing.errors import InputError
+from intriguing.transfer import wilson
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilson_equals_scipys_for_every_count(level):
+    for n in (1, 2, 7, 256):
+        k = np.arange(n + 1)
+        low, high = wilson(k, n, level)
+        expected = [stats.binomtest(int(i), n).proportion_ci(level, method="wilson") for i in k]
+        np.testing.assert_allclose(low, [e.low for e in expected], atol=1e-12)
+        np.testing.assert_allclose(high, [e.high for e in expected], atol=1e-12)
+
+
+def test_wilson_solves_its_defining_equation():
+    # (p - bound)^2 = z^2 bound (1 - bound) / n at both ends.
+    low, high = wilson(30, 256)
+    z = stats.norm.ppf(0.975)
+    for bound in (low, high):
+        np.testing.assert_allclose((30 / 256 - bound) ** 2, z**2 * bound * (1 - bound) / 256, rtol=1e-10)
+
+
+def test_no_errors_and_all_errors_reach_the_ends_exactly():
+    low, high = wilson([0, 10], [10, 10])
+    assert low[0] == 0
+    assert high[1] == 1
+    assert 0 < high[0] < 0.35
+    assert 0.65 < low[1] < 1
+
+
+def test_wilson_broadcasts_and_gives_nan_without_inputs():
+    low, high = wilson([[0, 1], [0, 2]], [0, 4])
+    assert low.shape == high.shape == (2, 2)
+    assert np.isnan(low[:, 0]).all()
+    assert np.isnan(high[:, 0]).all()
+    assert np.isfinite(low[:, 1]).all()
+
+
+@pytest.mark.parametrize(("k", "n"), [(5, 4), (-1, 4), (float("nan"), 4)])
+def test_impossible_counts_are_refused(k, n):
+    with pytest.raises(InputError, match="between 0 and its n"):
+        wilson(k, n)
+
+
+def test_an_impossible_level_is_refused():
+    with pytest.raises(InputError, match=r"0\.95"):
+        wilson(1, 2, 95)
