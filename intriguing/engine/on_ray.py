@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; unset, it warns
-import ray  # noqa: E402
-from ray.exceptions import RayActorError, RayError  # noqa: E402
+import ray
+from ray.exceptions import RayActorError, RayError
 
-from intriguing import __version__  # noqa: E402
-from intriguing.engine.pool import Died, Event, Finished, Raised, answer  # noqa: E402
-from intriguing.engine.worker import Call, Resources, store_of  # noqa: E402
-from intriguing.errors import ClusterError  # noqa: E402
+from intriguing import __version__
+from intriguing.engine.pool import Died, Event, Finished, Raised, answer
+from intriguing.engine.worker import Call, Resources, store_of
+from intriguing.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class RayPool:
     def _greet(self, ref: Any) -> None:
         name = self._pending.pop(ref)
         try:
-            told = ray.get(ref)
+            told = _fetch(ref)
         except RayActorError as error:
             log.warning("%s died while it started (%s); starting another", name, _first_line(error))
             time.sleep(0.5)
@@ -169,7 +169,7 @@ class RayPool:
     def _answer(self, ref: Any) -> Event | None:
         worker, task = self._refs.pop(ref)
         try:
-            return ray.get(ref)
+            return _fetch(ref)
         except RayActorError as error:
             self._bury(worker, _first_line(error))
             return self._events.popleft()
@@ -201,6 +201,10 @@ def _connect(workers: int | None) -> bool:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
         return True
     return True
+
+
+def _fetch(ref: Any) -> Any:
+    return ray.get(ref)
 
 
 def _first_line(error: BaseException) -> str:

@@ -115,13 +115,13 @@ class Schedule:
         self._set(name, DONE)
         for user in self._users[name]:
             self._missing[user].discard(name)
-            if not self._missing[user] and self.state[user] in (WAITING,):
+            if not self._missing[user] and self.state[user] == WAITING:
                 self._make_ready(user)
 
-    def raised(self, name: str) -> list[str]:
-        """`name` raised an error of its own: it failed, and so everything that needs it is blocked; those are returned."""
+    def raised(self, name: str) -> None:
+        """`name` raised an error of its own: it failed, and everything that needs it is blocked."""
         self._release(name)
-        return self._fail(name)
+        self._fail(name)
 
     def lost(self, worker: str) -> Loss:
         """`worker` is gone: its oldest task is charged an attempt, the others are not."""
@@ -198,16 +198,14 @@ class Schedule:
                 held.remove(name)
                 return
 
-    def _fail(self, name: str) -> list[str]:
+    def _fail(self, name: str) -> None:
         self._set(name, FAILED)
-        blocked, stack = [], list(self._users[name])
+        stack = list(self._users[name])
         while stack:
             user = stack.pop()
             if self.state[user] in (WAITING, READY):
                 self._set(user, BLOCKED)
-                blocked.append(user)
                 stack.extend(self._users[user])
-        return blocked
 
     def _set(self, name: str, state: str) -> None:
         old = self.state.get(name)

@@ -145,7 +145,7 @@ class Store:
             folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _write_output(self, folder: Path, name: str, value: pa.Table | bytes) -> Stored:
+    def _write_output(self, folder: Path, name: str, value: Any) -> Stored:
         if isinstance(value, pa.Table):
             sink = io.BytesIO()
             pq.write_table(value, sink, compression="zstd")

@@ -1,0 +1,309 @@
+"""The driver: examines what is finished, hands out what is not, and publishes what comes back."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
+from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
+from intriguing.engine.publish import Failure, Publication
+from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
+from intriguing.engine.store import Record, Store, as_plain, write_atomically
+from intriguing.engine.task import Output, Plan, Resource, Task, sequence
+from intriguing.engine.worker import Call, ResourceCall
+
+log = logging.getLogger(__name__)
+
+_TICK = 1.0
+_HEARTBEAT = 2.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to give up: attempts of a task whose worker is lost, and seconds after which a task counts as hung."""
+
+    attempts: int = 3
+    task_seconds: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What of a plan is finished already: records by task, and what was found damaged."""
+
+    records: dict[str, Record]
+    damaged: tuple[str, ...] = ()
+    fresh: int = 0
+    dropped: int = 0
+
+    def summary(self, plan: Plan) -> str:
+        """What is new, reused and dropped, in a line."""
+        new = len(plan) - len(self.records)
+        return f"{len(plan)} tasks: {new} to run, {len(self.records)} reused, {self.dropped} dropped from the plan"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: what ran, what was reused, and what gave up or was blocked by that."""
+
+    ran: tuple[str, ...]
+    reused: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
+    blocked: tuple[str, ...] = ()
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task of the plan is finished."""
+        return not self.failures and not self.blocked
+
+
+def examine(plan: Plan, run: Path) -> Examination:
+    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now."""
+    store = Store(run / "store")
+    there = store.fingerprints()
+    records: dict[str, Record] = {}
+    damaged = []
+    for task in plan:
+        fingerprint = plan.fingerprints[task.name]
+        if fingerprint not in there:
+            continue
+        record, wrong = store.find(fingerprint)
+        if record is None:
+            damaged.append(f"{wrong}: {task.name!r} is computed again")
+        elif _is_current(record, task, plan, records):
+            records[task.name] = record
+    old = set(read_plan(run).get("fingerprints", {}).values())
+    return Examination(records, tuple(damaged), len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+
+
+def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Record]) -> bool:
+    for need in task.needs:
+        made = records.get(need.task)
+        if made is None or need.name not in made.outputs:
+            return False
+        if record.inputs.get(f"{plan.fingerprints[need.task]}/{need.name}") != made.outputs[need.name].sha256:
+            return False
+    return True
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """The plan.json of `run`; empty where there is none or it cannot be read."""
+    try:
+        return json.loads((run / "plan.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
+    """Replace plan.json: `about` (name, spec, command), and every task's fingerprint and amount."""
+    body = {
+        **as_plain(about),
+        "tasks": len(plan),
+        "fingerprints": plan.fingerprints,
+        "functions": {t.name: t.function.path for t in plan},
+        "amounts": {t.name: [t.amount, t.noun] for t in plan},
+    }
+    write_atomically(run / "plan.json", json.dumps(body, indent=1).encode())
+
+
+class Driver:
+    """Runs what of a plan is not finished.
+
+    Args:
+        plan: the plan.
+        run: the run folder, which the caller has locked.
+        found: what `examine` found.
+        make_pool: called once, and only when something has to run.
+        limits: when to give up.
+        listen: told of a `Snapshot` about every second.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        run: Path,
+        found: Examination,
+        make_pool: Callable[[], Pool],
+        limits: Limits | None = None,
+        listen: Callable[[Snapshot], None] = lambda snapshot: None,
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._make_pool = make_pool
+        self._limits = limits or Limits()
+        self._listen = listen
+        self._store = Store(run / "store")
+        self._records = dict(found.records)
+        self._reused = list(found.records)
+        self._ran: list[str] = []
+        self._failures: dict[str, Failure] = {}
+        self._began: dict[str, float] = {}
+        self._said = 0.0
+        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in plan)
+        self._schedule = Schedule(nodes, found.records, self._limits.attempts)
+        self._progress = Progress(plan, time.monotonic())
+        for name, record in found.records.items():
+            self._progress.reused(name, record.seconds)
+        self._publication = Publication(run, plan, self._store)
+
+    def run(self, command: str = "") -> Outcome:
+        """Run to the end; `command` is the line that tries failed tasks again.
+
+        What finished before a Ctrl-C or an error of the pool stays, published.
+        """
+        self._store.prepare()
+        self._publication.settle(self._records)
+        try:
+            if not self._schedule.finished:
+                self._work()
+        finally:
+            self._publication.settle(self._records)
+            self._publication.summarise(self._records, list(self._failures.values()), command)
+        blocked = tuple(self._schedule.names(BLOCKED))
+        return Outcome(tuple(self._ran), tuple(self._reused), tuple(self._failures.values()), blocked, self._records)
+
+    def _work(self) -> None:
+        pool = self._make_pool()
+        try:
+            while True:
+                self._hand_out(pool)
+                if self._schedule.finished:
+                    break
+                event = pool.next_event(_TICK)
+                if event is not None:
+                    self._take_in(event)
+                self._kill_hung(pool)
+                self._tell(len(pool.workers))
+        finally:
+            pool.close()
+            self._tell(1, always=True)
+
+    def _hand_out(self, pool: Pool) -> None:
+        for depth in range(1, pool.depth + 1):
+            for worker in pool.workers:
+                while len(self._schedule.running_on(worker)) < depth:
+                    name = self._schedule.take(worker)
+                    if name is None:
+                        break
+                    if self._still_valid(name):
+                        continue
+                    self._began.setdefault(worker, time.monotonic())
+                    pool.submit(worker, self._call(self._plan.tasks[name]))
+
+    def _still_valid(self, name: str) -> bool:
+        # An input was computed again and came out the same: what was made from the old one stands.
+        record, _ = self._store.find(self._plan.fingerprints[name])
+        if record is None or not _is_current(record, self._plan.tasks[name], self._plan, self._records):
+            return False
+        self._records[name] = record
+        self._reused.append(name)
+        self._schedule.succeeded(name)
+        self._progress.reused(name, record.seconds)
+        self._publication.add(name, record)
+        return True
+
+    def _take_in(self, event: Event) -> None:
+        match event:
+            case Finished(worker, task, record):
+                self._restart_clock(worker)
+                self._records[task] = record
+                self._ran.append(task)
+                self._schedule.succeeded(task)
+                self._progress.finished(task, record.seconds)
+                self._publication.add(task, record)
+                if record.shrunk:
+                    log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
+            case Raised(worker, task):
+                self._restart_clock(worker)
+                if not self._reopen(event):
+                    self._schedule.raised(task)
+                    self._give_up(task, event.error_type, event.message)
+                    log.debug("%s", event.trace)
+            case Died(worker, reason):
+                self._began.pop(worker, None)
+                loss = self._schedule.lost(worker)
+                log.warning("%s is gone (%s); again: %s", worker, reason, ", ".join(loss.again) or "nothing")
+                for task in loss.given_up:
+                    message = f"It lost its worker {self._limits.attempts} times; the last time: {reason}"
+                    self._give_up(task, "WorkerLost", message)
+
+    def _restart_clock(self, worker: str) -> None:
+        self._began.pop(worker, None)
+        if len(self._schedule.running_on(worker)) > 1:
+            self._began[worker] = time.monotonic()
+
+    def _reopen(self, event: Raised) -> bool:
+        damaged = set(event.damaged)
+        producers = [n for n in self._needed_by(event.task) if self._plan.fingerprints[n] in damaged]
+        if not producers:
+            return False
+        for producer in producers:
+            log.warning("%s; %r is computed again", event.message, producer)
+            self._store.discard(self._plan.fingerprints[producer])
+            self._records.pop(producer, None)
+        for producer in self._schedule.reopen(event.task, producers):
+            self._give_up(producer, event.error_type, event.message)
+        return True
+
+    def _needed_by(self, task: str) -> list[str]:
+        return list(dict.fromkeys(n.task for n in self._plan.tasks[task].needs))
+
+    def _give_up(self, task: str, error_type: str, message: str) -> None:
+        function = self._plan.tasks[task].function.path
+        self._failures[task] = Failure(task, function, self._schedule.attempts[task], error_type, message)
+        log.error("%s gave up: %s: %s", task, error_type, message)
+
+    def _kill_hung(self, pool: Pool) -> None:
+        for worker, began in list(self._began.items()):
+            if time.monotonic() - began > self._limits.task_seconds:
+                pool.kill(worker, f"no answer within {self._limits.task_seconds:g} s")
+                self._began.pop(worker)
+
+    def _tell(self, workers: int, always: bool = False) -> None:
+        now = time.monotonic()
+        running = sum(len(self._schedule.running_on(w)) for w in self._began)
+        failed = self._schedule.count(FAILED) + self._schedule.count(BLOCKED)
+        snapshot = self._progress.snapshot(now, running, workers, failed)
+        self._listen(snapshot)
+        if always or now - self._said > _HEARTBEAT:
+            self._said = now
+            write_heartbeat(self._run, snapshot)
+
+    def _call(self, task: Task) -> Call:
+        return Call(
+            task=task.name,
+            function=task.function.path,
+            fingerprint=self._plan.fingerprints[task.name],
+            parameters=as_plain(task.parameters),
+            inputs={k: tuple(self._reference(o) for o in sequence(v)) for k, v in task.inputs.items()},
+            resources={k: self._resource(r) for k, r in task.resources.items()},
+            shrink=task.shrink,
+            attempt=self._schedule.attempts[task.name],
+        )
+
+    def _resource(self, resource: Resource) -> ResourceCall:
+        return ResourceCall(
+            key=self._plan.resource_key(resource),
+            loader=resource.loader,
+            parameters=as_plain(resource.parameters),
+            location=as_plain(resource.location),
+            inputs={name: self._reference(output) for name, output in resource.inputs.items()},
+        )
+
+    def _reference(self, output: Output) -> tuple[str, str]:
+        return self._plan.fingerprints[output.task], output.name
+
+
+def prune(plan: Plan, run: Path) -> tuple[int, int]:
+    """Remove from the store what `plan` does not name; returns how many folders went, and their bytes."""
+    store = Store(run / "store")
+    gone = sorted(store.fingerprints() - set(plan.fingerprints.values()))
+    size = 0
+    for fingerprint in gone:
+        size += sum(f.stat().st_size for f in store.folder(fingerprint).iterdir())
+        store.discard(fingerprint)
+    return len(gone), size

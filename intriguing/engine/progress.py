@@ -1,0 +1,122 @@
+"""Progress in the user's units: how many images, searches, ... are done, how fast, and how long it will take."""
+
+import json
+import os
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from intriguing.engine.store import write_atomically
+from intriguing.engine.task import Task
+
+
+@dataclass(frozen=True)
+class Count:
+    """Something that is counted: how many are done, of how many, and per second in this run (0 before the first)."""
+
+    done: int
+    total: int
+    rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a run stands: tasks by state, counts by noun, and the seconds left (None while nothing is known)."""
+
+    tasks_done: int
+    tasks_total: int
+    running: int
+    failed: int
+    counts: dict[str, Count]
+    seconds_left: float | None
+
+    def line(self) -> str:
+        """One line for a log."""
+        parts = [f"{self.tasks_done}/{self.tasks_total} tasks"]
+        for noun, count in self.counts.items():
+            if noun != "tasks":
+                rate = f" ({count.rate:,.3g}/s)" if count.rate else ""
+                parts.append(f"{noun} {count.done:,}/{count.total:,}{rate}")
+        parts.append(f"{self.failed} failed")
+        if self.seconds_left is not None:
+            parts.append(f"about {_duration(self.seconds_left)} left")
+        return ", ".join(parts)
+
+
+@dataclass
+class Progress:
+    """Counts tasks as they end. `seconds` is the clock's reading, passed in so that this can be tested."""
+
+    tasks: Iterable[Task]
+    started: float
+    _nouns: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._nouns = {t.name: (t.noun, t.amount, t.function.path) for t in self.tasks}
+        self._total: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+        for noun, amount, function in self._nouns.values():
+            self._total[noun] += amount
+            self._left[function] += 1
+        self._done: Counter[str] = Counter()
+        self._fresh: Counter[str] = Counter()
+        self._busy: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._ended = 0
+
+    def reused(self, task: str, seconds: float = 0.0) -> None:
+        """`task` was found finished; it took `seconds` when it ran."""
+        self._end(task, seconds)
+
+    def finished(self, task: str, seconds: float) -> None:
+        """`task` finished now, in `seconds`."""
+        self._end(task, seconds)
+        noun, amount, _ = self._nouns[task]
+        self._fresh[noun] += amount
+
+    def snapshot(self, now: float, running: int, workers: int, failed: int = 0) -> Snapshot:
+        """Where the run stands at `now`; `failed` tasks gave up or are blocked by one that did."""
+        elapsed = max(now - self.started, 1e-9)
+        counts = {n: Count(self._done[n], t, self._fresh[n] / elapsed) for n, t in self._total.items()}
+        total = len(self._nouns)
+        return Snapshot(self._ended, total, running, failed, counts, self._seconds_left(workers))
+
+    def _end(self, task: str, seconds: float) -> None:
+        noun, amount, function = self._nouns[task]
+        self._done[noun] += amount
+        self._ended += 1
+        self._left[function] -= 1
+        self._busy[function][0] += seconds
+        self._busy[function][1] += 1
+
+    def _seconds_left(self, workers: int) -> float | None:
+        spent, ended = (sum(v[i] for v in self._busy.values()) for i in (0, 1))
+        if not ended:
+            return None
+        typical = spent / ended
+        means = {f: (s / n if n else typical) for f, (s, n) in self._busy.items()}
+        return sum(n * means.get(f, typical) for f, n in self._left.items()) / max(workers, 1)
+
+
+def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
+    """Say in `live/status.json` that a driver is at work, and how far it is. Nobody needs it to resume."""
+    told = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "time": time.time(),
+        "line": snapshot.line(),
+        "tasks_done": snapshot.tasks_done,
+        "tasks_total": snapshot.tasks_total,
+        "failed": snapshot.failed,
+    }
+    write_atomically(run / "live" / "status.json", json.dumps(told).encode())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
