@@ -1,0 +1,256 @@
+"""A run folder with invented results, written through `intriguing.tables`: what results and report are tested against.
+
+The images are digits drawn with jitter, the activations a random ReLU layer of them, the "adversarial" images smooth
+noise. Nothing is searched for and no model is asked: the numbers mean nothing, but they agree with each other as a real
+run's do.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from intriguing import tables
+
+NASTY = 'a/b "quoted" <script>alert(1)</script> & $x_1$'
+SIDE = 28
+
+
+@cache
+def glyph(example_id: int) -> np.ndarray:
+    """One drawn digit: (1, 28, 28) uint8; its class is the last figure of its id."""
+    rng = np.random.default_rng(example_id)
+    canvas = Image.new("L", (SIDE, SIDE))
+    font = ImageFont.load_default(size=float(rng.uniform(19, 26)))
+    at = (SIDE / 2 + rng.uniform(-2, 2), SIDE / 2 + rng.uniform(-2, 2))
+    ImageDraw.Draw(canvas).text(at, str(example_id % 10), fill=255, font=font, anchor="mm")
+    turned = canvas.rotate(rng.uniform(-20, 20), resample=Image.Resampling.BILINEAR)
+    return np.asarray(turned, np.uint8)[None]
+
+
+def images(dataset: str, ids: np.ndarray) -> np.ndarray:
+    """The images of the run: (n, 1, 28, 28) uint8, the same for every data set."""
+    return np.stack([glyph(int(i)) for i in ids])
+
+
+class SyntheticRun:
+    """Writes a run folder table by table. `write` does all of them."""
+
+    def __init__(self, root, *, datasets=("glyphs",), models=("FC10", "007"), layers=("hidden", "logits"), seeds=None):
+        self.root = Path(root)
+        self.datasets = datasets
+        self.models = [(m, s) for m in models for s in (seeds or {}).get(m, (1,))]
+        self.names = list(dict.fromkeys(models))
+        self.layers = layers
+        self.searches = 24
+        self.rules = (("untargeted", "best"),)
+        self.ids = np.arange(80)
+        self.rng = np.random.default_rng(0)
+        self.shards: dict[str, int] = {}
+
+    def add(self, name: str, rows: pa.Table, folder: str = "") -> None:
+        """A new shard of a table."""
+        number = self.shards[name] = self.shards.get(name, 0) + 1
+        path = self.root / "tables" / name / folder / f"part-{number:04d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, path, compression="zstd")
+
+    def plan(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        spec = {
+            "name": "synthetic",
+            "seed": 1,
+            "datasets": list(self.datasets),
+            "models": [{"name": m} for m in self.names],
+        }
+        spec |= {"units": {"k": 8}, "blind_spots": {"searches": self.searches, "grades": ["best"]}}
+        (self.root / "plan.json").write_text(json.dumps({"spec": spec, "name": "synthetic", "tasks": 42}))
+
+    def each_model(self):
+        return [(d, m, s) for d in self.datasets for m, s in self.models]
+
+    def examples(self) -> None:
+        for d in self.datasets:
+            columns = {"example_id": self.ids, "label": self.ids % 10}
+            self.add("examples", tables.EXAMPLES.build(columns, dataset=d, split="test"))
+
+    def model_rows(self) -> None:
+        for i, (d, m, s) in enumerate(self.each_model()):
+            row = {"weights_hash": f"{i:064x}", "parameters": 7850 * (i + 1), "test_error": 0.08 / (i + 1)}
+            row["train_error"] = None if i == 1 else 0.05 / (i + 1)
+            self.add("models", tables.MODELS.build({}, dataset=d, model=m, model_seed=s, **row))
+
+    def layer(self, index: int) -> np.ndarray:
+        """Activations (n, 16) of layer `index`."""
+        x = images("", self.ids).reshape(len(self.ids), -1) / 255
+        w = np.random.default_rng(100 + index).normal(0, 1, (x.shape[1], 16))
+        return np.maximum((x - x.mean(0)) @ w, 0).astype(np.float32)
+
+    def activation_rows(self) -> None:
+        for d, m, s in self.each_model():
+            for i, name in enumerate(self.layers):
+                block = self.layer(i)[:, : 16 - 4 * i]
+                table = tables.activations(block.shape[1], pa.float16() if i else pa.float32())
+                vector = pa.array(
+                    list(block.astype(np.float16 if i else np.float32)), table.schema.field("vector").type
+                )
+                columns = {"example_id": self.ids, "vector": vector}
+                rows = table.build(columns, dataset=d, model=m, model_seed=s, layer=name, position=0)
+                number = len(self.shards) + self.shards.get("activations", 0)
+                self.add("activations", rows[:50], f"folder-{number}")
+                self.add("activations", rows[50:], f"folder-{number}")
+
+    def topk(self, k: int = 8) -> None:
+        for d, m, s in self.each_model():
+            for i, layer in enumerate(self.layers):
+                block = self.layer(i)
+                for basis, turn in (
+                    ("natural", np.eye(16)),
+                    ("gaussian", np.random.default_rng(7).normal(size=(16, 16))),
+                ):
+                    scores = block @ turn
+                    for sign in (1, -1):
+                        order = np.argsort(-sign * scores, axis=0, kind="stable")[:k].T.ravel()
+                        direction = np.repeat(np.arange(16), k)
+                        columns = {
+                            "direction": direction,
+                            "rank": np.tile(np.arange(1, k + 1), 16),
+                            "example_id": self.ids[order],
+                            "value": scores[order, direction].astype(np.float32),
+                            "label": self.ids[order] % 10,
+                        }
+                        keys = {"dataset": d, "model": m, "model_seed": s, "layer": layer, "condition": "raw"}
+                        keys |= {"basis": basis, "rotation_seed": 0, "sign": sign, "ties": 1, "position": 0}
+                        self.add("topk", tables.TOPK.build(columns, **keys))
+
+    def scores(self) -> None:
+        for d, m, s in self.each_model():
+            for layer in self.layers:
+                keys = {"dataset": d, "model": m, "model_seed": s, "layer": layer, "condition": "raw"}
+                for basis in ("natural", "gaussian"):
+                    for metric, centre in (("purity", 0.7), ("kurtosis", 2.6)):
+                        values = centre + 0.1 * self.rng.normal(size=16)
+                        columns = {"direction": np.arange(16), "value": values}
+                        more = {"basis": basis, "rotation_seed": 0, "metric": metric, "n": 8}
+                        self.add("unit_scores", tables.UNIT_SCORES.build(columns, **keys, **more))
+                for metric, natural, p in (("purity", 0.71, 0.32), ("kurtosis", 2.9, 0.004)):
+                    null, sd = natural - (0.004 if p > 0.05 else 0.3), 0.05
+                    row = {"natural": natural, "null_mean": null, "null_sd": sd, "rotations": 999, "n": 80}
+                    row |= {
+                        "low": natural - null - 0.1,
+                        "high": natural - null + 0.1,
+                        "p_high": p / 2,
+                        "p_low": 1 - p / 2,
+                    }
+                    row |= {"p_two": p, "p_holm": min(1.0, 2 * p), "effect": (natural - null) / sd}
+                    row |= {"detectable_effect": 2.8, "control": "trained", "metric": metric, "alpha": 0.0}
+                    self.add("rotation_tests", tables.ROTATION_TESTS.build({}, **keys, **row))
+
+    def smooth(self, rng: np.random.Generator) -> np.ndarray:
+        coarse = rng.normal(0, 60, (7, 7)).clip(-127, 127) + 128
+        fine = Image.fromarray(coarse.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return (np.asarray(fine, np.float32)[None] - 128) / 255
+
+    def searched(self) -> None:
+        """`distortions`, `adversarial` and `transfer`, which must agree."""
+        for d, m, s in self.each_model():
+            for rule, grade in self.rules:
+                self.search(d, m, s, rule, grade)
+            for n in range(self.searches):
+                self.feed(d, ("", -1), (m, s), [(f"clean:{n}", n, False)], "clean", 0.0, "", "")
+
+    def search(self, d: str, m: str, s: int, rule: str, grade: str) -> None:
+        done, found, pictures = [], [], []
+        for n in range(self.searches):
+            name, label = f"{rule}:{grade}:{n}", n % 10
+            status = {5: "misclassified", 11: "not_found", 17: "bad_output"}.get(n, "found")
+            rng = np.random.default_rng([n, self.models.index((m, s))])
+            x = images(d, np.array([n]))[0].astype(np.float32) / 255
+            image = np.clip(x + rng.lognormal(-1, 0.5) * self.smooth(rng), 0, 1)
+            r = image - x
+            row = {"search_id": name, "example_id": n, "label": label, "status": status, "target": None}
+            row |= {"prediction": (label + 3) % 10, "clean_prediction": label, "l2": float(np.linalg.norm(r))}
+            row |= {"distortion": float(np.sqrt((r**2).mean())), "linf": float(np.abs(r).max()), "penalty": 0.1}
+            row |= {"forward_passes": 100 + n, "backward_passes": 50 + n, "lower_bound": None}
+            if rule != "untargeted":
+                row["target"] = (label + 3) % 10
+            if status != "found":
+                row |= dict.fromkeys(("prediction", "l2", "distortion", "linf", "penalty"))
+            else:
+                found.append((name, n, row["distortion"]))
+                pictures.append({"search_id": name, "shape": [1, SIDE, SIDE], "image": image.ravel()})
+            done.append(row)
+        keys = {"dataset": d, "model": m, "model_seed": s}
+        self.add(
+            "distortions", _build(tables.DISTORTIONS, done, **keys, target_rule=rule, grade=grade, penalty_form="l2")
+        )
+        self.add("adversarial", _build(tables.ADVERSARIAL, pictures, **keys))
+        unfinished = (f"{rule}:{grade}:5", 5, 0.0)
+        for target in self.models:
+            for kind, wrong in (("minimal", 0.3), ("amplified", 0.6), ("gaussian", 0.1)):
+                fed = []
+                for name, n, _ in [*found, unfinished]:
+                    own = target == (m, s) and kind != "gaussian"
+                    fed.append((name, n, (own or self.rng.uniform() < wrong) and n != 5))
+                self.feed(d, (m, s), target, fed, kind, 0.1 if kind == "amplified" else 0.06, grade, rule)
+
+    def feed(self, d, source, target, fed, kind, rms, grade, rule) -> None:
+        """`fed`: (search_id, example_id, whether the target model is wrong)."""
+        columns = {
+            "search_id": [f[0] for f in fed],
+            "example_id": [f[1] for f in fed],
+            "label": [f[1] % 10 for f in fed],
+            "prediction": [(f[1] + f[2]) % 10 for f in fed],
+            "is_error": [bool(f[2]) for f in fed],
+        }
+        keys = {"dataset": d, "source_model": source[0], "source_seed": source[1], "model": target[0]}
+        keys |= {"model_seed": target[1], "kind": kind, "rms": rms, "clipped_fraction": 0.2}
+        self.add("transfer", tables.TRANSFER.build(columns, **keys, grade=grade, target_rule=rule))
+
+    def words(self) -> None:
+        chosen = [
+            ["million", "site", "come", "files"],
+            ["wars", "troops", "border", "between"],
+            ["<b>", "&", "$a$", "007"],
+        ]
+        for condition in ("raw", "l2"):
+            for basis in ("natural", "haar"):
+                keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition, "basis": basis, "sign": 1}
+                columns = {"direction": [0, 1, 2], "words": chosen, "npmi": [-0.1, 0.2, None]}
+                columns |= {"matched_percentile": [40.0, 91.0, None], "median_count": [230.0, 52.0, 7.5]}
+                self.add("word_rows", tables.WORD_ROWS.build(columns, **keys))
+            row = {"natural": -0.156, "null_mean": -0.166, "null_sd": 0.013, "rotations": 39, "n": 3055, "low": -0.02}
+            row |= {"high": 0.04, "p_high": 0.275, "p_low": 0.75, "p_two": 0.55, "p_holm": 1.0, "effect": 0.77}
+            row |= {"detectable_effect": 2.8, "control": "trained", "metric": "npmi", "alpha": 0.0}
+            keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition}
+            self.add("word_tests", tables.WORD_TESTS.build({}, **keys, **row))
+
+    def task_rows(self) -> None:
+        row = {"function": "f", "fingerprint": "0" * 64, "attempts": 1, "worker": "inline", "device": "cpu"}
+        columns = {"task": [f"t{i}" for i in range(42)], "seconds": np.full(42, 0.5)}
+        self.add("tasks", tables.TASKS.build(columns, **row, peak_memory=10**9))
+
+    def failures(self) -> None:
+        row = {"function": "intriguing.sweep.tasks.search", "attempts": 3, "error_type": "ModelError"}
+        row |= {"message": "The logits of <i>FC10</i> are not finite.", "rerun_command": "intriguing run synthetic"}
+        self.add("failures", tables.FAILURES.build({}, task='search "FC10" 3', **row))
+
+    def write(self, words: bool = True) -> Path:
+        """All tables but `failures`; `words` may be left out."""
+        parts = [self.plan, self.examples, self.model_rows, self.activation_rows, self.topk, self.scores, self.searched]
+        for part in [*parts, *([self.words] if words else []), self.task_rows]:
+            part()
+        return self.root
+
+
+def _build(table: tables.Table, rows: list[dict], **constants) -> pa.Table:
+    return table.build({name: [row[name] for row in rows] for name in rows[0]}, **constants)
+
+
+def make_run(root: Path, words: bool = True, **choices) -> Path:
+    """A whole run in the new folder `root`; `choices` as in `SyntheticRun`."""
+    return SyntheticRun(root, **choices).write(words)
