@@ -1,0 +1,210 @@
+"""The spec: what a user writes in TOML, range-checked when read; an unknown key names the nearest valid one."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from intriguing.errors import SpecError, unknown_name
+
+_SPECS = Path(__file__).parent / "specs"
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DatasetSpec(_Section):
+    """A data set, under a name of the user's choice."""
+
+    source: str = ""
+    """mnist-sample, mnist, fashion-mnist, cifar10, imagefolder:PATH, npz:PATH or module:factory; else its name."""
+    root: str | None = None
+    """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
+    download: bool = False
+    """Whether torchvision may download it."""
+
+
+class ModelSpec(_Section):
+    """A model, under a name of the user's choice; it is trained on each data set, or loaded from a weights file."""
+
+    architecture: str = ""
+    """softmax, mlp, cnn, autoencoder, alexnet, torchvision:NAME or module:factory; by default its name."""
+    layers: list[str] = []
+    """The layers whose activations are collected, as `model.named_modules()` names them."""
+    options: dict[str, Any] = {}
+    """Arguments of the architecture, such as `hidden = [100, 100]`."""
+    training: dict[str, Any] = {}
+    """Arguments of the training, such as `epochs`, `weight_decay`."""
+    weights: str | None = None
+    """A file of weights (safetensors, or a state dict) to load in place of training."""
+    datasets: list[str] | None = None
+    """The data sets that it is trained and probed on; by default all."""
+    seeds: list[int] | None = None
+    """Training seeds, one model each; by default the spec's `model_seeds`."""
+
+
+class UnitsSpec(_Section):
+    """The unit question: top-K inputs of single units and of random directions."""
+
+    split: Literal["train", "test"] = "test"
+    """The split whose inputs are scanned."""
+    k: int = Field(default=16, ge=1, le=10_000)
+    """How many top inputs each direction keeps."""
+    bases: list[Literal["natural", "gaussian", "haar", "uniform01"]] = Field(
+        default=["natural", "gaussian"], min_length=1
+    )
+    """The bases that are scanned; each has as many directions as the layer has units. uniform01 is no valid control."""
+    signs: Literal["positive", "both"] = "positive"
+    """Whether the smallest projections are kept too."""
+    rows: int | None = Field(default=None, ge=1)
+    """How many inputs of the split are scanned (a keyed draw); by default all."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """How activations are stored."""
+
+
+class BlindSpotsSpec(_Section):
+    """The blind-spot question: how small a change makes the model wrong."""
+
+    split: Literal["train", "test"] = "test"
+    """The split that attacked inputs are drawn from."""
+    images: int = Field(default=100, ge=1)
+    """How many inputs are attacked (a keyed draw, the same for every model); each is searched once per target rule."""
+    target_rules: list[Literal["untargeted", "random", "every"]] = Field(default=["untargeted", "random"], min_length=1)
+    """How targets are chosen: any wrong class, one random wrong class, or every wrong class with the nearest kept."""
+    grade: Literal["faithful", "best", "fast"] = "best"
+    """The search's grade."""
+
+
+class TransferSpec(_Section):
+    """Does what fools one model fool the others? Every found image is fed to every model of its data set."""
+
+    kinds: list[Literal["minimal", "gaussian"]] = Field(default=["minimal", "gaussian"], min_length=1)
+    """Which changes are fed: the search's own, and Gaussian noise of the same RMS. Clean images always are."""
+
+
+class ComputeSpec(_Section):
+    """How the work is cut and run. None of it changes a result."""
+
+    threads: int = Field(default=1, ge=1)
+    """Threads of each task."""
+    slots: int = Field(default=256, ge=1)
+    """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
+    rows_per_shard: int = Field(default=1_000, ge=1)
+    """Inputs per activation shard."""
+    searches_per_shard: int = Field(default=256, ge=1)
+    """Searches per task."""
+    attempts: int = Field(default=3, ge=1)
+    """How often a task is tried whose worker is lost."""
+    task_seconds: float = Field(default=3_600.0, gt=0)
+    """A worker that answers no call for so long is killed."""
+
+
+class Spec(_Section):
+    """A sweep: data sets, models, and what is asked of them."""
+
+    name: Name
+    """The run's name; runs go to outputs/NAME unless --out says otherwise."""
+    seed: int = Field(default=0, ge=0)
+    """The root of every random number but the models'."""
+    model_seeds: list[int] = Field(default=[0], min_length=1)
+    """Training seeds, one model each."""
+    datasets: dict[Name, DatasetSpec] = {}
+    """Data sets by name."""
+    models: dict[Name, ModelSpec] = {}
+    """Models by name."""
+    units: UnitsSpec | None = None
+    """Left out, the unit question is not asked."""
+    blind_spots: BlindSpotsSpec | None = None
+    """Left out, nothing is attacked."""
+    transfer: TransferSpec | None = None
+    """Left out, nothing is fed to other models. Needs `blind_spots`."""
+    compute: ComputeSpec = ComputeSpec()
+    """How the work is cut and run."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Spec":
+        if self.models and not self.datasets:
+            raise ValueError("datasets: a spec with models needs at least one data set")
+        for name, model in self.models.items():
+            for dataset in model.datasets or ():
+                if dataset not in self.datasets:
+                    raise ValueError(f"models.{name}.datasets: {unknown_name('data set', dataset, self.datasets)}")
+            if self.units is not None and not model.layers:
+                raise ValueError(f"models.{name}.layers: name at least one layer, since the spec has a [units] section")
+        if self.transfer is not None and self.blind_spots is None:
+            raise ValueError("transfer: it feeds what [blind_spots] finds, and the spec has no such section")
+        return self
+
+
+def spec_names() -> list[str]:
+    """The names of the specs in the package."""
+    return sorted(path.stem for path in _SPECS.glob("*.toml"))
+
+
+def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
+    """The spec called `name` in the package, or the one at that path, or one given as a mapping.
+
+    Raises:
+        SpecError: it cannot be read, or a key or value is wrong; the message names the key and what to write.
+        UnknownNameError: no spec has that name.
+    """
+    if isinstance(name, Spec):
+        return name
+    if isinstance(name, Mapping):
+        return _validate(dict(name), "the spec")
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        path = _SPECS / f"{name}.toml"
+        if not path.exists():
+            raise unknown_name("spec", str(name), spec_names())
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"The spec {path} cannot be read: {error}.") from error
+    return _validate({"name": path.stem} | body, str(path))
+
+
+def _validate(body: dict[str, Any], where: str) -> Spec:
+    try:
+        return Spec.model_validate(body)
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors()]
+        raise SpecError(f"{where} cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        valid = _keys_at(error["loc"][:-1])
+        near = get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{place}: unknown key; {hint}Valid keys: {', '.join(valid)}."
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
+    return f"{place}: {message}{given}" if place else f"{message}{given}"
+
+
+def _keys_at(place: tuple[Any, ...]) -> list[str]:
+    annotation: Any = Spec
+    for part in place:
+        section = _section_of(annotation)
+        if section is not None and section is annotation and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+        else:  # a name that the user chose: the section lies one level deeper
+            annotation = section
+    found = _section_of(annotation)
+    return list(found.model_fields) if found else []
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_section_of(a) for a in getattr(annotation, "__args__", ())]
+    return next((i for i in inner if i is not None), None)

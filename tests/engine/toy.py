@@ -1,0 +1,84 @@
+"""Toy tasks for the engine's tests: importable, pure, and able to misbehave on demand."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from intriguing.engine.task import Function, Output, Plan, Resource, Task
+
+_HERE = "tests.engine.toy"
+RANGE = Function(f"{_HERE}:make_range", 1)
+TOTAL = Function(f"{_HERE}:total", 1)
+SCALE = Function(f"{_HERE}:scale", 1)
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own."""
+
+
+def make_range(work: Any, start: int, stop: int, do: str = "", marker: str = "") -> dict[str, Any]:
+    """Numbers from start to stop; `do` says how to misbehave the first time (while `marker` is absent) or always."""
+    if do and not (marker and Path(marker).exists()):
+        if marker:
+            Path(marker).touch()
+        misbehave(do)
+    return {"numbers": pa.table({"id": range(start, stop), "square": [i * i for i in range(start, stop)]})}
+
+
+def misbehave(do: str) -> None:
+    if do == "raise":
+        raise ValueError("this one always raises")
+    if do == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if do == "hang":
+        time.sleep(600)
+    if do == "sleep":
+        time.sleep(0.3)
+
+
+def scale(work: Any, batch: int, limit: int = 10**9) -> dict[str, Any]:
+    """Multiply by a pinned factor; runs out of memory above `limit` rows a batch."""
+    if batch > limit:
+        raise OutOfMemoryError("too large a batch")
+    numbers = work.table("numbers")
+    factor = work.resource("factor")
+    return {"scaled": pa.table({"id": numbers["id"], "value": [factor * v.as_py() for v in numbers["square"]]})}
+
+
+def total(work: Any) -> dict[str, Any]:
+    """The sum of all squares, as a table and as bytes."""
+    value = sum(sum(t["square"].to_pylist()) for t in work.tables("numbers"))
+    return {"total": pa.table({"total": [value]}), "text": str(value).encode()}
+
+
+def load_factor(factor: int, offset: int = 0) -> tuple[int, int]:
+    return factor + offset, 8
+
+
+def toy_plan(shards: int = 4, step: int = 10, **misbehaving: Any) -> Plan:
+    """Ranges, their scaled copies and one total; `misbehaving` goes to the second shard."""
+    tasks = []
+    for i in range(shards):
+        extra = misbehaving if i == 1 else {}
+        parameters = {"start": i * step, "stop": (i + 1) * step, **extra}
+        tasks.append(Task(f"range/{i}", RANGE, parameters, publish={"numbers": "numbers"}, amount=step, noun="numbers"))
+    factor = Resource(f"{_HERE}:load_factor", {"factor": 3})
+    for i in range(shards):
+        tasks.append(
+            Task(
+                f"scale/{i}",
+                SCALE,
+                {"batch": 64},
+                {"numbers": Output(f"range/{i}", "numbers")},
+                {"factor": factor},
+                {"scaled": "scaled"},
+                shrink="batch",
+            )
+        )
+    every = [Output(f"range/{i}", "numbers") for i in range(shards)]
+    tasks.append(Task("total", TOTAL, {}, {"numbers": every}, publish={"total": "totals"}))
+    return Plan(tasks)
