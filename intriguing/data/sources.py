@@ -1,0 +1,245 @@
+"""Data sets by name: where they come from, what they hash to, and how to read them. Torch is imported for CIFAR-10 alone."""
+
+import io
+import lzma
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from intriguing.data import factories, photos
+from intriguing.data.arrays import parts_of
+from intriguing.data.dataset import Dataset, build_dataset
+from intriguing.data.files import hash_arrays, hash_files, read_idx, read_npz
+from intriguing.data.vision import torchvision
+from intriguing.errors import DataError, unknown_name
+
+EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that has a name of its own: a sentence, its sizes, and its files under the root folder."""
+
+    name: str
+    sentence: str
+    shape: tuple[int, int, int]
+    classes: int
+    sizes: dict[str, int]
+    folder: str = ""
+    files: tuple[str, ...] = ()
+    torchvision_class: str = ""
+
+
+_IDX = tuple(f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
+_CIFAR = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
+_GREY, _FULL = (1, 28, 28), {"train": 60_000, "test": 10_000}
+
+KNOWN: dict[str, Known] = {
+    k.name: k
+    for k in (
+        Known(
+            "mnist-sample",
+            "10,000 real MNIST digits, embedded in the package",
+            _GREY,
+            10,
+            {"train": 8_000, "test": 2_000},
+        ),
+        Known("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
+        Known("fashion-mnist", "70,000 photos of clothes", _GREY, 10, _FULL, "FashionMNIST/raw", _IDX, "FashionMNIST"),
+        Known(
+            "cifar10",
+            "60,000 small colour photos",
+            (3, 32, 32),
+            10,
+            {"train": 50_000, "test": 10_000},
+            "cifar-10-batches-py",
+            _CIFAR,
+            "CIFAR10",
+        ),
+    )
+}
+
+# Sources that take a path or a name after the colon, as help texts show them.
+FORMS: dict[str, str] = {
+    "npz:PATH": "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
+    "imagefolder:PATH": "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
+    "module:factory": "a Python function without arguments that returns a Dataset, a mapping or a tuple of arrays",
+}
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that named data sets lie in: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
+    return Path(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing").expanduser()
+
+
+def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
+    """The data set that `source` names, read and checked.
+
+    `source` is a known name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
+    lie in `data_root(root)` in torchvision's layout, and are fetched there with `download`; relative paths are looked
+    for in the working folder, then in that root. Raises `UnknownNameError` for a name that nothing answers to, and
+    `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "npz" and rest:
+        path = _path(rest, root)
+        return _from_arrays(source, read_npz(path), dataset_hash(source, root))
+    if kind == "imagefolder" and rest:
+        folder, options = photos.parse(rest)
+        return photos.load(source, _path(folder, root), options)
+    if rest:
+        made = factories.call(source)
+        if isinstance(made, Dataset):
+            return made
+        parts, classes = parts_of(made, f"What {source} returned")
+        content = hash_arrays(
+            (f"{split}/{name}", array)
+            for split, arrays in parts.items()
+            for name, array in zip(("images", "labels", "ids"), arrays, strict=True)
+            if array is not None
+        )
+        return build_dataset(source, parts, f"{factories.source_hash(source)[:32]}{content[:32]}", classes)
+    known = _known(source)
+    if not known.folder:
+        return _embedded()
+    folder = _folder(known, data_root(root), download)
+    reader = _read_cifar if known.torchvision_class == "CIFAR10" else _read_mnist
+    return build_dataset(source, reader(known, folder), _hash_known(known, folder), known.classes)
+
+
+def dataset_hash(source: str, root: str | Path | None = None) -> str:
+    """The SHA-256 of a data set's content as it lies on disk, without torch and without decoding an image.
+
+    For `module:factory` it covers the factory's source alone: what the function returns enters `Dataset.content_hash`
+    when it is loaded. For every other source the two are equal. Raises as `load_dataset` does.
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "npz" and rest:
+        path = _path(rest, root)
+        if not path.is_file():
+            raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
+        return hash_files([("npz", path)])
+    if kind == "imagefolder" and rest:
+        folder, options = photos.parse(rest)
+        return photos.content_hash(_path(folder, root), options)
+    if rest:
+        return factories.source_hash(source)
+    known = _known(source)
+    if not known.folder:
+        return hash_files([(EMBEDDED.name, EMBEDDED)])
+    return _hash_known(known, _folder(known, data_root(root), download=False))
+
+
+def dataset_sizes(source: str, root: str | Path | None = None) -> dict[str, int]:
+    """How many images each split has: from the registry where the name is known, else by loading the data set."""
+    if source in KNOWN:
+        return dict(KNOWN[source].sizes)
+    return {name: len(split) for name, split in load_dataset(source, root).splits.items()}
+
+
+def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
+    """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
+
+    `path` is the folder or file that holds it, None where it needs none. A source that is not known by name is loaded.
+    """
+    if source not in KNOWN:
+        data = load_dataset(source, root)
+        sizes = {name: len(split) for name, split in data.splits.items()}
+        return {
+            "name": source,
+            "sentence": "",
+            "shape": data.shape,
+            "classes": data.classes,
+            "sizes": sizes,
+            "path": None,
+            "present": True,
+        }
+    known = KNOWN[source]
+    folder = data_root(root) / known.folder if known.folder else None
+    present = folder is None or all((folder / f).is_file() for f in known.files)
+    return {
+        "name": known.name,
+        "sentence": known.sentence,
+        "shape": known.shape,
+        "classes": known.classes,
+        "sizes": dict(known.sizes),
+        "path": None if folder is None else str(folder),
+        "present": present,
+    }
+
+
+def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
+    """`describe` of every data set that has a name, in the order of the registry."""
+    return [describe(name, root) for name in KNOWN]
+
+
+def _known(source: str) -> Known:
+    if source not in KNOWN:
+        raise unknown_name("data set", source, [*KNOWN, *FORMS])
+    return KNOWN[source]
+
+
+def _path(text: str, root: str | Path | None) -> Path:
+    path = Path(text).expanduser()
+    if path.is_absolute() or path.exists():
+        return path
+    inside = data_root(root) / path
+    return inside if inside.exists() else path
+
+
+def _from_arrays(source: str, arrays: dict[str, np.ndarray], content_hash: str) -> Dataset:
+    parts, classes = parts_of(arrays, f"Data set {source!r}")
+    return build_dataset(source, parts, content_hash, classes)
+
+
+@cache
+def _embedded() -> Dataset:
+    with lzma.open(EMBEDDED) as packed, np.load(io.BytesIO(packed.read()), allow_pickle=False) as arrays:
+        parts, _ = parts_of(dict(arrays), "The embedded sample")
+    return build_dataset("mnist-sample", parts, dataset_hash("mnist-sample"), 10)
+
+
+def _folder(known: Known, root: Path, download: bool) -> Path:
+    folder = root / known.folder
+    missing = [f for f in known.files if not (folder / f).is_file()]
+    if missing and download:
+        try:
+            getattr(torchvision().datasets, known.torchvision_class)(str(root), download=True)
+        except (OSError, RuntimeError) as e:
+            raise DataError(f"Could not download {known.name} to {root}: {e}. Fill {folder} by hand.") from e
+        missing = [f for f in known.files if not (folder / f).is_file()]
+    if missing:
+        raise DataError(
+            f"Data set {known.name!r} is not in {folder}: {', '.join(missing)} missing. Allow the download, put them "
+            "there, or point INTRIGUING_DATA (or the root) at the folder that holds "
+            f"{known.folder.partition('/')[0]}/."
+        )
+    return folder
+
+
+def _hash_known(known: Known, folder: Path) -> str:
+    return hash_files((f, folder / f) for f in known.files)
+
+
+Parts = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+_Reader = Callable[[Known, Path], Parts]
+
+
+def _read_mnist(known: Known, folder: Path) -> Parts:
+    return {
+        split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
+        for split, p in (("train", "train"), ("test", "t10k"))
+    }
+
+
+def _read_cifar(known: Known, folder: Path) -> Parts:
+    # The files are pickles: torchvision opens them only after checking their MD5 sums.
+    try:
+        sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
+    except RuntimeError:
+        raise DataError(f"The files in {folder} are not CIFAR-10's (wrong checksum). Download them again.") from None
+    return {s: (d.data.transpose(0, 3, 1, 2), np.asarray(d.targets), None) for s, d in sets.items()}
