@@ -1,0 +1,166 @@
+"""Slots: rows that are searched side by side, each its own state machine; finished ones make room for waiting ones.
+
+A stage knows one row's state machine, written for a batch: `load` makes the state of new rows without asking the model,
+`step` advances every row of the state by a fixed number of evaluations and freezes those that are done. The host looks
+at the mask of finished rows every `poll` steps only; in between nothing waits for the device.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+class Stage(Protocol):
+    """A state machine over rows."""
+
+    @property
+    def poll(self) -> int:
+        """Steps between two looks at the mask of finished rows."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The parts of the state that a finished row leaves behind."""
+        ...
+
+    def load(self, given: State) -> State:
+        """The first state of new rows; it holds `done` (R,) bool."""
+        ...
+
+    def step(self, state: State) -> State:
+        """The parts of the state that change in one step of all rows."""
+        ...
+
+
+def run(stage: Stage, given: State, slots: int, block: int) -> State:
+    """Take all rows of `given` through `stage`, at most `slots` at a time, and return its outputs in the rows' order.
+
+    The state always holds a multiple of `block` rows (the last row repeated where rows lack), so that the model sees
+    full blocks; a row's result is the same in any company.
+    """
+    count = len(next(iter(given.values())))
+    device = next(iter(given.values())).device
+    width = min(_ceil(count, block), max(block, slots // block * block))
+    rows = torch.arange(width, device=device)
+    live = rows < count
+    rows = rows.clamp(max=count - 1)
+    waiting = min(width, count)
+    state = stage.load(_take(given, rows))
+    state["done"] = state["done"] | ~live
+    results: State = {}
+    advance = _stepper(stage, device)
+    while True:
+        for _ in range(stage.poll):
+            state = advance(state)
+        finished = state["done"] & live
+        leaving = finished.nonzero().squeeze(1)
+        if len(leaving) == 0:
+            continue
+        _store(results, stage, state, leaving, rows, count)
+        live = live & ~finished
+        new = min(len(leaving), count - waiting)
+        if new:
+            slots_free = leaving[:new]
+            incoming = torch.arange(waiting, waiting + new, device=device)
+            waiting += new
+            for name, value in stage.load(_take(given, incoming)).items():
+                state[name] = state[name].index_copy(0, slots_free, value)
+            rows[slots_free] = incoming
+            live[slots_free] = True
+        left = int(live.sum())
+        if left == 0:
+            return results
+        if _ceil(left, block) < len(live):
+            keep = _compact(live, _ceil(left, block))
+            state, rows, live = _take(state, keep), rows[keep], live[keep]
+            advance = _stepper(stage, device)
+
+
+def _ceil(count: int, block: int) -> int:
+    return -(-count // block) * block
+
+
+def _take(state: State, index: Tensor) -> State:
+    return {name: value[index] for name, value in state.items()}
+
+
+def _compact(live: Tensor, width: int) -> Tensor:
+    """The first `width` slots when live ones come first, in their order."""
+    return torch.argsort((~live).to(torch.int8), stable=True)[:width]
+
+
+def _store(results: State, stage: Stage, state: State, leaving: Tensor, rows: Tensor, count: int) -> None:
+    for name in stage.outputs:
+        value = state[name]
+        if name not in results:
+            results[name] = value.new_zeros((count, *value.shape[1:]))
+        results[name][rows[leaving]] = value[leaving]
+
+
+class _Eager:
+    """Steps without a graph."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __call__(self, state: State) -> State:
+        return state | self._stage.step(state)
+
+
+class _Graphed:
+    """Steps on a CUDA device: the first ones eagerly, then one captured graph replayed on fixed tensors.
+
+    A model that cannot be captured (it asks the host, or allocates by data) is stepped eagerly for good.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._state: State = {}
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+        self._eager = False
+
+    def _advance(self) -> None:
+        for name, value in self._stage.step(self._state).items():
+            self._state[name].copy_(value)
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.graph(graph):
+                self._advance()
+        except RuntimeError:
+            torch.cuda.synchronize()
+            self._eager = True
+        else:
+            self._graph = graph
+
+    def __call__(self, state: State) -> State:
+        if not self._state:
+            self._state = {name: value.clone() for name, value in state.items()}
+        elif state is not self._state:
+            for name, value in state.items():
+                if value is not self._state[name]:
+                    self._state[name].copy_(value)
+        self._calls += 1
+        if self._calls == 4 and not self._eager:
+            self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._calls <= 3:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self._advance()
+            torch.cuda.current_stream().wait_stream(side)
+        else:
+            self._advance()
+        return self._state
+
+
+def _stepper(stage: Stage, device: torch.device) -> _Eager | _Graphed:
+    return _Graphed(stage) if device.type == "cuda" else _Eager(stage)

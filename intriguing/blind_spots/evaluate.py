@@ -1,0 +1,88 @@
+"""Forward and backward passes in full blocks, so that a row's logits do not depend on its company."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from intriguing.errors import ModelError
+
+Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+"""From logits (b, C) of the rows in a slice to a value (b,) and its gradient in the logits (b, C)."""
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients for the weights inside; every module's mode and every flag is put back after.
+
+    The gradient of the input alone costs about one forward pass more, a training step's backward two.
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        model.eval()
+        for p, _ in flags:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training
+        for p, flag in flags:
+            p.requires_grad_(flag)
+
+
+class Evaluator:
+    """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows, short ones padded."""
+
+    def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int) -> None:
+        self._model = model
+        self._shape = shape
+        self.block = block
+
+    def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        for start in range(0, len(rows), self.block):
+            piece = rows[start : start + self.block]
+            live = len(piece)
+            if live < self.block:
+                piece = torch.cat([piece, piece[:1].expand(self.block - live, -1)])
+            yield slice(start, start + live), piece.reshape(self.block, *self._shape)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        logits = self._model(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(
+                f"The model gave {given} for a batch of {len(images)}; a search needs one row of logits per input: "
+                "wrap the model so that it returns (batch, classes)."
+            )
+        return logits
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (R, C) of `rows` (R, n)."""
+        with torch.no_grad():
+            return torch.cat([self._logits(images)[: s.stop - s.start] for s, images in self._blocks(rows)])
+
+    def gradient(self, rows: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (R, C), the loss's values (R,) and its gradients (R, n) in `rows`."""
+        logits, values, gradients = [], [], []
+        for s, images in self._blocks(rows):
+            live = s.stop - s.start
+            with torch.enable_grad():
+                images = images.detach().requires_grad_()
+                z = self._logits(images)
+            plain = z.detach()
+            value, slope = loss(plain[:live], s)
+            if live < self.block:
+                slope = torch.cat([slope, slope.new_zeros(self.block - live, slope.shape[1])])
+            if z.requires_grad:
+                (g,) = torch.autograd.grad(z, images, slope, allow_unused=True)
+                g = torch.zeros_like(images) if g is None else g
+            else:
+                g = torch.zeros_like(images)
+            logits.append(plain[:live])
+            values.append(value)
+            gradients.append(g[:live].flatten(1))
+        if len(logits) == 1:
+            return logits[0], values[0], gradients[0]
+        return torch.cat(logits), torch.cat(values), torch.cat(gradients)

@@ -1,0 +1,67 @@
+"""What a search returns: an image, a status and the figures, per example."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+STATUS_SENTENCES = {
+    "found": "The model gives the wanted (untargeted: another) class on the returned image.",
+    "misclassified": "The model gives a wrong (targeted: the wanted) class before any change; the image is as it was.",
+    "not_found": "No change within the box was found that gives the wanted class; the image is as it was.",
+    "bad_output": "The model gave a logit that is not finite; the image is as it was.",
+    "bad_input": "The image holds a value that is not finite or lies outside the box; it was not searched.",
+}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome of `minimal_distortion` for B examples; tensors are on the device of the input.
+
+    Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
+    """
+
+    adversarial: Tensor
+    """(B, *shape), of the input's dtype: the changed images, inside the box."""
+
+    status: list[str]
+    """A key of `sentences` per example."""
+
+    prediction: Tensor
+    """(B,) int64: the class of the returned image, by the model itself in full batches; -1 where there is none."""
+
+    clean_prediction: Tensor
+    """(B,) int64: the class of the unchanged image; -1 where the model was not or could not be asked."""
+
+    target: Tensor
+    """(B,) int64: the class asked for; untargeted, the class found, -1 where none was."""
+
+    l2: Tensor
+    """(B,): the L2 norm of the change."""
+
+    distortion: Tensor
+    """(B,): the paper's sqrt(sum r^2 / n), n values per input (section 4.2)."""
+
+    linf: Tensor
+    """(B,): the largest change of a value."""
+
+    penalty: Tensor
+    """(B,): the paper's c at the result; NaN where no penalised search led to it."""
+
+    forward_passes: Tensor
+    """(B,) int64: forward passes spent on this example, in rows."""
+
+    backward_passes: Tensor
+    """(B,) int64: backward passes spent on this example, in rows."""
+
+    lower_bound: Tensor
+    """(B,): no smaller L2 norm can succeed, proven (exact linear path); NaN where nothing is proven."""
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """What each status means."""
+        return dict(STATUS_SENTENCES)
+
+    @property
+    def success(self) -> list[bool]:
+        """Whether the model errs on the returned image: status found or misclassified."""
+        return [s in ("found", "misclassified") for s in self.status]

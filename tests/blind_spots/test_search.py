@@ -1,0 +1,130 @@
+"""What `minimal_distortion` promises about its call: statuses, counts, the box, and independence of company."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.errors import InputError, ModelError, UnknownNameError
+
+
+def net(inputs=12, classes=4, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 16), nn.Tanh(), nn.Linear(16, classes)).requires_grad_(False)
+
+
+def batch(model, count, inputs=12, seed=1):
+    x = torch.rand(count, inputs, generator=torch.Generator().manual_seed(seed))
+    return x, model(x).argmax(1)
+
+
+def test_a_success_fools_the_bare_model_and_stays_in_the_box():
+    model = net()
+    x, y = batch(model, 20)
+    result = minimal_distortion(model, x, y)
+    assert result.status == ["found"] * 20
+    assert bool((model(result.adversarial).argmax(1) != y).all())
+    assert result.adversarial.min() >= 0 and result.adversarial.max() <= 1
+
+
+def test_bad_rows_get_a_status_and_disturb_no_other():
+    model = net()
+    x, y = batch(model, 6)
+    dirty = x.clone()
+    dirty[1, 3] = float("nan")
+    dirty[4, 0] = 1.5
+    result = minimal_distortion(model, dirty, y)
+    assert result.status == ["found", "bad_input", "found", "found", "bad_input", "found"]
+    assert torch.equal(result.adversarial[2], minimal_distortion(model, x, y).adversarial[2])
+    assert result.forward_passes[1] == 0
+
+
+def test_a_rounding_error_outside_the_box_is_clipped():
+    model = net()
+    x, y = batch(model, 2)
+    x[0, 0] = -3e-8
+    assert minimal_distortion(model, x, y).status == ["found", "found"]
+
+
+def test_a_wrong_label_before_any_change_is_told_apart():
+    model = net()
+    x, y = batch(model, 3)
+    result = minimal_distortion(model, x, (y + 1) % 4)
+    assert result.status == ["misclassified"] * 3
+    assert torch.equal(result.adversarial, x) and bool((result.l2 == 0).all())
+
+
+def test_a_constant_network_is_never_fooled():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.tensor([1.0, 0.0, 0.0])
+    x = torch.rand(3, 12)
+    result = minimal_distortion(model, x, torch.zeros(3, dtype=torch.int64), options=SearchOptions(exact_linear="off"))
+    assert result.status == ["not_found"] * 3
+    assert torch.equal(result.adversarial, x) and bool(result.l2.isnan().all())
+
+
+def test_logits_that_are_not_finite_are_told():
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.cat([x[:, :1], x[:, 1:2] / (x[:, 2:3] > 0.5)], 1)
+
+    x = torch.tensor([[0.9, 0.4, 0.9], [0.9, 0.4, 0.1]])
+    result = minimal_distortion(Broken(), x, [0, 0])
+    assert result.status[1] == "bad_output"
+
+
+def test_results_do_not_depend_on_company_order_or_slots():
+    model = net()
+    x, y = batch(model, 90)
+    whole = minimal_distortion(model, x, y, options=SearchOptions(slots=64))
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(3))
+    shuffled = minimal_distortion(model, x[order], y[order], options=SearchOptions(slots=256))
+    alone = minimal_distortion(model, x[5:6], y[5:6], options=SearchOptions(slots=7))
+    assert torch.allclose(shuffled.l2, whole.l2[order], rtol=1e-5)
+    assert torch.allclose(alone.l2, whole.l2[5:6], rtol=1e-5)
+
+
+def test_every_wrong_class_is_never_farther_than_a_single_one():
+    model = net()
+    x, y = batch(model, 10)
+    every = minimal_distortion(model, x, y, "every")
+    one = minimal_distortion(model, x, y, (y + 1) % 4)
+    assert bool((every.l2 <= one.l2.nan_to_num(torch.inf) * (1 + 1e-4)).all())
+
+
+def test_the_model_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 3)).train()
+    model[2].eval()
+    minimal_distortion(model, torch.rand(2, 5), [0, 1])
+    assert model.training and model[1].training and not model[2].training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("labels", "targets"),
+    [
+        ([0], None),
+        ([0, 9], None),
+        ([0, -1], None),
+        ([0, 1], [0, 2]),
+        ([0, 1], [1]),
+        ([0, 1], "all"),
+        ([0.5, 1.0], None),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused(labels, targets):
+    with pytest.raises(InputError):
+        minimal_distortion(net(), torch.rand(2, 12), labels, targets)
+
+
+def test_a_model_without_logits_is_refused():
+    with pytest.raises(ModelError):
+        minimal_distortion(nn.Flatten(0), torch.rand(2, 12), [0, 1])
+
+
+def test_unknown_options_name_the_valid_ones():
+    with pytest.raises(UnknownNameError, match="best"):
+        SearchOptions(grade="bset")
+    with pytest.raises(InputError):
+        SearchOptions(lower=1.0, upper=0.0)
