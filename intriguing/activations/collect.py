@@ -1,0 +1,225 @@
+"""Activations of any torch model, block by block: memory does not grow with the number of inputs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from intriguing.activations.capture import Capture, Captured, Reduce
+from intriguing.activations.layers import resolve_layers
+from intriguing.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An input that gave no activations."""
+
+    id: int
+    """Its id."""
+    reason: str
+    """Why, in a sentence."""
+
+
+class Block(NamedTuple):
+    """The activations of some inputs: unpack it as (ids, {layer: (n, D)}), or use the names for more."""
+
+    ids: np.ndarray
+    """The inputs' ids, int64 (n,). For `positions` each id is repeated for every place of its map."""
+    vectors: dict[str, torch.Tensor]
+    """By layer: (n, units), of the type asked for."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.ids)
+
+
+class MapBlock(NamedTuple):
+    """The activations of some inputs with what is known of the layers' maps."""
+
+    ids: np.ndarray
+    """The inputs' ids, int64 (n,)."""
+    layers: dict[str, Captured]
+    """By layer: vectors (n, units) or (n, places, units), the places of the maxima, the map's shape."""
+
+
+class Items(Protocol):
+    """Inputs that are read one by one, such as a torch Dataset."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """The input of number `index`: a tensor, or a tuple that starts with one."""
+        ...
+
+
+def collect_activations(
+    model: nn.Module,
+    loader: Iterable[Any],
+    layers: str | Sequence[str],
+    *,
+    ids: Iterable[int] | None = None,
+    reduce: Reduce = "max",
+    dtype: torch.dtype = torch.float32,
+    slots: int = 256,
+    device: torch.device | str | None = None,
+    skipped: list[Skipped] | None = None,
+) -> Iterator[Block]:
+    """The activations of `layers` for all inputs of `loader`: an iterator of (ids, {layer: (n, D)}).
+
+    `loader` yields batches of any size: a tensor (n, ...), or a tuple or list that starts with one (labels and the like
+    are left alone). `ids` are the inputs' ids in the loader's order, by default 0, 1, 2, ... Names of layers as in
+    `intriguing.activations.layers`; an unknown one raises `UnknownNameError` with the nearest.
+
+    `reduce` says what becomes of maps: the "max" or "mean" of each channel, or every position ("positions": then all
+    layers must have maps of one shape, and each id is repeated, row major). `dtype` float16 rounds, and ranks are
+    then those of the rounded values. The model always sees `slots` inputs at once (short batches are padded, then
+    cut), so that a row's bits do not depend on the loader's batches. `device`: where to compute, by default where the
+    model is. Inputs or activations that are not finite are left out and listed in `skipped`.
+    """
+    for block in collect_maps(
+        model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped
+    ):
+        shapes = {captured.map_shape for captured in block.layers.values()}
+        if reduce == "positions":
+            if len(shapes) > 1:
+                raise InputError(
+                    f"With reduce='positions' all layers need maps of one shape, not {sorted(shapes)}: collect them "
+                    "in several calls."
+                )
+            places = int(np.prod(shapes.pop()))
+            vectors = {name: c.vectors.reshape(-1, c.vectors.shape[-1]).to(dtype) for name, c in block.layers.items()}
+            yield Block(np.repeat(block.ids, places), vectors)
+        else:
+            yield Block(block.ids, {name: c.vectors.to(dtype) for name, c in block.layers.items()})
+
+
+def collect_maps(
+    model: nn.Module,
+    loader: Iterable[Any],
+    layers: str | Sequence[str],
+    *,
+    ids: Iterable[int] | None = None,
+    reduce: Reduce = "max",
+    slots: int = 256,
+    device: torch.device | str | None = None,
+    skipped: list[Skipped] | None = None,
+) -> Iterator[MapBlock]:
+    """As `collect_activations`, with the layers' maps: where each maximum lies, every position apart, their shape."""
+    if slots < 1:
+        raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
+    place = torch.device(device) if device is not None else _device_of(model)
+    wanted = resolve_layers(model, layers)
+    with Capture(model, wanted, reduce) as capture:
+        for batch, names in _full_batches(loader, ids, slots):
+            yield _run(capture, batch, names, slots, place, skipped)
+
+
+def read_items(
+    items: Items, ids: Iterable[int], *, batch: int = 256, skipped: list[Skipped] | None = None
+) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+    """Batches (inputs, ids) of the `items` with these `ids`, read one by one: one that cannot be read is listed in
+    `skipped` with the error's text and left out, instead of ending the run.
+
+    Feed it to `collect_activations(..., ids=None)`, which takes the ids from pairs of this kind.
+    """
+    read: list[torch.Tensor] = []
+    names: list[int] = []
+    for name in ids:
+        try:
+            item = items[int(name)]
+            tensor = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+            if read and tensor.shape != read[0].shape:
+                raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(read[0].shape)}")
+        except Exception as error:
+            if skipped is not None:
+                skipped.append(Skipped(int(name), f"cannot be read: {type(error).__name__}: {error}"))
+            continue
+        read.append(tensor)
+        names.append(int(name))
+        if len(read) == batch:
+            yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
+            read, names = [], []
+    if read:
+        yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
+
+
+class _IdentifiedBatch(tuple):
+    """A batch whose second part is its ids (a loader's own second part is usually the labels)."""
+
+
+def _run(
+    capture: Capture,
+    batch: torch.Tensor,
+    names: np.ndarray,
+    slots: int,
+    place: torch.device,
+    skipped: list[Skipped] | None,
+) -> MapBlock:
+    n = len(batch)
+    if n < slots:
+        batch = torch.cat([batch, batch[-1:].expand(slots - n, *batch.shape[1:])])
+    batch = batch.to(place, non_blocking=True)
+    seen = capture(batch)
+    good = torch.ones(n, dtype=torch.bool, device=place)
+    for captured in seen.values():
+        flat = captured.vectors[:n].flatten(1)
+        good &= torch.isfinite(flat.sum(dim=1)) | torch.isfinite(flat).all(dim=1)
+    if bool(good.all()):
+        return MapBlock(names, {name: _rows(c, slice(0, n)) for name, c in seen.items()})
+    keep = good.cpu().numpy()
+    if skipped is not None:
+        floating = batch.is_floating_point()
+        for at in np.nonzero(~keep)[0]:
+            given = not floating or bool(torch.isfinite(batch[at]).all())
+            what = "the model's activations are" if given else "the input is"
+            skipped.append(Skipped(int(names[at]), f"{what} not finite"))
+    index = torch.nonzero(good)[:, 0]
+    return MapBlock(names[keep], {name: _rows(c, index) for name, c in seen.items()})
+
+
+def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:
+    places = None if captured.places is None else captured.places[index]
+    return Captured(captured.vectors[index], places, captured.map_shape)
+
+
+def _full_batches(
+    loader: Iterable[Any], ids: Iterable[int] | None, slots: int
+) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+    """The loader's inputs in batches of `slots` (the last may be shorter), with their ids."""
+    numbers = iter(ids) if ids is not None else None
+    held: list[torch.Tensor] = []
+    held_ids: list[np.ndarray] = []
+    size = total = 0
+    for item in loader:
+        batch = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+        if batch.ndim < 2:
+            raise InputError(f"A loader yields batches of shape (n, ...), not {tuple(batch.shape)}.")
+        if numbers is not None:
+            names = np.fromiter(islice(numbers, len(batch)), dtype=np.int64)
+            if len(names) < len(batch):
+                raise InputError(f"The loader holds more inputs than the {total + len(names)} ids given.")
+        elif isinstance(item, _IdentifiedBatch):
+            names = np.asarray(item[1], dtype=np.int64)
+        else:
+            names = np.arange(total, total + len(batch))
+        total += len(batch)
+        held.append(batch)
+        held_ids.append(names)
+        size += len(batch)
+        if size >= slots:
+            together, every = torch.cat(held) if len(held) > 1 else held[0], np.concatenate(held_ids)
+            whole = size // slots * slots
+            for start in range(0, whole, slots):
+                yield together[start : start + slots], every[start : start + slots]
+            held, held_ids, size = [together[whole:]], [every[whole:]], size - whole
+    if size:
+        yield torch.cat(held), np.concatenate(held_ids)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")

@@ -1,0 +1,66 @@
+"""Rows that may enter a scan's state: their exact value and their order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Flat arrays of one length. `line` is the direction, or count + direction for the smallest projections."""
+
+    line: np.ndarray
+    """The line of the state, int64."""
+    value: np.ndarray
+    """The projection times its sign, float32: larger is better."""
+    hash: np.ndarray
+    """The keyed hash of id and position, uint64: smaller is better."""
+    id: np.ndarray
+    """The input's id, int64."""
+    position: np.ndarray
+    """The place in the layer's map, int32."""
+
+    def take(self, index: np.ndarray) -> "Candidates":
+        """Those that `index` (numbers or a mask) chooses."""
+        return Candidates(self.line[index], self.value[index], self.hash[index], self.id[index], self.position[index])
+
+    def joined(self, other: "Candidates") -> "Candidates":
+        """These, then the `other`."""
+        return Candidates(
+            np.concatenate([self.line, other.line]),
+            np.concatenate([self.value, other.value]),
+            np.concatenate([self.hash, other.hash]),
+            np.concatenate([self.id, other.id]),
+            np.concatenate([self.position, other.position]),
+        )
+
+
+def ordered(rows: Candidates) -> Candidates:
+    """The `rows` by line, then best first (value descending, hash, id, position), repeats dropped."""
+    best = rows.take(np.lexsort((rows.position, rows.id, rows.hash, -rows.value, rows.line)))
+    repeated = (
+        (best.line[1:] == best.line[:-1])
+        & (best.id[1:] == best.id[:-1])
+        & (best.position[1:] == best.position[:-1])
+        & (best.value[1:] == best.value[:-1])
+    )
+    return best.take(np.concatenate([[0], 1 + np.flatnonzero(~repeated)])) if repeated.any() else best
+
+
+def canonical(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """The projection of each row of `rows` (n, dim) on the same row of `columns` (n, dim), as float32 (n,).
+
+    The products of float32 numbers are exact in float64; they are added in one fixed tree by elementwise additions
+    alone, and rounded once. So the bits depend on nothing but the two rows: not on the batch, the threads, a
+    GEMM's kernel or the device.
+    """
+    dim = rows.shape[1]
+    terms = rows.double() * columns.double()
+    width = 1 << max(dim - 1, 0).bit_length()
+    while width > 1:
+        width //= 2
+        if terms.shape[1] > width:
+            head, tail = terms[:, :width], terms[:, width:]
+            terms = torch.cat([head[:, : tail.shape[1]] + tail, head[:, tail.shape[1] :]], dim=1)
+    return terms[:, 0].float() + 0.0

@@ -1,0 +1,196 @@
+"""Sets of directions, drawn from a seed wherever they are wanted, never shipped.
+
+The paper (section 3) compares the natural basis e_i with "random directions" whose distribution it does not state. That
+choice decides the outcome, so each set says where it comes from. `uniform01` is what two public reproductions used: all
+its directions lie close to (1, ..., 1) (mean cosine 0.75), so the natural basis looks special by construction. It is
+here as a labelled replica only.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from intriguing.errors import InputError, unknown_name
+from intriguing.randomness import generator
+from intriguing.units.moments import Moments
+
+BASES = ("natural", "gaussian", "haar", "covariance", "pca", "uniform01", "matrix")
+_NEEDS_SOURCE = ("covariance", "pca", "matrix")
+_SEEDED = ("gaussian", "haar", "covariance", "uniform01")
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A set of `count` directions in a space of `dim` units, as the columns of a (dim, count) float32 matrix.
+
+    Build one with a class method. Random directions have unit length; `matrix` keeps the length that it is given.
+    Equal descriptions give equal bits on one kind of machine, and the first columns do not depend on `count`.
+    """
+
+    basis: str
+    """Where the directions come from: natural, gaussian, haar, covariance, pca, uniform01 or matrix."""
+    dim: int
+    """How many units the space has."""
+    count: int
+    """How many directions there are."""
+    seed: int = 0
+    """The seed of a random set."""
+    digest: str = ""
+    """The hash of the covariance or matrix that the set is made from."""
+    source: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """That covariance or matrix, which a description does not hold."""
+
+    def __post_init__(self) -> None:
+        if self.basis not in BASES:
+            raise unknown_name("basis", self.basis, BASES)
+        if self.dim < 1 or self.count < 1:
+            raise InputError(f"Directions need at least one unit and one direction, not dim={self.dim}, {self.count=}.")
+        if self.basis in ("natural", "haar", "pca") and self.count > self.dim:
+            raise InputError(
+                f"A {self.basis} basis of {self.dim} units has at most {self.dim} directions, not {self.count}."
+            )
+
+    @classmethod
+    def natural(cls, dim: int) -> "Directions":
+        """The unit vectors e_1, ..., e_dim: direction i is unit i."""
+        return cls("natural", dim, dim)
+
+    @classmethod
+    def gaussian(cls, dim: int, count: int, seed: int = 0) -> "Directions":
+        """`count` independent directions, uniform on the sphere (normalised N(0, I))."""
+        return cls("gaussian", dim, count, seed)
+
+    @classmethod
+    def haar(cls, dim: int, seed: int = 0) -> "Directions":
+        """A whole random orthonormal basis, uniform on O(dim): Q of the QR decomposition of a Gaussian matrix, with
+        R's diagonal made positive (Network Dissection, section 3.2; Mezzadri 2007).
+        """
+        return cls("haar", dim, dim, seed)
+
+    @classmethod
+    def haar_columns(cls, dim: int, count: int, seed: int = 0) -> "Directions":
+        """The first `count` columns of `haar(dim, seed)`, without the cost of the others (equal up to rounding)."""
+        return cls("haar", dim, count, seed)
+
+    @classmethod
+    def covariance(cls, source: np.ndarray | Moments, count: int, seed: int = 0) -> "Directions":
+        """`count` independent directions from N(0, Cov), normalised: where the activations themselves vary.
+
+        `source` is the (dim, dim) covariance, or `Moments` that hold one.
+        """
+        cov = _covariance_of(source)
+        return cls("covariance", cov.shape[0], count, seed, _digest(cov), cov)
+
+    @classmethod
+    def pca(cls, source: np.ndarray | Moments) -> "Directions":
+        """The covariance's eigenvectors, largest eigenvalue first, each with its largest component positive."""
+        cov = _covariance_of(source)
+        return cls("pca", cov.shape[0], cov.shape[0], 0, _digest(cov), cov)
+
+    @classmethod
+    def uniform01(cls, dim: int, count: int, seed: int = 0) -> "Directions":
+        """The INVALID replica: components from U[0, 1], normalised. See the module's text; `valid` is False."""
+        return cls("uniform01", dim, count, seed)
+
+    @classmethod
+    def matrix(cls, columns: np.ndarray) -> "Directions":
+        """The columns of the (dim, count) matrix `columns`, kept in float32 as they are."""
+        source = np.ascontiguousarray(np.asarray(columns), dtype=np.float32)
+        if source.ndim != 2 or not np.isfinite(source).all():
+            raise InputError(f"Directions.matrix needs finite numbers of shape (dim, count), not shape {source.shape}.")
+        return cls("matrix", source.shape[0], source.shape[1], 0, _digest(source), source)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the set may stand for "random directions" (`uniform01` may not)."""
+        return self.basis != "uniform01"
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """The (dim, count) float32 matrix; drawn at the first use. Do not write to it."""
+        made = np.ascontiguousarray(self._make(), dtype=np.float32)
+        made.setflags(write=False)
+        return made
+
+    def describe(self) -> dict[str, Any]:
+        """What `from_description` needs, as JSON-able values (not the source of covariance, pca or matrix)."""
+        return {"basis": self.basis, "dim": self.dim, "count": self.count, "seed": self.seed, "digest": self.digest}
+
+    @classmethod
+    def from_description(
+        cls, description: Mapping[str, Any] | str, source: np.ndarray | Moments | None = None
+    ) -> "Directions":
+        """The directions that `describe` described (a mapping, or its JSON text).
+
+        covariance, pca and matrix take their `source` again and refuse one of another content; without it the set
+        can be compared and merged but not drawn.
+        """
+        given = json.loads(description) if isinstance(description, str) else dict(description)
+        made = cls(given["basis"], given["dim"], given["count"], given["seed"], given["digest"])
+        if source is None or made.basis not in _NEEDS_SOURCE:
+            return made
+        if made.basis == "matrix":
+            again = cls.matrix(np.asarray(source))
+        else:
+            again = cls.pca(source) if made.basis == "pca" else cls.covariance(source, made.count, made.seed)
+        if again != made:
+            raise InputError(f"The source given is not the one that these {made.basis} directions were made from.")
+        return again
+
+    def _make(self) -> np.ndarray:
+        if self.basis == "natural":
+            return np.eye(self.dim, dtype=np.float32)
+        if self.basis == "haar":
+            return haar(self.dim, self.count, self.seed)
+        if self.basis in _NEEDS_SOURCE and self.source is None:
+            raise InputError(
+                f"{self.basis} directions cannot be drawn from their description alone: give from_description their "
+                "source (the covariance, moments or matrix)."
+            )
+        if self.basis == "matrix":
+            return np.asarray(self.source)
+        if self.basis == "pca":
+            return _principal_axes(np.asarray(self.source))
+        rng = generator(self.seed, f"directions {self.basis}", self.dim)
+        if self.basis == "uniform01":
+            drawn = rng.random((self.count, self.dim))
+        else:
+            drawn = rng.standard_normal((self.count, self.dim))
+        if self.basis == "covariance":
+            values, vectors = np.linalg.eigh(np.asarray(self.source))
+            drawn = (drawn * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        norms = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return (drawn / np.where(norms > 0, norms, 1.0)).T
+
+
+def haar(dim: int, count: int, seed: int, purpose: str = "directions haar") -> np.ndarray:
+    """The first `count` columns of a Haar rotation of `dim` units, float64 (dim, count).
+
+    The Gaussian matrix is drawn column by column, so that fewer columns are a part of more.
+    """
+    drawn = generator(seed, purpose, dim).standard_normal((count, dim)).T
+    q, r = np.linalg.qr(drawn)
+    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+
+
+def _principal_axes(cov: np.ndarray) -> np.ndarray:
+    _, vectors = np.linalg.eigh(cov)
+    axes = vectors[:, ::-1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
+    return axes * np.where(largest < 0, -1.0, 1.0)
+
+
+def _covariance_of(source: np.ndarray | Moments) -> np.ndarray:
+    cov = source.covariance() if isinstance(source, Moments) else np.asarray(source, dtype=np.float64)
+    if cov.ndim != 2 or cov.shape[0] != cov.shape[1] or not np.isfinite(cov).all():
+        raise InputError(f"A covariance is a square matrix of finite numbers, not of shape {cov.shape}.")
+    return np.ascontiguousarray(cov)
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,251 @@
+"""The K inputs with the largest (and smallest) projection on each of many directions, exactly, in one pass.
+
+A scan keeps K (value, id) pairs per direction and sign, whatever the number of rows. The order is total: value, then a
+keyed hash of the id (`intriguing.randomness.hash_ids`), so that any sharding, any order of the shards, any thread count
+and any machine give the same bits. Two choices make that cheap:
+
+- A value is the canonical projection (`intriguing.units.candidates.canonical`), computed for candidates alone. The
+  GEMM over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
+- The running K-th value is the threshold, so that after the first rows hardly anything passes the filter.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save
+
+from intriguing.errors import CorruptError, InputError
+from intriguing.randomness import hash_ids
+from intriguing.units.candidates import Candidates, ordered
+from intriguing.units.directions import Directions
+from intriguing.units.filter import Filter
+
+_ARRAYS = ("values", "hashes", "ids", "positions", "filled", "overflow")
+_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Top:
+    """The outcome of a scan for one sign, best first.
+
+    `values`, `ids` and `positions` have shape (directions, K), or (directions, N) where only N < K rows were seen;
+    `ties` (directions,) counts the rows that share the value of the last rank, also those that found no place.
+    """
+
+    values: np.ndarray
+    """The projections, float32."""
+    ids: np.ndarray
+    """The inputs' ids, int64."""
+    positions: np.ndarray
+    """The places in the layer's map, int32 (0 for one vector per input)."""
+    ties: np.ndarray
+    """Rows that share the value of the last rank, int64."""
+    arbitrary: np.ndarray
+    """Whether ties (directions,) were cut: the last ranks were then chosen by the hash, not by the value."""
+    rows: int
+    """How many rows were seen, without those that were skipped."""
+
+
+class TopK:
+    """An exact, streaming, mergeable scan for the top `k` of each direction.
+
+    `update` it with blocks of activations, `merge` it with other scans of the same directions, read `result`.
+    """
+
+    def __init__(
+        self,
+        directions: Directions,
+        k: int = 16,
+        *,
+        both: bool = False,
+        seed: int = 0,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    ) -> None:
+        """A scan that has seen nothing.
+
+        `both` keeps the smallest projections too. `seed` keys the hash that orders ties. `precision` is the filter's
+        GEMM ("auto": bfloat16 on a GPU, float32 elsewhere); it changes the speed and never the result.
+        """
+        if k < 1:
+            raise InputError(f"A scan needs k of at least 1, not {k}.")
+        if precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
+        self.directions, self.k, self.both, self.seed = directions, k, both, seed
+        self.rows, self.skipped = 0, 0
+        self.skipped_ids: list[int] = []
+        lines = directions.count * (2 if both else 1)
+        self._values = np.full((lines, k), -np.inf, dtype=np.float32)
+        self._hashes = np.zeros((lines, k), dtype=np.uint64)
+        self._ids = np.full((lines, k), -1, dtype=np.int64)
+        self._positions = np.zeros((lines, k), dtype=np.int32)
+        self._filled = np.zeros(lines, dtype=np.int64)
+        self._overflow = np.zeros(lines, dtype=np.int64)
+        self._filter = Filter(directions, k, precision)
+
+    def update(
+        self,
+        block: np.ndarray | torch.Tensor,
+        ids: Sequence[int] | np.ndarray | torch.Tensor,
+        positions: Sequence[int] | np.ndarray | torch.Tensor | None = None,
+    ) -> None:
+        """Add the rows of `block`, (n, dim), float32 or narrower, of the inputs `ids`, (n,) int64.
+
+        `positions` (n,) tells rows of one input apart. A row that holds a number that is not finite is skipped,
+        counted in `skipped` and listed in `skipped_ids` (the first 1,000).
+        """
+        rows = torch.as_tensor(block)
+        names = np.asarray(ids, dtype=np.int64)
+        places = np.zeros(len(names), dtype=np.int32) if positions is None else np.asarray(positions, dtype=np.int32)
+        if rows.ndim != 2 or rows.shape[1] != self.directions.dim:
+            raise InputError(
+                f"A block for directions of {self.directions.dim} units has shape (n, {self.directions.dim}), "
+                f"not {tuple(rows.shape)}."
+            )
+        if names.shape != (len(rows),) or places.shape != names.shape:
+            raise InputError(f"{len(rows)} rows need as many ids and positions, not {names.shape} and {places.shape}.")
+        for start in range(0, len(rows), self._filter.chunk(rows.device)):
+            stop = start + self._filter.chunk(rows.device)
+            self._scan(rows[start:stop].float(), names[start:stop], places[start:stop])
+
+    def merge(self, other: "TopK") -> "TopK":
+        """Add what `other` has seen; returns self. Associative and commutative.
+
+        A row that both have seen is kept once (its ties are counted twice). Raises `InputError` when the scans are
+        not of the same directions, k, signs and seed.
+        """
+        if self._settings() != other._settings():
+            raise InputError(f"Scans of different settings cannot be merged: {self._settings()}, {other._settings()}.")
+        line, rank = np.nonzero(np.arange(self.k) < other._filled[:, None])
+        self._absorb(other._held(line, rank), other._kth(), other._overflow)
+        self.rows += other.rows
+        self.skipped += other.skipped
+        self.skipped_ids = sorted({*self.skipped_ids, *other.skipped_ids})[:_LISTED]
+        return self
+
+    def result(self, sign: int = 1) -> Top:
+        """The largest projections (`sign` 1), or with `both` the smallest (`sign` -1), best first."""
+        if sign not in (1, -1) or (sign == -1 and not self.both):
+            raise InputError(
+                f"This scan holds sign {'1 and -1' if self.both else '1 (build it with both=True for -1)'}."
+            )
+        m = self.directions.count
+        part = slice(0, m) if sign == 1 else slice(m, 2 * m)
+        filled = self._filled[part]
+        width = int(filled.max(initial=0))
+        values = self._values[part, :width].copy()
+        missing = np.arange(width) >= filled[:, None]
+        last = np.take_along_axis(values, np.maximum(filled - 1, 0)[:, None], axis=1) if width else values
+        ties = ((values == last) & ~missing).sum(axis=1) + self._overflow[part]
+        values = np.where(missing, np.float32("nan"), values if sign == 1 else 0.0 - values).astype(np.float32)
+        return Top(
+            values,
+            self._ids[part, :width].copy(),
+            self._positions[part, :width].copy(),
+            ties,
+            self._overflow[part] > 0,
+            self.rows,
+        )
+
+    def nbytes(self) -> int:
+        """The size of the state in bytes."""
+        return sum(getattr(self, f"_{name}").nbytes for name in _ARRAYS)
+
+    def to_bytes(self) -> bytes:
+        """The state as safetensors bytes: portable, without pickle, without the directions' matrix."""
+        header = {
+            **self._settings(),
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "skipped_ids": self.skipped_ids,
+            "precision": self._filter.precision,
+        }
+        return save({n: getattr(self, f"_{n}") for n in _ARRAYS}, {"topk": json.dumps(header)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, directions: Directions | None = None) -> "TopK":
+        """The scan that `to_bytes` wrote; raises `CorruptError` for anything else.
+
+        Without `directions` they are drawn again from their description. That is not enough to update a scan of
+        covariance, pca or matrix directions: give these (they are checked against the description).
+        """
+        try:
+            size = int.from_bytes(data[:8], "little")
+            header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["topk"])
+            tensors = load(data)
+            described = Directions.from_description(header["directions"])
+            made = cls(
+                directions or described,
+                header["k"],
+                both=header["both"],
+                seed=header["seed"],
+                precision=header["precision"],
+            )
+            for name in _ARRAYS:
+                if tensors[name].shape != getattr(made, f"_{name}").shape:
+                    raise ValueError(f"{name} has shape {tensors[name].shape}")
+                setattr(made, f"_{name}", tensors[name].copy())
+            made.rows, made.skipped, made.skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
+        except Exception as error:
+            raise CorruptError(f"These {len(data)} bytes are no stored scan ({error}). Scan again.") from error
+        if made.directions != described:
+            raise InputError(f"The stored scan is of {described}, not of {made.directions}.")
+        return made
+
+    def _settings(self) -> dict[str, Any]:
+        return {"directions": self.directions.describe(), "k": self.k, "both": self.both, "seed": self.seed}
+
+    def _scan(self, rows: torch.Tensor, ids: np.ndarray, positions: np.ndarray) -> None:
+        finite = torch.isfinite(rows.sum(dim=1))
+        if not bool(finite.all()):
+            # A sum may overflow where no entry does.
+            finite = torch.isfinite(rows).all(dim=1)
+            keep = finite.cpu().numpy()
+            self.skipped += int((~keep).sum())
+            self.skipped_ids = sorted({*self.skipped_ids, *map(int, ids[~keep])})[:_LISTED]
+            rows, ids, positions = rows[finite], ids[keep], positions[keep]
+        if not len(rows):
+            return
+        hashes = hash_ids(self.seed, "top-k ties", ids)
+        with np.errstate(over="ignore"):
+            hashes = hash_ids(self.seed, "top-k positions", hashes + positions.astype(np.uint64))
+        kth = self._kth()
+        worst = np.where(self._filled == self.k, self._hashes[:, -1], np.uint64(0))
+        line, row, value, beaten = self._filter(rows, hashes, kth, worst, self.both)
+        self.rows += len(rows)
+        self._absorb(Candidates(line, value, hashes[row], ids[row], positions[row]), kth, beaten)
+
+    def _kth(self) -> np.ndarray:
+        return np.where(self._filled == self.k, self._values[:, -1], np.float32("-inf")).astype(np.float32)
+
+    def _absorb(self, new: Candidates, kth: np.ndarray, overflow: np.ndarray) -> None:
+        """Take in `new` candidates and `overflow` (lines,): rows equal to `kth` (lines,) that are not among them."""
+        before = self._kth()
+        lines = np.unique(new.line)
+        quiet = np.ones(len(before), dtype=bool)
+        quiet[lines] = False
+        self._overflow += np.where(quiet & (kth == before), overflow, 0)
+        if not len(lines):
+            return
+        at, rank = np.nonzero(np.arange(self.k) < self._filled[lines, None])
+        entries = ordered(new.joined(self._held(lines[at], rank)))
+        line = entries.line
+        starts = np.searchsorted(line, lines)
+        sizes = np.diff(np.append(starts, len(line)))
+        rank = np.arange(len(line)) - np.repeat(starts, sizes)
+        keep = rank < self.k
+        kept, place = entries.take(keep), (line[keep], rank[keep])
+        self._values[place], self._hashes[place] = kept.value, kept.hash
+        self._ids[place], self._positions[place] = kept.id, kept.position
+        self._filled[lines] = np.minimum(sizes, self.k)
+        after = self._kth()
+        cut = np.bincount(line[~keep & (entries.value == after[line])], minlength=len(before))
+        carried = np.where(after == before, self._overflow, 0) + np.where(after == kth, overflow, 0)
+        self._overflow[lines] = (cut + carried)[lines]
+
+    def _held(self, line: np.ndarray, rank: np.ndarray) -> Candidates:
+        at = (line, rank)
+        return Candidates(line, self._values[at], self._hashes[at], self._ids[at], self._positions[at])
