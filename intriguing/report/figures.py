@@ -1,0 +1,117 @@
+"""Figures as inline SVG that follows the page: its font, and its colours in light and dark."""
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from intriguing.report.text import number, shorten
+
+# Stand-ins that are replaced by the page's own colours once the figure is drawn.
+_INK, _FAINT, _NATURAL, _RANDOM = "#010203", "#040506", "#070809", "#0a0b0c"
+_COLOURS = {_INK: "currentColor", _FAINT: "var(--rule)", _NATURAL: "var(--accent)", _RANDOM: "var(--second)"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+    "font.size": 10.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+
+def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) -> Markup:
+    """One histogram per (label, values), stacked over a common axis, each with its median marked.
+
+    Bars show shares of a model's searches, so that models with more searches do not look different.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.2, 0.62 * len(series) + 0.65))
+        every = np.concatenate([values for _, values in series])
+        edges = np.linspace(0, max(float(every.max(initial=0)), 1e-12) * 1.02, 49)
+        axes = figure.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (label, values) in zip(axes, series, strict=True):
+            heights = np.histogram(values, edges)[0] / max(len(values), 1)
+            axis.bar(edges[:-1], heights, np.diff(edges) * 0.86, align="edge", color=_NATURAL, linewidth=0)
+            axis.set(yticks=[], ylim=(0, max(heights.max(initial=0), 1e-12) * 1.12))
+            axis.set_ylabel(shorten(label, 26), rotation=0, ha="right", va="center", labelpad=8)
+            if len(values):
+                median = float(np.median(values))
+                axis.axvline(median, color=_INK, linewidth=1.4)
+                axis.annotate(number(median), (median, 1), (5, -1), ("data", "axes fraction"), "offset points", va="top")
+        axes[-1].set_xlabel(xlabel)
+        return _svg(figure, alt)
+
+
+def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: str) -> Markup:
+    """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.2, 0.32 * len(rows) + 0.75))
+        axis = figure.subplots()
+        places = np.arange(len(rows))[::-1]
+        axis.axvspan(-1.96, 1.96, color=_FAINT, alpha=0.55, linewidth=0)
+        axis.axvline(0, color=_INK, linewidth=1)
+        for place, (_, value, low, high) in zip(places, rows, strict=True):
+            axis.plot([low, high], [place, place], color=_NATURAL, linewidth=2, solid_capstyle="round")
+            axis.plot([value], [place], "o", color=_NATURAL, markersize=6.5)
+        axis.set_yticks(places, [shorten(label, 44) for label, *_ in rows])
+        axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
+        return _svg(figure, alt)
+
+
+def strips(groups: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
+    """For each (label, [(basis, values), ...]) a row of dots per basis, the first in the accent colour, means marked."""
+    with mpl.rc_context(_STYLE):
+        rows = sum(len(bases) for _, bases in groups)
+        figure = Figure(figsize=(8.2, 0.3 * rows + 0.16 * len(groups) + 0.4))
+        ratios = [len(bases) + 0.5 for _, bases in groups]
+        axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": ratios, "hspace": 0.55})[:, 0]
+        for axis, (label, bases) in zip(axes, groups, strict=True):
+            for i, (_, values) in enumerate(bases):
+                colour = _RANDOM if i else _NATURAL
+                axis.plot(values, np.full(len(values), -i), "|", color=colour, markersize=9, alpha=0.75)
+                if len(values):
+                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=4.5)
+            axis.set_yticks([-i for i in range(len(bases))], [shorten(f"{label} · {basis}", 44) for basis, _ in bases])
+            axis.set_ylim(-len(bases) + 0.4, 0.6)
+        return _svg(figure, alt)
+
+
+def _svg(figure: Figure, alt: str) -> Markup:
+    """The drawn figure as an <svg> element with a text alternative."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The page's font draws the text, so what matplotlib's own font lacks is of no concern.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.03, metadata={"Date": None})
+    drawn = buffer.getvalue()
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], count=1, flags=re.DOTALL)
+    drawn = re.sub(r'<g id="[^"]*">', "<g>", drawn)
+    drawn = re.sub(r"font-family: [^;\"]*;? ?|font: (?P<size>[\d.]+px) [^;\"]*", _font, drawn)
+    for stand_in, colour in _COLOURS.items():
+        drawn = drawn.replace(stand_in, colour)
+    opening = drawn[: drawn.index(">") + 1]
+    box = re.search(r'viewBox="([^"]+)"', opening)
+    width = float(box[1].split()[2]) if box else 600.0
+    text = escape(alt)
+    head = f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.25 * width:.0f}px"'
+    return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{drawn[len(opening) :].strip()}')
+
+
+def _font(match: re.Match[str]) -> str:
+    return f"font-size: {match['size']}" if match["size"] else ""

@@ -1,0 +1,45 @@
+"""Images as data URIs."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from intriguing.errors import InputError
+
+_LARGEST = 96
+_LOSSLESS = 40
+
+
+def as_pictures(images: np.ndarray, count: int) -> np.ndarray:
+    """`images` (n, C, H, W), uint8 or float in [0, 1], as float32 with one or three channels; n must be `count`.
+
+    Other numbers of channels are shown as their mean. Raises `InputError` for another shape or type.
+    """
+    given = np.asarray(images)
+    if given.ndim != 4 or len(given) != count or 0 in given.shape:
+        raise InputError(f"images() gave shape {given.shape} for {count} ids: (n, C, H, W) is needed.")
+    if given.dtype == np.uint8:
+        given = given / np.float32(255)
+    elif given.dtype.kind != "f":
+        raise InputError(f"images() gave {given.dtype}: uint8, or float in [0, 1], is needed.")
+    pictures = np.nan_to_num(given.astype(np.float32)).clip(0, 1)
+    return pictures if pictures.shape[1] in (1, 3) else pictures.mean(axis=1, keepdims=True)
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """`picture` (C, H, W), float in [0, 1], C = 1 or 3, as a data URI: PNG when small, else JPEG of at most 96 pixels."""
+    pixels = np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+    form, options = ("PNG", {"optimize": True}) if max(image.size) <= _LOSSLESS else ("JPEG", {"quality": 88})
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def on_grey(perturbation: np.ndarray) -> tuple[np.ndarray, float]:
+    """A perturbation (C, H, W) centred on mid-grey and stretched to fill the range, and the change that is full white."""
+    scale = float(np.abs(perturbation).max())
+    return 0.5 + perturbation / (2 * scale) if scale > 0 else np.full_like(perturbation, 0.5), scale
