@@ -92,6 +92,12 @@ class TransferSpec(_Section):
 class ComputeSpec(_Section):
     """How the work is cut and run. None of it changes a result."""
 
+    executor: Literal["auto", "inline", "strict", "ray"] = "auto"
+    """Where tasks run: this process, or Ray; auto is Ray where a cluster is running."""
+    workers: int | None = Field(default=None, ge=1)
+    """How many Ray actors; by default one per GPU, or one per CPU."""
+    gpus_per_worker: float | None = Field(default=None, ge=0)
+    """How much of a GPU each actor holds; by default 1 where there are GPUs."""
     threads: int = Field(default=1, ge=1)
     """Threads of each task."""
     slots: int = Field(default=256, ge=1)
@@ -146,6 +152,12 @@ class Spec(_Section):
 def spec_names() -> list[str]:
     """The names of the specs in the package."""
     return sorted(path.stem for path in _SPECS.glob("*.toml"))
+
+
+def describe_spec(name: str) -> str:
+    """The first comment of the spec called `name` in the package."""
+    first = (_SPECS / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip()
 
 
 def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:

@@ -1,0 +1,61 @@
+"""A dry run: what a sweep would do, and how much of it is there already. Writes nothing."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from intriguing.engine.driver import examine
+from intriguing.sweep.running import Prepared
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Tasks, rows and bytes of a plan; `bytes` before compression, of what is still to run."""
+
+    folder: str
+    tasks: int
+    to_run: int
+    reused: int
+    dropped: int
+    rows: int
+    bytes: int
+    device: str
+    stages: list[dict[str, Any]]
+
+
+def estimate(prepared: Prepared) -> Estimate:
+    """What running `prepared` would do; its models are built to learn their layers' sizes.
+
+    Raises:
+        ModelError, UnknownNameError, WeightsError: as `intriguing.sweep.check.check_models`.
+    """
+    from intriguing.sweep.check import check_models
+    from intriguing.sweep.resources import device_name
+
+    pairs = [(d, m) for m, model in prepared.spec.models.items() for d in model.datasets or prepared.datasets]
+    units = check_models(prepared.spec, prepared.datasets, prepared.models, pairs)
+    found = examine(prepared.plan, prepared.out)
+    stages: dict[str, dict[str, Any]] = defaultdict(lambda: {"tasks": 0, "to_run": 0, "rows": 0, "bytes": 0})
+    for task in prepared.plan:
+        stage = stages[task.function.path.rpartition(":")[2]]
+        stage["tasks"] += 1
+        if task.name in found.records:
+            continue
+        stage["to_run"] += 1
+        stage["rows"] += sum(task.rows.values())
+        stage["bytes"] += task.size
+        width = 2 if task.parameters.get("dtype") == "float16" else 4
+        dims = units.get((str(task.parameters.get("dataset")), str(task.parameters.get("model"))), {})
+        for layer in task.parameters.get("layers", ()):
+            stage["bytes"] += dims.get(layer, 0) * width * task.amount
+    return Estimate(
+        folder=str(prepared.out),
+        tasks=len(prepared.plan),
+        to_run=len(prepared.plan) - len(found.records),
+        reused=len(found.records),
+        dropped=found.dropped,
+        rows=sum(s["rows"] for s in stages.values()),
+        bytes=sum(s["bytes"] for s in stages.values()),
+        device=f"this machine's device: {device_name()}, {prepared.spec.compute.threads} thread(s) a task",
+        stages=[{"stage": name, **stage} for name, stage in stages.items()],
+    )

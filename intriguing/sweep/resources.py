@@ -1,0 +1,55 @@
+"""Loaders of what tasks want pinned where they run: data sets and models. Each returns the thing and its bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from intriguing.data import Dataset, load_dataset
+from intriguing.errors import DataError, WeightsError
+from intriguing.models import build_model, load_weights, parameter_count, probe
+
+
+def device() -> torch.device:
+    """Where a task computes: the worker's GPU where it has one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name() -> str:
+    """The kind of device that a task computes on, as the table `tasks` names it."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def dataset(source: str, content_hash: str, root: str | None = None) -> tuple[Dataset, int]:
+    """The data set, after its content was held against the plan's; raises `DataError` when it is another one here."""
+    found = load_dataset(source, root)
+    if found.content_hash != content_hash:
+        raise DataError(
+            f"Data set {source!r} differs on this worker from the one that the plan was made from "
+            f"({found.content_hash[:12]} here, {content_hash[:12]} there). Put the same files on every node."
+        )
+    size = sum(int(getattr(split.images, "nbytes", 0)) for split in found.splits.values())
+    return found, size
+
+
+def model(
+    architecture: str,
+    options: dict[str, Any],
+    shape: list[int],
+    classes: int,
+    source_hash: str,
+    weights: bytes,
+) -> tuple[torch.nn.Module, int]:
+    """The model with its stored weights, frozen, in eval mode, on this worker's device."""
+    made = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, seed=0)
+    load_weights(made, weights)
+    return probe(made).to(device()), parameter_count(made) * 4
+
+
+def weights_file(sha256: str, path: str) -> tuple[bytes, int]:
+    """A user's weights file; raises `WeightsError` when it is not there."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"The weights file {path} cannot be read on this worker: {error}.") from error
+    return content, len(content)

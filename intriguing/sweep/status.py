@@ -1,0 +1,48 @@
+"""How far a run is, from its folder alone: no cluster, no data set, no torch."""
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from intriguing.engine.driver import read_plan
+from intriguing.engine.store import Store
+from intriguing.errors import StoreError
+
+_FRESH = 30.0
+
+
+def status_of(run: Path) -> dict[str, Any]:
+    """Tasks done, failed and in all, amounts by noun, whether a driver is at work, and the command that continues.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+    plan = read_plan(run)
+    if not plan:
+        raise StoreError(f"{run} holds no run: there is no plan.json that can be read.")
+    store = Store(run / "store")
+    there = store.fingerprints()
+    finished = [t for t, f in plan["fingerprints"].items() if f in there and store.find(f)[0] is not None]
+    done, total = Counter[str](), Counter[str]()
+    for task, (amount, noun) in plan["amounts"].items():
+        total[noun] += amount
+    for task in finished:
+        amount, noun = plan["amounts"][task]
+        done[noun] += amount
+    try:
+        live = json.loads((run / "live" / "status.json").read_bytes())
+    except (OSError, ValueError):
+        live = {}
+    running = bool(live) and time.time() - live["time"] < _FRESH and len(finished) < plan["tasks"]
+    return {
+        "name": plan.get("name", run.name),
+        "tasks": plan["tasks"],
+        "done": len(finished),
+        "failed": live.get("failed", 0),
+        "running": running,
+        "line": live.get("line", "") if running else "",
+        "amounts": {noun: [done[noun], amount] for noun, amount in total.items()},
+        "command": plan.get("command", ""),
+    }

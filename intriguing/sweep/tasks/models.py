@@ -1,0 +1,107 @@
+"""Tasks that make the tables `examples` and `models`: listing the inputs, training models, loading a user's weights."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from intriguing import tables
+from intriguing.data import Dataset
+from intriguing.engine.worker import Work
+from intriguing.models import (
+    TrainOptions,
+    build_model,
+    load_weights,
+    parameter_count,
+    predict,
+    probe,
+    save_weights,
+    train_model,
+    weights_hash,
+)
+from intriguing.sweep.resources import device, device_name
+
+
+def examples(work: Work, dataset: str) -> dict[str, pa.Table]:
+    """The table `examples`: id, label and split of every input."""
+    splits = work.resource("dataset").splits
+    return {
+        "examples": tables.EXAMPLES.build(
+            {
+                "example_id": np.concatenate([s.ids for s in splits.values()]),
+                "label": np.concatenate([s.labels for s in splits.values()]),
+                "split": [name for name, s in splits.items() for _ in range(len(s))],
+            },
+            dataset=dataset,
+        )
+    }
+
+
+def train(
+    work: Work,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    architecture: str,
+    options: dict[str, Any],
+    training: dict[str, Any],
+    shape: list[int],
+    classes: int,
+    threads: int,
+    slots: int,
+    source_hash: str,
+) -> dict[str, Any]:
+    """Build and train a model; its weights, and its row in the table `models`."""
+    torch.set_num_threads(threads)
+    data = work.resource("dataset")
+    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
+    train_model(net, data, TrainOptions(**training), model_seed, threads)
+    return _result(work, net, data, slots, dataset=dataset, model=model, model_seed=model_seed)
+
+
+def load(
+    work: Work,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    architecture: str,
+    options: dict[str, Any],
+    shape: list[int],
+    classes: int,
+    threads: int,
+    slots: int,
+    source_hash: str,
+) -> dict[str, Any]:
+    """Build a model with a user's weights; the same outputs as `train`."""
+    torch.set_num_threads(threads)
+    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
+    load_weights(net, work.resource("weights"))
+    return _result(work, net, work.resource("dataset"), slots, dataset=dataset, model=model, model_seed=model_seed)
+
+
+def _result(work: Work, net: torch.nn.Module, data: Dataset, slots: int, **keys: Any) -> dict[str, Any]:
+    weights = save_weights(net)
+    probe(net).to(device())
+    work.device = device_name()
+    row = tables.MODELS.build(
+        {},
+        **keys,
+        weights_hash=weights_hash(weights),
+        parameters=parameter_count(net),
+        train_error=_error(net, data, "train", slots),
+        test_error=_error(net, data, "test", slots),
+    )
+    return {"weights": weights, "models": row}
+
+
+def _error(net: torch.nn.Module, data: Dataset, split: str, slots: int) -> float | None:
+    if split not in data.splits:
+        return None
+    rows = data.splits[split]
+    wrong = 0
+    for start in range(0, len(rows), 16 * slots):
+        part = slice(start, min(start + 16 * slots, len(rows)))
+        logits = predict(net, rows.pixels(part).to(device()), slots)
+        wrong += int((logits.argmax(dim=1).cpu().numpy() != rows.labels[part]).sum())
+    return wrong / len(rows)
