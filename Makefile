@@ -1,0 +1,57 @@
+# make demo   everything a newcomer needs: installs, runs the demo sweep, says where the page is
+# make test   the whole test suite
+# make check  style, types, import lines
+# make peers  what jobs/benchmark.py compares with; never needed otherwise
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NEEDED_MB := 4000
+
+.PHONY: demo test check peers clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.core
+	$(BIN)/intriguing run demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+peers: $(VENV)/.core
+	$(PIP) foolbox==3.3.4
+	$(PIP) --no-deps adv-lib==0.2.8
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "intriguing needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@free=$$(df -Pm . | awk 'NR==2 {print $$4}'); [ "$$free" -ge $(NEEDED_MB) ] || { \
+	  echo "The installation needs $(NEEDED_MB) MB and this disk has $$free MB free: free some space."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes first and alone: whatever is installed after it finds it there and pulls no other build of it.
+$(VENV)/.core: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing the pinned packages into $(VENV) (once, a few minutes)"
+	$(PIP) torch
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.core
+	$(PIP) -e '.[check]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
