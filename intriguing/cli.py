@@ -118,7 +118,8 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
     else:
         state = "running" if found["running"] else "not running"
         _out.print(
-            f"{found['name']}: {found['done']:,} of {found['tasks']:,} tasks finished, {found['failed']} failed; {state}"
+            f"{found['name']}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']} failed, {state}",
+            highlight=False,
         )
         for noun, (done, total) in found["amounts"].items():
             _out.print(f"  {noun} {done:,}/{total:,}", highlight=False)

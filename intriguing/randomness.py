@@ -1,8 +1,8 @@
 """Random numbers keyed by what they are for.
 
-Nothing in this package draws from a shared stream: every draw is made from a counter-based generator whose key is a hash
-of the root seed, a purpose and the ids concerned. So the target of image 17 is the same in every grade, model, shard,
-machine and executor, and adding a model changes no other model's numbers.
+Nothing in this package draws from a shared stream: every draw is made from a counter-based generator whose key is a
+hash of the root seed, a purpose and the ids concerned. So the target of image 17 is the same in every grade, model,
+shard, machine and executor, and adding a model changes no other model's numbers.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def torch_seed(seed: int, purpose: str, *ids: int | str) -> int:
 
 
 def hash_ids(seed: int, purpose: str, ids: np.ndarray) -> np.ndarray:
-    """One 64-bit hash per id: an element-wise bijection of int64 `ids` (any shape) to uint64, keyed by seed and purpose.
+    """One 64-bit hash per id: an element-wise bijection of int64 `ids` to uint64, keyed by seed and purpose.
 
     Ties between equal activations are broken by it, never by the id itself, which often follows the classes. The mixing
     is SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", fig. 18).

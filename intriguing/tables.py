@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -53,16 +54,14 @@ class Table:
         names = {f.name for f in self.fields}
         given = set(columns) | set(constants)
         if given != names:
-            raise InputError(
-                f"Table {self.name!r}: missing columns {sorted(names - given)}, unknown columns {sorted(given - names)}."
-            )
+            raise InputError(f"Table {self.name!r}: missing {sorted(names - given)}, unknown {sorted(given - names)}.")
         lengths = {len(c) for c in columns.values()}
         if len(lengths) > 1:
             raise InputError(f"Table {self.name!r}: columns of different lengths {sorted(lengths)}.")
         rows = lengths.pop() if lengths else 1
         arrays = []
         for f in self.fields:
-            values = columns[f.name] if f.name in columns else [constants[f.name]] * rows
+            values: Any = columns[f.name] if f.name in columns else [constants[f.name]] * rows
             array = values if isinstance(values, pa.Array) else pa.array(values, f.type)
             arrays.append(array if array.type == f.type else array.cast(f.type))
         return pa.table(arrays, schema=self.schema)

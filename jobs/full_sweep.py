@@ -1,7 +1,7 @@
 """Run a sweep: `python jobs/full_sweep.py [SPEC] [OPTIONS of intriguing run]`; without a spec, `full`.
 
-For `ray submit ray-cluster.yaml jobs/full_sweep.py`, `ray job submit -- python jobs/full_sweep.py` and laptops alike: on a
-machine where a cluster runs it runs there, elsewhere in this process.
+For `ray submit ray-cluster.yaml jobs/full_sweep.py`, `ray job submit -- python jobs/full_sweep.py` and laptops alike:
+where a cluster is running it runs there, elsewhere in this process.
 """
 
 import sys

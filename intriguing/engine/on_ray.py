@@ -193,7 +193,7 @@ def _connect(workers: int | None) -> bool:
     """Connect to Ray; True when it was started here and so is ours to stop."""
     if ray.is_initialized():
         return False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         ray.init(address="auto", **quiet)
     except ConnectionError:

@@ -26,7 +26,7 @@ def status_of(run: Path) -> dict[str, Any]:
     there = store.fingerprints()
     finished = [t for t, f in plan["fingerprints"].items() if f in there and store.find(f)[0] is not None]
     done, total = Counter[str](), Counter[str]()
-    for task, (amount, noun) in plan["amounts"].items():
+    for amount, noun in plan["amounts"].values():
         total[noun] += amount
     for task in finished:
         amount, noun = plan["amounts"][task]

@@ -67,18 +67,18 @@ def toy_plan(shards: int = 4, step: int = 10, **misbehaving: Any) -> Plan:
         parameters = {"start": i * step, "stop": (i + 1) * step, **extra}
         tasks.append(Task(f"range/{i}", RANGE, parameters, publish={"numbers": "numbers"}, amount=step, noun="numbers"))
     factor = Resource(f"{_HERE}:load_factor", {"factor": 3})
-    for i in range(shards):
-        tasks.append(
-            Task(
-                f"scale/{i}",
-                SCALE,
-                {"batch": 64},
-                {"numbers": Output(f"range/{i}", "numbers")},
-                {"factor": factor},
-                {"scaled": "scaled"},
-                shrink="batch",
-            )
+    tasks += [
+        Task(
+            f"scale/{i}",
+            SCALE,
+            {"batch": 64},
+            {"numbers": Output(f"range/{i}", "numbers")},
+            {"factor": factor},
+            {"scaled": "scaled"},
+            shrink="batch",
         )
+        for i in range(shards)
+    ]
     every = [Output(f"range/{i}", "numbers") for i in range(shards)]
     tasks.append(Task("total", TOTAL, {}, {"numbers": every}, publish={"total": "totals"}))
     return Plan(tasks)
