@@ -1,0 +1,184 @@
+"""Counting which words stand near each other, and NPMI.
+
+A window is `width` consecutive words that end at some word of the text and do not reach back over the start of its
+sentence: as many windows as running words. Every window counts a word, or a pair of words, at most once, as in the
+Boolean sliding window of Roeder, Both and Hinneburg 2015 ("Exploring the space of topic coherence measures").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from intriguing.errors import DataError, InputError
+from intriguing.words.corpus import Corpus
+from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
+
+WINDOW = 10
+_CHUNK = 1 << 20
+# Pairs of the most frequent words are half of all pairs: a small dense table takes them without sorting.
+_DENSE = 2048
+
+
+@dataclass(frozen=True)
+class Cooccurrence:
+    """In how many of `windows` windows each word and each pair of words occurs.
+
+    `words` (V,) by falling count; `occurrences` (V,) int64, running words; `singles` (V,) int64, windows with the
+    word; `pairs` (V, V) CSR of int64, upper triangle, windows with both; `unmatched`: words asked for that the text
+    lacks or has too rarely.
+    """
+
+    words: tuple[str, ...]
+    occurrences: np.ndarray
+    singles: np.ndarray
+    pairs: sparse.csr_array
+    windows: int
+    unmatched: int = 0
+
+    def together(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """How many windows hold both words (indices, equal shapes, no word with itself): int64 of that shape."""
+        if not first.size:
+            return np.zeros(first.shape, np.int64)
+        low, high = np.minimum(first, second).ravel(), np.maximum(first, second).ravel()
+        return np.asarray(self.pairs[low, high]).reshape(first.shape)
+
+    def to_bytes(self) -> bytes:
+        """The counts in one piece (safetensors), for a store; `from_bytes` reads them back."""
+        arrays = {"occurrences": self.occurrences, "singles": self.singles, "data": self.pairs.data}
+        arrays |= {"indices": self.pairs.indices, "indptr": self.pairs.indptr} | pack_strings("words", self.words)
+        return pack(arrays, {"windows": str(self.windows), "unmatched": str(self.unmatched)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Cooccurrence":
+        """The counts that `to_bytes` wrote; raises `DataError` for other bytes."""
+        arrays, notes = unpack(data, "co-occurrence", ("occurrences", "singles", "data", "indices", "indptr"))
+        words = unpack_strings("words", arrays)
+        pairs = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), (len(words), len(words)))
+        pairs.has_canonical_format = True
+        singles, unmatched = arrays["singles"], int(notes["unmatched"])
+        return cls(words, arrays["occurrences"], singles, pairs, int(notes["windows"]), unmatched)
+
+
+def count_windows(
+    corpus: Corpus, words: Sequence[str], *, width: int = WINDOW, min_count: int = 5, chunk: int = _CHUNK
+) -> Cooccurrence:
+    """Count the windows of `width` words of `corpus` that hold each of `words`, and each pair of them.
+
+    Words that occur fewer than `min_count` times in this text are left out and counted in `unmatched`: too few
+    occurrences say nothing about their neighbours. The text goes through in chunks of `chunk` running words, so memory
+    is that of a chunk's pairs (`width` - 1 numbers of 8 bytes per word) plus the result.
+
+    Raises `DataError` when fewer than 2 words are left.
+    """
+    if not 2 <= width <= 1 << 8:
+        raise InputError(f"width={width}: a window holds 2 to 256 words.")
+    number = {word: i for i, word in enumerate(corpus.words)}
+    found = np.array([number.get(word, -1) for word in words], np.int64)
+    counts = corpus.counts()
+    kept = np.flatnonzero((found >= 0) & (counts[found] >= min_count))
+    kept = kept[np.argsort(-counts[found[kept]], kind="stable")]
+    if len(kept) < 2:
+        raise DataError(
+            f"Of {len(words)} words {len(kept)} occur at least {min_count} times in the {len(corpus)} words of "
+            f"{corpus.name!r} that are to judge them. Give more text, of the same language and letter case."
+        )
+    renumber = np.full(len(corpus.words), -1, np.int64)
+    renumber[found[kept]] = np.arange(len(kept))
+    size = len(kept)
+    rare = sparse.csr_array((size, size), dtype=np.int64)
+    dense = np.zeros(min(size, _DENSE) ** 2)
+    singles = np.zeros(size, np.int64)
+    for start in range(0, len(corpus), chunk):
+        ids, left = _stretch(corpus, renumber, start, chunk, width)
+        own = min(chunk, len(corpus) - start)
+        reach = np.minimum(left, _next_same(ids, width))
+        known = ids[:own] >= 0
+        singles += np.bincount(ids[:own][known], reach[:own][known], size).astype(np.int64)
+        rare = rare + _pairs_of(ids, reach, own, width, size, dense)
+    side = min(size, _DENSE)
+    frequent = sparse.csr_array(dense.reshape(side, side).astype(np.int64))
+    frequent.resize((size, size))
+    kept_words = tuple(str(words[i]) for i in kept.tolist())
+    return Cooccurrence(kept_words, counts[found[kept]], singles, rare + frequent, len(corpus), len(words) - size)
+
+
+def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of a chunk's words and of the 2 x width words after it (-1: not counted), and for each how far its
+    sentence goes on, itself included, at most `width`.
+    """
+    stop = min(len(corpus), start + chunk + 2 * width)
+    ids = renumber[corpus.tokens[start:stop]]
+    left = np.full(stop - start, width, np.int64)
+    ends = corpus.ends[(corpus.ends > start) & (corpus.ends < stop + width)] - start
+    for back in range(1, width):
+        at = ends - back
+        at = at[(at >= 0) & (at < len(left))]
+        left[at] = np.minimum(left[at], back)
+    return ids, left
+
+
+def _next_same(ids: np.ndarray, width: int) -> np.ndarray:
+    """How many words on the same word comes again, at most `width`."""
+    distance = np.full(len(ids), width, np.int64)
+    for d in range(min(width, len(ids)) - 1, 0, -1):
+        distance[:-d][ids[:-d] == ids[d:]] = d
+    return distance
+
+
+def _pairs_of(
+    ids: np.ndarray, reach: np.ndarray, own: int, width: int, size: int, dense: np.ndarray
+) -> sparse.csr_array:
+    """The pairs whose earlier word is one of the first `own` words; those of two frequent words are added to `dense`.
+
+    A window that holds both words is counted once, at the last occurrence a of the one and b > a of the other in it:
+    its end e satisfies b <= e < a + reach[a] and e < b + reach[b], where reach stops at the word's next occurrence, at
+    the sentence's end, and after `width` words. So the pair (a, b) stands for min(a + reach[a], b + reach[b]) - b
+    windows.
+    """
+    bits = int(width).bit_length()
+    side = round(len(dense) ** 0.5)
+    found, cells, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for d in range(1, min(width, len(ids))):
+        many = min(own, len(ids) - d)
+        weight = np.minimum(reach[:many] - d, reach[d : d + many])
+        low = np.minimum(ids[:many], ids[d : d + many])
+        high = np.maximum(ids[:many], ids[d : d + many])
+        keep = (weight > 0) & (low >= 0)
+        frequent = keep & (high < side)
+        cells.append(low[frequent] * side + high[frequent])
+        weights.append(weight[frequent])
+        keep &= high >= side
+        found.append(((low[keep] * size + high[keep]) << bits) | weight[keep])
+    dense += np.bincount(np.concatenate(cells), np.concatenate(weights), len(dense))
+    packed = np.concatenate(found)
+    packed.sort()
+    keys, sizes = packed >> bits, packed & ((1 << bits) - 1)
+    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+    totals = np.add.reduceat(sizes, heads) if len(heads) else sizes
+    keys = keys[heads]
+    indptr = np.searchsorted(keys, np.arange(size + 1) * size)
+    result = sparse.csr_array((totals, keys % size, indptr), (size, size))
+    result.has_canonical_format = True
+    return result
+
+
+def npmi(counts: Cooccurrence, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """NPMI of words `first` with words `second` (indices into `counts.words`, equal shapes): values in [-1, 1].
+
+    log(p_ij / (p_i p_j)) / -log p_ij (Bouma 2009), probabilities over windows; -1 for a pair that no window holds (its
+    limit), and 1 for one that every window holds. Natural logarithms cancel. The facts' "+ eps" is not added: with
+    unseen pairs at their limit it would change nothing but the seen ones.
+    """
+    return npmi_of_counts(counts.together(first, second), counts.singles[first], counts.singles[second], counts.windows)
+
+
+def npmi_of_counts(together: np.ndarray, first: np.ndarray, second: np.ndarray, windows: int) -> np.ndarray:
+    """NPMI from window counts: with both words, with the first, with the second, and in all."""
+    seen = together > 0
+    p = np.where(seen, together, 1) / windows
+    lift = np.log(p) - np.log(first / windows) - np.log(second / windows)
+    always = p >= 1
+    value = lift / np.where(always, 1.0, -np.log(np.where(always, 0.5, p)))
+    return np.where(seen, np.where(always, 1.0, value), -1.0)

@@ -1,0 +1,147 @@
+"""Where text comes from: a file, the sample inside gensim, or a data set of `gensim.downloader`.
+
+A source is a plain string, so that a spec can hold it:
+
+- ``embedded``: the shortened English Wikipedia dump that ships inside the gensim wheel (needs no download);
+- ``gensim:NAME``: a data set of `gensim.downloader`, from its cache or, where the network allows, downloaded;
+- anything else: the path of a text file, plain or compressed with gzip, bzip2 or xz.
+"""
+
+import bz2
+import codecs
+import gzip
+import hashlib
+import importlib.util
+import lzma
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from intriguing.errors import DataError, InputError, MissingExtraError
+
+EMBEDDED = "embedded"
+_GENSIM = "gensim:"
+_SAMPLE = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+_BLOCK = 1 << 22
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def locate(source: str) -> Path:
+    """The file behind `source`; downloads only for a ``gensim:`` name that is not in gensim's cache.
+
+    Raises `DataError` where there is no such file or the download fails, `MissingExtraError` without gensim.
+    """
+    if source == EMBEDDED:
+        return _sample()
+    if source.startswith(_GENSIM):
+        return _downloaded(source.removeprefix(_GENSIM))
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"There is no file {source!r}. Give the path of a text file, {EMBEDDED!r} for the sample inside gensim, "
+            f"or '{_GENSIM}NAME' for a data set of gensim.downloader."
+        )
+    return path
+
+
+def content_hash(source: str) -> str:
+    """SHA-256 of the bytes of the file behind `source`, in hexadecimal; read in blocks, and gensim is not imported
+    unless a ``gensim:`` name has to be downloaded.
+    """
+    with locate(source).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """The bytes of `path`, decompressed when its first bytes say gzip, bzip2 or xz (names are not trusted)."""
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    if magic.startswith(b"BZh"):
+        return cast("BinaryIO", bz2.open(path, "rb"))
+    if magic == b"\xfd7zXZ\x00":
+        return cast("BinaryIO", lzma.open(path, "rb"))
+    return path.open("rb")
+
+
+def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "error") -> Iterator[str]:
+    """The text of `path` in blocks of about 4 MiB.
+
+    A byte order mark overrules the default `encoding`. With `undecodable` ``error`` a byte that does not decode
+    raises `DataError` with its position; with ``replace`` it becomes U+FFFD, for the caller to drop and count.
+    """
+    if undecodable not in ("error", "replace"):
+        raise InputError(f"undecodable={undecodable!r}: use 'error' or 'replace'.")
+    done, block = 0, b""
+    with open_binary(path) as file:
+        try:
+            block = file.read(_BLOCK)
+            if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+                encoding = next((name for mark, name in _MARKS if block.startswith(mark)), encoding)
+            decoder = _decoder(encoding, "strict" if undecodable == "error" else "replace")
+            while block:
+                yield decoder.decode(block)
+                done += len(block)
+                block = file.read(_BLOCK)
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            # The decoder counts from the bytes that it kept of the block before.
+            kept = len(error.object) - len(block)
+            raise DataError(
+                f"{path.name}: byte {done - kept + error.start} is not {encoding} ({error.reason}). "
+                "Name the file's encoding (encoding='latin-1', ...), or drop such words with undecodable='replace'."
+            ) from None
+        except (EOFError, OSError, lzma.LZMAError) as error:
+            raise DataError(
+                f"{path.name}: cannot be decompressed after {done} bytes ({error}). Fetch it again."
+            ) from None
+
+
+def _decoder(encoding: str, errors: str) -> codecs.IncrementalDecoder:
+    try:
+        return codecs.getincrementaldecoder(encoding)(errors)
+    except LookupError:
+        raise DataError(f"encoding={encoding!r} is unknown to Python. Use 'utf-8', 'latin-1', 'utf-16', ...") from None
+
+
+def _sample() -> Path:
+    spec = importlib.util.find_spec("gensim")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError("The embedded corpus ships inside gensim, which is not installed: pip install gensim")
+    path = Path(spec.submodule_search_locations[0]) / "test" / "test_data" / _SAMPLE
+    if not path.is_file():
+        raise DataError(
+            f"This installation of gensim lacks its test data ({_SAMPLE}). Install gensim from its wheel "
+            "(pip install --force-reinstall gensim), or give the path of a text file."
+        )
+    return path
+
+
+def _downloaded(name: str) -> Path:
+    base = Path(os.environ.get("GENSIM_DATA_DIR") or Path.home() / "gensim-data")
+    cached = sorted((base / name).glob("*.gz"))
+    if len(cached) == 1:
+        return cached[0]
+    try:
+        import gensim.downloader as downloader
+    except ImportError:
+        raise MissingExtraError(f"'{_GENSIM}{name}' needs gensim: pip install gensim") from None
+    try:
+        return Path(cast("str", downloader.load(name, return_path=True)))
+    except ValueError as error:
+        raise DataError(
+            f"gensim.downloader has no data set named {name!r} ({error}). It has text8, among others."
+        ) from None
+    except Exception as error:  # urllib, ssl and socket errors, and gensim's own assertions on a damaged download
+        raise DataError(
+            f"gensim.downloader could not fetch {name!r} ({type(error).__name__}: {error}). Without a network, put the "
+            f"file into {base / name} by hand, give the path of a text file, or use {EMBEDDED!r}."
+        ) from None
