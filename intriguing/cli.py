@@ -156,7 +156,7 @@ def show(
         return 0
     frame = opened.sql(sql) if sql is not None else opened.pandas(str(table)).head(rows)
     if as_json:
-        _write(frame.to_json(orient="records"))
+        _write(frame.to_json(orient="records") or "[]")
     else:
         _write(frame.to_string(index=False, max_rows=rows, max_colwidth=40))
     return 0
@@ -198,7 +198,7 @@ def datasets(*, as_json: Json = False) -> int:
     """List the data sets that a spec can name."""
     from intriguing.data import known_datasets
 
-    return _list(known_datasets(), as_json)
+    return _list({str(d["name"]): str(d["sentence"]) for d in known_datasets()}, as_json)
 
 
 @app.command

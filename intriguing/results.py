@@ -146,7 +146,8 @@ class Run:
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
         config: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true", "temp_directory": ""}
         with duckdb.connect(config=config) as connection, _Reading(f"A table of {self.path}"):
-            for name in tables.TABLES:
+            # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.
+            for name in [n for n in tables.TABLES if n in query.lower()] or tables.TABLES:
                 connection.register(name, self._view(name))
             return _answer(connection, query, parameters)
 
@@ -177,21 +178,20 @@ class Run:
         """
         if kind not in _KINDS:
             raise unknown_name("kind of image", kind, _KINDS)
-        columns = [c for c in tables.TRANSFER.schema.names if c not in ("clipped_fraction", "label", "prediction")]
-        rows = self.table("transfer", columns=columns, kind=kind)
+        wanted = {"dataset": dataset} | ({} if kind == "clean" else {"grade": grade, "target_rule": target_rule})
+        given = {column: value for column, value in wanted.items() if value is not None}
+        columns = [*_SEARCH_KEYS, "model", "model_seed", "example_id", "grade", "target_rule", "rms", "is_error"]
+        rows = self.table("transfer", columns=columns, kind=kind, **given)
+        if not rows.num_rows:
+            # Nothing matches: read again without the choices, to say what there is to choose from.
+            rows = self.table("transfer", columns=columns, kind=kind)
         if not rows.num_rows:
             present = self.table("transfer", columns=["kind"])["kind"].unique().to_pylist()
             raise InputError(f"The run has no rows of kind {kind!r} in table 'transfer'; it has: {_listed(present)}.")
         rows, dataset = _only(rows, "dataset", dataset)
         if kind == "clean":
             grade = target_rule = None
-            # The same clean image may stand for several searches.
-            rows = rows.group_by(["model", "model_seed", "example_id"]).aggregate([("is_error", "max"), ("rms", "max")])
-            clean = [pa.array([v] * len(rows), t) for v, t in (("clean", pa.string()), (-1, pa.int32()))]
-            rows = pa.table(
-                [*clean, *rows.columns],
-                ["source_model", "source_seed", "model", "model_seed", "example_id", "is_error", "rms"],
-            )
+            rows = _once_each(rows)
         else:
             rows, grade = _only(rows, "grade", grade)
             rows, target_rule = _only(rows, "target_rule", target_rule)
@@ -318,7 +318,15 @@ def _only(rows: pa.Table, column: str, chosen: str | None) -> tuple[pa.Table, st
         raise InputError(
             f"The run has no transfer rows with {column} {value!r}: choose {column}= one of {_listed(values)}."
         )
-    return rows.filter(pc.field(column) == value), value
+    return rows.filter(pc.equal(rows[column], value)), value  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _once_each(rows: pa.Table) -> pa.Table:
+    """Clean rows under the source "clean": one per model and image, whatever searches the image stands for."""
+    rows = rows.group_by(["model", "model_seed", "example_id"]).aggregate([("is_error", "max"), ("rms", "max")])
+    source = [pa.array([value] * len(rows), kind) for value, kind in (("clean", pa.string()), (-1, pa.int32()))]
+    names = ["source_model", "source_seed", "model", "model_seed", "example_id", "is_error", "rms"]
+    return pa.table([*source, *rows.columns], names)
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -1,4 +1,4 @@
-"""What a data set is: splits of images and labels, checked when it is built. Pixels stay uint8 until a batch is read."""
+"""What a data set is: splits of images and labels, checked when built. Pixels stay uint8 until a batch is read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Data sets by name: where they come from, what they hash to, and how to read them. Torch is imported for CIFAR-10 alone."""
+"""Data sets by name: where they lie, what they hash to, how to read them. Torch is imported for CIFAR-10 alone."""
 
 import io
 import lzma

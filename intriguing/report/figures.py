@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +16,7 @@ from intriguing.report.text import number, shorten
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
 _INK, _FAINT, _NATURAL, _RANDOM = "#010203", "#040506", "#070809", "#0a0b0c"
 _COLOURS = {_INK: "currentColor", _FAINT: "var(--rule)", _NATURAL: "var(--accent)", _RANDOM: "var(--second)"}
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "axes.unicode_minus": True,
@@ -44,7 +45,7 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
         figure = Figure(figsize=(8.2, 0.62 * len(series) + 0.65))
         every = np.concatenate([values for _, values in series])
         edges = np.linspace(0, max(float(every.max(initial=0)), 1e-12) * 1.02, 49)
-        axes = figure.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0]
+        axes = figure.subplots(len(series), 1, sharex=True, squeeze=False, gridspec_kw=_margins(figure, 1.95))[:, 0]
         for axis, (label, values) in zip(axes, series, strict=True):
             heights = np.histogram(values, edges)[0] / max(len(values), 1)
             axis.bar(edges[:-1], heights, np.diff(edges) * 0.86, align="edge", color=_NATURAL, linewidth=0)
@@ -53,7 +54,9 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
             if len(values):
                 median = float(np.median(values))
                 axis.axvline(median, color=_INK, linewidth=1.4)
-                axis.annotate(number(median), (median, 1), (5, -1), ("data", "axes fraction"), "offset points", va="top")
+                axis.annotate(
+                    number(median), (median, 1), (5, -1), ("data", "axes fraction"), "offset points", va="top"
+                )
         axes[-1].set_xlabel(xlabel)
         return _svg(figure, alt)
 
@@ -62,7 +65,7 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: st
     """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8.2, 0.32 * len(rows) + 0.75))
-        axis = figure.subplots()
+        axis = figure.subplots(gridspec_kw=_margins(figure, 3.1))
         places = np.arange(len(rows))[::-1]
         axis.axvspan(-1.96, 1.96, color=_FAINT, alpha=0.55, linewidth=0)
         axis.axvline(0, color=_INK, linewidth=1)
@@ -74,22 +77,29 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: st
         return _svg(figure, alt)
 
 
-def strips(groups: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
-    """For each (label, [(basis, values), ...]) a row of dots per basis, the first in the accent colour, means marked."""
+def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
+    """For each (metric, [(basis, values), ...]) an axis, with a row of ticks per basis and their means marked."""
     with mpl.rc_context(_STYLE):
-        rows = sum(len(bases) for _, bases in groups)
-        figure = Figure(figsize=(8.2, 0.3 * rows + 0.16 * len(groups) + 0.4))
-        ratios = [len(bases) + 0.5 for _, bases in groups]
-        axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": ratios, "hspace": 0.55})[:, 0]
-        for axis, (label, bases) in zip(axes, groups, strict=True):
+        rows = sum(len(bases) for _, bases in metrics)
+        figure = Figure(figsize=(8.2, 0.27 * rows + 0.52 * len(metrics) + 0.1))
+        ratios = [len(bases) for _, bases in metrics]
+        grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **_margins(figure, 2.6, 0.3)}
+        axes = figure.subplots(len(metrics), 1, squeeze=False, gridspec_kw=grid)[:, 0]
+        for axis, (metric, bases) in zip(axes, metrics, strict=True):
             for i, (_, values) in enumerate(bases):
                 colour = _RANDOM if i else _NATURAL
-                axis.plot(values, np.full(len(values), -i), "|", color=colour, markersize=9, alpha=0.75)
+                axis.plot(values, np.full(len(values), -i), "|", color=colour, markersize=10, alpha=0.7)
                 if len(values):
-                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=4.5)
-            axis.set_yticks([-i for i in range(len(bases))], [shorten(f"{label} · {basis}", 44) for basis, _ in bases])
+                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=5)
+            axis.set_yticks([-i for i in range(len(bases))], [shorten(f"{metric} · {basis}", 36) for basis, _ in bases])
             axis.set_ylim(-len(bases) + 0.4, 0.6)
         return _svg(figure, alt)
+
+
+def _margins(figure: Figure, left: float, bottom: float = 0.5) -> dict[str, float]:
+    """Room for labels, in inches, as fractions: the page's own font draws them, so no width can be measured here."""
+    width, height = figure.get_size_inches()
+    return {"left": left / width, "right": 1 - 0.15 / width, "bottom": bottom / height, "top": 1 - 0.06 / height}
 
 
 def _svg(figure: Figure, alt: str) -> Markup:
@@ -98,7 +108,7 @@ def _svg(figure: Figure, alt: str) -> Markup:
     with warnings.catch_warnings():
         # The page's font draws the text, so what matplotlib's own font lacks is of no concern.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.03, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], count=1, flags=re.DOTALL)
     drawn = re.sub(r'<g id="[^"]*">', "<g>", drawn)
@@ -109,7 +119,9 @@ def _svg(figure: Figure, alt: str) -> Markup:
     box = re.search(r'viewBox="([^"]+)"', opening)
     width = float(box[1].split()[2]) if box else 600.0
     text = escape(alt)
-    head = f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.25 * width:.0f}px"'
+    head = (
+        f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.25 * width:.0f}px"'
+    )
     return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{drawn[len(opening) :].strip()}')
 
 

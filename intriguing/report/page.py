@@ -21,8 +21,8 @@ def write_report(run_path: str | Path | Run, out: str | Path | None = None, imag
     images: images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]; without it the page says that the images
     are left out. A run that is not finished is reported as far as it got.
 
-    Raises `StoreError` where there is no run or the file cannot be written, `InputError` when `out` is missing for a run
-    on an object store, or `images` gives something else than images.
+    Raises `StoreError` where there is no run or the file cannot be written, `InputError` when `out` is missing for a
+    run on an object store, or `images` gives something else than images.
     """
     run = run_path if isinstance(run_path, Run) else open_run(run_path)
     if out is None and "://" in run.path:

@@ -29,7 +29,7 @@ def as_pictures(images: np.ndarray, count: int) -> np.ndarray:
 
 
 def data_uri(picture: np.ndarray) -> str:
-    """`picture` (C, H, W), float in [0, 1], C = 1 or 3, as a data URI: PNG when small, else JPEG of at most 96 pixels."""
+    """`picture` (C, H, W), float in [0, 1], C = 1 or 3, as a data URI: PNG, or a JPEG of at most 96 pixels."""
     pixels = np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
@@ -40,6 +40,6 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def on_grey(perturbation: np.ndarray) -> tuple[np.ndarray, float]:
-    """A perturbation (C, H, W) centred on mid-grey and stretched to fill the range, and the change that is full white."""
+    """A perturbation (C, H, W) centred on mid-grey and stretched to fill the range, and the change shown white."""
     scale = float(np.abs(perturbation).max())
     return 0.5 + perturbation / (2 * scale) if scale > 0 else np.full_like(perturbation, 0.5), scale

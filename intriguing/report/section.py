@@ -1,7 +1,7 @@
 """What a section of the page is made of and made from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,14 @@ from intriguing.results import Run
 
 Images = Callable[[str, np.ndarray], np.ndarray]
 """images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]: the unchanged inputs with these example ids."""
+
+Row = dict[str, Any]
+"""A row of a table, by column."""
+
+LAYER = ("dataset", "model", "model_seed", "layer", "condition")
+"""What names a layer's vectors in every table about units."""
+
+_FIRST = ("natural", "raw", "untargeted")
 
 NO_IMAGES = "The images themselves are not shown: this page was written from the run's tables alone, without its data."
 
@@ -34,18 +42,45 @@ class Context:
 
     run: Run
     images: Images | None = None
+    _known: dict[str | None, list[tuple[str, int]]] = field(default_factory=dict, repr=False)
 
-    def pictures(self, dataset: str, ids: list[int]) -> dict[int, np.ndarray]:
-        """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3, each asked for once; {} without images."""
+    def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
+        """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} without images."""
         wanted = np.array(sorted(set(ids)), np.int64)
         if self.images is None or not len(wanted):
             return {}
         return dict(zip(wanted.tolist(), as_pictures(self.images(dataset, wanted), len(wanted)), strict=True))
 
-    def label(self, dataset: str, model: str, seed: int) -> str:
-        """What a model is called on the page: its name, with the seed where it has several."""
-        several = sum(name == model for name, _ in self.run.models(dataset)) > 1
-        return f"{model}#{seed}" if several else model
+    def query(self, sql: str, *parameters: object) -> list[Row]:
+        """The rows that a query gives."""
+        return [{str(k): v for k, v in row.items()} for row in self.run.sql(sql, parameters or None).to_dict("records")]
+
+    def grouped(self, rows: Iterable[Row], *keys: str) -> list[tuple[Row, list[Row]]]:
+        """Rows that share the values of `keys`, as (those values, rows): models in the order of the spec, else sorted."""
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+        return sorted(
+            ((dict(zip(keys, values, strict=True)), members) for values, members in groups.items()),
+            key=lambda group: [self._place(key, value) for key, value in group[0].items()],
+        )
+
+    def label(self, row: Row) -> str:
+        """What a row's model is called on the page: its name, with the seed where it has several."""
+        several = sum(name == row["model"] for name, _ in self._models(row["dataset"])) > 1
+        return f"{row['model']}#{row['model_seed']}" if several else row["model"]
+
+    def _place(self, key: str, value: Any) -> Any:
+        """What a group is sorted by: a model's place among the run's, "natural" and "raw" first, else the value."""
+        if key == "model":
+            names = [name for name, _ in self._models(None)]
+            return (names.index(value) if value in names else len(names), value)
+        return (value not in _FIRST, value)
+
+    def _models(self, dataset: str | None) -> list[tuple[str, int]]:
+        if dataset not in self._known:
+            self._known[dataset] = self.run.models(dataset)
+        return self._known[dataset]
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -61,8 +61,10 @@ def verdict(test: Mapping[str, Any], level: float = 0.05) -> tuple[str, str]:
         outcome = "higher" if test["natural"] > test["null_mean"] else "lower"
         return outcome, f"Single units score {outcome} than random directions: {compared}."
     power = test["detectable_effect"]
-    limit = "" if _missing(power) else (
-        f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power."
+    limit = (
+        ""
+        if _missing(power)
+        else (f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power.")
     )
     return "none", f"No difference between single units and random directions was found: {compared}.{limit}"
 

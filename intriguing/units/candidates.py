@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from intriguing.randomness import hash_ids
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -34,6 +36,13 @@ class Candidates:
             np.concatenate([self.id, other.id]),
             np.concatenate([self.position, other.position]),
         )
+
+
+def tie_hash(seed: int, ids: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+    """The hash that orders equal values: uint64, of the inputs' `ids` and `positions` (0 where there are none)."""
+    places = np.uint64(0) if positions is None else np.asarray(positions).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        return hash_ids(seed, "top-k positions", hash_ids(seed, "top-k ties", ids) + places)
 
 
 def ordered(rows: Candidates) -> Candidates:

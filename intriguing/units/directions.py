@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
@@ -162,7 +163,7 @@ class Directions:
         else:
             drawn = rng.standard_normal((self.count, self.dim))
         if self.basis == "covariance":
-            values, vectors = np.linalg.eigh(np.asarray(self.source))
+            values, vectors = _eigen(np.asarray(self.source))
             drawn = (drawn * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
         norms = np.linalg.norm(drawn, axis=1, keepdims=True)
         return (drawn / np.where(norms > 0, norms, 1.0)).T
@@ -174,15 +175,21 @@ def haar(dim: int, count: int, seed: int, purpose: str = "directions haar") -> n
     The Gaussian matrix is drawn column by column, so that fewer columns are a part of more.
     """
     drawn = generator(seed, purpose, dim).standard_normal((count, dim)).T
-    q, r = np.linalg.qr(drawn)
-    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    # torch keeps to the process's number of threads, which NumPy's own LAPACK does not.
+    q, r = torch.linalg.qr(torch.from_numpy(drawn))
+    return (q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)).numpy()
 
 
 def _principal_axes(cov: np.ndarray) -> np.ndarray:
-    _, vectors = np.linalg.eigh(cov)
+    _, vectors = _eigen(cov)
     axes = vectors[:, ::-1]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
     return axes * np.where(largest < 0, -1.0, 1.0)
+
+
+def _eigen(cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, vectors = torch.linalg.eigh(torch.from_numpy(cov))
+    return values.numpy(), vectors.numpy()
 
 
 def _covariance_of(source: np.ndarray | Moments) -> np.ndarray:

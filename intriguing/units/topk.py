@@ -19,8 +19,7 @@ import torch
 from safetensors.numpy import load, save
 
 from intriguing.errors import CorruptError, InputError
-from intriguing.randomness import hash_ids
-from intriguing.units.candidates import Candidates, ordered
+from intriguing.units.candidates import Candidates, ordered, tie_hash
 from intriguing.units.directions import Directions
 from intriguing.units.filter import Filter
 
@@ -209,9 +208,7 @@ class TopK:
             rows, ids, positions = rows[finite], ids[keep], positions[keep]
         if not len(rows):
             return
-        hashes = hash_ids(self.seed, "top-k ties", ids)
-        with np.errstate(over="ignore"):
-            hashes = hash_ids(self.seed, "top-k positions", hashes + positions.astype(np.uint64))
+        hashes = tie_hash(self.seed, ids, positions)
         kth = self._kth()
         worst = np.where(self._filled == self.k, self._hashes[:, -1], np.uint64(0))
         line, row, value, beaten = self._filter(rows, hashes, kth, worst, self.both)

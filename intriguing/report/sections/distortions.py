@@ -1,55 +1,50 @@
 """How large the smallest changes are, per model."""
 
-from typing import Any
+from collections import Counter
 
-import pandas as pd
+import numpy as np
 
 from intriguing.report.figures import histograms
-from intriguing.report.section import Context, Section, render
+from intriguing.report.section import Context, Row, Section, render
 
-_COMPARED = ["dataset", "target_rule", "grade"]
+_MODEL = ("dataset", "model", "model_seed")
+_SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
 
 
 def section(context: Context) -> Section | None:
     """Histograms of distortions and a table of how the searches ended; None without searches."""
-    columns = ["dataset", "model", "model_seed", "target_rule", "grade", "status", "distortion"]
-    columns += ["forward_passes", "backward_passes"]
-    searches = context.run.pandas("distortions", columns=columns)
-    if searches.empty:
+    searches = context.run.table("distortions", columns=[*_MODEL, *_SEARCH]).to_pylist()
+    if not searches:
         return None
     groups = []
-    for (dataset, rule, grade), rows in searches.groupby(_COMPARED):
-        models, seeds = rows.model, rows.model_seed
-        ordered = [m for m in context.run.models(dataset) if ((models == m[0]) & (seeds == m[1])).any()]
-        ordered += sorted(set(zip(models, seeds, strict=True)) - set(ordered))
-        parts = [(context.label(dataset, *m), rows[(models == m[0]) & (seeds == m[1])]) for m in ordered]
-        series = [(label, part.distortion[part.status == "found"].to_numpy(float)) for label, part in parts]
-        found = [(label, values) for label, values in series if len(values)]
-        alt = f"Histograms of distortion on {dataset}, {rule}, grade {grade}: one row per model; medians are in the table."
-        groups.append(
-            {
-                "dataset": dataset,
-                "rule": rule,
-                "grade": grade,
-                "figure": histograms(found, "distortion, sqrt(Σ r² / n)", alt) if found else None,
-                "rows": [_row(label, part) for label, part in parts],
-            }
+    for key, rows in context.grouped(searches, "dataset", "target_rule", "grade"):
+        models = [(context.label(one), part) for one, part in context.grouped(rows, *_MODEL)]
+        found = [(label, _distortions(part)) for label, part in models]
+        series = [(label, values) for label, values in found if len(values)]
+        alt = (
+            f"Histograms of distortion on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), one per model."
         )
+        figure = histograms(series, "distortion, sqrt(Σ r² / n)", alt) if series else None
+        groups.append(key | {"figure": figure, "rows": [_row(label, part) for label, part in models]})
     return Section("distortions", "How small the changes are", render("distortions.html", groups=groups))
 
 
-def _row(label: str, part: pd.DataFrame) -> dict[str, Any]:
+def _distortions(rows: list[Row]) -> np.ndarray:
+    return np.array([row["distortion"] for row in rows if row["status"] == "found"], float)
+
+
+def _row(label: str, rows: list[Row]) -> Row:
     """A model's line of the table."""
-    distortion = part.distortion[part.status == "found"]
-    low, middle, high = distortion.quantile([0.05, 0.5, 0.95]) if len(distortion) else (None, None, None)
+    values = _distortions(rows)
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95]) if len(values) else (None, None, None)
     return {
         "model": label,
-        "searches": len(part),
-        "status": part.status.value_counts().to_dict(),
-        "mean": distortion.mean() if len(distortion) else None,
+        "searches": len(rows),
+        "status": Counter(row["status"] for row in rows),
+        "mean": values.mean() if len(values) else None,
         "median": middle,
         "low": low,
         "high": high,
-        "forward": part.forward_passes.mean(),
-        "backward": part.backward_passes.mean(),
+        "forward": np.mean([row["forward_passes"] for row in rows]),
+        "backward": np.mean([row["backward_passes"] for row in rows]),
     }

@@ -2,88 +2,79 @@
 
 from typing import Any
 
-import pandas as pd
-
 from intriguing.report.pictures import data_uri
-from intriguing.report.section import NO_IMAGES, Context, Section, render
+from intriguing.report.section import LAYER, NO_IMAGES, Context, Row, Section, render
 
 _DIRECTIONS = 8
 _IMAGES = 8
 _CONTROLS = ("gaussian", "haar", "covariance", "pca")
-_LAYER = ["dataset", "model", "model_seed", "layer", "condition"]
+_SHARES = """
+with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label, count(*) as n
+                from topk where sign = 1 and rank <= ? and label is not null group by all),
+     shares as (select * exclude (label, n), max(n) / sum(n) as share from counts group by all)
+select * exclude (direction, share), count(*) as directions, avg(share) as share from shares group by all"""
 
 
 def section(context: Context) -> Section | None:
     """Per model and layer, the first directions of the natural and of a random basis; None without top-K rows."""
     # Ranks and directions beyond those shown are left out where the table is read: it may hold millions of rows.
-    rows = context.run.sql(
-        "select * from topk where sign = 1 and rank <= ? and direction < ? and rotation_seed = "
-        "(select min(rotation_seed) from topk t where t.basis = topk.basis)",
-        [_IMAGES, _DIRECTIONS],
-    )
-    if rows.empty:
+    first = {"rank": range(1, _IMAGES + 1), "direction": range(_DIRECTIONS), "sign": 1}
+    rows = context.run.table(
+        "topk", **{name: list(v) if isinstance(v, range) else v for name, v in first.items()}
+    ).to_pylist()
+    if not rows:
         return None
-    shares = _shares(context)
-    order = {model: place for place, model in enumerate(context.run.models())}
+    totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}
     layers = []
-    for key, group in rows.groupby(_LAYER, sort=False):
-        dataset, model, seed, layer, condition = key
-        sides = [_side(context, b, group[group.basis == b], shares.get((*key, b))) for b in _bases(group)]
-        title = {"dataset": dataset, "model": context.label(dataset, model, seed), "layer": layer, "condition": condition}
-        place = (dataset, order.get((model, seed), len(order)), model, seed, layer, condition)
-        layers.append((place, title | {"sides": sides}))
-    shown = [layer for _, layer in sorted(layers, key=lambda pair: pair[0])]
+    for key, members in context.grouped(rows, *LAYER):
+        sides = [_side(context, *chosen, totals) for chosen in _chosen(context, members)]
+        layers.append(key | {"name": context.label(key), "sides": sides})
     html = render(
         "top_images.html",
-        layers=shown,
-        several=len({layer["dataset"] for layer in shown}) > 1,
-        conditions=len({layer["condition"] for layer in shown}) > 1,
+        layers=layers,
+        several=len({layer["dataset"] for layer in layers}) > 1,
+        conditions=len({layer["condition"] for layer in layers}) > 1,
         no_images=None if context.images else NO_IMAGES,
-        k=int(rows["rank"].max()),
+        k=max(row["rank"] for row in rows),
     )
     return Section("units", "What single units respond to", html)
 
 
-def _bases(group: pd.DataFrame) -> list[str]:
-    """The natural basis and the first of the controls that there is."""
-    there = list(dict.fromkeys(group.basis))
-    controls = [b for b in (*_CONTROLS, *sorted(there)) if b in there and b != "natural"]
-    return [b for b in ("natural", *controls[:1]) if b in there]
+def _key(row: Row, *more: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in (*LAYER, *more))
 
 
-def _shares(context: Context) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """By layer and basis: over all its directions, the mean share of the commonest class among the top images."""
-    layer = ", ".join(_LAYER)
-    found = context.run.sql(f"""
-        with classes as (select {layer}, basis, direction, label, count(*) as n from topk
-                         where sign = 1 and rank <= ? and rotation_seed = (select min(rotation_seed) from topk t where t.basis = topk.basis)
-                         group by all),
-             purest as (select {layer}, basis, direction, max(n) filter (label is not null) / sum(n) as share
-                        from classes group by all)
-        select {layer}, basis, count(*) as directions, avg(share) as share from purest group by all""", [_IMAGES])
-    return {tuple(row[c] for c in (*_LAYER, "basis")): row for row in found.to_dict("records")}
+def _chosen(context: Context, rows: list[Row]) -> list[tuple[Row, list[Row]]]:
+    """The natural basis and the first draw of the first control that there is."""
+    bases = context.grouped(rows, "basis", "rotation_seed")
+    there = [key["basis"] for key, _ in bases]
+    control = next((basis for basis in (*_CONTROLS, *there) if basis in there and basis != "natural"), None)
+    wanted = [basis for basis in ("natural", control) if basis in there]
+    return [next(group for group in bases if group[0]["basis"] == basis) for basis in wanted]
 
 
-def _side(context: Context, basis: str, rows: pd.DataFrame, share: dict[str, Any] | None) -> dict[str, Any]:
+def _side(context: Context, key: Row, rows: list[Row], totals: dict[tuple[Any, ...], Row]) -> Row:
     """One column: a basis, its directions, and their images."""
-    noun = "unit" if basis == "natural" else "direction"
-    pictures = {}
-    if len(rows):
-        found = context.pictures(rows.dataset.iloc[0], rows.example_id.tolist())
-        pictures = {i: data_uri(picture) for i, picture in found.items()}
+    noun = "unit" if key["basis"] == "natural" else "direction"
+    pictures = context.pictures(rows[0]["dataset"], (row["example_id"] for row in rows))
+    shown = {example: data_uri(picture) for example, picture in pictures.items()}
     directions = []
-    for number, group in rows.sort_values(["direction", "rank"]).groupby("direction"):
-        tiles = [
-            {
-                "picture": pictures.get(row.example_id),
-                "label": None if pd.isna(row.label) else int(row.label),
-                "alt": f"{noun} {number}, rank {row.rank}: image {row.example_id}"
-                + ("" if pd.isna(row.label) else f" of class {int(row.label)}")
-                + f", value {row.value:.3g}",
-            }
-            for row in group.itertuples()
-        ]
-        tied = int(group.ties.max()) > len(group)
-        directions.append({"number": number, "tiles": tiles, "ties": int(group.ties.max()) if tied else 0})
-    total, mean = (share["directions"], share["share"]) if share else (len(directions), None)
-    return {"basis": basis, "noun": noun, "directions": directions, "total": int(total), "share": mean}
+    for one, members in context.grouped(rows, "direction"):
+        ranked = sorted(members, key=lambda row: row["rank"])
+        tiles = [{"picture": shown.get(row["example_id"]), "alt": _alt(noun, row)} for row in ranked]
+        ties = max(row["ties"] for row in ranked)
+        directions.append({"number": one["direction"], "tiles": tiles, "ties": ties if ties > len(ranked) else 0})
+    total = totals.get(_key(rows[0], "basis", "rotation_seed"))
+    return {
+        "basis": key["basis"],
+        "noun": noun,
+        "directions": directions,
+        "total": total["directions"] if total else None,
+        "share": total["share"] if total else None,
+    }
+
+
+def _alt(noun: str, row: Row) -> str:
+    """What a tile shows, in words."""
+    of = "" if row["label"] is None else f" of class {row['label']}"
+    return f"{noun} {row['direction']}, rank {row['rank']}: image {row['example_id']}{of}, value {row['value']:.3g}"

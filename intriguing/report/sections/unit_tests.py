@@ -1,65 +1,77 @@
 """Scores of single units and of random directions, and the rotation tests that compare them."""
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
+from markupsafe import Markup
 
 from intriguing.report.figures import forest, strips
-from intriguing.report.section import Context, Section, render
+from intriguing.report.section import LAYER, Context, Row, Section, render
 from intriguing.report.text import verdict
-
-_LAYER = ["dataset", "model", "model_seed", "layer", "condition"]
 
 
 def section(context: Context) -> Section | None:
     """Verdicts, effects and scores per layer; None where nothing was scored or tested."""
-    tests = context.run.pandas("rotation_tests")
-    scores = context.run.pandas("unit_scores")
-    if tests.empty and scores.empty:
+    tests = context.run.table("rotation_tests").to_pylist()
+    scores = context.run.table("unit_scores").to_pylist()
+    if not tests and not scores:
         return None
-    html = render("unit_tests.html", verdicts=_verdicts(context, tests), figure=_effects(context, tests), scores=_scores(context, scores))
+    told = [
+        _told(context, test)
+        for _, rows in context.grouped(tests, *LAYER, "metric", "control", "alpha")
+        for test in rows
+    ]
+    html = render("unit_tests.html", verdicts=told, figure=_effects(told), scores=_scores(context, scores))
     return Section("unit-tests", "Are single units special? The tests", html)
 
 
-def _verdicts(context: Context, tests: pd.DataFrame) -> list[dict[str, Any]]:
-    """One line per test, natural basis first, in the order of the spec."""
-    rows = []
-    for test in tests.sort_values([*_LAYER, "metric", "control", "alpha"]).to_dict("records"):
-        outcome, sentence = verdict(test)
-        rows.append(test | {"outcome": outcome, "sentence": sentence, "name": _name(context, test)})
-    return rows
+def _told(context: Context, test: Row) -> Row:
+    outcome, sentence = verdict(test)
+    return test | {"outcome": outcome, "sentence": sentence, "name": _name(context, test)}
 
 
-def _effects(context: Context, tests: pd.DataFrame) -> Any:
+def _effects(tests: list[Row]) -> Markup | None:
     """The effects of the tests of the natural basis, with intervals, in null standard deviations."""
-    natural = tests[(tests.alpha == 0) & tests.effect.notna() & (tests.null_sd > 0)]
-    rows = [
-        (
-            f"{_name(context, test)} · {test['metric']}" + ("" if test["control"] == "trained" else f" ({test['control']})"),
-            test["effect"],
-            *(test["effect"] if np.isnan(test[end]) else test[end] / test["null_sd"] for end in ("low", "high")),
-        )
-        for test in natural.sort_values([*_LAYER, "metric", "control"]).to_dict("records")
-    ]
+    rows = []
+    for test in tests:
+        if test["alpha"] == 0 and test["effect"] is not None and test["null_sd"]:
+            ends = (test["effect"] if test[end] is None else test[end] / test["null_sd"] for end in ("low", "high"))
+            control = "" if test["control"] == "trained" else f" ({test['control']})"
+            rows.append((f"{test['name']} · {test['metric']}{control}", test["effect"], *ends))
     alt = "Effect of each rotation test with its 95 % interval; the figures are in the table below."
-    return forest(rows, "natural basis minus random rotations, in standard deviations of the rotations", alt) if rows else None
+    return forest(rows, "natural basis minus rotations, in their standard deviations", alt) if rows else None
 
 
-def _scores(context: Context, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per layer and metric, the scores of each basis as a figure and as mean, spread and count."""
+def _scores(context: Context, scores: list[Row]) -> list[Row]:
+    """Per layer, the scores of each metric and basis as a figure and as mean, spread and count."""
     blocks = []
-    for key, rows in scores.groupby([*_LAYER, "metric"]):
-        named = dict(zip([*_LAYER, "metric"], key, strict=True))
-        order = sorted(set(rows.basis), key=lambda basis: (basis != "natural", basis))
-        bases = [(basis, rows.value[(rows.basis == basis) & rows.value.notna()].to_numpy(float)) for basis in order]
-        lines = [{"basis": b, "n": len(v), "mean": v.mean() if len(v) else None, "sd": v.std(ddof=1) if len(v) > 1 else None} for b, v in bases]
-        alt = f"{named['metric']} of every direction, one row per basis, means marked; the means are in the table."
-        blocks.append(named | {"name": _name(context, named), "lines": lines, "figure": strips([("", bases)], alt)})
+    for key, rows in context.grouped(scores, *LAYER):
+        metrics = [
+            (of["metric"], [(by["basis"], _values(part)) for by, part in context.grouped(members, "basis")])
+            for of, members in context.grouped(rows, "metric")
+        ]
+        lines = [
+            {
+                "metric": metric,
+                "basis": basis,
+                "n": len(values),
+                "mean": values.mean() if len(values) else None,
+                "sd": values.std(ddof=1) if len(values) > 1 else None,
+            }
+            for metric, bases in metrics
+            for basis, values in bases
+        ]
+        name = _name(context, key)
+        alt = (
+            f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
+        )
+        blocks.append({"name": name, "lines": lines, "figure": strips(metrics, alt)})
     return blocks
 
 
-def _name(context: Context, row: dict[str, Any]) -> str:
-    """Model and layer, with data set and condition where they tell anything."""
-    name = f"{context.label(row['dataset'], row['model'], row['model_seed'])} · {row['layer']}"
+def _values(rows: list[Row]) -> np.ndarray:
+    return np.array([row["value"] for row in rows if row["value"] is not None], float)
+
+
+def _name(context: Context, row: Row) -> str:
+    """Model and layer, with the condition where it tells anything."""
+    name = f"{context.label(row)} · {row['layer']}"
     return name + (f" · {row['condition']}" if row["condition"] not in ("raw", "") else "")

@@ -12,7 +12,8 @@ from intriguing.engine.worker import Work
 from intriguing.randomness import key
 from intriguing.sweep.resources import device, device_name
 from intriguing.sweep.tasks.draws import drawn_positions
-from intriguing.units import Directions, Top, TopK, entropy, purity
+from intriguing.units import Directions, Top, TopK
+from intriguing.units.labels import class_counts, entropy, purity
 
 
 def activations(
@@ -78,7 +79,8 @@ def top(
     ranked = [_ranks(scan.result(sign), sign, ids, labels, keys) for sign in ((1, -1) if scan.both else (1,))]
     best = scan.result(1)
     top_labels = np.where(best.ids >= 0, labels[np.minimum(np.searchsorted(ids, best.ids), len(ids) - 1)], -1)
-    scored = {"purity": purity(top_labels), "entropy": entropy(top_labels, classes)}
+    counts = class_counts(top_labels, classes)
+    scored = {"purity": purity(counts), "entropy": entropy(counts)}
     scores = [
         tables.UNIT_SCORES.build(
             {"direction": np.arange(len(values), dtype=np.int32), "value": values}, **keys, metric=metric, n=best.rows

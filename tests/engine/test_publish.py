@@ -1,0 +1,72 @@
+"""Publishing: the tables folder holds the rows of the current plan, in few files."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from intriguing.engine import publish
+from intriguing.engine.publish import Publication, slug
+from intriguing.engine.store import Record, Store
+from intriguing.engine.task import Function, Plan, Task
+
+
+def published(run: Path, shards: int) -> tuple[Publication, dict[str, Record]]:
+    function = Function("x:y", 1)
+    plan = Plan([Task(f"t/{i}", function, {"i": i}, publish={"out": "things"}) for i in range(shards)])
+    store = Store(run / "store")
+    records = {
+        t.name: store.write(plan.fingerprints[t.name], {"out": pa.table({"i": [i]})}, Record(t.name, "x:y", {}))
+        for i, t in enumerate(plan)
+    }
+    return Publication(run, plan, store), records
+
+
+def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path: Path) -> None:
+    publication, records = published(tmp_path, 3)
+    publication.settle(records)
+    files = sorted((tmp_path / "tables" / "things").iterdir())
+    assert [f.name.partition("-")[0] for f in files] == ["t.0", "t.1", "t.2"]
+    assert files[0].stat().st_nlink == 2
+
+
+def test_many_shards_are_compacted_in_order_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    monkeypatch.setattr(publish, "_GROUP", 4)
+    publication, records = published(tmp_path, 10)
+    publication.settle(records)
+    folder = tmp_path / "tables" / "things"
+    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
+    assert len(before) == 3
+    assert pq.read_table(folder)["i"].to_pylist() == list(range(10))
+    publication.settle(records)
+    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
+
+
+def test_a_file_that_no_task_made_and_a_table_of_another_plan_are_taken_out(tmp_path: Path) -> None:
+    publication, records = published(tmp_path, 2)
+    stranger = tmp_path / "tables" / "old" / "x.parquet"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"")
+    (tmp_path / "tables" / "things").mkdir()
+    (tmp_path / "tables" / "things" / "gone.parquet").write_bytes(b"")
+    publication.settle(records)
+    assert [p.name for p in (tmp_path / "tables").iterdir()] == ["things"]
+    assert len(list((tmp_path / "tables" / "things").iterdir())) == 2
+
+
+def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    publication, records = published(tmp_path, 2)
+    publication.settle(records)
+    assert pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist() == [0, 1]
+
+
+def test_names_of_any_kind_become_file_names() -> None:
+    assert slug("search/a b/007/'x'") == "search.a.b.007.x"
+    assert slug("///") == "unnamed"
+    assert len(slug("x" * 300)) == 80

@@ -1,0 +1,107 @@
+"""The store: an output is there whole or not at all, and what is wrong with a folder is said."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from intriguing.engine import store as store_module
+from intriguing.engine.lock import locked
+from intriguing.engine.store import Record, Store
+from intriguing.errors import CorruptError, StoreError
+
+TABLE = pa.table({"id": [1, 2, 3]})
+RECORD = Record("task", "x:y", {})
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    record = store.write("f", {"rows": TABLE, "weights": b"abc"}, RECORD)
+    assert store.read("f", "rows").equals(TABLE)
+    assert store.read("f", "weights") == b"abc"
+    assert store.find("f") == (record, "")
+    assert record.outputs["rows"].rows == 3
+
+
+def test_nothing_is_there_before_the_last_byte_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(Store, "_rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.write("f", {"rows": TABLE}, RECORD)
+    assert store.find("f") == (None, "")
+    assert store.fingerprints() == set()
+    store.prepare()
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_late_duplicate_replaces_what_is_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write("f", {"rows": TABLE}, RECORD)
+    store.write("f", {"rows": TABLE}, RECORD)
+    assert store.read("f", "rows").equals(TABLE)
+    assert store.fingerprints() == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "rows.parquet").write_bytes(b"PAR1"), r"rows.parquet has 4 bytes where \d+ were written"),
+        (lambda f: (f / "rows.parquet").unlink(), "rows.parquet is missing"),
+        (lambda f: (f / "record.json").write_text("{"), "record.json cannot be read"),
+        (lambda f: (f / "record.json").unlink(), "has no record.json"),
+    ],
+)
+def test_damage_is_found_and_named(tmp_path: Path, damage: Any, message: str) -> None:
+    store = Store(tmp_path)
+    store.write("f", {"rows": TABLE}, RECORD)
+    damage(store.folder("f"))
+    record, wrong = store.find("f")
+    assert record is None
+    with pytest.raises(CorruptError, match=message):
+        raise CorruptError(wrong)
+
+
+def test_a_changed_byte_is_found_when_it_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write("f", {"weights": b"abc"}, RECORD)
+    (store.folder("f") / "weights.bin").write_bytes(b"abd")
+    with pytest.raises(CorruptError, match="was changed after it was written"):
+        store.read("f", "weights")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(store_module.os, "fsync", full)
+    with pytest.raises(StoreError, match="is full. Free some space, then run the same command to continue"):
+        store.write("f", {"rows": TABLE}, RECORD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with (
+        pytest.raises(StoreError, match="is, or lies below, a file. Choose a folder with --out"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refused)  # root may write anywhere: mode bits alone show nothing here
+    with pytest.raises(StoreError, match="cannot be written .* Choose another folder with --out"), locked(tmp_path):
+        pass
+
+
+def test_files_can_be_read_by_others(tmp_path: Path) -> None:
+    Store(tmp_path).write("f", {"rows": TABLE}, RECORD)
+    assert (tmp_path / "f" / "rows.parquet").stat().st_mode & stat.S_IRUSR
