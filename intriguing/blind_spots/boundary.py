@@ -107,7 +107,7 @@ class BoundaryFinish:
         along = torch.bmm(normals, best[:, :, None]).squeeze(2)
         offsets = torch.minimum(offsets, along - torch.minimum(gaps, torch.full_like(gaps, _INFINITY)))
         start = torch.cat([state["multipliers"].new_zeros(len(best), 1), state["multipliers"][:, :-1]], 1)
-        goal, multipliers = project(x0, normals, offsets, self.lower, self.upper, start)
+        goal, multipliers, _ = project(x0, normals, offsets, self.lower, self.upper, start)
         tip = best + state["damping"][:, None] * (goal - best)
         new, new_l2, improved = self._line(state, tip, best, state["best_l2"])
         keep = active & improved

@@ -5,55 +5,72 @@ from torch import Tensor
 
 from intriguing.blind_spots.lbfgs import dot
 
+_INFINITY = float("inf")
+
+
+def _coordinate_ascent(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
+    """Change of u >= 0 (R, K) that maximises rise.d - d.gram.d / 2, by Gauss-Seidel (Hildreth 1957)."""
+    inverse = 1 / gram.diagonal(dim1=1, dim2=2)
+    columns, inverses = gram.unbind(2), inverse.unbind(1)
+    remainder, lowest = rise.clone(), -u
+    change = torch.zeros_like(u)
+    for _ in range(sweeps):
+        for k, (column, scale) in enumerate(zip(columns, inverses, strict=True)):
+            now = change[:, k]
+            move = torch.maximum(now + remainder[:, k] * scale, lowest[:, k]) - now
+            change[:, k] += move
+            remainder.addcmul_(column, move[:, None], value=-1)
+    return change
+
 
 def project(
-    x0: Tensor, a: Tensor, b: Tensor, lower: float, upper: float, start: Tensor | None = None, rounds: int = 12
-) -> tuple[Tensor, Tensor]:
-    """The point of the box with a_i . x >= b_i that is nearest to x0, and the multipliers.
+    x0: Tensor,
+    a: Tensor,
+    b: Tensor,
+    lower: float,
+    upper: float,
+    start: Tensor | None = None,
+    *,
+    rounds: int = 6,
+    sweeps: int = 6,
+    most: float = _INFINITY,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The point of the box with a_i . x >= b_i that is nearest to x0, the multipliers, and the dual's value.
 
     x0: (R, n) inside the box; a: (R, K, n); b: (R, K), -inf where there is no constraint; start: (R, K) multipliers to
-    start from. The primal point of multipliers u >= 0 is clip(x0 + u a); the dual is concave and piecewise quadratic,
-    so semismooth Newton with the unclipped variables' Gram matrix solves it; each Newton system with u >= 0 is solved by
-    Gauss-Seidel (Hildreth 1957), and a step is halved where the dual does not rise.
+    start from. With multipliers u >= 0 the primal point is clip(x0 + u a), and the dual, whose value is a lower bound of
+    |x - x0|^2 / 2 for every feasible x, is concave and piecewise quadratic: semismooth Newton with the Gram matrix of the
+    unclipped variables solves it. A step after which the dual is lower is halved. Where no point of the box satisfies the
+    constraints the multipliers grow until the point is as near to satisfying them as `rounds` allow.
     """
-    used = b > -float("inf")
-    a = a * used[:, :, None]
-    norm = torch.linalg.vecdot(a, a).sqrt()
-    used = used & (norm > 0)
-    unit = norm.where(used, torch.ones_like(norm))
-    a = a / unit[:, :, None]
-    b = torch.where(used, b / unit, torch.zeros_like(b))
-    u = torch.zeros_like(b) if start is None else (start * unit).clamp(min=0) * used
+    square = torch.linalg.vecdot(a, a)
+    used = (b > -_INFINITY) & (square > 0)
+    unit = square.sqrt().where(used, torch.ones_like(square))
+    weight = (used / unit)[:, :, None]
+    a = a * weight
+    bound = (b / unit).where(used, torch.zeros_like(b))
+    u = torch.zeros_like(bound) if start is None else (start * unit).clamp(min=0) * used
+    tiny = 1e-6 if x0.dtype == torch.float32 else 1e-12
+    ridge = tiny * torch.eye(u.shape[1], dtype=x0.dtype, device=x0.device)
+    ones = torch.ones_like(x0[:, 0])
 
-    def point(u: Tensor) -> tuple[Tensor, Tensor]:
-        raw = x0 + torch.bmm(u[:, None], a).squeeze(1)
-        x = raw.clamp(lower, upper)
-        return x, (raw == x)
-
-    def dual(u: Tensor, x: Tensor) -> Tensor:
-        r = x - x0
-        return 0.5 * dot(r, r) + (u * (b - torch.bmm(a, x[:, :, None]).squeeze(2))).sum(1)
-
-    x, free = point(u)
-    value = dual(u, x)
-    for _ in range(rounds):
-        rise = (b - torch.bmm(a, x[:, :, None]).squeeze(2)) * used
-        gram = torch.bmm(a * free[:, None], a.transpose(1, 2))
-        diagonal = gram.diagonal(dim1=1, dim2=2) + 1e-6
-        du = torch.zeros_like(u)
-        remainder = rise.clone()
-        for _ in range(8):
-            for k in range(u.shape[1]):
-                move = torch.maximum(du[:, k] + remainder[:, k] / diagonal[:, k], -u[:, k]) - du[:, k]
-                du[:, k] += move
-                remainder -= move[:, None] * gram[:, :, k]
-        step = torch.ones_like(value)
-        for _ in range(3):
-            x_new, _ = point(u + step[:, None] * du)
-            value_new = dual(u + step[:, None] * du, x_new)
-            bad = value_new < value - 1e-6 * value.abs()
-            step = torch.where(bad, step / 2, step)
-        u = u + step[:, None] * du
-        x, free = point(u)
-        value = dual(u, x)
-    return x, u / unit
+    change = torch.zeros_like(u)
+    value, x, step = -_INFINITY * ones, x0, ones
+    for _ in range(rounds + 1):
+        trial = u + step[:, None] * change
+        raw = torch.baddbmm(x0[:, None], trial[:, None], a).squeeze(1)
+        point = raw.clamp(lower, upper)
+        r = point - x0
+        rise = (bound - torch.bmm(a, point[:, :, None]).squeeze(2)) * used
+        new = 0.5 * dot(r, r) + (trial * rise).sum(1)
+        good = new >= value - tiny * value.abs()
+        free = (raw == point).to(a.dtype)
+        gram = torch.bmm(a * free[:, None], a.transpose(1, 2)) + ridge
+        ahead = _coordinate_ascent(gram, rise, trial, sweeps)
+        keep = good[:, None]
+        u = torch.where(keep, trial, u)
+        x = torch.where(keep, point, x)
+        value = torch.where(good, new, value)
+        change = torch.where(keep, ahead, change)
+        step = torch.where(good, ones, step / 2)
+    return x, u / unit, value

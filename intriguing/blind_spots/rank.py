@@ -28,7 +28,7 @@ def nearest_classes(
         rival = candidates[:, k]
         _, gap, normal = evaluator.gradient(x0, lambda z, s, rival=rival: pair(z, rival[s], labels[s]))
         offset = ((normal * x0).sum(1) - gap)[:, None]
-        x, _ = project(x0, normal[:, None], offset, lower, upper)
+        x, _, _ = project(x0, normal[:, None], offset, lower, upper)
         reached = (normal * x).sum(1) - offset[:, 0]
         far = (reached < -1e-3 * gap.abs()) | ~reached.isfinite()
         distances.append(torch.linalg.vecdot(x - x0, x - x0).where(~far, gap.new_tensor(float("inf"))))

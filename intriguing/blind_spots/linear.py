@@ -1,0 +1,65 @@
+"""The exact optimum for models that are linear by their structure.
+
+For logits W x + b the set where class t wins is a polytope, and the nearest point of it inside the box is a quadratic
+programme with classes - 1 constraints, solved by its dual in float64. The dual's value is a certificate: no smaller
+change succeeds.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from intriguing.blind_spots.qp import project
+
+_PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
+_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def is_linear(model: nn.Module) -> bool:
+    """Whether `model` is, by its structure, an affine map of its input in eval mode.
+
+    True for the affine layers of torch.nn and sequences of them. Never found by probing: a ReLU network is affine near
+    any point, and a module with a forward of its own may do anything. A module with hooks counts as not linear.
+    """
+    if model._forward_hooks or model._forward_pre_hooks:
+        return False
+    if type(model) is nn.Sequential:
+        return all(is_linear(child) for child in model)
+    if type(model) in _NORM:
+        return model.running_mean is not None
+    if type(model) in (nn.Conv1d, nn.Conv2d, nn.Conv3d):
+        return model.padding_mode in ("zeros", "circular", "replicate", "reflect")
+    return type(model) in _PASSIVE or type(model) in _LINEAR
+
+
+def affine(model: nn.Module, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
+    """W (C, n) and b (C,) in float64 of a linear `model` on inputs of `shape`."""
+    with torch.enable_grad():
+        zero = torch.zeros(1, *shape, dtype=like.dtype, device=like.device, requires_grad=True)
+        logits = model(zero)
+        rows = [torch.autograd.grad(z, zero, retain_graph=True)[0].flatten() for z in logits[0]]
+    return torch.stack(rows).double(), logits[0].detach().double()
+
+
+def solve(
+    weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The nearest point (R, n) where class t beats its rivals by `slack` (R,), its L2 norm, and a proven lower bound.
+
+    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is for a
+    slack of zero, and valid whether or not the dual has converged.
+    """
+    x0 = x0.double()
+    normals = weight[target][:, None] - weight
+    need = bias - bias[target][:, None] + slack[:, None]
+    need = need.masked_fill(~rivals, -float("inf"))
+    if int(rivals.sum(1).max()) == 1:
+        which = rivals.to(torch.int8).argmax(1)
+        normals, need = normals[torch.arange(len(x0)), which][:, None], need.gather(1, which[:, None])
+    x, multipliers, value = project(x0, normals, need, *box, rounds=60, sweeps=60)
+    # The constraints' right sides held the slack; without it the dual's value is this much lower.
+    value = value - (multipliers * slack[:, None]).sum(1)
+    gap = torch.bmm(normals, x[:, :, None]).squeeze(2) - need
+    reached = (gap >= -0.5 * slack[:, None]).all(1)
+    l2 = torch.linalg.vector_norm(x - x0, dim=1)
+    return x, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt()
