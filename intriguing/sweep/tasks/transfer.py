@@ -75,7 +75,7 @@ def feed(
         fed, size, clipped = changed, rms.astype(np.float32), np.zeros(len(found), dtype=np.float32)
         if kind == "gaussian":
             noisy = gaussian_noise(original.numpy(), rms, seed, found["search_id"].tolist())
-            fed, size, clipped = torch.from_numpy(noisy.images), noisy.rms, noisy.clipped_fraction
+            fed, size, clipped = torch.from_numpy(noisy.images), noisy.rms_after, noisy.clipped_fraction
         columns = {
             "search_id": found["search_id"].tolist(),
             "grade": found["grade"].tolist(),

@@ -1,0 +1,96 @@
+"""The plan: what is in it, what a changed spec changes, and how large it may get."""
+
+from typing import Any
+
+import pytest
+
+from intriguing.engine.task import Plan
+from intriguing.errors import SpecError
+from intriguing.sweep.facts import DatasetFacts, ModelFacts
+from intriguing.sweep.plan import build_plan
+from intriguing.sweep.spec import Spec, load_spec
+
+FACTS = DatasetFacts("mnist-sample", "mnist-sample", None, "abc", {"train": 8000, "test": 2000}, (1, 28, 28), 10)
+
+
+def plan_of(spec: Spec, **facts: Any) -> Plan:
+    datasets = {name: facts.get(name, FACTS) for name in spec.datasets}
+    return build_plan(spec, datasets, {name: ModelFacts() for name in spec.models})
+
+
+def demo(**changes: Any) -> Spec:
+    return load_spec(load_spec("demo").model_dump() | changes)
+
+
+def fingerprints(plan: Plan) -> set[str]:
+    return set(plan.fingerprints.values())
+
+
+def test_a_fourth_model_adds_its_row_and_column_and_changes_nothing_else() -> None:
+    spec = demo()
+    models = {n: m.model_dump() for n, m in spec.models.items()}
+    larger = demo(models=models | {"007": {"architecture": "mlp", "layers": ["hidden1"]}})
+    before, after = plan_of(spec), plan_of(larger)
+    assert fingerprints(before) < fingerprints(after)
+    new = [t.name for t in after if t.name not in before.tasks]
+    assert all("007" in name for name in new)
+    transfers = [name for name in new if name.startswith("transfer")]
+    assert len(transfers) == (4 + 3) * 2
+
+
+def test_another_k_changes_the_scans_and_not_the_activations() -> None:
+    spec = demo()
+    before, after = plan_of(spec), plan_of(demo(units={**spec.model_dump()["units"], "k": 8}))
+    changed = {t.name.partition("/")[0] for t in after if after.fingerprints[t.name] not in fingerprints(before)}
+    assert changed == {"scan", "top"}
+
+
+def test_a_transfer_cell_waits_for_its_own_shard_of_searches_alone() -> None:
+    spec = demo(compute={"searches_per_shard": 25})
+    plan = plan_of(spec)
+    cell = plan.tasks["transfer/mnist-sample/cnn/0/untargeted/00002/to/mlp/0"]
+    assert {need.task for need in cell.needs} == {
+        "search/mnist-sample/cnn/0/untargeted/00002",
+        "model/mnist-sample/mlp/0",
+    }
+
+
+def test_models_of_different_data_sets_are_not_fed_each_other_s_images() -> None:
+    spec = demo(datasets={"mnist-sample": {}, "other": {"source": "mnist-sample"}})
+    other = DatasetFacts("other", "mnist-sample", None, "abc", FACTS.sizes, FACTS.shape, 10)
+    names = [t.name for t in plan_of(spec, other=other) if t.name.startswith("transfer")]
+    assert len(names) == 2 * 9 * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"units": {"k": 2001}}, "units.k is 2001, and only 2000 inputs of 'mnist-sample' (test split)"),
+        ({"units": {"k": 60, "rows": 50}}, "units.k is 60, and only 50 inputs"),
+        ({"units": {"rows": 3000}}, "units.rows is 3000, and only 2000 inputs"),
+        ({"blind_spots": {"images": 2001}}, "blind_spots.images is 2001, and only 2000 inputs"),
+    ],
+)
+def test_more_than_there_is_is_refused_by_key(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        plan_of(demo(**changes))
+    assert message in str(raised.value)
+
+
+def test_a_split_that_a_data_set_lacks_is_named() -> None:
+    facts = DatasetFacts("mnist-sample", "npz:x.npz", None, "abc", {"train": 8000}, (1, 28, 28), 10)
+    with pytest.raises(SpecError, match="units.split: There is no split of 'mnist-sample' named 'test'"):
+        build_plan(demo(), {"mnist-sample": facts}, {name: ModelFacts() for name in demo().models})
+
+
+def test_names_with_slashes_make_no_two_tasks_of_one_name() -> None:
+    models = {
+        "a/0": {"architecture": "cnn", "layers": ["fc1"]},
+        "a": {"architecture": "cnn", "layers": ["0/fc1", "fc1"]},
+    }
+    assert len(plan_of(demo(models=models))) > 20
+
+
+def test_a_hundred_thousand_tasks_are_planned() -> None:
+    plan = plan_of(demo(compute={"searches_per_shard": 1, "rows_per_shard": 1}, model_seeds=[0, 1, 2, 3]))
+    assert len(plan) > 50_000

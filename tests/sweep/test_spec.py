@@ -1,0 +1,59 @@
+"""The spec: what is wrong with it is said by key, with the nearest valid one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intriguing.errors import SpecError, UnknownNameError
+from intriguing.sweep.spec import describe_spec, load_spec, spec_names
+
+BASE: dict[str, Any] = {"name": "x", "datasets": {"mnist-sample": {}}, "models": {"cnn": {"layers": ["fc1"]}}}
+
+
+@pytest.mark.parametrize("name", spec_names())
+def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name: str) -> None:
+    assert load_spec(name).name == name
+    assert len(describe_spec(name)) > 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"untis": {}}, "untis: unknown key; did you mean 'units'? Valid keys: name, seed"),
+        ({"models": {"cnn": {"layer": ["a"]}}}, "models.cnn.layer: unknown key; did you mean 'layers'?"),
+        ({"compute": {"slot": 1}}, "compute.slot: unknown key; did you mean 'slots'?"),
+        ({"units": {"k": 0}}, "units.k: Input should be greater than or equal to 1 (given: 0)"),
+        ({"units": {"bases": ["gauss"]}}, "units.bases.0: Input should be 'natural', 'gaussian'"),
+        ({"blind_spots": {"images": "many"}}, "blind_spots.images: Input should be a valid integer"),
+        ({"transfer": {}}, "transfer: it feeds what [blind_spots] finds, and the spec has no such section"),
+        ({"datasets": {}}, "datasets: a spec with models needs at least one data set"),
+        ({"models": {"cnn": {}}, "units": {}}, "models.cnn.layers: name at least one layer"),
+        (
+            {"models": {"cnn": {"datasets": ["mnist"]}}},
+            "models.cnn.datasets: There is no data set named 'mnist'. Did you mean 'mnist-sample'?",
+        ),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        load_spec(BASE | changes)
+    assert message in str(raised.value)
+
+
+def test_an_unknown_spec_lists_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="no spec named 'dmeo'. Did you mean 'demo'?"):
+        load_spec("dmeo")
+
+
+def test_a_spec_takes_its_file_s_name_unless_it_has_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[datasets.mnist-sample]\n")
+    assert load_spec(path).name == "mine"
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("name = \n")
+    with pytest.raises(SpecError, match="bad.toml cannot be read: Invalid value"):
+        load_spec(path)
