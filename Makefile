@@ -55,3 +55,7 @@ $(VENV)/.check: $(VENV)/.core
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+
+# after a decision about the versions in intriguing/sweep/functions.py
+golden: $(VENV)/.test
+	$(BIN)/python -m tests.sweep.golden
