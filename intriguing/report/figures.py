@@ -15,6 +15,7 @@ from intriguing.report.text import number, shorten
 
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
 _INK, _FAINT, _NATURAL, _RANDOM = "#010203", "#040506", "#070809", "#0a0b0c"
+_WIDTH, _LABEL = 8.6, 44
 _COLOURS = {_INK: "currentColor", _FAINT: "var(--rule)", _NATURAL: "var(--accent)", _RANDOM: "var(--second)"}
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -42,21 +43,22 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
     Bars show shares of a model's searches, so that models with more searches do not look different.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.2, 0.62 * len(series) + 0.65))
+        figure = Figure(figsize=(_WIDTH, 0.66 * len(series) + 0.6))
         every = np.concatenate([values for _, values in series])
         edges = np.linspace(0, max(float(every.max(initial=0)), 1e-12) * 1.02, 49)
-        axes = figure.subplots(len(series), 1, sharex=True, squeeze=False, gridspec_kw=_margins(figure, 1.95))[:, 0]
+        axes = figure.subplots(
+            len(series), 1, sharex=True, squeeze=False, gridspec_kw=_margins(figure, [label for label, _ in series])
+        )[:, 0]
         for axis, (label, values) in zip(axes, series, strict=True):
             heights = np.histogram(values, edges)[0] / max(len(values), 1)
             axis.bar(edges[:-1], heights, np.diff(edges) * 0.86, align="edge", color=_NATURAL, linewidth=0)
             axis.set(yticks=[], ylim=(0, max(heights.max(initial=0), 1e-12) * 1.12))
-            axis.set_ylabel(shorten(label, 26), rotation=0, ha="right", va="center", labelpad=8)
+            axis.set(xlim=(0, edges[-1]))
+            axis.set_ylabel(shorten(label, _LABEL), rotation=0, ha="right", va="center", labelpad=8)
             if len(values):
                 median = float(np.median(values))
                 axis.axvline(median, color=_INK, linewidth=1.4)
-                axis.annotate(
-                    number(median), (median, 1), (5, -1), ("data", "axes fraction"), "offset points", va="top"
-                )
+                axis.text(1, 0.82, f"median {number(median)}", ha="right", va="center", transform=axis.transAxes)
         axes[-1].set_xlabel(xlabel)
         return _svg(figure, alt)
 
@@ -64,15 +66,15 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
 def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: str) -> Markup:
     """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.2, 0.32 * len(rows) + 0.75))
-        axis = figure.subplots(gridspec_kw=_margins(figure, 3.1))
+        figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 0.65))
+        axis = figure.subplots(gridspec_kw=_margins(figure, [label for label, *_ in rows]))
         places = np.arange(len(rows))[::-1]
         axis.axvspan(-1.96, 1.96, color=_FAINT, alpha=0.55, linewidth=0)
         axis.axvline(0, color=_INK, linewidth=1)
         for place, (_, value, low, high) in zip(places, rows, strict=True):
             axis.plot([low, high], [place, place], color=_NATURAL, linewidth=2, solid_capstyle="round")
             axis.plot([value], [place], "o", color=_NATURAL, markersize=6.5)
-        axis.set_yticks(places, [shorten(label, 44) for label, *_ in rows])
+        axis.set_yticks(places, [shorten(label, _LABEL) for label, *_ in rows])
         axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
         return _svg(figure, alt)
 
@@ -81,25 +83,28 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt:
     """For each (metric, [(basis, values), ...]) an axis, with a row of ticks per basis and their means marked."""
     with mpl.rc_context(_STYLE):
         rows = sum(len(bases) for _, bases in metrics)
-        figure = Figure(figsize=(8.2, 0.27 * rows + 0.52 * len(metrics) + 0.1))
+        figure = Figure(figsize=(_WIDTH, 0.27 * rows + 0.52 * len(metrics) + 0.1))
         ratios = [len(bases) for _, bases in metrics]
-        grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **_margins(figure, 2.6, 0.3)}
+        labels = [[f"{metric} · {basis}" for basis, _ in bases] for metric, bases in metrics]
+        margins = _margins(figure, [label for part in labels for label in part], bottom=0.3)
+        grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **margins}
         axes = figure.subplots(len(metrics), 1, squeeze=False, gridspec_kw=grid)[:, 0]
-        for axis, (metric, bases) in zip(axes, metrics, strict=True):
+        for axis, part, (_, bases) in zip(axes, labels, metrics, strict=True):
             for i, (_, values) in enumerate(bases):
                 colour = _RANDOM if i else _NATURAL
                 axis.plot(values, np.full(len(values), -i), "|", color=colour, markersize=10, alpha=0.7)
                 if len(values):
                     axis.plot([values.mean()], [-i], "D", color=_INK, markersize=5)
-            axis.set_yticks([-i for i in range(len(bases))], [shorten(f"{metric} · {basis}", 36) for basis, _ in bases])
+            axis.set_yticks([-i for i in range(len(bases))], [shorten(label, _LABEL) for label in part])
             axis.set_ylim(-len(bases) + 0.4, 0.6)
         return _svg(figure, alt)
 
 
-def _margins(figure: Figure, left: float, bottom: float = 0.5) -> dict[str, float]:
-    """Room for labels, in inches, as fractions: the page's own font draws them, so no width can be measured here."""
+def _margins(figure: Figure, labels: Sequence[str], bottom: float = 0.5) -> dict[str, float]:
+    """Room for the labels, as fractions. The page's own font draws them, so their width is only estimated."""
     width, height = figure.get_size_inches()
-    return {"left": left / width, "right": 1 - 0.15 / width, "bottom": bottom / height, "top": 1 - 0.06 / height}
+    left = 0.35 + 0.085 * max((min(len(label), _LABEL) for label in labels), default=0)
+    return {"left": left / width, "right": 1 - 0.25 / width, "bottom": bottom / height, "top": 1 - 0.06 / height}
 
 
 def _svg(figure: Figure, alt: str) -> Markup:

@@ -56,7 +56,7 @@ class Context:
         return [{str(k): v for k, v in row.items()} for row in self.run.sql(sql, parameters or None).to_dict("records")]
 
     def grouped(self, rows: Iterable[Row], *keys: str) -> list[tuple[Row, list[Row]]]:
-        """Rows that share the values of `keys`, as (those values, rows): models in the order of the spec, else sorted."""
+        """Rows that share the values of `keys`, as (those values, rows): models as the spec lists them, else sorted."""
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in rows:
             groups.setdefault(tuple(row[key] for key in keys), []).append(row)

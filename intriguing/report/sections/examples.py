@@ -5,7 +5,7 @@ import numpy as np
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 from intriguing.report.section import NO_IMAGES, Context, Row, Section, render
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 
 

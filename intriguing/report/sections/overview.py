@@ -18,7 +18,9 @@ select count(*) as searches, count(*) filter (status = 'found') as found,
        count(*) filter (status <> 'misclassified') as tried, median(distortion) filter (status = 'found') as typical
 from distortions"""
 _DIRECTIONS = """
-select count(*) as n from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, direction from topk)"""
+select count(*) as n
+from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, direction from topk)"""
+_ROWS = "select '{0}' as name, count(*) as rows from {0}"
 _MODEL = ("parameters", "train_error", "test_error", "searches", "found", "distortion")
 
 
@@ -30,6 +32,7 @@ def section(context: Context) -> Section | None:
     for key, parts in context.grouped(every, "dataset", "model", "model_seed"):
         known = {name: value for part in parts for name, value in part.items()}
         rows.append(key | {name: known.get(name) for name in _MODEL})
+    there = run.tables()
     html = render(
         "overview.html",
         datasets=context.query(_DATASETS),
@@ -39,7 +42,7 @@ def section(context: Context) -> Section | None:
         searched=any(row["searches"] for row in rows),
         spec=json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
         path=run.path,
-        tables=[(name, context.query(f"select count(*) as n from {name}")[0]["n"]) for name in run.tables()],
+        tables=context.query(" union all ".join(_ROWS.format(name) for name in there)) if there else [],
     )
     return Section("overview", "What was run", html)
 

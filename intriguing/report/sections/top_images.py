@@ -9,7 +9,8 @@ _DIRECTIONS = 8
 _IMAGES = 8
 _CONTROLS = ("gaussian", "haar", "covariance", "pca")
 _SHARES = """
-with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label, count(*) as n
+with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
+                       count(*) as n
                 from topk where sign = 1 and rank <= ? and label is not null group by all),
      shares as (select * exclude (label, n), max(n) / sum(n) as share from counts group by all)
 select * exclude (direction, share), count(*) as directions, avg(share) as share from shares group by all"""
@@ -18,10 +19,8 @@ select * exclude (direction, share), count(*) as directions, avg(share) as share
 def section(context: Context) -> Section | None:
     """Per model and layer, the first directions of the natural and of a random basis; None without top-K rows."""
     # Ranks and directions beyond those shown are left out where the table is read: it may hold millions of rows.
-    first = {"rank": range(1, _IMAGES + 1), "direction": range(_DIRECTIONS), "sign": 1}
-    rows = context.run.table(
-        "topk", **{name: list(v) if isinstance(v, range) else v for name, v in first.items()}
-    ).to_pylist()
+    ranks, directions = list(range(1, _IMAGES + 1)), list(range(_DIRECTIONS))
+    rows = context.run.table("topk", rank=ranks, direction=directions, sign=1).to_pylist()
     if not rows:
         return None
     totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}

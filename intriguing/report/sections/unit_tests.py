@@ -14,18 +14,20 @@ def section(context: Context) -> Section | None:
     scores = context.run.table("unit_scores").to_pylist()
     if not tests and not scores:
         return None
-    told = [
-        _told(context, test)
-        for _, rows in context.grouped(tests, *LAYER, "metric", "control", "alpha")
-        for test in rows
-    ]
-    html = render("unit_tests.html", verdicts=told, figure=_effects(told), scores=_scores(context, scores))
-    return Section("unit-tests", "Are single units special? The tests", html)
+    layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
+    told = [test for layer in layers for test in layer["tests"]]
+    html = render("unit_tests.html", verdicts=layers, figure=_effects(told), scores=_scores(context, scores))
+    return Section("unit-tests", "Are single units special?", html)
 
 
-def _told(context: Context, test: Row) -> Row:
-    outcome, sentence = verdict(test)
-    return test | {"outcome": outcome, "sentence": sentence, "name": _name(context, test)}
+def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
+    """The tests of a layer with their sentences; `plain` are those of the trained model's natural basis."""
+    name, tests = _name(context, key), []
+    for _, members in context.grouped(rows, "metric", "control", "alpha"):
+        for test in members:
+            outcome, sentence = verdict(test)
+            tests.append(test | {"outcome": outcome, "sentence": sentence, "name": name})
+    return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
 
 
 def _effects(tests: list[Row]) -> Markup | None:
