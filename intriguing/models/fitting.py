@@ -1,0 +1,189 @@
+"""Fitting a model to labelled examples: Adam or SGD in keyed order, or L-BFGS on all of them at once."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from intriguing import randomness
+from intriguing.data import Split
+from intriguing.errors import InputError, ModelError
+from intriguing.models.options import TrainOptions
+
+# Up to this size the images are kept as float32 for the whole training; above it, each batch is converted anew.
+_KEEP = 1024**3
+_CHUNK = 4096
+
+# Positions of examples: a slice costs no copy.
+Rows = torch.Tensor | slice
+Loss = Callable[[Rows], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled inputs by position: `inputs(rows)` is a float32 tensor (n, ...), `labels` (N,) int64."""
+
+    inputs: Callable[[Rows], torch.Tensor]
+    labels: torch.Tensor
+
+    @classmethod
+    def of(cls, split: Split, device: torch.device) -> Self:
+        """The images of a split, on `device`."""
+        labels = torch.tensor(split.labels, device=device)
+        if 4 * math.prod(split.images.shape) > _KEEP:
+            return cls(lambda rows: split.pixels(_plain(rows)).to(device), labels)
+        kept = torch.cat([split.pixels(slice(s, s + _CHUNK)) for s in range(0, len(split), _CHUNK)]).to(device)
+        return cls(kept.__getitem__, labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def chunks(self) -> Iterator[slice]:
+        """All positions in order, in parts of a fixed size."""
+        for start in range(0, len(self), _CHUNK):
+            yield slice(start, min(start + _CHUNK, len(self)))
+
+    def through(self, model: nn.Module) -> Self:
+        """The same labels, and as inputs what `model` makes of these."""
+        with torch.no_grad():
+            kept = torch.cat([model(self.inputs(rows)) for rows in self.chunks()])
+        return type(self)(kept.__getitem__, self.labels)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Weight decay: the penalty sum_i factor_i * sum(w_i^2) over weight tensors w_i (never biases)."""
+
+    terms: tuple[tuple[nn.Parameter, float], ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, options: TrainOptions) -> Self:
+        """lambda/2 (`half`) or lambda/k with k the layer's units (`printed`, as the paper's section 4.2 has it)."""
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        given = options.weight_decay or 0.0
+        rates = given if isinstance(given, tuple) else (given,) * len(weights)
+        if len(rates) != len(weights):
+            raise InputError(
+                f"Training option weight_decay has {len(rates)} entries; the model has {len(weights)} weight tensors. "
+                "Give one number for all, or one per tensor."
+            )
+        printed = options.decay_form == "printed"
+        return cls(
+            tuple((w, r / w.shape[0] if printed else r / 2) for w, r in zip(weights, rates, strict=True) if r > 0)
+        )
+
+    def penalty(self) -> float:
+        """Its value."""
+        return sum(factor * float(w.detach().square().sum()) for w, factor in self.terms)
+
+    def add_gradient(self) -> None:
+        """Add its gradient to that of the weights."""
+        for w, factor in self.terms:
+            if w.grad is not None:
+                w.grad.add_(w.detach(), alpha=2 * factor)
+
+
+def _plain(rows: Rows) -> np.ndarray | slice:
+    return rows if isinstance(rows, slice) else rows.cpu().numpy()
+
+
+def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Decay, seed: int) -> float:
+    """Minimise cross-entropy plus weight decay over the weights of `model`; returns the last loss.
+
+    Raises `ModelError` when the loss becomes NaN or infinite.
+    """
+
+    def loss(rows: Rows) -> torch.Tensor:
+        return F.cross_entropy(model(examples.inputs(rows)), examples.labels[rows])
+
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if options.optimizer == "lbfgs":
+        return _lbfgs(parameters, loss, examples, options, decay)
+    return descend(parameters, loss, len(examples), options.epochs or 1, options, decay, seed)
+
+
+def descend(
+    parameters: list[nn.Parameter],
+    loss: Loss,
+    count: int,
+    epochs: int,
+    options: TrainOptions,
+    decay: Decay,
+    seed: int,
+    purpose: str = "order of images",
+) -> float:
+    """Adam or SGD on `loss(rows)` over `count` examples, in an order keyed by seed and epoch; returns the last mean."""
+    rate, size = options.learning_rate or 0.0, options.batch_size or 1
+    device = parameters[0].device
+    if options.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
+    else:
+        optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+    steps, step, mean = epochs * math.ceil(count / size), 0, math.nan
+    for epoch in range(epochs):
+        order = randomness.generator(seed, purpose, epoch).permutation(count)
+        total = torch.zeros((), device=device)
+        for rows in torch.from_numpy(order.astype(np.int64)).to(device).split(size):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _schedule(step / steps, options.warm_up or 0.0)
+            value = loss(rows)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            decay.add_gradient()
+            optimizer.step()
+            total += value.detach() * len(rows)
+            step += 1
+        mean = float(total) / count
+        _finite(mean, f"epoch {epoch + 1}")
+    return mean + decay.penalty()
+
+
+def _schedule(done: float, warm_up: float) -> float:
+    """The fraction of the largest step size: linear up to `warm_up`, then a half cosine down to 0, never quite 0."""
+    if done < warm_up:
+        return max(done / warm_up, 1e-3)
+    return max(0.5 * (1 + math.cos(math.pi * (done - warm_up) / max(1 - warm_up, 1e-9))), 1e-3)
+
+
+def _lbfgs(
+    parameters: list[nn.Parameter], loss: Loss, examples: Examples, options: TrainOptions, decay: Decay
+) -> float:
+    """Full-batch L-BFGS with a strong-Wolfe line search, as the convex softmax deserves; gradients summed by chunk."""
+    iterations = options.epochs or 1
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=iterations,
+        max_eval=2 * iterations,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-10,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+    last = [math.nan]
+
+    def closure() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=parameters[0].device)
+        for rows in examples.chunks():
+            value = loss(rows) * ((rows.stop - rows.start) / len(examples))
+            value.backward()
+            total += value.detach()
+        decay.add_gradient()
+        last[0] = float(total) + decay.penalty()
+        _finite(last[0], "an iteration of L-BFGS")
+        return last[0]
+
+    optimizer.step(closure)
+    return last[0]
+
+
+def _finite(loss: float, when: str) -> None:
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"Training diverged: the loss is {loss} at {when}. Lower learning_rate, or check the model for NaN."
+        )

@@ -1,0 +1,101 @@
+"""How a model is trained. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from typing import Any, Self
+
+from intriguing.errors import InputError, unknown_name
+
+OPTIMIZERS = ("adam", "sgd", "lbfgs")
+DECAY_FORMS = ("half", "printed")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of a training; what is None is taken from the architecture's recipe, or from `GENERAL`.
+
+    Raises `InputError` for a value out of range.
+    """
+
+    epochs: int | None = None
+    """Passes over the training split; for L-BFGS, iterations at most."""
+    batch_size: int | None = None
+    """Images per step of Adam and SGD; L-BFGS takes them all at once."""
+    learning_rate: float | None = None
+    """The largest step size: reached after `warm_up`, then lowered to 0 along a cosine. Unused by L-BFGS."""
+    warm_up: float | None = None
+    """The fraction of the steps in which the step size rises from 0."""
+    optimizer: str | None = None
+    """adam, sgd (momentum 0.9, Nesterov) or lbfgs (full batch, strong Wolfe conditions)."""
+    weight_decay: float | tuple[float, ...] | None = None
+    """lambda, one for all weight tensors or one for each in their order; biases are free."""
+    decay_form: str | None = None
+    """half: lambda/2 sum w^2. printed: lambda sum w^2 / k, k the units of the layer, as the paper prints it."""
+    encoder_epochs: int | None = None
+    """Autoencoder only: passes in which the encoder learns to reconstruct."""
+    sparsity: float | None = None
+    """Autoencoder only: the mean activation that every unit is drawn to."""
+    sparsity_penalty: float | None = None
+    """Autoencoder only: the weight of the Kullback-Leibler divergence from that mean."""
+    encoder_decay: float | None = None
+    """Autoencoder only: lambda of the encoder's and the decoder's weights while they learn."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weight_decay, list):
+            object.__setattr__(self, "weight_decay", tuple(self.weight_decay))
+        for name in ("epochs", "batch_size"):
+            _check(name, getattr(self, name), whole=True, low=1)
+        _check("encoder_epochs", self.encoder_epochs, whole=True, low=0)
+        for name in ("learning_rate", "sparsity_penalty", "encoder_decay"):
+            _check(name, getattr(self, name), low=0)
+        _check("warm_up", self.warm_up, low=0, high=1)
+        _check("sparsity", self.sparsity, low=1e-6, high=1 - 1e-6)
+        decays = self.weight_decay if isinstance(self.weight_decay, tuple) else (self.weight_decay,)
+        for decay in decays:
+            _check("weight_decay", decay, low=0)
+        for name, value, valid in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("decay_form", self.decay_form, DECAY_FORMS),
+        ):
+            if value is not None and value not in valid:
+                raise unknown_name(f"training option {name}", str(value), valid)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Options from a mapping, as a spec holds them; raises `UnknownNameError` for a key that is no option."""
+        names = [f.name for f in fields(cls)]
+        for key in given:
+            if key not in names:
+                raise unknown_name("training option", key, names)
+        return cls(**given)
+
+    def over(self, base: Self) -> Self:
+        """These options, with what is None taken from `base`."""
+        return replace(base, **{f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None})
+
+
+def _check(name: str, value: Any, *, whole: bool = False, low: float = 0, high: float = float("inf")) -> None:
+    if value is None:
+        return
+    kind = int if whole else int | float
+    if not isinstance(value, kind) or isinstance(value, bool) or not isfinite(value) or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        span = f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise InputError(f"Training option {name} = {value!r}: it must be {what} {span}.")
+
+
+GENERAL = TrainOptions(
+    epochs=10,
+    batch_size=128,
+    learning_rate=1e-3,
+    warm_up=0.1,
+    optimizer="adam",
+    weight_decay=0.0,
+    decay_form="half",
+    encoder_epochs=0,
+    sparsity=0.05,
+    sparsity_penalty=0.0,
+    encoder_decay=0.0,
+)
+"""The options of a model that has no recipe of its own."""

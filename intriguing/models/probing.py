@@ -1,0 +1,104 @@
+"""A model under examination: frozen, fed in batches of one size, and checked before use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from intriguing import randomness
+from intriguing.data import Split
+from intriguing.errors import InputError, ModelError
+
+
+def probe(model: nn.Module) -> nn.Module:
+    """`model` itself, in eval mode and with its weights frozen (an input gradient then costs half a training step)."""
+    return model.eval().requires_grad_(False)
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """The names of all layers, as `model.named_modules()` gives them."""
+    return [name for name, _ in model.named_modules() if name]
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers the weights hold, buffers not counted."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def is_classifier(model: nn.Module) -> bool:
+    """Whether the model's output is logits; False for `alexnet-features`."""
+    return bool(getattr(model, "classifies", True))
+
+
+def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor:
+    """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
+
+    Every batch has `slots` rows, the last one filled up with zeros, so that an image's logits do not depend on which
+    other images it came with: they are bitwise the same in every shard.
+    """
+    if slots < 1:
+        raise InputError(f"slots = {slots}: at least 1 is needed.")
+    logits = []
+    with torch.no_grad(), evaluating(model):
+        for start in range(0, max(1, len(x)), slots):
+            batch = x[start : start + slots]
+            rows = len(batch)
+            if rows < slots:
+                batch = torch.cat([batch, batch.new_zeros(slots - rows, *batch.shape[1:])])
+            logits.append(model(batch)[:rows])
+    return torch.cat(logits)
+
+
+def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
+    """The fraction of a split's images that the model gets wrong."""
+    device = device_of(model)
+    wrong, rows = 0, 16 * slots
+    for start in range(0, len(split), rows):
+        part = slice(start, start + rows)
+        guesses = predict(model, split.pixels(part).to(device), slots).argmax(dim=1).cpu().numpy()
+        wrong += int((guesses != split.labels[part]).sum())
+    return wrong / len(split)
+
+
+def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
+    """Feed a blank and a random image; raise `ModelError` unless the logits are finite and of shape (2, classes).
+
+    Of a model that is no classifier, only that its output is finite.
+    """
+    generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
+    x = torch.stack([torch.zeros(shape), torch.rand(shape, generator=generator)]).to(device_of(model))
+    try:
+        with torch.no_grad(), evaluating(model):
+            out = model(x)
+    except Exception as e:
+        first = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {first}") from e
+    if not isinstance(out, torch.Tensor):
+        raise ModelError(f"The model returns a {type(out).__name__}; it must return a tensor of logits (B, {classes}).")
+    if is_classifier(model) and out.shape != (2, classes):
+        raise ModelError(
+            f"The model returns {tuple(out.shape)} for 2 images; the data set has {classes} classes, so it must return "
+            f"logits of shape (2, {classes})."
+        )
+    if not torch.isfinite(out).all():
+        raise ModelError(
+            "The model's logits are not finite (NaN or infinity). Check its weights and its normalisation."
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Every layer in eval mode; afterwards, each as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the CPU for a model without weights."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -1,0 +1,91 @@
+"""torchvision's classification models, made to take raw pixels: their normalisation is a layer named `normalize`."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from intriguing.data.vision import torchvision
+from intriguing.errors import ModelError, unknown_name
+from intriguing.models.networks import Shape
+
+# The means and standard deviations of ImageNet's channels that torchvision's models were trained with.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std per channel, for x (B, C, H, W) in [0, 1]."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: tuple[float, ...] = _MEAN, std: tuple[float, ...] = _STD) -> None:
+        super().__init__()
+        # Not persistent: published weights files know nothing of this layer.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The normalised images (B, C, H, W)."""
+        return (x - self.mean) / self.std
+
+
+def named(name: str, shape: Shape, classes: int, published: bool = False, download: bool = False) -> nn.Module:
+    """A classification model of torchvision, `name`, with layers named as there, and `normalize` before them.
+
+    With `published`, its default weights, from torch hub's cache, or from the network with `download`; it has their
+    number of classes then. Raises `UnknownNameError` for an unknown name, `ModelError` when the weights are not there.
+    """
+    models = torchvision().models
+    names = models.list_models(module=models)
+    if name not in names:
+        raise unknown_name("torchvision model", name, names)
+    _colour(f"torchvision:{name}", shape)
+    if not published:
+        model = models.get_model(name, weights=None, num_classes=classes)
+    else:
+        weights = models.get_model_weights(name).DEFAULT
+        model = models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
+        model.load_state_dict(_published_state(name, weights, download))
+    model.add_module("normalize", Normalize())
+    # A hook, not a wrapper: a wrapper would put a prefix before the name of every layer and every weight.
+    model.register_forward_pre_hook(_normalize_first)
+    return model
+
+
+def alexnet_features(shape: Shape) -> nn.Sequential:
+    """AlexNet up to its last pooling (Krizhevsky 2014's one tower): `normalize`, `features`. It has no logits."""
+    _colour("alexnet-features", shape)
+    if min(shape[1:]) < 63:
+        raise ModelError(f"alexnet-features: images of {shape[1]} x {shape[2]} are too small; it needs 63 x 63.")
+    features = torchvision().models.alexnet(weights=None).features
+    model = nn.Sequential(OrderedDict([("normalize", Normalize()), ("features", features)]))
+    model.classifies = False  # type: ignore[assignment]
+    return model
+
+
+def _normalize_first(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    normalize = model.get_submodule("normalize")
+    return (normalize(inputs[0]), *inputs[1:])
+
+
+def _published_state(name: str, weights: Any, download: bool) -> dict[str, torch.Tensor]:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    if path.is_file():
+        return torch.load(path, map_location="cpu", weights_only=True)
+    if download:
+        try:
+            return weights.get_state_dict(progress=False, check_hash=True)
+        except OSError as e:
+            raise ModelError(f"Could not download the weights of {name} ({e}). Put {weights.url} at {path}.") from e
+    raise ModelError(
+        f"The published weights of {name} are not at {path}. Put {weights.url} there, or set the option "
+        "download = true."
+    )
+
+
+def _colour(name: str, shape: Shape) -> None:
+    if shape[0] != 3:
+        raise ModelError(f"{name} takes images of 3 channels; these have the shape {shape}.")
