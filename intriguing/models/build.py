@@ -35,7 +35,8 @@ def build_model(
     """The model that `architecture` names (`known_models`), for images of `shape` (C, H, W), weights keyed by `seed`.
 
     `options` are the architecture's own (such as `hidden`). A `module:factory` gets them as keywords, and `shape`,
-    `classes` and `seed` too where it has parameters of these names. Torch's global random state is neither read nor moved.
+    `classes` and `seed` too where it has parameters of these names. The global random state of torch is neither read
+    nor moved.
 
     Raises:
         UnknownNameError: no such architecture or option.

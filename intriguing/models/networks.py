@@ -23,7 +23,7 @@ class Network(nn.Sequential):
 
 
 class Autoencoder(Network):
-    """`encoder` (sigmoid units) and `logits`; the encoder learns to reconstruct and is fixed, then `logits` is fitted."""
+    """`encoder` (sigmoid units) and `logits`; the encoder learns to reconstruct, is fixed, then `logits` is fitted."""
 
 
 def softmax(shape: Shape, classes: int) -> Network:
@@ -31,7 +31,7 @@ def softmax(shape: Shape, classes: int) -> Network:
     logits = nn.Linear(prod(shape), classes)
     nn.init.zeros_(logits.weight)
     nn.init.zeros_(logits.bias)
-    recipe = TrainOptions(optimizer="lbfgs", epochs=100, weight_decay=1e-4)
+    recipe = TrainOptions(optimizer="lbfgs", epochs=100, weight_decay=1e-3)
     return Network({"flatten": nn.Flatten(), "logits": logits}, recipe)
 
 

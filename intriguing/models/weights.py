@@ -68,7 +68,8 @@ def _parse(content: bytes, where: str) -> dict[str, torch.Tensor]:
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise WeightsError(
             f"{where} cannot be read ({reason}). Give safetensors, or a state dict "
-            "saved by torch.save(model.state_dict(), ...): whole models and other Python objects are refused, since reading them would run their code."
+            "saved by torch.save(model.state_dict(), ...): whole models and other "
+            "Python objects are refused, since reading them would run their code."
         ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
