@@ -14,7 +14,7 @@ def test_the_source_is_the_one_that_its_version_was_decided_for(function: Functi
     golden = json.loads(GOLDEN.read_text()).get(function.path)
     assert golden is not None, f"{function.path} is new: run `make golden`"
     assert golden == {"version": function.version, "source": source_hash(function)}, (
-        f"The code behind {function.path} changed. If results change, raise its version in intriguing/sweep/functions.py"
+        f"The code behind {function.path} changed. If results change, raise its version in sweep/functions.py"
         " (finished outputs are then computed again); then run `make golden`."
     )
 

@@ -12,9 +12,9 @@ from intriguing.engine.worker import Work
 from intriguing.models import (
     TrainOptions,
     build_model,
+    error_rate,
     load_weights,
     parameter_count,
-    predict,
     probe,
     save_weights,
     train_model,
@@ -56,7 +56,7 @@ def train(
     torch.set_num_threads(threads)
     data = work.resource("dataset")
     net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
-    train_model(net, data, TrainOptions(**training), model_seed, threads)
+    train_model(net, data, TrainOptions.of(training), model_seed, threads)
     return _result(work, net, data, slots, dataset=dataset, model=model, model_seed=model_seed)
 
 
@@ -89,19 +89,9 @@ def _result(work: Work, net: torch.nn.Module, data: Dataset, slots: int, **keys:
         **keys,
         weights_hash=weights_hash(weights),
         parameters=parameter_count(net),
-        train_error=_error(net, data, "train", slots),
-        test_error=_error(net, data, "test", slots),
+        **{
+            f"{name}_error": error_rate(net, data.splits[name], slots) if name in data.splits else None
+            for name in ("train", "test")
+        },
     )
     return {"weights": weights, "models": row}
-
-
-def _error(net: torch.nn.Module, data: Dataset, split: str, slots: int) -> float | None:
-    if split not in data.splits:
-        return None
-    rows = data.splits[split]
-    wrong = 0
-    for start in range(0, len(rows), 16 * slots):
-        part = slice(start, min(start + 16 * slots, len(rows)))
-        logits = predict(net, rows.pixels(part).to(device()), slots)
-        wrong += int((logits.argmax(dim=1).cpu().numpy() != rows.labels[part]).sum())
-    return wrong / len(rows)

@@ -57,7 +57,7 @@ def scan(work: Work, basis: str, k: int, both: bool, seed: int, threads: int) ->
     table = work.table("activations", ["example_id", "position", "vector", "layer"])
     vectors = table["vector"].combine_chunks()
     dim = vectors.type.list_size
-    block = np.asarray(vectors.flatten()).reshape(-1, dim)
+    block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
     top = TopK(directions_of(basis, dim, seed), k, both=both, seed=seed)
     top.update(block, np.asarray(table["example_id"]), np.asarray(table["position"]))
     return {"state": top.to_bytes()}

@@ -1,0 +1,180 @@
+"""Whole sweeps on real digits: the same tables whatever runs them, and nothing computed twice."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import intriguing as ig
+from intriguing.engine.driver import Outcome
+from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
+from intriguing.sweep import execute, prepare
+from intriguing.tables import duplicates
+from tests.sweep.small import SMALL, assert_equal_tables, tables_of
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed inline run of the small sweep; never written to."""
+    out = tmp_path_factory.mktemp("small") / "run"
+    assert execute(prepare(SMALL, out), "inline").complete
+    return out
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(SMALL) | changes
+
+
+def ran(outcome: Outcome) -> dict[str, int]:
+    """How many tasks of each stage ran."""
+    stages = [name.partition("/")[0] for name in outcome.ran]
+    return {stage: stages.count(stage) for stage in dict.fromkeys(stages)}
+
+
+@pytest.fixture
+def continued(finished: Path, tmp_path: Path) -> Callable[[dict[str, Any]], tuple[Outcome, Path]]:
+    """Runs a changed spec in a copy of the finished run's folder."""
+    import shutil
+
+    def go(spec: dict[str, Any]) -> tuple[Outcome, Path]:
+        out = tmp_path / "continued"
+        if not out.exists():
+            shutil.copytree(finished, out)
+        return execute(prepare(spec, out), "inline"), out
+
+    return go
+
+
+def test_strict_inline_gives_equal_tables(finished: Path, tmp_path: Path) -> None:
+    assert execute(prepare(SMALL, tmp_path / "run"), "strict").complete
+    assert_equal_tables(finished, tmp_path / "run")
+
+
+def test_another_shard_size_gives_equal_tables(finished: Path, tmp_path: Path) -> None:
+    compute = SMALL["compute"] | {"rows_per_shard": 70, "searches_per_shard": 4}
+    assert execute(prepare(small(compute=compute), tmp_path / "run"), "inline").complete
+    assert_equal_tables(finished, tmp_path / "run")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_gives_equal_tables(finished: Path, tmp_path: Path, ray_started: None, workers: int) -> None:
+    assert execute(prepare(SMALL, tmp_path / "run"), "ray", workers=workers).complete
+    assert_equal_tables(finished, tmp_path / "run")
+
+
+def test_the_same_command_again_computes_nothing(continued: Any) -> None:
+    outcome, _ = continued(SMALL)
+    assert outcome.ran == ()
+    assert outcome.complete
+
+
+def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continued: Any) -> None:
+    models = SMALL["models"] | {"cnn": {"layers": ["fc1"], "training": {"epochs": 1}}}
+    outcome, out = continued(small(models=models))
+    assert outcome.complete
+    # 2 activation shards, 2 bases of 1 layer in 2 shards; 2 rules in 2 shards; row of 3 and column of 2 more, by 2 by 2
+    assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "search": 4, "clean": 2, "transfer": 20}
+    assert all("cnn" in name for name in outcome.ran)
+    assert list(ig.open_run(out).transfer_matrix(grade="fast", target_rule="random").columns) == ["softmax", "007", "cnn"]
+
+
+def test_a_smaller_k_leaves_no_higher_rank_and_collects_nothing_again(continued: Any) -> None:
+    outcome, out = continued(small(units={"k": 3, "rows": 300}))
+    assert set(ran(outcome)) == {"scan", "top"}
+    assert ig.open_run(out).pandas("topk")["rank"].max() == 3
+
+
+def test_a_model_less_leaves_the_tables_and_comes_back_without_work(continued: Any) -> None:
+    outcome, out = continued(small(models={"007": SMALL["models"]["007"]}))
+    assert outcome.ran == ()
+    assert set(ig.open_run(out).pandas("distortions")["model"]) == {"007"}
+    outcome, _ = continued(SMALL)
+    assert outcome.ran == ()
+
+
+def test_every_primary_key_is_unique(finished: Path) -> None:
+    checked = 0
+    for folder in {p.parent for p in (finished / "tables").rglob("*.parquet")}:
+        table = pq.read_table(folder)
+        assert duplicates(table, json.loads(table.schema.metadata[b"primary_key"])) == 0, folder
+        checked += 1
+    assert checked >= 10
+
+
+def test_tables_have_the_rows_that_the_spec_asks_for(finished: Path) -> None:
+    tables = tables_of(finished)
+    assert len(tables["examples"]) == 10_000
+    assert len(tables["distortions"]) == 2 * 2 * 10
+    assert len(tables["topk"]) == 5 * 2 * (10 + 16 + 12)
+    clean = tables["transfer"][tables["transfer"]["kind"] == "clean"]
+    assert len(clean) == 2 * 10
+    assert set(tables["topk"]["layer"]) == {"logits", "hidden1", "hidden2"}
+
+
+def test_what_was_found_really_fools_its_model_and_lies_in_the_box(finished: Path) -> None:
+    run = ig.open_run(finished)
+    found = run.pandas("distortions").query("status == 'found'")
+    assert len(found) > 25
+    images = run.pandas("adversarial").set_index(["model", "search_id"])["image"]
+    assert all(x.min() >= 0 and x.max() <= 1 for x in images)
+    fed = run.sql("select avg(is_error::int) as e from transfer where kind = 'minimal' and source_model = model")
+    targeted = found[found["target"].notna()]
+    assert (targeted["prediction"] == targeted["target"]).all()
+    assert fed["e"][0] == 1.0
+
+
+def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished: Path) -> None:
+    rows = ig.open_run(finished).pandas("distortions").query("target_rule == 'random'")
+    assert (rows["target"] != rows["label"]).all()
+    assert (rows.groupby("example_id")["target"].nunique() == 1).all()
+
+
+def test_the_report_is_one_page_with_pictures(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image") > 50
+    assert "007" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_user_s_model_whose_output_is_not_finite_is_refused_before_work(tmp_path: Path) -> None:
+    models = {"broken": {"architecture": "tests.sweep.user_models:not_finite", "layers": ["linear"]}}
+    with pytest.raises(ModelError, match="models.broken on mnist-sample: .*finite"):
+        execute(prepare(small(models=models), tmp_path / "run"), "inline")
+
+
+def test_an_unknown_layer_is_refused_before_work_with_the_nearest_names(tmp_path: Path) -> None:
+    models = {"cnn": {"layers": ["fc11"]}}
+    with pytest.raises(UnknownNameError, match="no layer named 'fc11'. Did you mean 'fc1'"):
+        execute(prepare(small(models=models), tmp_path / "run"), "inline")
+    assert not (tmp_path / "run" / "store").exists()
+
+
+def test_an_unknown_data_set_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="'mnst'. Did you mean 'mnist'"):
+        prepare(small(datasets={"mnst": {}}), tmp_path)
+
+
+def test_an_unknown_architecture_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="'cn'. Did you mean 'cnn'"):
+        execute(prepare(small(models={"cn": {"layers": ["fc1"]}}), tmp_path), "inline")
+
+
+def test_k_larger_than_n_is_refused_by_key(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="units.k is 301, and only 300 inputs"):
+        prepare(small(units={"k": 301, "rows": 300}), tmp_path)
+
+
+def test_a_task_that_fails_is_raised_by_the_library_after_the_rest_is_done(tmp_path: Path) -> None:
+    models = SMALL["models"] | {
+        "late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}
+    }
+    with pytest.raises(TaskFailedError, match="1 of .* tasks gave up .* 'model/mnist-sample/late/0'"):
+        ig.run(small(models=models), tmp_path / "run", "inline")
+    run = ig.open_run(tmp_path / "run")
+    assert len(run.pandas("failures")) == 1
+    assert set(run.pandas("distortions")["model"]) == {"softmax", "007"}

@@ -1,0 +1,39 @@
+"""Models such as a user might bring, some of them broken."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Linear(nn.Module):
+    def __init__(self, shape: Any, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x.flatten(1))
+
+
+class NotFinite(Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) / 0.0
+
+
+class FailsWhenTrained(Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise RuntimeError("this model cannot be trained")
+        return super().forward(x)
+
+
+def linear(shape: Any, classes: int) -> nn.Module:
+    return Linear(shape, classes)
+
+
+def not_finite(shape: Any, classes: int) -> nn.Module:
+    return NotFinite(shape, classes)
+
+
+def fails_when_trained(shape: Any, classes: int) -> nn.Module:
+    return FailsWhenTrained(shape, classes)

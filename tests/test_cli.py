@@ -1,0 +1,183 @@
+"""The command line: exit codes, what goes to stdout, and what a person reads when something is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intriguing.cli import call as run_command
+from tests.sweep.small import SMALL, assert_equal_tables, call, command, toml
+
+
+@pytest.fixture(scope="session")
+def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spec with 'quotes' and spaces") / "small.toml"
+    path.write_text(toml(SMALL))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    done = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"it ended too early: {process.communicate()}"
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+def stored(out: Path) -> int:
+    return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
+
+
+def start(spec_file: Path, out: Path, executor: str) -> subprocess.Popen[str]:
+    arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables(
+    spec_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "inline")
+    wait_for(lambda: stored(out) >= 5, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    survived = stored(out)
+    again = call("run", str(spec_file), "--out", str(out), "--executor", "inline", "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told["reused"] >= 5
+    assert told["ran"] > 0
+    assert told["reused"] >= survived - 1
+    assert_equal_tables(finished, out)
+
+
+def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "inline")
+    wait_for(lambda: stored(out) >= 5, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Continue with:\n  intriguing run '{spec_file}'".replace("'", "") in stderr.replace("'", "").replace(
+        '"', ""
+    )
+    assert "Traceback" not in stderr
+    assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    assert_equal_tables(finished, out)
+
+
+@pytest.mark.ray
+def test_a_worker_killed_from_outside_costs_no_result(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "ray")
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not (lines and "runs on" in lines[-1]):
+        line = process.stderr.readline()
+        assert line, "".join(lines)
+        lines.append(line)
+    found = re.search(r"worker-\d runs on .* \(process (\d+)\)", lines[-1])
+    assert found is not None
+    wait_for(lambda: stored(out) >= 3, process)
+    os.kill(int(found[1]), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "is gone" in stderr
+    assert_equal_tables(finished, out)
+
+
+def test_a_finished_run_says_what_it_reused(spec_file: Path, finished: Path) -> None:
+    again = call("run", str(spec_file), "--out", str(finished), "--executor", "inline")
+    assert again.returncode == 0
+    assert re.search(r"0 tasks ran, \d+ reused, 0 failed", again.stdout)
+
+
+def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
+    done = call("run", str(spec_file), "--out", str(tmp_path / "run"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"\d+ tasks: \d+ to run, 0 reused, 0 dropped; [\d,]+ rows, [\d.]+ MB", done.stdout.replace("\n", " ")
+    )
+    assert "cpu" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status", str(finished), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["done"] == told["tasks"]
+    assert told["amounts"]["searches"] == [40, 40]
+    assert not told["running"]
+
+
+def test_show_lists_tables_and_prints_one_and_answers_sql(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["show", str(finished)]) == 0
+    assert "distortions: a row is one search" in capsys.readouterr().out
+    assert run_command(["show", str(finished), "distortions", "--json", "--rows", "3"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert run_command(["show", str(finished), "--sql", "select count(*) as n from distortions", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 40}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "dmeo"], "There is no spec named 'dmeo'. Did you mean 'demo'?"),
+        (["run", "demo", "--executor", "rya"], "--executor"),
+        (["rnu", "demo"], "rnu"),
+        (["status", "nowhere"], "nowhere holds no run"),
+        (["show", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_use_exits_with_2_and_says_what_was_wrong(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err.replace("\n", " ")
+    assert captured.out == ""
+
+
+def test_an_out_folder_that_is_a_file_is_refused(
+    spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_command(["run", str(spec_file), "--out", str(tmp_path / "file"), "--executor", "inline"]) == 2
+    assert "is, or lies below, a file" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "status", "show", "report", "prune", "models", "datasets", "specs"])
+def test_every_command_has_help_and_a_place_in_the_readme(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([name, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+    assert f"intriguing {name}" in (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_path: Path, capsys: Any) -> None:
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    stray = out / "store" / ("0" * 40)
+    stray.mkdir()
+    (stray / "x.bin").write_bytes(b"12345")
+    assert run_command(["prune", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("1 outputs removed")
+    assert not stray.exists()
