@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
 _KINDS = ("clean", "minimal", "amplified", "gaussian")
+_SMALL = 1 << 26
 _CELL_KEYS = ("source_model", "source_seed", "model", "model_seed")
 _SEARCH_KEYS = ("dataset", "source_model", "source_seed", "search_id")
 
@@ -121,7 +122,8 @@ class Run:
             condition = part if condition is None else condition & part
         with _Reading(f"Table {name!r} of {self.path}"):
             dataset = self._dataset(files, schema)
-            return dataset.to_table(columns=list(columns) if columns is not None else None, filter=condition)
+            shown = list(columns) if columns is not None else None
+            return dataset.to_table(columns=shown, filter=condition, use_threads=self._worth_threads(files))
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
@@ -224,6 +226,12 @@ class Run:
         names = (f for f in found if f.type == fs.FileType.File and f.extension == "parquet")
         # A name that starts with a dot or underscore is a file still being published, to Arrow and Spark alike.
         return sorted(f.path for f in names if not f.base_name.startswith((".", "_")))
+
+    def _worth_threads(self, files: list[str]) -> bool:
+        """Whether to read with threads: for many small local files they cost several times what they save."""
+        if not isinstance(self._system, fs.LocalFileSystem):
+            return True
+        return sum(info.size or 0 for info in self._system.get_file_info(files)) > _SMALL
 
     def _dataset(self, files: list[str], schema: pa.Schema) -> ds.Dataset:
         return ds.dataset(files, schema=schema, format="parquet", filesystem=self._system)

@@ -37,8 +37,11 @@ def images(dataset: str, ids: np.ndarray) -> np.ndarray:
     return np.stack([glyph(int(i)) for i in ids])
 
 
+PARTS = ("plan", "examples", "model_rows", "activation_rows", "topk", "scores", "searched", "words", "task_rows")
+
+
 class SyntheticRun:
-    """Writes a run folder table by table. `write` does all of them."""
+    """Writes a run folder: `write()` all of it, `write("plan", "topk")` parts of it, by the names of the methods."""
 
     def __init__(self, root, *, datasets=("glyphs",), models=("FC10", "007"), layers=("hidden", "logits"), seeds=None):
         self.root = Path(root)
@@ -50,14 +53,25 @@ class SyntheticRun:
         self.rules = (("untargeted", "best"),)
         self.ids = np.arange(80)
         self.rng = np.random.default_rng(0)
-        self.shards: dict[str, int] = {}
+        self.rows: dict[tuple[str, str], list[pa.Table]] = {}
 
     def add(self, name: str, rows: pa.Table, folder: str = "") -> None:
-        """A new shard of a table."""
-        number = self.shards[name] = self.shards.get(name, 0) + 1
-        path = self.root / "tables" / name / folder / f"part-{number:04d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, path, compression="zstd")
+        """Rows of a table, to be written by `write`."""
+        self.rows.setdefault((name, folder), []).append(rows)
+
+    def write(self, *parts: str) -> Path:
+        """The parts, in two shards per table, and the folder."""
+        for part in parts or PARTS:
+            getattr(self, part)()
+        for (name, folder), pieces in self.rows.items():
+            path = self.root / "tables" / name / folder
+            path.mkdir(parents=True, exist_ok=True)
+            rows, start = pa.concat_tables(pieces), len(list(path.iterdir()))
+            middle = (len(rows) + 1) // 2
+            for number, shard in enumerate((rows[:middle], rows[middle:]), start):
+                pq.write_table(shard, path / f"part-{number:04d}.parquet", compression="zstd")
+        self.rows.clear()
+        return self.root
 
     def plan(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -65,7 +79,7 @@ class SyntheticRun:
             "name": "synthetic",
             "seed": 1,
             "datasets": list(self.datasets),
-            "models": [{"name": m} for m in self.names],
+            "models": {m: {"layers": list(self.layers)} for m in self.names},
         }
         spec |= {"units": {"k": 8}, "blind_spots": {"searches": self.searches, "grades": ["best"]}}
         (self.root / "plan.json").write_text(json.dumps({"spec": spec, "name": "synthetic", "tasks": 42}))
@@ -100,9 +114,7 @@ class SyntheticRun:
                 )
                 columns = {"example_id": self.ids, "vector": vector}
                 rows = table.build(columns, dataset=d, model=m, model_seed=s, layer=name, position=0)
-                number = len(self.shards) + self.shards.get("activations", 0)
-                self.add("activations", rows[:50], f"folder-{number}")
-                self.add("activations", rows[50:], f"folder-{number}")
+                self.add("activations", rows, f"folder-{len(self.rows)}")
 
     def topk(self, k: int = 8) -> None:
         for d, m, s in self.each_model():
@@ -239,13 +251,6 @@ class SyntheticRun:
         row |= {"message": "The logits of <i>FC10</i> are not finite.", "rerun_command": "intriguing run synthetic"}
         self.add("failures", tables.FAILURES.build({}, task='search "FC10" 3', **row))
 
-    def write(self, words: bool = True) -> Path:
-        """All tables but `failures`; `words` may be left out."""
-        parts = [self.plan, self.examples, self.model_rows, self.activation_rows, self.topk, self.scores, self.searched]
-        for part in [*parts, *([self.words] if words else []), self.task_rows]:
-            part()
-        return self.root
-
 
 def _build(table: tables.Table, rows: list[dict], **constants) -> pa.Table:
     return table.build({name: [row[name] for row in rows] for name in rows[0]}, **constants)
@@ -253,4 +258,4 @@ def _build(table: tables.Table, rows: list[dict], **constants) -> pa.Table:
 
 def make_run(root: Path, words: bool = True, **choices) -> Path:
     """A whole run in the new folder `root`; `choices` as in `SyntheticRun`."""
-    return SyntheticRun(root, **choices).write(words)
+    return SyntheticRun(root, **choices).write(*(part for part in PARTS if words or part != "words"))

@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -42,7 +43,7 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
 
     Bars show shares of a model's searches, so that models with more searches do not look different.
     """
-    with mpl.rc_context(_STYLE):
+    with _style(alt):
         figure = Figure(figsize=(_WIDTH, 0.66 * len(series) + 0.6))
         every = np.concatenate([values for _, values in series])
         edges = np.linspace(0, max(float(every.max(initial=0)), 1e-12) * 1.02, 49)
@@ -65,7 +66,7 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
 
 def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: str) -> Markup:
     """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96."""
-    with mpl.rc_context(_STYLE):
+    with _style(alt):
         figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 0.65))
         axis = figure.subplots(gridspec_kw=_margins(figure, [label for label, *_ in rows]))
         places = np.arange(len(rows))[::-1]
@@ -81,7 +82,7 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: st
 
 def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
     """For each (metric, [(basis, values), ...]) an axis, with a row of ticks per basis and their means marked."""
-    with mpl.rc_context(_STYLE):
+    with _style(alt):
         rows = sum(len(bases) for _, bases in metrics)
         figure = Figure(figsize=(_WIDTH, 0.27 * rows + 0.52 * len(metrics) + 0.1))
         ratios = [len(bases) for _, bases in metrics]
@@ -100,6 +101,11 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt:
         return _svg(figure, alt)
 
 
+def _style(alt: str) -> AbstractContextManager[None]:
+    """The look of a figure. The salt makes the ids in its SVG the same on every run, and others in every figure."""
+    return mpl.rc_context({**_STYLE, "svg.hashsalt": alt})
+
+
 def _margins(figure: Figure, labels: Sequence[str], bottom: float = 0.5) -> dict[str, float]:
     """Room for the labels, as fractions. The page's own font draws them, so their width is only estimated."""
     width, height = figure.get_size_inches()
@@ -116,7 +122,7 @@ def _svg(figure: Figure, alt: str) -> Markup:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], count=1, flags=re.DOTALL)
-    drawn = re.sub(r'<g id="[^"]*">', "<g>", drawn)
+    drawn = re.sub(r'<g id="[^"]*"', "<g", drawn)
     drawn = re.sub(r"font-family: [^;\"]*;? ?|font: (?P<size>[\d.]+px) [^;\"]*", _font, drawn)
     for stand_in, colour in _COLOURS.items():
         drawn = drawn.replace(stand_in, colour)

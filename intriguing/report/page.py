@@ -1,6 +1,7 @@
 """The page: its sections in order, in one file that needs nothing else."""
 
 import os
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def write_report(run_path: str | Path | Run, out: str | Path | None = None, imag
         temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise StoreError(f"The report cannot be written to {path}: {error}. Choose another file with out=.") from error
     return path
 

@@ -1,8 +1,8 @@
 """What a section of the page is made of and made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import jinja2
@@ -71,11 +71,19 @@ class Context:
         return f"{row['model']}#{row['model_seed']}" if several else row["model"]
 
     def _place(self, key: str, value: Any) -> Any:
-        """What a group is sorted by: a model's place among the run's, "natural" and "raw" first, else the value."""
+        """What a group is sorted by: a model's or layer's place in the spec, "natural" and "raw" first, the value."""
         if key == "model":
             names = [name for name, _ in self._models(None)]
             return (names.index(value) if value in names else len(names), value)
+        if key == "layer":
+            return (self._layers.index(value) if value in self._layers else len(self._layers), value)
         return (value not in _FIRST, value)
+
+    @cached_property
+    def _layers(self) -> list[str]:
+        models = self.run.spec.get("models", {})
+        each = models.values() if isinstance(models, Mapping) else models
+        return [layer for model in each if isinstance(model, Mapping) for layer in model.get("layers", ())]
 
     def _models(self, dataset: str | None) -> list[tuple[str, int]]:
         if dataset not in self._known:

@@ -59,7 +59,7 @@ def headline(context: Context) -> list[tuple[str, str]]:
         figures.append((count(total["searches"]), "searches for blind spots"))
     if total["tried"]:
         figures.append(
-            (f"{percent(total['found'] / total['tried'])} %", "of rightly classified images fooled the model")
+            (f"{percent(total['found'] / total['tried'])} %", "of searches on rightly classified images succeeded")
         )
     if total["found"]:
         figures.append((number(total["typical"]), "median distortion, pixels in [0, 1]"))

@@ -8,7 +8,7 @@ from intriguing.report.section import Context, Row, Section, render
 _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
-    "gaussian": "Gaussian noise as large as the changes made for",
+    "gaussian": "Gaussian noise of the same RMS as the changes made for",
 }
 
 

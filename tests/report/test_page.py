@@ -1,0 +1,326 @@
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from intriguing import open_run, tables
+from intriguing.errors import InputError, StoreError
+from intriguing.report import Context, write_report
+from intriguing.report.sections import SECTIONS
+
+synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
+NASTY, SyntheticRun, images = (synthetic[name] for name in ("NASTY", "SyntheticRun", "images"))
+NO_WORDS = [part for part in synthetic["PARTS"] if part != "words"]
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Document(HTMLParser):
+    """What a page holds: elements with their attributes, text, and tags that do not nest."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.text, self.open, self.faults = [], [], [], []
+        self.feed(html)
+        self.faults += [f"<{tag}> is never closed" for tag in self.open]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> closes another element, near {self.getpos()}")
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def rewrite(root, table, column, value):
+    """Another `value` of each row in a column of a table."""
+    for shard in (root / "tables" / table).glob("*.parquet"):
+        rows = pq.read_table(shard)
+        place, field = rows.schema.get_field_index(column), rows.schema.field(column)
+        new = pa.array([value(row) for row in rows.to_pylist()], field.type)
+        pq.write_table(rows.set_column(place, field, new), shard)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Names with quotes and HTML, two data sets, two layers, two seeds of one model."""
+    root = tmp_path_factory.mktemp("runs") / "run"
+    writer = SyntheticRun(
+        root,
+        datasets=("glyphs", '<b>"second"</b>'),
+        models=("007", NASTY),
+        layers=("hidden", 'a/b "<i>'),
+        seeds={"007": (1, 2)},
+    )
+    return writer.write()
+
+
+@pytest.fixture(scope="module")
+def html(run, tmp_path_factory):
+    return write_report(run, tmp_path_factory.mktemp("pages") / "report.html", images).read_text()
+
+
+@pytest.fixture(scope="module")
+def document(html):
+    return Document(html)
+
+
+@pytest.fixture
+def small(tmp_path):
+    return SyntheticRun(tmp_path / "run", models=("FC10", "007"), layers=("hidden",))
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(document):
+    assert document.faults == []
+    ids = Counter(attributes["id"] for _, attributes in document.elements if "id" in attributes)
+    assert [name for name, n in ids.items() if n > 1 and not re.fullmatch(r"[mp][0-9a-f]{10}", name)] == []
+
+
+def test_the_page_needs_no_network_and_runs_no_scripts(document, html):
+    assert document.all("script") == []
+    addresses = [a[k] for _, a in document.elements for k in ("src", "href", "xlink:href") if k in a]
+    assert len(addresses) > 100
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert not any(name.startswith("on") for _, attributes in document.elements for name in attributes)
+
+
+def test_names_of_any_characters_are_escaped(document, html):
+    assert "<script>" not in html
+    assert NASTY in document.words
+    assert '<b>"second"' not in html
+    assert '<b>"second"</b>' in document.words
+    assert 'a/b "<i>' in document.words
+
+
+def test_every_picture_and_figure_has_a_text_alternative(document):
+    assert all(len(attributes["alt"]) > 10 for attributes in document.all("img"))
+    assert all(attributes["role"] == "img" and len(attributes["aria-label"]) > 10 for attributes in document.all("svg"))
+    assert len(document.all("svg")) >= 4
+
+
+def test_the_contents_link_to_every_section(document):
+    links = [a["href"][1:] for a in document.all("a") if a["href"] != "#main"]
+    assert links == [section["id"] for section in document.all("section")]
+    assert links == ["overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+
+
+def test_headers_of_tables_have_a_scope(document):
+    assert all("scope" in attributes for attributes in document.all("th"))
+
+
+def test_the_page_follows_light_and_dark(html):
+    assert "prefers-color-scheme: dark" in html
+    assert "currentColor" in html
+    assert "var(--accent)" in html.split("</style>", 1)[1]
+    assert "#0708" not in html
+
+
+def test_the_same_run_gives_the_same_page(small):
+    first = write_report(small.write()).read_text()
+    assert write_report(small.root).read_text() == first
+
+
+def test_models_with_several_seeds_are_told_apart(document):
+    assert "007#1" in document.words
+    assert "007#2" in document.words
+
+
+def test_top_images_stand_side_by_side_for_every_model_and_layer(document):
+    alts = [attributes["alt"] for attributes in document.all("img")]
+    tiles = [alt for alt in alts if re.match(r"(unit|direction) \d+, rank \d+: image \d+ of class \d, value", alt)]
+    # 2 data sets, 3 models, 2 layers, 2 bases, 8 directions, 8 ranks.
+    assert len(tiles) == 2 * 3 * 2 * 2 * 8 * 8
+    assert sum(tile.startswith("unit") for tile in tiles) == len(tiles) // 2
+    assert document.words.count("8 of 16 units shown.") == 12
+
+
+def test_the_first_tile_is_the_top_ranked_image(run, document):
+    top = open_run(run).pandas("topk", basis="natural", direction=0, sign=1, rank=1, dataset="glyphs", layer="hidden")
+    first = next(a["alt"] for a in document.all("img") if a["alt"].startswith("unit 0, rank 1:"))
+    assert f"image {top.example_id[0]} of class" in first
+
+
+def test_strips_show_image_change_and_result(document):
+    alts = [attributes["alt"] for attributes in document.all("img")]
+    assert sum(alt.startswith("adversarial image, taken for class") for alt in alts) == 2 * 3 * 6
+    assert sum(alt.startswith("the change, at most 0.") for alt in alts) == 2 * 3 * 6
+
+
+def test_verdicts_are_plain_sentences(document):
+    assert "No difference between single units and random directions was found: purity is 0.710" in document.words
+    assert "Single units score higher than random directions: kurtosis is 2.90" in document.words
+
+
+def test_word_tables_show_four_words_of_each_condition_and_basis(document):
+    assert document.words.count("wars troops border between") == 4
+    assert "<b> & $a$ 007" in document.words
+
+
+def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):
+    html = write_report(small.write(*NO_WORDS)).read_text()
+    matrix = open_run(small.root).transfer_matrix(kind="gaussian")
+    rate, low, high = (100 * frame.loc["FC10", "007"] for frame in (matrix, matrix.attrs["low"], matrix.attrs["high"]))
+    words = Document(html).words
+    assert f"{rate:.1f} [{low:.1f}, {high:.1f}] of 21" in words
+    assert "100.0 [84.5, 100.0] of 21" in words
+    assert "Unchanged images 0.0 [0.0, 13.8] of 24" in words
+    assert "which a sound run cannot show" not in words
+
+
+def test_an_own_image_that_does_not_fool_its_model_raises_an_alarm(small):
+    small.write("plan", "searched")
+    extra = tables.TRANSFER.build(
+        {"search_id": ["untargeted:best:0"], "example_id": [0]},
+        dataset="glyphs",
+        source_model="FC10",
+        source_seed=1,
+        model="FC10",
+        model_seed=1,
+        kind="minimal",
+        rms=0.1,
+        clipped_fraction=0.0,
+        grade="best",
+        target_rule="untargeted",
+        label=0,
+        prediction=0,
+        is_error=False,
+    )
+    small.add("transfer", extra)
+    small.write("examples")
+    words = Document(write_report(small.root).read_text()).words
+    assert "not fooled by all images made for them, which a sound run cannot show: FC10." in words
+
+
+def test_failures_come_first_and_in_red(small):
+    small.write("plan", "model_rows", "failures")
+    document = Document(write_report(small.root).read_text())
+    assert [section["id"] for section in document.all("section")] == ["failures", "overview"]
+    assert any(attributes.get("role") == "alert" for attributes in document.all("div"))
+    assert "1 task gave up" in document.words
+    assert "ModelError : The logits of <i>FC10</i> are not finite." in document.words
+    assert "intriguing run synthetic" in document.words
+
+
+def test_without_images_the_page_says_so(small):
+    document = Document(write_report(small.write(*NO_WORDS)).read_text())
+    assert document.all("img") == []
+    assert document.words.count("written from the run's tables alone, without its data") == 2
+
+
+def test_an_unfinished_run_is_reported_as_far_as_it_got(small):
+    small.write("plan")
+    words = Document(write_report(small.root, images=images).read_text()).words
+    assert "0 / 42 tasks done: the run is not finished" in " ".join(
+        reversed(re.findall(r"0 / 42|tasks done: .*? finished", words))
+    )
+
+
+def test_searches_that_found_nothing_are_no_error(small):
+    small.write("plan", "model_rows", "searched")
+    rewrite(small.root, "distortions", "status", lambda row: "not_found")
+    shutil.rmtree(small.root / "tables" / "transfer")
+    words = Document(write_report(small.root, images=images).read_text()).words
+    assert "No search found an adversarial image." in words
+
+
+def test_ties_are_told(small):
+    small.write("plan", "model_rows", "topk")
+    rewrite(small.root, "topk", "ties", lambda row: 60 if row["direction"] == 3 else 1)
+    words = Document(write_report(small.root, images=images).read_text()).words
+    assert "Tied at the last rank, so partly arbitrary: unit 3 (60 images )." in words.replace("( ", "(").replace(
+        "images)", "images )"
+    )
+
+
+def test_images_are_asked_for_by_data_set_and_id(small):
+    asked = []
+
+    def recorded(dataset, ids):
+        asked.append((dataset, ids.dtype, len(set(ids.tolist())) == len(ids)))
+        return images(dataset, ids)
+
+    write_report(small.write(*NO_WORDS), images=recorded)
+    assert asked
+    assert set(asked) == {("glyphs", np.dtype(np.int64), True)}
+
+
+@pytest.mark.parametrize(
+    "bad", [lambda d, ids: np.zeros((len(ids), 28, 28)), lambda d, ids: np.zeros((1, 1, 28, 28), int)]
+)
+def test_images_of_another_form_are_refused(small, bad):
+    small.write("plan", "topk")
+    with pytest.raises(InputError, match=r"images\(\) gave"):
+        write_report(small.root, images=bad)
+
+
+def test_colour_images_and_large_ones_are_shown(small):
+    def photos(dataset, ids):
+        return np.random.default_rng(0).uniform(0, 1, (len(ids), 3, 224, 200)).astype(np.float32)
+
+    small.write("plan", "topk")
+    html = write_report(small.root, images=photos).read_text()
+    assert html.count("data:image/jpeg") == 2 * 2 * 64
+    assert len(html) < 4_000_000
+
+
+def test_the_page_goes_where_it_is_told_else_into_the_run(small, tmp_path):
+    small.write("plan")
+    assert write_report(small.root) == small.root / "report.html"
+    assert write_report(str(small.root), tmp_path / "a" / "b.html") == tmp_path / "a" / "b.html"
+    assert write_report(open_run(small.root), tmp_path / "c.html").exists()
+    assert sorted(p.name for p in small.root.iterdir()) == ["plan.json", "report.html"]
+
+
+def test_a_page_that_cannot_be_written_is_explained(small, tmp_path):
+    small.write("plan")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="Choose another file with out="):
+        write_report(small.root, tmp_path / "file" / "report.html")
+
+
+def test_a_run_on_an_object_store_needs_a_place_for_its_page(small):
+    small.write("plan")
+    with pytest.raises(InputError, match="out='report.html'"):
+        write_report(small.root.as_uri())
+
+
+def test_sections_are_independent_of_each_other(small):
+    context = Context(open_run(small.write()))
+    alone = [make(context) for make in reversed(SECTIONS)]
+    slugs = [section.slug for section in reversed(alone) if section]
+    assert slugs == ["overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+
+
+def test_writing_a_report_imports_neither_torch_nor_ray(small):
+    small.write("plan")
+    code = (
+        "import sys; from intriguing.report import write_report; write_report(sys.argv[1]);"
+        "assert not {'torch', 'ray', 'matplotlib.pyplot'} & set(sys.modules), 'heavy imports'"
+    )
+    subprocess.run([sys.executable, "-c", code, str(small.root)], check=True)
