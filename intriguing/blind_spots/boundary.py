@@ -1,9 +1,10 @@
 """The finish: from a success near the optimum to the nearest point of the decision boundary.
 
-A step takes one gradient at the best point, linearises the margin to a rival there, keeps it among the last few cuts,
-projects the original image on the cuts and the box (a small exact QP), goes a damped way there, and finds the boundary
-again by forward passes alone, which are several times cheaper. It follows Brendel et al. 2019 ("Accurate, reliable and
-fast robustness evaluation", section 2) with many cuts in place of one, and the box inside the QP.
+A bundle method on the distance: a step takes one gradient, of the margin to the worst rival, at a trial point and keeps
+it as a cut; finds the boundary on the ray through the trial point by forward passes alone, which are several times
+cheaper; projects the original image on all cuts and the box (a small exact QP); and goes a damped way there. It follows
+Brendel et al. 2019 ("Accurate, reliable and fast robustness evaluation", section 2), with many cuts in place of one, so
+that several rivals, and both sides of a kink, are seen at once, and with the box inside the QP.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from intriguing.blind_spots.objective import margin, pair, slack
 from intriguing.blind_spots.qp import project
 
 _INFINITY = float("inf")
+_LOOSE = 1e-3
+"""A cut that lies on the wrong side of the best point by more than this share of the distance is wrong, not stale."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,13 @@ class BoundaryFinish:
     lower: float
     upper: float
     steps: int
-    """Gradients per row."""
-    cuts: int = 4
-    searches: int = 4
+    """Gradients per row, at most."""
+    cuts: int = 6
+    searches: int = 3
     """Forward passes per step that find the boundary again."""
-    poll: int = 2
+    tolerance: float = 1e-4
+    """A row ends when two QPs in a row promise less than this share of its distance."""
+    poll: int = 3
     outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
 
     def load(self, given: State) -> State:
@@ -41,33 +46,101 @@ class BoundaryFinish:
         count, n = best.shape
         zero = best.new_zeros(count)
         r = best - x0
+        cuts = best.new_zeros(count, self.cuts)
         return {
             **given,
+            "trial": best.clone(),
             "best_l2": dot(r, r).sqrt(),
+            "best_logits": best.new_zeros(given["rivals"].shape),
             "normals": best.new_zeros(count, self.cuts, n),
-            "offsets": best.new_zeros(count, self.cuts) - _INFINITY,
-            "owners": torch.zeros(count, self.cuts, dtype=torch.long, device=best.device),
-            "multipliers": best.new_zeros(count, self.cuts),
+            "offsets": cuts - _INFINITY,
+            "owners": torch.zeros_like(cuts, dtype=torch.long),
+            "ages": cuts.clone(),
+            "multipliers": cuts.clone(),
             "damping": zero + 1,
+            "calm": zero.clone(),
             "taken": torch.zeros_like(given["target"]),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
             "done": torch.zeros(count, dtype=torch.bool, device=best.device),
         }
 
-    def _line(self, state: State, tip: Tensor, best: Tensor, best_l2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The nearest success met on the ray from the image through `tip`, if it is nearer than `best`."""
-        x0, target, rivals = state["x0"], state["target"], state["rivals"]
-        ray = tip - x0
+    def step(self, state: State) -> State:
+        """One gradient, a few forward passes, one QP."""
+        active = ~state["done"]
+        target, rivals, x0, trial = state["target"], state["rivals"], state["x0"], state["trial"]
+
+        def worst(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+            _, rival = margin(logits, target[s], rivals[s])
+            return pair(logits, target[s], rival)
+
+        z, gap, normal = self.evaluator.gradient(trial, worst)
+        _, rival = margin(z, target, rivals)
+        first = state["taken"] == 0
+        logits = torch.where(first[:, None], z, state["best_logits"])
+        best, l2, logits, improved = self._line(state, z, gap, normal, logits)
+        keep = active & improved
+        best = torch.where(keep[:, None], best, state["best"])
+        l2 = torch.where(keep, l2, state["best_l2"])
+        logits = torch.where((keep | first)[:, None], logits, state["best_logits"])
+
+        cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
+        normals, offsets, owners, ages, multipliers = cuts
+        offsets = self._mended(normals, offsets, owners, ages, target, logits, best - x0, l2)
+        goal, multipliers, value = project(
+            self.lower - x0, self.upper - x0, normals, offsets, multipliers
+        )
+        damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
+        damping = torch.where(first, torch.ones_like(damping), damping)
+        promise = 1 - (2 * value.clamp(min=0)).sqrt() / l2
+        calm = torch.where(promise < self.tolerance, state["calm"] + 1, torch.zeros_like(l2))
+        taken = state["taken"] + active
+        return {
+            "best": best,
+            "best_l2": l2,
+            "best_logits": logits,
+            "trial": best + damping[:, None] * (x0 + goal - best),
+            "normals": normals,
+            "offsets": offsets,
+            "owners": owners,
+            "ages": ages,
+            "multipliers": multipliers,
+            "damping": damping,
+            "calm": calm,
+            "taken": taken,
+            "forward": state["forward"] + active * (1 + self.searches),
+            "backward": state["backward"] + active,
+            "done": state["done"] | (taken >= self.steps) | (calm >= 2),
+        }
+
+    def _line(
+        self, state: State, z: Tensor, gap: Tensor, normal: Tensor, logits: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The nearest success on the ray from the image through the trial point: point, norm, logits, nearer than best.
+
+        The trial point's gap and slope start a secant search that aims a little inside the region of success.
+        """
+        x0, target, rivals, trial = state["x0"], state["target"], state["rivals"], state["trial"]
+        best, best_l2 = state["best"], state["best_l2"]
+        ray = trial - x0
         length = dot(ray, ray).sqrt().clamp(min=1e-30)
         far = best_l2 / length * (1 - 1e-6)
-        low, high = torch.zeros_like(far), far
-        low_gap = torch.full_like(far, -_INFINITY)
-        high_gap = torch.full_like(far, _INFINITY)
-        s = torch.minimum(torch.ones_like(far), far)
-        improved = torch.zeros_like(far, dtype=torch.bool)
+        gap = gap - slack(z)
+        won = gap > 0
+        improved = won & (length < best_l2)
+        best = torch.where(improved[:, None], trial, best)
+        best_l2 = torch.where(improved, length, best_l2)
+        logits = torch.where(improved[:, None], z, logits)
+        one, zero = torch.ones_like(far), torch.zeros_like(far)
+        infinite = torch.full_like(far, _INFINITY)
+        low, low_gap = torch.where(won, zero, one), torch.where(won, -infinite, gap)
+        high, high_gap = torch.where(won, one, far), torch.where(won, gap, infinite)
+        slope = dot(normal, ray)
+        newton = 1 - gap / slope.where(slope > 0, one * 1e-30)
+        s = newton + 0.02 * (1 - newton).abs()
+        s = torch.where(won, s.clamp(0.5, 1.0), torch.minimum(s.clamp(max=2.0), far))
         for _ in range(self.searches):
-            x = (x0 + s[:, None] * ray).clamp(self.lower, self.upper)
+            x = torch.lerp(x0, trial, s[:, None]).clamp(self.lower, self.upper)
             z = self.evaluator.forward(x)
             gap, _ = margin(z, target, rivals)
             gap = gap - slack(z)
@@ -77,52 +150,59 @@ class BoundaryFinish:
             better = won & (l2 < best_l2)
             best = torch.where(better[:, None], x, best)
             best_l2 = torch.where(better, l2, best_l2)
-            improved |= better
+            logits = torch.where(better[:, None], z, logits)
+            improved = improved | better
             high, high_gap = torch.where(won, s, high), torch.where(won, gap, high_gap)
             low, low_gap = torch.where(won, low, s), torch.where(won, low_gap, gap)
-            part = (-low_gap / (high_gap - low_gap)).nan_to_num(0.5, 0.5, 0.5)
+            share = -low_gap / (high_gap - low_gap)
             known = low_gap.isfinite() & high_gap.isfinite()
-            inside = low + part.clamp(0.1, 0.9) * (high - low)
-            ahead = torch.where(won, 0.97 * s, torch.minimum(far, 1.02 * s))
+            inside = low + (share + 0.02).clamp(0.05, 0.95) * (high - low)
+            ahead = torch.where(won, 0.98 * s, 0.5 * (s + far))
             s = torch.where(known, inside, ahead)
-        return best, best_l2, improved
+        return best, best_l2, logits, improved
 
-    def step(self, state: State) -> State:
-        """One gradient, one QP, a few forward passes."""
-        active = ~state["done"]
-        target, rivals, x0, best = state["target"], state["rivals"], state["x0"], state["best"]
-        z, _, _ = (None, None, None)
+    def _renewed(self, state: State, normal: Tensor, offset: Tensor, rival: Tensor) -> tuple[Tensor, ...]:
+        """The cuts with the new one in place of an unused one, else of the oldest that was not active, else the oldest.
 
-        def nearest(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-            _, rival = margin(logits, target[s], rivals[s])
-            return pair(logits, target[s], rival)
+        The new cut inherits the multipliers of its rival's others, which makes a good start for the QP.
+        """
+        offsets, owners, u = state["offsets"], state["owners"], state["multipliers"]
+        ages = state["ages"] + 1
+        worth = torch.where(offsets.isfinite(), torch.where(u > 0, 0.0, 1e3), 1e6)
+        slot = (worth + ages).argmax(1, keepdim=True)
+        same = owners == rival[:, None]
+        inherited = (u * same).sum(1, keepdim=True)
+        u = u.masked_fill(same, 0).scatter(1, slot, inherited)
+        normals = state["normals"].scatter(1, slot[:, :, None].expand(-1, 1, normal.shape[1]), normal[:, None])
+        return (
+            normals,
+            offsets.scatter(1, slot, offset[:, None]),
+            owners.scatter(1, slot, rival[:, None]),
+            ages.scatter(1, slot, 0.0),
+            u,
+        )
 
-        z, gap, normal = self.evaluator.gradient(best, nearest)
-        _, rival = margin(z, target, rivals)
-        normals = torch.cat([normal[:, None], state["normals"][:, :-1]], 1)
-        offsets = torch.cat([(dot(normal, best) - gap)[:, None], state["offsets"][:, :-1]], 1)
-        owners = torch.cat([rival[:, None], state["owners"][:, :-1]], 1)
-        # What a cut says about `best` cannot be worse than what the logits say.
-        gaps = z.gather(1, target[:, None]) - z.gather(1, owners)
-        along = torch.bmm(normals, best[:, :, None]).squeeze(2)
-        offsets = torch.minimum(offsets, along - torch.minimum(gaps, torch.full_like(gaps, _INFINITY)))
-        start = torch.cat([state["multipliers"].new_zeros(len(best), 1), state["multipliers"][:, :-1]], 1)
-        goal, multipliers, _ = project(x0, normals, offsets, self.lower, self.upper, start)
-        tip = best + state["damping"][:, None] * (goal - best)
-        new, new_l2, improved = self._line(state, tip, best, state["best_l2"])
-        keep = active & improved
-        damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
-        taken = state["taken"] + active
-        return {
-            "best": torch.where(keep[:, None], new, best),
-            "best_l2": torch.where(keep, new_l2, state["best_l2"]),
-            "normals": normals,
-            "offsets": offsets,
-            "owners": owners,
-            "multipliers": multipliers,
-            "damping": damping,
-            "taken": taken,
-            "forward": state["forward"] + active * (1 + self.searches),
-            "backward": state["backward"] + active,
-            "done": state["done"] | (taken >= self.steps),
-        }
+    def _mended(
+        self,
+        normals: Tensor,
+        offsets: Tensor,
+        owners: Tensor,
+        ages: Tensor,
+        target: Tensor,
+        logits: Tensor,
+        r: Tensor,
+        l2: Tensor,
+    ) -> Tensor:
+        """Offsets after what the logits at the best point, the image plus r, say.
+
+        There the true gap of every rival is known. A cut that says less is stale: the newest of its rival is lifted to
+        the truth, an older one is dropped when it is wrong by much, for the boundary is not concave there.
+        """
+        gaps = logits.gather(1, target[:, None]) - logits.gather(1, owners)
+        along = torch.bmm(normals, r[:, :, None]).squeeze(2)
+        error = gaps - (along - offsets)
+        scale = torch.linalg.vecdot(normals, normals).sqrt() * l2[:, None]
+        rivalry = (owners[:, :, None] == owners[:, None, :]) & offsets.isfinite()[:, None, :]
+        newer = (rivalry & (ages[:, None, :] < ages[:, :, None])).any(2)
+        wrong = newer & (error > _LOOSE * scale)
+        return torch.where(wrong, torch.full_like(offsets, -_INFINITY), torch.minimum(offsets, along - gaps))

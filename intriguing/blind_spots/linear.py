@@ -51,15 +51,16 @@ def solve(
     """
     x0 = x0.double()
     normals = weight[target][:, None] - weight
-    need = bias - bias[target][:, None] + slack[:, None]
+    logits = x0 @ weight.T + bias
+    need = logits - logits.gather(1, target[:, None]) + slack[:, None]
     need = need.masked_fill(~rivals, -float("inf"))
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
         normals, need = normals[torch.arange(len(x0)), which][:, None], need.gather(1, which[:, None])
-    x, multipliers, value = project(x0, normals, need, *box, rounds=60, sweeps=60)
+    r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, sweeps=60)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
     value = value - (multipliers * slack[:, None]).sum(1)
-    gap = torch.bmm(normals, x[:, :, None]).squeeze(2) - need
+    gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
     reached = (gap >= -0.5 * slack[:, None]).all(1)
-    l2 = torch.linalg.vector_norm(x - x0, dim=1)
-    return x, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt()
+    l2 = torch.linalg.vector_norm(r, dim=1)
+    return x0 + r, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt()

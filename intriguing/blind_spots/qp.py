@@ -24,22 +24,20 @@ def _coordinate_ascent(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Te
 
 
 def project(
-    x0: Tensor,
+    lower: Tensor,
+    upper: Tensor,
     a: Tensor,
     b: Tensor,
-    lower: float,
-    upper: float,
     start: Tensor | None = None,
     *,
     rounds: int = 6,
     sweeps: int = 6,
-    most: float = _INFINITY,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The point of the box with a_i . x >= b_i that is nearest to x0, the multipliers, and the dual's value.
+    """The shortest change r with a_i . r >= b_i and lower <= r <= upper, its multipliers, and the dual's value.
 
-    x0: (R, n) inside the box; a: (R, K, n); b: (R, K), -inf where there is no constraint; start: (R, K) multipliers to
-    start from. With multipliers u >= 0 the primal point is clip(x0 + u a), and the dual, whose value is a lower bound of
-    |x - x0|^2 / 2 for every feasible x, is concave and piecewise quadratic: semismooth Newton with the Gram matrix of the
+    lower <= 0 <= upper: (R, n), the box as seen from the image; a: (R, K, n); b: (R, K), -inf where there is no constraint;
+    start: (R, K) multipliers to start from. With multipliers u >= 0 the primal point is clip(u a), and the dual, whose
+    value is a lower bound of |r|^2 / 2 for every feasible r, is concave and piecewise quadratic: semismooth Newton with the Gram matrix of the
     unclipped variables solves it. A step after which the dual is lower is halved. Where no point of the box satisfies the
     constraints the multipliers grow until the point is as near to satisfying them as `rounds` allow.
     """
@@ -50,27 +48,26 @@ def project(
     a = a * weight
     bound = (b / unit).where(used, torch.zeros_like(b))
     u = torch.zeros_like(bound) if start is None else (start * unit).clamp(min=0) * used
-    tiny = 1e-6 if x0.dtype == torch.float32 else 1e-12
-    ridge = tiny * torch.eye(u.shape[1], dtype=x0.dtype, device=x0.device)
-    ones = torch.ones_like(x0[:, 0])
+    tiny = 1e-6 if a.dtype == torch.float32 else 1e-12
+    ridge = tiny * torch.eye(u.shape[1], dtype=a.dtype, device=a.device)
+    ones = torch.ones_like(bound[:, 0])
 
     change = torch.zeros_like(u)
-    value, x, step = -_INFINITY * ones, x0, ones
+    value, r, step = -_INFINITY * ones, torch.zeros_like(lower), ones
     for _ in range(rounds + 1):
         trial = u + step[:, None] * change
-        raw = torch.baddbmm(x0[:, None], trial[:, None], a).squeeze(1)
-        point = raw.clamp(lower, upper)
-        r = point - x0
+        raw = torch.bmm(trial[:, None], a).squeeze(1)
+        point = torch.minimum(torch.maximum(raw, lower), upper)
         rise = (bound - torch.bmm(a, point[:, :, None]).squeeze(2)) * used
-        new = 0.5 * dot(r, r) + (trial * rise).sum(1)
-        good = new >= value - tiny * value.abs()
+        new = 0.5 * dot(point, point) + (trial * rise).sum(1)
+        good = new >= value - 10 * tiny * value.abs()
         free = (raw == point).to(a.dtype)
         gram = torch.bmm(a * free[:, None], a.transpose(1, 2)) + ridge
         ahead = _coordinate_ascent(gram, rise, trial, sweeps)
         keep = good[:, None]
         u = torch.where(keep, trial, u)
-        x = torch.where(keep, point, x)
+        r = torch.where(keep, point, r)
         value = torch.where(good, new, value)
         change = torch.where(keep, ahead, change)
         step = torch.where(good, ones, step / 2)
-    return x, u / unit, value
+    return r, u / unit, value

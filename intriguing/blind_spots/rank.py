@@ -27,10 +27,9 @@ def nearest_classes(
     for k in range(candidates.shape[1]):
         rival = candidates[:, k]
         _, gap, normal = evaluator.gradient(x0, lambda z, s, rival=rival: pair(z, rival[s], labels[s]))
-        offset = ((normal * x0).sum(1) - gap)[:, None]
-        x, _, _ = project(x0, normal[:, None], offset, lower, upper)
-        reached = (normal * x).sum(1) - offset[:, 0]
+        r, _, _ = project(lower - x0, upper - x0, normal[:, None], -gap[:, None])
+        reached = (normal * r).sum(1) + gap
         far = (reached < -1e-3 * gap.abs()) | ~reached.isfinite()
-        distances.append(torch.linalg.vecdot(x - x0, x - x0).where(~far, gap.new_tensor(float("inf"))))
+        distances.append(torch.linalg.vecdot(r, r).where(~far, gap.new_tensor(float("inf"))))
     order = torch.stack(distances, 1).argsort(dim=1, stable=True)[:, :count]
     return candidates.gather(1, order), candidates.shape[1]
