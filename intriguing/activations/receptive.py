@@ -1,0 +1,68 @@
+"""Which part of the input a place of a layer's map can see: the crop that caused a maximum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from intriguing.activations.capture import Capture
+from intriguing.activations.layers import resolve_layers
+from intriguing.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """For each row and column of a layer's map, which rows and columns of the input it can see."""
+
+    rows: np.ndarray
+    """(map rows, 2): first input row, and one past the last."""
+    columns: np.ndarray
+    """(map columns, 2), likewise."""
+
+    def crop(self, position: int) -> tuple[int, int, int, int]:
+        """The box (top, bottom, left, right) of the input behind the `position` (row major) in the map."""
+        row, column = divmod(int(position), len(self.columns))
+        top, bottom = self.rows[row]
+        left, right = self.columns[column]
+        return int(top), int(bottom), int(left), int(right)
+
+
+def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *, probes: int = 16) -> ReceptiveField:
+    """The receptive field of a `layer` with a map, for one input of `input_shape` (channels, height, width).
+
+    By probing: a pixel that is not a number makes so whatever can see it, through any layer (convolutions, pooling,
+    attention), whatever the weights. Convolutions run without the libraries whose tilings spread it further. `probes`
+    inputs run at once.
+    """
+    channels, height, width = input_shape
+    wanted = resolve_layers(model, layer)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    seen_rows, seen_columns = [], []
+    with (
+        Capture(model, wanted, "positions") as capture,
+        torch.backends.nnpack.flags(enabled=False),
+        torch.backends.cudnn.flags(enabled=False),
+    ):
+        steps = np.arange(max(height, width))
+        for start in range(0, len(steps), probes):
+            part = steps[start : start + probes]
+            batch = torch.zeros((len(part), channels, height, width), device=device)
+            at = torch.arange(len(part))
+            batch[at, :, torch.from_numpy(part % height), torch.from_numpy(part % width)] = torch.nan
+            captured = capture(batch)[wanted[0].name]
+            if len(captured.map_shape) != 2:
+                raise ModelError(f"Layer {layer!r} has no map of rows and columns, but the shape {captured.map_shape}.")
+            hit = captured.vectors.isnan().any(dim=2).view(len(part), *captured.map_shape)
+            seen_rows.append(hit.any(dim=2).cpu().numpy())
+            seen_columns.append(hit.any(dim=1).cpu().numpy())
+    rows, columns = np.concatenate(seen_rows)[:height], np.concatenate(seen_columns)[:width]
+    return ReceptiveField(_interval(rows), _interval(columns))
+
+
+def _interval(seen: np.ndarray) -> np.ndarray:
+    """First and one past the last pixel (places, 2) of `seen` (pixels, places); the whole where nothing was seen."""
+    first = seen.argmax(axis=0)
+    last = len(seen) - seen[::-1].argmax(axis=0)
+    return np.stack([np.where(seen.any(axis=0), first, 0), np.where(seen.any(axis=0), last, len(seen))], axis=1)

@@ -1,0 +1,171 @@
+"""Does the outcome come from the model or from the data? The crossed design {models} x {data sets} x {seeds}.
+
+Every cell is an effect of the natural basis (say natural minus null_mean in null standard deviations) of one model on
+one data set with one seed. The balanced two-way analysis of variance splits their spread into model, data, both
+together and seeds; the p-values come from permutations, because cells are few and effects not normal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from intriguing.errors import InputError
+from intriguing.randomness import generator
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of the spread."""
+
+    name: str
+    """model, data, both or seed."""
+    share: float
+    """Its part of the sum of squares, from 0 to 1."""
+    low: float
+    """Lower end of the 95 % interval of that part, over the choice of seeds."""
+    high: float
+    """Upper end."""
+    p: float | None
+    """P(a share at least as large) when it has no effect; None for the seeds."""
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The answer to "model or data?"."""
+
+    sources: tuple[Source, ...]
+    """model, data, both, seed."""
+    by_model: dict[str, tuple[float, float, float]]
+    """Mean effect of each model with its 95 % interval (mean, low, high)."""
+    by_data: dict[str, tuple[float, float, float]]
+    """Mean effect of each data set with its 95 % interval."""
+    sentence: str
+    """The answer in a sentence."""
+
+
+def crossed(
+    models: Sequence[str], data: Sequence[str], effects: Sequence[float], *, draws: int = 2000, seed: int = 0
+) -> Crossed:
+    """The answer from one entry per model, data set and seed: their names and `effects`, in any order.
+
+    Every cell needs the same number of seeds, at least two. The intervals draw seeds again within each cell; the
+    p-values permute the entries, for model among the entries of one data set and for data among those of one model,
+    and for both together the residuals of the two. Raises `InputError` for another design.
+    """
+    cells, rows, columns = _table(models, data, effects)
+    a, b, r = cells.shape
+    shares = _shares(cells)
+    rng = generator(seed, "crossed design")
+    again = np.stack([_shares(_resampled(cells, rng)) for _ in range(draws)])
+    low, high = np.quantile(again, 0.025, axis=0), np.quantile(again, 0.975, axis=0)
+    reached = np.zeros(3)
+    residual = cells - cells.mean((1, 2), keepdims=True) - cells.mean((0, 2), keepdims=True) + cells.mean()
+    for _ in range(draws):
+        within_data = (
+            rng.permuted(cells.transpose(1, 0, 2).reshape(b, a * r), axis=1).reshape(b, a, r).transpose(1, 0, 2)
+        )
+        within_model = rng.permuted(cells.reshape(a, b * r), axis=1).reshape(a, b, r)
+        mixed = rng.permuted(residual.ravel()).reshape(a, b, r)
+        reached[0] += _statistic(within_data)[0] >= _statistic(cells)[0] * (1 - 1e-12)
+        reached[1] += _statistic(within_model)[1] >= _statistic(cells)[1] * (1 - 1e-12)
+        reached[2] += _statistic(mixed)[2] >= _statistic(residual)[2] * (1 - 1e-12)
+    p = (1 + reached) / (draws + 1)
+    names = ("model", "data", "both", "seed")
+    sources = tuple(
+        Source(name, float(shares[i]), float(low[i]), float(high[i]), float(p[i]) if i < 3 else None)
+        for i, name in enumerate(names)
+    )
+    resampled = [_resampled(cells, rng) for _ in range(draws)]
+    by_model = _marginal(rows, cells.mean((1, 2)), np.stack([c.mean((1, 2)) for c in resampled]))
+    by_data = _marginal(columns, cells.mean((0, 2)), np.stack([c.mean((0, 2)) for c in resampled]))
+    return Crossed(sources, by_model, by_data, _sentence(sources, by_model, by_data, a * b * r))
+
+
+def _table(
+    models: Sequence[str], data: Sequence[str], effects: Sequence[float]
+) -> tuple[np.ndarray, list[str], list[str]]:
+    rows, columns = sorted(set(models)), sorted(set(data))
+    found: dict[tuple[str, str], list[float]] = {(m, d): [] for m in rows for d in columns}
+    for m, d, effect in zip(models, data, effects, strict=True):
+        if not np.isfinite(effect):
+            raise InputError(f"The effect of {m!r} on {d!r} is {effect}: leave out layers without a test.")
+        found[m, d].append(float(effect))
+    sizes = {len(v) for v in found.values()}
+    if len(rows) < 2 or len(columns) < 2 or len(sizes) != 1 or min(sizes) < 2:
+        raise InputError(
+            "A crossed design needs at least two models, two data sets, and the same number of seeds (at least two) "
+            f"in every cell; given {len(rows)} models, {len(columns)} data sets, {sorted(sizes)} seeds."
+        )
+    return np.array([[sorted(found[m, d]) for d in columns] for m in rows]), rows, columns
+
+
+def _squares(cells: np.ndarray) -> np.ndarray:
+    """Sums of squares of model, data, both, seed of `cells` (models, data, seeds)."""
+    a, b, r = cells.shape
+    grand = cells.mean()
+    by_row, by_column, by_cell = cells.mean((1, 2)), cells.mean((0, 2)), cells.mean(2)
+    both = by_cell - by_row[:, None] - by_column + grand
+    return np.array(
+        [
+            b * r * np.square(by_row - grand).sum(),
+            a * r * np.square(by_column - grand).sum(),
+            r * np.square(both).sum(),
+            np.square(cells - by_cell[:, :, None]).sum(),
+        ]
+    )
+
+
+def _shares(cells: np.ndarray) -> np.ndarray:
+    squares = _squares(cells)
+    total = squares.sum()
+    return squares / total if total > 0 else np.zeros(4)
+
+
+def _statistic(cells: np.ndarray) -> np.ndarray:
+    """Each source against what is left without it: for permutations."""
+    squares = _squares(cells)
+    return squares[:3] / np.maximum(squares[3], 1e-300)
+
+
+def _resampled(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The cells with their seeds drawn again; a few draws vary less than the seeds do, so they are stretched."""
+    r = cells.shape[2]
+    centre = cells.mean(axis=2, keepdims=True)
+    drawn = np.take_along_axis(cells, rng.integers(0, r, size=cells.shape), axis=2)
+    return centre + (drawn - centre) * np.sqrt(r / (r - 1))
+
+
+def _marginal(names: list[str], means: np.ndarray, again: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    low, high = np.quantile(again, 0.025, axis=0), np.quantile(again, 0.975, axis=0)
+    return {n: (float(m), float(lo), float(hi)) for n, m, lo, hi in zip(names, means, low, high, strict=True)}
+
+
+def _sentence(
+    sources: tuple[Source, ...],
+    by_model: dict[str, tuple[float, float, float]],
+    by_data: dict[str, tuple[float, float, float]],
+    n: int,
+) -> str:
+    model, data, both, seed = sources
+    shares = (
+        f"model {_percent(model)}, data {_percent(data)}, their combination {_percent(both)}, seeds {seed.share:.0%} "
+        f"of the spread over {n} networks"
+    )
+    means = "; ".join(
+        ", ".join(f"{name} {m:+.1f} ({lo:+.1f} to {hi:+.1f})" for name, (m, lo, hi) in group.items())
+        for group in (by_model, by_data)
+    )
+    found = [s for s in (model, data) if s.p is not None and s.p <= 0.05]
+    if not found:
+        answer = "Neither the model nor the data explains the outcome"
+    elif len(found) == 1:
+        answer = f"The outcome comes from the {found[0].name}"
+    else:
+        first, second = sorted(found, key=lambda s: -s.share)
+        answer = f"The outcome comes from both, more from the {first.name} than from the {second.name}"
+    return f"{answer}: {shares}. Mean effects: {means}."
+
+
+def _percent(source: Source) -> str:
+    return f"{source.share:.0%} ({source.low:.0%} to {source.high:.0%}, p = {source.p:.2g})"

@@ -1,0 +1,39 @@
+"""What a rotation test says, in a plain sentence."""
+
+from intriguing.units.metrics import Inputs, Metric
+from intriguing.units.rotation import RotationTest, unusable
+
+LEVEL = 0.05
+
+
+def verdict(test: RotationTest, score: Metric, inputs: Inputs | int) -> str:
+    """One sentence on the natural basis: the finding, the difference with its interval, p, the detectable effect.
+
+    Holm's p is used where there is one. `inputs` (or their number) tell why a test has no figures.
+    """
+    if test.natural is None or test.null_mean is None or test.p_two is None:
+        reason = unusable(inputs, score) if isinstance(inputs, Inputs) else ""
+        return f"No verdict on whether units are {score.higher} than rotations: {reason or 'the score does not exist'}."
+    p = test.p_two if test.p_holm is None else test.p_holm
+    label = "p" if test.p_holm is None else "Holm's p"
+    difference = test.natural - test.null_mean
+    interval = "" if test.low is None else f", 95 % interval {test.low:+.3g} to {test.high:+.3g}"
+    effect = "" if test.effect is None else f", {test.effect:+.1f} null standard deviations"
+    figures = f"{test.natural:.3g} against {test.null_mean:.3g}, difference {difference:+.3g}{interval}{effect}"
+    if test.detectable_effect is None:
+        limit = f"{test.rotations} rotations are too few for any finding"
+    else:
+        limit = f"smallest detectable effect {test.detectable_effect:.1f}"
+    if p > LEVEL:
+        finding = f"No evidence that units are {score.higher} than rotations, or less so"
+    else:
+        finding = f"Units are {score.higher if difference > 0 else _less(score.higher)} than rotations"
+    return f"{finding}: {figures}, {label} = {p:.3g} ({test.rotations} rotations, {test.n} inputs; {limit})."
+
+
+def _less(higher: str) -> str:
+    comparatives = {"purer": "less pure", "heavier-tailed": "lighter-tailed", "easier": "harder", "more": "less"}
+    for word, opposite in comparatives.items():
+        if higher.startswith(word):
+            return opposite + higher[len(word) :]
+    return f"not {higher}"

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from intriguing.errors import InputError
+from intriguing.randomness import generator
+from intriguing.units.judges import interpretability, interpretability_p, intruder, pixel_encoder, unit_rows
+from intriguing.units.metrics import Inputs, metrics
+from intriguing.units.rotation import rotation_test
+
+
+def worlds(n=2000, classes=8, seed=0, signal=4.0):
+    """Inputs of several kinds; a judge that sees the kind; units that answer to one kind each."""
+    rng = generator(seed, "worlds")
+    kind = rng.integers(0, classes, n)
+    judge = unit_rows(rng.standard_normal((classes, 12))[kind] + 0.3 * rng.standard_normal((n, 12)))
+    rows = rng.standard_normal((n, classes))
+    rows[np.arange(n), kind] += signal
+    return rows, kind, judge
+
+
+def test_a_judge_that_sees_what_units_share_explains_them():
+    rows, _, judge = worlds()
+    order = np.argsort(rows, axis=0).T
+    found = interpretability(judge, order[:, ::-1][:, :200].copy(), order[:, :200].copy())
+    assert found.shape == (8,)
+    assert found.min() > 0.9
+
+
+def test_a_blind_judge_explains_at_chance():
+    blind = unit_rows(generator(0, "blind").standard_normal((2000, 12)))
+    order = np.argsort(generator(0, "many").standard_normal((2000, 60)), axis=0).T
+    found = interpretability(blind, order[:, ::-1][:, :200].copy(), order[:, :200].copy())
+    assert abs(found.mean() - 0.5) < 0.06
+
+
+def test_too_few_extremes_make_no_task():
+    with pytest.raises(InputError, match="one task"):
+        interpretability(np.eye(20, dtype=np.float32), np.zeros((2, 9), dtype=int), np.zeros((2, 9), dtype=int))
+
+
+def test_accuracy_has_an_exact_p_value():
+    assert np.allclose(interpretability_p(np.array([1.0, 0.5]), 20), [0.5**20, 0.5880985])
+
+
+def test_the_intruder_is_found_by_a_judge_that_sees_and_not_by_a_blind_one():
+    rows, _, judge = worlds()
+    scores = rows.T.astype(np.float32).copy()
+    top = np.argsort(-scores, axis=1)[:, :6]
+    seen = intruder(judge, scores, top, generator(0, "i"), draws=50)
+    assert seen.min() > 0.95
+    many = generator(0, "many").standard_normal((60, 2000)).astype(np.float32)
+    blind = unit_rows(generator(1, "blind").standard_normal((2000, 12)))
+    chance = intruder(blind, many, np.argsort(-many, axis=1)[:, :6], generator(0, "i"), draws=50)
+    assert abs(chance.mean() - 1 / 6) < 0.04
+
+
+def test_an_intruder_needs_another_direction():
+    with pytest.raises(InputError, match="two directions"):
+        intruder(
+            np.eye(9, dtype=np.float32),
+            np.zeros((1, 9), dtype=np.float32),
+            np.zeros((1, 3), dtype=int),
+            generator(0, "i"),
+        )
+
+
+@pytest.mark.parametrize("name", ["interpretability", "intruder"])
+def test_the_rotation_test_wraps_the_judges(name):
+    rows, _, judge = worlds(1200, classes=16, signal=2.5)
+    inputs = Inputs.of(rows, judge=judge)
+    scores = metrics([name], k=6, tasks=10, references=4)
+    found = rotation_test(inputs, scores, rotations=39, subsamples=4)[0]
+    assert found.p_high == pytest.approx(1 / 40)
+    assert found.low > 0
+    again = rotation_test(inputs, scores, rotations=39, subsamples=4)[0]
+    assert again == found
+
+
+def test_principal_components_of_pixels_are_a_second_judge():
+    images = generator(0, "images").standard_normal((50, 1, 6, 6))
+    images[:, 0, 0, 0] *= 30
+    encoded = pixel_encoder(images, 5)
+    assert encoded.shape == (50, 5)
+    assert abs(np.corrcoef(encoded[:, 0], images[:, 0, 0, 0])[0, 1]) > 0.99
+
+
+def test_rows_of_zeros_stay_zeros():
+    assert np.array_equal(unit_rows(np.zeros((2, 3))), np.zeros((2, 3)))
