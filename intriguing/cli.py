@@ -67,7 +67,8 @@ def run(
         with _progress() as listen:
             outcome = execute(prepared, executor, workers, gpus_per_worker, listen)
     except KeyboardInterrupt:
-        _err.print(f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}", highlight=False)
+        told = f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}"
+        _err.print(told, highlight=False, markup=False, soft_wrap=True)
         return 130
     told = {
         "run": str(prepared.out),

@@ -75,9 +75,8 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, fini
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"Continue with:\n  intriguing run '{spec_file}'".replace("'", "") in stderr.replace("'", "").replace(
-        '"', ""
-    )
+    assert "Continue with:\n  intriguing run " in stderr
+    assert f"--out {out}\n" in stderr
     assert "Traceback" not in stderr
     assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
     assert_equal_tables(finished, out)
