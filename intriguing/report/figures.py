@@ -16,7 +16,7 @@ from intriguing.report.text import number, shorten
 
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
 _INK, _FAINT, _NATURAL, _RANDOM = "#010203", "#040506", "#070809", "#0a0b0c"
-_WIDTH, _LABEL = 8.6, 44
+_WIDTH, _LABEL = 10.4, 44
 _COLOURS = {_INK: "currentColor", _FAINT: "var(--rule)", _NATURAL: "var(--accent)", _RANDOM: "var(--second)"}
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -131,7 +131,7 @@ def _svg(figure: Figure, alt: str) -> Markup:
     width = float(box[1].split()[2]) if box else 600.0
     text = escape(alt)
     head = (
-        f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.25 * width:.0f}px"'
+        f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.3 * width:.0f}px"'
     )
     return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{drawn[len(opening) :].strip()}')
 

@@ -4,11 +4,19 @@ import numpy as np
 import pandas as pd
 
 from intriguing.report.section import Context, Row, Section, render
+from intriguing.report.text import percent
 
 _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
-    "gaussian": "Gaussian noise of the same RMS as the changes made for",
+    "gaussian": "Gaussian noise drawn with the RMS of the changes made for",
+}
+
+_TOLD = {
+    "minimal": "adversarial images",
+    "amplified": "amplified",
+    "gaussian": "Gaussian noise",
+    "clean": "unchanged images",
 }
 
 
@@ -24,7 +32,8 @@ def section(context: Context) -> Section | None:
         if key["dataset"] in clean:
             blocks.append(("Unchanged images", run.transfer_matrix(kind="clean", dataset=key["dataset"])))
         targets = list(dict.fromkeys(target for _, matrix in blocks for target in matrix.columns))
-        matrices.append(key | {"targets": targets, "blocks": [_block(t, m, targets) for t, m in blocks]})
+        shown = [_block(title, matrix, targets) for title, matrix in blocks]
+        matrices.append(key | {"targets": targets, "blocks": shown, "summary": _summary(shown)})
     if not matrices:
         return None
     return Section("transfer", "Do the same images fool other models?", render("transfer.html", matrices=matrices))
@@ -45,6 +54,18 @@ def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
     # A model's own minimal images fool it by construction: a diagonal below 1 is a fault of the run.
     wrong = [r["source"] for r in rows if kind == "minimal" and any(c["own"] and c["rate"] < 1 for c in r["cells"])]
     return {"title": title, "kind": kind, "rows": rows, "wrong": wrong}
+
+
+def _summary(blocks: list[Row]) -> str:
+    """The range of error rates of each kind of image, a model's own images left out, as a sentence."""
+    told = []
+    for block in blocks:
+        rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and not c["own"]]
+        if rates:
+            low, high = percent(min(rates)), percent(max(rates))
+            told.append(f"{_TOLD[block['kind']]} {low if low == high else f'{low} to {high}'} %")
+    adversarial = any(block["kind"] == "minimal" for block in blocks) and len(told) > 1
+    return f"Wrong answers of models that the images were not made for: {', '.join(told)}." if adversarial else ""
 
 
 def _own(kind: str, source: str, target: str) -> bool:
