@@ -15,6 +15,7 @@ from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units import labels as u1
 from intriguing.units.candidates import tie_hash
+from intriguing.units.directions import Directions
 from intriguing.units.judges import interpretability, intruder, unit_rows
 from intriguing.units.selectivity import binned_auroc, selectivity
 
@@ -191,6 +192,19 @@ class Metric:
         values = np.asarray(self.score(view), dtype=np.float64)
         known = values[~np.isnan(values)]
         return float(known.mean()) if known.size else float("nan")
+
+
+def score_directions(
+    inputs: Inputs, directions: Directions, scores: Sequence[Metric], *, sign: int = 1
+) -> dict[str, np.ndarray]:
+    """The scores of each of the `directions`, by name: (count,), or () for one of the whole set; -v with `sign` -1.
+
+    For a unit's own score, and for the sets that are shown beside the test (gaussian, covariance, pca, uniform01).
+    """
+    if directions.dim != inputs.dim:
+        raise InputError(f"Directions of {directions.dim} units do not fit activations of {inputs.dim}.")
+    view = View(inputs, sign * directions.columns)
+    return {score.name: np.asarray(score.score(view), dtype=np.float64) for score in scores}
 
 
 def _enrichment(k: int, score: Callable[[u1.Enrichment, np.ndarray], np.ndarray]) -> Callable[[View], np.ndarray]:

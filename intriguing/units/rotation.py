@@ -95,10 +95,10 @@ def null_statistics(
 
 
 def natural_statistics(
-    inputs: Inputs, scores: Sequence[Metric], *, seed: int = 0, columns: int | None = None
+    inputs: Inputs, scores: Sequence[Metric], *, seed: int = 0, columns: int | None = None, sign: int = 1
 ) -> dict[str, float]:
-    """The statistics of the natural basis, by score."""
-    view = View(inputs, basis(inputs.dim, -1, seed, columns), -1, seed)
+    """The statistics of the natural basis e_1, ... by score; of -e_1, ... with `sign` -1."""
+    view = View(inputs, sign * basis(inputs.dim, -1, seed, columns), -1, seed)
     return {score.name: score.mean(view) for score in scores}
 
 
@@ -108,6 +108,7 @@ def subsample_spread(
     *,
     seed: int = 0,
     columns: int | None = None,
+    sign: int = 1,
     subsamples: int = 100,
     rotations: int | None = None,
 ) -> dict[str, float]:
@@ -121,6 +122,7 @@ def subsample_spread(
     m = min(inputs.dim, MOST_COLUMNS if columns is None else columns)
     rotations = max(8, 256 // m) if rotations is None else rotations
     bases = [basis(inputs.dim, number, seed, columns) for number in range(-1, rotations)]
+    bases[0] = sign * bases[0]
     found: dict[str, list[float]] = {score.name: [] for score in scores}
     for draw in range(subsamples):
         half = inputs.half(generator(seed, "half-subsample", draw))
@@ -242,6 +244,7 @@ def rotation_test(
     rotations: int = 999,
     seed: int = 0,
     columns: int | None = None,
+    sign: int = 1,
     subsamples: int = 100,
     doses: Sequence[float] = (),
     dose_rotations: int = 20,
@@ -249,14 +252,19 @@ def rotation_test(
 ) -> list[RotationTest]:
     """The test of every score: p-values, effect, interval, detectable effect, and the dose curve if `doses` are given.
 
-    `null` are statistics already computed (`null_statistics`); else `rotations` of them are drawn. A score that the
-    inputs cannot support (no labels, no judge, too few) gives a test without figures; `verdict` says so in words.
+    `null` are statistics already computed (`null_statistics`); else `rotations` of them are drawn. `sign` -1 tests the
+    units' smallest values (the null serves both signs: -Q is as likely as Q; the dose curve has sign 1). A score that
+    the inputs cannot support (no labels, no judge, too few) gives a test without figures; `verdict` says so in words.
     """
     usable = [score for score in scores if not unusable(inputs, score)]
     drawn = null if null is not None else null_statistics(inputs, usable, range(rotations), seed=seed, columns=columns)
-    natural = natural_statistics(inputs, usable, seed=seed, columns=columns)
+    natural = natural_statistics(inputs, usable, seed=seed, columns=columns, sign=sign)
     halves = [score for score in usable if len(inputs) // 2 >= score.least]
-    spread = subsample_spread(inputs, halves, seed=seed, columns=columns, subsamples=subsamples) if subsamples else {}
+    spread = (
+        subsample_spread(inputs, halves, seed=seed, columns=columns, sign=sign, subsamples=subsamples)
+        if subsamples
+        else {}
+    )
     curve = dose_statistics(inputs, usable, seed=seed, doses=doses, rotations=dose_rotations) if len(doses) else {}
     tests = []
     for score in scores:

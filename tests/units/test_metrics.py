@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+import intriguing as ig
+from intriguing.errors import InputError, UnknownNameError
+from intriguing.randomness import generator
+from intriguing.units.labels import class_counts, purity
+from intriguing.units.metrics import Inputs, metrics, score_directions
+from intriguing.units.rotation import rotation_test
+
+
+def inputs_of(n=400, dim=6, ties=False):
+    rng = generator(0, "metrics")
+    rows = rng.standard_normal((n, dim))
+    labels = rng.integers(0, 5, n)
+    rows = np.round(np.maximum(rows - 1.5, 0)) if ties else rows
+    return rows.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("ties", [True, False])
+def test_scores_are_those_of_the_scans_own_top(ties, sign):
+    rows, labels = inputs_of(ties=ties)
+    directions = ig.Directions.natural(6)
+    scan = ig.TopK(directions, 16, both=True)
+    scan.update(rows, np.arange(400))
+    found = score_directions(Inputs.of(rows, labels=labels), directions, metrics(["purity"]), sign=sign)["purity"]
+    assert np.array_equal(found, purity(class_counts(labels[scan.result(sign).ids], 5)))
+
+
+def test_the_low_end_of_units_has_its_own_test():
+    rows, labels = inputs_of(600)
+    rows[labels == 2, :] -= 3.0
+    inputs, scores = Inputs.of(rows, labels=labels), metrics(["purity"])
+    high = rotation_test(inputs, scores, rotations=39, subsamples=0)[0]
+    low = rotation_test(inputs, scores, rotations=39, subsamples=0, sign=-1)[0]
+    assert low.natural > high.natural
+    assert low.null_mean == high.null_mean
+
+
+def test_all_scores_are_there_by_name():
+    names = [m.name for m in metrics()]
+    assert names == [
+        "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis",
+    ]  # fmt: skip
+
+
+def test_an_unknown_score_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="purity"):
+        metrics(["purty"])
+
+
+def test_labels_are_asked_for_where_they_are_needed():
+    with pytest.raises(InputError, match="needs labels"):
+        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(6), metrics(["auroc"]))
+
+
+def test_activations_that_are_not_finite_are_refused():
+    rows, _ = inputs_of()
+    rows[3, 2] = np.nan
+    with pytest.raises(InputError, match="finite"):
+        Inputs.of(rows)
+
+
+def test_labels_of_another_length_are_refused():
+    with pytest.raises(InputError, match="400 rows"):
+        Inputs.of(inputs_of()[0], labels=np.zeros(399, dtype=int))
+
+
+def test_directions_of_another_space_are_refused():
+    with pytest.raises(InputError, match="do not fit"):
+        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(7), metrics(["kurtosis"]))
