@@ -5,6 +5,7 @@ needs no cluster, and imports neither torch nor ray. Nothing here writes.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,17 +40,18 @@ def open_run(path: str | Path) -> "Run":
     Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
     text = str(path)
+    shown = _without_secrets(text)
     try:
         system, root = fs.FileSystem.from_uri(text) if "://" in text else (fs.LocalFileSystem(), str(Path(text)))
         kind = system.get_file_info(root).type
         plan = system.get_file_info(f"{root}/plan.json").type
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{text!r} cannot be opened: {error}") from error
+        raise StoreError(f"{shown!r} cannot be opened: {error}") from error
     if plan != fs.FileType.File:
         found = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
         raise StoreError(
-            f"{text!r} is not the folder of a run: it {found}. Give the folder that `intriguing run SPEC --out FOLDER` "
-            "wrote (it holds plan.json and tables/)."
+            f"{shown!r} is not the folder of a run: it {found}. Give the folder that `intriguing run SPEC --out FOLDER`"
+            " wrote (it holds plan.json and tables/)."
         )
     try:
         with system.open_input_stream(f"{root}/plan.json") as stream:
@@ -57,9 +59,14 @@ def open_run(path: str | Path) -> "Run":
         spec, name, tasks = dict(content["spec"]), str(content.get("name", "")), int(content.get("tasks", 0))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(
-            f"{text}/plan.json cannot be read ({error}). Run the spec again: it is written anew."
+            f"{shown}/plan.json cannot be read ({error}). Run the spec again: it is written anew."
         ) from error
-    return Run(path=text, spec=spec, name=name, tasks=tasks, _system=system, _root=root)
+    return Run(path=shown, spec=spec, name=name, tasks=tasks, _system=system, _root=root)
+
+
+def _without_secrets(uri: str) -> str:
+    """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0] if "://" in uri else uri
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class Run:
     """A run's folder, opened by `open_run`. Every call reads the tables as they are at that moment."""
 
     path: str
-    """The folder, as it was given."""
+    """The folder, as it was given, without credentials or options of its URI."""
     spec: dict[str, Any] = field(repr=False)
     """The spec that the run follows."""
     name: str

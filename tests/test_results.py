@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 import intriguing as ig
 from intriguing import tables
@@ -78,6 +79,28 @@ def test_reading_imports_neither_torch_nor_ray(one_set):
         "assert not {'torch', 'ray'} & set(sys.modules), 'heavy imports'"
     )
     subprocess.run([sys.executable, "-c", code, str(one_set)], check=True)
+
+
+def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set):
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        port = server.get_host_and_port()[1]
+        address = {"endpoint_override": f"http://127.0.0.1:{port}", "allow_bucket_creation": True}
+        store = fs.S3FileSystem(access_key="key", secret_key="secret", **address)
+        store.create_dir("bucket")
+        fs.copy_files(str(one_set), "bucket/my run", destination_filesystem=store)
+        options = f"?endpoint_override=127.0.0.1%3A{port}&scheme=http"
+        run = ig.open_run(f"s3://key:secret@bucket/my%20run{options}")
+        assert run.path == "s3://bucket/my%20run"
+        assert run.transfer_matrix().equals(ig.open_run(one_set).transfer_matrix())
+        assert run.sql("select count(*) as n from models").n[0] == 2
+        assert run.table("activations", model="007").num_rows == 80
+        with pytest.raises(StoreError, match="'s3://bucket/nowhere' is not the folder of a run"):
+            ig.open_run(f"s3://key:secret@bucket/nowhere{options}")
+    finally:
+        server.stop()
 
 
 # Tables
