@@ -162,6 +162,24 @@ def test_an_out_folder_that_is_a_file_is_refused(
     assert "is, or lies below, a file" in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(spec_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "disk"
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine mounts no file systems")
+    try:
+        stopped = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
+        assert stopped.returncode == 2
+        assert "is full. Free some space, then run the same command to continue" in stopped.stderr.replace("\n", " ")
+        assert "Traceback" not in stopped.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(out)], check=True)
+        assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
 @pytest.mark.parametrize("name", ["run", "plan", "status", "show", "report", "prune", "models", "datasets", "specs"])
 def test_every_command_has_help_and_a_place_in_the_readme(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([name, "--help"]) == 0

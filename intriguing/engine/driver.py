@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain, write_atomically
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.worker import Call, ResourceCall
+from intriguing.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -160,11 +162,18 @@ class Driver:
         try:
             if not self._schedule.finished:
                 self._work()
-        finally:
-            self._publication.settle(self._records)
-            self._publication.summarise(self._records, list(self._failures.values()), command)
+        except BaseException:
+            # What stopped the run matters more than what stops its publication, such as a disk that is still full.
+            with suppress(StoreError):
+                self._publish(command)
+            raise
+        self._publish(command)
         blocked = tuple(self._schedule.names(BLOCKED))
         return Outcome(tuple(self._ran), tuple(self._reused), tuple(self._failures.values()), blocked, self._records)
+
+    def _publish(self, command: str) -> None:
+        self._publication.settle(self._records)
+        self._publication.summarise(self._records, list(self._failures.values()), command)
 
     def _work(self) -> None:
         pool = self._make_pool()
@@ -180,7 +189,8 @@ class Driver:
                 self._tell(len(pool.workers))
         finally:
             pool.close()
-            self._tell(1, always=True)
+            with suppress(StoreError):
+                self._tell(1, always=True)
 
     def _hand_out(self, pool: Pool) -> None:
         for depth in range(1, pool.depth + 1):
@@ -219,6 +229,8 @@ class Driver:
                     log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
             case Raised(worker, task):
                 self._restart_clock(worker)
+                if event.error_type == StoreError.__name__:
+                    raise StoreError(event.message)  # a full or vanished disk: every other task would fail too
                 if not self._reopen(event):
                     self._schedule.raised(task)
                     self._give_up(task, event.error_type, event.message)
