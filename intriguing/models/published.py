@@ -49,6 +49,7 @@ def named(name: str, shape: Shape, classes: int, published: bool = False, downlo
         weights = models.get_model_weights(name).DEFAULT
         model = models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
         model.load_state_dict(_published_state(name, weights, download))
+    _in_place(model, False)
     model.add_module("normalize", Normalize())
     # A hook, not a wrapper: a wrapper would put a prefix before the name of every layer and every weight.
     model.register_forward_pre_hook(_normalize_first)
@@ -61,6 +62,7 @@ def alexnet_features(shape: Shape) -> nn.Sequential:
     if min(shape[1:]) < 63:
         raise ModelError(f"alexnet-features: images of {shape[1]} x {shape[2]} are too small; it needs 63 x 63.")
     features = torchvision().models.alexnet(weights=None).features
+    _in_place(features, False)
     model = nn.Sequential(OrderedDict([("normalize", Normalize()), ("features", features)]))
     model.classifies = False  # type: ignore[assignment]
     return model
@@ -69,6 +71,13 @@ def alexnet_features(shape: Shape) -> nn.Sequential:
 def _normalize_first(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     normalize = model.get_submodule("normalize")
     return (normalize(inputs[0]), *inputs[1:])
+
+
+def _in_place(model: nn.Module, wanted: bool) -> None:
+    """Whether nonlinearities overwrite their input: a hook on the layer before would then see their output instead."""
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = wanted  # type: ignore[assignment]
 
 
 def _published_state(name: str, weights: Any, download: bool) -> dict[str, torch.Tensor]:

@@ -1,0 +1,282 @@
+"""Data sets by name, from npz files and from factories, and their hashes."""
+
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intriguing.data import dataset_hash, dataset_sizes, describe, known_datasets, load_dataset
+from intriguing.data.files import read_idx
+from intriguing.errors import DataError, UnknownNameError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def write_idx(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}i", *array.shape) + array.tobytes()
+    )
+
+
+@pytest.fixture
+def small_mnist(tmp_path):
+    """A root folder in torchvision's layout, with a space and a quote in its path."""
+    root = tmp_path / "my 'data'"
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 6), ("t10k", 4)):
+        write_idx(root / f"MNIST/raw/{prefix}-images-idx3-ubyte", rng.integers(0, 256, (count, 28, 28), np.uint8))
+        write_idx(root / f"MNIST/raw/{prefix}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8))
+    return root
+
+
+@pytest.fixture
+def module_path(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def npz(tmp_path):
+    def write(**arrays):
+        path = tmp_path / "some set.npz"
+        np.savez(path, **arrays)
+        return f"npz:{path}"
+
+    return write
+
+
+def test_the_embedded_sample_is_8000_and_2000_digits_of_ten_classes():
+    data = load_dataset("mnist-sample")
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 8000, "test": 2000}
+    assert (data.shape, data.classes) == ((1, 28, 28), 10)
+    assert data.split("train").pixels(slice(0, 9)).max() == 1.0
+
+
+def test_the_embedded_sample_is_small():
+    assert (Path(load_dataset.__code__.co_filename).parent / "mnist_sample.npz.xz").stat().st_size < 3_000_000
+
+
+@pytest.mark.shared
+def test_the_embedded_sample_is_a_part_of_mnist_in_its_proportions():
+    sample, whole = load_dataset("mnist-sample"), load_dataset("mnist", SHARED)
+    for name, part in sample.splits.items():
+        full = whole.split(name)
+        rows = full.positions(part.ids)
+        assert np.array_equal(np.asarray(full.images)[rows], part.images)
+        assert np.array_equal(full.labels[rows], part.labels)
+        expected = np.bincount(full.labels) * len(part) / len(full)
+        assert np.abs(np.bincount(part.labels) - expected).max() < 1
+
+
+@pytest.mark.shared
+def test_real_fashion_mnist_and_cifar10_load():
+    assert dataset_sizes("fashion-mnist") == {
+        s: len(v) for s, v in load_dataset("fashion-mnist", SHARED).splits.items()
+    }
+    assert load_dataset(f"npz:{SHARED / 'cifar10.npz'}").shape == (3, 32, 32)
+
+
+def test_mnist_is_read_from_torchvisions_layout(small_mnist):
+    data = load_dataset("mnist", small_mnist)
+    assert data.split("test").labels.tolist() == [0, 1, 2, 3]
+    assert data.split("test").ids.tolist() == [6, 7, 8, 9]
+    raw = read_idx(small_mnist / "MNIST/raw/t10k-images-idx3-ubyte")
+    assert np.array_equal(data.split("test").images[np.array([3])][0, 0], raw[3])
+
+
+def test_the_root_is_taken_from_the_environment(small_mnist, monkeypatch):
+    monkeypatch.setenv("INTRIGUING_DATA", str(small_mnist))
+    assert len(load_dataset("mnist").split("train")) == 6
+
+
+def test_missing_files_are_named_with_the_folder_to_fill(small_mnist):
+    (small_mnist / "MNIST/raw/t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError) as told:
+        load_dataset("mnist", small_mnist)
+    assert str(small_mnist / "MNIST/raw") in str(told.value)
+    assert "t10k-labels-idx1-ubyte missing" in str(told.value)
+    assert "train-images" not in str(told.value)
+
+
+def test_cifar10_of_another_content_is_refused(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({"data": 1}))
+    with pytest.raises(DataError, match="not CIFAR-10's"):
+        load_dataset("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("keep", [2, 10, 500])
+def test_a_truncated_idx_file_is_refused(small_mnist, keep):
+    path = small_mnist / "MNIST/raw/train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
+        load_dataset("mnist", small_mnist)
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(UnknownNameError, match="'mnist-sampel'. Did you mean 'mnist-sample'"):
+        load_dataset("mnist-sampel")
+
+
+def test_npz_splits_and_their_ids(npz):
+    images, labels = np.zeros((4, 6, 6, 3), np.uint8), np.array([0, 1, 2, 1])
+    data = load_dataset(npz(train_images=images, train_labels=labels, test_images=images[:2], test_labels=labels[:2]))
+    assert data.shape == (3, 6, 6)
+    assert (data.classes, data.split("test").ids.tolist()) == (3, [4, 5])
+
+
+def test_npz_with_one_split_and_classes_that_do_not_all_occur(npz):
+    data = load_dataset(npz(images=np.zeros((2, 6, 6)), labels=np.array([0, 1]), classes=7, ids=np.array([30, 40])))
+    assert list(data.splits) == ["test"]
+    assert (data.classes, data.split("test").ids.tolist()) == (7, [30, 40])
+
+
+def test_npz_under_the_names_of_keras(npz):
+    images, labels = np.zeros((2, 6, 6), np.uint8), np.array([0, 1])
+    assert set(load_dataset(npz(x_train=images, y_train=labels, x_test=images, y_test=labels)).splits) == {
+        "train",
+        "test",
+    }
+
+
+def test_npz_with_other_keys_is_refused_with_the_right_ones(npz):
+    with pytest.raises(DataError, match=r"keys \['pictures'\]; the keys are train_images"):
+        load_dataset(npz(pictures=np.zeros((2, 6, 6))))
+
+
+def test_npz_without_labels_is_refused(npz):
+    with pytest.raises(DataError, match="test_images and no test_labels"):
+        load_dataset(npz(images=np.zeros((2, 6, 6))))
+
+
+def test_a_truncated_npz_is_refused(npz):
+    source = npz(images=np.zeros((20, 6, 6)), labels=np.arange(20))
+    path = Path(source.removeprefix("npz:"))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"some set.npz cannot be read as an npz file"):
+        load_dataset(source)
+
+
+def test_a_missing_npz_is_named():
+    with pytest.raises(DataError, match="There is no file nowhere.npz"):
+        load_dataset("npz:nowhere.npz")
+
+
+def test_npz_of_python_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "evil.npz", images=np.array([{"a": 1}], dtype=object), labels=np.array([0]))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_dataset(f"npz:{tmp_path / 'evil.npz'}")
+
+
+def test_the_hash_on_disk_is_the_hash_of_the_loaded_data_set(npz, small_mnist):
+    source = npz(images=np.zeros((2, 6, 6)), labels=np.array([0, 1]))
+    assert dataset_hash(source) == load_dataset(source).content_hash
+    assert dataset_hash("mnist", small_mnist) == load_dataset("mnist", small_mnist).content_hash
+    assert dataset_hash("mnist-sample") == load_dataset("mnist-sample").content_hash
+
+
+def test_the_hash_follows_the_content(small_mnist):
+    before = dataset_hash("mnist", small_mnist)
+    path = small_mnist / "MNIST/raw/train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(bytes(content))
+    assert dataset_hash("mnist", small_mnist) != before
+
+
+FACTORIES = {
+    "mapping": "{'images': images, 'labels': labels}",
+    "pair": "(images, labels)",
+    "two_pairs": "((images, labels), (images, labels))",
+    "splits": "{'train': (images, labels), 'test': (images, labels)}",
+    "tensors": "(torch.from_numpy(images), torch.from_numpy(labels))",
+}
+
+
+@pytest.mark.parametrize("form", FACTORIES)
+def test_a_factory_may_return_arrays_in_any_of_the_forms(module_path, form):
+    (module_path / f"made_{form}.py").write_text(
+        "import numpy as np, torch\n"
+        "def build():\n"
+        "    images, labels = np.full((4, 3, 3), 0.5, np.float32), np.array([0, 1, 2, 1])\n"
+        f"    return {FACTORIES[form]}\n"
+    )
+    data = load_dataset(f"made_{form}:build")
+    assert (data.classes, data.shape, len(data.split("test"))) == (3, (1, 3, 3), 4)
+
+
+def test_a_factorys_hash_follows_its_source_without_importing_it(module_path):
+    path = module_path / "explosive.py"
+    path.write_text("raise SystemExit('imported')\n")
+    before = dataset_hash("explosive:build")
+    path.write_text("raise SystemExit('imported')  # changed\n")
+    assert dataset_hash("explosive:build") != before
+
+
+def test_a_factorys_content_hash_follows_what_it_returns(module_path, monkeypatch):
+    (module_path / "from_env.py").write_text(
+        "import os, numpy as np\n"
+        "def build():\n    return np.full((2, 3, 3), float(os.environ['GREY'])), np.array([0, 1])\n"
+    )
+    monkeypatch.setenv("GREY", "0.25")
+    before = load_dataset("from_env:build").content_hash
+    assert load_dataset("from_env:build").content_hash == before
+    monkeypatch.setenv("GREY", "0.5")
+    assert load_dataset("from_env:build").content_hash != before
+
+
+def test_a_module_in_a_package_is_hashed_with_the_package(module_path):
+    package = module_path / "pack"
+    package.mkdir()
+    for name in ("__init__", "data", "helper"):
+        (package / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    before = dataset_hash("pack.data:build")
+    (package / "helper.py").write_text("changed = 1\n")
+    assert dataset_hash("pack.data:build") != before
+
+
+def test_a_factory_in_the_working_folder_is_found(tmp_path, monkeypatch):
+    (tmp_path / "beside_me.py").write_text(
+        "import numpy as np\ndef build():\n    return np.zeros((2, 3, 3)), np.array([0, 1])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    assert len(load_dataset("beside_me:build").split("test")) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("no_such_module:build", "There is no module 'no_such_module'"),
+        ("broken_set:nothing", "no function 'nothing'"),
+        ("broken_set:build", "failed: ZeroDivisionError"),
+        ("broken_set:text", "What broken_set:text returned is a str"),
+        ("not a module:build", "write module:factory"),
+    ],
+)
+def test_a_factory_that_does_not_work_is_told(module_path, source, told):
+    (module_path / "broken_set.py").write_text("def build():\n    return 1 / 0\ndef text():\n    return 'x'\n")
+    with pytest.raises(DataError, match=told):
+        load_dataset(source)
+
+
+def test_known_data_sets_say_where_they_lie_and_whether_they_are_there(small_mnist):
+    known = {d["name"]: d for d in known_datasets(small_mnist)}
+    assert [known[n]["present"] for n in ("mnist-sample", "mnist", "cifar10")] == [True, True, False]
+    assert known["cifar10"]["path"] == str(small_mnist / "cifar-10-batches-py")
+    assert describe("mnist-sample")["sizes"] == {"train": 8000, "test": 2000}
+
+
+def test_loading_and_hashing_the_sample_imports_no_torch():
+    code = (
+        "import sys\nfrom intriguing.data import load_dataset, dataset_hash\nload_dataset('mnist-sample')\n"
+        "dataset_hash('mnist-sample')\nassert not {'torch', 'torchvision'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

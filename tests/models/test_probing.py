@@ -1,0 +1,98 @@
+"""Feeding and checking models."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing.data.dataset import build_dataset
+from intriguing.errors import InputError, ModelError
+from intriguing.models import build_model, check_model, error_rate, layer_names, predict, probe
+
+GREY = (1, 28, 28)
+
+
+def images(count):
+    return torch.rand(count, *GREY, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["softmax", "mlp", "cnn", "autoencoder"])
+@pytest.mark.parametrize("slots", [32, 256])
+def test_logits_are_bitwise_the_same_in_any_shard_and_place(name, slots):
+    model, x = probe(build_model(name, GREY, 10, seed=1)), images(300)
+    if name in ("softmax", "autoencoder"):
+        nn.init.normal_(model.get_parameter("logits.weight"), generator=torch.Generator().manual_seed(1))
+    whole = predict(model, x, slots)
+    pieces = torch.cat([predict(model, part, slots) for part in x.split([1, 7, 130, 162])])
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(whole, pieces)
+    assert torch.equal(whole[order], predict(model, x[order], slots))
+
+
+def test_every_batch_has_the_same_size():
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x.flatten(1)
+
+    assert predict(Spy(), torch.rand(10, 1, 2, 2), slots=4).shape == (10, 4)
+    assert seen == [4, 4, 4]
+
+
+def test_no_images_give_no_logits():
+    assert predict(build_model("softmax", GREY, 10), images(0)).shape == (0, 10)
+    with pytest.raises(InputError, match="slots = 0"):
+        predict(build_model("softmax", GREY, 10), images(1), slots=0)
+
+
+def test_predicting_does_not_train_and_leaves_every_mode_as_it_was():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Dropout(), nn.Linear(784, 3)).train()
+    model[1].eval()
+    mean = model[1].running_mean.clone()
+    model[0].train()
+    assert torch.equal(predict(model, images(5)), predict(model, images(5)))
+    assert [m.training for m in model] == [True, False, True, True]
+    assert torch.equal(model[1].running_mean, mean)
+
+
+def test_a_probed_model_is_frozen_and_in_eval_mode():
+    model = probe(build_model("cnn", GREY, 10).train())
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_error_rate_counts_what_is_wrong():
+    x = torch.zeros(5, 1, 1, 3)
+    x[range(5), 0, 0, [0, 1, 2, 0, 1]] = 1
+    split = build_dataset("x", {"test": (x.numpy(), torch.tensor([0, 1, 2, 1, 2]).numpy(), None)}, "h").split("test")
+    assert error_rate(nn.Flatten(), split, slots=2) == 2 / 5
+
+
+def test_layer_names_are_those_of_named_modules():
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Flatten())
+    assert layer_names(model) == ["0", "0.0", "1"]
+
+
+class Returns(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (nn.Linear(5, 10), r"does not take images of shape \(1, 28, 28\): mat1 and mat2"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 7)), r"returns \(2, 7\).*has 10 classes"),
+        (Returns(torch.full((2, 10), float("nan"))), "not finite"),
+        (Returns(torch.full((2, 10), float("inf"))), "not finite"),
+        (Returns((1, 2)), "returns a tuple"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_told(model, told):
+    with pytest.raises(ModelError, match=told):
+        check_model(model, GREY, 10)

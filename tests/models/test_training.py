@@ -1,0 +1,193 @@
+"""Training: accuracy on real digits, determinism, weight decay against a closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from intriguing.data import load_dataset
+from intriguing.data.dataset import build_dataset
+from intriguing.errors import InputError, ModelError, UnknownNameError
+from intriguing.models import GENERAL, TrainOptions, build_model, error_rate, resolved, save_weights, train_model
+from intriguing.models.fitting import Decay
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("mnist-sample")
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    """600 training and 200 test digits of the sample."""
+    parts = {
+        name: (split.images[:count], split.labels[:count], split.ids[:count])
+        for (name, split), count in zip(digits.splits.items(), (600, 200), strict=True)
+    }
+    return build_dataset("few", parts, "h", 10)
+
+
+@pytest.mark.parametrize(("name", "most"), [("softmax", 0.10), ("mlp", 0.06), ("cnn", 0.035)])
+def test_a_recipe_reaches_its_accuracy_on_the_sample(digits, name, most):
+    model = build_model(name, digits.shape, digits.classes)
+    report = train_model(model, digits)
+    assert report.test_error is not None
+    assert report.test_error < most
+    assert report.train_error < report.test_error
+    assert report.test_error == error_rate(model, digits.split("test"))
+
+
+@pytest.mark.parametrize(("name", "options"), [("softmax", {}), ("cnn", {}), ("autoencoder", {"hidden": 30})])
+def test_the_same_seed_gives_the_same_weights_whatever_ran_before(few, name, options):
+    made = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        model = build_model(name, few.shape, 10, options, seed=5)
+        train_model(model, few, TrainOptions(epochs=2, encoder_epochs=1), seed=5)
+        made.append(save_weights(model))
+    assert made[0] == made[1]
+
+
+def test_another_seed_gives_another_order_of_images(few):
+    made = []
+    for seed in (1, 2):
+        model = build_model("cnn", few.shape, 10, seed=0)
+        train_model(model, few, TrainOptions(epochs=1), seed=seed)
+        made.append(save_weights(model))
+    assert made[0] != made[1]
+
+
+def test_training_leaves_global_state_alone(few):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    train_model(model, few, TrainOptions(epochs=1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_dropout_is_keyed_by_the_seed(few):
+    made = []
+    for noise in (1, 2):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+        torch.manual_seed(noise)
+        train_model(model, few, TrainOptions(epochs=1), seed=3)
+        made.append(save_weights(model))
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("form", ["half", "printed"])
+def test_the_softmax_is_at_the_minimum_of_the_penalised_loss(few, form):
+    rate = 0.05
+    model = build_model("softmax", few.shape, 10)
+    train_model(model, few, TrainOptions(weight_decay=rate, decay_form=form, epochs=200))
+    x = few.split("train").pixels(slice(None)).flatten(1).double()
+    p = (x @ model.get_parameter("logits.weight").double().T + model.get_parameter("logits.bias")).softmax(1)
+    onehot = torch.nn.functional.one_hot(torch.tensor(few.split("train").labels), 10)
+    gradient = (p - onehot).T @ x / len(x)
+    factor = rate if form == "half" else 2 * rate / 10
+    wanted = -factor * model.get_parameter("logits.weight").double()
+    assert (gradient - wanted).norm() < 3e-3 * gradient.norm()
+
+
+def test_decay_gives_each_weight_its_own_rate_and_biases_none():
+    model = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
+    for p in model.parameters():
+        nn.init.ones_(p)
+    options = TrainOptions(weight_decay=(0.5, 2.0), decay_form="half")
+    assert Decay.of(model, options).penalty() == 0.25 * 8 + 1.0 * 12
+    printed = TrainOptions(weight_decay=(0.5, 2.0), decay_form="printed")
+    assert Decay.of(model, printed).penalty() == pytest.approx(0.5 * 8 / 4 + 2.0 * 12 / 3)
+
+
+def test_decay_needs_one_rate_per_weight(few):
+    with pytest.raises(InputError, match="2 entries; the model has 3 weight tensors"):
+        train_model(build_model("mlp", few.shape, 10), few, TrainOptions(weight_decay=(1e-5, 1e-6)))
+
+
+def test_the_autoencoder_reconstructs_sparsely_and_is_not_fine_tuned(few):
+    model = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
+    train_model(model, few, TrainOptions(encoder_epochs=20, epochs=1), seed=1)
+    code = model.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
+    before = code.detach().clone()
+    assert 0.02 < float(code.mean()) < 0.2
+    longer = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
+    report = train_model(longer, few, TrainOptions(encoder_epochs=20, epochs=60), seed=1)
+    after = longer.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
+    assert torch.equal(before, after)
+    assert report.test_error is not None
+    assert report.test_error < 0.3
+
+
+def test_sgd_learns(few):
+    model = build_model("cnn", few.shape, 10)
+    assert train_model(model, few, TrainOptions(optimizer="sgd", learning_rate=0.1, epochs=8)).train_error < 0.3
+
+
+def test_images_converted_batch_by_batch_train_the_same_model(few, monkeypatch):
+    made = []
+    for keep in (1024**3, 0):
+        monkeypatch.setattr("intriguing.models.fitting._KEEP", keep)
+        model = build_model("softmax", few.shape, 10)
+        train_model(model, few, TrainOptions(epochs=3))
+        made.append(save_weights(model))
+    assert made[0] == made[1]
+
+
+def test_training_without_evaluation_measures_nothing(few):
+    report = train_model(build_model("softmax", few.shape, 10), few, TrainOptions(epochs=1), evaluate=False)
+    assert math.isnan(report.train_error)
+    assert report.test_error is None
+
+
+def test_a_loss_that_diverges_is_told(few):
+    model = build_model("cnn", few.shape, 10)
+    with torch.no_grad():
+        model.get_parameter("logits.bias")[0] = float("nan")
+    with pytest.raises(ModelError, match="diverged.*learning_rate"):
+        train_model(model, few, TrainOptions(epochs=1))
+
+
+def test_a_data_set_without_training_split_is_told(few):
+    tested = few.split("test")
+    data = build_dataset("tested", {"test": (np.asarray(tested.images), tested.labels, None)}, "h", 10)
+    with pytest.raises(UnknownNameError, match="'train'"):
+        train_model(build_model("softmax", few.shape, 10), data)
+
+
+def test_options_go_before_the_recipe_and_the_recipe_before_the_general():
+    model = build_model("mlp", (1, 8, 8), 10)
+    chosen = resolved(model, TrainOptions(epochs=2))
+    assert (chosen.epochs, chosen.batch_size, chosen.optimizer) == (2, 64, "adam")
+    assert resolved(nn.Flatten()) == GENERAL
+
+
+def test_options_come_from_a_spec_and_unknown_keys_get_the_nearest():
+    assert TrainOptions.of({"epochs": 3, "weight_decay": [1e-5, 1e-6]}).weight_decay == (1e-5, 1e-6)
+    with pytest.raises(UnknownNameError, match="'epoch'. Did you mean 'epochs'"):
+        TrainOptions.of({"epoch": 3})
+    with pytest.raises(UnknownNameError, match="'adma'. Did you mean 'adam'"):
+        TrainOptions(optimizer="adma")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"epochs": True},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -1e-3},
+        {"weight_decay": (1e-3, -1.0)},
+        {"weight_decay": "much"},
+        {"warm_up": 2.0},
+        {"sparsity": 0.0},
+    ],
+)
+def test_options_out_of_range_are_refused(bad):
+    with pytest.raises(InputError, match=f"Training option {next(iter(bad))} ="):
+        TrainOptions(**bad)
