@@ -42,10 +42,10 @@ def shorten(name: str, most: int) -> str:
     return flat if len(flat) <= most else f"{flat[:half]}…{flat[-half:]}"
 
 
-def verdict(test: Mapping[str, Any], level: float = 0.05) -> tuple[str, str]:
+def verdict(test: Mapping[str, Any], noun: str = "unit", level: float = 0.05) -> tuple[str, str]:
     """What a rotation test says, as (outcome, sentence).
 
-    outcome: "higher", "lower", "none" or "unknown". The p-value is the one after Holm's correction where there is one.
+    noun: what an axis of the natural basis is called. outcome: "higher", "lower", "none" or "unknown". The p-value is the one after Holm's correction where there is one.
     No significant difference is never called equality: the sentence says what the test could have found.
     """
     metric, p, adjusted = test["metric"], test["p_two"], test["p_holm"]
@@ -59,14 +59,14 @@ def verdict(test: Mapping[str, Any], level: float = 0.05) -> tuple[str, str]:
     )
     if shown < level:
         outcome = "higher" if test["natural"] > test["null_mean"] else "lower"
-        return outcome, f"Single units score {outcome} than random directions: {compared}."
+        return outcome, f"Single {noun}s score {outcome} than random directions: {compared}."
     power = test["detectable_effect"]
     limit = (
         ""
         if _missing(power)
         else (f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power.")
     )
-    return "none", f"No difference between single units and random directions was found: {compared}.{limit}"
+    return "none", f"No difference between single {noun}s and random directions was found: {compared}.{limit}"
 
 
 def _missing(value: float | None) -> bool:

@@ -5,6 +5,17 @@ from intriguing.report.text import verdict
 
 _DIRECTIONS = 5
 _WORDS = 4
+_PRINTED = {
+    ("raw", True): "million site come files / wars troops border between / upon reason song though / "
+    "stations my satellite traffic / be than many pre",
+    ("raw", False): "estimated age married league / been worked became came / ratio has estimated population / "
+    "did million cost saw / number world man years",
+    ("l2", True): "avanti phasing compiled interviews / slavs crusaders peace syria / donation reason greeson saints / "
+    "station flooded traffic traveling / lynx bronze lighthouse celtic",
+    ("l2", False): "lusthog surprise would showed / happened saw exploded showed / hope chances chance got / "
+    "flight bombers troop flew / unemployed adult married females",
+}
+"""The rows that the study of word vectors printed, judged by eye, by condition and whether the basis is natural."""
 
 
 def section(context: Context) -> Section | None:
@@ -18,7 +29,11 @@ def section(context: Context) -> Section | None:
         # One training and one fold are shown; the tests cover all of them.
         one, shown = context.grouped(group, "seed", "fold")[0]
         tables = [
-            key | {"lines": sorted(lines, key=lambda line: line["direction"])}
+            key
+            | {
+                "lines": sorted(lines, key=lambda line: line["direction"]),
+                "printed": _PRINTED.get((key["condition"], key["basis"] == "natural")),
+            }
             for key, lines in context.grouped(shown, "condition", "basis")
         ]
         corpora.append(corpus | one | {"tables": tables})
@@ -27,5 +42,5 @@ def section(context: Context) -> Section | None:
 
 
 def _told(test: Row) -> Row:
-    outcome, sentence = verdict(test)
+    outcome, sentence = verdict(test | {"metric": "NPMI" if test["metric"] == "npmi" else test["metric"]}, "dimension")
     return test | {"outcome": outcome, "sentence": sentence}
