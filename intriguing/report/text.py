@@ -45,8 +45,9 @@ def shorten(name: str, most: int) -> str:
 def verdict(test: Mapping[str, Any], noun: str = "unit", level: float = 0.05) -> tuple[str, str]:
     """What a rotation test says, as (outcome, sentence).
 
-    noun: what an axis of the natural basis is called. outcome: "higher", "lower", "none" or "unknown". The p-value is the one after Holm's correction where there is one.
-    No significant difference is never called equality: the sentence says what the test could have found.
+    noun: what an axis of the natural basis is called. outcome: "higher", "lower", "none" or "unknown". The p-value is
+    the one after Holm's correction where there is one. No significant difference is never called equality: the
+    sentence says what the test could have found.
     """
     metric, p, adjusted = test["metric"], test["p_two"], test["p_holm"]
     shown, after = (p, "") if _missing(adjusted) else (adjusted, " after Holm's correction")

@@ -178,8 +178,9 @@ def test_verdicts_are_plain_sentences(document):
 
 
 def test_word_tables_show_four_words_of_each_condition_and_basis(document):
-    assert document.words.count("wars troops border between") == 4
-    assert "<b> & $a$ 007" in document.words
+    assert document.words.count("<b> & $a$ 007") == 4
+    assert "The study that this repeats printed: million site come files / wars troops border between" in document.words
+    assert "No difference between single dimensions and random directions was found: NPMI is −0.156" in document.words
 
 
 def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):
