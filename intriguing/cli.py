@@ -218,6 +218,8 @@ def main(arguments: list[str] | None = None) -> None:
 def call(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     _set_up_logging()
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # so that a spec can name a module:factory of the user's folder
     with _terminate_as_interrupt():
         try:
             code = app(arguments, exit_on_error=False, print_error=False)

@@ -118,6 +118,32 @@ def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_fil
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from torch import nn\n"
+        "def net(shape, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(16, classes))\n"
+        "def squares():\n"
+        "    images = np.zeros((40, 1, 4, 4), dtype=np.float32)\n"
+        "    images[::2, :, :2] = 1\n"
+        "    labels = np.arange(40) % 2\n"
+        "    return (images, labels), (images, labels)\n"
+    )
+    spec = {
+        "name": "mine",
+        "datasets": {"squares": {"source": "mine:squares"}},
+        "models": {"net": {"architecture": "mine:net", "layers": ["1"]}},
+        "units": {"k": 2},
+        "blind_spots": {"images": 2},
+        "compute": {"slots": 4},
+    }
+    (tmp_path / "mine.toml").write_text(toml(spec))
+    done = call("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "mine" / "report.html").exists()
+
+
 def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["status", str(finished), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

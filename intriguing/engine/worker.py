@@ -70,6 +70,10 @@ class Work:
         """The input `name` as a list of bytes, one per task that made it."""
         return [self._read(*reference) for reference in self._call.inputs[name]]
 
+    def has_resource(self, name: str) -> bool:
+        """Whether the task names a resource `name`."""
+        return name in self._call.resources
+
     def resource(self, name: str) -> Any:
         """The resource `name`, loaded now or found loaded."""
         return self._resources.get(self._call.resources[name], self._read)

@@ -47,6 +47,7 @@ def gather_datasets(spec: Spec, root: str | None = None) -> dict[str, DatasetFac
     found = {}
     for name, wanted in spec.datasets.items():
         source, where = wanted.source or name, wanted.root or root
+        where = str(Path(where).expanduser().resolve()) if where else None
         dataset = load_dataset(source, where, wanted.download)
         sizes = {split: len(rows) for split, rows in dataset.splits.items()}
         found[name] = DatasetFacts(name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes)

@@ -38,6 +38,13 @@ def build_plan(spec: Spec, datasets: Mapping[str, DatasetFacts], facts: Mapping[
 
 
 def _check(spec: Spec, datasets: Mapping[str, DatasetFacts]) -> None:
+    for name, model in spec.models.items():
+        for dataset in model.datasets or datasets:
+            if model.is_trained and "train" not in datasets[dataset].sizes:
+                raise SpecError(
+                    f"models.{name}: data set {dataset!r} has no train split to train it on. Give the data set one, "
+                    "name a file of `weights`, or write `train = false`."
+                )
     sections = {"units": spec.units, "blind_spots": spec.blind_spots}
     for facts in datasets.values():
         for name, section in sections.items():

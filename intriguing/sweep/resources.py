@@ -20,7 +20,7 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def dataset(source: str, content_hash: str, root: str | None = None) -> tuple[Dataset, int]:
+def dataset(content_hash: str, source: str, root: str | None = None) -> tuple[Dataset, int]:
     """The data set, after its content was held against the plan's; raises `DataError` when it is another one here."""
     found = load_dataset(source, root)
     if found.content_hash != content_hash:

@@ -44,10 +44,17 @@ class ModelSpec(_Section):
     """Arguments of the training, such as `epochs`, `weight_decay`."""
     weights: str | None = None
     """A file of weights (safetensors, or a state dict) to load in place of training."""
+    train: bool = True
+    """Whether it is trained; if not, and without a weights file, it is used as its architecture makes it."""
     datasets: list[str] | None = None
     """The data sets that it is trained and probed on; by default all."""
     seeds: list[int] | None = None
     """Training seeds, one model each; by default the spec's `model_seeds`."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a sweep trains it."""
+        return self.train and self.weights is None and not self.options.get("published")
 
 
 class UnitsSpec(_Section):

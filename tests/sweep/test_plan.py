@@ -6,6 +6,7 @@ import pytest
 
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError
+from intriguing.sweep import functions
 from intriguing.sweep.facts import DatasetFacts, ModelFacts
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.spec import Spec, load_spec
@@ -81,6 +82,19 @@ def test_a_split_that_a_data_set_lacks_is_named() -> None:
     facts = DatasetFacts("mnist-sample", "npz:x.npz", None, "abc", {"train": 8000}, (1, 28, 28), 10)
     with pytest.raises(SpecError, match="units.split: There is no split of 'mnist-sample' named 'test'"):
         build_plan(demo(), {"mnist-sample": facts}, {name: ModelFacts() for name in demo().models})
+
+
+def test_a_model_that_cannot_be_trained_for_want_of_a_split_is_named() -> None:
+    facts = DatasetFacts("mnist-sample", "npz:x.npz", None, "abc", {"test": 2000}, (1, 28, 28), 10)
+    with pytest.raises(SpecError, match="models.softmax: data set 'mnist-sample' has no train split"):
+        build_plan(demo(), {"mnist-sample": facts}, {name: ModelFacts() for name in demo().models})
+
+
+def test_a_model_with_weights_is_loaded_and_not_trained() -> None:
+    spec = demo(models={"mine": {"architecture": "mlp", "weights": "mine.safetensors", "layers": ["hidden1"]}})
+    facts = {"mine": ModelFacts(weights_hash="abc", weights_path="/here/mine.safetensors")}
+    task = build_plan(spec, {"mnist-sample": FACTS}, facts).tasks["model/mnist-sample/mine/0"]
+    assert task.function == functions.LOAD
 
 
 def test_names_with_slashes_make_no_two_tasks_of_one_name() -> None:

@@ -35,8 +35,8 @@ def dataset_resource(facts: DatasetFacts) -> Resource:
     """The data set as something that tasks keep loaded."""
     return Resource(
         f"{RESOURCES}:dataset",
-        {"source": facts.source, "content_hash": facts.content_hash},
-        location={"root": facts.root},
+        {"content_hash": facts.content_hash},
+        location={"source": facts.source, "root": facts.root},
     )
 
 

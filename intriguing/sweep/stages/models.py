@@ -50,11 +50,11 @@ def _model(
     keys = {"dataset": facts.name, "model": name, "model_seed": seed}
     parameters = {**keys, **built, "threads": spec.compute.threads, "slots": spec.compute.slots}
     resources = {"dataset": dataset_resource(facts)}
+    function = functions.LOAD
     if model.weights_hash:
         kept = {"sha256": model.weights_hash}
         resources["weights"] = Resource(f"{RESOURCES}:weights_file", kept, location={"path": model.weights_path})
-        function = functions.LOAD
-    else:
+    elif spec.models[name].is_trained:
         parameters["training"] = spec.models[name].training
         function = functions.TRAIN
     task = Task(

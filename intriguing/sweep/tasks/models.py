@@ -73,10 +73,11 @@ def load(
     slots: int,
     source_hash: str,
 ) -> dict[str, Any]:
-    """Build a model with a user's weights; the same outputs as `train`."""
+    """Build a model with a user's weights, or as its architecture makes it; the same outputs as `train`."""
     torch.set_num_threads(threads)
     net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
-    load_weights(net, work.resource("weights"))
+    if work.has_resource("weights"):
+        load_weights(net, work.resource("weights"))
     return _result(work, net, work.resource("dataset"), slots, dataset=dataset, model=model, model_seed=model_seed)
 
 
