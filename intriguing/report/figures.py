@@ -15,9 +15,15 @@ from matplotlib.figure import Figure
 from intriguing.report.text import number, shorten
 
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
-_INK, _FAINT, _NATURAL, _RANDOM = "#010203", "#040506", "#070809", "#0a0b0c"
+_INK, _FAINT, _NATURAL, _RANDOM, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
 _WIDTH, _LABEL = 10.4, 44
-_COLOURS = {_INK: "currentColor", _FAINT: "var(--rule)", _NATURAL: "var(--accent)", _RANDOM: "var(--second)"}
+_COLOURS = {
+    _INK: "currentColor",
+    _FAINT: "var(--rule)",
+    _NATURAL: "var(--accent)",
+    _RANDOM: "var(--second)",
+    _PAPER: "var(--bg)",
+}
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -81,7 +87,7 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: st
 
 
 def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
-    """For each (metric, [(basis, values), ...]) an axis, with a row of ticks per basis and their means marked."""
+    """For each (metric, [(basis, values), ...]) an axis, with a small histogram per basis and their means marked."""
     with _style(alt):
         rows = sum(len(bases) for _, bases in metrics)
         figure = Figure(figsize=(_WIDTH, 0.27 * rows + 0.52 * len(metrics) + 0.1))
@@ -91,11 +97,15 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt:
         grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **margins}
         axes = figure.subplots(len(metrics), 1, squeeze=False, gridspec_kw=grid)[:, 0]
         for axis, part, (_, bases) in zip(axes, labels, metrics, strict=True):
+            every = np.concatenate([values for _, values in bases])
+            edges = np.histogram_bin_edges(every, 100)
             for i, (_, values) in enumerate(bases):
                 colour = _RANDOM if i else _NATURAL
-                axis.plot(values, np.full(len(values), -i), "|", color=colour, markersize=10, alpha=0.7)
                 if len(values):
-                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=5)
+                    heights = np.histogram(values, edges)[0] / len(values)
+                    tall = 0.8 * heights / heights.max()
+                    axis.bar(edges[:-1], tall, np.diff(edges), -i - 0.4, align="edge", color=colour, linewidth=0)
+                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=5.5, markeredgecolor=_PAPER)
             axis.set_yticks([-i for i in range(len(bases))], [shorten(label, _LABEL) for label in part])
             axis.set_ylim(-len(bases) + 0.4, 0.6)
         return _svg(figure, alt)

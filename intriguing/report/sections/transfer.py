@@ -9,7 +9,7 @@ from intriguing.report.text import percent
 _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
-    "gaussian": "Gaussian noise drawn with the RMS of the changes made for",
+    "gaussian": "Gaussian noise, same RMS, for",
 }
 
 _TOLD = {
