@@ -64,7 +64,7 @@ def run(
         return plan(spec, out=out, data=data, as_json=as_json)
     prepared = prepare(spec, out, data)
     try:
-        with _progress() as listen:
+        with _stdout_is_stderr(), _progress() as listen:
             outcome = execute(prepared, executor, workers, gpus_per_worker, listen)
     except KeyboardInterrupt:
         told = f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}"
@@ -277,6 +277,20 @@ class _progress:
 
     def _update(self, snapshot: Snapshot) -> None:
         self._status.update(snapshot.line())
+
+
+class _stdout_is_stderr:
+    """Ray's own processes write to stdout even when told not to: results must not be mixed with that."""
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        self._stdout = os.dup(1)
+        os.dup2(2, 1)
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+        os.dup2(self._stdout, 1)
+        os.close(self._stdout)
 
 
 class _terminate_as_interrupt:

@@ -39,6 +39,21 @@ def locked(run: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(run: Path) -> bool:
+    """Whether a driver is at work in the run folder `run`."""
+    try:
+        handle = os.open(run / ".lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _holder(handle: int) -> str:
     try:
         told = json.loads(os.pread(handle, 4096, 0))

@@ -1,16 +1,14 @@
 """How far a run is, from its folder alone: no cluster, no data set, no torch."""
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from intriguing.engine.driver import read_plan
+from intriguing.engine.lock import is_locked
 from intriguing.engine.store import Store
 from intriguing.errors import StoreError
-
-_FRESH = 30.0
 
 
 def status_of(run: Path) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def status_of(run: Path) -> dict[str, Any]:
         live = json.loads((run / "live" / "status.json").read_bytes())
     except (OSError, ValueError):
         live = {}
-    running = bool(live) and time.time() - live["time"] < _FRESH and len(finished) < plan["tasks"]
+    running = is_locked(run)
     return {
         "name": plan.get("name", run.name),
         "tasks": plan["tasks"],
