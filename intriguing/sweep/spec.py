@@ -5,19 +5,16 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from intriguing.errors import SpecError, unknown_name
+from intriguing.sweep.section import Name
+from intriguing.sweep.section import Section as _Section
+from intriguing.sweep.words_spec import WordsSpec
 
 _SPECS = Path(__file__).parent / "specs"
-
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DatasetSpec(_Section):
@@ -138,6 +135,8 @@ class Spec(_Section):
     """Left out, nothing is attacked."""
     transfer: TransferSpec | None = None
     """Left out, nothing is fed to other models. Needs `blind_spots`."""
+    words: WordsSpec | None = None
+    """Left out, nothing is asked of word vectors. Needs neither data sets nor models."""
     compute: ComputeSpec = ComputeSpec()
     """How the work is cut and run."""
 
@@ -213,11 +212,11 @@ def _explain(error: Any) -> str:
 def _keys_at(place: tuple[Any, ...]) -> list[str]:
     annotation: Any = Spec
     for part in place:
+        if get_origin(annotation) is dict:  # a name that the user chose: the section lies one level deeper
+            annotation = get_args(annotation)[1]
+            continue
         section = _section_of(annotation)
-        if section is not None and section is annotation and part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-        else:  # a name that the user chose: the section lies one level deeper
-            annotation = section
+        annotation = section.model_fields[part].annotation if section and part in section.model_fields else None
     found = _section_of(annotation)
     return list(found.model_fields) if found else []
 
