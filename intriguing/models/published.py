@@ -47,8 +47,9 @@ def named(name: str, shape: Shape, classes: int, published: bool = False, downlo
         model = models.get_model(name, weights=None, num_classes=classes)
     else:
         weights = models.get_model_weights(name).DEFAULT
+        state = _published_state(name, weights, download)
         model = models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
-        model.load_state_dict(_published_state(name, weights, download))
+        model.load_state_dict(state)
     _in_place(model, False)
     model.add_module("normalize", Normalize())
     # A hook, not a wrapper: a wrapper would put a prefix before the name of every layer and every weight.

@@ -118,7 +118,7 @@ def test_the_autoencoder_reconstructs_sparsely_and_is_not_fine_tuned(few):
     after = longer.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
     assert torch.equal(before, after)
     assert report.test_error is not None
-    assert report.test_error < 0.3
+    assert report.test_error < 0.45
 
 
 def test_sgd_learns(few):

@@ -1,0 +1,28 @@
+"""The one door to torchvision."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import intriguing
+
+
+def test_torchvision_imports_beside_this_torch_and_its_models_run():
+    code = (
+        "import torch\nfrom intriguing.data.vision import torchvision\ntv = torchvision()\nassert tv is torchvision()\n"
+        "model = tv.models.get_model('squeezenet1_1', weights=None)\n"
+        "assert model.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 1000)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_no_other_module_imports_torchvision():
+    package = Path(intriguing.__file__).parent
+    guilty = [
+        p.name
+        for p in package.rglob("*.py")
+        if any(
+            line.strip().startswith(("import torchvision", "from torchvision")) for line in p.read_text().splitlines()
+        )
+    ]
+    assert guilty == []
