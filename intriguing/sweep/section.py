@@ -2,12 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+"""A name of the user's choice."""
 
-
-class Section(BaseModel):
-    """A part of the spec: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+CONFIG = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+"""A section is frozen, and an unknown key is an error."""

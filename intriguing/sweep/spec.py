@@ -1,6 +1,7 @@
 """The spec: what a user writes in TOML, range-checked when read; an unknown key names the nearest valid one."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,11 +11,14 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.section import Name
-from intriguing.sweep.section import Section as _Section
+from intriguing.sweep.section import CONFIG, Name
 from intriguing.sweep.words_spec import WordsSpec
 
 _SPECS = Path(__file__).parent / "specs"
+
+
+class _Section(BaseModel):
+    model_config = CONFIG
 
 
 class DatasetSpec(_Section):
@@ -205,6 +209,8 @@ def _explain(error: Any) -> str:
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"{place}: unknown key; {hint}Valid keys: {', '.join(valid)}."
     message = str(error["msg"]).removeprefix("Value error, ")
+    if place and error["type"] == "value_error" and re.match(r"[\w.-]+: ", message):
+        return f"{place}.{message}"  # a section's own check names the key below it
     given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
     return f"{place}: {message}{given}" if place else f"{message}{given}"
 

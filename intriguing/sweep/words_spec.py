@@ -3,16 +3,20 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.section import Name, Section
+from intriguing.sweep.section import CONFIG, Name
 
 SAMPLE = "wikipedia-sample"
 _EMBEDDED = "embedded"
 
 
-class CorpusSpec(Section):
+class _Section(BaseModel):
+    model_config = CONFIG
+
+
+class CorpusSpec(_Section):
     """A text, under a name of the user's choice."""
 
     source: str = Field(default=_EMBEDDED, min_length=1)
@@ -43,7 +47,7 @@ class CorpusSpec(Section):
         return self.model_dump(include={"layout", "encoding", "undecodable", "lowercase", "sentence_words"})
 
 
-class VectorsSpec(Section):
+class VectorsSpec(_Section):
     """Existing vectors, under a name of the user's choice, to be judged on a corpus."""
 
     source: str = Field(min_length=1)
@@ -65,7 +69,7 @@ class VectorsSpec(Section):
         return self.model_dump(include={"form", "encoding", "trust_pickle", "limit"})
 
 
-class WordsSpec(Section):
+class WordsSpec(_Section):
     """The unit question on word vectors: do single axes gather words that belong together?"""
 
     corpora: dict[Name, CorpusSpec] = Field(default={SAMPLE: CorpusSpec()}, min_length=1)
@@ -135,7 +139,7 @@ class WordsSpec(Section):
         return self.vectors[vectors].corpus or next(iter(self.corpora))
 
     def with_corpus(self, path: str) -> "WordsSpec":
-        """This section with the text at `path` in place of the embedded sample, under its file's name and with the
+        """The section with the text at `path` in place of the embedded sample, under its file's name and with the
         settings of the section itself.
 
         Raises:
