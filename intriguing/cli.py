@@ -9,6 +9,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +66,7 @@ def run(
         return plan(spec, out=out, data=data, as_json=as_json)
     prepared = prepare(spec, out, data)
     try:
-        with _stdout_is_stderr(), _progress() as listen:
+        with _stdout_to_stderr(), _progress() as listen:
             outcome = execute(prepared, executor, workers, gpus_per_worker, listen)
     except KeyboardInterrupt:
         told = f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}"
@@ -261,50 +263,42 @@ def _set_up_logging() -> None:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
-class _progress:
+@contextmanager
+def _progress() -> Iterator[Callable[[Snapshot], None]]:
     """Progress on stderr: a live line where it is a terminal, log lines elsewhere."""
-
-    def __enter__(self) -> Any:
-        if not _err.is_terminal:
-            return LogLines()
-        self._status = _err.status("starting")
-        self._status.start()
-        return self._update
-
-    def __exit__(self, *_: object) -> None:
-        if hasattr(self, "_status"):
-            self._status.stop()
-
-    def _update(self, snapshot: Snapshot) -> None:
-        self._status.update(snapshot.line())
+    if not _err.is_terminal:
+        yield LogLines()
+        return
+    with _err.status("starting") as line:
+        yield lambda snapshot: line.update(snapshot.line())
 
 
-class _stdout_is_stderr:
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
     """Ray's own processes write to stdout even when told not to: results must not be mixed with that."""
-
-    def __enter__(self) -> None:
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
         sys.stdout.flush()
-        self._stdout = os.dup(1)
-        os.dup2(2, 1)
-
-    def __exit__(self, *_: object) -> None:
-        sys.stdout.flush()
-        os.dup2(self._stdout, 1)
-        os.close(self._stdout)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
-class _terminate_as_interrupt:
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM stops a run as cleanly as Ctrl-C."""
 
-    def __enter__(self) -> None:
-        self._old = signal.signal(signal.SIGTERM, self._interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._old)
-
-    @staticmethod
-    def _interrupt(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _print_json(value: Any) -> None:

@@ -1,0 +1,54 @@
+"""The public surface: what the package exports, and what importing it costs."""
+
+import inspect
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import intriguing as ig
+from intriguing import errors
+
+ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if inspect.isclass(kind) and issubclass(kind, errors.IntriguingError) and kind.__module__ == "intriguing.errors"
+]
+
+
+def test_every_public_name_is_there() -> None:
+    assert sorted(ig.__all__) == sorted([*ig._HOME, "__version__"])
+    for name in ig.__all__:
+        assert getattr(ig, name) is not None
+    assert dir(ig) == sorted(ig.__all__)
+
+
+def test_an_unknown_name_lists_the_public_ones() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'minimal_distorsion'; it has run, open_run"):
+        _ = ig.minimal_distorsion
+
+
+@pytest.mark.parametrize("module", ["intriguing", "intriguing.cli", "intriguing.results"])
+def test_importing_costs_neither_torch_nor_ray(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'torch', 'ray', 'torchvision', 'gensim'}} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda k: k.__name__)
+def test_errors_survive_the_way_back_from_a_worker(kind: type[errors.IntriguingError]) -> None:
+    again = pickle.loads(pickle.dumps(kind("what was wrong")))
+    assert type(again) is kind
+    assert str(again) == "what was wrong"
+
+
+def test_the_tree_of_errors_is_drawn_in_full() -> None:
+    assert errors.__doc__ is not None
+    for kind in ERRORS:
+        assert kind.__name__ in errors.__doc__
+
+
+def test_an_unknown_name_s_error_names_the_nearest_and_the_valid_ones() -> None:
+    error = errors.unknown_name("model", "cn", ["cnn", "mlp", "softmax"])
+    assert str(error) == "There is no model named 'cn'. Did you mean 'cnn'? Valid names: cnn, mlp, softmax."
