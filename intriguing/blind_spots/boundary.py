@@ -32,13 +32,13 @@ class BoundaryFinish:
     upper: float
     steps: int
     """Gradients per row, at most."""
-    cuts: int = 6
-    searches: int = 3
+    cuts: int = 8
+    searches: int = 2
     """Forward passes per step that find the boundary again."""
     tolerance: float = 1e-4
     """A row ends when two QPs in a row promise less than this share of its distance."""
-    poll: int = 3
-    outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
+    poll: int = 2
+    outputs: tuple[str, ...] = ("best", "best_l2", "promise", "forward", "backward")
 
     def load(self, given: State) -> State:
         """Rows start at a success, `best`."""
@@ -59,6 +59,7 @@ class BoundaryFinish:
             "multipliers": cuts.clone(),
             "damping": zero + 1,
             "calm": zero.clone(),
+            "promise": zero.clone(),
             "taken": torch.zeros_like(given["target"]),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
@@ -107,6 +108,7 @@ class BoundaryFinish:
             "multipliers": multipliers,
             "damping": damping,
             "calm": calm,
+            "promise": torch.where(active, promise, state["promise"]),
             "taken": taken,
             "forward": state["forward"] + active * (1 + self.searches),
             "backward": state["backward"] + active,

@@ -10,17 +10,17 @@ _INFINITY = float("inf")
 
 def _coordinate_ascent(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
     """Change of u >= 0 (R, K) that maximises rise.d - d.gram.d / 2, by Gauss-Seidel (Hildreth 1957)."""
-    inverse = 1 / gram.diagonal(dim1=1, dim2=2)
-    columns, inverses = gram.unbind(2), inverse.unbind(1)
-    remainder, lowest = rise.clone(), -u
-    change = torch.zeros_like(u)
+    inverses = (1 / gram.diagonal(dim1=1, dim2=2)).t().contiguous().unbind(0)
+    columns = gram.permute(2, 1, 0).contiguous().unbind(0)
+    remainder = rise.t().contiguous()
+    lowest = (-u).t().contiguous()
+    remainders, lows = remainder.unbind(0), lowest.unbind(0)
     for _ in range(sweeps):
-        for k, (column, scale) in enumerate(zip(columns, inverses, strict=True)):
-            now = change[:, k]
-            move = torch.maximum(now + remainder[:, k] * scale, lowest[:, k]) - now
-            change[:, k] += move
-            remainder.addcmul_(column, move[:, None], value=-1)
-    return change
+        for column, scale, slope, low in zip(columns, inverses, remainders, lows, strict=True):
+            move = torch.maximum(slope * scale, low)
+            low.sub_(move)
+            remainder.addcmul_(column, move, value=-1)
+    return -u - lowest.t()
 
 
 def project(
@@ -54,20 +54,26 @@ def project(
 
     change = torch.zeros_like(u)
     value, r, step = -_INFINITY * ones, torch.zeros_like(lower), ones
+    met = torch.zeros_like(ones, dtype=torch.bool)
     for _ in range(rounds + 1):
         trial = u + step[:, None] * change
         raw = torch.bmm(trial[:, None], a).squeeze(1)
         point = torch.minimum(torch.maximum(raw, lower), upper)
         rise = (bound - torch.bmm(a, point[:, :, None]).squeeze(2)) * used
-        new = 0.5 * dot(point, point) + (trial * rise).sum(1)
-        good = new >= value - 10 * tiny * value.abs()
-        free = (raw == point).to(a.dtype)
-        gram = torch.bmm(a * free[:, None], a.transpose(1, 2)) + ridge
-        ahead = _coordinate_ascent(gram, rise, trial, sweeps)
+        square = dot(point, point)
+        new = 0.5 * square + (trial * rise).sum(1)
+        good = (new >= value - 10 * tiny * value.abs()) & ~met
         keep = good[:, None]
         u = torch.where(keep, trial, u)
         r = torch.where(keep, point, r)
         value = torch.where(good, new, value)
+        residual = torch.where(trial > 0, rise.abs(), rise.clamp(min=0)).amax(1)
+        met = met | (good & (residual <= 10 * tiny * square.sqrt()))
+        if not lower.is_cuda and bool(met.all()):
+            break
+        free = (raw == point).to(a.dtype)
+        gram = torch.bmm(a * free[:, None], a.transpose(1, 2)) + ridge
+        ahead = _coordinate_ascent(gram, rise, trial, sweeps)
         change = torch.where(keep, ahead, change)
         step = torch.where(good, ones, step / 2)
     return r, u / unit, value

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.engine import State, run
+from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.grades import classes_searched, search_rows
 from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
@@ -147,11 +146,12 @@ class _Search:
             owner = examples
             rivals = every != target[:, None]
         else:
-            if self.every or self.options.classes >= classes - 1:
+            count = classes_searched(self.options)
+            if self.every or count >= classes - 1:
                 near = (labels[:, None] + 1 + every[: classes - 1]) % classes
             elif len(examples):
                 near, spent = nearest_classes(
-                    self.evaluator, x0, labels, clean[examples], self.options.classes, *self._box()
+                    self.evaluator, x0, labels, clean[examples], count, *self._box()
                 )
                 for kind in self.passes.values():
                     kind[examples] += spent
@@ -173,7 +173,7 @@ class _Search:
         penalty = self.x0.new_full((count,), _NAN)
         broken = torch.zeros(count, dtype=torch.bool, device=owner.device)
         if len(owner):
-            ended = self._staged(rows)
+            ended = search_rows(self.evaluator, self.options, rows, owner)
             for kind, name in (("forward", "forward"), ("backward", "backward")):
                 self.passes[kind].index_add_(0, owner, ended[name])
             broken.index_fill_(0, owner[ended["broken"]], True)
@@ -183,22 +183,6 @@ class _Search:
                 index = owner[winners].flip(0)
                 store[index] = ended[name][winners].flip(0)
         return l2.isfinite(), best, penalty, broken
-
-    def _staged(self, rows: State) -> State:
-        """Start and finish of all rows."""
-        slots, block = self.options.slots, self.evaluator.block
-        ticks = 40
-        ended = run(PenaltySearch(self.evaluator, *self._box(), ticks=ticks), rows, slots, block)
-        index = ended["best_l2"].isfinite().nonzero().squeeze(1)
-        if len(index):
-            given = {k: v[index] for k, v in rows.items()} | {"best": ended["best"][index]}
-            steps = 6 if self.options.grade == "fast" else 15
-            finished = run(BoundaryFinish(self.evaluator, *self._box(), steps=steps), given, slots, block)
-            for name in ("best", "best_l2"):
-                ended[name][index] = finished[name]
-            for name in ("forward", "backward"):
-                ended[name][index] += finished[name]
-        return ended
 
     def _assemble(
         self,

@@ -1,0 +1,114 @@
+"""What each grade does with its rows: which stages, in which order, and how long."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from intriguing.blind_spots.anneal import Anneal
+from intriguing.blind_spots.boundary import BoundaryFinish
+from intriguing.blind_spots.engine import State, run
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.options import SearchOptions
+from intriguing.blind_spots.penalty import PenaltySearch
+
+_INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long the stages of a grade are."""
+
+    ticks: int
+    """Evaluations of the penalised start."""
+    steps: int
+    """Gradients of the finish, at most."""
+    cuts: int
+    """Linearisations that the finish keeps."""
+    rugged: float
+    """A row whose last QP still promises more than this share of its distance starts a second time, annealed."""
+    near: float
+    """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
+    annealing: int = 200
+    """Evaluations of the second start, which rows without a success always take."""
+
+
+_RECIPES = {
+    "best": Recipe(ticks=20, steps=20, cuts=8, rugged=1e-3, near=1.25),
+    "fast": Recipe(ticks=14, steps=6, cuts=5, rugged=_INFINITY, near=1.0),
+}
+
+
+def classes_searched(options: SearchOptions) -> int:
+    """How many of the nearest classes an untargeted search of this grade tries."""
+    return 1 if options.grade == "fast" else options.classes
+
+
+def search_rows(evaluator: Evaluator, options: SearchOptions, rows: State, owner: Tensor) -> State:
+    """Search all `rows`; `owner` (R,) says which rows belong to one example, of which the nearest counts.
+
+    Returns, per row, best (R, n), best_l2 (inf without a success), best_penalty, forward, backward, broken.
+    """
+    return _Rows(evaluator, options, rows, owner).searched(_RECIPES[options.grade])
+
+
+class _Rows:
+    def __init__(self, evaluator: Evaluator, options: SearchOptions, rows: State, owner: Tensor) -> None:
+        self.evaluator = evaluator
+        self.options = options
+        self.rows = rows
+        self.owner = owner
+        self.box = (options.lower, options.upper)
+        self.ended: State = {}
+
+    def _run(self, stage: PenaltySearch | BoundaryFinish | Anneal, rows: State) -> State:
+        return run(stage, rows, self.options.slots, self.evaluator.block)
+
+    def searched(self, recipe: Recipe) -> State:
+        """The start of all rows, the finish of those in question, a second start for rugged and failed ones."""
+        self.ended = self._run(PenaltySearch(self.evaluator, *self.box, ticks=recipe.ticks), self.rows)
+        l2 = self.ended["best_l2"]
+        self.ended["promise"] = torch.zeros_like(l2)
+        self._finish((l2.isfinite() & (l2 <= recipe.near * self._nearest())).nonzero().squeeze(1), recipe)
+        self._again(recipe)
+        return self.ended
+
+    def _nearest(self) -> Tensor:
+        """Per row, the best distance of its example."""
+        l2 = self.ended["best_l2"]
+        least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY)
+        return least.scatter_reduce(0, self.owner, l2, "amin")[self.owner]
+
+    def _finish(self, index: Tensor, recipe: Recipe, start: Tensor | None = None) -> None:
+        """Finish the rows of `index` from `start`, by default from their best points, and keep what is better."""
+        if len(index) == 0:
+            return
+        start = self.ended["best"][index] if start is None else start
+        given = {name: value[index] for name, value in self.rows.items()} | {"best": start}
+        stage = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps, cuts=recipe.cuts)
+        self._keep(index, self._run(stage, given))
+
+    def _keep(self, index: Tensor, new: State) -> None:
+        better = new["best_l2"] < self.ended["best_l2"][index]
+        for name in {"best", "best_l2", "promise"} & new.keys():
+            self.ended[name][index[better]] = new[name][better]
+        for name in ("forward", "backward"):
+            self.ended[name][index] += new[name]
+
+    def _again(self, recipe: Recipe) -> None:
+        """The annealed start, for the nearest row of an example where that is rugged, and for all rows without any."""
+        nearest = self._nearest()
+        l2 = self.ended["best_l2"]
+        rugged = (l2 == nearest) & l2.isfinite() & (self.ended["promise"] > recipe.rugged)
+        index = ((rugged | nearest.isinf()) & ~self.ended["broken"]).nonzero().squeeze(1)
+        if len(index) == 0:
+            return
+        n = self.rows["x0"].shape[1]
+        blind = (self.box[1] - self.box[0]) * 0.1 * n**0.5
+        scale = torch.where(l2[index].isfinite(), l2[index], torch.full_like(l2[index], blind))
+        given = {name: value[index] for name, value in self.rows.items()} | {"scale": scale}
+        annealed = self._run(Anneal(self.evaluator, *self.box, ticks=recipe.annealing), given)
+        for name in ("forward", "backward"):
+            self.ended[name][index] += annealed[name]
+        won = annealed["best_l2"].isfinite().nonzero().squeeze(1)
+        self._finish(index[won], recipe, annealed["best"][won])
