@@ -90,13 +90,13 @@ class SyntheticRun:
     def examples(self) -> None:
         for d in self.datasets:
             columns = {"example_id": self.ids, "label": self.ids % 10}
-            self.add("examples", tables.EXAMPLES.build(columns, dataset=d, split="test"))
+            self.add("examples", _table(tables.EXAMPLES, columns, dataset=d, split="test"))
 
     def model_rows(self) -> None:
         for i, (d, m, s) in enumerate(self.each_model()):
             row = {"weights_hash": f"{i:064x}", "parameters": 7850 * (i + 1), "test_error": 0.08 / (i + 1)}
             row["train_error"] = None if i == 1 else 0.05 / (i + 1)
-            self.add("models", tables.MODELS.build({}, dataset=d, model=m, model_seed=s, **row))
+            self.add("models", _table(tables.MODELS, {}, dataset=d, model=m, model_seed=s, **row))
 
     def layer(self, index: int) -> np.ndarray:
         """Activations (n, 16) of layer `index`."""
@@ -113,7 +113,7 @@ class SyntheticRun:
                     list(block.astype(np.float16 if i else np.float32)), table.schema.field("vector").type
                 )
                 columns = {"example_id": self.ids, "vector": vector}
-                rows = table.build(columns, dataset=d, model=m, model_seed=s, layer=name, position=0)
+                rows = _table(table, columns, dataset=d, model=m, model_seed=s, layer=name, position=0)
                 self.add("activations", rows, f"folder-{len(self.rows)}")
 
     def topk(self, k: int = 8) -> None:
@@ -137,7 +137,7 @@ class SyntheticRun:
                         }
                         keys = {"dataset": d, "model": m, "model_seed": s, "layer": layer, "condition": "raw"}
                         keys |= {"basis": basis, "rotation_seed": 0, "sign": sign, "ties": 1, "position": 0}
-                        self.add("topk", tables.TOPK.build(columns, **keys))
+                        self.add("topk", _table(tables.TOPK, columns, **keys))
 
     def scores(self) -> None:
         for d, m, s in self.each_model():
@@ -148,7 +148,7 @@ class SyntheticRun:
                         values = centre + 0.1 * self.rng.normal(size=16)
                         columns = {"direction": np.arange(16), "value": values}
                         more = {"basis": basis, "rotation_seed": 0, "metric": metric, "n": 8}
-                        self.add("unit_scores", tables.UNIT_SCORES.build(columns, **keys, **more))
+                        self.add("unit_scores", _table(tables.UNIT_SCORES, columns, **keys, **more))
                 for metric, natural, p in (("purity", 0.71, 0.32), ("kurtosis", 2.9, 0.004)):
                     null, sd = natural - (0.004 if p > 0.05 else 0.3), 0.05
                     row = {"natural": natural, "null_mean": null, "null_sd": sd, "rotations": 999, "n": 80}
@@ -160,7 +160,7 @@ class SyntheticRun:
                     }
                     row |= {"p_two": p, "p_holm": min(1.0, 2 * p), "effect": (natural - null) / sd}
                     row |= {"detectable_effect": 2.8, "control": "trained", "metric": metric, "alpha": 0.0}
-                    self.add("rotation_tests", tables.ROTATION_TESTS.build({}, **keys, **row))
+                    self.add("rotation_tests", _table(tables.ROTATION_TESTS, {}, **keys, **row))
 
     def smooth(self, rng: np.random.Generator) -> np.ndarray:
         coarse = rng.normal(0, 60, (7, 7)).clip(-127, 127) + 128
@@ -221,7 +221,7 @@ class SyntheticRun:
         }
         keys = {"dataset": d, "source_model": source[0], "source_seed": source[1], "model": target[0]}
         keys |= {"model_seed": target[1], "kind": kind, "rms": rms, "clipped_fraction": 0.2}
-        self.add("transfer", tables.TRANSFER.build(columns, **keys, grade=grade, target_rule=rule))
+        self.add("transfer", _table(tables.TRANSFER, columns, **keys, grade=grade, target_rule=rule))
 
     def words(self) -> None:
         chosen = [
@@ -234,26 +234,32 @@ class SyntheticRun:
                 keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition, "basis": basis, "sign": 1}
                 columns = {"direction": [0, 1, 2], "words": chosen, "npmi": [-0.1, 0.2, None]}
                 columns |= {"matched_percentile": [40.0, 91.0, None], "median_count": [230.0, 52.0, 7.5]}
-                self.add("word_rows", tables.WORD_ROWS.build(columns, **keys))
+                self.add("word_rows", _table(tables.WORD_ROWS, columns, **keys))
             row = {"natural": -0.156, "null_mean": -0.166, "null_sd": 0.013, "rotations": 39, "n": 3055, "low": -0.02}
             row |= {"high": 0.04, "p_high": 0.275, "p_low": 0.75, "p_two": 0.55, "p_holm": 1.0, "effect": 0.77}
             row |= {"detectable_effect": 2.8, "control": "trained", "metric": "npmi", "alpha": 0.0}
             keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition}
-            self.add("word_tests", tables.WORD_TESTS.build({}, **keys, **row))
+            self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row))
 
     def task_rows(self) -> None:
         row = {"function": "f", "fingerprint": "0" * 64, "attempts": 1, "worker": "inline", "device": "cpu"}
         columns = {"task": [f"t{i}" for i in range(42)], "seconds": np.full(42, 0.5)}
-        self.add("tasks", tables.TASKS.build(columns, **row, peak_memory=10**9))
+        self.add("tasks", _table(tables.TASKS, columns, **row, peak_memory=10**9))
 
     def failures(self) -> None:
         row = {"function": "intriguing.sweep.tasks.search", "attempts": 3, "error_type": "ModelError"}
         row |= {"message": "The logits of <i>FC10</i> are not finite.", "rerun_command": "intriguing run synthetic"}
-        self.add("failures", tables.FAILURES.build({}, task='search "FC10" 3', **row))
+        self.add("failures", _table(tables.FAILURES, {}, task='search "FC10" 3', **row))
+
+
+def _table(table: tables.Table, columns: dict, **constants) -> pa.Table:
+    """`table.build`, with nulls in the columns that are not given and may be null."""
+    unknown = [f.name for f in table.fields if f.nullable and f.name not in columns and f.name not in constants]
+    return table.build(columns, **constants, **dict.fromkeys(unknown))
 
 
 def _build(table: tables.Table, rows: list[dict], **constants) -> pa.Table:
-    return table.build({name: [row[name] for row in rows] for name in rows[0]}, **constants)
+    return _table(table, {name: [row[name] for row in rows] for name in rows[0]}, **constants)
 
 
 def make_run(root: Path, words: bool = True, **choices) -> Path:

@@ -19,7 +19,6 @@ from intriguing.report.sections import SECTIONS
 
 synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
 NASTY, SyntheticRun, images = (synthetic[name] for name in ("NASTY", "SyntheticRun", "images"))
-NO_WORDS = [part for part in synthetic["PARTS"] if part != "words"]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -184,7 +183,7 @@ def test_word_tables_show_four_words_of_each_condition_and_basis(document):
 
 
 def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):
-    html = write_report(small.write(*NO_WORDS)).read_text()
+    html = write_report(small.write("plan", "model_rows", "searched")).read_text()
     matrix = open_run(small.root).transfer_matrix(kind="gaussian")
     rate, low, high = (100 * frame.loc["FC10", "007"] for frame in (matrix, matrix.attrs["low"], matrix.attrs["high"]))
     words = Document(html).words
@@ -229,7 +228,7 @@ def test_failures_come_first_and_in_red(small):
 
 
 def test_without_images_the_page_says_so(small):
-    document = Document(write_report(small.write(*NO_WORDS)).read_text())
+    document = Document(write_report(small.write("plan", "topk", "searched")).read_text())
     assert document.all("img") == []
     assert document.words.count("written from the run's tables alone, without its data") == 2
 
@@ -240,6 +239,41 @@ def test_an_unfinished_run_is_reported_as_far_as_it_got(small):
     assert "0 / 42 tasks done: the run is not finished" in " ".join(
         reversed(re.findall(r"0 / 42|tasks done: .*? finished", words))
     )
+
+
+def test_a_score_of_a_whole_basis_stands_in_the_table_alone(small):
+    small.write("plan", "model_rows", "scores")
+    keys = {
+        "dataset": "glyphs",
+        "model": "007",
+        "model_seed": 1,
+        "layer": "hidden",
+        "condition": "raw",
+        "basis": "natural",
+    }
+    keys |= {"rotation_seed": 0, "direction": -1, "metric": "mean cosine", "value": 0.7531, "n": 80}
+    small.add("unit_scores", tables.UNIT_SCORES.build({}, **keys))
+    small.write("plan")
+    html = write_report(small.root).read_text()
+    assert "mean cosine natural whole basis 0.753" in Document(html).words
+    assert "mean cosine · natural" not in html
+
+
+def test_a_verdict_that_the_run_wrote_is_shown_as_it_is(small):
+    small.write("plan", "model_rows", "scores")
+    if "verdict" not in tables.ROTATION_TESTS.schema.names:
+        pytest.skip("the table has no verdicts")
+    rewrite(small.root, "rotation_tests", "verdict", lambda row: f"So says the run <of> {row['model']}.")
+    assert "So says the run <of> 007." in Document(write_report(small.root).read_text()).words
+
+
+def test_word_tests_over_all_seeds_and_folds_come_before_single_ones(small):
+    small.write("plan", "words")
+    rewrite(small.root, "word_tests", "seed", lambda row: -1 if row["condition"] == "raw" else 1)
+    rewrite(small.root, "word_tests", "fold", lambda row: -1 if row["condition"] == "raw" else 4)
+    words = Document(write_report(small.root).read_text()).words
+    pooled, single = words.index("text, raw (all seeds, all folds)."), words.index("text, l2 (seed 1, fold 4).")
+    assert pooled < words.index("Every seed and fold") < single
 
 
 def test_searches_that_found_nothing_are_no_error(small):
@@ -266,7 +300,7 @@ def test_images_are_asked_for_by_data_set_and_id(small):
         asked.append((dataset, ids.dtype, len(set(ids.tolist())) == len(ids)))
         return images(dataset, ids)
 
-    write_report(small.write(*NO_WORDS), images=recorded)
+    write_report(small.write("plan", "topk", "searched"), images=recorded)
     assert asked
     assert set(asked) == {("glyphs", np.dtype(np.int64), True)}
 

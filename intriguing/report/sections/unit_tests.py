@@ -26,7 +26,8 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
     for _, members in context.grouped(rows, "metric", "control", "alpha"):
         for test in members:
             outcome, sentence = verdict(test)
-            tests.append(test | {"outcome": outcome, "sentence": sentence, "name": name})
+            told = {"outcome": outcome, "sentence": test.get("verdict") or sentence, "name": name}
+            tests.append(test | told)
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
 
 
@@ -47,30 +48,33 @@ def _scores(context: Context, scores: list[Row]) -> list[Row]:
     blocks = []
     for key, rows in context.grouped(scores, *LAYER):
         metrics = [
-            (of["metric"], [(by["basis"], _values(part)) for by, part in context.grouped(members, "basis")])
+            (of["metric"], [(by["basis"], part) for by, part in context.grouped(members, "basis")])
             for of, members in context.grouped(rows, "metric")
-        ]
-        lines = [
-            {
-                "metric": metric,
-                "basis": basis,
-                "n": len(values),
-                "mean": values.mean() if len(values) else None,
-                "sd": values.std(ddof=1) if len(values) > 1 else None,
-            }
-            for metric, bases in metrics
-            for basis, values in bases
         ]
         name = _name(context, key)
         alt = (
             f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
         )
-        blocks.append({"name": name, "lines": lines, "figure": strips(metrics, alt)})
+        drawn = [(metric, [(basis, _values(part)) for basis, part in bases]) for metric, bases in metrics]
+        drawn = [(metric, bases) for metric, bases in drawn if any(len(values) for _, values in bases)]
+        lines = [
+            {"metric": metric, "basis": basis, **_line(part)} for metric, bases in metrics for basis, part in bases
+        ]
+        blocks.append({"name": name, "lines": lines, "figure": strips(drawn, alt) if drawn else None})
     return blocks
 
 
 def _values(rows: list[Row]) -> np.ndarray:
-    return np.array([row["value"] for row in rows if row["value"] is not None], float)
+    """The scores of single directions: a negative number stands for the whole basis."""
+    return np.array([row["value"] for row in rows if row["value"] is not None and row["direction"] >= 0], float)
+
+
+def _line(rows: list[Row]) -> Row:
+    """Count, mean and spread of a basis's directions, or its one figure (count 0)."""
+    values = _values(rows)
+    if not len(values):
+        return {"n": 0, "mean": next((row["value"] for row in rows), None), "sd": None}
+    return {"n": len(values), "mean": values.mean(), "sd": values.std(ddof=1) if len(values) > 1 else None}
 
 
 def _name(context: Context, row: Row) -> str:

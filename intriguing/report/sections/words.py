@@ -37,7 +37,11 @@ def section(context: Context) -> Section | None:
             for key, lines in context.grouped(shown, "condition", "basis")
         ]
         corpora.append(corpus | one | {"tables": tables})
-    html = render("words.html", corpora=corpora, tests=[_told(test) for test in tests], most=_WORDS)
+    plain = [_told(test) for test in tests if test["alpha"] == 0 and test["control"] == "trained"]
+    # Where tests over all seeds and folds were made, they are the answer and the others are details.
+    pooled = [test for test in plain if test["seed"] < 0 and test["fold"] < 0]
+    rest = [test for test in plain if test not in pooled] if pooled else []
+    html = render("words.html", corpora=corpora, tests=pooled or plain, rest=rest, most=_WORDS)
     return Section("words", "Word vectors", html)
 
 
