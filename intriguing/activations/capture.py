@@ -35,15 +35,16 @@ class Captured:
     """The shape of the layer's map: () for one vector per input."""
 
 
-def reduce_map(output: torch.Tensor, reduce: Reduce) -> Captured:
-    """A layer's `output` (n, ...) as vectors of its units.
+def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True) -> Captured:
+    """A layer's `output` (n, ...) as vectors of its units; without `copy` they may share its memory.
 
     (n, D) is taken as it is. (n, C, ...) with two or more further axes is a map of C channels. (n, T, D) is a sequence
     of T tokens of D units, as in transformers.
     """
     n = len(output)
     if output.ndim == 2:
-        return Captured(output.float().clone() if output.dtype == torch.float32 else output.float(), None, ())
+        kept = output.float()
+        return Captured(kept.clone() if copy and kept is output else kept, None, ())
     if output.ndim < 2:
         raise ModelError(f"A layer's output has shape (inputs, units, ...), not {tuple(output.shape)}.")
     if output.ndim == 3:
@@ -158,8 +159,10 @@ class Capture:
                 f"Layer {layer.name!r} gives a {type(value).__name__}, not one tensor: name a layer inside it, or "
                 "the one before it."
             )
-        self._seen[layer.name] = reduce_map(tensor.detach(), self._reduce)
-        if self._checked and len(self._seen) == len(self._layers):
+        # The last one is safe without a copy: nothing runs after it.
+        last = self._checked and len(self._seen) == len(self._layers) - 1
+        self._seen[layer.name] = reduce_map(tensor.detach(), self._reduce, copy=not last or layer.is_input)
+        if last:
             raise _LastLayerSeen
 
 

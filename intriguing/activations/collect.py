@@ -163,12 +163,10 @@ def _run(
         batch = torch.cat([batch, batch[-1:].expand(slots - n, *batch.shape[1:])])
     batch = batch.to(place, non_blocking=True)
     seen = capture(batch)
-    good = torch.ones(n, dtype=torch.bool, device=place)
-    for captured in seen.values():
-        flat = captured.vectors[:n].flatten(1)
-        good &= torch.isfinite(flat.sum(dim=1)) | torch.isfinite(flat).all(dim=1)
-    if bool(good.all()):
-        return MapBlock(names, {name: _rows(c, slice(0, n)) for name, c in seen.items()})
+    flat = [captured.vectors[:n].flatten(1) for captured in seen.values()]
+    if torch.isfinite(torch.stack([f.sum() for f in flat])).all():
+        return MapBlock(names, seen if n == slots else {name: _rows(c, slice(0, n)) for name, c in seen.items()})
+    good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
     if skipped is not None:
         floating = batch.is_floating_point()
@@ -176,7 +174,7 @@ def _run(
             given = not floating or bool(torch.isfinite(batch[at]).all())
             what = "the model's activations are" if given else "the input is"
             skipped.append(Skipped(int(names[at]), f"{what} not finite"))
-    index = torch.nonzero(good)[:, 0]
+    index = torch.nonzero(good)[:, 0]  # all of them where a sum alone overflowed
     return MapBlock(names[keep], {name: _rows(c, index) for name, c in seen.items()})
 
 
@@ -215,6 +213,8 @@ def _full_batches(
             for start in range(0, whole, slots):
                 yield together[start : start + slots], every[start : start + slots]
             held, held_ids, size = [together[whole:]], [every[whole:]], size - whole
+            if not size:
+                held, held_ids = [], []
     if size:
         yield torch.cat(held), np.concatenate(held_ids)
 

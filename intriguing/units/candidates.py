@@ -47,7 +47,13 @@ def tie_hash(seed: int, ids: np.ndarray, positions: np.ndarray | None = None) ->
 
 def ordered(rows: Candidates) -> Candidates:
     """The `rows` by line, then best first (value descending, hash, id, position), repeats dropped."""
-    best = rows.take(np.lexsort((rows.position, rows.id, rows.hash, -rows.value, rows.line)))
+    bits = (rows.value + np.float32(0)).view(np.uint32)
+    falling = np.where(bits >> np.uint32(31), bits, bits ^ np.uint32(0x7FFFFFFF))
+    first = (rows.line.astype(np.uint64) << np.uint64(32)) | falling
+    order = np.argsort(first)
+    if (first[order[1:]] == first[order[:-1]]).any():
+        order = np.lexsort((rows.position, rows.id, rows.hash, first))
+    best = rows.take(order)
     repeated = (
         (best.line[1:] == best.line[:-1])
         & (best.id[1:] == best.id[:-1])

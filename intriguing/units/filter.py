@@ -24,10 +24,13 @@ class Filter:
         self.precision: Literal["auto", "float32", "bfloat16"] = precision
         self._directions, self._k = directions, k
         self._loaded: tuple[torch.device, torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._scratch: torch.Tensor | None = None
 
-    def chunk(self, device: torch.device) -> int:
-        """How many rows to take at once: a score matrix that stays in the cache, or fills a GPU."""
-        scores = 1 << (20 if device.type == "cpu" else 28)
+    def prepare(self, device: torch.device) -> int:
+        """Draw the directions, and say how many rows to take at once: scores that stay in the cache, or fill a GPU."""
+        if self._directions.basis != "natural":
+            self._columns(device)
+        scores = 1 << (21 if device.type == "cpu" else 28)
         return max(2048, scores // self._directions.count // _GROUP * _GROUP)
 
     def __call__(
@@ -96,7 +99,7 @@ class Filter:
         else:
             rounded = rows.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
             margin = reach * norms * (gamma + (2.01 * _UNIT_TF32 if rounded else 0.0))
-            scores = rows @ columns
+            scores = torch.mm(rows, columns, out=self._room(rows))
             unit = 2 * _UNIT_F32
         return scores, 1.001 * margin + dim * 2.4e-38, unit
 
@@ -127,6 +130,12 @@ class Filter:
         ]
         return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.float32)
 
+    def _room(self, rows: torch.Tensor) -> torch.Tensor:
+        """Memory for the scores that is used again: fresh pages would cost as much as a tenth of the GEMM."""
+        if self._scratch is None or self._scratch.device != rows.device or len(self._scratch) < len(rows):
+            self._scratch = torch.empty((len(rows), self._directions.count), device=rows.device)
+        return self._scratch[: len(rows)]
+
     def _columns(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The directions (dim, count), their norms (count,), and the directions as rows (count, dim)."""
         if self._loaded is None or self._loaded[0] != device:
@@ -135,7 +144,7 @@ class Filter:
         return self._loaded[1:]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_loaded": None}
+        return self.__dict__ | {"_loaded": None, "_scratch": None}
 
 
 def _best(scores: torch.Tensor, sign: float) -> torch.Tensor:

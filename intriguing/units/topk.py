@@ -74,8 +74,8 @@ class TopK:
         if precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
         self.directions, self.k, self.both, self.seed = directions, k, both, seed
-        self.rows, self.skipped = 0, 0
-        self.skipped_ids: list[int] = []
+        self._rows, self._skipped = 0, 0
+        self._skipped_ids: list[int] = []
         lines = directions.count * (2 if both else 1)
         self._values = np.full((lines, k), -np.inf, dtype=np.float32)
         self._hashes = np.zeros((lines, k), dtype=np.uint64)
@@ -84,6 +84,8 @@ class TopK:
         self._filled = np.zeros(lines, dtype=np.int64)
         self._overflow = np.zeros(lines, dtype=np.int64)
         self._filter = Filter(directions, k, precision)
+        self._room: tuple[torch.Tensor, np.ndarray, np.ndarray] | None = None
+        self._waiting = 0
 
     def update(
         self,
@@ -106,9 +108,35 @@ class TopK:
             )
         if names.shape != (len(rows),) or places.shape != names.shape:
             raise InputError(f"{len(rows)} rows need as many ids and positions, not {names.shape} and {places.shape}.")
-        for start in range(0, len(rows), self._filter.chunk(rows.device)):
-            stop = start + self._filter.chunk(rows.device)
-            self._scan(rows[start:stop].float(), names[start:stop], places[start:stop])
+        chunk = self._filter.prepare(rows.device)
+        start = 0
+        while start < len(rows):
+            part = slice(start, start + min(chunk - self._waiting, len(rows) - start))
+            if self._waiting or part.stop - start < chunk:
+                # Small blocks wait for each other (copied: the caller may use their memory again).
+                self._wait(rows[part], names[part], places[part], chunk)
+            else:
+                self._scan(rows[part].float(), names[part], places[part])
+            start = part.stop
+
+    def _wait(self, rows: torch.Tensor, names: np.ndarray, places: np.ndarray, chunk: int) -> None:
+        if self._room is None or self._room[0].device != rows.device:
+            self._settle()
+            room = torch.empty((chunk, self.directions.dim), device=rows.device)
+            self._room = (room, np.empty(chunk, dtype=np.int64), np.empty(chunk, dtype=np.int32))
+        part = slice(self._waiting, self._waiting + len(rows))
+        self._room[0][part] = rows
+        self._room[1][part], self._room[2][part] = names, places
+        self._waiting = part.stop
+        if self._waiting == chunk:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Scan the rows that wait."""
+        n, self._waiting = self._waiting, 0
+        if n and self._room is not None:
+            rows, names, places = self._room
+            self._scan(rows[:n], names[:n].copy(), places[:n].copy())
 
     def merge(self, other: "TopK") -> "TopK":
         """Add what `other` has seen; returns self. Associative and commutative.
@@ -118,11 +146,13 @@ class TopK:
         """
         if self._settings() != other._settings():
             raise InputError(f"Scans of different settings cannot be merged: {self._settings()}, {other._settings()}.")
+        self._settle()
+        other._settle()
         line, rank = np.nonzero(np.arange(self.k) < other._filled[:, None])
         self._absorb(other._held(line, rank), other._kth(), other._overflow)
-        self.rows += other.rows
-        self.skipped += other.skipped
-        self.skipped_ids = sorted({*self.skipped_ids, *other.skipped_ids})[:_LISTED]
+        self._rows += other._rows
+        self._skipped += other._skipped
+        self._skipped_ids = sorted({*self._skipped_ids, *other._skipped_ids})[:_LISTED]
         return self
 
     def result(self, sign: int = 1) -> Top:
@@ -131,6 +161,7 @@ class TopK:
             raise InputError(
                 f"This scan holds sign {'1 and -1' if self.both else '1 (build it with both=True for -1)'}."
             )
+        self._settle()
         m = self.directions.count
         part = slice(0, m) if sign == 1 else slice(m, 2 * m)
         filled = self._filled[part]
@@ -149,12 +180,31 @@ class TopK:
             self.rows,
         )
 
+    @property
+    def rows(self) -> int:
+        """How many rows were seen, without those that were skipped."""
+        self._settle()
+        return self._rows
+
+    @property
+    def skipped(self) -> int:
+        """How many rows were not finite."""
+        self._settle()
+        return self._skipped
+
+    @property
+    def skipped_ids(self) -> list[int]:
+        """The ids of the rows that were not finite, the first 1,000 by number."""
+        self._settle()
+        return list(self._skipped_ids)
+
     def nbytes(self) -> int:
         """The size of the state in bytes."""
         return sum(getattr(self, f"_{name}").nbytes for name in _ARRAYS)
 
     def to_bytes(self) -> bytes:
         """The state as safetensors bytes: portable, without pickle, without the directions' matrix."""
+        self._settle()
         header = {
             **self._settings(),
             "rows": self.rows,
@@ -187,7 +237,7 @@ class TopK:
                 if tensors[name].shape != getattr(made, f"_{name}").shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}")
                 setattr(made, f"_{name}", tensors[name].copy())
-            made.rows, made.skipped, made.skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
+            made._rows, made._skipped, made._skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
         except Exception as error:
             raise CorruptError(f"These {len(data)} bytes are no stored scan ({error}). Scan again.") from error
         if made.directions != described:
@@ -203,8 +253,8 @@ class TopK:
             # A sum may overflow where no entry does.
             finite = torch.isfinite(rows).all(dim=1)
             keep = finite.cpu().numpy()
-            self.skipped += int((~keep).sum())
-            self.skipped_ids = sorted({*self.skipped_ids, *map(int, ids[~keep])})[:_LISTED]
+            self._skipped += int((~keep).sum())
+            self._skipped_ids = sorted({*self._skipped_ids, *map(int, ids[~keep])})[:_LISTED]
             rows, ids, positions = rows[finite], ids[keep], positions[keep]
         if not len(rows):
             return
@@ -212,7 +262,7 @@ class TopK:
         kth = self._kth()
         worst = np.where(self._filled == self.k, self._hashes[:, -1], np.uint64(0))
         line, row, value, beaten = self._filter(rows, hashes, kth, worst, self.both)
-        self.rows += len(rows)
+        self._rows += len(rows)
         self._absorb(Candidates(line, value, hashes[row], ids[row], positions[row]), kth, beaten)
 
     def _kth(self) -> np.ndarray:

@@ -24,11 +24,11 @@ def moments_of(rows, **options):
 def test_moments_are_those_of_the_whole_array():
     rows = rows_of()
     made, exact = moments_of(rows, with_covariance=True), rows.astype(np.float64)
-    assert np.allclose(made.mean, exact.mean(axis=0), rtol=1e-12)
-    assert np.allclose(made.variance, exact.var(axis=0), rtol=1e-9)
-    assert np.allclose(made.skewness, scipy.stats.skew(exact), rtol=1e-8)
-    assert np.allclose(made.kurtosis, scipy.stats.kurtosis(exact, fisher=False), rtol=1e-8)
-    assert np.allclose(made.covariance(), np.cov(exact.T, bias=True), rtol=1e-8)
+    assert np.allclose(made.mean, exact.mean(axis=0), rtol=1e-7)
+    assert np.allclose(made.variance, exact.var(axis=0), rtol=1e-5)
+    assert np.allclose(made.skewness, scipy.stats.skew(exact), rtol=1e-5, atol=1e-6)
+    assert np.allclose(made.kurtosis, scipy.stats.kurtosis(exact, fisher=False), rtol=1e-5, atol=1e-6)
+    assert np.allclose(made.covariance(), np.cov(exact.T, bias=True), rtol=1e-5, atol=1e-6)
     assert np.array_equal(made.low, exact.min(axis=0))
 
 
@@ -41,14 +41,29 @@ def test_shards_merge_to_the_whole(edges):
     for part in reversed(parts):
         merged.merge(part)
     assert merged.count == whole.count
-    for name in ("mean", "m2", "m3", "m4", "comoment", "high"):
-        assert np.allclose(getattr(merged, name), getattr(whole, name), rtol=1e-9)
+    for name in ("mean", "variance", "skewness", "kurtosis", "high"):
+        assert np.allclose(getattr(merged, name), getattr(whole, name), rtol=1e-5)
+    assert np.allclose(merged.covariance(), whole.covariance(), rtol=1e-5, atol=1e-6)
 
 
 def test_merging_an_empty_one_changes_nothing():
     whole = moments_of(rows_of())
     before = whole.kurtosis
     assert np.array_equal(whole.merge(Moments(5)).kurtosis, before)
+
+
+def test_rows_that_drift_lose_no_digits():
+    rows = rows_of(40_000) + np.linspace(0, 1000, 40_000, dtype=np.float32)[:, None]
+    made, exact = moments_of(rows), rows.astype(np.float64)
+    assert np.allclose(made.variance, exact.var(axis=0), rtol=1e-5)
+    assert np.allclose(made.kurtosis, scipy.stats.kurtosis(exact, fisher=False), rtol=1e-5)
+
+
+def test_values_whose_fourth_power_overflows_are_kept():
+    rows = (rows_of() * 1e12).astype(np.float32)
+    made = moments_of(rows)
+    assert made.skipped == 0
+    assert np.allclose(made.kurtosis, scipy.stats.kurtosis(rows.astype(np.float64), fisher=False), rtol=1e-5)
 
 
 def test_a_gaussian_has_kurtosis_three():
@@ -76,7 +91,7 @@ def test_stored_moments_go_on_where_they_were():
     rows = rows_of()
     again = Moments.from_bytes(moments_of(rows[:900], with_covariance=True).to_bytes())
     again.update(rows[900:])
-    assert np.allclose(again.covariance(), np.cov(rows.T.astype(np.float64), bias=True), rtol=1e-8)
+    assert np.allclose(again.covariance(), np.cov(rows.T.astype(np.float64), bias=True), rtol=1e-5, atol=1e-6)
 
 
 def test_bytes_that_are_no_moments_are_refused():
