@@ -251,7 +251,7 @@ def test_a_score_of_a_whole_basis_stands_in_the_table_alone(small):
         "condition": "raw",
         "basis": "natural",
     }
-    keys |= {"rotation_seed": 0, "direction": -1, "metric": "mean cosine", "value": 0.7531, "n": 80}
+    keys |= {"basis": "natural", "rotation_seed": 0, "direction": -1, "metric": "mean cosine", "value": 0.7531, "n": 80}
     small.add("unit_scores", tables.UNIT_SCORES.build({}, **keys))
     small.write("plan")
     html = write_report(small.root).read_text()
