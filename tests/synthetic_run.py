@@ -141,7 +141,7 @@ class SyntheticRun:
 
     def scores(self) -> None:
         for d, m, s in self.each_model():
-            for layer in self.layers:
+            for layer in self.layers[:1]:
                 keys = {"dataset": d, "model": m, "model_seed": s, "layer": layer, "condition": "raw"}
                 for basis in ("natural", "gaussian"):
                     for metric, centre in (("purity", 0.7), ("kurtosis", 2.6)):
