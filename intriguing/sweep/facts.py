@@ -1,14 +1,20 @@
 """What a plan must know of data sets and models before anything runs, gathered without torch where that can be."""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from intriguing.data import load_dataset
-from intriguing.errors import WeightsError
+from intriguing.errors import DataError, IntriguingError, SpecError, WeightsError
 from intriguing.sweep.spec import Spec
+from intriguing.sweep.words_spec import EMBEDDED, absolute
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,66 @@ def gather_models(spec: Spec) -> dict[str, ModelFacts]:
             raise WeightsError(f"models.{name}.weights: there is no file {path}.")
         found[name] = ModelFacts(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
     return found
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A corpus, or existing word vectors, as a plan sees it: where a worker finds the file, and its hash."""
+
+    source: str
+    content_hash: str
+
+
+def gather_texts(spec: Spec) -> dict[str, TextFacts]:
+    """The facts of every corpus and of all existing vectors of the [words] section, by name (no two have the same).
+
+    A look at each file's beginning, and at the arguments of training and judges, refuses most of what cannot work
+    before anything runs.
+
+    Raises:
+        DataError: a file is missing, damaged, of another encoding or holds nothing; the message names the key.
+        SpecError, UnknownNameError: an argument of the training or of the judges cannot be used.
+    """
+    if spec.words is None:
+        return {}
+    from intriguing.words import JudgeOptions, TrainingOptions, read_vectors
+    from intriguing.words.sources import content_hash, decoded_blocks, locate
+
+    found = {}
+    for name, corpus in spec.words.corpora.items():
+        with _key(f"words.corpora.{name}"):
+            _checked(TrainingOptions, spec.words.training_of(name), "training")
+            _checked(JudgeOptions, spec.words.judging_of(name, spec.seed), "judging")
+            blocks = decoded_blocks(locate(corpus.source), corpus.encoding, corpus.undecodable)
+            if corpus.source != EMBEDDED and not next(blocks, "").strip():
+                raise DataError(f"{corpus.source!r} begins with nothing but blanks. Give a file of words.")
+            found[name] = TextFacts(absolute(corpus.source), content_hash(corpus.source))
+    for name, vectors in spec.words.vectors.items():
+        with _key(f"words.vectors.{name}"):
+            if not vectors.trust_pickle:
+                read_vectors(vectors.source, **{**vectors.reading, "limit": 1})
+            found[name] = TextFacts(absolute(vectors.source), content_hash(vectors.source))
+    return found
+
+
+@contextmanager
+def _key(key: str) -> Iterator[None]:
+    """Errors inside name the spec's key."""
+    try:
+        yield
+    except IntriguingError as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
+def _checked(options: Any, given: Mapping[str, Any], key: str) -> None:
+    with suppress(TypeError):  # a value of another type: the next check says so in words
+        options.from_mapping(given)
+    try:
+        TypeAdapter(options).validate_json(json.dumps(dict(given), default=str), strict=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(str(part) for part in wrong["loc"])
+        raise SpecError(f"{key}.{place}: {wrong['msg']} (given: {wrong['input']!r})") from None
 
 
 def _source_hash(architecture: str) -> str:

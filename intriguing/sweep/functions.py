@@ -20,4 +20,14 @@ SEARCH = Function(f"{_TASKS}.blind_spots:search", 1, (f"{_TASKS}.blind_spots", "
 CLEAN = Function(f"{_TASKS}.transfer:clean", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
 FEED = Function(f"{_TASKS}.transfer:feed", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
 
+_WORDS = (f"{_TASKS}.words", "intriguing.words", "intriguing.randomness")
+ENCODE_TEXT = Function(f"{_TASKS}.words:encode_text", 1, _WORDS)
+TRAIN_WORDS = Function(f"{_TASKS}.words:train_words", 1, _WORDS)
+READ_VECTORS = Function(f"{_TASKS}.words:read_vectors", 1, _WORDS)
+COUNT_WORDS = Function(f"{_TASKS}.words:count_words", 1, _WORDS)
+DESCRIBE_WORDS = Function(f"{_TASKS}.words:describe_words", 1, _WORDS)
+JUDGE_WORDS = Function(f"{_TASKS}.words:judge_words", 1, (*_WORDS, "intriguing.units"))
+TEST_WORDS = Function(f"{_TASKS}.words:word_tests", 1, (*_WORDS, "intriguing.units"))
+
 FUNCTIONS = (EXAMPLES, TRAIN, LOAD, ACTIVATIONS, SCAN, TOP, SEARCH, CLEAN, FEED)
+FUNCTIONS += (ENCODE_TEXT, TRAIN_WORDS, READ_VECTORS, COUNT_WORDS, DESCRIBE_WORDS, JUDGE_WORDS, TEST_WORDS)

@@ -6,18 +6,25 @@ shard of adversarial images is there.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.facts import DatasetFacts, ModelFacts
+from intriguing.sweep.facts import DatasetFacts, ModelFacts, TextFacts
 from intriguing.sweep.spec import Spec
 from intriguing.sweep.stages.blind_spots import blind_spots
 from intriguing.sweep.stages.models import examples, models
 from intriguing.sweep.stages.transfer import transfer
 from intriguing.sweep.stages.units import units
+from intriguing.sweep.stages.words import words
 
 
-def build_plan(spec: Spec, datasets: Mapping[str, DatasetFacts], facts: Mapping[str, ModelFacts]) -> Plan:
+def build_plan(
+    spec: Spec,
+    datasets: Mapping[str, DatasetFacts],
+    facts: Mapping[str, ModelFacts],
+    texts: Mapping[str, TextFacts] = MappingProxyType({}),
+) -> Plan:
     """All tasks of `spec`, each after the ones it needs.
 
     Raises:
@@ -33,6 +40,7 @@ def build_plan(spec: Spec, datasets: Mapping[str, DatasetFacts], facts: Mapping[
             *units(spec, trained),  # section 3: do single units mean more than random directions?
             *blind_spots(spec, trained),  # section 4.1: how small a change makes a model wrong?
             *transfer(spec, trained),  # section 4.2: does it fool the others too?
+            *words(spec, texts),  # the follow-up: section 3's question, asked of word vectors
         ]
     )
 

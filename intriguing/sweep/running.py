@@ -17,9 +17,10 @@ from intriguing.engine.task import Plan
 from intriguing.errors import SpecError, TaskFailedError
 from intriguing.report import write_report
 from intriguing.results import Run, open_run
-from intriguing.sweep.facts import DatasetFacts, ModelFacts, gather_datasets, gather_models
+from intriguing.sweep.facts import DatasetFacts, ModelFacts, gather_datasets, gather_models, gather_texts
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.spec import Spec, load_spec
+from intriguing.sweep.words_spec import absolute
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +37,32 @@ class Prepared:
     datasets: dict[str, DatasetFacts]
     models: dict[str, ModelFacts]
     plan: Plan
+    corpus: str = ""
 
     @property
     def command(self) -> str:
         """The line that continues this run."""
-        return f"intriguing run {shlex.quote(self.given)} --out {shlex.quote(str(self.out))}"
+        line = f"intriguing run {shlex.quote(self.given)} --out {shlex.quote(str(self.out))}"
+        return f"INTRIGUING_CORPUS={shlex.quote(self.corpus)} {line}" if self.corpus else line
 
 
 def prepare(
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec, out: Any = None, data: str | None = None
 ) -> Prepared:
-    """Read the spec, gather the facts and build the plan; writes nothing."""
+    """Read the spec, gather the facts and build the plan; writes nothing.
+
+    The text that INTRIGUING_CORPUS names stands in for the embedded one.
+    """
     loaded = load_spec(spec)
+    corpus = absolute(os.environ.get("INTRIGUING_CORPUS", ""))
+    if corpus and loaded.words is not None:
+        loaded = loaded.model_copy(update={"words": loaded.words.with_corpus(corpus)})
     given = str(spec) if isinstance(spec, str | os.PathLike) else loaded.name
     root = data or os.environ.get("INTRIGUING_DATA")
-    datasets, models = gather_datasets(loaded, root), gather_models(loaded)
+    datasets, models, texts = gather_datasets(loaded, root), gather_models(loaded), gather_texts(loaded)
     folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
-    return Prepared(loaded, given, folder, datasets, models, build_plan(loaded, datasets, models))
+    plan = build_plan(loaded, datasets, models, texts)
+    return Prepared(loaded, given, folder, datasets, models, plan, corpus if loaded.words is not None else "")
 
 
 def execute(

@@ -9,7 +9,7 @@ from intriguing.errors import SpecError, unknown_name
 from intriguing.sweep.section import CONFIG, Name
 
 SAMPLE = "wikipedia-sample"
-_EMBEDDED = "embedded"
+EMBEDDED = "embedded"
 
 
 class _Section(BaseModel):
@@ -19,7 +19,7 @@ class _Section(BaseModel):
 class CorpusSpec(_Section):
     """A text, under a name of the user's choice."""
 
-    source: str = Field(default=_EMBEDDED, min_length=1)
+    source: str = Field(default=EMBEDDED, min_length=1)
     """embedded (the Wikipedia sample inside gensim), the path of a text file (plain, gzip, bzip2 or xz), or gensim:NAME
     of gensim.downloader. INTRIGUING_CORPUS stands in for every embedded one."""
     layout: Literal["auto", "text8", "lines"] = "auto"
@@ -146,7 +146,7 @@ class WordsSpec(_Section):
             SpecError: a corpus has that name already.
         """
         name = Path(path).name.partition(".")[0] or path
-        embedded = [n for n, corpus in self.corpora.items() if corpus.source == _EMBEDDED]
+        embedded = [n for n, corpus in self.corpora.items() if corpus.source == EMBEDDED]
         if not embedded:
             return self
         if name in self.corpora and name not in embedded:
@@ -159,6 +159,13 @@ class WordsSpec(_Section):
         for vectors in body["vectors"].values():
             vectors["corpus"] = name if vectors["corpus"] in embedded else vectors["corpus"]
         return type(self).model_validate(body)
+
+
+def absolute(source: str) -> str:
+    """`source` for a process that runs in another folder: a path from the root, any other source as it is."""
+    if source in ("", EMBEDDED) or source.startswith("gensim:"):
+        return source
+    return str(Path(source).expanduser().resolve())
 
 
 def _distinct(values: list[Any], key: str) -> None:
