@@ -58,6 +58,8 @@ class Split:
         """
         import torch
 
+        if isinstance(indices, torch.Tensor):
+            indices = indices.cpu().numpy()
         rows = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
         values = self.images[rows]
         if values.dtype == np.uint8:

@@ -100,7 +100,7 @@ def autoencoder(shape: Shape, classes: int, hidden: int = 400) -> Autoencoder:
         warm_up=0.1,
         encoder_epochs=10,
         sparsity=0.05,
-        sparsity_penalty=3.0,
+        sparsity_penalty=1.0,
         encoder_decay=1e-4,
     )
     encoder = _pair("linear", _glorot(prod(shape), hidden), nn.Sigmoid())
