@@ -11,12 +11,12 @@ from intriguing.report.text import verdict
 def section(context: Context) -> Section | None:
     """Verdicts, effects and scores per layer; None where nothing was scored or tested."""
     tests = context.run.table("rotation_tests").to_pylist()
-    scores = context.run.table("unit_scores").to_pylist()
-    if not tests and not scores:
+    scored = context.query(f"select distinct {', '.join(LAYER)} from unit_scores")
+    if not tests and not scored:
         return None
     layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
     told = [test for layer in layers for test in layer["tests"]]
-    html = render("unit_tests.html", verdicts=layers, figure=_effects(told), scores=_scores(context, scores))
+    html = render("unit_tests.html", verdicts=layers, figure=_effects(told), scores=_scores(context, scored))
     return Section("unit-tests", "Are single units special?", html)
 
 
@@ -43,10 +43,13 @@ def _effects(tests: list[Row]) -> Markup | None:
     return forest(rows, "natural basis minus rotations, in their standard deviations", alt) if rows else None
 
 
-def _scores(context: Context, scores: list[Row]) -> list[Row]:
+def _scores(context: Context, layers: list[Row]) -> list[Row]:
     """Per layer, the scores of each metric and basis as a figure and as mean, spread and count."""
+    columns = ["metric", "basis", "direction", "value"]
     blocks = []
-    for key, rows in context.grouped(scores, *LAYER):
+    for key, _ in context.grouped(layers, *LAYER):
+        # One layer at a time: all layers of a large run do not fit in memory as rows.
+        rows = context.run.table("unit_scores", columns=columns, **key).to_pylist()
         metrics = [
             (of["metric"], [(by["basis"], part) for by, part in context.grouped(members, "basis")])
             for of, members in context.grouped(rows, "metric")
