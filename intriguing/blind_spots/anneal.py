@@ -16,7 +16,7 @@ from torch import Tensor
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.objective import margin, pair, slack
+from intriguing.blind_spots.objective import contest, pair, slack
 
 _FIRST, _LAST = 2.0, 0.02
 """Step of a variable at the start and the end, in units of the root mean square perturbation."""
@@ -33,7 +33,7 @@ class Anneal:
     upper: float
     ticks: int
     poll: int = 10
-    outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "target", "forward", "backward")
 
     def load(self, given: State) -> State:
         """Rows start at the image."""
@@ -58,12 +58,12 @@ class Anneal:
     def step(self, state: State) -> State:
         """One tick."""
         active = ~state["done"]
-        target, rivals, x0, trial = state["target"], state["rivals"], state["x0"], state["trial"]
+        wanted, rivals, x0, trial = state["wanted"], state["rivals"], state["x0"], state["trial"]
         tick, known = state["tick"], state["unit"]
 
         def hinge(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-            _, rival = margin(logits, target[s], rivals[s])
-            gap, slope = pair(logits, target[s], rival)
+            _, winner, rival = contest(logits, wanted[s], rivals[s])
+            gap, slope = pair(logits, winner, rival)
             unit = torch.where(tick[s] == 0, gap.abs() / 4, known[s]).clamp(min=1e-30)
             return gap, -slope * (torch.sigmoid(-gap / unit) / unit)[:, None]
 
@@ -72,6 +72,7 @@ class Anneal:
         r = trial - x0
         l2 = dot(r, r).sqrt()
         won = gap > slack(z)
+        _, winner, _ = contest(z, wanted, rivals)
         better = won & (l2 < state["best_l2"]) & active
 
         weight, scale = state["weight"], state["scale"]
@@ -95,6 +96,7 @@ class Anneal:
             "tick": count,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),
+            "target": torch.where(better, winner, state["target"]),
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
             "done": state["done"] | (count >= self.ticks),

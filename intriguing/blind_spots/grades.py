@@ -11,6 +11,7 @@ from intriguing.blind_spots.engine import State, run
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
+from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 _INFINITY = float("inf")
 
@@ -49,7 +50,8 @@ def search_rows(evaluator: Evaluator, options: SearchOptions, rows: State, owner
 
     Returns, per row, best (R, n), best_l2 (inf without a success), best_penalty, forward, backward, broken.
     """
-    return _Rows(evaluator, options, rows, owner).searched(_RECIPES[options.grade])
+    search = _Rows(evaluator, options, rows, owner)
+    return search.papers() if options.grade == "faithful" else search.searched(_RECIPES[options.grade])
 
 
 class _Rows:
@@ -60,18 +62,24 @@ class _Rows:
         self.owner = owner
         self.box = (options.lower, options.upper)
         self.ended: State = {}
+        self.untargeted = bool(rows["rivals"].sum(1).max() == 1) and rows["rivals"].shape[1] > 2
 
     def _run(self, stage: PenaltySearch | BoundaryFinish | Anneal, rows: State) -> State:
         return run(stage, rows, self.options.slots, self.evaluator.block)
 
     def searched(self, recipe: Recipe) -> State:
         """The start of all rows, the finish of those in question, a second start for rugged and failed ones."""
-        self.ended = self._run(PenaltySearch(self.evaluator, *self.box, ticks=recipe.ticks), self.rows)
+        self.ended = self._run(PenaltySearch(self.evaluator, *self.box, Truncated(recipe.ticks)), self.rows)
         l2 = self.ended["best_l2"]
         self.ended["promise"] = torch.zeros_like(l2)
         self._finish((l2.isfinite() & (l2 <= recipe.near * self._nearest())).nonzero().squeeze(1), recipe)
         self._again(recipe)
         return self.ended
+
+    def papers(self) -> State:
+        """The paper's procedure and nothing else."""
+        schedule = Bracketing(self.options.penalty_tolerance)
+        return self._run(PenaltySearch(self.evaluator, *self.box, schedule, self.options.penalty_form), self.rows)
 
     def _nearest(self) -> Tensor:
         """Per row, the best distance of its example."""
@@ -79,12 +87,12 @@ class _Rows:
         least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY)
         return least.scatter_reduce(0, self.owner, l2, "amin")[self.owner]
 
-    def _finish(self, index: Tensor, recipe: Recipe, start: Tensor | None = None) -> None:
-        """Finish the rows of `index` from `start`, by default from their best points, and keep what is better."""
+    def _finish(self, index: Tensor, recipe: Recipe, start: State | None = None) -> None:
+        """Finish the rows of `index` from a `start`, by default their best points, and keep what is better."""
         if len(index) == 0:
             return
-        start = self.ended["best"][index] if start is None else start
-        given = {name: value[index] for name, value in self.rows.items()} | {"best": start}
+        given = {name: value[index] for name, value in self.rows.items()}
+        given |= {"best": self.ended["best"][index]} if start is None else start
         stage = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps, cuts=recipe.cuts)
         self._keep(index, self._run(stage, given))
 
@@ -107,8 +115,10 @@ class _Rows:
         blind = (self.box[1] - self.box[0]) * 0.1 * n**0.5
         scale = torch.where(l2[index].isfinite(), l2[index], torch.full_like(l2[index], blind))
         given = {name: value[index] for name, value in self.rows.items()} | {"scale": scale}
+        if self.untargeted:
+            given["wanted"] = ~given["rivals"]
         annealed = self._run(Anneal(self.evaluator, *self.box, ticks=recipe.annealing), given)
         for name in ("forward", "backward"):
             self.ended[name][index] += annealed[name]
         won = annealed["best_l2"].isfinite().nonzero().squeeze(1)
-        self._finish(index[won], recipe, annealed["best"][won])
+        self._finish(index[won], recipe, {name: annealed[name][won] for name in ("best", "target")})

@@ -1,7 +1,7 @@
 """Margins and losses on logits.
 
-A search wants class t and sees a set of competitors: targeted, all other classes; untargeted, the true class alone (the
-set of inputs where any wrong class beats the true one is the union over t of those where t does).
+A search wants some classes to beat their rivals: targeted, class t all others; untargeted, one wrong class the true one
+(where any wrong class beats it is the union of these sets), or all wrong classes together the true one.
 """
 
 import torch
@@ -16,6 +16,13 @@ def margin(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tens
     return logits.gather(1, target[:, None]).squeeze(1) - top, who
 
 
+def contest(logits: Tensor, wanted: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest wanted logit minus the largest rival logit (R,), and both classes (R,); (R, C) masks."""
+    high, winner = logits.masked_fill(~wanted, -_INFINITY).max(1)
+    top, rival = logits.masked_fill(~rivals, -_INFINITY).max(1)
+    return high - top, winner, rival
+
+
 def slack(logits: Tensor) -> Tensor:
     """The margin (R,) that counts as success: 4e-6 of the largest logit.
 
@@ -25,13 +32,15 @@ def slack(logits: Tensor) -> Tensor:
     return 4e-6 * logits.abs().amax(1)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of t among {t} and its rivals (R,), and its gradient in the logits (R, C)."""
-    one = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
-    seen = logits.masked_fill(~(rivals | one.bool()), -_INFINITY)
-    log_p = seen.log_softmax(1)
-    value = -log_p.gather(1, target[:, None]).squeeze(1)
-    return value, log_p.exp() - one
+def cross_entropy(logits: Tensor, wanted: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+    """-log of the probability of the wanted classes among them and their rivals (R,), its gradient in the logits (R, C).
+
+    With one wanted class and all others as rivals it is the ordinary cross-entropy.
+    """
+    log_p = logits.masked_fill(~(wanted | rivals), -_INFINITY).log_softmax(1)
+    chosen = log_p.masked_fill(~wanted, -_INFINITY)
+    log_q = chosen.logsumexp(1)
+    return -log_q, log_p.exp() - (chosen - log_q[:, None]).exp()
 
 
 def pair(logits: Tensor, target: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:

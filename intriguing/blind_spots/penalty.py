@@ -1,30 +1,31 @@
-"""The start of a search: box L-BFGS on cross-entropy + c |r|^2, c pushed up where it succeeds and down where it fails.
+"""The penalised search: box-constrained L-BFGS on the loss + c |r|^2, and a search over c.
 
 One tick is one evaluation of every row's trial point. A row never waits for another's line search: each has its own
-history, step length, penalty and best point.
+history, step length, penalty and best point. Two schedules of c: `Truncated` moves c every few accepted steps and takes
+the nearest success met on the way, a good start for the finish; `Bracketing` is the paper's procedure.
 """
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import direction, dot, free_variables
-from intriguing.blind_spots.objective import cross_entropy, margin, slack
+from intriguing.blind_spots.objective import contest, cross_entropy, slack
+from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 
 @dataclass(frozen=True)
 class PenaltySearch:
-    """A stage that finds a good start: the nearest success met on the way of a truncated penalty search."""
+    """A stage that minimises loss + c times the squared (`form` l2: the plain) norm of the change, and moves c."""
 
     evaluator: Evaluator
     lower: float
     upper: float
-    ticks: int
-    """Evaluations per row."""
-    inner: int = 3
-    """Accepted steps between two changes of c."""
+    schedule: Truncated | Bracketing
+    form: str = "squared_l2"
     memory: int = 5
     poll: int = 8
     outputs: tuple[str, ...] = ("best", "best_l2", "best_penalty", "forward", "backward", "broken")
@@ -35,8 +36,11 @@ class PenaltySearch:
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         history = x0.new_zeros(len(x0), self.memory, x0.shape[1])
+        bend = {} if self.form == "squared_l2" else {"bend": history.clone()}
         return {
             **given,
+            **bend,
+            **self.schedule.load(zero),
             "x": x0.clone(),
             "trial": x0.clone(),
             "loss": zero.clone(),
@@ -46,104 +50,122 @@ class PenaltySearch:
             "step": zero.clone(),
             "way": torch.zeros_like(x0),
             "rejected": zero.clone(),
-            "accepted": zero.clone(),
             "penalty": zero - 1,
-            "factor": zero + 4,
             "success": none.clone(),
-            "turned_won": none.clone(),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
             "best_penalty": zero + float("nan"),
-            "tick": zero.clone(),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
             "broken": none.clone(),
             "done": none.clone(),
         }
 
+    def _norm(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """The norm that c multiplies (R,) and its gradient (R, n)."""
+        square = dot(r, r)
+        if self.form == "squared_l2":
+            return square, 2 * r
+        l2 = square.sqrt()
+        return l2, r / l2.clamp(min=1e-30)[:, None]
+
     def step(self, state: State) -> State:
         """One tick."""
         active = ~state["done"]
-        target, rivals, x0 = state["target"], state["rivals"], state["x0"]
-        trial = state["trial"]
+        wanted, rivals, x0, trial = state["wanted"], state["rivals"], state["x0"], state["trial"]
         z, loss, gradient = self.evaluator.gradient(
-            trial, lambda logits, s: cross_entropy(logits, target[s], rivals[s])
+            trial, lambda logits, s: cross_entropy(logits, wanted[s], rivals[s])
         )
-        gap, _ = margin(z, target, rivals)
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
-        success = (gap > slack(z)) & ~broken
-        r = trial - x0
-        square = dot(r, r)
-        l2 = square.sqrt()
-        better = success & (l2 < state["best_l2"]) & active
+        success = (contest(z, wanted, rivals)[0] > slack(z)) & ~broken
 
         first = state["penalty"] < 0
-        slope_square = dot(gradient, gradient)
-        penalty = torch.where(first, slope_square / (8 * loss.clamp(min=1e-30)), state["penalty"])
-        x, old_loss, old_gradient = state["x"], state["loss"], state["loss_gradient"]
-        r_old = x - x0
-        old = old_loss + penalty * dot(r_old, r_old)
-        new = loss + penalty * square
-        moved = trial - x
-        slope = dot(old_gradient + 2 * penalty[:, None] * r_old, moved)
-        accept = first | (new <= old + 1e-4 * slope) | (state["rejected"] >= 4)
-        accept &= ~broken
+        # At the boundary of two classes |grad loss| is half of |grad margin|: this is the c that holds a point there,
+        # halved, if the margin were linear from the image on.
+        guess = dot(gradient, gradient) / (8 * loss.clamp(min=1e-30))
+        if self.form != "squared_l2":
+            guess = dot(gradient, gradient).sqrt() / 4
+        penalty = torch.where(first, guess, state["penalty"])
 
-        stalled = accept & (state["rejected"] >= 4)
-        push = accept & ~first
-        s = torch.where(push[:, None, None], torch.cat([moved[:, None], state["s"][:, :-1]], 1), state["s"])
-        change = (gradient - old_gradient)[:, None]
-        y = torch.where(push[:, None, None], torch.cat([change, state["y"][:, :-1]], 1), state["y"])
-        s = torch.where(stalled[:, None, None], torch.zeros_like(s), s)
+        x, old_loss, old_gradient = state["x"], state["loss"], state["loss_gradient"]
+        norm_old, pull_old = self._norm(x - x0)
+        norm, pull = self._norm(trial - x0)
+        moved = trial - x
+        slope = dot(old_gradient + penalty[:, None] * pull_old, moved)
+        old = old_loss + penalty * norm_old
+        new = loss + penalty * norm
+        forced = state["rejected"] >= self.schedule.rejections
+        accept = (first | (new <= old + 1e-4 * slope) | (forced & self.schedule.forces)) & ~broken
+        history = self._history(state, accept & ~first, forced, moved, gradient - old_gradient, pull - pull_old)
 
         take = accept[:, None]
         x = torch.where(take, trial, x)
         loss = torch.where(accept, loss, old_loss)
         gradient = torch.where(take, gradient, old_gradient)
         won = torch.where(accept, success, state["success"])
+        drop = (old - new).where(~first, new)
+        plan = self.schedule.move(state, penalty, accept, forced, won, success, drop, new)
+        penalty_now = plan.pop("penalty")
+        record = plan.pop("record") & active
+        point = torch.where(plan.pop("at_trial")[:, None], trial, x)
+        r = point - x0
+        l2 = dot(r, r).sqrt()
+        better = record & (l2 < state["best_l2"])
+        restart = plan.pop("restart")
 
-        accepted = state["accepted"] + accept
-        turn = accept & (accepted >= self.inner)
-        accepted = torch.where(turn, torch.zeros_like(accepted), accepted)
-        flipped = turn & (won != state["turned_won"])
-        turned_won = torch.where(turn, won, state["turned_won"])
-        factor = torch.where(flipped, state["factor"] ** 0.6, state["factor"])
-        penalty = torch.where(turn, torch.where(won, penalty * factor, penalty / factor), penalty)
-
-        total = gradient + 2 * penalty[:, None] * (x - x0)
-        free = free_variables(x, total, self.lower, self.upper)
-        way, has = direction(total, free, s, y + 2 * penalty[:, None, None] * s)
-        uphill = dot(way, total) >= 0
-        steepest = -total * free
-        way = torch.where(uphill[:, None], steepest, way)
-        polyak = loss / dot(steepest, steepest).clamp(min=1e-30)
-        full = torch.where(has & ~uphill, torch.ones_like(polyak), polyak)
+        way, full = self._way(x, x0, loss, gradient, penalty_now, history)
         shrink = (-slope / (2 * (new - old - slope)).clamp(min=1e-30)).clamp(0.1, 0.5)
         shrink = torch.where(broken, torch.full_like(shrink, 0.1), shrink)
-        step = torch.where(accept, full, state["step"] * shrink)
-        way = torch.where(take, way, state["way"])
-        tick = state["tick"] + active
+        fresh = accept | restart
+        step = torch.where(fresh, full, state["step"] * shrink)
+        way = torch.where(fresh[:, None], way, state["way"])
         return {
+            **history,
+            **plan,
             "x": x,
             "trial": (x + step[:, None] * way).clamp(self.lower, self.upper),
             "loss": loss,
             "loss_gradient": gradient,
-            "s": s,
-            "y": y,
             "step": step,
             "way": way,
-            "rejected": torch.where(accept, torch.zeros_like(step), state["rejected"] + 1),
-            "accepted": accepted,
-            "penalty": penalty,
-            "factor": factor,
+            "rejected": torch.where(fresh, torch.zeros_like(step), state["rejected"] + 1),
+            "penalty": penalty_now,
             "success": won,
-            "turned_won": turned_won,
-            "best": torch.where(better[:, None], trial, state["best"]),
+            "best": torch.where(better[:, None], point, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),
             "best_penalty": torch.where(better, penalty, state["best_penalty"]),
-            "tick": tick,
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
             "broken": state["broken"] | (broken & first & active),
-            "done": state["done"] | (tick >= self.ticks) | (broken & first),
+            "done": state["done"] | plan["done"] | (broken & first),
         }
+
+    def _history(
+        self, state: State, push: Tensor, clear: Tensor, moved: Tensor, change: Tensor, pull_change: Tensor
+    ) -> State:
+        """The pairs of the loss alone, newest first: they stay true when c changes, for the norm's part is known."""
+        new = {"s": moved, "y": change}
+        if self.form != "squared_l2":
+            new["bend"] = pull_change
+        kept = {}
+        for name, value in new.items():
+            pushed = torch.cat([value[:, None], state[name][:, :-1]], 1)
+            kept[name] = torch.where(push[:, None, None], pushed, state[name])
+        kept["s"] = torch.where(clear[:, None, None], torch.zeros_like(kept["s"]), kept["s"])
+        return kept
+
+    def _way(
+        self, x: Tensor, x0: Tensor, loss: Tensor, gradient: Tensor, penalty: Tensor, history: State
+    ) -> tuple[Tensor, Tensor]:
+        """A descent direction (R, n) at x for the penalty, and the first step to try along it (R,)."""
+        _, pull = self._norm(x - x0)
+        total = gradient + penalty[:, None] * pull
+        free = free_variables(x, total, self.lower, self.upper)
+        bend = 2 * history["s"] if self.form == "squared_l2" else history["bend"]
+        way, has = direction(total, free, history["s"], history["y"] + penalty[:, None, None] * bend)
+        has = has & (dot(way, total) < 0)
+        steepest = -total * free
+        way = torch.where(has[:, None], way, steepest)
+        # Without history: Polyak's step, for the loss cannot fall below zero.
+        polyak = loss / dot(steepest, steepest).clamp(min=1e-30)
+        return way, torch.where(has, torch.ones_like(polyak), polyak)

@@ -146,21 +146,27 @@ class _Search:
             owner = examples
             rivals = every != target[:, None]
         else:
-            count = classes_searched(self.options)
-            if self.every or count >= classes - 1:
-                near = (labels[:, None] + 1 + every[: classes - 1]) % classes
-            elif len(examples):
-                near, spent = nearest_classes(
-                    self.evaluator, x0, labels, clean[examples], count, *self._box()
-                )
-                for kind in self.passes.values():
-                    kind[examples] += spent
-            else:
-                near = labels[:, None]
+            near = self._near(clean, examples, x0, labels, every)
             owner = examples.repeat_interleave(near.shape[1])
             target = near.flatten()
             rivals = every == self.labels[owner][:, None]
-        return {"owner": owner, "target": target, "rivals": rivals, "x0": self.x0[owner]}
+        together = self.wanted is None and not self.every and self.options.grade == "faithful"
+        wanted = ~rivals if together else every == target[:, None]
+        return {"owner": owner, "target": target, "rivals": rivals, "wanted": wanted, "x0": self.x0[owner]}
+
+    def _near(self, clean: Tensor, examples: Tensor, x0: Tensor, labels: Tensor, every: Tensor) -> Tensor:
+        """The wrong classes (E, K) that an untargeted search of each example tries."""
+        classes = clean.shape[1]
+        if self.every or (self.options.classes >= classes - 1 and self.options.grade == "best"):
+            return (labels[:, None] + 1 + every[: classes - 1]) % classes
+        if self.options.grade == "faithful" or len(examples) == 0:
+            # All wrong classes are wanted together; the class held here stands for them.
+            return (labels[:, None] + 1) % classes
+        count = classes_searched(self.options)
+        near, spent = nearest_classes(self.evaluator, x0, labels, clean[examples], count, *self._box())
+        for kind in self.passes.values():
+            kind[examples] += spent
+        return near
 
     def _box(self) -> tuple[float, float]:
         return self.options.lower, self.options.upper
