@@ -1,10 +1,10 @@
 """A second start for rugged landscapes: primal-dual descent with large, slowly shrinking steps.
 
-Where thresholds of units lie between the image and the boundary, as after adversarial training, a descent from the image
-sees only the units that are awake there and ends in a poor basin. Steps of about the size of the perturbation itself
-average over such kinks. The dynamics are those of Matyasko and Chau 2021 ("PDPGD: primal-dual proximal gradient descent
-adversarial attack", algorithm 1: Adam on the perturbation, sign ascent on the logarithm of the multipliers), made free
-of scale: distances are measured in units of the best one known, margins in units of the margin at the image.
+Where thresholds of units lie between the image and the boundary, as after adversarial training, a descent from the
+image sees only the units that are awake there and ends in a poor basin. Steps of about the size of the perturbation
+itself average over such kinks. The dynamics are those of Matyasko and Chau 2021 ("PDPGD: primal-dual proximal gradient
+descent adversarial attack", algorithm 1: Adam on the perturbation, sign ascent on the logarithm of the multipliers),
+made free of scale: distances are measured in units of the best one known, margins in units of the margin at the image.
 """
 
 import math

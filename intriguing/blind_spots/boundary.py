@@ -88,9 +88,7 @@ class BoundaryFinish:
         cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
         normals, offsets, owners, ages, multipliers = cuts
         offsets = self._mended(normals, offsets, owners, ages, target, logits, best - x0, l2)
-        goal, multipliers, value = project(
-            self.lower - x0, self.upper - x0, normals, offsets, multipliers
-        )
+        goal, multipliers, value = project(self.lower - x0, self.upper - x0, normals, offsets, multipliers)
         damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
         damping = torch.where(first, torch.ones_like(damping), damping)
         promise = 1 - (2 * value.clamp(min=0)).sqrt() / l2

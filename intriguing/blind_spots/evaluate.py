@@ -36,8 +36,8 @@ class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows, short ones padded."""
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int) -> None:
-        self._model = model
-        self._shape = shape
+        self.model = model
+        self.shape = shape
         self.block = block
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -46,10 +46,10 @@ class Evaluator:
             live = len(piece)
             if live < self.block:
                 piece = torch.cat([piece, piece[:1].expand(self.block - live, -1)])
-            yield slice(start, start + live), piece.reshape(self.block, *self._shape)
+            yield slice(start, start + live), piece.reshape(self.block, *self.shape)
 
     def _logits(self, images: Tensor) -> Tensor:
-        logits = self._model(images)
+        logits = self.model(images)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(

@@ -8,7 +8,12 @@ change succeeds.
 import torch
 from torch import Tensor, nn
 
+from intriguing.blind_spots.engine import State
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.objective import margin
 from intriguing.blind_spots.qp import project
+
+_SLACK = 1e-6
 
 _PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -41,6 +46,44 @@ def affine(model: nn.Module, shape: tuple[int, ...], like: Tensor) -> tuple[Tens
     return torch.stack(rows).double(), logits[0].detach().double()
 
 
+def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple[float, float], at_once: int) -> State:
+    """The exact optimum of every row of a linear model: as `search_rows` gives it, with `lower_bound` per row.
+
+    The boundary is passed by the least that survives float32: where the model itself does not yet see the wanted class
+    on the rounded image, the slack is taken ten times as large, and again.
+    """
+    count = len(rows["x0"])
+    weight, bias = affine(evaluator.model, shape, rows["x0"])
+    ended = {
+        "best": rows["x0"].clone(),
+        "best_l2": rows["x0"].new_full((count,), float("inf")),
+        "lower_bound": rows["x0"].new_full((count,), float("nan")),
+        "best_penalty": rows["x0"].new_full((count,), float("nan")),
+        "forward": torch.zeros_like(rows["target"]),
+        "backward": torch.zeros_like(rows["target"]),
+        "broken": torch.zeros_like(rows["target"], dtype=torch.bool),
+    }
+    waiting = torch.arange(count, device=weight.device)
+    for tenfold in range(4):
+        missed = []
+        for index in waiting.split(at_once):
+            x0, target, rivals = rows["x0"][index], rows["target"][index], rows["rivals"][index]
+            scale = (x0.double() @ weight.T + bias).abs().amax(1)
+            x, l2, bound = solve(weight, bias, x0, target, rivals, _SLACK * 10**tenfold * scale, box)
+            image = x.to(x0.dtype).clamp(*box)
+            won = l2.isfinite() & (margin(evaluator.forward(image), target, rivals)[0] > 0)
+            ended["forward"][index] += 1
+            done = index[won]
+            ended["best"][done] = image[won]
+            ended["best_l2"][done] = torch.linalg.vector_norm(image[won] - x0[won], dim=1)
+            ended["lower_bound"][done] = bound[won].to(x0.dtype)
+            missed.append(index[l2.isfinite() & ~won])
+        waiting = torch.cat(missed) if missed else waiting[:0]
+        if len(waiting) == 0:
+            break
+    return ended
+
+
 def solve(
     weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[float, float]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,7 +99,7 @@ def solve(
     need = need.masked_fill(~rivals, -float("inf"))
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
-        normals, need = normals[torch.arange(len(x0)), which][:, None], need.gather(1, which[:, None])
+        normals, need = normals[torch.arange(len(x0), device=x0.device), which][:, None], need.gather(1, which[:, None])
     r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, sweeps=60)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
     value = value - (multipliers * slack[:, None]).sum(1)

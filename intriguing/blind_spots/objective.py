@@ -33,7 +33,7 @@ def slack(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, wanted: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
-    """-log of the probability of the wanted classes among them and their rivals (R,), its gradient in the logits (R, C).
+    """-log of the probability of the wanted classes among them and their rivals (R,), and its gradient (R, C).
 
     With one wanted class and all others as rivals it is the ordinary cross-entropy.
     """

@@ -35,11 +35,12 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The shortest change r with a_i . r >= b_i and lower <= r <= upper, its multipliers, and the dual's value.
 
-    lower <= 0 <= upper: (R, n), the box as seen from the image; a: (R, K, n); b: (R, K), -inf where there is no constraint;
-    start: (R, K) multipliers to start from. With multipliers u >= 0 the primal point is clip(u a), and the dual, whose
-    value is a lower bound of |r|^2 / 2 for every feasible r, is concave and piecewise quadratic: semismooth Newton with the Gram matrix of the
-    unclipped variables solves it. A step after which the dual is lower is halved. Where no point of the box satisfies the
-    constraints the multipliers grow until the point is as near to satisfying them as `rounds` allow.
+    lower <= 0 <= upper: (R, n), the box as seen from the image; a: (R, K, n); b: (R, K), -inf where there is no
+    constraint; start: (R, K) multipliers to start from. With multipliers u >= 0 the primal point is clip(u a), and the
+    dual, whose value is a lower bound of |r|^2 / 2 for every feasible r, is concave and piecewise quadratic: semismooth
+    Newton with the Gram matrix of the unclipped variables solves it. A step after which the dual is lower is halved.
+    Where no point of the box satisfies the constraints the multipliers grow until the point is as near to satisfying
+    them as `rounds` allow.
     """
     square = torch.linalg.vecdot(a, a)
     used = (b > -_INFINITY) & (square > 0)

@@ -72,8 +72,8 @@ class Bracketing:
     """The paper's line search over c (section 4.1), read as the largest c whose minimiser still succeeds.
 
     For each c the objective is minimised until it no longer falls; c is doubled or halved until one success and one
-    failure are known, then their bracket is halved in log c until it is narrower than `tolerance`. Only minimisers count.
-    Each minimisation starts at the last one's end; the problems solved are the same.
+    failure are known, then their bracket is halved in log c until it is narrower than `tolerance`. Only minimisers
+    count. Each minimisation starts at the last one's end; the problems solved are the same.
     """
 
     tolerance: float = 1e-3

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.grades import classes_searched, search_rows
+from intriguing.blind_spots.linear import is_linear, optima
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
@@ -106,6 +107,8 @@ class _Search:
         self.every = isinstance(targets, str)
         self.bad_input = bad_input
         self.x0 = flat.nan_to_num(options.lower, options.upper, options.lower).clamp(options.lower, options.upper)
+        self.exact = options.grade != "faithful" and options.exact_linear == "auto" and is_linear(evaluator.model)
+        self.lower_bound = torch.full_like(self.x0[:, :1].sum(1), torch.inf)
         self.passes = {
             k: torch.zeros(len(flat), dtype=torch.int64, device=flat.device) for k in ("forward", "backward")
         }
@@ -157,7 +160,7 @@ class _Search:
     def _near(self, clean: Tensor, examples: Tensor, x0: Tensor, labels: Tensor, every: Tensor) -> Tensor:
         """The wrong classes (E, K) that an untargeted search of each example tries."""
         classes = clean.shape[1]
-        if self.every or (self.options.classes >= classes - 1 and self.options.grade == "best"):
+        if self.every or self.exact or (self.options.classes >= classes - 1 and self.options.grade == "best"):
             return (labels[:, None] + 1 + every[: classes - 1]) % classes
         if self.options.grade == "faithful" or len(examples) == 0:
             # All wrong classes are wanted together; the class held here stands for them.
@@ -179,7 +182,13 @@ class _Search:
         penalty = self.x0.new_full((count,), _NAN)
         broken = torch.zeros(count, dtype=torch.bool, device=owner.device)
         if len(owner):
-            ended = search_rows(self.evaluator, self.options, rows, owner)
+            if self.exact:
+                box, at_once = self._box(), self.options.slots
+                ended = optima(self.evaluator, rows, self.evaluator.shape, box, at_once)
+                bounds = ended["lower_bound"].nan_to_num(torch.inf)
+                self.lower_bound.scatter_reduce_(0, owner, bounds, "amin")
+            else:
+                ended = search_rows(self.evaluator, self.options, rows, owner)
             for kind, name in (("forward", "forward"), ("backward", "backward")):
                 self.passes[kind].index_add_(0, owner, ended[name])
             broken.index_fill_(0, owner[ended["broken"]], True)
@@ -239,6 +248,6 @@ class _Search:
             "penalty": torch.where(found, penalty, blank),
             "forward_passes": self.passes["forward"],
             "backward_passes": self.passes["backward"],
-            "lower_bound": torch.full_like(l2, _NAN),
+            "lower_bound": torch.where(found & self.lower_bound.isfinite(), self.lower_bound, blank),
         }
         return SearchResult(status=status, **{name: value.to(home) for name, value in figures.items()})
