@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -19,6 +19,11 @@ _SPECS = Path(__file__).parent / "specs"
 
 class _Section(BaseModel):
     model_config = CONFIG
+
+
+MetricName = Literal[
+    "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis"
+]
 
 
 class DatasetSpec(_Section):
@@ -59,22 +64,44 @@ class ModelSpec(_Section):
 
 
 class UnitsSpec(_Section):
-    """The unit question: top-K inputs of single units and of random directions."""
+    """The unit question: top-K inputs of single units and of random directions, and whether their scores differ."""
 
     split: Literal["train", "test"] = "test"
     """The split whose inputs are scanned."""
+    mode: Literal["store", "stream"] = "store"
+    """store: activations are kept as a table. stream: they are scanned as they are computed, and never written."""
+    reduce: Literal["max", "mean", "positions"] = "max"
+    """What becomes of a convolution's maps: each channel's maximum or mean, or every position as a row of its own."""
     k: int = Field(default=16, ge=1, le=10_000)
     """How many top inputs each direction keeps."""
-    bases: list[Literal["natural", "gaussian", "haar", "uniform01"]] = Field(
+    bases: list[Literal["natural", "gaussian", "haar", "covariance", "pca", "uniform01"]] = Field(
         default=["natural", "gaussian"], min_length=1
     )
     """The bases that are scanned; each has as many directions as the layer has units. uniform01 is no valid control."""
     signs: Literal["positive", "both"] = "positive"
-    """Whether the smallest projections are kept too."""
+    """Whether the smallest projections are kept, and -e_1, ... tested, too."""
     rows: int | None = Field(default=None, ge=1)
     """How many inputs of the split are scanned (a keyed draw); by default all."""
     dtype: Literal["float32", "float16"] = "float32"
-    """How activations are stored."""
+    """How activations are stored; scores are of the stored values."""
+    rotations: int = Field(default=0, ge=0, le=1_000_000)
+    """How many random rotations each layer's basis is held against; 0 makes no test, 999 is the least for a claim."""
+    metrics: list[MetricName] = Field(default=list(get_args(MetricName)), min_length=1)
+    """The scores that are tested."""
+    tested_rows: int = Field(default=10_000, ge=1)
+    """How many of the scanned inputs the tests rest on, at most; they are held in memory."""
+    controls: list[Literal["random_init", "shuffled_labels"]] = ["random_init", "shuffled_labels"]
+    """What is tested beside the trained network: the same network untrained, the same scores of shuffled labels."""
+    judges: list[Literal["encoder", "pixels"]] = ["encoder", "pixels"]
+    """Who judges interpretability and intruders: another network's last named layer, the pixels' components."""
+    judge: str | None = None
+    """The model whose last named layer judges the others; by default the first one of another architecture."""
+    without_dead: bool = True
+    """Whether layers with dead or saturated units are tested without them too (condition `live`)."""
+    doses: list[Annotated[float, Field(gt=0, le=1)]] = [0.2, 0.4, 0.6, 0.8, 1.0]
+    """The powers of a rotation that make up the dose curve; none for no curve."""
+    family: Literal["network", "metric", "run"] = "network"
+    """Which tests Holm's correction is over: those of one network, of one score in all networks, or all."""
 
 
 class BlindSpotsSpec(_Section):
@@ -93,8 +120,10 @@ class BlindSpotsSpec(_Section):
 class TransferSpec(_Section):
     """Does what fools one model fool the others? Every found image is fed to every model of its data set."""
 
-    kinds: list[Literal["minimal", "gaussian"]] = Field(default=["minimal", "gaussian"], min_length=1)
-    """Which changes are fed: the search's own, and Gaussian noise of the same RMS. Clean images always are."""
+    kinds: list[Literal["minimal", "amplified", "gaussian"]] = Field(default=["minimal", "gaussian"], min_length=1)
+    """Changes to feed: the search's own, amplified, and Gaussian noise of the search's RMS. Clean images always are."""
+    amplified_rms: float = Field(default=0.1, gt=0, le=1)
+    """The RMS that changes are amplified to (the paper's table 4: 0.1)."""
 
 
 class ComputeSpec(_Section):
@@ -112,6 +141,8 @@ class ComputeSpec(_Section):
     """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
     rows_per_shard: int = Field(default=1_000, ge=1)
     """Inputs per activation shard."""
+    rotations_per_shard: int = Field(default=250, ge=1)
+    """Random rotations per task."""
     searches_per_shard: int = Field(default=256, ge=1)
     """Searches per task."""
     attempts: int = Field(default=3, ge=1)
@@ -154,6 +185,8 @@ class Spec(_Section):
                     raise ValueError(f"models.{name}.datasets: {unknown_name('data set', dataset, self.datasets)}")
             if self.units is not None and not model.layers:
                 raise ValueError(f"models.{name}.layers: name at least one layer, since the spec has a [units] section")
+        if self.units is not None and self.units.judge is not None and self.units.judge not in self.models:
+            raise ValueError(f"units.judge: {unknown_name('model', self.units.judge, self.models)}")
         if self.transfer is not None and self.blind_spots is None:
             raise ValueError("transfer: it feeds what [blind_spots] finds, and the spec has no such section")
         return self

@@ -1,8 +1,9 @@
 """Images made from an attacked image: its perturbation amplified, and Gaussian noise of the same size as a control.
 
 The size of a change is the paper's distortion, RMS = sqrt(sum r^2 / n) over the n numbers of an image. Both functions
-give the change exactly the RMS asked for, clip to the box afterwards (the paper does not say whether it clips) and
-return what clipping left of the RMS and how much of the image it touched, so that nothing is hidden.
+clip to the box (the paper does not say whether it does) and return the RMS that is left and how much of the image was
+clipped, so that nothing is hidden. Noise can be made larger by what clipping will take: a fair control is as large, as
+fed, as the perturbation that it stands beside.
 """
 
 from collections.abc import Sequence
@@ -70,11 +71,15 @@ def gaussian_noise(
     ids: Sequence[int | str] | np.ndarray,
     lower: float = 0.0,
     upper: float = 1.0,
+    *,
+    after_clipping: bool = False,
 ) -> Perturbed:
     """`clean` plus Gaussian noise of exactly the RMS asked for, then clipped: the control of a transfer matrix.
 
     clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
     depends on `seed` and its id alone, neither on the batch nor on the RMS: noise of twice the RMS is twice the noise.
+    With `after_clipping` the noise is scaled until the RMS after clipping is the one asked for (or, where the box
+    allows no such noise, as near as 1,000 times the RMS brings it).
 
     Raises `InputError` for images that are not finite or not in the box, a negative RMS, or another number of ids than
     of images.
@@ -89,7 +94,19 @@ def gaussian_noise(
     noise = np.empty_like(x)
     for row, name in zip(noise, names, strict=True):
         row[...] = generator(seed, _PURPOSE, name).standard_normal(x.shape[1:])
-    return _clipped(x, noise, size, box)
+    return _clipped(x, noise, _before_clipping(x, noise, size, box) if after_clipping else size, box)
+
+
+def _before_clipping(x: np.ndarray, noise: np.ndarray, size: np.ndarray, box: tuple[float, float]) -> np.ndarray:
+    """The RMS that `noise` must have for `size` to be left after clipping: by bisection, it grows with the scale."""
+    each = (-1, *[1] * (x.ndim - 1))
+    unit = noise / np.maximum(_rms(noise), np.finfo(np.float64).tiny).reshape(each)
+    low, high = size.copy(), size * 1_000
+    for _ in range(60):
+        middle = (low + high) / 2
+        small = _rms(np.clip(x + unit * middle.reshape(each), *box) - x) < size
+        low, high = np.where(small, middle, low), np.where(small, high, middle)
+    return (low + high) / 2
 
 
 def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tuple[np.ndarray, tuple[float, float]]:

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
     },
     "units": {"k": 5, "rows": 300},
     "blind_spots": {"images": 10, "grade": "fast"},
-    "transfer": {},
+    "transfer": {"kinds": ["minimal", "amplified", "gaussian"]},
     "compute": {"slots": 32, "rows_per_shard": 150, "searches_per_shard": 6},
 }
 
@@ -69,10 +69,10 @@ def tables_of(run: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
-def assert_equal_tables(one: Path, other: Path) -> None:
+def assert_equal_tables(one: Path, other: Path, least: int = 8) -> None:
     """Same keys; integers, strings and floats all equal, floats bit by bit."""
     first, second = tables_of(one), tables_of(other)
     assert first.keys() == second.keys()
-    assert len(first) >= 8
+    assert len(first) >= least
     for name, frame in first.items():
         pd.testing.assert_frame_equal(frame, second[name], check_exact=True, obj=name)

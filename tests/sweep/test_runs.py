@@ -80,7 +80,11 @@ def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continu
     # 2 activation shards, 2 bases of 1 layer in 2 shards; 2 rules in 2 shards; row of 3 and column of 2 more, by 2 by 2
     assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "search": 4, "clean": 2, "transfer": 20}
     assert all("cnn" in name for name in outcome.ran)
-    assert list(ig.open_run(out).transfer_matrix(grade="fast", target_rule="random").columns) == ["softmax", "007", "cnn"]
+    assert list(ig.open_run(out).transfer_matrix(grade="fast", target_rule="random").columns) == [
+        "softmax",
+        "007",
+        "cnn",
+    ]
 
 
 def test_a_smaller_k_leaves_no_higher_rank_and_collects_nothing_again(continued: Any) -> None:
@@ -126,6 +130,14 @@ def test_what_was_found_really_fools_its_model_and_lies_in_the_box(finished: Pat
     targeted = found[found["target"].notna()]
     assert (targeted["prediction"] == targeted["target"]).all()
     assert fed["e"][0] == 1.0
+
+
+def test_noise_is_as_large_as_the_change_that_it_stands_beside(finished: Path) -> None:
+    rows = ig.open_run(finished).pandas("transfer").set_index(["source_model", "model", "search_id"])
+    minimal, gaussian = (rows[rows["kind"] == kind]["rms"] for kind in ("minimal", "gaussian"))
+    assert len(gaussian) > 50
+    assert ((gaussian / minimal.loc[gaussian.index] - 1).abs() < 1e-4).all()
+    assert ((rows[rows["kind"] == "amplified"]["rms"]) <= 0.1 + 1e-6).all()
 
 
 def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished: Path) -> None:

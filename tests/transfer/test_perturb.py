@@ -102,6 +102,14 @@ def test_noise_on_black_pixels_loses_half_its_numbers_to_clipping_and_says_so():
     np.testing.assert_allclose(after, 0.1 / np.sqrt(2), rtol=0.05)
 
 
+def test_noise_can_be_made_larger_by_what_clipping_takes():
+    clean = np.random.default_rng(0).integers(0, 2, (3, 1, 28, 28)).astype(np.float32)
+    sizes = np.array([0.02, 0.1, 0.3])
+    noisy = gaussian_noise(clean, sizes, 0, [1, 2, 3], after_clipping=True)
+    assert np.allclose(noisy.rms_after, sizes, rtol=1e-5)
+    assert (noisy.images >= 0).all() and (noisy.images <= 1).all()
+
+
 def test_noise_depends_on_the_id_and_not_on_the_batch():
     clean = np.random.default_rng(0).uniform(0, 1, (6, 3, 4, 4))
     together = gaussian_noise(clean, 0.1, seed=1, ids=np.arange(6)).images

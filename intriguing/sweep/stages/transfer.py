@@ -47,6 +47,7 @@ def transfer(spec: Spec, models: list[Trained]) -> Iterator[Task]:
                             "source_seed": source.seed,
                             "split": attack.split,
                             "kinds": list(transfer.kinds),
+                            "amplified_rms": transfer.amplified_rms,
                             "seed": spec.seed,
                         },
                         {"distortions": Output(search, "distortions"), "adversarial": Output(search, "adversarial")},

@@ -12,7 +12,7 @@ from intriguing.engine.worker import Work
 from intriguing.models import predict
 from intriguing.sweep.resources import device, device_name
 from intriguing.sweep.tasks.draws import attacked_positions
-from intriguing.transfer import gaussian_noise
+from intriguing.transfer import Perturbed, amplify, gaussian_noise
 
 
 def clean(
@@ -53,6 +53,7 @@ def feed(
     source_seed: int,
     split: str,
     kinds: list[str],
+    amplified_rms: float,
     seed: int,
     threads: int,
     slots: int,
@@ -72,22 +73,38 @@ def feed(
     rms = (changed.double() - original.double()).flatten(1).square().mean(dim=1).sqrt().numpy()
     parts = []
     for kind in kinds:
-        fed, size, clipped = changed, rms.astype(np.float32), np.zeros(len(found), dtype=np.float32)
-        if kind == "gaussian":
-            noisy = gaussian_noise(original.numpy(), rms, seed, found["search_id"].tolist())
-            fed, size, clipped = torch.from_numpy(noisy.images), noisy.rms_after, noisy.clipped_fraction
+        made = _changed(kind, original, changed, rms, amplified_rms, seed, found["search_id"].tolist())
         columns = {
             "search_id": found["search_id"].tolist(),
             "grade": found["grade"].tolist(),
             "target_rule": found["target_rule"].tolist(),
             "kind": [kind] * len(found),
-            "rms": size,
-            "clipped_fraction": clipped,
-            **_predicted(work, rows, chosen, fed, slots),
+            "rms": made.rms_after,
+            "clipped_fraction": made.clipped_fraction,
+            **_predicted(work, rows, chosen, torch.from_numpy(made.images), slots),
         }
         keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
         parts.append(tables.TRANSFER.build(columns, **keys, source_model=source_model, source_seed=source_seed))
     return {"transfer": pa.concat_tables(parts)}
+
+
+def _changed(
+    kind: str,
+    original: torch.Tensor,
+    changed: torch.Tensor,
+    rms: np.ndarray,
+    amplified_rms: float,
+    seed: int,
+    names: list[str],
+) -> Perturbed:
+    """The images of one kind: as found, amplified to `amplified_rms`, or noise that is as large as what was found."""
+    match kind:
+        case "minimal":
+            return Perturbed(changed.numpy(), rms.astype(np.float32), np.zeros(len(rms), dtype=np.float32))
+        case "amplified":
+            return amplify(original.numpy(), changed.numpy(), amplified_rms)
+        case _:
+            return gaussian_noise(original.numpy(), rms, seed, names, after_clipping=True)
 
 
 def _predicted(work: Work, rows: Split, chosen: np.ndarray, images: torch.Tensor, slots: int) -> dict[str, Any]:
