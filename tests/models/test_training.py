@@ -109,12 +109,12 @@ def test_decay_needs_one_rate_per_weight(few):
 
 def test_the_autoencoder_reconstructs_sparsely_and_is_not_fine_tuned(few):
     model = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
-    train_model(model, few, TrainOptions(encoder_epochs=20, epochs=1), seed=1)
+    train_model(model, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=1), seed=1)
     code = model.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
     before = code.detach().clone()
     assert 0.02 < float(code.mean()) < 0.2
     longer = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
-    report = train_model(longer, few, TrainOptions(encoder_epochs=20, epochs=60), seed=1)
+    report = train_model(longer, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=60), seed=1)
     after = longer.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
     assert torch.equal(before, after)
     assert report.test_error is not None
