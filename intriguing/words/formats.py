@@ -97,7 +97,7 @@ class _Table:
             self.rows[word] = vector
 
     def finish(self) -> WordVectors:
-        if self.count is not None and self.seen < self.count:
+        if self.form != "glove" and self.count is not None and self.seen < self.count:
             raise DataError(
                 f"{self.name} ends after {self.seen} vectors, its header promises {self.count}. Fetch the file again, "
                 "or put the right number into its first line."

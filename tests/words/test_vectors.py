@@ -119,6 +119,7 @@ def test_a_word_with_spaces_is_kept_where_the_header_gives_the_dimension(tmp_pat
 @pytest.mark.parametrize("name", FILES)
 def test_a_limit_reads_the_first_vectors(tmp_path, name):
     assert read_vectors(put(tmp_path, FILES[name]), limit=2).words == WORDS[:2]
+    assert read_vectors(put(tmp_path, FILES[name]), limit=9).words == WORDS
 
 
 def test_an_empty_file_is_an_error(tmp_path):

@@ -1,0 +1,48 @@
+"""The word-vector study: `python jobs/words.py [SPEC] [--corpus PATH] [OPTIONS of intriguing run]`; by default `words`.
+
+Runs the spec (where a Ray cluster is running it runs there, elsewhere in this process), then prints the study's four
+tables in its own layout, and the verdict. `--corpus`, like INTRIGUING_CORPUS, names a text to use in place of the one
+embedded in gensim: a file in the form of text8 or of a sentence per line, or gensim:NAME.
+"""
+
+import argparse
+import os
+import sys
+
+from intriguing.cli import call
+from intriguing.results import Run, open_run
+from intriguing.sweep import prepare
+from intriguing.words import render, study_tables, verdict
+
+
+def study(run: Run, corpus: str) -> str:
+    """The four tables of the first seed and fold of `corpus`, and the verdict of all."""
+    rows, tests = run.table("word_rows", corpus=corpus), run.table("word_tests", corpus=corpus)
+    if not rows.num_rows or not tests.num_rows:
+        return f"{corpus}: the study is not finished; `intriguing show {run.path} failures` says why."
+    seed, fold = min(zip(rows["seed"].to_pylist(), rows["fold"].to_pylist(), strict=True))
+    tables = render(study_tables(rows, corpus=corpus, seed=seed, fold=fold))
+    return f"{corpus} (seed {seed}, fold {fold} held out)\n\n{tables}\n{verdict(tests, corpus)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the word-vector study and print its four tables and the verdict.")
+    parser.add_argument("spec", nargs="?", default="words", help="a spec's name or path (default: words)")
+    parser.add_argument("--corpus", help="the text to use in place of the embedded one (INTRIGUING_CORPUS)")
+    parser.add_argument("--out", help="the run folder")
+    arguments, rest = parser.parse_known_args()
+    if arguments.corpus:
+        os.environ["INTRIGUING_CORPUS"] = arguments.corpus
+    out = ["--out", arguments.out] if arguments.out else []
+    code = call(["run", arguments.spec, *out, *rest])
+    if code == 2 or "--dry-run" in rest:
+        return code
+    run = open_run(prepare(arguments.spec, arguments.out).out)
+    asked = run.spec["words"] or {"corpora": (), "vectors": ()}
+    for name in (*asked["corpora"], *asked["vectors"]):
+        print(f"\n{study(run, name)}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
