@@ -6,7 +6,7 @@ import torch
 
 from intriguing.activations import collect_activations
 from intriguing.errors import IntriguingError, ModelError
-from intriguing.models import build_model, check_model, load_weights, probe
+from intriguing.models import TrainOptions, build_model, check_model, is_classifier, load_weights, probe
 from intriguing.sweep.facts import DatasetFacts, ModelFacts
 from intriguing.sweep.spec import Spec
 
@@ -25,6 +25,7 @@ def check_models(
         ModelError: it cannot be built or fed; the message names the model and the data set.
         UnknownNameError: it has no such layer; the nearest names are listed.
         WeightsError: its weights file does not fit.
+        InputError: a training option is out of range.
     """
     units = {}
     for dataset, name in sorted(wanted):
@@ -32,10 +33,13 @@ def check_models(
             continue
         facts, model = datasets[dataset], spec.models[name]
         try:
+            TrainOptions.of(model.training)
             net = build_model(model.architecture or name, facts.shape, facts.classes, model.options, seed=0)
             if models[name].weights_path:
                 load_weights(net, models[name].weights_path)
             check_model(probe(net), facts.shape, facts.classes)
+            if spec.blind_spots is not None and not is_classifier(net):
+                raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")
             if model.layers:
                 [block] = collect_activations(net, [torch.zeros(1, *facts.shape)], model.layers, slots=1)
                 units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}

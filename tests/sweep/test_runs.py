@@ -166,6 +166,19 @@ def test_an_unknown_layer_is_refused_before_work_with_the_nearest_names(tmp_path
     assert not (tmp_path / "run" / "store").exists()
 
 
+def test_a_training_option_with_a_typo_is_refused_before_work(tmp_path: Path) -> None:
+    models = {"cnn": {"layers": ["fc1"], "training": {"epoch": 3}}}
+    with pytest.raises(UnknownNameError, match="models.cnn on mnist-sample: .*'epoch'. Did you mean 'epochs'"):
+        execute(prepare(small(models=models), tmp_path / "run"), "inline")
+
+
+def test_a_model_without_logits_is_not_attacked(tmp_path: Path) -> None:
+    source = "tests.sweep.user_models:colour_squares"
+    models = {"alexnet-features": {"layers": ["features.0"], "train": False}}
+    with pytest.raises(ModelError, match="it has no logits, so it cannot be attacked"):
+        execute(prepare(small(models=models, datasets={source: {}}, units={"k": 2}), tmp_path / "run"), "inline")
+
+
 def test_an_unknown_data_set_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="'mnst'. Did you mean 'mnist'"):
         prepare(small(datasets={"mnst": {}}), tmp_path)

@@ -13,6 +13,7 @@ from intriguing.models import (
     TrainOptions,
     build_model,
     error_rate,
+    is_classifier,
     load_weights,
     parameter_count,
     probe,
@@ -56,7 +57,7 @@ def train(
     torch.set_num_threads(threads)
     data = work.resource("dataset")
     net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
-    train_model(net, data, TrainOptions.of(training), model_seed, threads)
+    train_model(net.to(device()), data, TrainOptions.of(training), model_seed, threads, evaluate=False)
     return _result(work, net, data, slots, dataset=dataset, model=model, model_seed=model_seed)
 
 
@@ -85,13 +86,14 @@ def _result(work: Work, net: torch.nn.Module, data: Dataset, slots: int, **keys:
     weights = save_weights(net)
     probe(net).to(device())
     work.device = device_name()
+    measured = data.splits if is_classifier(net) else {}
     row = tables.MODELS.build(
         {},
         **keys,
         weights_hash=weights_hash(weights),
         parameters=parameter_count(net),
         **{
-            f"{name}_error": error_rate(net, data.splits[name], slots) if name in data.splits else None
+            f"{name}_error": error_rate(net, measured[name], slots) if name in measured else None
             for name in ("train", "test")
         },
     )
