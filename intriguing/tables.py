@@ -81,7 +81,7 @@ _SEED = Field("model_seed", pa.int32(), "The seed that the model was trained wit
 _EXAMPLE = Field("example_id", _I, "The input's number in its data set: unique over all splits.")
 _LABEL = Field("label", _I, "The true class.")
 _LAYER = Field("layer", _S, "The layer's name, as `model.named_modules()` gives it (with `:in` for its input).")
-_CONDITION = Field("condition", _S, "What was done to the vectors before scoring: raw, l2, centred, ...")
+_CONDITION = Field("condition", _S, "What was done to the vectors before scoring: raw, live, negated, l2, centred, ...")
 _BASIS = Field("basis", _S, "Where the directions come from: natural, gaussian, haar, covariance, pca, uniform01, ...")
 _DIRECTION = Field("direction", pa.int32(), "The direction's number in its basis.")
 _SEARCH = Field("search_id", _S, "The search's name, unique in its data set, model and seed.")
@@ -108,6 +108,14 @@ MODELS = Table(
         Field("test_error", _D, "Wrong on the test split.", "fraction", nullable=True),
     ),
     ("dataset", "model", "model_seed"),
+)
+
+
+SKIPPED = Table(
+    "skipped",
+    "an input that a model gave no activations for",
+    (_DATASET, _MODEL, _SEED, _EXAMPLE, Field("reason", _S, "Why, in a sentence.")),
+    ("dataset", "model", "model_seed", "example_id"),
 )
 
 
@@ -144,12 +152,29 @@ TOPK = Table(
         Field("sign", pa.int8(), "+1: the largest projections, -1: the smallest."),
         Field("rank", pa.int32(), "From 1, the most extreme."),
         _EXAMPLE,
-        Field("position", pa.int32(), "The place in the layer's map (row major); 0 for one vector per input."),
+        Field("position", pa.int32(), "The place in the layer's map (row major), of a unit's maximum too; else 0."),
         Field("value", _F, "The projection of the activation on the direction."),
         Field("label", _I, "The input's true class.", nullable=True),
         Field("ties", pa.int32(), "How many inputs of this direction share the value of its last rank."),
     ),
     ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "sign", "rank"),
+)
+
+RECEPTIVE_FIELDS = Table(
+    "receptive_fields",
+    "a place of a layer's map",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _LAYER,
+        Field("position", pa.int32(), "The place in the layer's map (row major)."),
+        Field("top", pa.int32(), "The first row of the input that it can see.", "pixels"),
+        Field("bottom", pa.int32(), "One past the last.", "pixels"),
+        Field("left", pa.int32(), "The first column.", "pixels"),
+        Field("right", pa.int32(), "One past the last.", "pixels"),
+    ),
+    ("dataset", "model", "model_seed", "layer", "position"),
 )
 
 UNIT_SCORES = Table(
@@ -163,7 +188,7 @@ UNIT_SCORES = Table(
         _CONDITION,
         _BASIS,
         Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
-        _DIRECTION,
+        Field("direction", pa.int32(), "The direction's number in its basis; -1 for a figure of the whole basis."),
         Field("metric", _S, "The score's name: purity, entropy, enrichment, auroc, kurtosis, ..."),
         Field("value", _D, "The score.", nullable=True),
         Field("n", _I, "How many inputs it rests on."),
@@ -193,8 +218,33 @@ _TEST_FIELDS = (
 ROTATION_TESTS = Table(
     "rotation_tests",
     "a test of a layer's basis",
-    (_DATASET, _MODEL, _SEED, _LAYER, _CONDITION, *_TEST_FIELDS),
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _LAYER,
+        _CONDITION,
+        *_TEST_FIELDS,
+        Field("verdict", _S, "What the test says, in a sentence; null for a dose.", nullable=True),
+    ),
     ("dataset", "model", "model_seed", "layer", "condition", "control", "metric", "alpha"),
+)
+
+MODEL_OR_DATA = Table(
+    "model_or_data",
+    "a figure of the answer to \"model or data?\"",
+    (
+        Field("metric", _S, "The score whose effects in the last named layers of all models are explained."),
+        Field("figure", _S, "share (of the spread of the effects), model or data (the mean effect of one of them)."),
+        Field("name", _S, "The source of the spread (model, data, both, seed), or the model's or data set's name."),
+        Field("value", _D, "The share, or the mean effect in null standard deviations.", nullable=True),
+        Field("low", _D, "Lower end of its 95 % interval.", nullable=True),
+        Field("high", _D, "Upper end.", nullable=True),
+        Field("p", _D, "P(a share at least as large) if the source had no effect; null for the others.", "", True),
+        Field("n", _I, "How many networks the answer rests on."),
+        Field("sentence", _S, "The answer in a sentence."),
+    ),
+    ("metric", "figure", "name"),
 )
 
 DISTORTIONS = Table(
@@ -298,8 +348,8 @@ WORD_ROWS = Table(
     "a direction's top words",
     (
         Field("corpus", _S, "The corpus's name in the spec."),
-        Field("seed", pa.int32(), "The seed of the training."),
-        Field("fold", pa.int32(), "The fold held out for the judges."),
+        Field("seed", pa.int32(), "The seed of the training (-1: all seeds, pooled)."),
+        Field("fold", pa.int32(), "The fold held out for the judges (-1: all folds, pooled)."),
         _CONDITION,
         _BASIS,
         _DIRECTION,
@@ -317,6 +367,41 @@ WORD_TESTS = Table(
     "a test of a word embedding's basis",
     (WORD_ROWS.fields[0], WORD_ROWS.fields[1], WORD_ROWS.fields[2], _CONDITION, *_TEST_FIELDS),
     ("corpus", "seed", "fold", "condition", "control", "metric", "alpha"),
+)
+
+WORD_VECTORS = Table(
+    "word_vectors",
+    "a word embedding",
+    (
+        *WORD_ROWS.fields[:3],
+        Field("made_by", _S, "What made the vectors."),
+        Field("words", _I, "How many words have a vector.", "words"),
+        Field("dimension", pa.int32(), "The length of a vector."),
+        Field("training_words", _I, "Running words of the training text; null for vectors from elsewhere.", "", True),
+        Field("held_out_words", _I, "Running words of the judges' text.", "words"),
+        Field("unjudged_words", _I, "Words with a vector that the judges' text lacks or has too rarely.", "words"),
+        Field("reproducible", _B, "Whether the same text, options and seed give the same vectors.", "", True),
+        Field("skipped", _S, "What was left out while reading text and vectors, counted (JSON)."),
+        Field("norm_count_spearman", _D, "Rank correlation of a vector's norm with its word's count.", "", True),
+        Field("norm_count_p", _D, "Its two-sided p-value.", "", True),
+    ),
+    ("corpus", "seed", "fold"),
+)
+
+WORD_NORMS = Table(
+    "word_norms",
+    "a group of words of like count",
+    (
+        *WORD_ROWS.fields[:3],
+        Field("stratum", pa.int32(), "The group's number, from 0 for the most frequent words."),
+        Field("count_low", _I, "The smallest count in the group.", "occurrences"),
+        Field("count_high", _I, "The largest.", "occurrences"),
+        Field("words", _I, "How many words it holds.", "words"),
+        Field("norm_low", _D, "The 10 % quantile of their vectors' norms."),
+        Field("norm_median", _D, "The median norm."),
+        Field("norm_high", _D, "The 90 % quantile."),
+    ),
+    ("corpus", "seed", "fold", "stratum"),
 )
 
 PAPER_COMPARISON = Table(
@@ -373,10 +458,13 @@ TABLES: dict[str, Table] = {
     for t in (
         EXAMPLES,
         MODELS,
+        SKIPPED,
         activations(1),
         TOPK,
+        RECEPTIVE_FIELDS,
         UNIT_SCORES,
         ROTATION_TESTS,
+        MODEL_OR_DATA,
         DISTORTIONS,
         ADVERSARIAL,
         TRANSFER,
@@ -384,6 +472,8 @@ TABLES: dict[str, Table] = {
         HARDENING,
         WORD_ROWS,
         WORD_TESTS,
+        WORD_VECTORS,
+        WORD_NORMS,
         PAPER_COMPARISON,
         TASKS,
         FAILURES,

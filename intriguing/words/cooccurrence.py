@@ -26,7 +26,7 @@ class Cooccurrence:
     """In how many of `windows` windows each word and each pair of words occurs.
 
     `words` (V,) by falling count; `occurrences` (V,) int64, running words; `singles` (V,) int64, windows with the
-    word; `pairs` (V, V) CSR of int64, upper triangle, windows with both; `unmatched`: words asked for that the text
+    word; `pairs` (V, V) CSR of integers, upper triangle, windows with both; `unmatched`: words asked for that the text
     lacks or has too rarely.
     """
 
@@ -38,7 +38,7 @@ class Cooccurrence:
     unmatched: int = 0
 
     def together(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """How many windows hold both words (indices, equal shapes, no word with itself): int64 of that shape."""
+        """How many windows hold both words (indices, equal shapes, no word with itself): integers."""
         if not first.size:
             return np.zeros(first.shape, np.int64)
         low, high = np.minimum(first, second).ravel(), np.maximum(first, second).ravel()
@@ -100,8 +100,11 @@ def count_windows(
     side = min(size, _DENSE)
     frequent = sparse.csr_array(dense.reshape(side, side).astype(np.int64))
     frequent.resize((size, size))
+    pairs = rare + frequent
+    if pairs.nnz == 0 or pairs.data.max() < 2**31:
+        pairs.data = pairs.data.astype(np.int32)
     kept_words = tuple(str(words[i]) for i in kept.tolist())
-    return Cooccurrence(kept_words, counts[found[kept]], singles, rare + frequent, len(corpus), len(words) - size)
+    return Cooccurrence(kept_words, counts[found[kept]], singles, pairs, len(corpus), len(words) - size)
 
 
 def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:

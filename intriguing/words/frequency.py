@@ -1,0 +1,105 @@
+"""How often words occur, and what that alone explains.
+
+Frequent words have long vectors and stand near anything, so the top words of any direction of raw vectors look alike
+whatever the direction. Everything here serves to take that out: strata of words of like count, random words drawn from
+the same strata, and the relation of norm and count itself.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from intriguing.errors import InputError
+
+_STRATUM_WORDS = 40
+
+
+def strata(counts: np.ndarray, smallest: int = _STRATUM_WORDS) -> np.ndarray:
+    """The stratum (N,) int64, from 0 for the most frequent, of words with `counts` (N,).
+
+    A stratum spans a factor of two in count, and more where it would hold fewer than `smallest` words.
+    """
+    counts = np.asarray(counts, np.int64)
+    order = np.argsort(-counts, kind="stable")
+    octave = np.floor(np.log2(np.maximum(counts[order], 1))).astype(np.int64)
+    starts = [0]
+    for position in np.flatnonzero(np.diff(octave)) + 1:
+        if position - starts[-1] >= smallest:
+            starts.append(int(position))
+    if len(starts) > 1 and len(counts) - starts[-1] < smallest:
+        starts.pop()
+    found = np.empty(len(counts), np.int64)
+    found[order] = np.searchsorted(starts, np.arange(len(counts)), side="right") - 1
+    return found
+
+
+def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Random words in place of each of `sets` (L, K), from the same strata, no word twice in a set: (draws, L, K).
+
+    `stratum` (N,) is that of each word. Raises `InputError` when a stratum is too small to fill a set without
+    repeating.
+    """
+    members = np.argsort(stratum, kind="stable")
+    sizes = np.bincount(stratum)
+    starts = np.cumsum(sizes) - sizes
+    wanted = stratum[sets]
+    asked = np.max([np.bincount(row, minlength=len(sizes)) for row in wanted], axis=0)
+    if (asked > sizes).any():
+        raise InputError("A stratum holds fewer words than a set takes from it. Use larger strata or fewer words.")
+    drawn = np.empty((draws, *sets.shape), np.int64)
+    redraw = np.ones(drawn.shape, bool)
+    while redraw.any():
+        which = np.broadcast_to(wanted, drawn.shape)[redraw]
+        drawn[redraw] = members[starts[which] + rng.integers(sizes[which])]
+        order = np.argsort(drawn, axis=-1, kind="stable")
+        repeats = np.diff(np.take_along_axis(drawn, order, axis=-1), axis=-1, prepend=-1) == 0
+        redraw = np.zeros(drawn.shape, bool)
+        np.put_along_axis(redraw, order, repeats, axis=-1)
+    return drawn
+
+
+@dataclass(frozen=True)
+class NormCount:
+    """How the norms of vectors follow their words' counts.
+
+    `spearman`: the rank correlation over `n` words, with its two-sided `p`. Per stratum (S,): `count_low`,
+    `count_high`, `words`, and the 10 %, 50 % and 90 % quantiles of the norm, `low`, `median`, `high`.
+    """
+
+    spearman: float
+    p: float
+    n: int
+    count_low: np.ndarray
+    count_high: np.ndarray
+    words: np.ndarray
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
+
+
+def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
+    """The relation of vectors' norms to their words' `counts` (N,), over the words whose count is known (above 0).
+
+    Raises `InputError` when fewer than 3 are.
+    """
+    known = np.flatnonzero(counts > 0)
+    if len(known) < 3:
+        raise InputError(f"{len(known)} of {len(counts)} words have a count: take counts from a corpus first.")
+    norms, seen = np.linalg.norm(vectors[known].astype(np.float64), axis=1), counts[known]
+    result: Any = stats.spearmanr(norms, seen) if np.ptp(norms) > 0 and np.ptp(seen) > 0 else (np.nan, np.nan)
+    groups = strata(seen)
+    inside = [groups == g for g in range(groups.max() + 1)]
+    quantiles = np.array([np.quantile(norms[i], [0.1, 0.5, 0.9]) for i in inside])
+    return NormCount(
+        spearman=float(result[0]),
+        p=float(result[1]),
+        n=len(known),
+        count_low=np.array([seen[i].min() for i in inside]),
+        count_high=np.array([seen[i].max() for i in inside]),
+        words=np.array([i.sum() for i in inside]),
+        low=quantiles[:, 0],
+        median=quantiles[:, 1],
+        high=quantiles[:, 2],
+    )

@@ -1,0 +1,223 @@
+"""Judging one embedding under one condition: its statistics in the natural basis, in the controls, and in random
+rotations, and the rows of its top words.
+
+What comes out is not yet a test: `intriguing.words.tests` makes the tests, over any number of folds, seeds and
+conditions, from the statistics alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from intriguing.errors import InputError, SpecError, unknown_name
+from intriguing.randomness import generator, key
+from intriguing.units import Directions, TopK
+from intriguing.units.rotation import basis
+from intriguing.words.conditions import conditioned, varimax
+from intriguing.words.cooccurrence import Cooccurrence
+from intriguing.words.judges import METRICS, TOP_WORDS, Panel, draw_intruders, panel, score
+from intriguing.words.rows import word_rows
+from intriguing.words.statistics import Statistics
+from intriguing.words.vectors import WordVectors
+
+_TOGETHER = 8
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How much the judges do."""
+
+    rotations: int = 999
+    """Haar rotations in the null."""
+    subsamples: int = 50
+    """Random halves of the words behind each interval; 0 gives no intervals."""
+    subsample_rotations: int = 4
+    """Rotations that the natural basis is compared with in each half."""
+    most_words: int | None = None
+    """Judge only so many words, the most frequent ones; None judges all that the judges know."""
+    pool_words: int = 1024
+    """Words that intruders are drawn from."""
+    intruders: int = 5
+    """Intruders per list; the binomial test takes the first."""
+    row_words: int = 10
+    """Words in each row of `word_rows`."""
+    matched_draws: int = 499
+    """Draws of count-matched random words behind each row's percentile."""
+    removed: int | None = None
+    """Components that the condition centred removes; None: D/100, at least 1."""
+    seed: int = 0
+    """The root seed of rotations, intruders, halves and matched words."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("rotations", 1),
+            ("subsamples", 0),
+            ("subsample_rotations", 1),
+            ("pool_words", 200),
+            ("intruders", 1),
+            ("row_words", 2),
+            ("matched_draws", 1),
+        ):
+            if getattr(self, name) < low:
+                raise SpecError(f"{name} = {getattr(self, name)}: it is at least {low}.")
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> "JudgeOptions":
+        """Options from a spec's keys; an unknown key raises `UnknownNameError` with the nearest valid ones."""
+        names = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise unknown_name("judge option", name, names)
+        return cls(**given)
+
+
+def judge(
+    trained: WordVectors,
+    held_out: Cooccurrence,
+    independent: WordVectors,
+    *,
+    condition: str,
+    corpus: str,
+    seed: int,
+    fold: int,
+    options: JudgeOptions | None = None,
+) -> tuple[pa.Table, Statistics]:
+    """The `word_rows` and the statistics of `trained` under `condition`.
+
+    `held_out` counts text that the vectors never saw (fold `fold`), for at least the words of `trained`; `independent`
+    is an embedding trained on that text, or other text, from another start. `seed` is the training's. The statistics
+    hold, for each of `METRICS`, the mean over both ends of all directions of the natural basis, of `options.rotations`
+    Haar rotations, and of controls in the same null: ``varimax`` (positive), ``pca``, ``gaussian``, and
+    ``permuted_words``, where vectors are dealt to words at random (negative, with its own null).
+
+    Raises `DataError` when the judges know too few of the words.
+    """
+    options = options or JudgeOptions()
+    if (trained.counts < 0).any():
+        raise InputError("These vectors bring no word counts: take them from a corpus (WordVectors.counted_in) first.")
+    known = panel(trained, held_out, independent, most=options.most_words)
+    everything = conditioned(trained.vectors, condition, removed=options.removed)
+    drawn = key(options.seed, "word judges", fold, seed) & 0x7FFFFFFF
+    bench = Bench(known, everything[known.rows], drawn, options.pool_words, options.intruders)
+    dim = trained.dim
+    bases = {
+        "natural": np.eye(dim, dtype=np.float32),
+        "haar": basis(dim, 0, drawn).astype(np.float32),
+        "gaussian": Directions.gaussian(dim, dim, drawn).columns,
+        "pca": Directions.pca(np.cov(everything.T.astype(np.float64))).columns,
+        "varimax": varimax(everything).astype(np.float32),
+    }
+    permutation = generator(drawn, "permuted words").permutation(len(known.words))
+    null, permuted_null = bench.null(dim, options.rotations, permutation)
+    natural, permuted = bench.measure(bases["natural"], "natural", permutation)
+    once = Bench(known, bench.x, drawn, options.pool_words, 1).measure(bases["natural"], "natural")[0]
+    measured = {"trained": natural, "permuted_words": permuted}
+    measured |= {name: bench.measure(bases[name], name)[0] for name in ("varimax", "pca", "gaussian")}
+    rows, matched = word_rows(
+        trained, known, everything, bases, corpus=corpus, seed=seed, fold=fold, condition=condition, options=options
+    )
+    statistics = Statistics(
+        corpus=corpus,
+        seed=seed,
+        fold=fold,
+        condition=condition,
+        words=len(known.words),
+        left_out=known.left_out,
+        lines=2 * dim,
+        measured={name: means(lines) for name, lines in measured.items()},
+        null={"trained": null, "permuted_words": permuted_null},
+        spread=bench.spread(dim, options.subsamples, options.subsample_rotations),
+        intruders_found={m: int(once[m].sum()) for m in METRICS if m.startswith("intrusion")},
+        matched_npmi=matched[0],
+        matched_null=matched[1],
+    )
+    return rows, statistics
+
+
+def means(lines: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """A basis's statistics from its lines' scores."""
+    return {metric: float(values.mean()) for metric, values in lines.items()}
+
+
+class Bench:
+    """Judged words with their vectors: scores any basis. Everything drawn is keyed by seed and the basis's name."""
+
+    def __init__(
+        self, known: Panel, x: np.ndarray, seed: int, pool_words: int, intruders: int, ids: np.ndarray | None = None
+    ) -> None:
+        """`x` (n, D): vectors of the panel's words `ids` (default: all)."""
+        self.known, self.x, self.seed, self.intruders = known, np.ascontiguousarray(x, np.float32), seed, intruders
+        self.ids = np.arange(len(x)) if ids is None else ids
+        drawn = generator(seed, "intruder pool").permutation(len(x))[:pool_words]
+        self.pool = np.sort(drawn)
+        self._pooled = self.x[self.pool]
+
+    def measure(
+        self, columns: np.ndarray, name: str, permutation: np.ndarray | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Scores of all lines of the basis `columns` (D, M): upper ends, then lower ends, (2 M,) each. With a
+        `permutation` of the words also those that the dealt-out words would get.
+        """
+        return self._scored(self._lists(columns, 1), [columns], [name], permutation)
+
+    def null(self, dim: int, rotations: int, permutation: np.ndarray) -> tuple[dict[str, np.ndarray], ...]:
+        """The statistics of Haar rotations, (rotations,) each, as they are and with permuted words."""
+        found: tuple[dict[str, list[float]], ...] = ({m: [] for m in METRICS}, {m: [] for m in METRICS})
+        for numbers in _groups(range(rotations)):
+            bases = [basis(dim, number, self.seed).astype(np.float32) for number in numbers]
+            lists = self._lists(np.hstack(bases), len(bases))
+            scored = self._scored(lists, bases, [f"rotation {number}" for number in numbers], permutation)
+            for into, lines in zip(found, scored, strict=True):
+                for metric, values in lines.items():
+                    into[metric] += values.reshape(len(bases), -1).mean(axis=1).tolist()
+        return tuple({m: np.array(values) for m, values in into.items()} for into in found)
+
+    def spread(self, dim: int, subsamples: int, rotations: int) -> dict[str, float]:
+        """The standard error, by metric, of natural minus null mean over the choice of words.
+
+        By half-subsampling without replacement, the same halves for all bases. A line keeps its K top words, which are
+        then half of its top 2 K, so the variance is doubled, as `intriguing.units.rotation.subsample_spread` does.
+        """
+        if not subsamples:
+            return {}
+        bases = [basis(dim, number, self.seed).astype(np.float32) for number in range(-1, rotations)]
+        found: dict[str, list[float]] = {m: [] for m in METRICS}
+        for draw in range(subsamples):
+            n = len(self.x)
+            half = np.sort(generator(self.seed, "half of the words", draw).permutation(n)[: n // 2])
+            bench = Bench(self.known, self.x[half], self.seed, len(self.pool), self.intruders, self.ids[half])
+            lists = bench._lists(np.hstack(bases), len(bases))
+            names = [f"half {draw} rotation {number}" for number in range(-1, rotations)]
+            for metric, values in bench._scored(lists, bases, names, None)[0].items():
+                natural, *rotated = values.reshape(len(bases), -1).mean(axis=1).tolist()
+                found[metric].append(natural - float(np.mean(rotated)))
+        return {m: float(np.std(values, ddof=1) * np.sqrt(2.0)) for m, values in found.items()}
+
+    def _lists(self, columns: np.ndarray, bases: int) -> np.ndarray:
+        """Top words of every line, basis after basis: (bases 2 M, 20) numbers of the panel's words."""
+        scan = TopK(Directions.matrix(columns), k=TOP_WORDS, both=True)
+        scan.update(self.x, self.ids)
+        ends = np.stack([scan.result(1).ids, scan.result(-1).ids])
+        return ends.reshape(2, bases, -1, TOP_WORDS).transpose(1, 0, 2, 3).reshape(-1, TOP_WORDS)
+
+    def _scored(
+        self, lists: np.ndarray, bases: Sequence[np.ndarray], names: Sequence[str], permutation: np.ndarray | None
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        intruders, ties = [], []
+        for columns, name in zip(bases, names, strict=True):
+            rng = generator(self.seed, "intruders", name)
+            intruders.append(self.ids[self.pool[draw_intruders(self._pooled @ columns, rng, self.intruders)]])
+            ties.append(rng.random((self.intruders, 2 * columns.shape[1], 6)))
+        intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=1)
+        scored = score(self.known, lists, intruder, tie)
+        if permutation is None:
+            return scored, {}
+        return scored, score(self.known, permutation[lists], permutation[intruder], tie)
+
+
+def _groups(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), _TOGETHER):
+        yield numbers[start : start + _TOGETHER]

@@ -1,0 +1,57 @@
+"""What judging one embedding under one condition leaves behind: everything that its tests need, in a few kilobytes."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from intriguing.words.packing import pack, unpack
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of one (corpus, seed, fold, condition), by control and metric."""
+
+    corpus: str
+    """The corpus's name."""
+    seed: int
+    """The training's seed."""
+    fold: int
+    """The fold that the judges read."""
+    condition: str
+    """What was done to the vectors."""
+    words: int
+    """How many words were judged."""
+    left_out: int
+    """How many words of the vectors a judge does not know."""
+    lines: int
+    """How many lists of words a basis has: two per direction."""
+    measured: dict[str, dict[str, float]]
+    """By control (trained, permuted_words, varimax, pca, gaussian), then metric: the basis's statistic."""
+    null: dict[str, dict[str, np.ndarray]]
+    """By kind (trained, permuted_words), then metric: the statistics of random rotations, (B,)."""
+    spread: dict[str, float]
+    """By metric: the standard error of natural minus null mean over the choice of words; empty when not asked for."""
+    intruders_found: dict[str, int]
+    """By intrusion metric: in how many lines of the natural basis the judge found the intruder."""
+    matched_npmi: float
+    """Mean NPMI of the natural basis's rows."""
+    matched_null: np.ndarray
+    """The same for count-matched random words in their place, (draws,)."""
+
+    def to_bytes(self) -> bytes:
+        """The statistics in one piece (safetensors), for a store; `from_bytes` reads them back."""
+        arrays = {f"null/{kind}/{m}": v for kind, by in self.null.items() for m, v in by.items()}
+        plain = {k: v for k, v in vars(self).items() if k not in ("null", "matched_null")}
+        return pack(arrays | {"matched_null": self.matched_null}, {"plain": json.dumps(plain, sort_keys=True)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Statistics":
+        """The statistics that `to_bytes` wrote; raises `DataError` for other bytes."""
+        arrays, notes = unpack(data, "statistics of words", ("matched_null",))
+        null: dict[str, dict[str, np.ndarray]] = {}
+        for name, values in arrays.items():
+            if name.startswith("null/"):
+                _, kind, metric = name.split("/")
+                null.setdefault(kind, {})[metric] = values
+        return cls(**json.loads(notes["plain"]), null=null, matched_null=arrays["matched_null"])

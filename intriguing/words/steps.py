@@ -1,0 +1,234 @@
+"""The word question in steps, one per task: pure functions from bytes and plain parameters to named outputs.
+
+    corpus ─┬─ training text of (fold, seed) ── vectors ──┬─ judge (fold, seed, condition) ── tests
+            ├─ held-out text of (fold, seed) ── vectors ──┤
+            └─ held-out text of fold ────────── counts ───┘
+
+Fold f is what the judges read; the vectors are trained on all other folds, and the independent embedding on fold f
+alone, from another start. So with 2 folds the embeddings judge each other, and none is trained for judging only.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from intriguing import tables
+from intriguing.errors import DataError, InputError
+from intriguing.words.conditions import CONDITIONS
+from intriguing.words.cooccurrence import WINDOW, Cooccurrence, count_windows
+from intriguing.words.corpus import Corpus, read_corpus, select_folds
+from intriguing.words.formats import read_vectors
+from intriguing.words.frequency import norm_count
+from intriguing.words.inference import word_tests
+from intriguing.words.judging import JudgeOptions, judge
+from intriguing.words.statistics import Statistics
+from intriguing.words.training import TrainingOptions, train
+from intriguing.words.vectors import WordVectors
+
+Outputs = dict[str, bytes | pa.Table]
+
+
+def encode_corpus(source: str, name: str = "", reading: Mapping[str, Any] | None = None) -> Outputs:
+    """``corpus``: the text behind `source`, encoded, under `name`. `reading`: keywords of `read_corpus`."""
+    corpus = read_corpus(source, **(reading or {}))
+    return {"corpus": Corpus(name or source, corpus.words, corpus.tokens, corpus.ends, corpus.skipped).to_bytes()}
+
+
+def train_vectors(
+    corpus: bytes,
+    *,
+    parts: Sequence[int],
+    folds: int,
+    seed: int,
+    fold_seed: int = 0,
+    training: Mapping[str, Any] | None = None,
+) -> Outputs:
+    """``vectors``: Word2Vec trained on the folds `parts` of `folds`. `training`: fields of `TrainingOptions`.
+
+    The start is drawn by `seed` and `parts` together, so embeddings of different text share nothing.
+    """
+    options = TrainingOptions.from_mapping(training or {})
+    text = select_folds(Corpus.from_bytes(corpus), parts, folds=folds, seed=fold_seed)
+    stream = f"folds {sorted(parts)} of {folds}, cut by {fold_seed}"
+    made = train(text, options, seed=seed, stream=stream)
+    notes = made.notes | {"training_words": str(len(text)), "reproducible": json.dumps(options.reproducible)}
+    return {"vectors": WordVectors(made.words, made.vectors, made.counts, notes).to_bytes()}
+
+
+def import_vectors(source: str, corpus: bytes, *, reading: Mapping[str, Any] | None = None) -> Outputs:
+    """``vectors``: existing ones (`reading`: keywords of `read_vectors`), with word counts from the corpus where they
+    bring none. Nobody knows whether they saw the corpus: the judges are held out only if it is not their training text.
+    """
+    vectors = read_vectors(source, **(reading or {}))
+    if (vectors.counts < 0).any():
+        vectors = vectors.counted_in(Corpus.from_bytes(corpus))
+    return {"vectors": vectors.to_bytes()}
+
+
+def count_held_out(
+    corpus: bytes,
+    *,
+    fold: int,
+    folds: int,
+    fold_seed: int = 0,
+    width: int = WINDOW,
+    min_count: int = 5,
+    training_min_count: int = 5,
+    vectors: bytes | None = None,
+) -> Outputs:
+    """``counts``: windows of fold `fold`, over the words that matter: those of `vectors`, or without them all that
+    occur `training_min_count` times in the other folds, which is what training gives a vector.
+    """
+    whole = Corpus.from_bytes(corpus)
+    if vectors is not None:
+        words = list(WordVectors.from_bytes(vectors).words)
+    else:
+        others = select_folds(whole, [f for f in range(folds) if f != fold], folds=folds, seed=fold_seed)
+        words = [whole.words[i] for i in np.flatnonzero(others.counts() >= training_min_count).tolist()]
+    text = select_folds(whole, [fold], folds=folds, seed=fold_seed)
+    return {"counts": count_windows(text, words, width=width, min_count=min_count).to_bytes()}
+
+
+def judge_vectors(
+    vectors: bytes,
+    counts: bytes,
+    independent: bytes,
+    *,
+    condition: str,
+    corpus: str,
+    seed: int,
+    fold: int,
+    judging: Mapping[str, Any] | None = None,
+) -> Outputs:
+    """``word_rows`` and ``statistics`` of one embedding under one condition. `judging`: fields of `JudgeOptions`."""
+    rows, statistics = judge(
+        WordVectors.from_bytes(vectors),
+        Cooccurrence.from_bytes(counts),
+        WordVectors.from_bytes(independent),
+        condition=condition,
+        corpus=corpus,
+        seed=seed,
+        fold=fold,
+        options=JudgeOptions.from_mapping(judging or {}),
+    )
+    return {"word_rows": rows, "statistics": statistics.to_bytes()}
+
+
+def tests_of_words(statistics: Sequence[bytes]) -> Outputs:
+    """``word_tests`` of every embedding and condition together, with Holm's correction and the pooled tests."""
+    return {"word_tests": word_tests([Statistics.from_bytes(data) for data in statistics])}
+
+
+def describe_vectors(
+    vectors: bytes, counts: bytes, *, corpus: str, seed: int, fold: int, skipped: str = "{}"
+) -> Outputs:
+    """``word_vectors`` and ``word_norms``: what an embedding is, and how its norms follow word counts.
+
+    `skipped` is the JSON of `Corpus.skipped`; what reading the vectors skipped is added.
+    """
+    made, held_out = WordVectors.from_bytes(vectors), Cooccurrence.from_bytes(counts)
+    keys = {"corpus": corpus, "seed": seed, "fold": fold}
+    known = set(held_out.words)
+    left_out = {k: int(made.notes[k]) for k in ("repeated_words", "vectors_not_finite") if k in made.notes}
+    facts: dict[str, Any] = {
+        "made_by": made.notes.get("made_by", "unknown"),
+        "words": len(made.words),
+        "dimension": made.dim,
+        "training_words": int(made.notes["training_words"]) if "training_words" in made.notes else None,
+        "held_out_words": held_out.windows,
+        "unjudged_words": sum(word not in known for word in made.words),
+        "reproducible": json.loads(made.notes.get("reproducible", "null")),
+        "skipped": json.dumps(json.loads(skipped) | left_out, sort_keys=True),
+        "norm_count_spearman": None,
+        "norm_count_p": None,
+    }
+    norms: dict[str, Any] = {name: [] for name in tables.WORD_NORMS.schema.names if name not in keys}
+    try:
+        relation = norm_count(made.vectors, made.counts)
+    except InputError as error:
+        raise DataError(f"{corpus!r}: {error}") from None
+    if np.isfinite(relation.spearman):
+        facts |= {"norm_count_spearman": relation.spearman, "norm_count_p": relation.p}
+    norms = {
+        "stratum": np.arange(len(relation.words)),
+        "count_low": relation.count_low,
+        "count_high": relation.count_high,
+        "words": relation.words,
+        "norm_low": relation.low,
+        "norm_median": relation.median,
+        "norm_high": relation.high,
+    }
+    return {
+        "word_vectors": tables.WORD_VECTORS.build({k: [v] for k, v in (keys | facts).items()}),
+        "word_norms": tables.WORD_NORMS.build(norms, **keys),
+    }
+
+
+def study(
+    source: str,
+    *,
+    name: str = "",
+    folds: int = 2,
+    held_out: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0,),
+    conditions: Sequence[str] = CONDITIONS,
+    reading: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    judging: Mapping[str, Any] | None = None,
+) -> dict[str, pa.Table]:
+    """All steps in this process, one after the other: the tables `word_rows`, `word_tests`, `word_vectors` and
+    `word_norms`. A sweep runs the same steps as tasks, side by side.
+    """
+    corpus = _bytes(encode_corpus(source, name, reading), "corpus")
+    whole = Corpus.from_bytes(corpus)
+    skipped = json.dumps(whole.skipped)
+    label, parts = whole.name, {}
+    del whole
+    wanted = range(folds) if held_out is None else held_out
+    collected: dict[str, list[pa.Table]] = {"word_rows": [], "word_vectors": [], "word_norms": []}
+    statistics: list[bytes] = []
+    least = TrainingOptions.from_mapping(training or {}).min_count
+
+    def trained(numbers: tuple[int, ...], seed: int) -> bytes:
+        if (numbers, seed) not in parts:
+            made = train_vectors(corpus, parts=numbers, folds=folds, seed=seed, training=training)
+            parts[numbers, seed] = _bytes(made, "vectors")
+        return parts[numbers, seed]
+
+    for fold in wanted:
+        counts = _bytes(count_held_out(corpus, fold=fold, folds=folds, training_min_count=least), "counts")
+        for seed in seeds:
+            vectors, independent = trained(tuple(f for f in range(folds) if f != fold), seed), trained((fold,), seed)
+            outputs = describe_vectors(vectors, counts, corpus=label, seed=seed, fold=fold, skipped=skipped)
+            for condition in conditions:
+                judged = judge_vectors(
+                    vectors,
+                    counts,
+                    independent,
+                    condition=condition,
+                    corpus=label,
+                    seed=seed,
+                    fold=fold,
+                    judging=judging,
+                )
+                statistics.append(_bytes(judged, "statistics"))
+                collected["word_rows"].append(_table(judged, "word_rows"))
+            for table in ("word_vectors", "word_norms"):
+                collected[table].append(_table(outputs, table))
+    tests = _table(tests_of_words(statistics), "word_tests")
+    return {name: pa.concat_tables(pieces) for name, pieces in collected.items()} | {"word_tests": tests}
+
+
+def _bytes(outputs: Outputs, name: str) -> bytes:
+    value = outputs[name]
+    assert isinstance(value, bytes)
+    return value
+
+
+def _table(outputs: Outputs, name: str) -> pa.Table:
+    value = outputs[name]
+    assert isinstance(value, pa.Table)
+    return value

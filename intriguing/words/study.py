@@ -1,0 +1,132 @@
+"""The word-vector study's four tables, in its own layout, beside what it printed.
+
+The study trained gensim's Word2Vec with defaults on text8 and listed the top four words of the first five directions:
+raw and L2-normalised vectors, natural axes and random directions. It judged them by eye. Its random directions'
+distribution is not stated; here they are Gaussian.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from intriguing.errors import InputError
+
+PRINTED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("raw", "natural"): (
+        "million site come files",
+        "wars troops border between",
+        "upon reason song though",
+        "stations my satellite traffic",
+        "be than many pre",
+    ),
+    ("raw", "gaussian"): (
+        "estimated age married league",
+        "been worked became came",
+        "ratio has estimated population",
+        "did million cost saw",
+        "number world man years",
+    ),
+    ("l2", "natural"): (
+        "avanti phasing compiled interviews",
+        "slavs crusaders peace syria",
+        "donation reason greeson saints",
+        "station flooded traffic traveling",
+        "lynx bronze lighthouse celtic",
+    ),
+    ("l2", "gaussian"): (
+        "lusthog surprise would showed",
+        "happened saw exploded showed",
+        "hope chances chance got",
+        "flight bombers troop flew",
+        "unemployed adult married females",
+    ),
+}
+"""The study's printed rows, by condition and basis: the top words of directions 1 to 5."""
+
+_CONDITION = {"raw": "Raw vectors", "l2": "Normalised vectors"}
+_BASIS = {"natural": "natural axes", "gaussian": "random directions"}
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A direction in one of the four tables. The judges' figures are of the row's whole list, the shown words are its
+    first; None where the judges know too few of them.
+    """
+
+    direction: int
+    words: tuple[str, ...]
+    npmi: float | None
+    matched_percentile: float | None
+    median_count: float
+    printed: str
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """One of the four tables: a title, how many words the figures rest on, and the rows."""
+
+    title: str
+    condition: str
+    basis: str
+    listed: int
+    rows: tuple[StudyRow, ...]
+
+
+def study_tables(
+    rows: pa.Table, *, corpus: str, seed: int, fold: int, directions: int = 5, words: int = 4
+) -> list[StudyTable]:
+    """The study's four tables from `word_rows`; a condition or basis that was not run gives no table.
+
+    Raises `InputError` when there are no rows of this corpus, seed and fold.
+    """
+    here = rows.filter(
+        (pc.field("corpus") == corpus)
+        & (pc.field("seed") == seed)
+        & (pc.field("fold") == fold)
+        & (pc.field("sign") == 1)
+    )
+    if not here.num_rows:
+        raise InputError(f"There are no word rows of corpus {corpus!r}, seed {seed}, fold {fold}.")
+    made = []
+    for (condition, basis), printed in PRINTED.items():
+        chosen = here.filter((pc.field("condition") == condition) & (pc.field("basis") == basis))
+        found = chosen.sort_by("direction").slice(0, directions).to_pylist()
+        if not found:
+            continue
+        lines = tuple(
+            StudyRow(
+                row["direction"] + 1,
+                tuple(row["words"][:words]),
+                row["npmi"],
+                row["matched_percentile"],
+                row["median_count"],
+                printed[row["direction"]] if row["direction"] < len(printed) else "",
+            )
+            for row in found
+        )
+        title = f"{_CONDITION[condition]}, {_BASIS[basis]}"
+        made.append(StudyTable(title, condition, basis, len(found[0]["words"]), lines))
+    return made
+
+
+def render(made: list[StudyTable]) -> str:
+    """The tables as plain text, one line per direction.
+
+    ``matched`` is the percentile of NPMI among random words of the same counts, ``count`` the words' median count.
+    """
+    ours = max([len(" ".join(r.words)) for t in made for r in t.rows] + [len("top words")])
+    lines = []
+    for table in made:
+        judged = f"NPMI, matched and count are of the top {table.listed}"
+        lines += [
+            f"{table.title} ({judged})",
+            f"dim  {'top words':<{ours}}   NPMI  matched    count  the study printed",
+        ]
+        for row in table.rows:
+            npmi = "    -" if row.npmi is None else f"{row.npmi:5.2f}"
+            matched = "     -" if row.matched_percentile is None else f"{row.matched_percentile:4.0f} %"
+            shown = f"{' '.join(row.words):<{ours}}  {npmi}   {matched:>6}  {row.median_count:7.0f}"
+            lines.append(f"{row.direction:>3}  {shown}  {row.printed}".rstrip())
+        lines.append("")
+    return "\n".join(lines)
