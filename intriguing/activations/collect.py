@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -164,7 +165,7 @@ def _run(
     batch = batch.to(place, non_blocking=True)
     seen = capture(batch)
     flat = [captured.vectors[:n].flatten(1) for captured in seen.values()]
-    if torch.isfinite(torch.stack([f.sum() for f in flat])).all():
+    if all(isfinite(float(f.sum())) for f in flat):
         return MapBlock(names, seen if n == slots else {name: _rows(c, slice(0, n)) for name, c in seen.items()})
     good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
@@ -204,6 +205,9 @@ def _full_batches(
         else:
             names = np.arange(total, total + len(batch))
         total += len(batch)
+        if not size and len(batch) == slots:
+            yield batch, names
+            continue
         held.append(batch)
         held_ids.append(names)
         size += len(batch)

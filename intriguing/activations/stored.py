@@ -1,0 +1,93 @@
+"""Activations as rows of the `activations` table: built without a copy, written at the speed of the disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from intriguing.errors import DataError, InputError
+from intriguing.tables import activations
+
+TYPES = {torch.float32: pa.float32(), torch.float16: pa.float16()}
+WRITE_OPTIONS: Mapping[str, Any] = {
+    # Vectors never repeat: looking for repeats takes four times as long as all the rest.
+    "use_dictionary": ["dataset", "model", "layer"],
+    "write_statistics": ["example_id", "position"],
+    "compression": "zstd",
+    "compression_level": 1,
+}
+"""What `pyarrow.parquet.write_table` is to be given for such a table."""
+
+
+def vector_array(vectors: torch.Tensor | np.ndarray) -> pa.FixedSizeListArray:
+    """`vectors` (n, dim), float32 or float16, as an Arrow column that shares their memory."""
+    rows = torch.as_tensor(vectors).detach().cpu().contiguous()
+    if rows.ndim != 2 or rows.dtype not in TYPES:
+        raise InputError(f"Vectors are (n, dim) of float32 or float16, not {tuple(rows.shape)} of {rows.dtype}.")
+    # pyarrow's own conversion of float16 goes through Python objects.
+    flat = pa.Array.from_buffers(TYPES[rows.dtype], rows.numel(), [None, pa.py_buffer(rows.numpy())])
+    return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def activation_table(
+    ids: np.ndarray,
+    vectors: torch.Tensor | np.ndarray,
+    *,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    layer: str,
+    positions: np.ndarray | int = 0,
+) -> pa.Table:
+    """The rows of the table `activations` for inputs `ids` (n,) with their `vectors` (n, dim) at a `layer`."""
+    column = vector_array(vectors)
+    n = len(column)
+    places = np.broadcast_to(np.asarray(positions, dtype=np.int32), (n,))
+    return activations(column.type.list_size, column.type.value_type).build(
+        {
+            "example_id": pa.array(np.asarray(ids, dtype=np.int64)),
+            "position": pa.array(places),
+            "vector": column,
+            **{
+                name: pa.repeat(pa.scalar(value, kind), n)
+                for name, value, kind in (
+                    ("dataset", dataset, pa.string()),
+                    ("model", model, pa.string()),
+                    ("model_seed", model_seed, pa.int32()),
+                    ("layer", layer, pa.string()),
+                )
+            },
+        }
+    )
+
+
+def vectors_of(table: pa.Table) -> np.ndarray:
+    """The column `vector` of an activations `table`, (n, dim) float32 or float16; one chunk is not copied."""
+    column = table.column("vector").combine_chunks()
+    chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), chunk.type.list_size)
+
+
+def read_vectors(files: Sequence[str | Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (n,) and vectors (n, dim) of stored shards of one layer, by id and position whatever the order of the files.
+
+    Raises `DataError` when an input's place is there twice, or when the shards are not of one layer.
+    """
+    tables = [pq.read_table(file) for file in files]
+    if not tables:
+        raise DataError("There are no stored activations to read.")
+    first = tables[0].slice(0, 1).select(["dataset", "model", "model_seed", "layer"])
+    for file, table in zip(files, tables, strict=True):
+        if table.num_rows and table.slice(0, 1).select(first.column_names).to_pylist() != first.to_pylist():
+            raise DataError(f"{file} holds activations of another layer, model or data set than {files[0]}.")
+    ids = np.concatenate([t["example_id"].to_numpy() for t in tables])
+    places = np.concatenate([t["position"].to_numpy() for t in tables])
+    order = np.lexsort((places, ids))
+    ids, places = ids[order], places[order]
+    if ((ids[1:] == ids[:-1]) & (places[1:] == places[:-1])).any():
+        raise DataError("An input is stored twice: the shards overlap.")
+    return ids, np.concatenate([vectors_of(t) for t in tables if t.num_rows])[order]
