@@ -1,7 +1,8 @@
 """The Ray pool: one actor per GPU, fraction of a GPU, or CPU. The only module that imports ray.
 
-Ray's own retries stay at 0 and its object store carries receipts only: actors write what they compute, the scheduler
-counts attempts, and a result on a lost node is in the store or is computed again.
+Ray's own retries stay at 0: the scheduler counts attempts. Actors that see the run folder write what they compute, and
+Ray carries receipts only; the others send their files with the answer. So a result on a lost node is in the store or is
+computed again.
 """
 
 import logging
@@ -9,7 +10,8 @@ import os
 import platform
 import time
 import uuid
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,17 @@ from ray.exceptions import RayActorError, RayError
 
 from intriguing import __version__
 from intriguing.engine.pool import Died, Event, Finished, Raised, answer
+from intriguing.engine.store import CarriedStore
 from intriguing.engine.worker import Call, Resources, store_of
-from intriguing.errors import ClusterError
+from intriguing.errors import ClusterError, StoreError
 
 log = logging.getLogger(__name__)
+
+
+Files = Mapping[str, bytes]
+CarriedFiles = Mapping[str, Files]
+
+_CARRIED_KEPT = 64
 
 
 class _Worker:
@@ -39,8 +48,13 @@ class _Worker:
         return _versions() | {"node": platform.node(), "pid": str(os.getpid()), "sees_run": "yes" if sees else ""}
 
     def run(self, call: Call) -> Finished | Raised:
-        """Run one call."""
+        """Run one call; its results are in the run folder when this returns."""
         return answer(call, self._store, self._resources, self._name)
+
+    def run_carried(self, call: Call, fingerprints: list[str], *files: Files) -> tuple[Finished | Raised, CarriedFiles]:
+        """Run one call where the run folder cannot be seen: inputs come with it, results go back with the answer."""
+        store = CarriedStore(dict(zip(fingerprints, files, strict=True)))
+        return answer(call, store, self._resources, self._name), store.written
 
 
 def _versions() -> dict[str, str]:
@@ -51,21 +65,31 @@ class RayPool:
     """Actors on the cluster that RAY_ADDRESS names, on one that runs on this machine, or on one that is started now.
 
     Args:
-        run: the run folder; every node must see it.
+        run: the run folder. Nodes that see it read and write it themselves.
         workers: how many actors; by default one per GPU, or per `gpus` of one, or per CPU where there is no GPU.
         gpus: how much of a GPU each actor holds; by default 1 where the cluster has GPUs, else 0.
         start_timeout: seconds to wait for the first actor, and for one to come back when all are gone.
+        carry: whether inputs and results travel over Ray; by default where a node does not see the run folder.
 
     Raises:
-        ClusterError: nothing of that size fits the cluster, the versions differ, or a node does not see the run folder.
+        ClusterError: nothing of that size fits the cluster, or the versions differ.
     """
 
     depth = 2
 
     def __init__(
-        self, run: Path, workers: int | None = None, gpus: float | None = None, start_timeout: float = 120.0
+        self,
+        run: Path,
+        workers: int | None = None,
+        gpus: float | None = None,
+        start_timeout: float = 120.0,
+        carry: bool = False,
     ) -> None:
         self._run = Path(run).resolve()
+        self._store = store_of(self._run)
+        self._carry_always = carry
+        self._far: set[str] = set()
+        self._carried: OrderedDict[str, Any] = OrderedDict()
         self._timeout = start_timeout
         self._owns_ray = _connect(workers)
         self._token = f".seen-by-{uuid.uuid4().hex[:8]}"
@@ -94,7 +118,13 @@ class RayPool:
 
     def submit(self, worker: str, call: Call) -> None:
         """Queue `call` on the actor."""
-        self._refs[self._actors[worker].run.remote(call)] = (worker, call.task)
+        actor = self._actors[worker]
+        if worker in self._far:
+            needed = call.needs
+            ref = actor.run_carried.remote(call, needed, *(self._carry(fingerprint) for fingerprint in needed))
+        else:
+            ref = actor.run.remote(call)
+        self._refs[ref] = (worker, call.task)
 
     def next_event(self, timeout: float) -> Event | None:
         """Wait for an answer, a death, or the timeout."""
@@ -159,26 +189,44 @@ class RayPool:
                 raise ClusterError(
                     f"Node {told['node']} has {what} {told[what]}, this driver {here}: install the same everywhere."
                 )
-        if not told["sees_run"]:
-            raise ClusterError(
-                f"Node {told['node']} does not see {self._run}. Give --out a folder that all nodes share (NFS, EFS, a "
-                "mounted bucket)."
-            )
+        if self._carry_always or not told["sees_run"]:
+            self._far.add(name)
+            log.info("%s does not see %s: inputs and results travel over Ray", told["node"], self._run)
         log.info("%s runs on %s (process %s)", name, told["node"], told["pid"])
 
     def _answer(self, ref: Any) -> Event | None:
         worker, task = self._refs.pop(ref)
         try:
-            return _fetch(ref)
+            answered = _fetch(ref)
+            if not isinstance(answered, tuple):
+                return answered
+            event, written = answered
+            for fingerprint, files in written.items():
+                self._store.adopt(fingerprint, files)
+            for fingerprint in event.damaged if isinstance(event, Raised) else ():
+                self._carried.pop(fingerprint, None)
+            return event
+        except StoreError as error:
+            return Raised(worker, task, type(error).__name__, str(error))
         except RayActorError as error:
             self._bury(worker, _first_line(error))
             return self._events.popleft()
         except RayError as error:
             return Raised(worker, task, type(error).__name__, _first_line(error), str(error))
 
+    def _carry(self, fingerprint: str) -> Any:
+        """The files of `fingerprint` in Ray's object store, put there once for several calls."""
+        if fingerprint not in self._carried:
+            self._carried[fingerprint] = ray.put(self._store.files(fingerprint))
+            while len(self._carried) > _CARRIED_KEPT:
+                self._carried.popitem(last=False)
+        self._carried.move_to_end(fingerprint)
+        return self._carried[fingerprint]
+
     def _bury(self, worker: str, reason: str) -> None:
         self._refs = {ref: held for ref, held in self._refs.items() if held[0] != worker}
         self._pending = {ref: name for ref, name in self._pending.items() if name != worker}
+        self._far.discard(worker)
         self._events.append(Died(worker, reason))
         self._spawn(worker)
 

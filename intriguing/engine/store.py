@@ -14,7 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,7 @@ class Store:
         folder = f"{self.root}/{fingerprint}"
         try:
             with open(f"{folder}/{_RECORD}", "rb") as file:  # noqa: PTH123 (100,000 of them: pathlib triples the time)
-                raw = json.loads(file.read())
-            raw["outputs"] = {name: Stored(**o) for name, o in raw["outputs"].items()}
-            record = Record(**raw)
+                record = _parse(file.read())
         except FileNotFoundError:
             return None, f"{folder} has no {_RECORD}" if os.path.isdir(folder) else ""  # noqa: PTH112
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -116,26 +114,39 @@ class Store:
         if record is None or output not in record.outputs:
             raise CorruptError(wrong or f"{self.folder(fingerprint)} has no output {output!r}.")
         stored = record.outputs[output]
-        path = self.folder(fingerprint) / stored.file
-        content = path.read_bytes()
+        content = self._content(fingerprint, stored.file)
         if hashlib.sha256(content).hexdigest() != stored.sha256:
-            raise CorruptError(f"{path} was changed after it was written: its SHA-256 is not the recorded one.")
+            where = self.folder(fingerprint) / stored.file
+            raise CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
         return content if stored.rows < 0 else pq.read_table(pa.BufferReader(content), columns=columns)
 
     def write(self, fingerprint: str, outputs: Mapping[str, pa.Table | bytes], record: Record) -> Record:
         """Store `outputs` and `record` (completed with them) under `fingerprint`, all or nothing."""
+        files: dict[str, bytes] = {}
+        stored: dict[str, Stored] = {}
+        for name, value in outputs.items():
+            stored[name], content = _pack(name, value)
+            files[stored[name].file] = content
+        record = replace(record, outputs=stored)
+        files[_RECORD] = json.dumps(asdict(record), indent=1, sort_keys=True).encode()
+        self.adopt(fingerprint, files)
+        return record
+
+    def files(self, fingerprint: str) -> dict[str, bytes]:
+        """All files of `fingerprint` by name, to be carried to where this folder cannot be seen."""
+        return {p.name: p.read_bytes() for p in self.folder(fingerprint).iterdir()}
+
+    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
+        """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing."""
         temporary = self.root / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
             temporary.mkdir(parents=True)
-            stored = {name: self._write_output(temporary, name, value) for name, value in outputs.items()}
-            record = Record(**{**vars(record), "outputs": stored})
-            body = json.dumps(asdict(record), indent=1, sort_keys=True).encode()
-            _write_synced(temporary / _RECORD, body)
+            for name, content in files.items():
+                _write_synced(temporary / name, content)
             self._rename(temporary, fingerprint)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise explained(error, self.root) from error
-        return record
 
     def discard(self, fingerprint: str) -> None:
         """Remove what is stored under `fingerprint`."""
@@ -145,15 +156,8 @@ class Store:
             folder.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _write_output(self, folder: Path, name: str, value: Any) -> Stored:
-        if isinstance(value, pa.Table):
-            sink = io.BytesIO()
-            pq.write_table(value, sink, compression="zstd")
-            content, file, rows = sink.getvalue(), f"{name}.parquet", value.num_rows
-        else:
-            content, file, rows = bytes(value), f"{name}.bin", -1
-        _write_synced(folder / file, content)
-        return Stored(file, len(content), hashlib.sha256(content).hexdigest(), rows)
+    def _content(self, fingerprint: str, file: str) -> bytes:
+        return (self.folder(fingerprint) / file).read_bytes()
 
     def _rename(self, temporary: Path, fingerprint: str) -> None:
         try:
@@ -165,6 +169,46 @@ class Store:
             self.discard(fingerprint)
             temporary.rename(self.folder(fingerprint))
         _sync_folder(self.root)
+
+
+class CarriedStore(Store):
+    """A store in memory, for a worker that does not see the run folder: it holds what a task needs (`held`, files by
+    fingerprint) and keeps what the task wrote (`written`) for the driver to adopt.
+    """
+
+    def __init__(self, held: Mapping[str, Mapping[str, bytes]]) -> None:
+        super().__init__(Path("carried"))
+        self.held = held
+        self.written: dict[str, Mapping[str, bytes]] = {}
+
+    def find(self, fingerprint: str) -> tuple[Record | None, str]:
+        """The record of `fingerprint`, if it is held."""
+        files = self.held.get(fingerprint)
+        return (_parse(files[_RECORD]), "") if files else (None, f"{fingerprint} was not carried along")
+
+    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
+        """Keep `files` in `written`."""
+        self.written[fingerprint] = files
+
+    def _content(self, fingerprint: str, file: str) -> bytes:
+        return self.held[fingerprint][file]
+
+
+def _pack(name: str, value: Any) -> tuple[Stored, bytes]:
+    """An output as the bytes of its file, and what the record says of it."""
+    if isinstance(value, pa.Table):
+        sink = io.BytesIO()
+        pq.write_table(value, sink, compression="zstd")
+        content, file, rows = sink.getvalue(), f"{name}.parquet", value.num_rows
+    else:
+        content, file, rows = bytes(value), f"{name}.bin", -1
+    return Stored(file, len(content), hashlib.sha256(content).hexdigest(), rows), content
+
+
+def _parse(content: bytes) -> Record:
+    raw = json.loads(content)
+    raw["outputs"] = {name: Stored(**o) for name, o in raw["outputs"].items()}
+    return Record(**raw)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,17 @@ class Call:
     resources: Mapping[str, ResourceCall] = field(default_factory=dict)
     shrink: str = ""
     attempt: int = 1
+
+    @property
+    def references(self) -> list[tuple[str, str]]:
+        """Every (fingerprint, output) that the task reads, its resources' inputs included."""
+        found = [r for several in self.inputs.values() for r in several]
+        return found + [r for resource in self.resources.values() for r in resource.inputs.values()]
+
+    @property
+    def needs(self) -> list[str]:
+        """The fingerprints that the task reads, each once."""
+        return list(dict.fromkeys(fingerprint for fingerprint, _ in self.references))
 
 
 class Work:
@@ -119,8 +130,6 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
 
     Out of memory on the device halves the parameter that the task names as its batch size, and the record says so.
     """
-    references = [r for several in call.inputs.values() for r in several]
-    references += [r for resource in call.resources.values() for r in resource.inputs.values()]
     began = time.perf_counter()
     parameters, shrunk = dict(call.parameters), {}
     while True:
@@ -136,7 +145,7 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
         task=call.task,
         function=call.function,
         outputs={},
-        inputs=_input_hashes(store, references),
+        inputs=_input_hashes(store, call),
         attempts=call.attempt,
         worker=f"{socket.gethostname()}:{os.getpid()}:{worker}",
         device=work.device,
@@ -167,13 +176,13 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _input_hashes(store: Store, references: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _input_hashes(store: Store, call: Call) -> dict[str, str]:
     hashes = {}
-    for fingerprint in dict.fromkeys(f for f, _ in references):
+    for fingerprint in call.needs:
         record, wrong = store.find(fingerprint)
         if record is None:
             raise _DamagedInputError(fingerprint, wrong)
-        hashes |= {f"{f}/{o}": record.outputs[o].sha256 for f, o in references if f == fingerprint}
+        hashes |= {f"{f}/{o}": record.outputs[o].sha256 for f, o in call.references if f == fingerprint}
     return hashes
 
 

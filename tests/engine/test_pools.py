@@ -150,6 +150,32 @@ def test_ray_gives_the_same_tables(tmp_path: Path, ray_started: None) -> None:
 
 
 @pytest.mark.ray
+def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path: Path, ray_started: None) -> None:
+    from intriguing.engine.on_ray import RayPool
+
+    execute(toy_plan(), tmp_path / "inline")
+    outcome = execute(toy_plan(), tmp_path / "ray", lambda: RayPool(tmp_path / "ray", 2, carry=True))
+    assert outcome.complete
+    for table in ("numbers", "scaled"):
+        assert read(tmp_path / "ray", table) == read(tmp_path / "inline", table)
+
+
+@pytest.mark.ray
+def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
+    from intriguing.engine.on_ray import RayPool
+
+    plan = toy_plan()
+    execute(plan, tmp_path)
+    shard = tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet"
+    content = bytearray(shard.read_bytes())
+    content[40] ^= 255
+    shard.write_bytes(content)
+    (tmp_path / "store" / plan.fingerprints["scale/2"] / "record.json").unlink()
+    outcome = execute(plan, tmp_path, lambda: RayPool(tmp_path, 1, carry=True))
+    assert sorted(outcome.ran) == ["range/2", "scale/2"]
+
+
+@pytest.mark.ray
 def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
     plan = toy_plan(do="kill", marker=str(tmp_path / "once"))
     outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"))
