@@ -1,0 +1,25 @@
+"""Benchmarks: `python jobs/benchmark.py NAME [OPTIONS]`, NAME one of the modules named below."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+NAMES = {
+    "search": "the minimal-distortion search against its peers, quality and speed",
+    "units": "collection, the top-K scan and the rotation test",
+    "engine": "a plan of a hundred thousand tasks",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one benchmark; its own options follow its name."""
+    if not argv or argv[0] not in NAMES:
+        listed = "\n".join(f"  {name:8s} {what}" for name, what in NAMES.items())
+        print(f"usage: python jobs/benchmark.py NAME [--help]\n\n{listed}", file=sys.stderr)
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    return import_module(f"benchmarks.{argv[0]}").main(argv[1:]) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""The minimal-distortion search against its peers: distance over the best known, success, passes, speed.
+
+    python jobs/benchmark.py search [--quick] [--images 256] [--sets 1,2] [--models FC10,CNN] [--no-peers]
+                                    [--scipy-images 32] [--out outputs/benchmark-search] [--markdown FILE]
+
+Trains five networks from a seed on the images of the package, twice: on set 1 the search was developed, set 2 has other
+networks and other images. Ratios are per image, over the exact optimum for the linear models and over the best that any
+method found for the others. Speeds are images per CPU-second of one thread, everything in this one process. A success
+counts when the bare model gives the wanted class on the returned float32 image, clipped to the box.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from benchmarks import search_models, search_peers, search_targets
+from torch import Tensor
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.data import load_dataset
+from intriguing.randomness import generator
+
+LINEAR = ("FC10", "softmax low confidence")
+OURS = ("best", "fast", "faithful")
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(prog="benchmark.py search", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="64 images, no peers but DDN-100 and BB-100, 4 by SciPy")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--sets", default="1,2")
+    parser.add_argument("--models", default=",".join(search_models.BUILD))
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--scipy-images", type=int, default=32)
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-search"))
+    parser.add_argument("--markdown", type=Path, help="also write the tables there")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    if arguments.quick:
+        arguments.images, arguments.scipy_images = 64, 4
+    peers, missing = ([], []) if arguments.no_peers else search_peers.available()
+    if arguments.quick:
+        peers = [p for p in peers if p.name in ("DDN-100", "BB-100")]
+    lines, rows = [*missing], []
+    for number in map(int, arguments.sets.split(",")):
+        for name, errors, cells in cells_of(number, arguments.models.split(","), arguments.images):
+            for mode, cell in cells.items():
+                lines.append(f"\n### Set {number}, {name} (test error {errors:.1f} %), {mode}\n")
+                table = measured(cell, name, peers, arguments.scipy_images)
+                rows += [{"set": number, "model": name, "mode": mode, **row} for row in table]
+                lines += markdown(table)
+                print("\n".join(lines), flush=True)
+                lines, done = [], lines
+                if arguments.markdown:
+                    with arguments.markdown.open("a") as file:
+                        file.write("\n".join(done) + "\n")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
+    summary = "\n".join(["\n### Targets\n", *search_targets.table(rows)])
+    print(summary)
+    if arguments.markdown:
+        with arguments.markdown.open("a") as file:
+            file.write(summary + "\n")
+    return 0
+
+
+def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float, dict[str, search_peers.Cell]]]:
+    """The cells of a set: models of training seed `number`, and images that all of them classify correctly."""
+    data = load_dataset("mnist-sample")
+    train, test = (
+        search_models.Split(split.pixels(np.arange(len(split))), torch.as_tensor(np.array(split.labels)).long())
+        for split in (data.split("train"), data.split("test"))
+    )
+    models = {name: search_models.trained(name, train, number) for name in names}
+    right = torch.stack([m(test.images).argmax(1) == test.labels for m in models.values()]).all(0)
+    # Disjoint halves of the test images, drawn by a key.
+    order = torch.from_numpy(generator(0, "benchmark images").permutation(len(right)))
+    half = order[: len(order) // 2] if number == 1 else order[len(order) // 2 :]
+    chosen = half[right[half]][:count]
+    labels = test.labels[chosen]
+    shift = [int(generator(0, "benchmark target", int(i)).integers(1, 10)) for i in chosen]
+    targets = (labels + torch.tensor(shift)) % 10
+    images = test.images[chosen]
+    pool = train.images[:2000]
+    return [
+        (
+            name,
+            search_models.error_percent(model, test),
+            {
+                "targeted": search_peers.Cell(model, images, labels, targets, pool),
+                "untargeted": search_peers.Cell(model, images, labels, None, pool),
+            },
+        )
+        for name, model in models.items()
+    ]
+
+
+def measured(cell: search_peers.Cell, name: str, peers: list[search_peers.Peer], scipy_images: int) -> list[dict]:
+    """One row per method; ratios per image over the reference."""
+    found: dict[str, tuple[Tensor, dict]] = {}
+    if name in LINEAR:
+        found["exact"] = ours(cell, "best", exact="auto")
+    for grade in OURS:
+        found[grade] = ours(cell, grade, exact="off")
+    for peer in peers:
+        if (peer.untargeted_only and cell.targets is not None) or (peer.targeted_only and cell.targets is None):
+            continue
+        found[peer.name] = judged(cell.first(peer.most), peer.run)
+    if scipy_images:
+        found["SciPy loop"] = judged(cell.first(scipy_images), search_peers.scipy_loop)
+    count = len(cell.images)
+    distances = {
+        method: torch.nn.functional.pad(l2, (0, count - len(l2)), value=torch.inf) for method, (l2, _) in found.items()
+    }
+    best = torch.stack(list(distances.values())).amin(0) if "exact" not in found else distances["exact"]
+    others = [d for method, d in distances.items() if method not in ("exact", *OURS)]
+    table = []
+    for method, (l2, row) in found.items():
+        ratio = (l2 / best[: len(l2)]).numpy()
+        extra = {}
+        if method == "best" and others:
+            extra["peers_best_mean"] = float(torch.stack(others).amin(0).mean())
+        if method == "faithful" and "SciPy loop" in found:
+            against = (l2[:scipy_images] / found["SciPy loop"][0]).numpy()
+            extra |= {f"scipy_{k}": float(v) for k, v in zip(("median", "p95", "max"), spread(against), strict=True)}
+        median, p95, worst = spread(ratio)
+        table.append({"method": method, "images": len(l2), "median": median, "p95": p95, "max": worst, **row, **extra})
+    return table
+
+
+def spread(ratio: np.ndarray) -> tuple[float, float, float]:
+    """Median, 95 % quantile (the next higher value) and largest."""
+    return float(np.median(ratio)), float(np.quantile(ratio, 0.95, method="higher")), float(ratio.max())
+
+
+def ours(cell: search_peers.Cell, grade: str, exact: str) -> tuple[Tensor, dict]:
+    """This package's search; the passes are those it reports."""
+    options = SearchOptions(grade=grade, exact_linear=exact)
+    minimal_distortion(cell.model, cell.images[:8], cell.labels[:8], None, options)
+    start = time.process_time()
+    result = minimal_distortion(cell.model, cell.images, cell.labels, cell.targets, options)
+    seconds = time.process_time() - start
+    l2, row = verdict(cell, result.adversarial, seconds)
+    row["forward"] = float(result.forward_passes.double().mean())
+    row["backward"] = float(result.backward_passes.double().mean())
+    return l2, row
+
+
+def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> tuple[Tensor, dict]:
+    """A peer, its passes counted; its compiler, if it has one, is warmed up outside the time."""
+    from dataclasses import replace
+
+    counting = search_peers.Counting(cell.model)
+    wrapped = replace(cell, model=counting)
+    if run is not search_peers.scipy_loop:
+        run(wrapped.first(2))
+    counting.forward_rows = counting.backward_rows = 0
+    start = time.process_time()
+    images = run(wrapped).detach()
+    seconds = time.process_time() - start
+    l2, row = verdict(cell, images, seconds)
+    row["forward"] = counting.forward_rows / len(images)
+    row["backward"] = counting.backward_rows / len(images)
+    return l2, row
+
+
+def verdict(cell: search_peers.Cell, images: Tensor, seconds: float) -> tuple[Tensor, dict]:
+    """Distances (inf where the bare model is not fooled) and the figures that go with them."""
+    outside = bool(((images < 0) | (images > 1)).any())
+    clipped = images.clamp(0, 1)
+    fooled = cell.fooled(clipped)
+    l2 = torch.linalg.vector_norm((clipped.double() - cell.images.double()).flatten(1), dim=1)
+    changed = l2 > 0
+    l2 = torch.where(fooled & changed, l2, torch.full_like(l2, torch.inf))
+    return l2, {
+        "success": float((fooled & changed).double().mean() * 100),
+        "outside_box": outside,
+        "mean": float(l2.mean()),
+        "per_second": len(images) / seconds,
+    }
+
+
+def markdown(table: list[dict]) -> list[str]:
+    """The rows as a table."""
+    lines = [
+        "| method | images | success % | ratio median | p95 | max | mean L2 | forward | backward | images per CPU-s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in table:
+        flag = " (left the box)" if r["outside_box"] else ""
+        lines.append(
+            f"| {r['method']}{flag} | {r['images']} | {r['success']:.1f} | {r['median']:.4f} | {r['p95']:.4f} | "
+            f"{r['max']:.4f} | {r['mean']:.4f} | {r['forward']:.0f} | {r['backward']:.0f} | {r['per_second']:.1f} |"
+        )
+    return lines
