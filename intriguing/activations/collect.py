@@ -34,9 +34,11 @@ class Block(NamedTuple):
     """By layer: (n, units), of the type asked for."""
 
     @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.ids)
+    def positions(self) -> np.ndarray:
+        """Each row's place in its input's map, row major, int32 (n,): 0 where there is one row per input."""
+        begins = np.flatnonzero(np.diff(self.ids, prepend=self.ids[:1] - 1))
+        lengths = np.diff(begins, append=len(self.ids))
+        return (np.arange(len(self.ids)) - np.repeat(begins, lengths)).astype(np.int32)
 
 
 class MapBlock(NamedTuple):

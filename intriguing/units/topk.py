@@ -99,8 +99,8 @@ class TopK:
         counted in `skipped` and listed in `skipped_ids` (the first 1,000).
         """
         rows = torch.as_tensor(block)
-        names = np.asarray(ids, dtype=np.int64)
-        places = np.zeros(len(names), dtype=np.int32) if positions is None else np.asarray(positions, dtype=np.int32)
+        names = _on_host(ids).astype(np.int64)
+        places = np.zeros(len(names), dtype=np.int32) if positions is None else _on_host(positions).astype(np.int32)
         if rows.ndim != 2 or rows.shape[1] != self.directions.dim:
             raise InputError(
                 f"A block for directions of {self.directions.dim} units has shape (n, {self.directions.dim}), "
@@ -296,3 +296,7 @@ class TopK:
     def _held(self, line: np.ndarray, rank: np.ndarray) -> Candidates:
         at = (line, rank)
         return Candidates(line, self._values[at], self._hashes[at], self._ids[at], self._positions[at])
+
+
+def _on_host(numbers: Sequence[int] | np.ndarray | torch.Tensor) -> np.ndarray:
+    return numbers.cpu().numpy() if isinstance(numbers, torch.Tensor) else np.asarray(numbers)

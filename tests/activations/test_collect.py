@@ -104,6 +104,22 @@ def test_tokens_are_places_and_their_last_axis_units():
     assert ids.tolist() == np.repeat(np.arange(5), 3).tolist()
 
 
+def test_a_scan_over_positions_names_the_place_of_each_maximum():
+    model, x = convnet(), images(9)
+    scan = ig.TopK(ig.Directions.natural(6), k=3)
+    for block in ig.collect_activations(model, x.split(4), "3", reduce="positions", slots=4):
+        scan.update(block.vectors["3"], block.ids, block.positions)
+    with torch.no_grad():
+        maps = model.eval()[3](model[2](torch.relu(model[0](x))))
+    best = maps.transpose(0, 1).flatten(1).argmax(dim=1)
+    top = scan.result()
+    assert (top.ids[:, 0] * 16 + top.positions[:, 0]).tolist() == best.tolist()
+
+
+def test_one_row_per_input_has_position_zero():
+    assert next(iter(ig.collect_activations(mlp(), [inputs(5)], "0"))).positions.tolist() == [0] * 5
+
+
 def test_labels_of_a_loader_are_left_alone():
     x = inputs(20)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(20)), batch_size=8)
