@@ -35,10 +35,10 @@ class BoundaryFinish:
     cuts: int = 8
     searches: int = 2
     """Forward passes per step that find the boundary again."""
-    tolerance: float = 1e-4
+    tolerance: float = 3e-4
     """A row ends when two QPs in a row promise less than this share of its distance."""
     poll: int = 2
-    outputs: tuple[str, ...] = ("best", "best_l2", "promise", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "promise", "normal", "forward", "backward")
 
     def load(self, given: State) -> State:
         """Rows start at a success, `best`."""
@@ -60,6 +60,7 @@ class BoundaryFinish:
             "damping": zero + 1,
             "calm": zero.clone(),
             "promise": zero.clone(),
+            "normal": torch.zeros_like(x0),
             "taken": torch.zeros_like(given["target"]),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
@@ -106,6 +107,7 @@ class BoundaryFinish:
             "multipliers": multipliers,
             "damping": damping,
             "calm": calm,
+            "normal": torch.where(active[:, None], normal, state["normal"]),
             "promise": torch.where(active, promise, state["promise"]),
             "taken": taken,
             "forward": state["forward"] + active * (1 + self.searches),

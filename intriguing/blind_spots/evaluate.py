@@ -40,6 +40,10 @@ class Evaluator:
         self.shape = shape
         self.block = block
 
+    def of_block(self, block: int) -> "Evaluator":
+        """The same model, in blocks of at most `block` rows: for stages that few rows reach."""
+        return Evaluator(self.model, self.shape, min(block, self.block))
+
     def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, len(rows), self.block):
             piece = rows[start : start + self.block]

@@ -14,6 +14,7 @@ from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 _INFINITY = float("inf")
+_STRAIGHT = 0.866
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Recipe:
     cuts: int
     """Linearisations that the finish keeps."""
     rugged: float
-    """A row whose last QP still promises more than this share of its distance starts a second time, annealed."""
+    """A row starts a second time, annealed, when its last QP still promises more than this share of its distance and the
+    gradient turned by more than 30 degrees on the way from the image."""
     near: float
     """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
-    annealing: int = 200
+    annealing: int = 250
     """Evaluations of the second start, which rows without a success always take."""
 
 
@@ -65,13 +67,17 @@ class _Rows:
         self.untargeted = bool(rows["rivals"].sum(1).max() == 1) and rows["rivals"].shape[1] > 2
 
     def _run(self, stage: PenaltySearch | BoundaryFinish | Anneal, rows: State) -> State:
-        return run(stage, rows, self.options.slots, self.evaluator.block)
+        return run(stage, rows, self.options.slots, stage.evaluator.block)
+
+    def few(self, block: int) -> Evaluator:
+        """The evaluator for a stage that rows leave at different times: smaller blocks on a CPU, where they cost nothing."""
+        return self.evaluator if self.rows["x0"].is_cuda else self.evaluator.of_block(block)
 
     def searched(self, recipe: Recipe) -> State:
         """The start of all rows, the finish of those in question, a second start for rugged and failed ones."""
         self.ended = self._run(PenaltySearch(self.evaluator, *self.box, Truncated(recipe.ticks)), self.rows)
         l2 = self.ended["best_l2"]
-        self.ended["promise"] = torch.zeros_like(l2)
+        self.ended |= {"promise": torch.zeros_like(l2), "normal": torch.zeros_like(self.ended["best"])}
         self._finish((l2.isfinite() & (l2 <= recipe.near * self._nearest())).nonzero().squeeze(1), recipe)
         self._again(recipe)
         return self.ended
@@ -93,12 +99,12 @@ class _Rows:
             return
         given = {name: value[index] for name, value in self.rows.items()}
         given |= {"best": self.ended["best"][index]} if start is None else start
-        stage = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps, cuts=recipe.cuts)
+        stage = BoundaryFinish(self.few(32), *self.box, steps=recipe.steps, cuts=recipe.cuts)
         self._keep(index, self._run(stage, given))
 
     def _keep(self, index: Tensor, new: State) -> None:
         better = new["best_l2"] < self.ended["best_l2"][index]
-        for name in {"best", "best_l2", "promise"} & new.keys():
+        for name in {"best", "best_l2", "promise", "normal"} & new.keys():
             self.ended[name][index[better]] = new[name][better]
         for name in ("forward", "backward"):
             self.ended[name][index] += new[name]
@@ -108,6 +114,7 @@ class _Rows:
         nearest = self._nearest()
         l2 = self.ended["best_l2"]
         rugged = (l2 == nearest) & l2.isfinite() & (self.ended["promise"] > recipe.rugged)
+        rugged &= torch.cosine_similarity(-self.ended["first_gradient"], self.ended["normal"]) < _STRAIGHT
         index = ((rugged | nearest.isinf()) & ~self.ended["broken"]).nonzero().squeeze(1)
         if len(index) == 0:
             return
@@ -117,7 +124,7 @@ class _Rows:
         given = {name: value[index] for name, value in self.rows.items()} | {"scale": scale}
         if self.untargeted:
             given["wanted"] = ~given["rivals"]
-        annealed = self._run(Anneal(self.evaluator, *self.box, ticks=recipe.annealing), given)
+        annealed = self._run(Anneal(self.few(16), *self.box, ticks=recipe.annealing), given)
         for name in ("forward", "backward"):
             self.ended[name][index] += annealed[name]
         won = annealed["best_l2"].isfinite().nonzero().squeeze(1)

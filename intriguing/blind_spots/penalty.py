@@ -28,7 +28,7 @@ class PenaltySearch:
     form: str = "squared_l2"
     memory: int = 5
     poll: int = 8
-    outputs: tuple[str, ...] = ("best", "best_l2", "best_penalty", "forward", "backward", "broken")
+    outputs: tuple[str, ...] = ("best", "best_l2", "best_penalty", "first_gradient", "forward", "backward", "broken")
 
     def load(self, given: State) -> State:
         """Rows start at the image itself."""
@@ -49,6 +49,7 @@ class PenaltySearch:
             "y": history.clone(),
             "step": zero.clone(),
             "way": torch.zeros_like(x0),
+            "first_gradient": torch.zeros_like(x0),
             "rejected": zero.clone(),
             "penalty": zero - 1,
             "success": none.clone(),
@@ -128,6 +129,7 @@ class PenaltySearch:
             "loss_gradient": gradient,
             "step": step,
             "way": way,
+            "first_gradient": torch.where(first[:, None], gradient, state["first_gradient"]),
             "rejected": torch.where(fresh, torch.zeros_like(step), state["rejected"] + 1),
             "penalty": penalty_now,
             "success": won,

@@ -45,22 +45,45 @@ def project(
     square = torch.linalg.vecdot(a, a)
     used = (b > -_INFINITY) & (square > 0)
     unit = square.sqrt().where(used, torch.ones_like(square))
-    weight = (used / unit)[:, :, None]
-    a = a * weight
-    bound = (b / unit).where(used, torch.zeros_like(b))
+    weight = used / unit
+    bound = torch.where(used, b / unit, torch.full_like(b, -_INFINITY))
     u = torch.zeros_like(bound) if start is None else (start * unit).clamp(min=0) * used
+    if lower.is_cuda:
+        r, u, value, _ = _ascend(lower, upper, a, weight, bound, u, rounds, sweeps)
+        return r, u / unit, value
+    # Warm starts are often right at once: the host looks, and goes on with the other rows alone (never with one alone,
+    # whose products would be rounded by another kernel).
+    short = min(2, rounds)
+    r, u, value, met = _ascend(lower, upper, a, weight, bound, u, short, sweeps)
+    rest = (~met).nonzero().squeeze(1)
+    if len(rest) and rounds > short:
+        index = rest.repeat(2) if len(rest) == 1 else rest
+        more = _ascend(
+            lower[index], upper[index], a[index], weight[index], bound[index], u[index], rounds - short, sweeps
+        )
+        for whole, part in zip((r, u, value), more, strict=False):
+            whole[rest] = part[: len(rest)]
+    return r, u / unit, value
+
+
+def _ascend(
+    lower: Tensor, upper: Tensor, a: Tensor, weight: Tensor, bound: Tensor, u: Tensor, rounds: int, sweeps: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Newton on the dual: the primal point, the multipliers of unit normals `weight` a, the value, which rows are met."""
+    used = bound > -_INFINITY
+    bound = bound.where(used, torch.zeros_like(bound))
     tiny = 1e-6 if a.dtype == torch.float32 else 1e-12
+    close = 3e-5 if a.dtype == torch.float32 else 1e-11
     ridge = tiny * torch.eye(u.shape[1], dtype=a.dtype, device=a.device)
     ones = torch.ones_like(bound[:, 0])
-
     change = torch.zeros_like(u)
     value, r, step = -_INFINITY * ones, torch.zeros_like(lower), ones
     met = torch.zeros_like(ones, dtype=torch.bool)
-    for _ in range(rounds + 1):
+    for last in [False] * rounds + [True]:
         trial = u + step[:, None] * change
-        raw = torch.bmm(trial[:, None], a).squeeze(1)
+        raw = torch.bmm((trial * weight)[:, None], a).squeeze(1)
         point = torch.minimum(torch.maximum(raw, lower), upper)
-        rise = (bound - torch.bmm(a, point[:, :, None]).squeeze(2)) * used
+        rise = (bound - weight * torch.bmm(a, point[:, :, None]).squeeze(2)) * used
         square = dot(point, point)
         new = 0.5 * square + (trial * rise).sum(1)
         good = (new >= value - 10 * tiny * value.abs()) & ~met
@@ -69,12 +92,13 @@ def project(
         r = torch.where(keep, point, r)
         value = torch.where(good, new, value)
         residual = torch.where(trial > 0, rise.abs(), rise.clamp(min=0)).amax(1)
-        met = met | (good & (residual <= 10 * tiny * square.sqrt()))
-        if not lower.is_cuda and bool(met.all()):
+        met = met | (good & (residual <= close * square.sqrt()))
+        if last or (not lower.is_cuda and bool(met.all())):
             break
         free = (raw == point).to(a.dtype)
-        gram = torch.bmm(a * free[:, None], a.transpose(1, 2)) + ridge
+        gram = torch.bmm(a * free[:, None], a.transpose(1, 2))
+        gram = gram * weight[:, :, None] * weight[:, None, :] + ridge
         ahead = _coordinate_ascent(gram, rise, trial, sweeps)
         change = torch.where(keep, ahead, change)
         step = torch.where(good, ones, step / 2)
-    return r, u / unit, value
+    return r, u, value, met
