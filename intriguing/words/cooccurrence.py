@@ -100,7 +100,7 @@ def count_windows(
     side = min(size, _DENSE)
     frequent = sparse.csr_array(dense.reshape(side, side).astype(np.int64))
     frequent.resize((size, size))
-    pairs = rare + frequent
+    pairs = sparse.csr_array(rare + frequent)
     if pairs.nnz == 0 or pairs.data.max() < 2**31:
         pairs.data = pairs.data.astype(np.int32)
     kept_words = tuple(str(words[i]) for i in kept.tolist())

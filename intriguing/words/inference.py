@@ -100,7 +100,7 @@ def _tests_of(s: Statistics) -> Iterable[tuple[str, RotationTest]]:
             # The standard error is that of the vectors' own words.
             spread = None if control == "permuted_words" else s.spread.get(metric)
             yield control, rotation_judge(metric, s.measured[control][metric], null[metric], spread, s.words)
-    for metric, found in s.intruders_found.items():
+    for metric, found in sorted(s.intruders_found.items()):
         yield "chance", chance_test(metric, found, s.lines)
     yield "count_matched", rotation_judge("npmi", s.matched_npmi, s.matched_null, None, s.words)
 
@@ -162,7 +162,14 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
         f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in {len(negative)} of "
         f"{len(by['permuted_words'])}."
     )
-    if not positive:
+    least = 2 / (axes[0]["rotations"] + 1) * len(axes)
+    if least > LEVEL:
+        enough = int(np.ceil(2 * len(axes) / LEVEL))
+        words.append(
+            f"With {axes[0]['rotations']} rotations no corrected p-value can fall below {min(1.0, least):.2g}: "
+            f"nothing follows. Use at least {enough}."
+        )
+    elif not positive:
         words.append("As not even varimax axes are told from rotations, these tests have no power: nothing follows.")
     if negative:
         words.append("As random words differ too, something else than meaning is measured: nothing follows.")

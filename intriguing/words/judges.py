@@ -65,7 +65,8 @@ class Panel:
         side = len(self.dense)
         low, high = np.minimum(first, second), np.maximum(first, second)
         rare = high >= side
-        found = self.dense[low * ~rare, high * ~rare].astype(np.float64)
+        found = np.full(np.shape(low), -1.0)
+        found[~rare] = self.dense[low[~rare], high[~rare]]
         found[rare] = self._searched(low[rare], high[rare])
         return found
 
@@ -162,7 +163,8 @@ def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) ->
     metrics average, all as numbers of the panel's words. `tie` (R, L, 6) random numbers decide between words that are
     equally unlike the others (unseen pairs all have NPMI -1).
     """
-    first, second = top[:, _FIRST], top[:, _SECOND]
+    # Row-major copies: then each line is added up in the same order whatever the number of lines.
+    first, second = np.take(top, _FIRST, axis=1), np.take(top, _SECOND, axis=1)
     found = of.npmi(first, second)
     excess = found - of.expected[of.stratum[first], of.stratum[second]]
     shown = top[:, :_INTRUSION_WORDS]
@@ -173,8 +175,8 @@ def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) ->
         cosines[:, a, b] = cosines[:, b, a] = (vectors[:, a] * vectors[:, b]).sum(axis=1)
     to_known = of.npmi(np.broadcast_to(shown, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
     to_cosine = np.stack([(foreign * vectors[:, a]).sum(axis=2) for a in range(_INTRUSION_WORDS)], axis=2)
-    apart = ~np.eye(_INTRUSION_WORDS, dtype=bool)
-    within = _distance(cosines)[:, apart].mean(axis=1)
+    apart = np.flatnonzero(~np.eye(_INTRUSION_WORDS, dtype=bool))
+    within = np.take(_distance(cosines).reshape(len(top), -1), apart, axis=1).mean(axis=1)
     return {
         "npmi": _coherence(found),
         "npmi_matched": _coherence(excess),
@@ -205,7 +207,7 @@ def _coherence(pairs: np.ndarray) -> np.ndarray:
 
 def _mean_cosine(vectors: np.ndarray) -> np.ndarray:
     total = vectors.sum(axis=1, dtype=np.float64)
-    own = np.square(vectors, dtype=np.float64).sum(axis=(1, 2))
+    own = np.square(vectors, dtype=np.float64).reshape(len(vectors), -1).sum(axis=1)
     k = vectors.shape[1]
     return ((total * total).sum(axis=1) - own) / (k * (k - 1))
 

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from intriguing import tables
+from intriguing.errors import InputError
+from intriguing.randomness import generator
+from intriguing.units.multiple import holm
+from intriguing.words.inference import chance_test, pooled, verdict, word_tests
+from intriguing.words.judges import METRICS
+from intriguing.words.statistics import Statistics
+
+CONTROLS = ("trained", "varimax", "pca", "gaussian", "permuted_words")
+
+
+def drawn(seed=0, fold=0, condition="raw", shift=0.0, varimax=9.0, permuted=0.0, rotations=999, corpus="c"):
+    """Statistics whose null is standard normal; the natural basis lies `shift` above its middle."""
+    rng = generator(seed, "test statistics", fold, condition)
+    null = {k: {m: rng.standard_normal(rotations) for m in METRICS} for k in ("trained", "permuted_words")}
+    lie = {"trained": shift, "varimax": varimax, "permuted_words": permuted}
+    measured = {c: {m: lie.get(c, 0.1) for m in METRICS} for c in CONTROLS}
+    found = {"intrusion_npmi": 50, "intrusion_cosine": 20}
+    spread = dict.fromkeys(METRICS, 0.2)
+    return Statistics(
+        corpus,
+        seed,
+        fold,
+        condition,
+        1000,
+        7,
+        100,
+        measured,
+        null,
+        spread,
+        found,
+        0.0,
+        np.zeros(9),
+    )
+
+
+def rows_of(table, **keys):
+    return [r for r in table.to_pylist() if all(r[k] == v for k, v in keys.items())]
+
+
+def test_every_control_and_metric_has_a_row_and_keys_are_unique():
+    table = word_tests([drawn(), drawn(condition="l2")])
+    assert table.schema.equals(tables.WORD_TESTS.schema)
+    assert tables.duplicates(table, tables.WORD_TESTS.key) == 0
+    assert table.num_rows == 2 * (5 * 6 + 2 + 1)
+
+
+def test_p_values_count_rotations():
+    s = drawn(shift=0.4)
+    (row,) = rows_of(word_tests([s]), control="trained", metric="npmi")
+    null = s.null["trained"]["npmi"]
+    assert row["p_high"] == pytest.approx((1 + (null >= 0.4).sum()) / 1000)
+    assert row["p_low"] == pytest.approx((1 + (null <= 0.4).sum()) / 1000)
+    assert row["effect"] == pytest.approx((0.4 - null.mean()) / null.std(ddof=1))
+    assert (row["low"], row["high"]) == pytest.approx((0.4 - null.mean() - 0.392, 0.4 - null.mean() + 0.392), abs=1e-3)
+
+
+def test_holm_runs_over_statistic_and_condition_within_an_embedding_and_control():
+    table = word_tests([drawn(seed, condition=c, shift=s) for seed in (0, 1) for c, s in (("raw", 0.5), ("l2", 2.0))])
+    for seed in (0, 1, -1):
+        family = rows_of(table, seed=seed, control="trained")
+        assert len(family) == 12
+        assert [r["p_holm"] for r in family] == pytest.approx(holm(np.array([r["p_two"] for r in family])).tolist())
+
+
+def test_permuted_words_have_their_own_null_and_no_interval():
+    s = drawn()
+    (row,) = rows_of(word_tests([s]), control="permuted_words", metric="cosine")
+    assert row["null_mean"] == pytest.approx(s.null["permuted_words"]["cosine"].mean())
+    assert row["low"] is None
+
+
+def test_pooling_averages_statistics_rotation_by_rotation():
+    group = [drawn(seed, fold, shift=0.3 * seed) for seed in (0, 1) for fold in (0, 1)]
+    pool = pooled(group)
+    assert (pool.seed, pool.fold) == (-1, -1)
+    assert pool.measured["trained"]["npmi"] == pytest.approx(0.15)
+    assert np.allclose(pool.null["trained"]["npmi"], np.mean([s.null["trained"]["npmi"] for s in group], axis=0))
+    assert (pool.lines, pool.intruders_found["intrusion_npmi"]) == (400, 200)
+
+
+def test_a_small_shift_in_every_embedding_is_found_by_the_pool_alone():
+    table = word_tests([drawn(seed, shift=1.3) for seed in range(12)])
+    single = [r["p_holm"] for r in rows_of(table, control="trained") if r["seed"] >= 0]
+    assert min(single) > 0.05
+    assert all(r["p_holm"] < 0.1 for r in rows_of(table, seed=-1, control="trained"))
+
+
+def test_one_embedding_has_no_pooled_rows():
+    assert not rows_of(word_tests([drawn()]), seed=-1)
+
+
+def test_nulls_of_different_lengths_are_not_pooled():
+    with pytest.raises(InputError, match=r"\[99, 999\]"):
+        word_tests([drawn(0), drawn(1, rotations=99)])
+
+
+def test_repeated_statistics_are_refused():
+    with pytest.raises(InputError, match="give each once"):
+        word_tests([drawn(), drawn()])
+    with pytest.raises(InputError, match="give each once"):
+        word_tests([])
+
+
+@pytest.mark.parametrize("found", [0, 3, 17, 60, 100])
+def test_the_chance_test_is_the_exact_binomial(found):
+    row = chance_test("intrusion_npmi", found, 100)
+    high = stats.binomtest(found, 100, 1 / 6, "greater").pvalue
+    low = stats.binomtest(found, 100, 1 / 6, "less").pvalue
+    assert (row.p_high, row.p_low) == pytest.approx((high, low))
+    assert row.p_two == pytest.approx(min(1, 2 * min(high, low)))
+    assert row.low + 1 / 6 <= found / 100 <= row.high + 1 / 6
+
+
+def test_the_detectable_share_is_found_with_80_percent_power():
+    row = chance_test("intrusion_npmi", 17, 200)
+    share = 1 / 6 + row.detectable_effect * row.null_sd
+    needed = next(k for k in range(201) if 2 * stats.binom.sf(k - 1, 200, 1 / 6) <= 0.05)
+    assert stats.binom.sf(needed - 1, 200, share) == pytest.approx(0.8)
+
+
+def test_the_verdict_reads_no_difference_with_working_controls():
+    said = verdict(word_tests([drawn(seed, condition=c) for seed in (0, 1) for c in ("raw", "l2")]))
+    assert "neither more nor less" in said and "2 embeddings, pooled" in said
+    assert "beat rotations in 12 of 12" in said and "differ in 0 of 12" in said
+
+
+def test_the_verdict_names_what_differs_and_which_way():
+    said = verdict(word_tests([drawn(shift=-9.0, rotations=999)]))
+    assert "differ from random rotations in 6 of 6" in said and "less by npmi of raw vectors" in said
+
+
+def test_too_few_rotations_for_the_correction_are_said():
+    said = verdict(word_tests([drawn(rotations=99, shift=9.0)]))
+    assert "no corrected p-value can fall below 0.12" in said and "Use at least 240" in said
+
+
+def test_without_power_nothing_follows():
+    assert "no power" in verdict(word_tests([drawn(varimax=0.0)]))
+
+
+def test_a_negative_control_that_differs_is_said():
+    assert "something else than meaning" in verdict(word_tests([drawn(permuted=9.0)]))
+
+
+def test_several_corpora_must_be_named():
+    table = word_tests([drawn(), drawn(corpus="d", shift=9.0)])
+    with pytest.raises(InputError, match="2 corpora"):
+        verdict(table)
+    assert "neither" in verdict(table, "c") and "differ" in verdict(table, "d")
+    with pytest.raises(InputError, match="no tests of 'e'"):
+        verdict(table, "e")
