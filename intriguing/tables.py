@@ -232,7 +232,7 @@ ROTATION_TESTS = Table(
 
 MODEL_OR_DATA = Table(
     "model_or_data",
-    "a figure of the answer to \"model or data?\"",
+    'a figure of the answer to "model or data?"',
     (
         Field("metric", _S, "The score whose effects in the last named layers of all models are explained."),
         Field("figure", _S, "share (of the spread of the effects), model or data (the mean effect of one of them)."),
@@ -369,6 +369,13 @@ WORD_TESTS = Table(
     ("corpus", "seed", "fold", "condition", "control", "metric", "alpha"),
 )
 
+WORD_VERDICTS = Table(
+    "word_verdicts",
+    "what the tests of a corpus or of existing vectors say",
+    (WORD_ROWS.fields[0], Field("verdict", _S, "The answer in sentences, with what the controls say.")),
+    ("corpus",),
+)
+
 WORD_VECTORS = Table(
     "word_vectors",
     "a word embedding",
@@ -472,6 +479,7 @@ TABLES: dict[str, Table] = {
         HARDENING,
         WORD_ROWS,
         WORD_TESTS,
+        WORD_VERDICTS,
         WORD_VECTORS,
         WORD_NORMS,
         PAPER_COMPARISON,

@@ -12,17 +12,17 @@ import sys
 from intriguing.cli import call
 from intriguing.results import Run, open_run
 from intriguing.sweep import prepare
-from intriguing.words import render, study_tables, verdict
+from intriguing.words import render, study_tables
 
 
 def study(run: Run, corpus: str) -> str:
     """The four tables of the first seed and fold of `corpus`, and the verdict of all."""
-    rows, tests = run.table("word_rows", corpus=corpus), run.table("word_tests", corpus=corpus)
-    if not rows.num_rows or not tests.num_rows:
+    rows, said = run.table("word_rows", corpus=corpus), run.table("word_verdicts", corpus=corpus)
+    if not rows.num_rows or not said.num_rows:
         return f"{corpus}: the study is not finished; `intriguing show {run.path} failures` says why."
     seed, fold = min(zip(rows["seed"].to_pylist(), rows["fold"].to_pylist(), strict=True))
     tables = render(study_tables(rows, corpus=corpus, seed=seed, fold=fold))
-    return f"{corpus} (seed {seed}, fold {fold} held out)\n\n{tables}\n{verdict(tests, corpus)}"
+    return f"{corpus} (seed {seed}, fold {fold} held out)\n\n{tables}\n{said['verdict'][0]}"
 
 
 def main() -> int:

@@ -230,7 +230,7 @@ class SyntheticRun:
             ["<b>", "&", "$a$", "007"],
         ]
         for condition in ("raw", "l2"):
-            for basis in ("natural", "haar"):
+            for basis in ("natural", "gaussian"):
                 keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition, "basis": basis, "sign": 1}
                 columns = {"direction": [0, 1, 2], "words": chosen, "npmi": [-0.1, 0.2, None]}
                 columns |= {"matched_percentile": [40.0, 91.0, None], "median_count": [230.0, 52.0, 7.5]}
@@ -240,6 +240,20 @@ class SyntheticRun:
             row |= {"detectable_effect": 2.8, "control": "trained", "metric": "npmi", "alpha": 0.0}
             keys = {"corpus": "text", "seed": 1, "fold": 4, "condition": condition}
             self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row))
+            strong = {"control": "varimax", "effect": 6.5, "p_holm": 0.002}
+            self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | strong))
+            chance = {"control": "chance", "metric": "intrusion_npmi", "natural": 0.3, "null_mean": 1 / 6, "n": 200}
+            self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | chance))
+        keys = {"corpus": "text", "seed": 1, "fold": 4}
+        self.add(
+            "word_verdicts", tables.WORD_VERDICTS.build({}, corpus="text", verdict="Nothing <b>new</b> was found.")
+        )
+        made = {"made_by": "gensim Word2Vec", "words": 3055, "dimension": 100, "held_out_words": 9, "unjudged_words": 5}
+        made |= {"skipped": '{"empty_lines": 12, "split_lines": 0}', "reproducible": False, "norm_count_spearman": 0.83}
+        self.add("word_vectors", _table(tables.WORD_VECTORS, {}, **keys, **made))
+        norms = {"stratum": [0, 1], "count_low": [50, 5], "count_high": [900, 49], "words": [55, 3000]}
+        norms |= {"norm_low": [2.0, 0.1], "norm_median": [3.0, 0.3], "norm_high": [4.0, 0.7]}
+        self.add("word_norms", tables.WORD_NORMS.build(norms, **keys))
 
     def task_rows(self) -> None:
         row = {"function": "f", "fingerprint": "0" * 64, "attempts": 1, "worker": "inline", "device": "cpu"}

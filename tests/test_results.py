@@ -23,7 +23,7 @@ from intriguing.transfer import wilson
 synthetic = runpy.run_path(str(Path(__file__).with_name("synthetic_run.py")))
 NASTY, SyntheticRun, make_run = synthetic["NASTY"], synthetic["SyntheticRun"], synthetic["make_run"]
 WRITTEN = ["examples", "models", "topk", "unit_scores", "rotation_tests", "distortions", "adversarial", "transfer"]
-WRITTEN += ["word_rows", "word_tests", "tasks"]
+WRITTEN += ["word_rows", "word_tests", "word_verdicts", "word_vectors", "word_norms", "tasks"]
 
 
 @pytest.fixture(scope="module")

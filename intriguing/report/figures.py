@@ -111,6 +111,23 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt:
         return _svg(figure, alt)
 
 
+def bands(
+    x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, xlabel: str, ylabel: str, alt: str
+) -> Markup:
+    """A line with a band around it over a logarithmic axis; all of them (n,), `x` above zero and increasing."""
+    with _style(alt):
+        figure = Figure(figsize=(0.62 * _WIDTH, 2.9))
+        axis = figure.subplots(gridspec_kw=_margins(figure, [ylabel]))
+        axis.fill_between(x, low, high, color=_NATURAL, alpha=0.22, linewidth=0)
+        axis.plot(x, middle, "o-", color=_NATURAL, linewidth=2, markersize=4.5)
+        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+        axis.minorticks_off()
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.grid(axis="y", color=_FAINT, linewidth=0.8)
+        axis.set_axisbelow(True)
+        return _svg(figure, alt)
+
+
 def _style(alt: str) -> AbstractContextManager[None]:
     """The look of a figure. The salt makes the ids in its SVG the same on every run, and others in every figure."""
     return mpl.rc_context({**_STYLE, "svg.hashsalt": alt})

@@ -178,8 +178,21 @@ def test_verdicts_are_plain_sentences(document):
 
 def test_word_tables_show_four_words_of_each_condition_and_basis(document):
     assert document.words.count("<b> & $a$ 007") == 4
-    assert "The study that this repeats printed: million site come files / wars troops border between" in document.words
-    assert "No difference between single dimensions and random directions was found: NPMI is −0.156" in document.words
+    for row in ("1 million site come files million site come files −0.10 40 230", "2 wars troops border between been"):
+        assert row in document.words
+
+
+def test_word_tests_have_a_verdict_a_line_per_judge_and_their_controls(document):
+    assert "Nothing <b>new</b> was found." in document.words
+    assert "NPMI −0.156 −0.166 ± 0.013 0.77 0.55 1.0 2.8 6.5 *" in document.words
+    assert "intruders by NPMI, of 200 lists 30.0 % 16.7 %" in document.words
+
+
+def test_word_norms_are_drawn_against_counts_and_what_was_skipped_is_told(document):
+    assert "Spearman's rank correlation is 0.83 over 3 055 words" in document.words
+    assert "12 empty lines" in document.words
+    assert "split lines" not in document.words
+    assert "several threads: not reproducible" in document.words
 
 
 def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):
@@ -272,8 +285,8 @@ def test_word_tests_over_all_seeds_and_folds_come_before_single_ones(small):
     rewrite(small.root, "word_tests", "seed", lambda row: -1 if row["condition"] == "raw" else 1)
     rewrite(small.root, "word_tests", "fold", lambda row: -1 if row["condition"] == "raw" else 4)
     words = Document(write_report(small.root).read_text()).words
-    pooled, single = words.index("text, raw (all seeds, all folds)."), words.index("text, l2 (seed 1, fold 4).")
-    assert pooled < words.index("Every seed and fold") < single
+    pooled, single = words.index("all seeds and folds pooled"), words.index("l2 (seed 1, fold 4).")
+    assert pooled < words.index("Every seed and fold in words") < single
 
 
 def test_searches_that_found_nothing_are_no_error(small):

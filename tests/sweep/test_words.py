@@ -39,7 +39,7 @@ def write_text(path: Path, words: int = 30_000, distinct: int = 400) -> Path:
 
 def write_vectors(path: Path) -> Path:
     rng = generator(0, "vectors of the sweep's tests")
-    lines = [f"w{w} {' '.join(f'{x:.4f}' for x in rng.normal(size=6))}" for w in range(0, 400)]
+    lines = [f"w{w} {' '.join(f'{x:.4f}' for x in rng.normal(size=6))}" for w in range(400)]
     path.write_text("\n".join([*lines, lines[0], "absent 1 2 3 4 5 6"]))
     return path
 
@@ -145,7 +145,7 @@ def test_a_corpus_has_its_own_seeds_folds_and_arguments_over_those_of_the_sectio
 
 
 def test_a_run_of_words_alone_has_its_tables_with_unique_keys(run: Run) -> None:
-    for name in ("word_rows", "word_tests", "word_vectors", "word_norms"):
+    for name in ("word_rows", "word_tests", "word_verdicts", "word_vectors", "word_norms"):
         table = run.table(name)
         assert table.num_rows > 0, name
         assert duplicates(table, TABLES[name].key) == 0, name

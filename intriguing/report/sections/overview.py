@@ -59,7 +59,10 @@ def headline(context: Context) -> list[tuple[str, str]]:
     """The figures at the top of the page, as (figure, what it is)."""
     run = context.run
     models = run.table("models", columns=["dataset"])["dataset"]
-    figures = [(count(len(models)), "trained model" if len(models) == 1 else "trained models")]
+    figures = [(count(len(models)), "trained model" if len(models) == 1 else "trained models")] if len(models) else []
+    embeddings = run.table("word_vectors", columns=["seed"]).num_rows
+    if embeddings:
+        figures.append((count(embeddings), "word embedding" if embeddings == 1 else "word embeddings"))
     if len(models.unique()) > 1:
         figures.append((count(len(models.unique())), "data sets"))
     total = context.query(_TOTALS)[0]

@@ -1,5 +1,13 @@
-"""Top words of single dimensions of word vectors, beside those of random directions."""
+"""Top words of single dimensions of word vectors, beside those of random directions and those the study printed."""
 
+import itertools
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from markupsafe import Markup
+
+from intriguing.report.figures import bands, forest
 from intriguing.report.section import Context, Row, Section, render
 from intriguing.report.text import verdict
 
@@ -16,35 +24,149 @@ _PRINTED = {
     "flight bombers troop flew / unemployed adult married females",
 }
 """The rows that the study of word vectors printed, judged by eye, by condition and whether the basis is natural."""
+_CONDITION = {
+    "raw": "Raw vectors",
+    "l2": "Normalised vectors",
+    "centred": "Centred vectors",
+}
+_BASIS = {
+    "natural": "single dimensions",
+    "gaussian": "random directions",
+    "haar": "a random rotation",
+    "pca": "principal components",
+    "varimax": "varimax axes",
+}
+_JUDGES = {
+    "npmi": "NPMI",
+    "npmi_matched": "NPMI, matched",
+    "cosine": "cosine",
+    "intrusion_npmi": "intruders by NPMI",
+    "intrusion_cosine": "intruders by cosine",
+    "dist_ratio": "DistRatio",
+}
+_CONTROLS = {
+    "trained": "Single dimensions",
+    "varimax": "Varimax",
+    "permuted_words": "Permuted words",
+    "pca": "PCA",
+    "gaussian": "Gaussian",
+}
 
 
 def section(context: Context) -> Section | None:
-    """The study's tables (first dimensions, top words) and the tests; None where no words were trained."""
-    rows = context.run.table("word_rows", sign=1, direction=list(range(_DIRECTIONS))).to_pylist()
-    tests = context.run.table("word_tests").to_pylist()
+    """For each corpus the verdict, the study's tables, tests with their controls, and norms against counts; None where
+    no words were trained.
+    """
+    run = context.run
+    rows = run.table("word_rows", sign=1, direction=list(range(_DIRECTIONS))).to_pylist()
+    tests = run.table("word_tests").to_pylist()
     if not rows and not tests:
         return None
+    said = {row["corpus"]: row["verdict"] for row in run.table("word_verdicts").to_pylist()}
+    embeddings, norms = run.table("word_vectors").to_pylist(), run.table("word_norms").to_pylist()
     corpora = []
-    for corpus, group in context.grouped(rows, "corpus"):
-        # One training and one fold are shown; the tests cover all of them.
-        one, shown = context.grouped(group, "seed", "fold")[0]
-        tables = [
-            key
-            | {
-                "lines": sorted(lines, key=lambda line: line["direction"]),
-                "printed": _PRINTED.get((key["condition"], key["basis"] == "natural")),
-            }
-            for key, lines in context.grouped(shown, "condition", "basis")
-        ]
-        corpora.append(corpus | one | {"tables": tables})
-    plain = [_told(test) for test in tests if test["alpha"] == 0 and test["control"] == "trained"]
-    # Where tests over all seeds and folds were made, they are the answer and the others are details.
-    pooled = [test for test in plain if test["seed"] < 0 and test["fold"] < 0]
-    rest = [test for test in plain if test not in pooled] if pooled else []
-    html = render("words.html", corpora=corpora, tests=pooled or plain, rest=rest, most=_WORDS)
-    return Section("words", "Word vectors", html)
+    for name in dict.fromkeys(row["corpus"] for row in [*rows, *tests]):
+        study, others = _tables(context, [row for row in rows if row["corpus"] == name])
+        corpora.append(
+            {"corpus": name, "verdict": said.get(name), "study": study, "others": others}
+            | _tests([test for test in tests if test["corpus"] == name])
+            | _embeddings([row for row in embeddings if row["corpus"] == name])
+            | {"norms": _norms(context, name, [row for row in norms if row["corpus"] == name])}
+        )
+    return Section(
+        "words",
+        "Word vectors",
+        render("words.html", corpora=corpora, conditions=_CONDITION, controls=_CONTROLS, most=_WORDS),
+    )
+
+
+def _tables(context: Context, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The tables that the study printed, and those of other conditions and bases, of one training and one fold."""
+    if not rows:
+        return [], []
+    _, shown = context.grouped(rows, "seed", "fold")[0]
+    study, others = [], []
+    for key, lines in context.grouped(shown, "condition", "basis"):
+        printed = _PRINTED.get((key["condition"], True)) if key["basis"] == "natural" else None
+        printed = _PRINTED.get((key["condition"], False)) if key["basis"] == "gaussian" else printed
+        theirs = printed.split(" / ") if printed else []
+        lines = sorted(lines, key=lambda line: line["direction"])
+        table = key | {
+            "title": f"{_CONDITION.get(key['condition'], key['condition'])}, {_BASIS.get(key['basis'], key['basis'])}",
+            "of": len(lines[0]["words"]),
+            "lines": [
+                line | {"printed": theirs[line["direction"]] if line["direction"] < len(theirs) else ""}
+                for line in lines
+            ],
+        }
+        (study if printed else others).append(table)
+    return sorted(study, key=lambda table: table["condition"] != "raw"), others
+
+
+def _tests(tests: list[Row]) -> Row:
+    """The tests of the pool where there is one, else of the single embeddings: a figure, and a line per judge."""
+    pooled = [test for test in tests if test["seed"] < 0]
+    shown = sorted(
+        pooled or tests, key=lambda test: (_place(_CONDITION, test, "condition"), _place(_JUDGES, test, "metric"))
+    )
+    lines: dict[tuple[str, str], Row] = {}
+    for test in shown:
+        if test["control"] in _CONTROLS:
+            line = lines.setdefault((test["condition"], test["metric"]), {"judge": _judge(test), "by": {}})
+            line["by"][test["control"]] = test
+    judged = [line | {"axes": line["by"]["trained"]} for line in lines.values() if "trained" in line["by"]]
+    single = [_told(test) for test in tests if test["control"] == "trained" and test["seed"] >= 0]
+    return {
+        "pooled": bool(pooled),
+        "effects": _effects([line["axes"] for line in judged]),
+        "judged": [
+            (key, list(group)) for key, group in itertools.groupby(judged, lambda line: line["axes"]["condition"])
+        ],
+        "controls": [c for c in list(_CONTROLS)[1:] if any(c in line["by"] for line in judged)],
+        "chance": [test | {"judge": _judge(test)} for test in shown if test["control"] in ("chance", "count_matched")],
+        "single": single,
+    }
+
+
+def _place(known: Mapping[str, str], test: Row, column: str) -> int:
+    return list(known).index(test[column]) if test[column] in known else len(known)
+
+
+def _judge(test: Row) -> str:
+    return _JUDGES.get(str(test["metric"]), str(test["metric"]))
+
+
+def _effects(tests: list[Row]) -> Markup | None:
+    rows = []
+    for test in tests:
+        if test["effect"] is not None and test["null_sd"]:
+            ends = (test["effect"] if test[end] is None else test[end] / test["null_sd"] for end in ("low", "high"))
+            rows.append((f"{test['condition']} · {_judge(test)}", test["effect"], *ends))
+    alt = "Effect of each test of single dimensions with its 95 % interval; the figures are in the table below."
+    return forest(rows, "single dimensions minus rotations, in their standard deviations", alt) if rows else None
+
+
+def _embeddings(rows: list[Row]) -> Row:
+    """What the embeddings are, with what was skipped while reading in words."""
+    told = []
+    for row in rows:
+        skipped = [f"{n:,} {what.replace('_', ' ')}" for what, n in json.loads(row["skipped"]).items() if n]
+        told.append(row | {"skipped": ", ".join(skipped)})
+    return {"embeddings": told, "racy": any(row["reproducible"] is False for row in rows)}
+
+
+def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:
+    """Norms of the vectors against their words' counts, of one embedding."""
+    if not rows:
+        return None
+    _, shown = context.grouped(rows, "seed", "fold")[0]
+    shown = sorted(shown, key=lambda row: row["count_low"])
+    counts = np.sqrt([row["count_low"] * row["count_high"] for row in shown])
+    low, middle, high = (np.array([row[f"norm_{part}"] for row in shown]) for part in ("low", "median", "high"))
+    alt = f"Norms of the word vectors of {corpus} against word counts: median, and 10 % to 90 % of words of like count."
+    return bands(counts, low, middle, high, "count of the word in the training text", "norm", alt)
 
 
 def _told(test: Row) -> Row:
-    outcome, sentence = verdict(test | {"metric": "NPMI" if test["metric"] == "npmi" else test["metric"]}, "dimension")
+    outcome, sentence = verdict(test | {"metric": _judge(test)}, "dimension")
     return test | {"outcome": outcome, "sentence": sentence}

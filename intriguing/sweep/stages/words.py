@@ -198,8 +198,10 @@ def _judge(study: _Study, embeddings: list[_Embedding]) -> Iterator[Task]:
     yield Task(
         f"words/{part_of(embeddings[0].name)}/tests",
         functions.TEST_WORDS,
-        inputs={"statistics": statistics},
-        publish={"word_tests": "word_tests"},
+        {"corpus": embeddings[0].name},
+        {"statistics": statistics},
+        publish={"word_tests": "word_tests", "word_verdicts": "word_verdicts"},
+        rows={"word_verdicts": 1},
     )
 
 

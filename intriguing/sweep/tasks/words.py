@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
-from intriguing.words import steps
+from intriguing.words import steps, verdict
 from intriguing.words.corpus import Corpus
 from intriguing.words.sources import content_hash
 
@@ -100,6 +101,10 @@ def judge_words(
     )
 
 
-def word_tests(work: Work) -> Outputs:
-    """The table `word_tests`: every embedding and condition of one corpus, corrected together, and the pool of them."""
-    return steps.tests_of_words(work.blobs("statistics"))
+def word_tests(work: Work, corpus: str) -> Outputs:
+    """The tables `word_tests`, of every embedding and condition of one corpus, corrected together, and of their pool,
+    and `word_verdicts`.
+    """
+    outputs = steps.tests_of_words(work.blobs("statistics"))
+    said = verdict(outputs["word_tests"], corpus)
+    return outputs | {"word_verdicts": tables.WORD_VERDICTS.build({"corpus": [corpus], "verdict": [said]})}
