@@ -6,6 +6,8 @@ Pébay 2008, "Formulas for robust, one-pass parallel computation of covariances 
 
 import json
 from dataclasses import dataclass, field
+from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +23,9 @@ class Moments:
     """Count, mean, second to fourth central moments, smallest and largest value of each of `dim` units.
 
     With `with_covariance` also the (dim, dim) co-moments. Rows are summed in blocks of 256 in their own precision,
-    about a value near their mean; blocks and shards are added in float64. So float32 rows give six digits, in any
-    order of the shards. Rows that are not finite are left out and counted in `skipped`.
+    about their mean, and blocks and shards are added in float64. What is read from here is rounded to the digits that
+    this keeps: so shards of whole blocks give the same numbers, whatever their size and order (but for one in a
+    million, which lies on the edge of rounding). Rows that are not finite are left out and counted in `skipped`.
     """
 
     def __init__(self, dim: int, with_covariance: bool = False) -> None:
@@ -31,7 +34,7 @@ class Moments:
         self.skipped = 0
         """How many rows were not finite."""
         self._central = _Central.empty(dim, with_covariance)
-        self._running: _Running | None = None
+        self._parts: list[_Part] = []
 
     def update(self, block: np.ndarray | torch.Tensor) -> None:
         """Add the rows of `block`, (n, dim)."""
@@ -62,26 +65,26 @@ class Moments:
     @property
     def mean(self) -> np.ndarray:
         """Each unit's mean (dim,)."""
-        return self._settled().mean
+        return _shown(self._settled().mean)
 
     @property
     def variance(self) -> np.ndarray:
         """Each unit's variance (dim,), divided by the count."""
-        return self._settled().m2 / max(self.count, 1)
+        return _shown(self._settled().m2 / max(self.count, 1))
 
     @property
     def skewness(self) -> np.ndarray:
         """Each unit's E[(h - mu)^3] / Var^1.5 (dim,); NaN for a unit that never varies."""
         seen = self._settled()
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.dead, np.nan, np.sqrt(seen.count) * seen.m3 / seen.m2**1.5)
+            return _shown(np.where(self.dead, np.nan, np.sqrt(seen.count) * seen.m3 / seen.m2**1.5))
 
     @property
     def kurtosis(self) -> np.ndarray:
         """Each unit's E[(h - mu)^4] / Var^2 (dim,), 3 for a Gaussian; NaN for a unit that never varies (U5)."""
         seen = self._settled()
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.dead, np.nan, seen.count * seen.m4 / seen.m2**2)
+            return _shown(np.where(self.dead, np.nan, seen.count * seen.m4 / seen.m2**2))
 
     @property
     def low(self) -> np.ndarray:
@@ -99,11 +102,16 @@ class Moments:
         return ~(self.high > self.low)
 
     def covariance(self) -> np.ndarray:
-        """The (dim, dim) covariance, divided by the count; raises `InputError` unless it was asked for."""
+        """The (dim, dim) covariance, divided by the count, to six digits; raises `InputError` if not asked for."""
         seen = self._settled()
         if seen.comoment is None:
             raise InputError("These moments hold no covariance: build them with with_covariance=True.")
-        return seen.comoment / max(seen.count, 1)
+        full = seen.comoment / max(seen.count, 1)
+        full = (full + full.T) / 2
+        # Multiples of a power of two below the units' own scale: what differs between orders of addition is cut off.
+        _, exponent = np.frexp(np.diagonal(full))
+        grid = np.ldexp(1.0, (exponent[:, None] + exponent) // 2 - 20)
+        return np.round(full / grid) * grid
 
     def to_bytes(self) -> bytes:
         """The state as safetensors bytes, for a store or another machine."""
@@ -132,24 +140,21 @@ class Moments:
         return made
 
     def _add(self, rows: torch.Tensor) -> None:
-        if self._running is None:
-            self._running = _Running.near(rows, self.with_covariance)
-        if self._running.add(rows):
-            if self._running.count >= _PART * _PARTS:
-                self._settled()
-            return
-        finite = torch.isfinite(rows).all(dim=1)
-        self.skipped += int((~finite).sum())
-        if bool(finite.any()):
+        part = _Part.of(rows, self.with_covariance)
+        if part is None:
+            finite = torch.isfinite(rows).all(dim=1)
+            self.skipped += int((~finite).sum())
             # What is finite may still be too large for its powers in float32.
-            wide = _Running.near(rows[finite].double(), self.with_covariance)
-            wide.add(rows[finite].double())
-            self._central.combine(wide.central())
+            part = _Part.of(rows[finite].double(), self.with_covariance) if bool(finite.any()) else None
+        if part is not None:
+            self._parts.append(part)
+            if len(self._parts) == _PARTS:
+                self._settled()
 
     def _settled(self) -> "_Central":
-        running, self._running = self._running, None
-        if running is not None:
-            self._central.combine(running.central())
+        parts, self._parts = self._parts, []
+        if parts:
+            self._central.combine(_together(parts))
         return self._central
 
 
@@ -195,51 +200,63 @@ class _Central:
         self.count = n_a + n_b
 
 
-class _Running:
-    """Sums of powers about a fixed origin near the mean: cheap to add to, and exact enough while the origin is near."""
+class _Part(NamedTuple):
+    """A few rows' sums of powers about `origin`, which is their mean but for rounding."""
 
-    def __init__(self, origin: torch.Tensor, with_covariance: bool) -> None:
-        dim = len(origin)
-        self.origin, self.count = origin, 0
-        self.sums = torch.zeros((4, dim), dtype=torch.float64, device=origin.device)
-        self.low, self.high = torch.full_like(origin, torch.inf), torch.full_like(origin, -torch.inf)
-        self.products = self.sums.new_zeros((dim, dim)) if with_covariance else None
+    rows: int
+    origin: torch.Tensor
+    sums: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    products: torch.Tensor | None
 
     @classmethod
-    def near(cls, rows: torch.Tensor, with_covariance: bool) -> "_Running":
-        """Sums about the mean of these first `rows`, without their values (about 0 where that is not finite)."""
-        mean = rows.mean(dim=0)
-        return cls(torch.where(torch.isfinite(mean), mean, 0.0), with_covariance)
-
-    def add(self, rows: torch.Tensor) -> bool:
-        """Add `rows`, unless their powers are not finite: then nothing is added, and False is returned."""
-        shifted = rows - self.origin
+    def of(cls, rows: torch.Tensor, with_covariance: bool) -> "_Part | None":
+        """The part of these `rows`; None where a power is not finite."""
+        origin = rows.mean(dim=0)
+        shifted = rows - origin
         squared = shifted * shifted
         first, second = shifted.sum(dim=0), squared.sum(dim=0)
-        wide = shifted.double() if self.products is not None else None
         third = shifted.mul_(squared).sum(dim=0)
         fourth = squared.mul_(squared).sum(dim=0)
-        if not np.isfinite(float(fourth.sum())):
-            return False
-        self.sums += torch.stack([first, second, third, fourth])
-        torch.minimum(self.low, rows.amin(dim=0), out=self.low)
-        torch.maximum(self.high, rows.amax(dim=0), out=self.high)
-        if self.products is not None and wide is not None:
-            self.products.addmm_(wide.T, wide)
-        self.count += len(rows)
-        return True
+        if not isfinite(float(fourth.sum())):
+            return None
+        sums, products = torch.stack([first, second, third, fourth]), None
+        if with_covariance:
+            wide = rows.double() - origin.double()
+            sums = sums.double()
+            sums[0] = wide.sum(dim=0)
+            products = wide.T @ wide
+        return cls(len(rows), origin, sums, rows.amin(dim=0), rows.amax(dim=0), products)
 
-    def central(self) -> _Central:
-        """The sums about the mean of what was added."""
-        n = max(self.count, 1)
-        s1, s2, s3, s4 = (self.sums / n).cpu().numpy()
-        return _Central(
-            self.count,
-            self.origin.double().cpu().numpy() + s1,
-            n * np.maximum(s2 - s1 * s1, 0.0),
-            n * (s3 - 3 * s1 * s2 + 2 * s1**3),
-            n * (s4 - 4 * s1 * s3 + 6 * s1 * s1 * s2 - 3 * s1**4),
-            self.low.double().cpu().numpy(),
-            self.high.double().cpu().numpy(),
-            None if self.products is None else self.products.cpu().numpy() - n * np.outer(s1, s1),
-        )
+
+def _together(parts: list[_Part]) -> _Central:
+    """The sums about the mean of all `parts`, in float64."""
+    counts = np.array([p.rows for p in parts], dtype=np.float64)[:, None]
+    n = float(counts.sum())
+    s1, s2, s3, s4 = torch.stack([p.sums.double() for p in parts], dim=1).cpu().numpy() / counts
+    means = torch.stack([p.origin.double() for p in parts]).cpu().numpy() + s1
+    m2 = counts * np.maximum(s2 - s1 * s1, 0.0)
+    m3 = counts * (s3 - 3 * s1 * s2 + 2 * s1**3)
+    m4 = counts * (s4 - 4 * s1 * s3 + 6 * s1 * s1 * s2 - 3 * s1**4)
+    mean = (counts * means).sum(axis=0) / n
+    d = means - mean
+    comoment = None
+    if parts[0].products is not None:
+        products = torch.stack([p.products for p in parts if p.products is not None]).sum(dim=0)
+        comoment = products.cpu().numpy() - (counts * s1).T @ s1 + (counts * d).T @ d
+    return _Central(
+        int(n),
+        mean,
+        (m2 + counts * d * d).sum(axis=0),
+        (m3 + 3 * d * m2 + counts * d**3).sum(axis=0),
+        (m4 + 4 * d * m3 + 6 * d * d * m2 + counts * d**4).sum(axis=0),
+        torch.stack([p.low.double() for p in parts]).amin(dim=0).cpu().numpy(),
+        torch.stack([p.high.double() for p in parts]).amax(dim=0).cpu().numpy(),
+        comoment,
+    )
+
+
+def _shown(values: np.ndarray) -> np.ndarray:
+    """`values` with the digits that do not depend on the order of additions."""
+    return values.astype(np.float32).astype(np.float64)
