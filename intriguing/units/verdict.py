@@ -24,7 +24,12 @@ def verdict(test: RotationTest, score: Metric, inputs: Inputs | int) -> str:
         limit = f"{test.rotations} rotations are too few for any finding"
     else:
         limit = f"smallest detectable effect {test.detectable_effect:.1f}"
-    if p > LEVEL:
+    if p > LEVEL and test.p_two <= 2 / (test.rotations + 1):
+        side = "above" if difference > 0 else "below"
+        finding = (
+            f"Undecided whether units are {score.higher} than rotations: {side} all rotations, too few to say more"
+        )
+    elif p > LEVEL:
         finding = f"No evidence that units are {score.higher} than rotations, or less so"
     else:
         finding = f"Units are {score.higher if difference > 0 else _less(score.higher)} than rotations"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -206,6 +208,8 @@ def test_the_verdict_is_a_sentence_with_all_its_figures():
         assert part in none
     assert verdict(judge("purity", 0.9, null, 0.01, 9), score, 9).startswith("Units are purer than rotations")
     assert verdict(judge("purity", 0.1, null, 0.01, 9), score, 9).startswith("Units are less pure than rotations")
+    few = verdict(replace(judge("purity", 0.9, null[::16], 0.01, 9), p_holm=0.2), score, 9)
+    assert few.startswith("Undecided whether units are purer than rotations: above all rotations")
     assert "too few for any finding" in verdict(judge("purity", 0.1, null[:9], 0.01, 9), score, 9)
 
 
