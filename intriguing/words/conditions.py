@@ -3,6 +3,7 @@
 import numpy as np
 
 from intriguing.errors import InputError, unknown_name
+from intriguing.words.algebra import eigenvectors, product, singular
 
 CONDITIONS = ("raw", "l2", "centred")
 
@@ -27,8 +28,8 @@ def conditioned(vectors: np.ndarray, condition: str, *, removed: int | None = No
     if not 0 <= removed < dim:
         raise InputError(f"removed={removed}: of {dim} dimensions 0 to {dim - 1} components can be removed.")
     x = x - x.mean(axis=0)
-    leading = np.linalg.eigh(x.T @ x)[1][:, dim - removed :]
-    return (x - (x @ leading) @ leading.T).astype(np.float32)
+    leading = eigenvectors(product(x.T, x))[:, dim - removed :]
+    return (x - product(product(x, leading), leading.T)).astype(np.float32)
 
 
 def varimax(x: np.ndarray, *, iterations: int = 200, tolerance: float = 1e-5) -> np.ndarray:
@@ -41,14 +42,14 @@ def varimax(x: np.ndarray, *, iterations: int = 200, tolerance: float = 1e-5) ->
     x = np.asarray(x, np.float64)
     n, dim = x.shape
     if n < dim:
-        raise InputError(f"Varimax of {n} rows in {dim} dimensions: it needs at least as many rows as dimensions.")
+        raise InputError(f"Varimax of {n} rows in {dim} dimensions: give at least as many words as dimensions.")
     x = x - x.mean(axis=0)
     rotation, reached = np.eye(dim), 0.0
     for _ in range(iterations):
-        rotated = x @ rotation
+        rotated = product(x, rotation)
         squares = rotated * rotated
-        u, values, vt = np.linalg.svd(x.T @ (rotated * (squares - squares.mean(axis=0))))
-        rotation = u @ vt
+        u, values, vt = singular(product(x.T, rotated * (squares - squares.mean(axis=0))))
+        rotation = product(u, vt)
         if values.sum() < reached * (1 + tolerance):
             break
         reached = values.sum()

@@ -13,10 +13,10 @@ from scipy import stats
 
 from intriguing.errors import InputError
 
-_STRATUM_WORDS = 40
+STRATUM_WORDS = 40
 
 
-def strata(counts: np.ndarray, smallest: int = _STRATUM_WORDS) -> np.ndarray:
+def strata(counts: np.ndarray, smallest: int = STRATUM_WORDS) -> np.ndarray:
     """The stratum (N,) int64, from 0 for the most frequent, of words with `counts` (N,).
 
     A stratum spans a factor of two in count, and more where it would hold fewer than `smallest` words.

@@ -154,7 +154,7 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     axes = by["trained"]
     if not axes:
         return "Nothing could be tested: the judges gave no figures."
-    positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["effect"] > 0]
+    positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["natural"] > r["null_mean"]]
     negative = [r for r in by["permuted_words"] if r["p_holm"] <= LEVEL]
     words = [_finding(axes, len(embeddings))]
     words.append(
@@ -184,8 +184,8 @@ def _finding(axes: list[dict], embeddings: int) -> str:
     )
     if found:
         named = ", ".join(
-            f"{'more' if r['effect'] > 0 else 'less'} by {r['metric']} of {r['condition']} vectors "
-            f"({r['effect']:+.1f} sd, p = {r['p_holm']:.3g})"
+            f"{'more' if r['natural'] > r['null_mean'] else 'less'} by {r['metric']} of {r['condition']} vectors "
+            f"({'' if r['effect'] is None else format(r['effect'], '+.1f') + ' sd, '}p = {r['p_holm']:.3g})"
             for r in sorted(found, key=lambda r: r["p_holm"])
         )
         return f"Single axes of the word vectors differ from random rotations in {len(found)} of {basis}: {named}."

@@ -16,8 +16,10 @@ from intriguing.errors import InputError, SpecError, unknown_name
 from intriguing.randomness import generator, key
 from intriguing.units import Directions, TopK
 from intriguing.units.rotation import basis
+from intriguing.words.algebra import covariance, product
 from intriguing.words.conditions import conditioned, varimax
 from intriguing.words.cooccurrence import Cooccurrence
+from intriguing.words.frequency import STRATUM_WORDS
 from intriguing.words.judges import METRICS, TOP_WORDS, Panel, draw_intruders, panel, score
 from intriguing.words.rows import word_rows
 from intriguing.words.statistics import Statistics
@@ -63,6 +65,10 @@ class JudgeOptions:
         ):
             if getattr(self, name) < low:
                 raise SpecError(f"{name} = {getattr(self, name)}: it is at least {low}.")
+        if self.row_words > STRATUM_WORDS:
+            raise SpecError(f"row_words = {self.row_words}: count-matched draws allow at most {STRATUM_WORDS}.")
+        if self.most_words is not None and self.most_words < 10 * TOP_WORDS:
+            raise SpecError(f"most_words = {self.most_words}: the judges need at least {10 * TOP_WORDS}.")
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> "JudgeOptions":
@@ -107,15 +113,19 @@ def judge(
         "natural": np.eye(dim, dtype=np.float32),
         "haar": basis(dim, 0, drawn).astype(np.float32),
         "gaussian": Directions.gaussian(dim, dim, drawn).columns,
-        "pca": Directions.pca(np.cov(everything.T.astype(np.float64))).columns,
+        "pca": Directions.pca(covariance(everything)).columns,
         "varimax": varimax(everything).astype(np.float32),
     }
     permutation = generator(drawn, "permuted words").permutation(len(known.words))
     null, permuted_null = bench.null(dim, options.rotations, permutation)
-    natural, permuted = bench.measure(bases["natural"], "natural", permutation)
-    once = Bench(known, bench.x, drawn, options.pool_words, 1).measure(bases["natural"], "natural")[0]
+    # Above 512 dimensions the rotation test samples 512 directions in every arm.
+    axes = basis(dim, -1, drawn).astype(np.float32)
+    natural, permuted = bench.measure(axes, "natural", permutation)
+    once = Bench(known, bench.x, drawn, options.pool_words, 1).measure(axes, "natural")[0]
     measured = {"trained": natural, "permuted_words": permuted}
-    measured |= {name: bench.measure(bases[name], name)[0] for name in ("varimax", "pca", "gaussian")}
+    measured |= {
+        name: bench.measure(bases[name][:, : axes.shape[1]], name)[0] for name in ("varimax", "pca", "gaussian")
+    }
     rows, matched = word_rows(
         trained, known, everything, bases, corpus=corpus, seed=seed, fold=fold, condition=condition, options=options
     )
@@ -126,7 +136,7 @@ def judge(
         condition=condition,
         words=len(known.words),
         left_out=known.left_out,
-        lines=2 * dim,
+        lines=2 * axes.shape[1],
         measured={name: means(lines) for name, lines in measured.items()},
         null={"trained": null, "permuted_words": permuted_null},
         spread=bench.spread(dim, options.subsamples, options.subsample_rotations),
@@ -209,7 +219,7 @@ class Bench:
         intruders, ties = [], []
         for columns, name in zip(bases, names, strict=True):
             rng = generator(self.seed, "intruders", name)
-            intruders.append(self.ids[self.pool[draw_intruders(self._pooled @ columns, rng, self.intruders)]])
+            intruders.append(self.ids[self.pool[draw_intruders(product(self._pooled, columns), rng, self.intruders)]])
             ties.append(rng.random((self.intruders, 2 * columns.shape[1], 6)))
         intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=1)
         scored = score(self.known, lists, intruder, tie)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -137,6 +139,13 @@ def test_the_verdict_names_what_differs_and_which_way():
 def test_too_few_rotations_for_the_correction_are_said():
     said = verdict(word_tests([drawn(rotations=99, shift=9.0)]))
     assert "no corrected p-value can fall below 0.12" in said and "Use at least 240" in said
+
+
+def test_a_null_without_spread_gives_a_verdict_without_an_effect():
+    s = drawn()
+    flat = {k: {m: np.zeros(999) for m in METRICS} for k in s.null}
+    said = verdict(word_tests([replace(s, null=flat, measured={c: dict.fromkeys(METRICS, 1.0) for c in CONTROLS})]))
+    assert "more by npmi of raw vectors (p = " in said
 
 
 def test_without_power_nothing_follows():

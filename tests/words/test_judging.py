@@ -154,6 +154,13 @@ def test_a_basis_scores_alike_alone_and_among_others():
     assert all(np.array_equal(alone[m], together[m][2 * DIM : 4 * DIM]) for m in METRICS)
 
 
+def test_many_dimensions_are_sampled_alike_in_every_arm(monkeypatch):
+    monkeypatch.setattr("intriguing.units.rotation.MOST_COLUMNS", 6)
+    statistics = judged(options=replace(QUICK, rotations=3, subsamples=0))[1]
+    assert statistics.lines == 12
+    assert by_metric(statistics, "chance")["intrusion_npmi"]["n"] == 12
+
+
 def test_vectors_without_counts_are_sent_to_a_corpus():
     bare = WordVectors(topic_vectors().words, topic_vectors().vectors, np.full(len(WORDS), -1))
     with pytest.raises(InputError, match="counted_in"):
@@ -165,3 +172,7 @@ def test_options_are_checked():
         JudgeOptions.from_mapping({"rotation": 9})
     with pytest.raises(SpecError, match="pool_words = 3"):
         JudgeOptions.from_mapping({"pool_words": 3})
+    with pytest.raises(SpecError, match="at most 40"):
+        JudgeOptions.from_mapping({"row_words": 41})
+    with pytest.raises(SpecError, match="most_words = 10"):
+        JudgeOptions.from_mapping({"most_words": 10})

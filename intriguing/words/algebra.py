@@ -1,0 +1,37 @@
+"""Products and decompositions that give the same bits on every machine of a kind.
+
+They run on torch, which keeps to the process's number of threads; NumPy's BLAS takes all cores, and the last bits of
+its results change with their number.
+"""
+
+import numpy as np
+import torch
+
+
+def product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The matrix product of (A, B) and (B, C) of one floating type: (A, C)."""
+    return (_tensor(first) @ _tensor(second)).numpy()
+
+
+def covariance(x: np.ndarray) -> np.ndarray:
+    """The covariance (D, D), float64, of the (N, D) rows of `x`."""
+    centred = x.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    return product(centred.T, centred) / max(len(x) - 1, 1)
+
+
+def eigenvectors(symmetric: np.ndarray) -> np.ndarray:
+    """The eigenvectors of a symmetric matrix as columns, by rising eigenvalue."""
+    return torch.linalg.eigh(_tensor(symmetric))[1].numpy()
+
+
+def singular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The singular value decomposition u, values, v^T."""
+    u, values, vt = torch.linalg.svd(_tensor(matrix))
+    return u.numpy(), values.numpy(), vt.numpy()
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    # A copy where torch cannot share: read-only arrays and negative strides.
+    shareable = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if shareable else array.copy())
