@@ -18,10 +18,10 @@ from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.objective import contest, pair, slack
 
-_FIRST, _LAST = 2.0, 0.02
+_FIRST, _LAST = 5.0, 0.02
 """Step of a variable at the start and the end, in units of the root mean square perturbation."""
 _MEAN, _SQUARE = 0.9, 0.999
-_DUAL_START, _DUAL_LARGEST = math.log(100.0), math.log(1e6)
+_DUAL_START, _DUAL_LARGEST = math.log(10.0), math.log(1e6)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Anneal:
         size = _FIRST * (_LAST / _FIRST) ** (tick / self.ticks) * scale / math.sqrt(x0.shape[1])
         size = size * (1 - _SQUARE**count).sqrt() / (1 - _MEAN**count)
         moved = trial - size[:, None] * mean / (square.sqrt() + 1e-20)
-        rate = 0.1 * (1 - 0.9 * tick / max(1, self.ticks - 1))
+        rate = 0.2 * (1 - 0.9 * tick / max(1, self.ticks - 1))
         dual = (state["dual"] - rate * gap.sign()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
         return {
             "trial": moved.clamp(self.lower, self.upper),
@@ -92,7 +92,7 @@ class Anneal:
             "square": square,
             "unit": unit,
             "dual": dual,
-            "weight": torch.lerp(torch.sigmoid(dual), weight, 0.9),
+            "weight": torch.lerp(torch.sigmoid(dual), weight, 0.8),
             "tick": count,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),

@@ -37,6 +37,9 @@ class BoundaryFinish:
     """Forward passes per step that find the boundary again."""
     tolerance: float = 3e-4
     """A row ends when two QPs in a row promise less than this share of its distance."""
+    patience: int = 8
+    """A row ends after so many steps in a row that shorten its distance by less than a third of the tolerance."""
+    rounds: int = 4
     poll: int = 2
     outputs: tuple[str, ...] = ("best", "best_l2", "promise", "normal", "forward", "backward")
 
@@ -59,6 +62,7 @@ class BoundaryFinish:
             "multipliers": cuts.clone(),
             "damping": zero + 1,
             "calm": zero.clone(),
+            "idle": zero.clone(),
             "promise": zero.clone(),
             "normal": torch.zeros_like(x0),
             "taken": torch.zeros_like(given["target"]),
@@ -89,11 +93,15 @@ class BoundaryFinish:
         cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
         normals, offsets, owners, ages, multipliers = cuts
         offsets = self._mended(normals, offsets, owners, ages, target, logits, best - x0, l2)
-        goal, multipliers, value = project(self.lower - x0, self.upper - x0, normals, offsets, multipliers)
+        goal, multipliers, value = project(
+            self.lower - x0, self.upper - x0, normals, offsets, multipliers, rounds=self.rounds
+        )
         damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
         damping = torch.where(first, torch.ones_like(damping), damping)
         promise = 1 - (2 * value.clamp(min=0)).sqrt() / l2
         calm = torch.where(promise < self.tolerance, state["calm"] + 1, torch.zeros_like(l2))
+        gained = 1 - l2 / state["best_l2"] > self.tolerance / 3
+        idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
         taken = state["taken"] + active
         return {
             "best": best,
@@ -107,12 +115,13 @@ class BoundaryFinish:
             "multipliers": multipliers,
             "damping": damping,
             "calm": calm,
+            "idle": idle,
             "normal": torch.where(active[:, None], normal, state["normal"]),
             "promise": torch.where(active, promise, state["promise"]),
             "taken": taken,
             "forward": state["forward"] + active * (1 + self.searches),
             "backward": state["backward"] + active,
-            "done": state["done"] | (taken >= self.steps) | (calm >= 2),
+            "done": state["done"] | (taken >= self.steps) | (calm >= 2) | (idle >= self.patience),
         }
 
     def _line(
@@ -201,7 +210,7 @@ class BoundaryFinish:
         the truth, an older one is dropped when it is wrong by much, for the boundary is not concave there.
         """
         gaps = logits.gather(1, target[:, None]) - logits.gather(1, owners)
-        along = torch.bmm(normals, r[:, :, None]).squeeze(2)
+        along = torch.linalg.vecdot(normals, r[:, None])
         error = gaps - (along - offsets)
         scale = torch.linalg.vecdot(normals, normals).sqrt() * l2[:, None]
         rivalry = (owners[:, :, None] == owners[:, None, :]) & offsets.isfinite()[:, None, :]

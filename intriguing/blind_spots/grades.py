@@ -32,7 +32,7 @@ class Recipe:
     gradient turned by more than 30 degrees on the way from the image."""
     near: float
     """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
-    annealing: int = 250
+    annealing: int = 120
     """Evaluations of the second start, which rows without a success always take."""
 
 

@@ -76,6 +76,8 @@ def _ascend(
     close = 3e-5 if a.dtype == torch.float32 else 1e-11
     ridge = tiny * torch.eye(u.shape[1], dtype=a.dtype, device=a.device)
     ones = torch.ones_like(bound[:, 0])
+    # One large block for all rounds: fetching it anew costs a CPU more than the product.
+    scratch = torch.empty_like(a)
     change = torch.zeros_like(u)
     value, r, step = -_INFINITY * ones, torch.zeros_like(lower), ones
     met = torch.zeros_like(ones, dtype=torch.bool)
@@ -83,7 +85,7 @@ def _ascend(
         trial = u + step[:, None] * change
         raw = torch.bmm((trial * weight)[:, None], a).squeeze(1)
         point = torch.minimum(torch.maximum(raw, lower), upper)
-        rise = (bound - weight * torch.bmm(a, point[:, :, None]).squeeze(2)) * used
+        rise = (bound - weight * torch.linalg.vecdot(a, point[:, None])) * used
         square = dot(point, point)
         new = 0.5 * square + (trial * rise).sum(1)
         good = (new >= value - 10 * tiny * value.abs()) & ~met
@@ -96,7 +98,7 @@ def _ascend(
         if last or (not lower.is_cuda and bool(met.all())):
             break
         free = (raw == point).to(a.dtype)
-        gram = torch.bmm(a * free[:, None], a.transpose(1, 2))
+        gram = torch.bmm(torch.mul(a, free[:, None], out=scratch), a.transpose(1, 2))
         gram = gram * weight[:, :, None] * weight[:, None, :] + ridge
         ahead = _coordinate_ascent(gram, rise, trial, sweeps)
         change = torch.where(keep, ahead, change)

@@ -16,7 +16,7 @@ from intriguing.errors import InputError
 
 EVERY = "every"
 _TOLERANCE = 1e-6
-_BLOCK = 64
+_BLOCK = 128
 _NAN = float("nan")
 
 

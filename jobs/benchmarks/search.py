@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--sets", default="1,2")
     parser.add_argument("--models", default=",".join(search_models.BUILD))
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--scipy-images", type=int, default=32)
+    parser.add_argument("--peers", help="only these, by commas")
+    parser.add_argument("--scipy-images", type=int, default=32, help="for the three models of the paper's kind")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-search"))
     parser.add_argument("--markdown", type=Path, help="also write the tables there")
     arguments = parser.parse_args(argv)
@@ -47,12 +48,14 @@ def main(argv: list[str]) -> int:
     peers, missing = ([], []) if arguments.no_peers else search_peers.available()
     if arguments.quick:
         peers = [p for p in peers if p.name in ("DDN-100", "BB-100")]
+    if arguments.peers:
+        peers = [p for p in peers if p.name in arguments.peers.split(",")]
     lines, rows = [*missing], []
     for number in map(int, arguments.sets.split(",")):
         for name, errors, cells in cells_of(number, arguments.models.split(","), arguments.images):
             for mode, cell in cells.items():
                 lines.append(f"\n### Set {number}, {name} (test error {errors:.1f} %), {mode}\n")
-                table = measured(cell, name, peers, arguments.scipy_images)
+                table = measured(cell, name, peers, arguments.scipy_images if name in search_targets.THREE else 0)
                 rows += [{"set": number, "model": name, "mode": mode, **row} for row in table]
                 lines += markdown(table)
                 print("\n".join(lines), flush=True)
@@ -127,7 +130,7 @@ def measured(cell: search_peers.Cell, name: str, peers: list[search_peers.Peer],
         if method == "best" and others:
             extra["peers_best_mean"] = float(torch.stack(others).amin(0).mean())
         if method == "faithful" and "SciPy loop" in found:
-            against = (l2[:scipy_images] / found["SciPy loop"][0]).numpy()
+            against = (l2 / distances["SciPy loop"])[:scipy_images].numpy()
             extra |= {f"scipy_{k}": float(v) for k, v in zip(("median", "p95", "max"), spread(against), strict=True)}
         median, p95, worst = spread(ratio)
         table.append({"method": method, "images": len(l2), "median": median, "p95": p95, "max": worst, **row, **extra})
