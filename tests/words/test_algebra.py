@@ -13,7 +13,7 @@ DRAWN = generator(0, "algebra").standard_normal((300, 12))
 
 
 def digest():
-    x = generator(0, "algebra of words").standard_normal((3000, 48))
+    x = generator(0, "algebra of words").standard_normal((3000, 100))
     return hashlib.sha256(conditioned(x, "centred").tobytes() + varimax(x, iterations=3).tobytes()).hexdigest()
 
 
