@@ -51,18 +51,23 @@ def prepare(
 ) -> Prepared:
     """Read the spec, gather the facts and build the plan; writes nothing.
 
-    The text that INTRIGUING_CORPUS names stands in for the embedded one.
+    In a spec given by name or path, the text that INTRIGUING_CORPUS names stands in for the embedded one.
     """
     loaded = load_spec(spec)
-    corpus = absolute(os.environ.get("INTRIGUING_CORPUS", ""))
-    if corpus and loaded.words is not None:
-        loaded = loaded.model_copy(update={"words": loaded.words.with_corpus(corpus)})
+    loaded, corpus = _with_corpus(loaded) if isinstance(spec, str | os.PathLike) else (loaded, "")
     given = str(spec) if isinstance(spec, str | os.PathLike) else loaded.name
     root = data or os.environ.get("INTRIGUING_DATA")
     datasets, models, texts = gather_datasets(loaded, root), gather_models(loaded), gather_texts(loaded)
     folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     plan = build_plan(loaded, datasets, models, texts)
-    return Prepared(loaded, given, folder, datasets, models, plan, corpus if loaded.words is not None else "")
+    return Prepared(loaded, given, folder, datasets, models, plan, corpus)
+
+
+def _with_corpus(spec: Spec) -> tuple[Spec, str]:
+    """`spec` with the text that INTRIGUING_CORPUS names in place of an embedded one, and that text; empty if unused."""
+    corpus = absolute(os.environ.get("INTRIGUING_CORPUS", ""))
+    words = spec.words.with_corpus(corpus) if corpus and spec.words is not None else spec.words
+    return (spec, "") if words == spec.words else (spec.model_copy(update={"words": words}), corpus)
 
 
 def execute(

@@ -236,11 +236,22 @@ def test_the_environment_s_text_stands_in_for_the_embedded_one(
     assert prepared.command.startswith(f"INTRIGUING_CORPUS='{folder}/text 007.txt' intriguing run words --out ")
 
 
-def test_the_environment_s_text_leaves_a_named_one_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_s_text_leaves_a_named_one_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.toml").write_text(toml(words_spec(folder)))
     monkeypatch.setenv("INTRIGUING_CORPUS", "/nowhere.txt")
-    prepared = prepare(words_spec(folder))
+    prepared = prepare(tmp_path / "own.toml")
     assert prepared.spec.words is not None
     assert list(prepared.spec.words.corpora) == ["own text"]
+    assert prepared.command.startswith("intriguing run ")
+
+
+def test_the_environment_s_text_changes_no_run_that_was_made_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTRIGUING_CORPUS", "/nowhere.txt")
+    prepared = prepare({"name": "w", "words": {}})  # as `intriguing report` and `prune` read it from the folder
+    assert prepared.spec.words is not None
+    assert list(prepared.spec.words.corpora) == ["wikipedia-sample"]
 
 
 def test_a_worker_refuses_a_text_that_is_another_one_there(folder: Path) -> None:
