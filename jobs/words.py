@@ -35,7 +35,7 @@ def main() -> int:
         os.environ["INTRIGUING_CORPUS"] = arguments.corpus
     out = ["--out", arguments.out] if arguments.out else []
     code = call(["run", arguments.spec, *out, *rest])
-    if code == 2 or "--dry-run" in rest:
+    if code in (2, 130) or "--dry-run" in rest:
         return code
     run = open_run(prepare(arguments.spec, arguments.out).out)
     asked = run.spec["words"] or {"corpora": (), "vectors": ()}
