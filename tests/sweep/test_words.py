@@ -266,3 +266,11 @@ def test_a_text_with_too_few_words_says_so_in_the_table_of_failures(tmp_path: Pa
     assert not outcome.complete
     assert "Give more text, fewer folds, or a lower min_count" in outcome.failures[0].message
     assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.shared
+def test_the_large_corpus_is_planned_with_three_seeds_and_two_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTRIGUING_CORPUS", str(JOB.parents[2] / "shared" / "data" / "text" / "corpus.txt.gz"))
+    names = list(prepare("words").plan.tasks)
+    assert sum(name.startswith("words/corpus/vectors/") for name in names) == 3 * 2
+    assert sum(name.startswith("words/corpus/judged/") and name.endswith("/l2") for name in names) == 3 * 2
