@@ -40,6 +40,7 @@ class BoundaryFinish:
     patience: int = 8
     """A row ends after so many steps in a row that shorten its distance by less than a third of the tolerance."""
     rounds: int = 4
+    """Newton steps of each QP, which starts at the multipliers of the last one."""
     poll: int = 2
     outputs: tuple[str, ...] = ("best", "best_l2", "promise", "normal", "forward", "backward")
 

@@ -15,6 +15,7 @@ from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 _INFINITY = float("inf")
 _STRAIGHT = 0.866
+"""Cosine of the largest turn of the gradient, 30 degrees, that a nearly linear landscape makes."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Recipe:
     cuts: int
     """Linearisations that the finish keeps."""
     rugged: float
-    """A row starts a second time, annealed, when its last QP still promises more than this share of its distance and the
-    gradient turned by more than 30 degrees on the way from the image."""
+    """A row starts a second time, annealed, when its last QP still promises more than this share of its distance and
+    the gradient turned by more than 30 degrees on the way from the image."""
     near: float
     """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
     annealing: int = 120
@@ -70,7 +71,7 @@ class _Rows:
         return run(stage, rows, self.options.slots, stage.evaluator.block)
 
     def few(self, block: int) -> Evaluator:
-        """The evaluator for a stage that rows leave at different times: smaller blocks on a CPU, where they cost nothing."""
+        """The evaluator for stages that rows leave at different times: on a CPU small blocks cost little."""
         return self.evaluator if self.rows["x0"].is_cuda else self.evaluator.of_block(block)
 
     def searched(self, recipe: Recipe) -> State:

@@ -69,7 +69,7 @@ def project(
 def _ascend(
     lower: Tensor, upper: Tensor, a: Tensor, weight: Tensor, bound: Tensor, u: Tensor, rounds: int, sweeps: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Newton on the dual: the primal point, the multipliers of unit normals `weight` a, the value, which rows are met."""
+    """Newton on the dual: primal point, multipliers of the unit normals `weight` a, value, and which rows are met."""
     used = bound > -_INFINITY
     bound = bound.where(used, torch.zeros_like(bound))
     tiny = 1e-6 if a.dtype == torch.float32 else 1e-12

@@ -9,6 +9,7 @@ from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.grades import classes_searched, search_rows
 from intriguing.blind_spots.linear import is_linear, optima
+from intriguing.blind_spots.memory import check_memory
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
@@ -46,6 +47,8 @@ def minimal_distortion(
     block = _BLOCK if options.slots >= _BLOCK and flat.device.type == "cpu" else options.slots
     evaluator = Evaluator(model, tuple(images.shape[1:]), block)
     with frozen(model), torch.no_grad():
+        if len(images):
+            check_memory(model, images, options, block)
         return _Search(evaluator, options, x, flat, labels, wanted, targets, bad_input).result()
 
 
