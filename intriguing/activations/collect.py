@@ -83,7 +83,7 @@ def collect_activations(
     model is. Inputs or activations that are not finite are left out and listed in `skipped`.
     """
     for block in collect_maps(
-        model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped
+        model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped, where=False
     ):
         shapes = {captured.map_shape for captured in block.layers.values()}
         if reduce == "positions":
@@ -109,13 +109,14 @@ def collect_maps(
     slots: int = 256,
     device: torch.device | str | None = None,
     skipped: list[Skipped] | None = None,
+    where: bool = True,
 ) -> Iterator[MapBlock]:
-    """As `collect_activations`, with the layers' maps: where each maximum lies, every position apart, their shape."""
+    """As `collect_activations`, with the layers' maps: every position apart, their shape, and `where` maxima lie."""
     if slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
     place = torch.device(device) if device is not None else _device_of(model)
     wanted = resolve_layers(model, layers)
-    with Capture(model, wanted, reduce) as capture:
+    with Capture(model, wanted, reduce, where=where) as capture:
         for batch, names in _full_batches(loader, ids, slots):
             yield _run(capture, batch, names, slots, place, skipped)
 

@@ -7,7 +7,6 @@ Pébay 2008, "Formulas for robust, one-pass parallel computation of covariances 
 import json
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ class Moments:
         self.skipped = 0
         """How many rows were not finite."""
         self._central = _Central.empty(dim, with_covariance)
-        self._parts: list[_Part] = []
+        self._parts: _Parts | None = None
 
     def update(self, block: np.ndarray | torch.Tensor) -> None:
         """Add the rows of `block`, (n, dim)."""
@@ -140,21 +139,23 @@ class Moments:
         return made
 
     def _add(self, rows: torch.Tensor) -> None:
-        part = _Part.of(rows, self.with_covariance)
-        if part is None:
-            finite = torch.isfinite(rows).all(dim=1)
-            self.skipped += int((~finite).sum())
+        if self._parts is None or not self._parts.takes(rows):
+            self._settled()
+            self._parts = _Parts(rows, self.with_covariance)
+        if self._parts.add(rows):
+            return
+        finite = torch.isfinite(rows).all(dim=1)
+        self.skipped += int((~finite).sum())
+        if bool(finite.any()):
             # What is finite may still be too large for its powers in float32.
-            part = _Part.of(rows[finite].double(), self.with_covariance) if bool(finite.any()) else None
-        if part is not None:
-            self._parts.append(part)
-            if len(self._parts) == _PARTS:
-                self._settled()
+            wide = _Parts(rows[finite].double(), self.with_covariance, 1)
+            wide.add(rows[finite].double())
+            self._central.combine(wide.central())
 
     def _settled(self) -> "_Central":
-        parts, self._parts = self._parts, []
-        if parts:
-            self._central.combine(_together(parts))
+        if self._parts is not None and self._parts.rows:
+            self._central.combine(self._parts.central())
+            self._parts.rows = []
         return self._central
 
 
@@ -200,61 +201,75 @@ class _Central:
         self.count = n_a + n_b
 
 
-class _Part(NamedTuple):
-    """A few rows' sums of powers about `origin`, which is their mean but for rounding."""
+class _Parts:
+    """Sums of powers of a few blocks of rows, of each about its own mean, in memory that is used again."""
 
-    rows: int
-    origin: torch.Tensor
-    sums: torch.Tensor
-    low: torch.Tensor
-    high: torch.Tensor
-    products: torch.Tensor | None
+    def __init__(self, like: torch.Tensor, with_covariance: bool, size: int = _PARTS) -> None:
+        dim = like.shape[1]
+        self.rows: list[int] = []
+        # Of each block: origin (the mean but for rounding), sums of the powers 1 to 4 about it, low, high.
+        self.figures = like.new_empty((size, 7, dim))
+        self.scratch = like.new_empty((2, max(_PART, len(like)), dim))
+        self.first = self.figures.new_empty((size, dim), dtype=torch.float64)
+        self.products = self.first.new_zeros((dim, dim)) if with_covariance else None
 
-    @classmethod
-    def of(cls, rows: torch.Tensor, with_covariance: bool) -> "_Part | None":
-        """The part of these `rows`; None where a power is not finite."""
-        origin = rows.mean(dim=0)
-        shifted = rows - origin
-        squared = shifted * shifted
-        first, second = shifted.sum(dim=0), squared.sum(dim=0)
-        third = shifted.mul_(squared).sum(dim=0)
-        fourth = squared.mul_(squared).sum(dim=0)
+    def takes(self, rows: torch.Tensor) -> bool:
+        """Whether there is room, of this type and on this device."""
+        same = self.figures.dtype == rows.dtype and self.figures.device == rows.device
+        return same and len(self.rows) < len(self.figures)
+
+    def add(self, rows: torch.Tensor) -> bool:
+        """Add a block of `rows`; False, and nothing is added, where a power is not finite."""
+        i, n = len(self.rows), len(rows)
+        origin, first, second, third, fourth, low, high = self.figures[i]
+        shifted, squared = self.scratch[0, :n], self.scratch[1, :n]
+        torch.mean(rows, 0, out=origin)
+        torch.sub(rows, origin, out=shifted)
+        torch.mul(shifted, shifted, out=squared)
+        torch.sum(shifted, 0, out=first)
+        torch.sum(squared, 0, out=second)
+        torch.sum(shifted.mul_(squared), 0, out=third)
+        torch.sum(squared.mul_(squared), 0, out=fourth)
         if not isfinite(float(fourth.sum())):
-            return None
-        sums, products = torch.stack([first, second, third, fourth]), None
-        if with_covariance:
+            return False
+        torch.amin(rows, 0, out=low)
+        torch.amax(rows, 0, out=high)
+        if self.products is not None:
             wide = rows.double() - origin.double()
-            sums = sums.double()
-            sums[0] = wide.sum(dim=0)
-            products = wide.T @ wide
-        return cls(len(rows), origin, sums, rows.amin(dim=0), rows.amax(dim=0), products)
+            torch.sum(wide, 0, out=self.first[i])
+            # Every block by itself, and then added: so the bits of a block do not depend on those before it.
+            self.products += wide.T @ wide
+        self.rows.append(n)
+        return True
 
-
-def _together(parts: list[_Part]) -> _Central:
-    """The sums about the mean of all `parts`, in float64."""
-    counts = np.array([p.rows for p in parts], dtype=np.float64)[:, None]
-    n = float(counts.sum())
-    s1, s2, s3, s4 = torch.stack([p.sums.double() for p in parts], dim=1).cpu().numpy() / counts
-    means = torch.stack([p.origin.double() for p in parts]).cpu().numpy() + s1
-    m2 = counts * np.maximum(s2 - s1 * s1, 0.0)
-    m3 = counts * (s3 - 3 * s1 * s2 + 2 * s1**3)
-    m4 = counts * (s4 - 4 * s1 * s3 + 6 * s1 * s1 * s2 - 3 * s1**4)
-    mean = (counts * means).sum(axis=0) / n
-    d = means - mean
-    comoment = None
-    if parts[0].products is not None:
-        products = torch.stack([p.products for p in parts if p.products is not None]).sum(dim=0)
-        comoment = products.cpu().numpy() - (counts * s1).T @ s1 + (counts * d).T @ d
-    return _Central(
-        int(n),
-        mean,
-        (m2 + counts * d * d).sum(axis=0),
-        (m3 + 3 * d * m2 + counts * d**3).sum(axis=0),
-        (m4 + 4 * d * m3 + 6 * d * d * m2 + counts * d**4).sum(axis=0),
-        torch.stack([p.low.double() for p in parts]).amin(dim=0).cpu().numpy(),
-        torch.stack([p.high.double() for p in parts]).amax(dim=0).cpu().numpy(),
-        comoment,
-    )
+    def central(self) -> _Central:
+        """The sums about the mean of all blocks, in float64."""
+        counts = np.array(self.rows, dtype=np.float64)[:, None]
+        n = float(counts.sum())
+        figures = self.figures[: len(self.rows)].double().cpu().numpy()
+        s1, s2, s3, s4 = (figures[:, p] / counts for p in range(1, 5))
+        if self.products is not None:
+            s1 = self.first[: len(self.rows)].cpu().numpy() / counts
+        means = figures[:, 0] + s1
+        m2 = counts * np.maximum(s2 - s1 * s1, 0.0)
+        m3 = counts * (s3 - 3 * s1 * s2 + 2 * s1**3)
+        m4 = counts * (s4 - 4 * s1 * s3 + 6 * s1 * s1 * s2 - 3 * s1**4)
+        mean = (counts * means).sum(axis=0) / n
+        d = means - mean
+        comoment = None
+        if self.products is not None:
+            comoment = self.products.cpu().numpy() - (counts * s1).T @ s1 + (counts * d).T @ d
+            self.products.zero_()
+        return _Central(
+            int(n),
+            mean,
+            (m2 + counts * d * d).sum(axis=0),
+            (m3 + 3 * d * m2 + counts * d**3).sum(axis=0),
+            (m4 + 4 * d * m3 + 6 * d * d * m2 + counts * d**4).sum(axis=0),
+            figures[:, 5].min(axis=0),
+            figures[:, 6].max(axis=0),
+            comoment,
+        )
 
 
 def _shown(values: np.ndarray) -> np.ndarray:
