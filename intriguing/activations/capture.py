@@ -36,8 +36,8 @@ class Captured:
 
 
 def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where: bool = True) -> Captured:
-    """A layer's `output` (n, ...) as vectors of its units; without `copy` they may share its memory, without `where` the
-    places of the maxima are left out, which is quicker.
+    """A layer's `output` (n, ...) as vectors of its units; without `copy` they may share its memory, without `where`
+    the places of the maxima are left out, which is quicker.
 
     (n, D) is taken as it is. (n, C, ...) with two or more further axes is a map of C channels. (n, T, D) is a sequence
     of T tokens of D units, as in transformers.
