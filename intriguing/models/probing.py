@@ -1,14 +1,15 @@
 """A model under examination: frozen, fed in batches of one size, and checked before use."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import numpy as np
 import torch
 from torch import nn
 
 from intriguing import randomness
 from intriguing.data import Split
-from intriguing.errors import InputError, ModelError
+from intriguing.errors import DataError, InputError, ModelError
 
 
 def probe(model: nn.Module) -> nn.Module:
@@ -51,14 +52,33 @@ def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor
 
 
 def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
-    """The fraction of a split's images that the model gets wrong."""
+    """The fraction of a split's images that the model gets wrong; one that cannot be read is left out.
+
+    Raises `DataError` when none can be read.
+    """
     device = device_of(model)
-    wrong, rows = 0, 16 * slots
-    for start in range(0, len(split), rows):
-        part = slice(start, start + rows)
-        guesses = predict(model, split.pixels(part).to(device), slots).argmax(dim=1).cpu().numpy()
-        wrong += int((guesses != split.labels[part]).sum())
-    return wrong / len(split)
+    wrong = seen = 0
+    for start in range(0, len(split), 16 * slots):
+        images, at = _readable(split, np.arange(start, min(start + 16 * slots, len(split))))
+        if len(at):
+            guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
+            wrong, seen = wrong + int((guesses != split.labels[at]).sum()), seen + len(at)
+    if not seen:
+        raise DataError("None of the split's images can be read.")
+    return wrong / seen
+
+
+def _readable(split: Split, at: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+    """The images at those of the positions `at` whose images can be read, and these positions."""
+    try:
+        return split.pixels(at), at
+    except DataError:
+        found = []
+        for i in at:
+            with suppress(DataError):
+                found.append((split.pixels([i]), i))
+    images = torch.cat([image for image, _ in found]) if found else torch.zeros(0)
+    return images, np.array([i for _, i in found], dtype=np.int64)
 
 
 def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
@@ -11,10 +12,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from intriguing.data import load_dataset
+from intriguing.data import Dataset, load_dataset
 from intriguing.errors import DataError, IntriguingError, SpecError, WeightsError
 from intriguing.sweep.spec import Spec
 from intriguing.sweep.words_spec import EMBEDDED, absolute
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,36 @@ class ModelFacts:
 def gather_datasets(spec: Spec, root: str | None = None) -> dict[str, DatasetFacts]:
     """Load each data set of `spec` once, to learn its facts; `root` is where to look unless the spec says otherwise.
 
+    An optional data set whose files are missing is left out, with a warning that says where they belong.
+
     Raises:
         DataError: a data set cannot be read, or is not what a data set should be.
     """
     found = {}
     for name, wanted in spec.datasets.items():
-        source, where = wanted.source or name, wanted.root or root
+        where = wanted.root or root
         where = str(Path(where).expanduser().resolve()) if where else None
-        dataset = load_dataset(source, where, wanted.download)
+        try:
+            source, dataset = _first_there([wanted.source or name, *wanted.instead], where, wanted.download)
+        except DataError as error:
+            if not wanted.optional or len(spec.datasets) == 1:
+                raise
+            log.warning("The sweep goes on without the data set %r: %s", name, error)
+            continue
         sizes = {split: len(rows) for split, rows in dataset.splits.items()}
         found[name] = DatasetFacts(name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes)
     return found
+
+
+def _first_there(sources: Sequence[str], root: str | None, download: bool) -> tuple[str, Dataset]:
+    """The first of `sources` whose files are there, as (source, data set); the first one's error where none is."""
+    errors = []
+    for source in sources:
+        try:
+            return source, load_dataset(source, root, download)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def gather_models(spec: Spec) -> dict[str, ModelFacts]:

@@ -19,7 +19,7 @@ from intriguing.report import write_report
 from intriguing.results import Run, open_run
 from intriguing.sweep.facts import DatasetFacts, ModelFacts, gather_datasets, gather_models, gather_texts
 from intriguing.sweep.plan import build_plan
-from intriguing.sweep.spec import Spec, load_spec
+from intriguing.sweep.spec import Spec, load_spec, without_datasets
 from intriguing.sweep.words_spec import absolute
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,9 @@ def prepare(
     loaded, corpus = _with_corpus(loaded) if isinstance(spec, str | os.PathLike) else (loaded, "")
     given = str(spec) if isinstance(spec, str | os.PathLike) else loaded.name
     root = data or os.environ.get("INTRIGUING_DATA")
-    datasets, models, texts = gather_datasets(loaded, root), gather_models(loaded), gather_texts(loaded)
+    datasets = gather_datasets(loaded, root)
+    loaded = without_datasets(loaded, loaded.datasets.keys() - datasets.keys())
+    models, texts = gather_models(loaded), gather_texts(loaded)
     folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     plan = build_plan(loaded, datasets, models, texts)
     return Prepared(loaded, given, folder, datasets, models, plan, corpus)

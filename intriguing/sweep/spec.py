@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -35,6 +35,10 @@ class DatasetSpec(_Section):
     """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
     download: bool = False
     """Whether torchvision may download it."""
+    instead: list[str] = []
+    """Sources to take in its place, the first that is there, where its own files are missing."""
+    optional: bool = False
+    """Whether the sweep goes on without it where its files are missing; that is said before any work."""
 
 
 class ModelSpec(_Section):
@@ -100,6 +104,8 @@ class UnitsSpec(_Section):
     """Whether layers with dead or saturated units are tested without them too (condition `live`)."""
     doses: list[Annotated[float, Field(gt=0, le=1)]] = [0.2, 0.4, 0.6, 0.8, 1.0]
     """The powers of a rotation that make up the dose curve; none for no curve."""
+    subsamples: int = Field(default=100, ge=2)
+    """Random halves of the inputs behind each interval."""
     family: Literal["network", "metric", "run"] = "network"
     """Which tests Holm's correction is over: those of one network, of one score in all networks, or all."""
 
@@ -190,6 +196,17 @@ class Spec(_Section):
         if self.transfer is not None and self.blind_spots is None:
             raise ValueError("transfer: it feeds what [blind_spots] finds, and the spec has no such section")
         return self
+
+
+def without_datasets(spec: Spec, missing: Collection[str]) -> Spec:
+    """`spec` without the data sets of these names, and without the models that were for them alone."""
+    models = {}
+    for name, model in spec.models.items():
+        left = None if model.datasets is None else [d for d in model.datasets if d not in missing]
+        if left != []:
+            models[name] = model.model_copy(update={"datasets": left})
+    kept = {name: dataset for name, dataset in spec.datasets.items() if name not in missing}
+    return spec.model_copy(update={"datasets": kept, "models": models})
 
 
 def spec_names() -> list[str]:

@@ -44,3 +44,21 @@ def not_finite(shape: Any, classes: int) -> nn.Module:
 
 def fails_when_trained(shape: Any, classes: int) -> nn.Module:
     return FailsWhenTrained(shape, classes)
+
+
+class Bright(nn.Module):
+    """Two channels: the image, and its negative; then logits."""
+
+    def __init__(self, shape: Any, classes: int) -> None:
+        super().__init__()
+        self.channels = nn.Conv2d(1, 2, 1, bias=False)
+        self.logits = nn.Linear(2 * shape[1] * shape[2], classes)
+        with torch.no_grad():
+            self.channels.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.logits(self.channels(x).flatten(1))
+
+
+def bright(shape: Any, classes: int) -> nn.Module:
+    return Bright(shape, classes)

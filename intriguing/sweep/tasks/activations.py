@@ -1,0 +1,222 @@
+"""Collect activations: stored for other tasks to read, or scanned at once and never written."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from intriguing import tables
+from intriguing.activations import Captured, Skipped, activation_table, collect_maps, read_items
+from intriguing.data import Split
+from intriguing.engine.worker import Work
+from intriguing.errors import DataError
+from intriguing.models import build_model, save_weights
+from intriguing.randomness import torch_seed
+from intriguing.sweep.resources import device, device_name
+from intriguing.sweep.tasks.draws import drawn_positions
+from intriguing.sweep.tasks.scans import directions_of
+from intriguing.units import Moments, TopK
+
+DRAW = "scanned inputs"
+"""The purpose of the draw of inputs: a draw of fewer is a part of a draw of more."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one layer."""
+
+    ids: np.ndarray
+    """The inputs' ids, int64 (n,)."""
+    positions: np.ndarray
+    """The places in the layer's map, int32 (n,)."""
+    vectors: np.ndarray
+    """(n, units), float32 or float16."""
+
+
+def activations(
+    work: Work,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    split: str,
+    rows: int,
+    seed: int,
+    start: int,
+    stop: int,
+    layers: list[str],
+    reduce: str,
+    dtype: str,
+    threads: int,
+    slots: int,
+) -> dict[str, pa.Table]:
+    """The activations of inputs `start` to `stop`: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
+    torch.set_num_threads(threads)
+    work.device = device_name()
+    part = work.resource("dataset").splits[split]
+    chosen = drawn_positions(part, rows, seed, DRAW)[start:stop]
+    skipped: list[Skipped] = []
+    blocks: dict[str, list[Rows]] = {layer: [] for layer in layers}
+    for layer, block in collected(work.resource("model"), part, chosen, layers, reduce, dtype, slots, skipped):
+        blocks[layer].append(block)
+    keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
+    stored = {f"layer{j}": _stored(joined(blocks[layer]), keys | {"layer": layer}) for j, layer in enumerate(layers)}
+    return stored | {"skipped": _skipped(skipped, keys)}
+
+
+def stream(
+    work: Work,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    split: str,
+    rows: int,
+    seed: int,
+    start: int,
+    stop: int,
+    scanned: list[str],
+    reduce: str,
+    dtype: str,
+    bases: list[str],
+    k: int,
+    both: bool,
+    threads: int,
+    slots: int,
+) -> dict[str, Any]:
+    """Scan inputs `start` to `stop` as they are computed: the top-K states layer0_BASIS, ... and `skipped`.
+
+    The inputs moments0, moments1, ... are those of the layers `scanned`, where a basis needs them.
+    """
+    torch.set_num_threads(threads)
+    work.device = device_name()
+    part = work.resource("dataset").splits[split]
+    chosen = drawn_positions(part, rows, seed, DRAW)[start:stop]
+    skipped: list[Skipped] = []
+    scans: dict[tuple[str, str], TopK] = {}
+    for layer, block in collected(work.resource("model"), part, chosen, scanned, reduce, dtype, slots, skipped):
+        for basis in bases:
+            if (layer, basis) not in scans:
+                moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{scanned.index(layer)}")]
+                directions = directions_of(basis, block.vectors.shape[1], seed, moments[0] if moments else None)
+                scans[layer, basis] = TopK(directions, k, both=both, seed=seed)
+            scans[layer, basis].update(block.vectors, block.ids, block.positions)
+    keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
+    states = {f"layer{scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()}
+    return states | {"skipped": _skipped(skipped, keys)}
+
+
+def initial(
+    work: Work,
+    architecture: str,
+    options: dict[str, Any],
+    shape: list[int],
+    classes: int,
+    source_hash: str,
+    model_seed: int,
+) -> dict[str, bytes]:
+    """The weights of the control: the network as it is built, before any training or loading.
+
+    Weights that all start alike (softmax regression starts at zero) have no random state to begin with: they are drawn
+    anew, as Glorot and Bengio (2010), eq. 16, have it.
+    """
+    unpublished = {k: v for k, v in options.items() if k not in ("published", "download")}
+    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, unpublished, model_seed)
+    drawn = torch.Generator().manual_seed(torch_seed(model_seed, "random weights"))
+    with torch.no_grad():
+        for weights in net.parameters():
+            if weights.ndim > 1 and bool((weights == weights.flatten()[0]).all()):
+                torch.nn.init.xavier_normal_(weights, generator=drawn)
+    return {"weights": save_weights(net)}
+
+
+def collected(
+    net: torch.nn.Module,
+    part: Split,
+    chosen: np.ndarray,
+    layers: Sequence[str],
+    reduce: Any,
+    dtype: str,
+    slots: int,
+    skipped: list[Skipped],
+) -> Iterator[tuple[str, Rows]]:
+    """The rows of each layer for the inputs at the positions `chosen` of `part`, block by block, as (layer, rows).
+
+    An input that cannot be read, or that gives numbers that are not finite, is listed in `skipped` and left out. Where
+    none can be read, each layer gives one block without rows.
+    """
+    names: list[int] = []
+    # The ids are taken after the batch that they belong to was read, so this list is always ahead.
+    ids = map(names.__getitem__, count())
+    found = False
+    batches = readable(part, chosen, slots, names, skipped)
+    for block in collect_maps(
+        net, batches, layers, ids=ids, reduce=reduce, slots=slots, device=device(), skipped=skipped
+    ):
+        found = True
+        for layer, captured in block.layers.items():
+            yield layer, _rows_of(captured, block.ids, dtype)
+    if not found:
+        blank = [torch.zeros(1, *part.images.shape[1:])]
+        for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
+            for layer, captured in block.layers.items():
+                none = Captured(captured.vectors[:0], None, captured.map_shape)
+                yield layer, _rows_of(none, block.ids[:0], dtype)
+
+
+def joined(blocks: list[Rows]) -> Rows:
+    """The rows of all `blocks`, in their order."""
+    return Rows(
+        np.concatenate([b.ids for b in blocks]),
+        np.concatenate([b.positions for b in blocks]),
+        np.concatenate([b.vectors for b in blocks]),
+    )
+
+
+class _Items:
+    """Inputs one by one, for those batches that cannot be read as a whole."""
+
+    def __init__(self, part: Split) -> None:
+        self._part = part
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._part.pixels([index])[0]
+
+
+def readable(
+    part: Split, chosen: np.ndarray, slots: int, names: list[int], skipped: list[Skipped]
+) -> Iterator[torch.Tensor]:
+    """Batches of the inputs that can be read; their ids are added to `names`."""
+    for start in range(0, len(chosen), slots):
+        rows = chosen[start : start + slots]
+        try:
+            batch = part.pixels(rows)
+        except DataError:
+            bad: list[Skipped] = []
+            for batch, read in read_items(_Items(part), rows, batch=slots, skipped=bad):
+                names.extend(part.ids[read].tolist())
+                yield batch
+            skipped.extend(Skipped(int(part.ids[s.id]), s.reason) for s in bad)
+        else:
+            names.extend(part.ids[rows].tolist())
+            yield batch
+
+
+def _rows_of(captured: Captured, ids: np.ndarray, dtype: str) -> Rows:
+    vectors = captured.vectors.to(torch.float16 if dtype == "float16" else torch.float32).cpu()
+    if vectors.ndim == 2:
+        return Rows(ids, np.zeros(len(ids), dtype=np.int32), vectors.numpy())
+    n, places, units = vectors.shape
+    positions = np.tile(np.arange(places, dtype=np.int32), n)
+    return Rows(np.repeat(ids, places), positions, vectors.reshape(n * places, units).numpy())
+
+
+def _stored(rows: Rows, keys: dict[str, Any]) -> pa.Table:
+    return activation_table(rows.ids, rows.vectors, positions=rows.positions, **keys)
+
+
+def _skipped(skipped: list[Skipped], keys: dict[str, Any]) -> pa.Table:
+    listed = {s.id: s.reason for s in skipped}
+    return tables.SKIPPED.build({"example_id": list(listed), "reason": list(listed.values())}, **keys)

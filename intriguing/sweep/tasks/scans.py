@@ -1,0 +1,181 @@
+"""Scan activations, merge the shards' states, and score the top inputs."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from intriguing import tables
+from intriguing.activations import collect_maps, receptive_field
+from intriguing.engine.worker import Work
+from intriguing.errors import ModelError
+from intriguing.randomness import key
+from intriguing.sweep.resources import device
+from intriguing.units import Directions, Moments, Top, TopK
+from intriguing.units.degeneracy import degeneracy, saturated_units
+from intriguing.units.labels import class_counts, entropy, purity
+
+NEED_MOMENTS = ("covariance", "pca")
+"""The bases that are made from the activations' covariance."""
+
+
+def scan(work: Work, basis: str, k: int, both: bool, seed: int, threads: int) -> dict[str, bytes]:
+    """The top-K state of one shard."""
+    torch.set_num_threads(threads)
+    table = work.table("activations", ["example_id", "position", "vector"])
+    vectors = table["vector"].combine_chunks()
+    dim = vectors.type.list_size
+    block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
+    top = TopK(directions_of(basis, dim, seed, _moments(work)), k, both=both, seed=seed)
+    top.update(block, np.asarray(table["example_id"]), np.asarray(table["position"]))
+    return {"state": top.to_bytes()}
+
+
+def top(
+    work: Work,
+    dataset: str,
+    model: str,
+    model_seed: int,
+    layer: str,
+    condition: str,
+    basis: str,
+    classes: int,
+    split: str,
+    seed: int,
+    reduce: str,
+    slots: int,
+    threads: int,
+) -> dict[str, pa.Table]:
+    """Merge the shards' states: the tables `topk`, `unit_scores`, and `receptive_fields` (of the natural basis)."""
+    torch.set_num_threads(threads)
+    states = [TopK.from_bytes(state) for state in work.blobs("states")]
+    scan = states[0]
+    for state in states[1:]:
+        scan.merge(state)
+    ids, labels = known_labels(work)
+    keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "layer": layer}
+    signs = (1, -1) if scan.both else (1,)
+    best = {sign: scan.result(sign) for sign in signs}
+    fields = tables.RECEPTIVE_FIELDS.schema.empty_table()
+    places: dict[int, np.ndarray] = {}
+    if work.has_resource("model"):
+        shape = work.resource("dataset").shape
+        fields = _receptive_fields(work.resource("model"), layer, shape, keys)
+        if reduce == "max" and fields.num_rows:
+            part = work.resource("dataset").splits[split]
+            # The smallest of a channel's maxima is a maximum as well.
+            places = {sign: _places(work.resource("model"), layer, part, best[sign].ids, slots) for sign in signs}
+    keys |= {"condition": condition, "basis": basis, "rotation_seed": 0}
+    ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
+    directions = directions_of(basis, scan.directions.dim, seed, _moments(work))
+    scores = _scores(best[1], directions, ids, labels, classes, keys)
+    return {"topk": pa.concat_tables(ranked), "unit_scores": scores, "receptive_fields": fields}
+
+
+def known_labels(work: Work) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the input `examples` in their order, and the labels."""
+    known = work.table("examples", ["example_id", "label"])
+    order = np.argsort(np.asarray(known["example_id"]))
+    return np.asarray(known["example_id"])[order], np.asarray(known["label"])[order]
+
+
+def directions_of(basis: str, dim: int, seed: int, moments: Moments | None = None) -> Directions:
+    """The directions called `basis` for a layer of `dim` units: as many as there are units."""
+    drawn = key(seed, "directions", basis, dim) % 2**31
+    match basis:
+        case "natural":
+            return Directions.natural(dim)
+        case "gaussian":
+            return Directions.gaussian(dim, dim, drawn)
+        case "haar":
+            return Directions.haar(dim, drawn)
+        case "covariance" if moments is not None:
+            return Directions.covariance(moments, dim, drawn)
+        case "pca" if moments is not None:
+            return Directions.pca(moments)
+        case _:
+            return Directions.uniform01(dim, dim, drawn)
+
+
+def _moments(work: Work) -> Moments | None:
+    found = work.blobs("moments")
+    return Moments.from_bytes(found[0]) if found else None
+
+
+def _ranks(
+    best: Top, sign: int, ids: np.ndarray, labels: np.ndarray, places: np.ndarray | None, keys: dict[str, Any]
+) -> pa.Table:
+    direction, rank = np.nonzero(best.ids >= 0)
+    found = best.ids[direction, rank]
+    return tables.TOPK.build(
+        {
+            "direction": direction.astype(np.int32),
+            "rank": (rank + 1).astype(np.int32),
+            "example_id": found,
+            "position": (best.positions if places is None else places)[direction, rank],
+            "value": best.values[direction, rank],
+            "label": labels[np.searchsorted(ids, found)],
+            "ties": best.ties[direction].astype(np.int32),
+        },
+        **keys,
+        sign=sign,
+    )
+
+
+def _scores(
+    best: Top, directions: Directions, ids: np.ndarray, labels: np.ndarray, classes: int, keys: dict[str, Any]
+) -> pa.Table:
+    """U1 of every direction, which units are saturated, and what the directions have in common (direction -1)."""
+    m = len(best.values)
+    each: dict[str, np.ndarray] = {}
+    whole: dict[str, float] = {}
+    if best.values.shape[1]:
+        counts = class_counts(labels[np.searchsorted(ids, best.ids)], classes) if (best.ids >= 0).all() else None
+        if counts is not None:
+            each = {"purity": purity(counts), "entropy": entropy(counts)}
+        alike = degeneracy(directions.columns, best)
+        whole = {
+            "mean_cosine": alike.mean_cosine,
+            "mean_jaccard": alike.mean_jaccard,
+            "distinct_inputs": alike.distinct / max(alike.ranks, 1),
+            "arbitrary": alike.arbitrary / m,
+        }
+        if directions.basis == "natural":
+            each["saturated"] = saturated_units(best).astype(np.float64)
+    parts = [
+        tables.UNIT_SCORES.build(
+            {"direction": np.arange(m, dtype=np.int32), "value": values}, **keys, metric=metric, n=best.rows
+        )
+        for metric, values in each.items()
+    ]
+    parts += [
+        tables.UNIT_SCORES.build({}, **keys, direction=-1, value=value, metric=metric, n=best.rows)
+        for metric, value in whole.items()
+    ]
+    return pa.concat_tables(parts) if parts else tables.UNIT_SCORES.schema.empty_table()
+
+
+def _receptive_fields(net: torch.nn.Module, layer: str, shape: tuple[int, ...], keys: dict[str, Any]) -> pa.Table:
+    """Which part of the input each place of the layer's map can see; no rows for a layer without a map."""
+    try:
+        field = receptive_field(net, layer, shape)
+    except ModelError:
+        return tables.RECEPTIVE_FIELDS.schema.empty_table()
+    boxes = np.array([field.crop(p) for p in range(len(field.rows) * len(field.columns))], dtype=np.int32)
+    sides = {name: boxes[:, i] for i, name in enumerate(("top", "bottom", "left", "right"))}
+    return tables.RECEPTIVE_FIELDS.build({"position": np.arange(len(boxes), dtype=np.int32), **sides}, **keys)
+
+
+def _places(net: torch.nn.Module, layer: str, part: Any, ids: np.ndarray, slots: int) -> np.ndarray:
+    """Where in the map the maximum of unit i lies, for the inputs `ids` (units, K): (units, K) int32."""
+    wanted = np.unique(ids[ids >= 0])
+    at = part.positions(wanted)
+    batches = (part.pixels(at[i : i + slots]) for i in range(0, len(at), slots))
+    found = [
+        block.layers[layer].places
+        for block in collect_maps(net, batches, [layer], ids=wanted, slots=slots, device=device())
+    ]
+    places = torch.cat([p for p in found if p is not None]).cpu().numpy()
+    rows = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+    return places[rows, np.arange(len(ids))[:, None]].astype(np.int32)

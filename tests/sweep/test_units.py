@@ -1,0 +1,204 @@
+"""The unit question in a sweep: the same tables however it is cut, controls, corrections, crops, and bad inputs."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import intriguing as ig
+from intriguing.data import load_dataset
+from intriguing.sweep import execute, prepare
+from intriguing.units.multiple import holm
+from tests.sweep.small import assert_equal_tables, tables_of
+
+UNITS: dict[str, Any] = {
+    "name": "units",
+    "datasets": {"mnist-sample": {}},
+    "models": {
+        "cnn": {"layers": ["fc1"], "train": False, "options": {"channels": [3, 4], "hidden": 32}},
+        "softmax": {"layers": ["logits"], "training": {"epochs": 2}},
+    },
+    "units": {
+        "k": 4,
+        "rows": 420,
+        "signs": "both",
+        "bases": ["natural", "haar", "covariance", "pca", "uniform01"],
+        "rotations": 9,
+        "subsamples": 2,
+        "doses": [],
+    },
+    "compute": {"slots": 32, "rows_per_shard": 210},
+}
+
+
+def small(sections: dict[str, Any] | None = None, **units: Any) -> dict[str, Any]:
+    spec = copy.deepcopy(UNITS) | (sections or {})
+    spec["units"] |= units
+    return spec
+
+
+@pytest.fixture(scope="module")
+def tested_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inline run with every score, control and condition; never written to."""
+    out = tmp_path_factory.mktemp("units") / "run"
+    assert execute(prepare(UNITS, out), "inline").complete
+    return out
+
+
+@pytest.fixture(scope="module")
+def tests_of(tested_run: Path) -> pd.DataFrame:
+    return ig.open_run(tested_run).pandas("rotation_tests")
+
+
+def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run: Path, tmp_path: Path) -> None:
+    compute = UNITS["compute"] | {"rows_per_shard": 150, "rotations_per_shard": 4}
+    assert execute(prepare(small({"compute": compute}), tmp_path / "run"), "strict").complete
+    assert_equal_tables(tested_run, tmp_path / "run")
+
+
+def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run: Path, tmp_path: Path) -> None:
+    assert execute(prepare(small(mode="stream"), tmp_path / "run"), "inline").complete
+    stored, streamed = tables_of(tested_run), tables_of(tmp_path / "run")
+    assert streamed.keys() == {name for name in stored if not name.startswith("activations")}
+    for name, frame in streamed.items():
+        pd.testing.assert_frame_equal(frame, stored[name], check_exact=True, obj=name)
+    written = [p for p in (tmp_path / "run" / "store").rglob("*") if "activations" in p.name or "layer" in p.name]
+    assert all("_" in p.name for p in written)  # layer0_natural and the like: states of scans
+
+
+def test_every_control_and_condition_is_tested(tests_of: pd.DataFrame) -> None:
+    tests = tests_of[tests_of.alpha == 0]
+    assert set(tests.control) == {"trained", "random_init", "shuffled_labels"}
+    assert {"raw", "negated"} <= set(tests.condition) <= {"raw", "negated", "live"}
+    trained = tests[(tests.control == "trained") & (tests.condition == "raw") & (tests.layer == "fc1")]
+    assert set(trained.metric) == {
+        *("purity", "entropy", "enrichment", "unique_classes", "auroc", "kurtosis"),
+        *("interpretability", "interpretability_pixels", "intruder", "intruder_pixels"),
+    }
+    assert (trained.rotations == 9).all()
+    assert (trained.n == 420).all()
+
+
+def test_shuffled_labels_change_the_scores_that_use_labels(tests_of: pd.DataFrame) -> None:
+    softmax = tests_of[(tests_of.layer == "logits") & (tests_of.alpha == 0) & (tests_of.condition == "raw")]
+    by_control = softmax[softmax.metric == "auroc"].set_index("control")
+    assert by_control.null_mean["trained"] > 0.6
+    assert by_control.null_mean["shuffled_labels"] < 0.3
+    assert set(softmax[softmax.control == "shuffled_labels"].metric) == {
+        *("purity", "entropy", "enrichment", "unique_classes", "auroc")
+    }
+
+
+def test_the_untrained_control_of_softmax_is_no_constant(tests_of: pd.DataFrame) -> None:
+    untrained = tests_of[(tests_of.control == "random_init") & (tests_of.model == "softmax")]
+    assert untrained[untrained.metric == "kurtosis"].natural.notna().all()
+
+
+def test_holm_s_correction_is_over_the_tests_of_a_network(tests_of: pd.DataFrame) -> None:
+    tests = tests_of[(tests_of.alpha == 0) & (tests_of.model == "cnn") & (tests_of.control == "trained")]
+    tests = tests[tests.condition == "raw"]
+    assert len(tests) == 10
+    np.testing.assert_array_equal(tests.p_holm, holm(tests.p_two.to_numpy()))
+
+
+def test_every_test_of_the_natural_basis_has_a_verdict(tests_of: pd.DataFrame) -> None:
+    assert len(tests_of) > 60
+    assert tests_of.verdict.str.contains("than rotations").all()
+
+
+def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run: Path) -> None:
+    whole = ig.open_run(tested_run).pandas("unit_scores").query("direction == -1 and metric == 'mean_cosine'")
+    cosines = whole[whole.layer == "fc1"].set_index("basis").value
+    assert cosines["uniform01"] > 0.6
+    assert abs(cosines["pca"]) < 1e-5
+    assert abs(cosines["natural"]) < 1e-5
+
+
+def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> None:
+    models = {"bright": {"architecture": "tests.sweep.user_models:bright", "layers": ["channels"], "train": False}}
+    spec = small({"models": models}, rows=60, rotations=0, bases=["natural"])
+    assert execute(prepare(spec, tmp_path / "run"), "inline").complete
+    run = ig.open_run(tmp_path / "run")
+    top = run.pandas("topk", sign=1).query("direction == 0")
+    split = load_dataset("mnist-sample").splits["test"]
+    images = split.pixels(split.positions(top.example_id.to_numpy())).flatten(1)
+    np.testing.assert_array_equal(top.value, images.amax(dim=1))
+    np.testing.assert_array_equal(top.position, images.argmax(dim=1))
+    fields = run.pandas("receptive_fields").set_index("position")
+    assert len(fields) == 28 * 28
+    assert fields.loc[28 * 3 + 5].to_dict() | {"model": ""} == fields.loc[28 * 3 + 5].to_dict() | {
+        "model": "",
+        "top": 3,
+        "bottom": 4,
+        "left": 5,
+        "right": 6,
+    }
+
+
+def test_positions_are_rows_of_their_own_and_each_input_is_tested_once(tmp_path: Path) -> None:
+    models = {"cnn": UNITS["models"]["cnn"] | {"layers": ["conv2", "fc1"]}}
+    units: dict[str, Any] = {"metrics": ["kurtosis"], "bases": ["natural"], "dtype": "float16", "doses": [0.5]}
+    spec = small({"models": models}, rows=100, reduce="positions", **units)
+    assert execute(prepare(spec, tmp_path / "run"), "inline").complete
+    run = ig.open_run(tmp_path / "run")
+    layer = run.table("activations", layer="conv2")
+    assert layer.num_rows == 100 * 16
+    assert str(layer.schema.field("vector").type.value_type) == "halffloat"
+    tests = run.pandas("rotation_tests").query("layer == 'conv2'")
+    assert set(tests.n) == {100}
+    assert set(tests.alpha) == {0.0, 0.5}
+    assert tests[tests.alpha > 0].verdict.isna().all()
+    assert run.pandas("topk").query("layer == 'conv2'").position.max() > 0
+
+
+def photos(folder: Path, count: int) -> Path:
+    """Two classes of noise; the third photo of the first class is damaged in its middle, where no header tells."""
+    rng = np.random.default_rng(0)
+    for kind in ("a", "b"):
+        (folder / "test" / kind).mkdir(parents=True)
+        for n in range(count // 2):
+            image = Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8))
+            image.save(folder / "test" / kind / f"{n}.png")
+    bad = folder / "test" / "a" / "2.png"
+    content = bytearray(bad.read_bytes())
+    content[100:140] = bytes(40)
+    bad.write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["store", "stream"])
+def test_a_photo_that_cannot_be_read_is_recorded_and_too_few_give_no_verdict(tmp_path: Path, mode: str) -> None:
+    source = f"imagefolder:{photos(tmp_path / 'photos', 20)}?size=16&resize=16&mode=L"
+    models = {"cnn": {"layers": ["fc1"], "train": False, "options": {"hidden": 6}}}
+    spec = small({"datasets": {"photos": {"source": source}}, "models": models}, rows=None, mode=mode)
+    spec["units"]["bases"] = ["natural"]
+    assert execute(prepare(spec, tmp_path / "run"), "inline").complete
+    run = ig.open_run(tmp_path / "run")
+    skipped = run.pandas("skipped")
+    assert skipped.example_id.tolist() == [2]
+    assert "cannot be decoded" in skipped.reason[0]
+    assert 2 not in set(run.pandas("topk").example_id)
+    verdicts = run.pandas("rotation_tests", control="trained").verdict
+    assert verdicts.str.contains(r"No verdict .*too few images \(19; \d+ are needed\)").all()
+
+
+def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = {"mnist-sample": {}, "mnist": {"root": str(tmp_path), "optional": True}}
+    with caplog.at_level(logging.WARNING):
+        prepared = prepare(small({"datasets": sets}), tmp_path / "run")
+    assert "goes on without the data set 'mnist': Data set 'mnist' is not in" in caplog.text
+    assert set(prepared.spec.datasets) == {"mnist-sample"}
+    assert not [t for t in prepared.plan.tasks if "/mnist/" in t]
+
+
+def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path: Path) -> None:
+    sets = {"mnist": {"root": str(tmp_path), "instead": ["mnist-sample"]}}
+    prepared = prepare(small({"datasets": sets}), tmp_path / "run")
+    assert prepared.datasets["mnist"].source == "mnist-sample"

@@ -1,0 +1,113 @@
+"""The plan of the unit question: judges, crossed designs, wildcards, and corrections that leave no power."""
+
+import logging
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from intriguing import tables
+from intriguing.engine.task import Plan
+from intriguing.sweep.facts import DatasetFacts, ModelFacts
+from intriguing.sweep.plan import build_plan
+from intriguing.sweep.spec import load_spec
+from intriguing.sweep.tasks.unit_answers import model_or_data
+
+SIZES = {"train": 8000, "test": 2000}
+
+
+def planned(seeds: tuple[int, ...] = (0, 1), sets: tuple[str, ...] = ("one", "two"), **units: Any) -> Plan:
+    body = {
+        "name": "planned",
+        "model_seeds": list(seeds),
+        "datasets": {name: {"source": "mnist-sample"} for name in sets},
+        "models": {name: {"layers": [layer]} for name, layer in (("cnn", "fc1"), ("mlp", "hidden2"))},
+        "units": {"rotations": 999} | units,
+    }
+    spec = load_spec(body)
+    facts = {name: DatasetFacts(name, "mnist-sample", None, name, SIZES, (1, 28, 28), 10) for name in sets}
+    return build_plan(spec, facts, {name: ModelFacts() for name in spec.models})
+
+
+def test_a_judge_has_another_architecture_and_another_seed() -> None:
+    plan = planned((0, 1, 2))
+    judges = {need.task for need in plan.tasks["test/one/cnn/2/fc1/raw"].needs if need.task.startswith("activations")}
+    assert judges == {f"activations/one/{model}/{i:05d}" for model in ("cnn/2", "mlp/0") for i in range(2)}
+
+
+def test_without_rotations_nothing_is_tested() -> None:
+    stages = {name.partition("/")[0] for name in planned(rotations=0).tasks}
+    assert stages == {"examples", "model", "activations", "scan", "top"}
+
+
+def test_a_crossed_design_has_an_answer_and_others_have_none() -> None:
+    assert "model-or-data" in planned().tasks
+    assert "model-or-data" not in planned((0,)).tasks
+    assert "model-or-data" not in planned(sets=("one",)).tasks
+
+
+def test_a_streamed_plan_stores_no_activations() -> None:
+    plan = planned(mode="stream", bases=["natural", "pca"])
+    assert not [name for name in plan.tasks if name.startswith("activations")]
+    assert {need.task for need in plan.tasks["stream/one/cnn/0/00000"].needs} == {
+        "model/one/cnn/0",
+        "moments/one/cnn/0/fc1",
+    }
+
+
+def test_rotations_too_few_for_the_correction_are_said_before_work(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        planned()
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        planned(family="run")
+    assert "Holm's correction over 80 tests" in caplog.text
+    assert "at least 3199 rotations" in caplog.text
+
+
+def test_wildcards_in_layers_are_spelled_out() -> None:
+    body = {"name": "wild", "datasets": {"one": {}}, "models": {"cnn": {"layers": ["conv*.conv"]}}, "units": {}}
+    facts = {"one": DatasetFacts("one", "mnist-sample", None, "one", SIZES, (1, 28, 28), 10)}
+    plan = build_plan(load_spec(body), facts, {"cnn": ModelFacts()})
+    assert plan.tasks["activations/one/cnn/0/00000"].parameters["layers"] == ["conv1.conv", "conv2.conv"]
+
+
+class StubWork:
+    """Stands in for the work of a task: one table of tests."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        blank = {field.name: None for field in tables.ROTATION_TESTS.fields}
+        blank |= {"model_seed": 0, "layer": "fc1", "condition": "raw", "control": "trained", "metric": "purity"}
+        blank |= {"alpha": 0.0, "rotations": 999, "n": 100}
+        self._rows = [blank | row for row in rows]
+
+    def table(self, name: str) -> pa.Table:
+        return pa.Table.from_pylist(self._rows, tables.ROTATION_TESTS.schema)
+
+
+def crossed_rows(effect: Any) -> list[dict[str, Any]]:
+    return [
+        {"model": model, "dataset": data, "model_seed": seed, "effect": effect(m, d, seed)}
+        for m, model in enumerate(("cnn", "mlp", "softmax"))
+        for d, data in enumerate(("one", "two", "three"))
+        for seed in range(3)
+    ]
+
+
+def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
+    rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
+    answer = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    shares = {row["name"]: row for row in answer if row["figure"] == "share"}
+    assert shares["data"]["value"] > 0.99
+    assert shares["data"]["low"] <= shares["data"]["value"] <= shares["data"]["high"]
+    assert shares["data"]["p"] < 0.05 < shares["model"]["p"]
+    assert all("The outcome comes from the data" in row["sentence"] for row in answer)
+    means = {row["name"]: row["value"] for row in answer if row["figure"] == "data"}
+    assert means == pytest.approx({"one": 0.1, "two": 5.1, "three": 10.1})
+
+
+def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
+    rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
+    [row] = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    assert row["value"] is None
+    assert row["sentence"].startswith("No answer for purity: The effect of 'cnn' on 'one' is nan")
