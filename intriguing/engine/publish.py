@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from intriguing.engine.store import Record, Store, explained, write_atomically
+from intriguing.engine.store import Record, Store, explained, parquet, write_atomically
 from intriguing.engine.task import Plan
 from intriguing.tables import FAILURES, TASKS
 
@@ -101,7 +100,7 @@ class Publication:
             }
         )
         for name, table in (("tasks", tasks), ("failures", failed)):
-            write_atomically(self.folder / name / f"{name}.parquet", _parquet(table))
+            write_atomically(self.folder / name / f"{name}.parquet", parquet(table))
 
     def _remove_strangers(self) -> None:
         wanted = {self.folder / f for f in self._shards} | {self.folder / f for f in _OWN}
@@ -127,7 +126,7 @@ class Publication:
         for name, group in zip(names, groups, strict=True):
             if name not in there:
                 tables = [self._table(shard) for shard in group]
-                write_atomically(folder / name, _parquet(pa.concat_tables(tables)))
+                write_atomically(folder / name, parquet(pa.concat_tables(tables)))
         for gone in there.keys() - set(names):
             (folder / gone).unlink()
 
@@ -158,12 +157,6 @@ def _parquet_files(folder: Path) -> dict[str, int]:
     if not folder.is_dir():
         return {}
     return {e.name: e.stat().st_size for e in os.scandir(folder) if e.name.endswith(".parquet")}
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
 
 
 def _hash(names: object) -> str:

@@ -8,7 +8,6 @@ A folder is written under a temporary name, synced and renamed, so a fingerprint
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -194,12 +193,18 @@ class CarriedStore(Store):
         return self.held[fingerprint][file]
 
 
+def parquet(table: pa.Table) -> bytes:
+    """`table` as a Parquet file: zstd, dictionaries for text alone (on vectors they cost five times the writing)."""
+    text: Any = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=text or False)
+    return sink.getvalue().to_pybytes()
+
+
 def _pack(name: str, value: Any) -> tuple[Stored, bytes]:
     """An output as the bytes of its file, and what the record says of it."""
     if isinstance(value, pa.Table):
-        sink = io.BytesIO()
-        pq.write_table(value, sink, compression="zstd")
-        content, file, rows = sink.getvalue(), f"{name}.parquet", value.num_rows
+        content, file, rows = parquet(value), f"{name}.parquet", value.num_rows
     else:
         content, file, rows = bytes(value), f"{name}.bin", -1
     return Stored(file, len(content), hashlib.sha256(content).hexdigest(), rows), content

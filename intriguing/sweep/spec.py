@@ -145,7 +145,7 @@ class ComputeSpec(_Section):
     """Threads of each task."""
     slots: int = Field(default=256, ge=1)
     """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
-    rows_per_shard: int = Field(default=1_000, ge=1)
+    rows_per_shard: int = Field(default=1_024, ge=1)
     """Inputs per activation shard."""
     rotations_per_shard: int = Field(default=250, ge=1)
     """Random rotations per task."""
