@@ -163,8 +163,9 @@ class PenaltySearch:
         _, pull = self._norm(x - x0)
         total = gradient + penalty[:, None] * pull
         free = free_variables(x, total, self.lower, self.upper)
-        bend = 2 * history["s"] if self.form == "squared_l2" else history["bend"]
-        way, has = direction(total, free, history["s"], history["y"] + penalty[:, None, None] * bend)
+        bend, share = (history["s"], 2 * penalty) if self.form == "squared_l2" else (history["bend"], penalty)
+        changes = torch.addcmul(history["y"], bend, share[:, None, None])
+        way, has = direction(total, free, history["s"], changes)
         has = has & (dot(way, total) < 0)
         steepest = -total * free
         way = torch.where(has[:, None], way, steepest)
