@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from intriguing.engine import store as engine_store
 from intriguing.engine.driver import Driver, examine, write_plan
+from intriguing.engine.pool import Pool
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Function, Output, Plan, Task
 
@@ -48,7 +49,7 @@ def finish(plan: Plan, run: Path) -> None:
     assert not outcome.ran
 
 
-def _no_pool() -> None:
+def _no_pool() -> Pool:
     raise AssertionError("a finished run asked for workers")
 
 
