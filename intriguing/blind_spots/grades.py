@@ -39,13 +39,8 @@ class Recipe:
 
 _RECIPES = {
     "best": Recipe(ticks=20, steps=20, cuts=8, rugged=1e-3, near=1.25),
-    "fast": Recipe(ticks=14, steps=6, cuts=5, rugged=_INFINITY, near=1.0),
+    "fast": Recipe(ticks=22, steps=7, cuts=5, rugged=_INFINITY, near=1.0),
 }
-
-
-def classes_searched(options: SearchOptions) -> int:
-    """How many of the nearest classes an untargeted search of this grade tries."""
-    return 1 if options.grade == "fast" else options.classes
 
 
 def search_rows(evaluator: Evaluator, options: SearchOptions, rows: State, owner: Tensor) -> State:
@@ -99,7 +94,8 @@ class _Rows:
         if len(index) == 0:
             return
         given = {name: value[index] for name, value in self.rows.items()}
-        given |= {"best": self.ended["best"][index]} if start is None else start
+        own = {"best": self.ended["best"][index], "target": self.ended["best_class"][index]}
+        given |= own if start is None else start
         stage = BoundaryFinish(self.few(32), *self.box, steps=recipe.steps, cuts=recipe.cuts)
         self._keep(index, self._run(stage, given))
 

@@ -17,10 +17,10 @@ def free_variables(x: Tensor, gradient: Tensor, lower: float, upper: float) -> T
 def direction(gradient: Tensor, free: Tensor, s: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The L-BFGS direction (R, n) in the space of the free variables, and whether it has any history (R,).
 
-    `s`, `y` (R, m, n): steps and gradient changes, newest first, zeros where there is none; `y` is overwritten. They are restricted to the
-    free variables, with inner products to match, so that the matrix stays positive definite there (two-metric
-    projection: Bertsekas 1982, "Projected Newton methods", section 2; two-loop recursion: Nocedal and Wright 2006,
-    algorithm 7.4). Pairs whose restricted curvature is not positive are passed over.
+    `s`, `y` (R, m, n): steps and gradient changes, newest first, zeros where there is none; `y` is overwritten. They
+    are restricted to the free variables, with inner products to match, so that the matrix stays positive definite there
+    (two-metric projection: Bertsekas 1982, "Projected Newton methods", section 2; two-loop: Nocedal and Wright
+    2006, algorithm 7.4). Pairs whose restricted curvature is not positive are passed over.
     """
     mask = free.to(gradient.dtype)
     q = -gradient * mask

@@ -27,11 +27,12 @@ class SearchOptions:
 
     slots: int = 256
     """Searches that are in the device's memory at once; finished ones make room for waiting ones. The model sees full
-    batches (short ones padded), so few searches are cheaper with few slots. From 128 on they change no result on a CPU.
+    batches, short ones padded (on a CPU to 32 rows, with 128 slots or more to 128), so few searches are cheaper with few
+    slots. Their number changes no result on a CPU.
     """
 
     classes: int = 3
-    """Untargeted: how many of the nearest wrong classes are searched (best and fast)."""
+    """Untargeted: how many of the nearest wrong classes `best` searches; the other grades want any wrong class."""
 
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""

@@ -28,7 +28,16 @@ class PenaltySearch:
     form: str = "squared_l2"
     memory: int = 5
     poll: int = 8
-    outputs: tuple[str, ...] = ("best", "best_l2", "best_penalty", "first_gradient", "forward", "backward", "broken")
+    outputs: tuple[str, ...] = (
+        "best",
+        "best_l2",
+        "best_penalty",
+        "best_class",
+        "first_gradient",
+        "forward",
+        "backward",
+        "broken",
+    )
 
     def load(self, given: State) -> State:
         """Rows start at the image itself."""
@@ -56,6 +65,7 @@ class PenaltySearch:
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
             "best_penalty": zero + float("nan"),
+            "best_class": given["target"].clone(),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
             "broken": none.clone(),
@@ -78,7 +88,8 @@ class PenaltySearch:
             trial, lambda logits, s: cross_entropy(logits, wanted[s], rivals[s])
         )
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
-        success = (contest(z, wanted, rivals)[0] > slack(z)) & ~broken
+        gap, winner, _ = contest(z, wanted, rivals)
+        success = (gap > slack(z)) & ~broken
 
         first = state["penalty"] < 0
         # At the boundary of two classes |grad loss| is half of |grad margin|: this is the c that holds a point there,
@@ -136,6 +147,7 @@ class PenaltySearch:
             "best": torch.where(better[:, None], point, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),
             "best_penalty": torch.where(better, penalty, state["best_penalty"]),
+            "best_class": torch.where(better, winner, state["best_class"]),
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
             "broken": state["broken"] | (broken & first & active),

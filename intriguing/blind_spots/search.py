@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.grades import classes_searched, search_rows
+from intriguing.blind_spots.grades import search_rows
 from intriguing.blind_spots.linear import is_linear, optima
 from intriguing.blind_spots.memory import check_memory
 from intriguing.blind_spots.options import SearchOptions
@@ -17,7 +17,8 @@ from intriguing.errors import InputError
 
 EVERY = "every"
 _TOLERANCE = 1e-6
-_BLOCK = 128
+_BLOCK, _LEAST = 128, 32
+"""Rows of a batch on a CPU. Below 32 rows its matrix products round otherwise, so a batch never has fewer."""
 _NAN = float("nan")
 
 
@@ -44,7 +45,7 @@ def minimal_distortion(
     bad_input = ~flat.isfinite().all(1) | (
         (flat < options.lower - _TOLERANCE) | (flat > options.upper + _TOLERANCE)
     ).any(1)
-    block = _BLOCK if options.slots >= _BLOCK and flat.device.type == "cpu" else options.slots
+    block = options.slots if flat.is_cuda else _BLOCK if options.slots >= _BLOCK else _LEAST
     evaluator = Evaluator(model, tuple(images.shape[1:]), block)
     with frozen(model), torch.no_grad():
         if len(images):
@@ -156,7 +157,7 @@ class _Search:
             owner = examples.repeat_interleave(near.shape[1])
             target = near.flatten()
             rivals = every == self.labels[owner][:, None]
-        together = self.wanted is None and not self.every and self.options.grade == "faithful"
+        together = self.wanted is None and not self.every and self.options.grade != "best" and not self.exact
         wanted = ~rivals if together else every == target[:, None]
         return {"owner": owner, "target": target, "rivals": rivals, "wanted": wanted, "x0": self.x0[owner]}
 
@@ -165,10 +166,10 @@ class _Search:
         classes = clean.shape[1]
         if self.every or self.exact or (self.options.classes >= classes - 1 and self.options.grade == "best"):
             return (labels[:, None] + 1 + every[: classes - 1]) % classes
-        if self.options.grade == "faithful" or len(examples) == 0:
+        if self.options.grade != "best" or len(examples) == 0:
             # All wrong classes are wanted together; the class held here stands for them.
             return (labels[:, None] + 1) % classes
-        count = classes_searched(self.options)
+        count = self.options.classes
         near, spent = nearest_classes(self.evaluator, x0, labels, clean[examples], count, *self._box())
         for kind in self.passes.values():
             kind[examples] += spent

@@ -146,7 +146,7 @@ def test_a_quadratic_boundary_is_reached_along_the_radius(grade, inputs):
     model = Ball(centre, 0.4)
     away = torch.randn(16, inputs, generator=torch.Generator().manual_seed(5))
     x = centre + 0.2 * away / away.norm(dim=1, keepdim=True)
-    result = minimal_distortion(model, x, [0] * 16, options=SearchOptions(grade=grade))
+    result = minimal_distortion(model, x, [0] * 16, options=SearchOptions(grade=grade, slots=32))
     assert result.status == ["found"] * 16
     assert bool((result.l2 <= 0.2 * 1.01).all()) and bool((result.l2 >= 0.2 * 0.999).all())
 
@@ -186,7 +186,9 @@ def test_the_faithful_grade_is_the_papers_procedure(targeted):
     x = torch.rand(6, 10, generator=torch.Generator().manual_seed(1))
     labels = model(x).argmax(1)
     targets = model(x).topk(2, dim=1).indices[:, 1]
-    result = minimal_distortion(model, x, labels, targets if targeted else None, SearchOptions(grade="faithful"))
+    result = minimal_distortion(
+        model, x, labels, targets if targeted else None, SearchOptions(grade="faithful", slots=32)
+    )
     classes = torch.arange(4)
     for i in range(6):
         wanted = classes == targets[i] if targeted else classes != labels[i]
@@ -203,9 +205,9 @@ def test_best_is_never_farther_than_faithful_or_fast_by_more_than_a_hair():
     model = nn.Sequential(nn.Linear(20, 24), nn.ReLU(), nn.Linear(24, 6)).requires_grad_(False)
     x = torch.rand(32, 20, generator=torch.Generator().manual_seed(1))
     labels = model(x).argmax(1)
-    best = minimal_distortion(model, x, labels).l2.mean()
+    best = minimal_distortion(model, x, labels, options=SearchOptions(slots=32)).l2.mean()
     for grade in ("fast", "faithful"):
-        other = minimal_distortion(model, x, labels, options=SearchOptions(grade=grade)).l2
+        other = minimal_distortion(model, x, labels, options=SearchOptions(grade=grade, slots=32)).l2
         assert best <= other.nanmean() * 1.001
 
 
@@ -214,8 +216,8 @@ def test_the_plain_norm_is_a_penalty_too():
     model = nn.Sequential(nn.Linear(8, 10), nn.Tanh(), nn.Linear(10, 3)).requires_grad_(False)
     x = torch.rand(8, 8, generator=torch.Generator().manual_seed(1))
     labels = model(x).argmax(1)
-    squared = minimal_distortion(model, x, labels, options=SearchOptions(grade="faithful"))
-    plain = minimal_distortion(model, x, labels, options=SearchOptions(grade="faithful", penalty_form="l2"))
+    squared = minimal_distortion(model, x, labels, options=SearchOptions(grade="faithful", slots=32))
+    plain = minimal_distortion(model, x, labels, options=SearchOptions(grade="faithful", penalty_form="l2", slots=32))
     found = [a == b == "found" for a, b in zip(squared.status, plain.status, strict=True)]
     assert sum(found) >= 4
     assert bool((plain.l2[found] <= squared.l2[found] * 1.25).all())
