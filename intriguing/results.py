@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -319,8 +321,12 @@ def _matches(column: pa.Field, value: Any) -> pc.Expression:
         accepted = pa.array([v for v in values if v is not None], column.type)
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise InputError(f"Column {column.name!r} is {column.type}: it cannot equal {value!r} ({error}).") from error
-    condition = pc.field(column.name).isin(accepted)
-    return condition | pc.field(column.name).is_null() if len(accepted) < len(values) else condition
+    found = pc.field(column.name)
+    condition = found.isin(accepted)
+    if pa.types.is_floating(column.type):
+        # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
+        condition = reduce(or_, (found == v for v in accepted), pc.scalar(False))
+    return condition | found.is_null() if len(accepted) < len(values) else condition
 
 
 def _only(rows: pa.Table, column: str, chosen: str | None) -> tuple[pa.Table, str]:

@@ -148,6 +148,10 @@ def test_filters_keep_the_rows_that_match(two_sets):
     assert sorted(some.search_id) == sorted(expected.search_id)
 
 
+def test_a_filter_of_zero_finds_zeros(one_set):
+    assert ig.open_run(one_set).table("rotation_tests", alpha=0.0).num_rows > 0
+
+
 def test_a_filter_of_none_keeps_missing_values(one_set):
     run = ig.open_run(one_set)
     assert set(run.pandas("distortions", l2=None).status) == {"misclassified", "not_found", "bad_output"}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from intriguing.data.vision import torchvision
@@ -32,11 +33,26 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def named(name: str, shape: Shape, classes: int, published: bool = False, download: bool = False) -> nn.Module:
+class Enlarge(nn.Module):
+    """Images (B, C, H, W) at another size, by bilinear interpolation: small images for a network of large ones."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The images (B, C, size, size)."""
+        return F.interpolate(x, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+
+def named(
+    name: str, shape: Shape, classes: int, published: bool = False, download: bool = False, resize: int = 0
+) -> nn.Module:
     """A classification model of torchvision, `name`, with layers named as there, and `normalize` before them.
 
-    With `published`, its default weights, from torch hub's cache, or from the network with `download`; it has their
-    number of classes then. Raises `UnknownNameError` for an unknown name, `ModelError` when the weights are not there.
+    With `resize`, images are brought to that size (height and width) before. With `published`, its default weights,
+    from torch hub's cache, or from the network with `download`; it has their number of classes then. Raises
+    `UnknownNameError` for an unknown name, `ModelError` when the weights are not there.
     """
     models = torchvision().models
     names = models.list_models(module=models)
@@ -51,22 +67,32 @@ def named(name: str, shape: Shape, classes: int, published: bool = False, downlo
         model = models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
         model.load_state_dict(state)
     _in_place(model, False)
-    model.add_module("normalize", Normalize())
+    model.add_module("normalize", _first(resize))
     # A hook, not a wrapper: a wrapper would put a prefix before the name of every layer and every weight.
     model.register_forward_pre_hook(_normalize_first)
     return model
 
 
-def alexnet_features(shape: Shape) -> nn.Sequential:
-    """AlexNet up to its last pooling (Krizhevsky 2014's one tower): `normalize`, `features`. It has no logits."""
+def alexnet_features(shape: Shape, resize: int = 0) -> nn.Sequential:
+    """AlexNet up to its last pooling (Krizhevsky 2014's one tower): `normalize`, `features`. It has no logits.
+
+    With `resize`, images are brought to that size (height and width) before.
+    """
     _colour("alexnet-features", shape)
-    if min(shape[1:]) < 63:
+    if (resize or min(shape[1:])) < 63:
         raise ModelError(f"alexnet-features: images of {shape[1]} x {shape[2]} are too small; it needs 63 x 63.")
     features = torchvision().models.alexnet(weights=None).features
     _in_place(features, False)
-    model = nn.Sequential(OrderedDict([("normalize", Normalize()), ("features", features)]))
+    model = nn.Sequential(OrderedDict([("normalize", _first(resize)), ("features", features)]))
     model.classifies = False  # type: ignore[assignment]
     return model
+
+
+def _first(resize: int) -> nn.Module:
+    """What stands before the network: its normalisation, on images of another size if `resize` says so."""
+    if resize < 0:
+        raise ModelError(f"Model option resize = {resize}: a number of pixels is needed, or 0 for no change.")
+    return nn.Sequential(Enlarge(resize), Normalize()) if resize else Normalize()
 
 
 def _normalize_first(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from intriguing.report.pictures import data_uri
 from intriguing.report.section import LAYER, NO_IMAGES, Context, Row, Section, render
 
 _DIRECTIONS = 8
 _IMAGES = 8
+_MAP = ("dataset", "model", "model_seed", "layer")
 _CONTROLS = ("gaussian", "haar", "covariance", "pca")
 _SHARES = """
 with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
@@ -24,10 +27,14 @@ def section(context: Context) -> Section | None:
     if not rows:
         return None
     totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}
+    fields: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in context.run.table("receptive_fields").to_pylist():
+        fields.setdefault(tuple(row[name] for name in _MAP), {})[row["position"]] = row
     layers = []
     for key, members in context.grouped(rows, *LAYER):
-        sides = [_side(context, *chosen, totals) for chosen in _chosen(context, members)]
-        layers.append(key | {"name": context.label(key), "sides": sides})
+        seen = fields.get(tuple(key[name] for name in _MAP), {})
+        sides = [_side(context, *chosen, totals, seen) for chosen in _chosen(context, members)]
+        layers.append(key | {"name": context.label(key), "sides": sides, "cropped": bool(seen)})
     html = render(
         "top_images.html",
         layers=layers,
@@ -52,15 +59,22 @@ def _chosen(context: Context, rows: list[Row]) -> list[tuple[Row, list[Row]]]:
     return [next(group for group in bases if group[0]["basis"] == basis) for basis in wanted]
 
 
-def _side(context: Context, key: Row, rows: list[Row], totals: dict[tuple[Any, ...], Row]) -> Row:
-    """One column: a basis, its directions, and their images."""
+def _side(
+    context: Context, key: Row, rows: list[Row], totals: dict[tuple[Any, ...], Row], fields: dict[int, Row]
+) -> Row:
+    """One column: a basis, its directions, and their images, cut to what the place of the maximum can see.
+
+    `fields` are the receptive fields of the places of the layer's map. A direction across maps has no place, unless
+    every place of the map is a row of its own.
+    """
+    has_places = key["basis"] == "natural" or (context.run.spec.get("units") or {}).get("reduce") == "positions"
+    places = fields if has_places else {}
     noun = "unit" if key["basis"] == "natural" else "direction"
     pictures = context.pictures(rows[0]["dataset"], (row["example_id"] for row in rows))
-    shown = {example: data_uri(picture) for example, picture in pictures.items()}
     directions = []
     for one, members in context.grouped(rows, "direction"):
         ranked = sorted(members, key=lambda row: row["rank"])
-        tiles = [{"picture": shown.get(row["example_id"]), "alt": _alt(noun, row)} for row in ranked]
+        tiles = [{"picture": _picture(pictures, row, places), "alt": _alt(noun, row)} for row in ranked]
         ties = max(row["ties"] for row in ranked)
         directions.append({"number": one["direction"], "tiles": tiles, "ties": ties if ties > len(ranked) else 0})
     total = totals.get(_key(rows[0], "basis", "rotation_seed"))
@@ -71,6 +85,15 @@ def _side(context: Context, key: Row, rows: list[Row], totals: dict[tuple[Any, .
         "total": total["directions"] if total else None,
         "share": total["share"] if total else None,
     }
+
+
+def _picture(pictures: dict[int, np.ndarray], row: Row, places: dict[int, Row]) -> str | None:
+    """The row's image, or the part of it that its place in the map can see."""
+    picture = pictures.get(row["example_id"])
+    if picture is None:
+        return None
+    box = places.get(row["position"])
+    return data_uri(picture if box is None else picture[:, box["top"] : box["bottom"], box["left"] : box["right"]])
 
 
 def _alt(noun: str, row: Row) -> str:

@@ -16,7 +16,13 @@ def section(context: Context) -> Section | None:
         return None
     layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
     told = [test for layer in layers for test in layer["tests"]]
-    html = render("unit_tests.html", verdicts=layers, figure=_effects(told), scores=_scores(context, scored))
+    html = render(
+        "unit_tests.html",
+        answers=_answers(context),
+        verdicts=layers,
+        figure=_effects(told),
+        scores=_scores(context, scored),
+    )
     return Section("unit-tests", "Are single units special?", html)
 
 
@@ -29,6 +35,17 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
             told = {"outcome": outcome, "sentence": test.get("verdict") or sentence, "name": name}
             tests.append(test | told)
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
+
+
+def _answers(context: Context) -> list[Row]:
+    """Per score, the sentence on whether the model or the data decides, and the figures behind it."""
+    figures = context.run.table("model_or_data").to_pylist()
+    answers: dict[str, Row] = {}
+    for figure in figures:
+        answer = answers.setdefault(figure["metric"], {"sentence": figure["sentence"], "figures": []})
+        if figure["value"] is not None:
+            answer["figures"].append(figure)
+    return list(answers.values())
 
 
 def _effects(tests: list[Row]) -> Markup | None:
@@ -83,4 +100,6 @@ def _line(rows: list[Row]) -> Row:
 def _name(context: Context, row: Row) -> str:
     """Model and layer, with the condition where it tells anything."""
     name = f"{context.label(row)} · {row['layer']}"
+    if len(context.run.spec.get("datasets") or ()) > 1:
+        name = f"{row['dataset']} · {name}"
     return name + (f" · {row['condition']}" if row["condition"] not in ("raw", "") else "")
