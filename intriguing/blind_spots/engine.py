@@ -63,6 +63,8 @@ def run(stage: Stage, given: State, slots: int, block: int) -> State:
         live = live & ~finished
         new = min(len(leaving), count - waiting)
         if new:
+            # A graph owns its dictionary of fixed tensors: changes go into another, which the stepper copies in.
+            state = dict(state)
             slots_free = leaving[:new]
             incoming = torch.arange(waiting, waiting + new, device=device)
             waiting += new
