@@ -29,7 +29,8 @@ def table(rows: list[Row]) -> list[str]:
                 text, good = "not run", False
             reached.append(text)
             held &= good
-        lines.append(f"| {name}: {asked} | " + " | ".join(reached) + f" | {'yes' if held else 'no'} |")
+        verdict = "not run" if set(reached) == {"not run"} else "yes" if held else "no"
+        lines.append(f"| {name}: {asked} | " + " | ".join(reached) + f" | {verdict} |")
     return lines
 
 
