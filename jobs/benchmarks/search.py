@@ -64,7 +64,8 @@ def main(argv: list[str]) -> int:
                     with arguments.markdown.open("a") as file:
                         file.write("\n".join(done) + "\n")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
+    columns = {name: [row.get(name) for row in rows] for name in {k: None for row in rows for k in row}}
+    pq.write_table(pa.table(columns), arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
     summary = "\n".join(["\n### Targets\n", *search_targets.table(rows)])
     print(summary)
     if arguments.markdown:
