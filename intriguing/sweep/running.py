@@ -165,12 +165,14 @@ class LogLines:
     def __init__(self, every: float = 5.0) -> None:
         self._every = every
         self._said = time.monotonic()
+        self._ended = False
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Log `snapshot` if the last line is old enough, or if it is the end."""
         now = time.monotonic()
-        if now - self._said >= self._every or snapshot.tasks_done == snapshot.tasks_total:
-            self._said = now
+        ended = snapshot.tasks_done == snapshot.tasks_total
+        if (ended and not self._ended) or (now - self._said >= self._every and not ended):
+            self._said, self._ended = now, ended
             log.info("%s", snapshot.line())
 
 
