@@ -70,8 +70,14 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) 
         return _svg(figure, alt)
 
 
+_FARTHEST = 15.0
+
+
 def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: str) -> Markup:
-    """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96."""
+    """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96.
+
+    What lies beyond ±15 is an arrow at the edge with its number: one huge effect would hide all others.
+    """
     with _style(alt):
         figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 0.65))
         axis = figure.subplots(gridspec_kw=_margins(figure, [label for label, *_ in rows]))
@@ -79,7 +85,16 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: st
         axis.axvspan(-1.96, 1.96, color=_FAINT, alpha=0.55, linewidth=0)
         axis.axvline(0, color=_INK, linewidth=1)
         for place, (_, value, low, high) in zip(places, rows, strict=True):
-            axis.plot([low, high], [place, place], color=_NATURAL, linewidth=2, solid_capstyle="round")
+            if abs(value) > _FARTHEST:
+                edge, inward = np.copysign(_FARTHEST, value), -9 if value > 0 else 9
+                axis.plot([edge], [place], ">" if value > 0 else "<", color=_NATURAL, markersize=6.5)
+                side = "right" if value > 0 else "left"
+                axis.annotate(
+                    f"{value:+.0f}", (edge, place), (inward, 0), "data", "offset points", ha=side, va="center"
+                )
+                continue
+            ends = np.clip([low, high], -_FARTHEST, _FARTHEST)
+            axis.plot(ends, [place, place], color=_NATURAL, linewidth=2, solid_capstyle="round")
             axis.plot([value], [place], "o", color=_NATURAL, markersize=6.5)
         axis.set_yticks(places, [shorten(label, _LABEL) for label, *_ in rows])
         axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
