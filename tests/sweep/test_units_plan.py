@@ -72,6 +72,9 @@ def test_wildcards_in_layers_are_spelled_out() -> None:
     assert plan.tasks["activations/one/cnn/0/00000"].parameters["layers"] == ["conv1.conv", "conv2.conv"]
 
 
+LAST = dict.fromkeys(("cnn", "mlp", "softmax"), "fc1")
+
+
 class StubWork:
     """Stands in for the work of a task: one table of tests."""
 
@@ -104,6 +107,21 @@ def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
     assert all("The outcome comes from the data" in row["sentence"] for row in answer)
     means = {row["name"]: row["value"] for row in answer if row["figure"] == "data"}
     assert means == pytest.approx({"one": 0.1, "two": 5.1, "three": 10.1})
+
+
+def test_a_layer_with_dead_units_counts_without_them() -> None:
+    dead = crossed_rows(lambda m, d, seed: -50.0 * m + 0.1 * seed)
+    alive = [row | {"condition": "live"} for row in crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)]
+    answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    assert all("The outcome comes from the data" in row["sentence"] and row["n"] == 27 for row in answer)
+
+
+def test_seeds_that_gave_one_network_are_named() -> None:
+    rows = crossed_rows(lambda m, d, seed: 5.0 * d + (0.0 if m == 2 else 0.1 * seed))
+    answer = model_or_data(StubWork(rows), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    assert answer[0]["sentence"].endswith(
+        "All seeds of softmax gave the same network: they add nothing to the intervals."
+    )
 
 
 def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:

@@ -83,13 +83,13 @@ def _tests(spec: Spec, subject: Subject, layer: str, condition: str, made: list[
     """The test of one layer: its null in parts, then the test; the test's output is added to `made`."""
     units = section(spec)
     parameters, inputs, resources = _tested(spec, subject, layer)
-    is_plain = subject.control != RANDOM and condition == RAW
+    is_trained = subject.control != RANDOM
     parameters |= subject.model.keys | {
         "control": subject.control,
         "condition": condition,
         "names": list(units.metrics),
         "k": units.k,
-        "shuffled": is_plain and SHUFFLED in units.controls,
+        "shuffled": is_trained and SHUFFLED in units.controls,
     }
     place = f"{subject.layer_name(layer)}/{condition}"
     parts = shards_of(units.rotations, spec.compute.rotations_per_shard)
@@ -106,7 +106,7 @@ def _tests(spec: Spec, subject: Subject, layer: str, condition: str, made: list[
         )
     nulls = [Output(f"null/{place}/{i:05d}", "null") for i in range(len(parts))]
     parameters |= {
-        "negated": is_plain and units.signs == "both",
+        "negated": is_trained and condition == RAW and units.signs == "both",
         "doses": list(units.doses),
         "subsamples": units.subsamples,
     }

@@ -8,6 +8,7 @@ import pyarrow as pa
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
+from intriguing.sweep.tasks.names import LIVE, RAW, TRAINED
 from intriguing.units.crossed import Crossed, crossed
 from intriguing.units.metrics import metrics
 from intriguing.units.rotation import RotationTest, corrected
@@ -39,17 +40,21 @@ def correct(work: Work, family: str) -> dict[str, pa.Table]:
 
 
 def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table]:
-    """The table `model_or_data`: per score, what part of the effects in the models' last layers comes from where."""
-    tested = [
-        row
-        for row in work.table("tests").to_pylist()
-        if (row["control"], row["condition"], row["alpha"]) == ("trained", "raw", 0)
-        and row["layer"] == last_layers[row["model"]]
-    ]
+    """The table `model_or_data`: per score, what part of the effects in the models' last layers comes from where.
+
+    A layer with dead or saturated units counts without them, where it was tested so: many dead units share one and the
+    same top K, which says nothing of the basis.
+    """
+    tested: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in work.table("tests").to_pylist():
+        if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != last_layers[row["model"]]:
+            continue
+        place = tuple(row[name] for name in ("metric", "dataset", "model", "model_seed"))
+        if row["condition"] == LIVE or (row["condition"] == RAW and place not in tested):
+            tested[place] = row
     rows = []
-    for metric in dict.fromkeys(row["metric"] for row in tested):
-        cells = [row for row in tested if row["metric"] == metric]
-        rows += _figures(metric, cells)
+    for metric in dict.fromkeys(place[0] for place in tested):
+        rows += _figures(metric, [row for place, row in tested.items() if place[0] == metric])
     return {"model_or_data": pa.Table.from_pylist(rows, tables.MODEL_OR_DATA.schema)}
 
 
@@ -64,7 +69,20 @@ def _figures(metric: str, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"figure": "share", "name": s.name, "value": s.share, "low": s.low, "high": s.high, "p": s.p}
         for s in found.sources
     ]
-    return [blank | row | {"sentence": f"{metric}: {found.sentence}"} for row in [*shares, *_means(found)]]
+    sentence = f"{metric}: {found.sentence}{_of_equal_seeds(cells)}"
+    return [blank | row | {"sentence": sentence} for row in [*shares, *_means(found)]]
+
+
+def _of_equal_seeds(cells: list[dict[str, Any]]) -> str:
+    """A warning where the seeds of a model all gave the same network: they are no replicates."""
+    effects: dict[tuple[str, str], set[float]] = {}
+    for cell in cells:
+        effects.setdefault((cell["model"], cell["dataset"]), set()).add(cell["effect"])
+    models = sorted({model for model, _ in effects})
+    equal = [m for m in models if all(len(values) == 1 for (model, _), values in effects.items() if model == m)]
+    if not equal:
+        return ""
+    return f" All seeds of {', '.join(equal)} gave the same network: they add nothing to the intervals."
 
 
 def _means(found: Crossed) -> list[dict[str, Any]]:
