@@ -28,5 +28,8 @@ def ray_started() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        # Two processes share the suite file by file; all that needs Ray goes to one of them, which starts it once.
+        group = "ray" if item.get_closest_marker("ray") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("shared") and not SHARED.exists():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
