@@ -224,6 +224,12 @@ class RayPool:
         return self._carried[fingerprint]
 
     def _bury(self, worker: str, reason: str) -> None:
+        # What finished before the end is told first, so that the loss is charged to the task that was running.
+        for ref in [ref for ref, held in self._refs.items() if held[0] == worker]:
+            if ray.wait([ref], timeout=0)[0] and _succeeded(ref):
+                event = self._answer(ref)
+                if event is not None:
+                    self._events.append(event)
         self._refs = {ref: held for ref, held in self._refs.items() if held[0] != worker}
         self._pending = {ref: name for ref, name in self._pending.items() if name != worker}
         self._far.discard(worker)
@@ -253,6 +259,14 @@ def _connect(workers: int | None) -> bool:
 
 def _fetch(ref: Any) -> Any:
     return ray.get(ref)
+
+
+def _succeeded(ref: Any) -> bool:
+    try:
+        ray.get(ref)
+    except RayError:
+        return False
+    return True
 
 
 def _first_line(error: BaseException) -> str:

@@ -177,10 +177,10 @@ def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path: Path, ray_start
 
 @pytest.mark.ray
 def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
-    plan = toy_plan(do="kill", marker=str(tmp_path / "once"))
+    plan = toy_plan(do="kill", bad=0, marker=str(tmp_path / "once"))
     outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"))
     assert outcome.complete
-    assert outcome.records["range/1"].attempts == 2
+    assert outcome.records["range/0"].attempts == 2
     assert "is gone" in caplog.text
 
 

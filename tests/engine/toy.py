@@ -59,11 +59,11 @@ def load_factor(factor: int, offset: int = 0) -> tuple[int, int]:
     return factor + offset, 8
 
 
-def toy_plan(shards: int = 4, step: int = 10, **misbehaving: Any) -> Plan:
-    """Ranges, their scaled copies and one total; `misbehaving` goes to the second shard."""
+def toy_plan(shards: int = 4, step: int = 10, bad: int = 1, **misbehaving: Any) -> Plan:
+    """Ranges, their scaled copies and one total; `misbehaving` goes to the shard `bad`."""
     tasks = []
     for i in range(shards):
-        extra = misbehaving if i == 1 else {}
+        extra = misbehaving if i == bad else {}
         parameters = {"start": i * step, "stop": (i + 1) * step, **extra}
         tasks.append(Task(f"range/{i}", RANGE, parameters, publish={"numbers": "numbers"}, amount=step, noun="numbers"))
     factor = Resource(f"{_HERE}:load_factor", {"factor": 3})
