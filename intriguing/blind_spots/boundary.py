@@ -21,6 +21,8 @@ from intriguing.blind_spots.qp import project
 _INFINITY = float("inf")
 _LOOSE = 1e-3
 """A cut that lies on the wrong side of the best point by more than this share of the distance is wrong, not stale."""
+_PARALLEL = 1 - 5e-5
+"""Cuts whose normals have a larger cosine, an angle below 0.6 degrees, are one: two would only slow the QP down."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class BoundaryFinish:
             "best_l2": dot(r, r).sqrt(),
             "best_logits": best.new_zeros(given["rivals"].shape),
             "normals": best.new_zeros(count, self.cuts, n),
+            "scales": cuts + 1,
             "offsets": cuts - _INFINITY,
             "owners": torch.zeros_like(cuts, dtype=torch.long),
             "ages": cuts.clone(),
@@ -92,10 +95,10 @@ class BoundaryFinish:
         logits = torch.where((keep | first)[:, None], logits, state["best_logits"])
 
         cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
-        normals, offsets, owners, ages, multipliers = cuts
-        offsets = self._mended(normals, offsets, owners, ages, target, logits, best - x0, l2)
+        normals, scales, offsets, owners, ages, multipliers = cuts
+        offsets = self._mended(normals, scales, offsets, owners, ages, target, logits, best - x0, l2)
         goal, multipliers, value = project(
-            self.lower - x0, self.upper - x0, normals, offsets, multipliers, rounds=self.rounds
+            self.lower - x0, self.upper - x0, normals, offsets, multipliers, unit=True, rounds=self.rounds
         )
         damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
         damping = torch.where(first, torch.ones_like(damping), damping)
@@ -110,6 +113,7 @@ class BoundaryFinish:
             "best_logits": logits,
             "trial": best + damping[:, None] * (x0 + goal - best),
             "normals": normals,
+            "scales": scales,
             "offsets": offsets,
             "owners": owners,
             "ages": ages,
@@ -174,29 +178,41 @@ class BoundaryFinish:
         return best, best_l2, logits, improved
 
     def _renewed(self, state: State, normal: Tensor, offset: Tensor, rival: Tensor) -> tuple[Tensor, ...]:
-        """The cuts with the new one in place of an unused one, else of the oldest that was not active, else the oldest.
+        """The cuts, of unit normals, with the new one among them.
 
-        The new cut inherits the multipliers of its rival's others, which makes a good start for the QP.
+        It takes the place of its rival's cut that is all but parallel to it, else of an unused one, else of the oldest
+        that was not active, else of the oldest, and inherits the multipliers of its rival's others, which makes a good
+        start for the QP.
         """
-        offsets, owners, u = state["offsets"], state["owners"], state["multipliers"]
+        offsets, owners, u, normals = state["offsets"], state["owners"], state["multipliers"], state["normals"]
+        norm = dot(normal, normal).sqrt()
+        known = (norm > 0) & norm.isfinite()
+        norm = norm.where(known, torch.ones_like(norm))
+        new = torch.where(known[:, None], normal / norm[:, None], torch.zeros_like(normal))
+        offset = torch.where(known, offset / norm, torch.full_like(offset, -_INFINITY))
         ages = state["ages"] + 1
-        worth = torch.where(offsets.isfinite(), torch.where(u > 0, 0.0, 1e3), 1e6)
-        slot = (worth + ages).argmax(1, keepdim=True)
         same = owners == rival[:, None]
+        cosines = torch.bmm(new[:, None], normals.transpose(1, 2)).squeeze(1)
+        parallel = same & offsets.isfinite() & (cosines > _PARALLEL)
+        worth = torch.where(offsets.isfinite(), torch.where(u > 0, 0.0, 1e3), 1e6)
+        slot = torch.where(parallel, 1e7 * cosines, worth + ages).argmax(1)
+        rows = torch.arange(len(slot), device=slot.device)
+        normals[rows, slot] = new
+        slot = slot[:, None]
         inherited = (u * same).sum(1, keepdim=True)
-        u = u.masked_fill(same, 0).scatter(1, slot, inherited)
-        normals = state["normals"].scatter(1, slot[:, :, None].expand(-1, 1, normal.shape[1]), normal[:, None])
         return (
             normals,
+            state["scales"].scatter(1, slot, norm[:, None]),
             offsets.scatter(1, slot, offset[:, None]),
             owners.scatter(1, slot, rival[:, None]),
             ages.scatter(1, slot, 0.0),
-            u,
+            u.masked_fill(same, 0).scatter(1, slot, inherited),
         )
 
     def _mended(
         self,
         normals: Tensor,
+        scales: Tensor,
         offsets: Tensor,
         owners: Tensor,
         ages: Tensor,
@@ -210,11 +226,10 @@ class BoundaryFinish:
         There the true gap of every rival is known. A cut that says less is stale: the newest of its rival is lifted to
         the truth, an older one is dropped when it is wrong by much, for the boundary is not concave there.
         """
-        gaps = logits.gather(1, target[:, None]) - logits.gather(1, owners)
-        along = torch.linalg.vecdot(normals, r[:, None])
+        gaps = (logits.gather(1, target[:, None]) - logits.gather(1, owners)) / scales
+        along = torch.bmm(r[:, None], normals.transpose(1, 2)).squeeze(1)
         error = gaps - (along - offsets)
-        scale = torch.linalg.vecdot(normals, normals).sqrt() * l2[:, None]
         rivalry = (owners[:, :, None] == owners[:, None, :]) & offsets.isfinite()[:, None, :]
         newer = (rivalry & (ages[:, None, :] < ages[:, :, None])).any(2)
-        wrong = newer & (error > _LOOSE * scale)
+        wrong = newer & (error > _LOOSE * l2[:, None])
         return torch.where(wrong, torch.full_like(offsets, -_INFINITY), torch.minimum(offsets, along - gaps))

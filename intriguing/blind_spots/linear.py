@@ -100,7 +100,7 @@ def solve(
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
         normals, need = normals[torch.arange(len(x0), device=x0.device), which][:, None], need.gather(1, which[:, None])
-    r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, sweeps=60)
+    r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=40)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
     value = value - (multipliers * slack[:, None]).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need

@@ -27,7 +27,7 @@ class PenaltySearch:
     schedule: Truncated | Bracketing
     form: str = "squared_l2"
     memory: int = 5
-    poll: int = 8
+    poll: int = 5
     outputs: tuple[str, ...] = (
         "best",
         "best_l2",

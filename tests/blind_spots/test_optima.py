@@ -105,7 +105,7 @@ def test_the_small_qp_matches_scipy(cuts):
     x0 = torch.rand(6, 20, generator=random)
     a = torch.randn(6, cuts, 20, generator=random)
     b = 0.5 + torch.rand(6, cuts, generator=random)
-    r, u, value = project(-x0, 1 - x0, a, b, rounds=20, sweeps=30)
+    r, u, value = project(-x0, 1 - x0, a, b, rounds=20, turns=10)
     for i in range(6):
         oracle = scipy.optimize.minimize(
             lambda v: 0.5 * v @ v,
