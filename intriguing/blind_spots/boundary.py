@@ -34,26 +34,31 @@ class BoundaryFinish:
     upper: float
     steps: int
     """Gradients per row, at most."""
-    cuts: int = 8
+    cuts: int = 6
     searches: int = 2
     """Forward passes per step that find the boundary again."""
     tolerance: float = 3e-4
-    """A row ends when two QPs in a row promise less than this share of its distance."""
+    """A row ends when its QP promises less than this share of its distance."""
+    hopeless: float = 1e-3
+    """A row that brings a `bar` ends when its QP promises to stay above it, or below by less than this share of it, and
+    the promise is to be trusted: when the row's distance is below `trust` times what is promised."""
+    trust: float = 1.05
     patience: int = 8
     """A row ends after so many steps in a row that shorten its distance by less than a third of the tolerance."""
     rounds: int = 4
     """Newton steps of each QP, which starts at the multipliers of the last one."""
     poll: int = 2
-    outputs: tuple[str, ...] = ("best", "best_l2", "promise", "normal", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
 
     def load(self, given: State) -> State:
-        """Rows start at a success, `best`."""
+        """Rows start at a success, `best`; those with a `bar` (R,) are wanted below that distance only."""
         best, x0 = given["best"], given["x0"]
         count, n = best.shape
         zero = best.new_zeros(count)
         r = best - x0
         cuts = best.new_zeros(count, self.cuts)
         return {
+            "bar": zero + _INFINITY,
             **given,
             "trial": best.clone(),
             "best_l2": dot(r, r).sqrt(),
@@ -65,10 +70,7 @@ class BoundaryFinish:
             "ages": cuts.clone(),
             "multipliers": cuts.clone(),
             "damping": zero + 1,
-            "calm": zero.clone(),
             "idle": zero.clone(),
-            "promise": zero.clone(),
-            "normal": torch.zeros_like(x0),
             "taken": torch.zeros_like(given["target"]),
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
@@ -102,8 +104,9 @@ class BoundaryFinish:
         )
         damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
         damping = torch.where(first, torch.ones_like(damping), damping)
-        promise = 1 - (2 * value.clamp(min=0)).sqrt() / l2
-        calm = torch.where(promise < self.tolerance, state["calm"] + 1, torch.zeros_like(l2))
+        bound = (2 * value.clamp(min=0)).sqrt()
+        hopeless = (bound > (1 - self.hopeless) * state["bar"]) & (l2 < self.trust * bound)
+        settled = (bound > (1 - self.tolerance) * l2) | hopeless
         gained = 1 - l2 / state["best_l2"] > self.tolerance / 3
         idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
         taken = state["taken"] + active
@@ -119,14 +122,11 @@ class BoundaryFinish:
             "ages": ages,
             "multipliers": multipliers,
             "damping": damping,
-            "calm": calm,
             "idle": idle,
-            "normal": torch.where(active[:, None], normal, state["normal"]),
-            "promise": torch.where(active, promise, state["promise"]),
             "taken": taken,
             "forward": state["forward"] + active * (1 + self.searches),
             "backward": state["backward"] + active,
-            "done": state["done"] | (taken >= self.steps) | (calm >= 2) | (idle >= self.patience),
+            "done": state["done"] | (taken >= self.steps) | settled | (idle >= self.patience),
         }
 
     def _line(

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.anneal import Anneal
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.engine import State, run
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
+from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 _INFINITY = float("inf")
-_STRAIGHT = 0.866
-"""Cosine of the largest turn of the gradient, 30 degrees, that a nearly linear landscape makes."""
+_UNSETTLED = 1.2
+"""A start that the finish shortens by more than this factor had not come to rest: a saturated network held it up."""
 
 
 @dataclass(frozen=True)
@@ -23,30 +23,27 @@ class Recipe:
     """How long the stages of a grade are."""
 
     ticks: int
-    """Evaluations of the penalised start."""
+    """Evaluations of the first start, whose steps are long."""
     steps: int
-    """Gradients of the finish, at most."""
-    cuts: int
-    """Linearisations that the finish keeps."""
-    rugged: float
-    """A row starts a second time, annealed, when its last QP still promises more than this share of its distance and
-    the gradient turned by more than 30 degrees on the way from the image."""
+    """Gradients of a finish, at most."""
+    calmer: int
+    """Evaluations of a second start, whose steps are shorter: another chance to meet the right basin. 0 for none."""
+    penalised: int
+    """Evaluations of the second start of examples that came to no rest in the first, or to no success."""
     near: float
     """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
-    annealing: int = 120
-    """Evaluations of the second start, which rows without a success always take."""
 
 
 _RECIPES = {
-    "best": Recipe(ticks=20, steps=20, cuts=8, rugged=1e-3, near=1.25),
-    "fast": Recipe(ticks=22, steps=7, cuts=5, rugged=_INFINITY, near=1.0),
+    "best": Recipe(ticks=30, steps=20, calmer=15, penalised=40, near=1.25),
+    "fast": Recipe(ticks=20, steps=6, calmer=0, penalised=40, near=1.0),
 }
 
 
 def search_rows(evaluator: Evaluator, options: SearchOptions, rows: State, owner: Tensor) -> State:
     """Search all `rows`; `owner` (R,) says which rows belong to one example, of which the nearest counts.
 
-    Returns, per row, best (R, n), best_l2 (inf without a success), best_penalty, forward, backward, broken.
+    Returns, per row, best (R, n), best_l2 (inf without a success), forward, backward, broken; faithful: best_penalty.
     """
     search = _Rows(evaluator, options, rows, owner)
     return search.papers() if options.grade == "faithful" else search.searched(_RECIPES[options.grade])
@@ -60,69 +57,79 @@ class _Rows:
         self.owner = owner
         self.box = (options.lower, options.upper)
         self.ended: State = {}
-        self.untargeted = bool(rows["rivals"].sum(1).max() == 1) and rows["rivals"].shape[1] > 2
-
-    def _run(self, stage: PenaltySearch | BoundaryFinish | Anneal, rows: State) -> State:
-        return run(stage, rows, self.options.slots, stage.evaluator.block)
-
-    def few(self, block: int) -> Evaluator:
-        """The evaluator for stages that rows leave at different times: on a CPU small blocks cost little."""
-        return self.evaluator if self.rows["x0"].is_cuda else self.evaluator.of_block(block)
-
-    def searched(self, recipe: Recipe) -> State:
-        """The start of all rows, the finish of those in question, a second start for rugged and failed ones."""
-        self.ended = self._run(PenaltySearch(self.evaluator, *self.box, Truncated(recipe.ticks)), self.rows)
-        l2 = self.ended["best_l2"]
-        self.ended |= {"promise": torch.zeros_like(l2), "normal": torch.zeros_like(self.ended["best"])}
-        self._finish((l2.isfinite() & (l2 <= recipe.near * self._nearest())).nonzero().squeeze(1), recipe)
-        self._again(recipe)
-        return self.ended
 
     def papers(self) -> State:
         """The paper's procedure and nothing else."""
         schedule = Bracketing(self.options.penalty_tolerance)
         return self._run(PenaltySearch(self.evaluator, *self.box, schedule, self.options.penalty_form), self.rows)
 
-    def _nearest(self) -> Tensor:
-        """Per row, the best distance of its example."""
-        l2 = self.ended["best_l2"]
+    def searched(self, recipe: Recipe) -> State:
+        """The start of all rows and the finish of those in question, then the second start of the nearest.
+
+        The nearest row of an example is finished first; the distance that it reaches is the bar for all others.
+        """
+        self.ended = self._run(PrimalDual(self.evaluator, *self.box, recipe.ticks), self.rows)
+        started = self.ended["best_l2"].clone()
+        nearest = self._first(started)
+        self._finish(nearest, recipe)
+        near = started.isfinite() & (started <= recipe.near * self._least(started))
+        near[nearest] = False
+        self._finish(near.nonzero().squeeze(1), recipe, bar=True)
+        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
+        lost = self._least(started).isinf() & ~self.ended["broken"]
+        if recipe.calmer:
+            nearest = self._first(self.ended["best_l2"])
+            unsettled = started[nearest] > _UNSETTLED * self.ended["best_l2"][nearest]
+            calmer = PrimalDual(self.evaluator, *self.box, recipe.calmer, first=2.0, last=0.5)
+            self._again(calmer, nearest[~unsettled], recipe)
+            lost[nearest[unsettled]] = True
+        self._again(penalised, lost.nonzero().squeeze(1), recipe)
+        return self.ended
+
+    def _run(self, stage: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
+        return run(stage, rows, self.options.slots, stage.evaluator.block)
+
+    def _least(self, l2: Tensor) -> Tensor:
+        """Per row, the least of its example's `l2` (R,)."""
         least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY)
         return least.scatter_reduce(0, self.owner, l2, "amin")[self.owner]
 
-    def _finish(self, index: Tensor, recipe: Recipe, start: State | None = None) -> None:
-        """Finish the rows of `index` from a `start`, by default their best points, and keep what is better."""
+    def _first(self, l2: Tensor) -> Tensor:
+        """The rows with the least `l2` (R,) of each example, one each, where it is finite."""
+        index = (l2.isfinite() & (l2 == self._least(l2))).nonzero().squeeze(1)
+        order = torch.arange(len(index), device=index.device)
+        earliest = order.new_full((int(self.owner.max()) + 1,), len(index))
+        earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
+        return index[earliest[self.owner[index]] == order]
+
+    def _again(self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe) -> None:
+        """Another start of the rows of `index`, and the finish of what comes of it."""
         if len(index) == 0:
             return
-        given = {name: value[index] for name, value in self.rows.items()}
-        own = {"best": self.ended["best"][index], "target": self.ended["best_class"][index]}
-        given |= own if start is None else start
-        stage = BoundaryFinish(self.few(32), *self.box, steps=recipe.steps, cuts=recipe.cuts)
-        self._keep(index, self._run(stage, given))
+        ended = self._run(start, {name: value[index] for name, value in self.rows.items()})
+        for name in ("forward", "backward"):
+            self.ended[name][index] += ended[name]
+        won = ended["best_l2"].isfinite().nonzero().squeeze(1)
+        self._finish(index[won], recipe, bar=True, start={name: ended[name][won] for name in ("best", "best_class")})
 
-    def _keep(self, index: Tensor, new: State) -> None:
+    def _finish(self, index: Tensor, recipe: Recipe, bar: bool = False, start: State | None = None) -> None:
+        """Finish the rows of `index` from a `start`, by default their best points, and keep what is better.
+
+        bar: only in so far as they promise to come below what their examples have reached.
+        """
+        if len(index) == 0:
+            return
+        # On a CPU small blocks cost little, and rows leave at different times.
+        evaluator = self.evaluator if self.rows["x0"].is_cuda else self.evaluator.of_block(32)
+        stage = BoundaryFinish(evaluator, *self.box, steps=recipe.steps)
+        start = start or {name: self.ended[name][index] for name in ("best", "best_class")}
+        given = {name: self.rows[name][index] for name in ("x0", "rivals")}
+        given |= {"best": start["best"], "target": start["best_class"]}
+        if bar:
+            given["bar"] = self._least(self.ended["best_l2"])[index]
+        new = self._run(stage, given)
         better = new["best_l2"] < self.ended["best_l2"][index]
-        for name in {"best", "best_l2", "promise", "normal"} & new.keys():
+        for name in ("best", "best_l2"):
             self.ended[name][index[better]] = new[name][better]
         for name in ("forward", "backward"):
             self.ended[name][index] += new[name]
-
-    def _again(self, recipe: Recipe) -> None:
-        """The annealed start, for the nearest row of an example where that is rugged, and for all rows without any."""
-        nearest = self._nearest()
-        l2 = self.ended["best_l2"]
-        rugged = (l2 == nearest) & l2.isfinite() & (self.ended["promise"] > recipe.rugged)
-        rugged &= torch.cosine_similarity(-self.ended["first_gradient"], self.ended["normal"]) < _STRAIGHT
-        index = ((rugged | nearest.isinf()) & ~self.ended["broken"]).nonzero().squeeze(1)
-        if len(index) == 0:
-            return
-        n = self.rows["x0"].shape[1]
-        blind = (self.box[1] - self.box[0]) * 0.1 * n**0.5
-        scale = torch.where(l2[index].isfinite(), l2[index], torch.full_like(l2[index], blind))
-        given = {name: value[index] for name, value in self.rows.items()} | {"scale": scale}
-        if self.untargeted:
-            given["wanted"] = ~given["rivals"]
-        annealed = self._run(Anneal(self.few(16), *self.box, ticks=recipe.annealing), given)
-        for name in ("forward", "backward"):
-            self.ended[name][index] += annealed[name]
-        won = annealed["best_l2"].isfinite().nonzero().squeeze(1)
-        self._finish(index[won], recipe, {name: annealed[name][won] for name in ("best", "target")})

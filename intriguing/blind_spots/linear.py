@@ -58,7 +58,6 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
         "best": rows["x0"].clone(),
         "best_l2": rows["x0"].new_full((count,), float("inf")),
         "lower_bound": rows["x0"].new_full((count,), float("nan")),
-        "best_penalty": rows["x0"].new_full((count,), float("nan")),
         "forward": torch.zeros_like(rows["target"]),
         "backward": torch.zeros_like(rows["target"]),
         "broken": torch.zeros_like(rows["target"], dtype=torch.bool),

@@ -51,8 +51,8 @@ def project(
     rest = (~met).nonzero().squeeze(1)
     if len(rest) and rounds > short:
         index = rest.repeat(2) if len(rest) == 1 else rest
-        part = (x if len(rest) == len(u) else x[index] for x in (lower, upper, a, weight, bound, u))
-        more = _solve(*part, rounds - short, turns)
+        part = [x if len(rest) == len(u) else x[index] for x in (lower, upper, a, weight, bound, u)]
+        more = _solve(part[0], part[1], part[2], part[3], part[4], part[5], rounds - short, turns)
         for whole, new in zip((r, u, value), more, strict=False):
             whole[rest] = new[: len(rest)]
     return r, u / norms, value
@@ -74,7 +74,7 @@ def _solve(
     change = torch.zeros_like(u)
     value, step = -_INFINITY * ones, ones
     met = torch.zeros_like(ones, dtype=torch.bool)
-    point = lower
+    good, point = met, lower
     for last in [False] * rounds + [True]:
         trial = u + step[:, None] * change
         raw = torch.bmm((trial * weight)[:, None], a).squeeze(1)
@@ -95,7 +95,7 @@ def _solve(
         gram = gram * weight[:, :, None] * weight[:, None, :] + ridge
         change = torch.where(keep, _ascent(gram, rise, trial, turns) - trial, change)
         step = torch.where(good, ones, step / 2)
-    if not bool(good.all()) if not lower.is_cuda else True:
+    if lower.is_cuda or not bool(good.all()):
         point = torch.bmm((u * weight)[:, None], a).squeeze(1).clamp(lower, upper)
     return point, u, value, met
 

@@ -45,8 +45,8 @@ class SearchResult:
     """(B,): the largest change of a value."""
 
     penalty: Tensor
-    """(B,): the paper's c. faithful: the largest that succeeds; best and fast: the c at which the penalised search met
-    the point that the finish started from; NaN where no penalised search led to the result."""
+    """(B,): the paper's c. faithful: the largest that succeeds; best and fast: the c at which the loss plus the penalty
+    is stationary along the change that was found."""
 
     forward_passes: Tensor
     """(B,) int64: forward passes spent on this example, in rows."""

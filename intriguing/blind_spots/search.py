@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.grades import search_rows
+from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import is_linear, optima
 from intriguing.blind_spots.memory import check_memory
+from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
@@ -111,6 +113,7 @@ class _Search:
         self.every = isinstance(targets, str)
         self.bad_input = bad_input
         self.x0 = flat.nan_to_num(options.lower, options.upper, options.lower).clamp(options.lower, options.upper)
+        self.classes = 0
         self.exact = options.grade != "faithful" and options.exact_linear == "auto" and is_linear(evaluator.model)
         self.lower_bound = torch.full_like(self.x0[:, :1].sum(1), torch.inf)
         self.passes = {
@@ -122,7 +125,8 @@ class _Search:
         if len(self.x0) == 0:
             return self._assemble(self.x0, self.labels, self.labels.bool(), self.x0.new_zeros(0), self.labels.bool())
         clean = self.evaluator.forward(self.x0)
-        self._check_classes(clean.shape[1])
+        self.classes = clean.shape[1]
+        self._check_classes(self.classes)
         usable = ~self.bad_input
         self.passes["forward"] += usable
         bad_output = usable & ~clean.isfinite().all(1)
@@ -175,6 +179,16 @@ class _Search:
             kind[examples] += spent
         return near
 
+    def _penalty(self, best: Tensor, r: Tensor, found: Tensor) -> Tensor:
+        """The c (B,) at which loss + c |r|^2 (or c |r|) is stationary along the change r (B, n) that was found."""
+        classes = torch.arange(self.classes, device=best.device)
+        wanted = classes != self.labels[:, None] if self.wanted is None else classes == self.wanted[:, None]
+        _, _, slope = self.evaluator.gradient(best, lambda z, s: cross_entropy(z, wanted[s], ~wanted[s]))
+        for kind in self.passes.values():
+            kind += found
+        pull = 2 * dot(r, r) if self.options.penalty_form == "squared_l2" else dot(r, r).sqrt()
+        return (-dot(slope, r)).clamp(min=0) / pull
+
     def _box(self) -> tuple[float, float]:
         return self.options.lower, self.options.upper
 
@@ -198,9 +212,10 @@ class _Search:
             broken.index_fill_(0, owner[ended["broken"]], True)
             l2.scatter_reduce_(0, owner, ended["best_l2"], "amin")
             winners = ended["best_l2"].isfinite() & (ended["best_l2"] == l2[owner])
-            for name, store in (("best", best), ("best_penalty", penalty)):
-                index = owner[winners].flip(0)
-                store[index] = ended[name][winners].flip(0)
+            index = owner[winners].flip(0)
+            best[index] = ended["best"][winners].flip(0)
+            if "best_penalty" in ended:
+                penalty[index] = ended["best_penalty"][winners].flip(0)
         return l2.isfinite(), best, penalty, broken
 
     def _assemble(
@@ -231,6 +246,8 @@ class _Search:
             )
         ]
         r = torch.where(found[:, None], best - self.x0, torch.zeros_like(best))
+        if self.options.grade != "faithful" and bool(found.any()):
+            penalty = self._penalty(best, r, found)
         known = found | already
         blank = r.new_tensor(_NAN)
         l2 = torch.where(known, torch.linalg.vector_norm(r, dim=1), blank)
