@@ -36,7 +36,7 @@ class Recipe:
 
 _RECIPES = {
     "best": Recipe(ticks=30, steps=20, calmer=15, penalised=40, near=1.25),
-    "fast": Recipe(ticks=20, steps=6, calmer=0, penalised=40, near=1.0),
+    "fast": Recipe(ticks=20, steps=7, calmer=10, penalised=40, near=1.0),
 }
 
 
@@ -81,7 +81,7 @@ class _Rows:
             nearest = self._first(self.ended["best_l2"])
             unsettled = started[nearest] > _UNSETTLED * self.ended["best_l2"][nearest]
             calmer = PrimalDual(self.evaluator, *self.box, recipe.calmer, first=2.0, last=0.5)
-            self._again(calmer, nearest[~unsettled], recipe)
+            self._again(calmer, nearest[~unsettled], recipe, elsewhere=True)
             lost[nearest[unsettled]] = True
         self._again(penalised, lost.nonzero().squeeze(1), recipe)
         return self.ended
@@ -102,11 +102,20 @@ class _Rows:
         earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
         return index[earliest[self.owner[index]] == order]
 
-    def _again(self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe) -> None:
-        """Another start of the rows of `index`, and the finish of what comes of it."""
+    def _again(
+        self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe, elsewhere: bool = False
+    ) -> None:
+        """Another start of the rows of `index`, and the finish of what comes of it.
+
+        elsewhere: rows that want any of several classes leave out the one that they have found.
+        """
         if len(index) == 0:
             return
-        ended = self._run(start, {name: value[index] for name, value in self.rows.items()})
+        given = {name: value[index] for name, value in self.rows.items()}
+        if elsewhere:
+            others = given["wanted"].scatter(1, self.ended["best_class"][index][:, None], False)
+            given["wanted"] = torch.where(others.any(1, keepdim=True), others, given["wanted"])
+        ended = self._run(start, given)
         for name in ("forward", "backward"):
             self.ended[name][index] += ended[name]
         won = ended["best_l2"].isfinite().nonzero().squeeze(1)
