@@ -1,5 +1,6 @@
 """Benchmarks: `python jobs/benchmark.py NAME [OPTIONS]`, NAME one of the modules named below."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ def main(argv: list[str]) -> int:
         listed = "\n".join(f"  {name:8s} {what}" for name, what in NAMES.items())
         print(f"usage: python jobs/benchmark.py NAME [--help]\n\n{listed}", file=sys.stderr)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
+    # One thread for all, the linear algebra of NumPy and SciPy included, which read this when they are imported.
+    os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     return import_module(f"benchmarks.{argv[0]}").main(argv[1:]) or 0
 

@@ -33,24 +33,28 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 class Evaluator:
-    """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows, short ones padded."""
+    """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows.
 
-    def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int) -> None:
+    Rows that do not fill one go in blocks of `least` rows, the last one padded. Both are large enough that the products
+    in them are rounded alike.
+    """
+
+    def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:
         self.model = model
         self.shape = shape
         self.block = block
-
-    def of_block(self, block: int) -> "Evaluator":
-        """The same model, in blocks of at most `block` rows: for stages that few rows reach."""
-        return Evaluator(self.model, self.shape, min(block, self.block))
+        self.least = block if least is None else least
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        for start in range(0, len(rows), self.block):
-            piece = rows[start : start + self.block]
+        start = 0
+        while start < len(rows):
+            size = self.block if len(rows) - start >= self.block else self.least
+            piece = rows[start : start + size]
             live = len(piece)
-            if live < self.block:
-                piece = torch.cat([piece, piece[:1].expand(self.block - live, -1)])
-            yield slice(start, start + live), piece.reshape(self.block, *self.shape)
+            if live < size:
+                piece = torch.cat([piece, piece[:1].expand(size - live, -1)])
+            yield slice(start, start + live), piece.reshape(size, *self.shape)
+            start += size
 
     def _logits(self, images: Tensor) -> Tensor:
         logits = self.model(images)
@@ -77,8 +81,8 @@ class Evaluator:
                 z = self._logits(images)
             plain = z.detach()
             value, slope = loss(plain[:live], s)
-            if live < self.block:
-                slope = torch.cat([slope, slope.new_zeros(self.block - live, slope.shape[1])])
+            if live < len(images):
+                slope = torch.cat([slope, slope.new_zeros(len(images) - live, slope.shape[1])])
             if z.requires_grad:
                 (g,) = torch.autograd.grad(z, images, slope, allow_unused=True)
                 g = torch.zeros_like(images) if g is None else g

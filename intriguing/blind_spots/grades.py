@@ -87,7 +87,7 @@ class _Rows:
         return self.ended
 
     def _run(self, stage: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
-        return run(stage, rows, self.options.slots, stage.evaluator.block)
+        return run(stage, rows, self.options.slots, self.evaluator.least)
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the least of its example's `l2` (R,)."""
@@ -102,9 +102,7 @@ class _Rows:
         earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
         return index[earliest[self.owner[index]] == order]
 
-    def _again(
-        self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe, elsewhere: bool = False
-    ) -> None:
+    def _again(self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe, elsewhere: bool = False) -> None:
         """Another start of the rows of `index`, and the finish of what comes of it.
 
         elsewhere: rows that want any of several classes leave out the one that they have found.
@@ -128,9 +126,7 @@ class _Rows:
         """
         if len(index) == 0:
             return
-        # On a CPU small blocks cost little, and rows leave at different times.
-        evaluator = self.evaluator if self.rows["x0"].is_cuda else self.evaluator.of_block(32)
-        stage = BoundaryFinish(evaluator, *self.box, steps=recipe.steps)
+        stage = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps)
         start = start or {name: self.ended[name][index] for name in ("best", "best_class")}
         given = {name: self.rows[name][index] for name in ("x0", "rivals")}
         given |= {"best": start["best"], "target": start["best_class"]}

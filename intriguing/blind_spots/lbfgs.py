@@ -14,35 +14,57 @@ def free_variables(x: Tensor, gradient: Tensor, lower: float, upper: float) -> T
     return ~(((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0)))
 
 
-def direction(gradient: Tensor, free: Tensor, s: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """The L-BFGS direction (R, n) in the space of the free variables, and whether it has any history (R,).
 
-    `s`, `y` (R, m, n): steps and gradient changes, newest first, zeros where there is none; `y` is overwritten. They
-    are restricted to the free variables, with inner products to match, so that the matrix stays positive definite there
-    (two-metric projection: Bertsekas 1982, "Projected Newton methods", section 2; two-loop: Nocedal and Wright
-    2006, algorithm 7.4). Pairs whose restricted curvature is not positive are passed over.
+    pairs (R, 2, m, n) or (R, 3, m, n): steps s, changes y of one part of the gradient and, where they are not the steps
+    themselves, of another part; the whole changed by y plus `share` (R,) times the other. Zeros where there is nothing.
+    order (R, m): the slots, newest first.
+
+    The pairs are restricted to the free variables, with inner products to match, so that the matrix stays positive
+    definite there (two-metric projection: Bertsekas 1982, "Projected Newton methods", section 2). The two loops
+    (Nocedal and Wright 2006, algorithm 7.4) run on coefficients, from the pairs' inner products, so that the long
+    vectors are read three times whatever m is (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", section 3).
+    Pairs whose restricted curvature is not positive are passed over.
     """
+    kinds, memory = pairs.shape[1:3]
+    vectors = pairs.flatten(1, 2)
+    across = vectors.transpose(1, 2)
     mask = free.to(gradient.dtype)
-    q = -gradient * mask
-    s = s * mask[:, None]
-    y = y.mul_(mask[:, None])
-    sy = torch.linalg.vecdot(s, y)
-    yy = torch.linalg.vecdot(y, y)
-    ss = torch.linalg.vecdot(s, s)
-    good = sy > 1e-6 * (ss * yy).sqrt()
-    good &= sy > 0
-    rho = torch.where(good, 1 / sy.where(good, torch.ones_like(sy)), torch.zeros_like(sy))
-    memory = s.shape[1]
-    alphas = []
-    for i in range(memory):
-        a = rho[:, i] * dot(s[:, i], q)
-        alphas.append(a)
-        q = q - a[:, None] * y[:, i]
-    newest = good.to(torch.int8).argmax(1, keepdim=True)
+    descent = -gradient * mask
+    gram = torch.bmm(vectors * mask[:, None], across).double()
+    gram = gram.unflatten(2, (kinds, memory)).unflatten(1, (kinds, memory))
+    along = torch.bmm(descent[:, None], across).squeeze(1).double().unflatten(1, (kinds, memory))
+
+    # The inner products of steps (s) and whole changes (y), newest first.
+    other, part = (2 if kinds == 3 else 0), share.double()[:, None, None]
+    down, over = order[:, :, None].expand(-1, -1, memory), order[:, None].expand(-1, memory, -1)
+    sy = gram[:, 0, :, 1] + part * gram[:, 0, :, other]
+    yy = gram[:, 1, :, 1] + part * (gram[:, 1, :, other] + gram[:, other, :, 1]) + part**2 * gram[:, other, :, other]
+    sy, yy = (value.gather(1, down).gather(2, over) for value in (sy, yy))
+    ss = gram[:, 0, :, 0].diagonal(dim1=1, dim2=2).gather(1, order)
+    sg = along[:, 0].gather(1, order)
+    yg = (along[:, 1] + part[:, 0] * along[:, other]).gather(1, order)
+
+    curvature, square = sy.diagonal(dim1=1, dim2=2), yy.diagonal(dim1=1, dim2=2)
+    good = (curvature > 1e-6 * (ss * square).sqrt()) & (curvature > 0)
+    rho = torch.where(good, 1 / curvature.where(good, torch.ones_like(curvature)), torch.zeros_like(curvature))
+    first = good.to(torch.int8).argmax(1, keepdim=True)
     has = good.any(1)
-    scale = (sy.gather(1, newest) / yy.gather(1, newest).clamp(min=1e-38)).squeeze(1)
-    q = q * mask * torch.where(has, scale, torch.ones_like(scale))[:, None]
+    scale = curvature.gather(1, first) / square.gather(1, first).clamp(min=1e-300)
+    scale = torch.where(has[:, None], scale, torch.ones_like(scale))
+    alphas = torch.zeros_like(sg)
+    for i in range(memory):
+        alphas[:, i] = rho[:, i] * (sg[:, i] - (alphas * sy[:, i]).sum(1))
+    there = scale * (yg - torch.bmm(alphas[:, None], yy).squeeze(1))
+    steps = torch.zeros_like(sg)
     for i in reversed(range(memory)):
-        b = rho[:, i] * dot(y[:, i], q)
-        q = q + (alphas[i] - b)[:, None] * s[:, i]
-    return q * mask, has
+        steps[:, i] = alphas[:, i] - rho[:, i] * (there[:, i] + (steps * sy[:, :, i]).sum(1))
+
+    changes = -scale * alphas
+    weights = torch.zeros_like(along)
+    weights[:, 0] = torch.zeros_like(steps).scatter(1, order, steps)
+    weights[:, 1] = torch.zeros_like(steps).scatter(1, order, changes)
+    weights[:, other] += part[:, 0] * weights[:, 1]
+    found = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1) * mask
+    return torch.addcmul(found, descent, scale.to(gradient.dtype)), has

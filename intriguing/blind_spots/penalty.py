@@ -33,7 +33,6 @@ class PenaltySearch:
         "best_l2",
         "best_penalty",
         "best_class",
-        "first_gradient",
         "forward",
         "backward",
         "broken",
@@ -44,21 +43,18 @@ class PenaltySearch:
         x0 = given["x0"]
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
-        history = x0.new_zeros(len(x0), self.memory, x0.shape[1])
-        bend = {} if self.form == "squared_l2" else {"bend": history.clone()}
+        kinds = 2 if self.form == "squared_l2" else 3
         return {
             **given,
-            **bend,
             **self.schedule.load(zero),
             "x": x0.clone(),
             "trial": x0.clone(),
             "loss": zero.clone(),
             "loss_gradient": torch.zeros_like(x0),
-            "s": history,
-            "y": history.clone(),
+            "pairs": x0.new_zeros(len(x0), kinds, self.memory, x0.shape[1]),
+            "order": torch.arange(self.memory, device=x0.device).repeat(len(x0), 1),
             "step": zero.clone(),
             "way": torch.zeros_like(x0),
-            "first_gradient": torch.zeros_like(x0),
             "rejected": zero.clone(),
             "penalty": zero - 1,
             "success": none.clone(),
@@ -140,7 +136,6 @@ class PenaltySearch:
             "loss_gradient": gradient,
             "step": step,
             "way": way,
-            "first_gradient": torch.where(first[:, None], gradient, state["first_gradient"]),
             "rejected": torch.where(fresh, torch.zeros_like(step), state["rejected"] + 1),
             "penalty": penalty_now,
             "success": won,
@@ -157,16 +152,18 @@ class PenaltySearch:
     def _history(
         self, state: State, push: Tensor, clear: Tensor, moved: Tensor, change: Tensor, pull_change: Tensor
     ) -> State:
-        """The pairs of the loss alone, newest first: they stay true when c changes, for the norm's part is known."""
-        new = {"s": moved, "y": change}
-        if self.form != "squared_l2":
-            new["bend"] = pull_change
-        kept = {}
-        for name, value in new.items():
-            pushed = torch.cat([value[:, None], state[name][:, :-1]], 1)
-            kept[name] = torch.where(push[:, None, None], pushed, state[name])
-        kept["s"] = torch.where(clear[:, None, None], torch.zeros_like(kept["s"]), kept["s"])
-        return kept
+        """The pairs of the loss alone, which stay true when c changes; a new one takes the slot of the oldest."""
+        pairs, order = state["pairs"], state["order"]
+        rows = torch.arange(len(order), device=order.device) if order.is_cuda else push.nonzero().squeeze(1)
+        slot = order[rows, -1]
+        for kind, value in enumerate((moved, change, pull_change)[: pairs.shape[1]]):
+            new = value[rows]
+            if order.is_cuda:
+                new = torch.where(push[:, None], new, pairs[rows, kind, slot])
+            pairs[rows, kind, slot] = new
+        pairs[:, 0].masked_fill_(clear[:, None, None], 0)
+        order = torch.where(push[:, None], order.roll(1, 1), order)
+        return {"pairs": pairs, "order": order}
 
     def _way(
         self, x: Tensor, x0: Tensor, loss: Tensor, gradient: Tensor, penalty: Tensor, history: State
@@ -175,9 +172,8 @@ class PenaltySearch:
         _, pull = self._norm(x - x0)
         total = gradient + penalty[:, None] * pull
         free = free_variables(x, total, self.lower, self.upper)
-        bend, share = (history["s"], 2 * penalty) if self.form == "squared_l2" else (history["bend"], penalty)
-        changes = torch.addcmul(history["y"], bend, share[:, None, None])
-        way, has = direction(total, free, history["s"], changes)
+        share = 2 * penalty if self.form == "squared_l2" else penalty
+        way, has = direction(total, free, history["pairs"], history["order"], share)
         has = has & (dot(way, total) < 0)
         steepest = -total * free
         way = torch.where(has[:, None], way, steepest)

@@ -48,7 +48,7 @@ def minimal_distortion(
         (flat < options.lower - _TOLERANCE) | (flat > options.upper + _TOLERANCE)
     ).any(1)
     block = options.slots if flat.is_cuda else _BLOCK if options.slots >= _BLOCK else _LEAST
-    evaluator = Evaluator(model, tuple(images.shape[1:]), block)
+    evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if flat.is_cuda else _LEAST)
     with frozen(model), torch.no_grad():
         if len(images):
             check_memory(model, images, options, block)
