@@ -5,6 +5,7 @@ A stage knows one row's state machine, written for a batch: `load` makes the sta
 at the mask of finished rows every `poll` steps only; in between nothing waits for the device.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 _CACHED = 128
-"""Rows that are in work at once on a CPU."""
+"""Rows that are in work at once on a CPU, which works fastest on what its cache holds."""
+_VECTOR = 32
+"""Values that a CPU's elementwise kernels take at once; what is left over may be rounded otherwise."""
 
 
 class Stage(Protocol):
@@ -37,18 +40,16 @@ class Stage(Protocol):
         ...
 
 
-def run(stage: Stage, given: State, slots: int, block: int) -> State:
+def run(stage: Stage, given: State, slots: int) -> State:
     """Take all rows of `given` through `stage`, at most `slots` at a time, and return its outputs in the rows' order.
 
-    The state always holds a multiple of `block` rows (the last row repeated where rows lack), so that the model sees
-    full blocks; a row's result is the same in any company.
+    A row's result is the same in any company. On a CUDA device the state always holds all slots, the last row repeated
+    where rows lack, for a graph has fixed shapes; on a CPU it shrinks as rows finish.
     """
     count = len(next(iter(given.values())))
     device = next(iter(given.values())).device
-    if device.type != "cuda":
-        # A CPU works fastest on what its cache holds, and slots change no result.
-        slots = min(slots, _CACHED)
-    width = min(_ceil(count, block), max(block, slots // block * block))
+    grain = slots if device.type == "cuda" else _grain(given)
+    width = slots if device.type == "cuda" else min(_ceil(count, grain), _ceil(min(slots, _CACHED), grain))
     rows = torch.arange(width, device=device)
     live = rows < count
     rows = rows.clamp(max=count - 1)
@@ -80,14 +81,20 @@ def run(stage: Stage, given: State, slots: int, block: int) -> State:
         left = int(live.sum())
         if left == 0:
             return results
-        if _ceil(left, block) < len(live):
-            keep = _compact(live, _ceil(left, block))
+        if _ceil(left, grain) < len(live):
+            keep = _compact(live, _ceil(left, grain))
             state, rows, live = _take(state, keep), rows[keep], live[keep]
             advance = _stepper(stage, device)
 
 
-def _ceil(count: int, block: int) -> int:
-    return -(-count // block) * block
+def _grain(given: State) -> int:
+    """The least multiple of rows, but never a single one, whose long vectors fill a CPU's kernels without a rest."""
+    longest = max(value.shape[1] for value in given.values() if value.ndim == 2)
+    return max(8, _VECTOR // math.gcd(longest, _VECTOR))
+
+
+def _ceil(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
 
 
 def _take(state: State, index: Tensor) -> State:

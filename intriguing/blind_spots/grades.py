@@ -35,8 +35,8 @@ class Recipe:
 
 
 _RECIPES = {
-    "best": Recipe(ticks=30, steps=20, calmer=15, penalised=40, near=1.25),
-    "fast": Recipe(ticks=20, steps=7, calmer=10, penalised=40, near=1.0),
+    "best": Recipe(ticks=28, steps=20, calmer=12, penalised=40, near=1.25),
+    "fast": Recipe(ticks=20, steps=7, calmer=8, penalised=40, near=1.0),
 }
 
 
@@ -87,7 +87,7 @@ class _Rows:
         return self.ended
 
     def _run(self, stage: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
-        return run(stage, rows, self.options.slots, self.evaluator.least)
+        return run(stage, rows, self.options.slots)
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the least of its example's `l2` (R,)."""

@@ -30,6 +30,11 @@ _WAIT, _GROWTH = 4, 1.5
 """A row that has met no success after so many ticks makes longer steps at each further one."""
 
 
+def _sigmoid(x: Tensor) -> Tensor:
+    """In float64: in float32 its last bit depends on how many values are asked for together."""
+    return torch.sigmoid(x.double()).to(x.dtype)
+
+
 @dataclass(frozen=True)
 class PrimalDual:
     """A stage of `ticks` evaluations per row; its steps are `first` to `last` times as long as the way to go."""
@@ -40,7 +45,7 @@ class PrimalDual:
     ticks: int
     first: float = 4.0
     last: float = 2.0
-    poll: int = 5
+    poll: int = 4
     outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken")
 
     def load(self, given: State) -> State:
@@ -82,7 +87,7 @@ class PrimalDual:
             _, winner, rival = contest(logits, wanted[s], rivals[s])
             gap, slope = pair(logits, winner, rival)
             unit = units(logits, gap, s)
-            hinge = -slope * torch.sigmoid(-gap / unit)[:, None]
+            hinge = -slope * _sigmoid(-gap / unit)[:, None]
             _, entropy = cross_entropy(logits, wanted[s], rivals[s])
             return gap, torch.where((never[s] & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
 
@@ -106,8 +111,10 @@ class PrimalDual:
         mean = torch.lerp(total, state["mean"], _MEAN)
         square = torch.lerp(total * total, state["square"], _SQUARE)
         count = tick + 1
-        size = self.first * (self.last / self.first) ** (tick / self.ticks) * scale / math.sqrt(x0.shape[1])
-        size = size * (1 - _SQUARE**count).sqrt() / (1 - _MEAN**count)
+        time = count.double()
+        shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
+        debiased = (1 - _SQUARE**time).sqrt() / (1 - _MEAN**time)
+        size = (self.first / math.sqrt(x0.shape[1]) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
         # Where the network breaks, half the way back, as if nothing had been seen.
         keep = sound[:, None]
@@ -121,7 +128,7 @@ class PrimalDual:
             "unit": unit,
             "scale": scale,
             "dual": dual,
-            "weight": torch.lerp(torch.sigmoid(dual), weight, _WEIGHT),
+            "weight": (1 - _WEIGHT) * _sigmoid(dual) + _WEIGHT * weight,
             "tick": count,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": best_l2,

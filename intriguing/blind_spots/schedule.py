@@ -52,7 +52,7 @@ class Truncated:
         accepted = state["accepted"] + accept
         turn = accept & (accepted >= self.inner)
         flipped = turn & (won != state["turned_won"])
-        factor = torch.where(flipped, state["factor"] ** 0.6, state["factor"])
+        factor = torch.where(flipped, (state["factor"].double() ** 0.6).to(penalty.dtype), state["factor"])
         tick = state["tick"] + 1
         return {
             "penalty": torch.where(turn, torch.where(won, penalty * factor, penalty / factor), penalty),
@@ -119,7 +119,7 @@ class Bracketing:
         # A success above a failure happens where the minimiser jumps between basins: believe the success.
         high = torch.where(high <= low, torch.full_like(high, _INFINITY), high)
         both = (low > 0) & high.isfinite()
-        middle = (low.clamp(min=1e-38).log() + high.log()).mul(0.5).exp()
+        middle = low.sqrt() * high.sqrt()
         ahead = torch.where(both, middle, torch.where(won, 2 * penalty, penalty / 2))
         moved = state["moved"] + settled
         zero = torch.zeros_like(value)
