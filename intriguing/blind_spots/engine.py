@@ -5,7 +5,6 @@ A stage knows one row's state machine, written for a batch: `load` makes the sta
 at the mask of finished rows every `poll` steps only; in between nothing waits for the device.
 """
 
-import math
 from typing import Protocol
 
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor
 State = dict[str, Tensor]
 _CACHED = 128
 """Rows that are in work at once on a CPU, which works fastest on what its cache holds."""
-_VECTOR = 32
-"""Values that a CPU's elementwise kernels take at once; what is left over may be rounded otherwise."""
+_GRAIN = 8
+"""On a CPU the number of rows is a multiple of this, so that with aligned rows (`grades.ALIGNED`) no elementwise kernel
+is left with a rest, which it may round otherwise, and no product is of a single row, which another kernel rounds."""
 
 
 class Stage(Protocol):
@@ -48,7 +48,7 @@ def run(stage: Stage, given: State, slots: int) -> State:
     """
     count = len(next(iter(given.values())))
     device = next(iter(given.values())).device
-    grain = slots if device.type == "cuda" else _grain(given)
+    grain = slots if device.type == "cuda" else _GRAIN
     width = slots if device.type == "cuda" else min(_ceil(count, grain), _ceil(min(slots, _CACHED), grain))
     rows = torch.arange(width, device=device)
     live = rows < count
@@ -85,12 +85,6 @@ def run(stage: Stage, given: State, slots: int) -> State:
             keep = _compact(live, _ceil(left, grain))
             state, rows, live = _take(state, keep), rows[keep], live[keep]
             advance = _stepper(stage, device)
-
-
-def _grain(given: State) -> int:
-    """The least multiple of rows, but never a single one, whose long vectors fill a CPU's kernels without a rest."""
-    longest = max(value.shape[1] for value in given.values() if value.ndim == 2)
-    return max(8, _VECTOR // math.gcd(longest, _VECTOR))
 
 
 def _ceil(count: int, multiple: int) -> int:

@@ -1,10 +1,12 @@
 """Forward and backward passes in full blocks, so that a row's logits do not depend on its company."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from intriguing.errors import ModelError
 
@@ -36,12 +38,13 @@ class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows.
 
     Rows that do not fill one go in blocks of `least` rows, the last one padded. Both are large enough that the products
-    in them are rounded alike.
+    in them are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:
         self.model = model
         self.shape = shape
+        self.size = math.prod(shape)
         self.block = block
         self.least = block if least is None else least
 
@@ -53,7 +56,7 @@ class Evaluator:
             live = len(piece)
             if live < size:
                 piece = torch.cat([piece, piece[:1].expand(size - live, -1)])
-            yield slice(start, start + live), piece.reshape(size, *self.shape)
+            yield slice(start, start + live), piece[:, : self.size].reshape(size, *self.shape)
             start += size
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -90,7 +93,7 @@ class Evaluator:
                 g = torch.zeros_like(images)
             logits.append(plain[:live])
             values.append(value)
-            gradients.append(g[:live].flatten(1))
+            gradients.append(pad(g[:live].flatten(1), (0, rows.shape[1] - self.size)))
         if len(logits) == 1:
             return logits[0], values[0], gradients[0]
         return torch.cat(logits), torch.cat(values), torch.cat(gradients)

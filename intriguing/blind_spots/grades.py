@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.engine import State, run
@@ -14,6 +15,8 @@ from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.schedule import Bracketing, Truncated
 
 _INFINITY = float("inf")
+ALIGNED = 16
+"""Rows are filled up to a multiple of so many values: products may be rounded otherwise where memory is not aligned."""
 _UNSETTLED = 1.2
 """A start that the finish shortens by more than this factor had not come to rest: a saturated network held it up."""
 
@@ -45,8 +48,11 @@ def search_rows(evaluator: Evaluator, options: SearchOptions, rows: State, owner
 
     Returns, per row, best (R, n), best_l2 (inf without a success), forward, backward, broken; faithful: best_penalty.
     """
-    search = _Rows(evaluator, options, rows, owner)
-    return search.papers() if options.grade == "faithful" else search.searched(_RECIPES[options.grade])
+    # What is filled in stands at a bound and has no gradient, so it never moves.
+    x0 = pad(rows["x0"], (0, -evaluator.size % ALIGNED), value=options.lower)
+    search = _Rows(evaluator, options, rows | {"x0": x0}, owner)
+    ended = search.papers() if options.grade == "faithful" else search.searched(_RECIPES[options.grade])
+    return ended | {"best": ended["best"][:, : evaluator.size]}
 
 
 class _Rows:

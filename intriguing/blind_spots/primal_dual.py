@@ -101,7 +101,7 @@ class PrimalDual:
         _, winner, _ = contest(z, wanted, rivals)
         best_l2 = torch.where(better, l2, state["best_l2"])
 
-        far = _FAR * (self.upper - self.lower) * math.sqrt(x0.shape[1])
+        far = _FAR * (self.upper - self.lower) * math.sqrt(self.evaluator.size)
         # A margin of four units, over its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-3 * far, far), state["scale"])
         scale = torch.where(best_l2.isinf() & (tick >= _WAIT), _GROWTH * scale, torch.minimum(scale, best_l2))
@@ -114,7 +114,7 @@ class PrimalDual:
         time = count.double()
         shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
         debiased = (1 - _SQUARE**time).sqrt() / (1 - _MEAN**time)
-        size = (self.first / math.sqrt(x0.shape[1]) * shrunk * debiased).to(scale.dtype) * scale
+        size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
         # Where the network breaks, half the way back, as if nothing had been seen.
         keep = sound[:, None]

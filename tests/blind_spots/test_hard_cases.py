@@ -219,4 +219,4 @@ def test_slots_are_refilled_and_every_row_runs_its_own_length():
 
     lengths = torch.tensor([5, 1, 9, 2, 2, 7, 1, 1, 3, 4, 11])
     for slots in (2, 4, 64):
-        assert torch.equal(run(Countdown(), {"left": lengths}, slots, 2)["steps"], lengths)
+        assert torch.equal(run(Countdown(), {"left": lengths}, slots)["steps"], lengths)

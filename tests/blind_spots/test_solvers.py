@@ -1,0 +1,150 @@
+"""The parts of the search alone: small programmes, quasi-Newton directions, pruning by bounds."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.boundary import BoundaryFinish
+from intriguing.blind_spots.engine import run
+from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.lbfgs import direction
+from intriguing.blind_spots.objective import cross_entropy
+from intriguing.blind_spots.qp import _ascent, eliminated, project
+
+
+def definite(rows, size, seed, spread=1.0):
+    """Gram matrices of unit vectors around a common one: the smaller `spread`, the more alike."""
+    random = torch.Generator().manual_seed(seed)
+    a = torch.randn(rows, 1, 30, generator=random) + spread * torch.randn(rows, size, 30, generator=random)
+    a = a / a.norm(dim=2, keepdim=True)
+    return a @ a.transpose(1, 2) + 1e-6 * torch.eye(size)
+
+
+def best_by_faces(gram, target):
+    """The v >= 0 that maximises target.v - v.gram.v / 2, by trying every set of positive variables."""
+    best = 0.0
+    for size in range(1, len(target) + 1):
+        for face in itertools.combinations(range(len(target)), size):
+            part = gram[face, :][:, face]
+            v = torch.linalg.solve(part, target[list(face)])
+            if bool((v >= 0).all()):
+                best = max(best, float(target[list(face)] @ v - 0.5 * v @ part @ v))
+    return best
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1, 0.01])
+def test_pivoting_finds_the_best_face_however_alike_the_constraints_are(spread):
+    gram = definite(12, 5, 3, spread).double()
+    target = 1 + 0.05 * torch.randn(12, 5, generator=torch.Generator().manual_seed(4)).double()
+    v = _ascent(gram, target, torch.zeros_like(target), 20)
+    assert bool((v >= 0).all())
+    value = (target * v).sum(1) - 0.5 * (v[:, None] @ gram @ v[:, :, None]).flatten()
+    for i in range(12):
+        assert float(value[i]) == pytest.approx(best_by_faces(gram[i], target[i]), rel=1e-6)
+
+
+def test_elimination_solves_what_cholesky_solves():
+    gram = definite(7, 6, 5).double()
+    right = torch.randn(7, 6, generator=torch.Generator().manual_seed(6)).double()
+    assert torch.allclose(eliminated(gram, right), torch.linalg.solve(gram, right), rtol=1e-8)
+
+
+def test_a_warm_start_ends_where_a_cold_one_does():
+    random = torch.Generator().manual_seed(7)
+    x0 = torch.rand(5, 25, generator=random)
+    a = torch.randn(5, 1, 25, generator=random) + 0.02 * torch.randn(5, 6, 25, generator=random)
+    b = 0.5 + 0.02 * torch.rand(5, 6, generator=random)
+    cold, u, value = project(-x0, 1 - x0, a, b, rounds=20)
+    warm, _, again = project(-x0, 1 - x0, a, b, u + 0.1, rounds=20)
+    assert torch.allclose(cold, warm, atol=1e-4) and torch.allclose(value, again, rtol=1e-4)
+    assert bool(((a * cold[:, None]).sum(2) >= b - 1e-3).all())
+
+
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_the_direction_is_that_of_the_textbook_loops(kinds):
+    random = torch.Generator().manual_seed(kinds)
+    rows, memory, n = 4, 3, 10
+    hessian = torch.randn(rows, n, n, generator=random)
+    hessian = hessian @ hessian.transpose(1, 2) + torch.eye(n)
+    free = torch.rand(rows, n, generator=random) < 0.7
+    share = 0.5 + torch.rand(rows, generator=random)
+    s = torch.randn(rows, memory, n, generator=random)
+    whole = (hessian[:, None] @ s[:, :, :, None]).squeeze(3)
+    bend = s if kinds == 2 else torch.randn(rows, memory, n, generator=random)
+    y = whole - share[:, None, None] * bend
+    order = torch.stack([torch.randperm(memory, generator=random) for _ in range(rows)])
+    gradient = torch.randn(rows, n, generator=random)
+    pairs = torch.stack([s, y] if kinds == 2 else [s, y, bend], 1)
+    way, has = direction(gradient, free, pairs, order, share)
+    for row in range(rows):
+        f = free[row].double()
+        q = -gradient[row].double() * f
+        used = [(s[row, k].double() * f, whole[row, k].double() * f) for k in order[row].tolist()]
+        used = [(a, b) for a, b in used if float(a @ b) > 1e-6 * float(a.norm() * b.norm())]
+        alphas = []
+        for a, b in used:
+            alphas.append(float(a @ q) / float(a @ b))
+            q = q - alphas[-1] * b
+        q = q * (float(used[0][0] @ used[0][1]) / float(used[0][1] @ used[0][1]) if used else 1.0)
+        for (a, b), alpha in zip(reversed(used), reversed(alphas), strict=True):
+            q = q + (alpha - float(b @ q) / float(a @ b)) * a
+        assert bool(has[row]) == bool(used)
+        assert torch.allclose(way[row].double(), q, rtol=1e-3, atol=1e-3)
+
+
+def curved(seed=0):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 3)).requires_grad_(False)
+    x = torch.rand(40, 20, generator=torch.Generator().manual_seed(1))
+    return model, x, model(x).argmax(1)
+
+
+def test_a_row_that_cannot_come_below_its_bar_leaves_early():
+    model, x, y = curved()
+    far = minimal_distortion(model, x, y, options=SearchOptions(grade="fast"))
+    found = torch.tensor([s == "found" for s in far.status])
+    x0, best, target = x[found], far.adversarial[found], far.target[found]
+    start = x0 + 1.3 * (best - x0)
+    rows = {"x0": x0, "best": start, "target": target, "rivals": torch.arange(3) != target[:, None]}
+    with frozen(model), torch.no_grad():
+        stage = BoundaryFinish(Evaluator(model, (20,), 32), -5.0, 5.0, steps=20)
+        free = run(stage, rows, 64)
+        barred = run(stage, rows | {"bar": 0.5 * free["best_l2"]}, 64)
+        open_ = run(stage, rows | {"bar": 2.0 * free["best_l2"]}, 64)
+    assert float(barred["backward"].double().mean()) < float(free["backward"].double().mean())
+    assert torch.equal(open_["best_l2"], free["best_l2"])
+
+
+@pytest.mark.parametrize("grade", ["best", "fast"])
+@pytest.mark.parametrize("form", ["squared_l2", "l2"])
+def test_the_penalty_makes_the_result_stationary_along_its_change(grade, form):
+    model, x, y = curved(2)
+    result = minimal_distortion(model, x, y, options=SearchOptions(grade=grade, penalty_form=form))
+    found = torch.tensor([s == "found" for s in result.status])
+    best = result.adversarial[found].clone().requires_grad_()
+    wanted = torch.arange(3) != y[found][:, None]
+    loss = -(model(best).log_softmax(1).masked_fill(~wanted, -torch.inf)).logsumexp(1)
+    (slope,) = torch.autograd.grad(loss.sum(), best)
+    r = (best - x[found]).detach()
+    pull = 2 * (r * r).sum(1) if form == "squared_l2" else r.norm(dim=1)
+    assert torch.allclose((slope * r).sum(1) + result.penalty[found] * pull, torch.zeros(len(r)), atol=1e-4)
+    value, _ = cross_entropy(model(best).detach(), wanted, ~wanted)
+    assert torch.allclose(value, loss.detach(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("inputs", [12, 13, 784])
+@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, 5)).requires_grad_(False)
+    x = torch.rand(41, inputs, generator=torch.Generator().manual_seed(4))
+    y = model(x).argmax(1)
+    options = SearchOptions(grade=grade)
+    whole = minimal_distortion(model, x, y, options=options)
+    for part in (slice(0, 1), slice(1, 8), slice(8, 29), slice(29, 41)):
+        piece = minimal_distortion(model, x[part], y[part], options=options.with_(slots=64))
+        assert piece.status == whole.status[part]
+        assert torch.equal(piece.adversarial, whole.adversarial[part])
