@@ -5,6 +5,16 @@ fold -1: the mean of the statistic over the embeddings, against the means over o
 is special, every embedding's natural basis is one more random rotation, so the pooled test is as exact as the single
 ones, and finds smaller effects. Holm's correction runs over statistic x condition, within the tests of one control and
 of one embedding, or of the pool.
+
+The negative control deals the vectors out to words at random, several times. Averaged over all deals a statistic would
+be the same in every basis (each list is as likely to hold any words as any other), so no basis can mean more, and two
+things alone can make axes stand out: chance, and axes whose lists share more words, or fewer, than those of rotations,
+which spreads their statistic more, or less, from deal to deal. Two figures tell them apart. ``permuted_words`` tests
+the mean over the deals; natural basis and rotations share every deal, so its p-value is as exact as the others. That is
+also its limit: an exact test at 5 % raises a false alarm in one sound run out of twenty however many deals it averages.
+``single_deals`` therefore counts in how many deals, each taken alone with Holm's correction over statistic x condition,
+anything is found: the rate of false alarms itself, against the 5 % that the tests claim. One deal, as an early version
+had, can tell an error rate of 5 % from one of 50 % only by luck.
 """
 
 from collections import defaultdict
@@ -24,16 +34,18 @@ from intriguing.words.statistics import Statistics
 
 POOLED = -1
 LEVEL = 0.05
-_CONTROLS = ("trained", "varimax", "pca", "gaussian", "permuted_words")
+_BASES = ("trained", "varimax", "pca", "gaussian")
 
 
 def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     """The table `word_tests` of any number of embeddings and conditions of one or more corpora.
 
     Controls: ``trained`` (the natural basis), ``varimax``, ``pca`` and ``gaussian`` (other bases of the same vectors),
-    ``permuted_words``, all against random rotations; ``chance``: intruders found in the natural basis against 1/6, by
-    the exact binomial (`rotations` is 0, `n` counts lists); ``count_matched``: NPMI of the natural basis's rows against
-    random words of the same counts (`rotations` counts draws).
+    ``permuted_words`` (the mean over the deals of words), all against random rotations; ``single_deals``: in how many
+    deals anything is found, against 5 %, by the exact binomial (condition ``all``, metric ``any``, `rotations` is 0,
+    `n` counts deals); ``chance``: intruders found in the natural basis against 1/6, by the exact binomial (`rotations`
+    is 0, `n` counts lists); ``count_matched``: NPMI of the natural basis's rows against random words of the same counts
+    (`rotations` counts draws).
 
     Raises `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
     """
@@ -48,6 +60,13 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     for s in everything:
         for control, test in _tests_of(s):
             families[s.corpus, s.seed, s.fold, control].append((s.condition, test))
+    embeddings: dict[tuple[str, int, int], list[Statistics]] = defaultdict(list)
+    for s in everything:
+        embeddings[s.corpus, s.seed, s.fold].append(s)
+    for key, members in embeddings.items():
+        deals = min(_deals(s) for s in members)
+        alarms = sum(any_difference(members, number) for number in range(deals))
+        families[*key, "single_deals"].append(("all", binomial_test("any", alarms, deals, LEVEL)))
     rows = []
     for (corpus, seed, fold, control), members in families.items():
         adjusted = corrected([test for _, test in members])
@@ -66,10 +85,10 @@ def pooled(group: Sequence[Statistics]) -> Statistics:
     different lengths.
     """
     first = group[0]
-    lengths = {len(values) for s in group for by in s.null.values() for values in by.values()}
-    if len(lengths) > 1 or len({len(s.matched_null) for s in group}) > 1:
+    lengths = {len(values) for s in group for values in s.null.values()}
+    if max(len(lengths), len({len(s.matched_null) for s in group}), len({_deals(s) for s in group})) > 1:
         raise InputError(
-            f"Nulls of {sorted(lengths)} rotations cannot be pooled: use one number of rotations and draws."
+            f"Nulls of {sorted(lengths)} rotations cannot be pooled: use one number of rotations, deals and draws."
         )
 
     def average(values: Iterable[float | np.ndarray]) -> np.ndarray:
@@ -85,7 +104,8 @@ def pooled(group: Sequence[Statistics]) -> Statistics:
         measured={
             c: {m: float(average(s.measured[c][m] for s in group)) for m in by} for c, by in first.measured.items()
         },
-        null={k: {m: average(s.null[k][m] for s in group) for m in by} for k, by in first.null.items()},
+        null={m: average(s.null[m] for s in group) for m in first.null},
+        dealt={m: average(s.dealt[m] for s in group) for m in first.dealt},
         spread={m: float(average(s.spread[m] for s in group)) for m in first.spread},
         intruders_found={m: sum(s.intruders_found[m] for s in group) for m in first.intruders_found},
         matched_npmi=float(average(s.matched_npmi for s in group)),
@@ -94,24 +114,42 @@ def pooled(group: Sequence[Statistics]) -> Statistics:
 
 
 def _tests_of(s: Statistics) -> Iterable[tuple[str, RotationTest]]:
-    for control in _CONTROLS:
-        null = s.null[control if control in s.null else "trained"]
+    for control in _BASES:
         for metric in METRICS:
-            # The standard error is that of the vectors' own words.
-            spread = None if control == "permuted_words" else s.spread.get(metric)
-            yield control, rotation_judge(metric, s.measured[control][metric], null[metric], spread, s.words)
+            spread = s.spread.get(metric)
+            yield control, rotation_judge(metric, s.measured[control][metric], s.null[metric], spread, s.words)
+    for metric in METRICS:
+        # The standard error is that of the vectors' own words.
+        axes, *rotated = s.dealt[metric].mean(axis=0)
+        yield "permuted_words", rotation_judge(metric, float(axes), np.array(rotated), None, s.words)
     for metric, found in sorted(s.intruders_found.items()):
-        yield "chance", chance_test(metric, found, s.lines)
+        yield "chance", binomial_test(metric, found, s.lines, CHANCE)
     yield "count_matched", rotation_judge("npmi", s.matched_npmi, s.matched_null, None, s.words)
 
 
-def chance_test(metric: str, found: int, trials: int) -> RotationTest:
-    """The exact binomial test of `found` intruders in `trials` lists against chance, 1/6, as a row of `word_tests`.
+def _deals(s: Statistics) -> int:
+    return min(len(values) for values in s.dealt.values())
 
-    The interval is Clopper and Pearson's. Lists of one basis share words, so the binomial takes them for more
-    independent than they are; the rotation test does not.
+
+def any_difference(members: Sequence[Statistics], deal: int) -> bool:
+    """Whether any test of the conditions `members` of one embedding finds axes to differ under this `deal` of the
+    words, after Holm's correction over all of them.
     """
-    test, p = stats.binom, CHANCE
+    tests = [
+        rotation_judge(metric, float(s.dealt[metric][deal, 0]), s.dealt[metric][deal, 1:], None, s.words)
+        for s in members
+        for metric in METRICS
+    ]
+    return any(test.p_holm is not None and test.p_holm <= LEVEL for test in corrected(tests))
+
+
+def binomial_test(metric: str, found: int, trials: int, p: float) -> RotationTest:
+    """The exact binomial test of `found` in `trials` against chance, `p`, as a row of `word_tests`.
+
+    The interval is Clopper and Pearson's. Lists of one basis share words, so for intruders (`p` 1/6) the binomial takes
+    them for more independent than they are; the rotation test does not.
+    """
+    test = stats.binom
     p_high, p_low = float(test.sf(found - 1, trials, p)), float(test.cdf(found, trials, p))
     sd = float(np.sqrt(p * (1 - p) / trials))
     interval = stats.binomtest(found, trials, p).proportion_ci(0.95, "exact")
@@ -150,17 +188,18 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     embeddings = {(r["seed"], r["fold"]) for r in rows if r["seed"] != POOLED}
     if any(r["seed"] == POOLED for r in rows):
         rows = [r for r in rows if r["seed"] == POOLED]
-    by = {c: [r for r in rows if r["control"] == c and r["p_two"] is not None] for c in _CONTROLS}
+    by = {c: [r for r in rows if r["control"] == c and r["p_two"] is not None] for c in (*_BASES, "permuted_words")}
     axes = by["trained"]
     if not axes:
         return "Nothing could be tested: the judges gave no figures."
     positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["natural"] > r["null_mean"]]
     negative = [r for r in by["permuted_words"] if r["p_holm"] <= LEVEL]
     words = [_finding(axes, len(embeddings))]
+    alarms = next((r for r in rows if r["control"] == "single_deals"), None)
     words.append(
         f"The controls: axes made meaningful on purpose (varimax) beat rotations in {len(positive)} of "
         f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in {len(negative)} of "
-        f"{len(by['permuted_words'])}."
+        f"{len(by['permuted_words'])}{'' if alarms is None else _rate(alarms)}."
     )
     least = 2 / (axes[0]["rotations"] + 1) * len(axes)
     if least > LEVEL:
@@ -173,7 +212,18 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
         words.append("As not even varimax axes are told from rotations, these tests have no power: nothing follows.")
     if negative:
         words.append("As random words differ too, something else than meaning is measured: nothing follows.")
+    elif alarms is not None and alarms["p_high"] <= LEVEL:
+        words.append(
+            f"That is more than the {LEVEL:.0%} that these tests claim (p = {alarms['p_high']:.2g}): nothing follows."
+        )
     return " ".join(words)
+
+
+def _rate(alarms: dict) -> str:
+    deals = alarms["n"]
+    return (
+        f" (the mean of {deals} deals), and in any test of {round(alarms['natural'] * deals)} of {deals} single deals"
+    )
 
 
 def _finding(axes: list[dict], embeddings: int) -> str:
