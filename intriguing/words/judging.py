@@ -241,10 +241,13 @@ class Bench:
         for columns, name in zip(bases, names, strict=True):
             rng = generator(self.seed, "intruders", name)
             intruders.append(self.ids[self.pool[draw_intruders(product(self._pooled, columns), rng, self.intruders)]])
-            ties.append(rng.random((self.intruders, 2 * columns.shape[1], 6)))
-        intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=1)
-        scored = [score(self.known, lists, intruder, tie)]
-        return scored + [score(self.known, deal[lists], deal[intruder], tie) for deal in deals]
+            # Each deal has ties of its own: a basis that is lucky with them in one deal must not be so in all.
+            ties.append(rng.random((1 + len(deals), self.intruders, 2 * columns.shape[1], 6)))
+        intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=2)
+        scored = [score(self.known, lists, intruder, tie[0])]
+        return scored + [
+            score(self.known, deal[lists], deal[intruder], own) for deal, own in zip(deals, tie[1:], strict=True)
+        ]
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
