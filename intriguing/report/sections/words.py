@@ -37,10 +37,10 @@ _JUDGES = {
 _CONTROLS = {
     "trained": "Single dimensions",
     "varimax": "Varimax",
-    "permuted_words": "Permuted words",
     "pca": "PCA",
     "gaussian": "Gaussian",
 }
+_DEALT = "permuted_words"
 
 
 def section(context: Context) -> Section | None:
@@ -99,10 +99,11 @@ def _tests(tests: list[Row]) -> Row:
     )
     lines: dict[tuple[str, str], Row] = {}
     for test in shown:
-        if test["control"] in _CONTROLS:
+        if test["control"] in (*_CONTROLS, _DEALT) and test["metric"] != "any":
             line = lines.setdefault((test["condition"], test["metric"]), {"judge": _judge(test), "by": {}})
             line["by"][test["control"]] = test
     judged = [line | {"axes": line["by"]["trained"]} for line in lines.values() if "trained" in line["by"]]
+    dealt = next((test for test in shown if test["control"] == _DEALT and test["metric"] == "any"), None)
     single = [_told(test) for test in tests if test["control"] == "trained" and test["seed"] >= 0]
     return {
         "pooled": bool(pooled),
@@ -110,6 +111,8 @@ def _tests(tests: list[Row]) -> Row:
         "judged": [
             (key, list(group)) for key, group in itertools.groupby(judged, lambda line: line["axes"]["condition"])
         ],
+        "dealt": dealt,
+        "matched": [line["axes"] for line in judged if line["axes"]["metric"] == "npmi_matched"],
         "controls": [c for c in list(_CONTROLS)[1:] if any(c in line["by"] for line in judged)],
         "chance": [test | {"judge": _judge(test)} for test in shown if test["control"] in ("chance", "count_matched")],
         "single": single,
