@@ -223,9 +223,10 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
 
 def _finding(axes: list[dict], embeddings: int) -> str:
     found = [r for r in axes if r["p_holm"] <= LEVEL]
-    basis = f"{len(axes)} tests ({len({r['metric'] for r in axes})} judges x {len({r['condition'] for r in axes})} "
-    basis += (
-        f"conditions; {embeddings} embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
+    metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
+    basis = (
+        f"{len(axes)} tests ({metrics} judges x {conditions} condition{'s' if conditions > 1 else ''}; {embeddings} "
+        f"embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
     )
     if found:
         named = ", ".join(
