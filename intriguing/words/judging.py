@@ -226,10 +226,10 @@ class Bench:
         x, ids, norms = self._longest_first
         scan = TopK(Directions.matrix(columns), k=TOP_WORDS, both=True)
         scan.update(x[:_LONGEST], ids[:_LONGEST])
-        least = min(scan.result(1).values[:, -1].min(), -scan.result(-1).values[:, -1].max())
-        longest = float(np.linalg.norm(columns.astype(np.float64), axis=0).max())
-        reach = int(np.searchsorted(-norms, -least * (1 - 1e-5) / longest, side="right")) if least > 0 else len(x)
-        if reach > _LONGEST:
+        if len(x) > _LONGEST:
+            least = min(scan.result(1).values[:, -1].min(), -scan.result(-1).values[:, -1].max())
+            longest = float(np.linalg.norm(columns.astype(np.float64), axis=0).max())
+            reach = int(np.searchsorted(-norms, -least * (1 - 1e-5) / longest, side="right")) if least > 0 else len(x)
             scan.update(x[_LONGEST:reach], ids[_LONGEST:reach])
         ends = np.stack([scan.result(1).ids, scan.result(-1).ids])
         return ends.reshape(2, bases, -1, TOP_WORDS).transpose(1, 0, 2, 3).reshape(-1, TOP_WORDS)
