@@ -39,7 +39,7 @@ READ_VECTORS = Function(f"{_TASKS}.words:read_vectors", 1, _WORDS)
 COUNT_WORDS = Function(f"{_TASKS}.words:count_words", 1, _WORDS)
 DESCRIBE_WORDS = Function(f"{_TASKS}.words:describe_words", 1, _WORDS)
 JUDGE_WORDS = Function(f"{_TASKS}.words:judge_words", 2, (*_WORDS, "intriguing.units"))
-TEST_WORDS = Function(f"{_TASKS}.words:word_tests", 2, (*_WORDS, "intriguing.units"))
+TEST_WORDS = Function(f"{_TASKS}.words:word_tests", 3, (*_WORDS, "intriguing.units"))
 
 FUNCTIONS = (EXAMPLES, TRAIN, LOAD, SEARCH, CLEAN, FEED)
 FUNCTIONS += (ACTIVATIONS, STREAM, INITIAL, SCAN, TOP, PIXELS, MOMENTS, SCORE, NULL, TEST, CORRECT, MODEL_OR_DATA)

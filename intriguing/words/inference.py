@@ -79,8 +79,10 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
 def pooled(group: Sequence[Statistics]) -> Statistics:
     """The statistics of several embeddings of one corpus under one condition, averaged, as seed -1 and fold -1.
 
-    Rotation b of the pool is rotation b of every embedding; they were drawn independently. Embeddings share words, so
-    the standard error is their mean one and does not shrink with their number. Raises `InputError` when the nulls have
+    Rotation b of the pool is rotation b of every embedding; they were drawn independently, as the deals were. That two
+    embeddings judge each other does not tie their axes: a judge uses inner products of its vectors alone, which no
+    rotation of them changes, and no two embeddings start from the same draw. Embeddings share words, so the standard
+    error is their mean one and does not shrink with their number. Raises `InputError` when the nulls have
     different lengths.
     """
     first = group[0]
@@ -237,12 +239,12 @@ def _finding(axes: list[dict], embeddings: int) -> str:
         return f"Single axes of the word vectors differ from random rotations in {len(found)} of {basis}: {named}."
     known = [r for r in axes if r["effect"] is not None]
     if not known:
-        return f"Single axes of the word vectors do not differ from random rotations in any of {basis}."
+        return f"In none of {basis} do single axes of the word vectors differ from random rotations of them."
     largest = max(known, key=lambda r: abs(r["effect"]))
     power = [r["detectable_effect"] for r in known if r["detectable_effect"] is not None]
     reach = f"; effects of {max(power):.1f} sd and more would be found with 80 % power before it" if power else ""
     return (
-        f"Single axes of the word vectors mean neither more nor less than random rotations of them in any of {basis}: "
+        f"In none of {basis} do single axes of the word vectors mean more or less than random rotations of them: "
         f"the largest effect is {largest['effect']:+.1f} sd ({largest['metric']}, {largest['condition']}, "
         f"p = {largest['p_holm']:.2g} after Holm{reach})."
     )

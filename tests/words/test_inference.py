@@ -153,7 +153,7 @@ def test_the_detectable_share_is_found_with_80_percent_power():
 
 def test_the_verdict_reads_no_difference_with_working_controls():
     said = verdict(word_tests([drawn(seed, condition=c) for seed in (0, 1) for c in ("raw", "l2")]))
-    assert "neither more nor less" in said and "2 embeddings, pooled" in said
+    assert said.startswith("In none of 12 tests") and "2 embeddings, pooled" in said
     assert "beat rotations in 12 of 12" in said and said.endswith("axes differ in any test in 0 of 5 deals.")
 
 
@@ -189,6 +189,6 @@ def test_several_corpora_must_be_named():
     table = word_tests([drawn(), drawn(corpus="d", shift=9.0)])
     with pytest.raises(InputError, match="2 corpora"):
         verdict(table)
-    assert "neither" in verdict(table, "c") and "differ" in verdict(table, "d")
+    assert "In none of" in verdict(table, "c") and "differ" in verdict(table, "d")
     with pytest.raises(InputError, match="no tests of 'e'"):
         verdict(table, "e")
