@@ -59,4 +59,5 @@ class Statistics:
             kind, _, metric = name.partition("/")
             if metric:
                 found[kind][metric] = values
-        return cls(**json.loads(notes["plain"]), **found, matched_null=arrays["matched_null"])
+        held = {"null": found["null"], "dealt": found["dealt"], "matched_null": arrays["matched_null"]}
+        return cls(**json.loads(notes["plain"]) | held)
