@@ -242,9 +242,15 @@ class SyntheticRun:
             self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row))
             strong = {"control": "varimax", "effect": 6.5, "p_holm": 0.002}
             self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | strong))
+            dealt = {"control": "permuted_words", "natural": 0.2, "null_mean": 0.05, "n": 5}
+            self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | dealt))
+            matched = {"metric": "npmi_matched", "natural": 0.021, "null_mean": 0.019, "null_sd": 0.004}
+            self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | matched))
             chance = {"control": "chance", "metric": "intrusion_npmi", "natural": 0.3, "null_mean": 1 / 6, "n": 200}
             self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **row | chance))
         keys = {"corpus": "text", "seed": 1, "fold": 4}
+        deals = row | dealt | {"condition": "all", "metric": "any"}
+        self.add("word_tests", _table(tables.WORD_TESTS, {}, **keys, **deals))
         self.add(
             "word_verdicts", tables.WORD_VERDICTS.build({}, corpus="text", verdict="Nothing <b>new</b> was found.")
         )

@@ -91,7 +91,7 @@ class WordsSpec(_Section):
     training: dict[str, Any] = {}
     """Arguments of gensim's Word2Vec, such as `vector_size`, `window`, `min_count`, `epochs`, `sg`, `workers`."""
     judging: dict[str, Any] = {}
-    """How much the judges do: `rotations`, `subsamples`, `most_words`, `row_words`, ..."""
+    """How much the judges do: `rotations`, `deals`, `subsamples`, `most_words`, `row_words`, ..."""
 
     @model_validator(mode="after")
     def _agree(self) -> "WordsSpec":

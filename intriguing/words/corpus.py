@@ -98,7 +98,7 @@ def read_corpus(
         for article in _wikipedia_sample():
             encoder.sentence(article)
     else:
-        blocks = decoded_blocks(locate(source), encoding, undecodable)
+        blocks = _running_text(decoded_blocks(locate(source), encoding, undecodable), source)
         _read_text(encoder, (b.lower() for b in blocks) if lowercase else blocks, layout)
     corpus = encoder.finish(source)
     if not len(corpus):
@@ -201,6 +201,18 @@ class _Index(dict[str, int]):
     def __missing__(self, word: str) -> int:
         number = self[word] = len(self)
         return number
+
+
+def _running_text(blocks: Iterator[str], source: str) -> Iterator[str]:
+    """The same blocks; raises `DataError` where the first begins as JSON does, as gensim's other data sets do."""
+    first = next(blocks, "")
+    if first.lstrip()[:2] in ('{"', '["', "[{"):
+        raise DataError(
+            f"{source!r} holds JSON, not running text. Write its text to a file, a sentence per line. Of the data sets "
+            "of gensim.downloader, gensim:text8 is running text."
+        )
+    yield first
+    yield from blocks
 
 
 def _read_text(encoder: _Encoder, blocks: Iterator[str], layout: str) -> None:

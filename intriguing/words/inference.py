@@ -5,6 +5,15 @@ fold -1: the mean of the statistic over the embeddings, against the means over o
 is special, every embedding's natural basis is one more random rotation, so the pooled test is as exact as the single
 ones, and finds smaller effects. Holm's correction runs over statistic x condition, within the tests of one control and
 of one embedding, or of the pool.
+
+The negative control deals the vectors out to words at random, several times, and tests every deal as the vectors
+themselves are tested. What it asks is how often such tests raise a false alarm. One deal cannot tell, and neither can
+the mean over many deals: its p-value is exact too, so it finds something in one sound run out of twenty, however many
+deals it averages. Averaged over all deals every basis scores alike (each list is as likely to hold any words as any
+others), so there is no bias to be found either, only axes whose lists share more words than those of rotations do, and
+whose statistic therefore swings more from deal to deal. Both show in the rate: in how many deals axes are found to
+differ, against the 5 % that the tests claim. A deal counts by the rule that the axes themselves are judged by, Holm's
+correction included. Of 5 deals two alarms are too many (p = 0.023), one is not (0.23).
 """
 
 from collections import defaultdict
@@ -24,16 +33,18 @@ from intriguing.words.statistics import Statistics
 
 POOLED = -1
 LEVEL = 0.05
-_CONTROLS = ("trained", "varimax", "pca", "gaussian", "permuted_words")
+_BASES = ("trained", "varimax", "pca", "gaussian")
 
 
 def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     """The table `word_tests` of any number of embeddings and conditions of one or more corpora.
 
     Controls: ``trained`` (the natural basis), ``varimax``, ``pca`` and ``gaussian`` (other bases of the same vectors),
-    ``permuted_words``, all against random rotations; ``chance``: intruders found in the natural basis against 1/6, by
-    the exact binomial (`rotations` is 0, `n` counts lists); ``count_matched``: NPMI of the natural basis's rows against
-    random words of the same counts (`rotations` counts draws).
+    all against random rotations; ``permuted_words``: in how many deals of the words the test of the natural basis has
+    p_two <= 5 % (condition ``all``, metric ``any``: in how many it has so for any statistic and condition after Holm's
+    correction over them), against 5 %, by the exact binomial (`n` counts deals); ``chance``: intruders found in the
+    natural basis against 1/6, by the exact binomial (`rotations` is 0, `n` counts lists); ``count_matched``: NPMI of
+    the natural basis's rows against random words of the same counts (`rotations` counts draws).
 
     Raises `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
     """
@@ -48,6 +59,13 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     for s in everything:
         for control, test in _tests_of(s):
             families[s.corpus, s.seed, s.fold, control].append((s.condition, test))
+    embeddings: dict[tuple[str, int, int], list[Statistics]] = defaultdict(list)
+    for s in everything:
+        embeddings[s.corpus, s.seed, s.fold].append(s)
+    for key, members in embeddings.items():
+        deals = min(_deals(s) for s in members)
+        alarms = sum(any_difference(members, number) for number in range(deals))
+        families[*key, "permuted_words"].append(("all", _false_alarms("any", alarms, deals, members[0])))
     rows = []
     for (corpus, seed, fold, control), members in families.items():
         adjusted = corrected([test for _, test in members])
@@ -61,15 +79,17 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
 def pooled(group: Sequence[Statistics]) -> Statistics:
     """The statistics of several embeddings of one corpus under one condition, averaged, as seed -1 and fold -1.
 
-    Rotation b of the pool is rotation b of every embedding; they were drawn independently. Embeddings share words, so
-    the standard error is their mean one and does not shrink with their number. Raises `InputError` when the nulls have
+    Rotation b of the pool is rotation b of every embedding; they were drawn independently, as the deals were. That two
+    embeddings judge each other does not tie their axes: a judge uses inner products of its vectors alone, which no
+    rotation of them changes, and no two embeddings start from the same draw. Embeddings share words, so the standard
+    error is their mean one and does not shrink with their number. Raises `InputError` when the nulls have
     different lengths.
     """
     first = group[0]
-    lengths = {len(values) for s in group for by in s.null.values() for values in by.values()}
-    if len(lengths) > 1 or len({len(s.matched_null) for s in group}) > 1:
+    lengths = {len(values) for s in group for values in s.null.values()}
+    if max(len(lengths), len({len(s.matched_null) for s in group}), len({_deals(s) for s in group})) > 1:
         raise InputError(
-            f"Nulls of {sorted(lengths)} rotations cannot be pooled: use one number of rotations and draws."
+            f"Nulls of {sorted(lengths)} rotations cannot be pooled: use one number of rotations, deals and draws."
         )
 
     def average(values: Iterable[float | np.ndarray]) -> np.ndarray:
@@ -85,7 +105,8 @@ def pooled(group: Sequence[Statistics]) -> Statistics:
         measured={
             c: {m: float(average(s.measured[c][m] for s in group)) for m in by} for c, by in first.measured.items()
         },
-        null={k: {m: average(s.null[k][m] for s in group) for m in by} for k, by in first.null.items()},
+        null={m: average(s.null[m] for s in group) for m in first.null},
+        dealt={m: average(s.dealt[m] for s in group) for m in first.dealt},
         spread={m: float(average(s.spread[m] for s in group)) for m in first.spread},
         intruders_found={m: sum(s.intruders_found[m] for s in group) for m in first.intruders_found},
         matched_npmi=float(average(s.matched_npmi for s in group)),
@@ -94,24 +115,47 @@ def pooled(group: Sequence[Statistics]) -> Statistics:
 
 
 def _tests_of(s: Statistics) -> Iterable[tuple[str, RotationTest]]:
-    for control in _CONTROLS:
-        null = s.null[control if control in s.null else "trained"]
+    for control in _BASES:
         for metric in METRICS:
-            # The standard error is that of the vectors' own words.
-            spread = None if control == "permuted_words" else s.spread.get(metric)
-            yield control, rotation_judge(metric, s.measured[control][metric], null[metric], spread, s.words)
+            spread = s.spread.get(metric)
+            yield control, rotation_judge(metric, s.measured[control][metric], s.null[metric], spread, s.words)
+    for metric in METRICS:
+        p = [_of_deal(s, metric, number).p_two for number in range(_deals(s))]
+        alarms = sum(value is not None and value <= LEVEL for value in p)
+        yield "permuted_words", _false_alarms(metric, alarms, len(p), s)
     for metric, found in sorted(s.intruders_found.items()):
-        yield "chance", chance_test(metric, found, s.lines)
+        yield "chance", binomial_test(metric, found, s.lines, CHANCE)
     yield "count_matched", rotation_judge("npmi", s.matched_npmi, s.matched_null, None, s.words)
 
 
-def chance_test(metric: str, found: int, trials: int) -> RotationTest:
-    """The exact binomial test of `found` intruders in `trials` lists against chance, 1/6, as a row of `word_tests`.
+def _deals(s: Statistics) -> int:
+    return min(len(values) for values in s.dealt.values())
 
-    The interval is Clopper and Pearson's. Lists of one basis share words, so the binomial takes them for more
-    independent than they are; the rotation test does not.
+
+def any_difference(members: Sequence[Statistics], deal: int) -> bool:
+    """Whether any test of the conditions `members` of one embedding finds axes to differ under this `deal` of the
+    words, after Holm's correction over all of them.
     """
-    test, p = stats.binom, CHANCE
+    tests = [_of_deal(s, metric, deal) for s in members for metric in METRICS]
+    return any(test.p_holm is not None and test.p_holm <= LEVEL for test in corrected(tests))
+
+
+def _of_deal(s: Statistics, metric: str, deal: int) -> RotationTest:
+    axes, *rotated = s.dealt[metric][deal].tolist()
+    return rotation_judge(metric, axes, np.array(rotated), None, s.words)
+
+
+def _false_alarms(metric: str, alarms: int, deals: int, s: Statistics) -> RotationTest:
+    return replace(binomial_test(metric, alarms, deals, LEVEL), rotations=len(next(iter(s.null.values()))))
+
+
+def binomial_test(metric: str, found: int, trials: int, p: float) -> RotationTest:
+    """The exact binomial test of `found` in `trials` against chance, `p`, as a row of `word_tests`.
+
+    The interval is Clopper and Pearson's. Lists of one basis share words, so for intruders (`p` 1/6) the binomial takes
+    them for more independent than they are; the rotation test does not.
+    """
+    test = stats.binom
     p_high, p_low = float(test.sf(found - 1, trials, p)), float(test.cdf(found, trials, p))
     sd = float(np.sqrt(p * (1 - p) / trials))
     interval = stats.binomtest(found, trials, p).proportion_ci(0.95, "exact")
@@ -150,17 +194,17 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     embeddings = {(r["seed"], r["fold"]) for r in rows if r["seed"] != POOLED}
     if any(r["seed"] == POOLED for r in rows):
         rows = [r for r in rows if r["seed"] == POOLED]
-    by = {c: [r for r in rows if r["control"] == c and r["p_two"] is not None] for c in _CONTROLS}
+    by = {c: [r for r in rows if r["control"] == c and r["p_two"] is not None] for c in _BASES}
     axes = by["trained"]
     if not axes:
         return "Nothing could be tested: the judges gave no figures."
     positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["natural"] > r["null_mean"]]
-    negative = [r for r in by["permuted_words"] if r["p_holm"] <= LEVEL]
+    dealt = next(r for r in rows if r["control"] == "permuted_words" and r["metric"] == "any")
     words = [_finding(axes, len(embeddings))]
     words.append(
         f"The controls: axes made meaningful on purpose (varimax) beat rotations in {len(positive)} of "
-        f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in {len(negative)} of "
-        f"{len(by['permuted_words'])}."
+        f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in any test in "
+        f"{round(dealt['natural'] * dealt['n'])} of {dealt['n']} deals."
     )
     least = 2 / (axes[0]["rotations"] + 1) * len(axes)
     if least > LEVEL:
@@ -171,16 +215,20 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
         )
     elif not positive:
         words.append("As not even varimax axes are told from rotations, these tests have no power: nothing follows.")
-    if negative:
-        words.append("As random words differ too, something else than meaning is measured: nothing follows.")
+    if dealt["p_high"] <= LEVEL:
+        words.append(
+            f"As random words differ more often than the {LEVEL:.0%} that the tests claim (p = {dealt['p_high']:.2g}), "
+            "something else than meaning is measured: nothing follows."
+        )
     return " ".join(words)
 
 
 def _finding(axes: list[dict], embeddings: int) -> str:
     found = [r for r in axes if r["p_holm"] <= LEVEL]
-    basis = f"{len(axes)} tests ({len({r['metric'] for r in axes})} judges x {len({r['condition'] for r in axes})} "
-    basis += (
-        f"conditions; {embeddings} embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
+    metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
+    basis = (
+        f"{len(axes)} tests ({metrics} judges x {conditions} condition{'s' if conditions > 1 else ''}; {embeddings} "
+        f"embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
     )
     if found:
         named = ", ".join(
@@ -191,12 +239,12 @@ def _finding(axes: list[dict], embeddings: int) -> str:
         return f"Single axes of the word vectors differ from random rotations in {len(found)} of {basis}: {named}."
     known = [r for r in axes if r["effect"] is not None]
     if not known:
-        return f"Single axes of the word vectors do not differ from random rotations in any of {basis}."
+        return f"In none of {basis} do single axes of the word vectors differ from random rotations of them."
     largest = max(known, key=lambda r: abs(r["effect"]))
     power = [r["detectable_effect"] for r in known if r["detectable_effect"] is not None]
     reach = f"; effects of {max(power):.1f} sd and more would be found with 80 % power before it" if power else ""
     return (
-        f"Single axes of the word vectors mean neither more nor less than random rotations of them in any of {basis}: "
+        f"In none of {basis} do single axes of the word vectors mean more or less than random rotations of them: "
         f"the largest effect is {largest['effect']:+.1f} sd ({largest['metric']}, {largest['condition']}, "
         f"p = {largest['p_holm']:.2g} after Holm{reach})."
     )

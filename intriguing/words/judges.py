@@ -44,7 +44,8 @@ class Panel:
 
     `rows` (N,): the words' rows in the vectors under judgement; `counts` (N,): their held-out counts; `pairs` (Z,)
     int64 and `closeness` (Z,) float32: the pairs that the held-out text holds, as N i + j for i < j, sorted, then a
-    sentinel, and their NPMI; `dense` (F, F) float32, upper triangle: NPMI of the F most frequent words; `unit` (N, E)
+    sentinel, and their NPMI; `seen` (N N / 8,) uint8: a bit for each pair, set where the text holds it; `dense` (F, F)
+    float32, upper triangle: NPMI of the F most frequent words; `unit` (N, E)
     float32: their vectors in the independent embedding, at unit length; `stratum` (N,) and `expected` (S, S): strata of
     like count, and the mean NPMI of random pairs between them; `left_out`: words of the vectors that a judge lacks.
     """
@@ -54,6 +55,7 @@ class Panel:
     counts: np.ndarray
     pairs: np.ndarray
     closeness: np.ndarray
+    seen: np.ndarray
     dense: np.ndarray
     unit: np.ndarray
     stratum: np.ndarray
@@ -72,12 +74,12 @@ class Panel:
 
     def _searched(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         asked = low * len(self.words) + high
+        found = np.full(len(asked), -1.0)
+        # One bit tells the many pairs that no window holds from the few that have to be searched for.
+        held = np.flatnonzero(self.seen[asked >> 3] >> (asked & 7).astype(np.uint8) & 1)
         # Sorted questions walk through the sorted pairs, which is several times faster than jumping about in them.
-        order = np.argsort(asked)
-        asked = asked[order]
-        place = np.searchsorted(self.pairs, asked)
-        found = np.empty(len(asked))
-        found[order] = np.where(self.pairs[place] == asked, self.closeness[place], -1.0)
+        held = held[np.argsort(asked[held])]
+        found[held] = self.closeness[np.searchsorted(self.pairs, asked[held])]
         return found
 
 
@@ -107,6 +109,7 @@ def panel(judged: WordVectors, held_out: Cooccurrence, independent: WordVectors,
         counts=held_out.occurrences[at],
         pairs=pairs,
         closeness=closeness,
+        seen=_bits(pairs, len(at)),
         dense=_dense(pairs, closeness, len(at)),
         unit=(vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32),
         stratum=stratum,
@@ -129,6 +132,17 @@ def _known_pairs(held_out: Cooccurrence, at: np.ndarray) -> tuple[np.ndarray, np
         closeness[piece] = npmi_of_counts(within.data[piece], singles[first], singles[second], held_out.windows)
         pairs[piece] += second
     return pairs, closeness
+
+
+def _bits(pairs: np.ndarray, n: int) -> np.ndarray:
+    """A bit for each pair of N words: N N / 8 bytes, of which the half above the diagonal is ever touched."""
+    bits = np.zeros(n * n // 8 + 1, np.uint8)
+    for start in range(0, len(pairs) - 1, _PIECE):
+        piece = pairs[start : min(start + _PIECE, len(pairs) - 1)]
+        byte, bit = piece >> 3, np.left_shift(np.uint8(1), (piece & 7).astype(np.uint8))
+        heads = np.flatnonzero(np.concatenate([[True], byte[1:] != byte[:-1]]))
+        bits[byte[heads]] |= np.bitwise_or.reduceat(bit, heads)
+    return bits
 
 
 def _dense(pairs: np.ndarray, closeness: np.ndarray, n: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Judging one embedding under one condition: its statistics in the natural basis, in the controls, and in random
 rotations, and the rows of its top words.
 
-What comes out is not yet a test: `intriguing.words.tests` makes the tests, over any number of folds, seeds and
+What comes out is not yet a test: `intriguing.words.inference` makes the tests, over any number of folds, seeds and
 conditions, from the statistics alone.
 """
 
@@ -26,6 +26,7 @@ from intriguing.words.statistics import Statistics
 from intriguing.words.vectors import WordVectors
 
 _TOGETHER = 8
+_LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class JudgeOptions:
 
     rotations: int = 999
     """Haar rotations in the null."""
+    deals: int = 5
+    """How many times words are dealt out at random for the negative control."""
     subsamples: int = 50
     """Random halves of the words behind each interval; 0 gives no intervals."""
     subsample_rotations: int = 4
@@ -56,6 +59,7 @@ class JudgeOptions:
     def __post_init__(self) -> None:
         for name, low in (
             ("rotations", 1),
+            ("deals", 1),
             ("subsamples", 0),
             ("subsample_rotations", 1),
             ("pool_words", 200),
@@ -96,8 +100,8 @@ def judge(
     `held_out` counts text that the vectors never saw (fold `fold`), for at least the words of `trained`; `independent`
     is an embedding trained on that text, or other text, from another start. `seed` is the training's. The statistics
     hold, for each of `METRICS`, the mean over both ends of all directions of the natural basis, of `options.rotations`
-    Haar rotations, and of controls in the same null: ``varimax`` (positive), ``pca``, ``gaussian``, and
-    ``permuted_words``, where vectors are dealt to words at random (negative, with its own null).
+    Haar rotations, and of controls in the same null: ``varimax`` (positive), ``pca`` and ``gaussian``. Where vectors
+    are dealt to words at random (negative control, `options.deals` times), natural basis and rotations share each deal.
 
     Raises `DataError` when the judges know too few of the words.
     """
@@ -116,13 +120,16 @@ def judge(
         "pca": Directions.pca(covariance(everything)).columns,
         "varimax": varimax(everything).astype(np.float32),
     }
-    permutation = generator(drawn, "permuted words").permutation(len(known.words))
-    null, permuted_null = bench.null(dim, options.rotations, permutation)
+    deals = [
+        generator(drawn, "permuted words", *([number] if number else [])).permutation(len(known.words))
+        for number in range(options.deals)
+    ]
+    null, *dealt_null = bench.null(dim, options.rotations, deals)
     # Above 512 dimensions the rotation test samples 512 directions in every arm.
     axes = basis(dim, -1, drawn).astype(np.float32)
-    natural, permuted = bench.measure(axes, "natural", permutation)
-    once = Bench(known, bench.x, drawn, options.pool_words, 1).measure(axes, "natural")[0]
-    measured = {"trained": natural, "permuted_words": permuted}
+    natural, *dealt = bench.measure(axes, "natural", deals)
+    [once] = Bench(known, everything[known.rows], drawn, options.pool_words, 1).measure(axes, "natural")
+    measured = {"trained": natural}
     measured |= {
         name: bench.measure(bases[name][:, : axes.shape[1]], name)[0] for name in ("varimax", "pca", "gaussian")
     }
@@ -138,7 +145,11 @@ def judge(
         left_out=known.left_out,
         lines=2 * axes.shape[1],
         measured={name: means(lines) for name, lines in measured.items()},
-        null={"trained": null, "permuted_words": permuted_null},
+        null=null,
+        dealt={
+            m: np.array([[own[m].mean(), *others[m]] for own, others in zip(dealt, dealt_null, strict=True)])
+            for m in METRICS
+        },
         spread=bench.spread(dim, options.subsamples, options.subsample_rotations),
         intruders_found={m: int(once[m].sum()) for m in METRICS if m.startswith("intrusion")},
         matched_npmi=matched[0],
@@ -164,26 +175,27 @@ class Bench:
         drawn = generator(seed, "intruder pool").permutation(len(x))[:pool_words]
         self.pool = np.sort(drawn)
         self._pooled = self.x[self.pool]
+        norms = np.linalg.norm(self.x.astype(np.float64), axis=1)
+        order = np.argsort(-norms, kind="stable")
+        self._longest_first = self.x[order], self.ids[order], norms[order]
 
-    def measure(
-        self, columns: np.ndarray, name: str, permutation: np.ndarray | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Scores of all lines of the basis `columns` (D, M): upper ends, then lower ends, (2 M,) each. With a
-        `permutation` of the words also those that the dealt-out words would get.
+    def measure(self, columns: np.ndarray, name: str, deals: Sequence[np.ndarray] = ()) -> list[dict[str, np.ndarray]]:
+        """Scores of all lines of the basis `columns` (D, M): upper ends, then lower ends, (2 M,) each; then for each of
+        `deals`, permutations of the words, those that the dealt-out words get in the same lines.
         """
-        return self._scored(self._lists(columns, 1), [columns], [name], permutation)
+        return self._scored(self._lists(columns, 1), [columns], [name], deals)
 
-    def null(self, dim: int, rotations: int, permutation: np.ndarray) -> tuple[dict[str, np.ndarray], ...]:
-        """The statistics of Haar rotations, (rotations,) each, as they are and with permuted words."""
-        found: tuple[dict[str, list[float]], ...] = ({m: [] for m in METRICS}, {m: [] for m in METRICS})
+    def null(self, dim: int, rotations: int, deals: Sequence[np.ndarray] = ()) -> list[dict[str, np.ndarray]]:
+        """The statistics of Haar rotations, (rotations,) each, as they are, then under each of `deals`."""
+        found: list[dict[str, list[float]]] = [{m: [] for m in METRICS} for _ in range(1 + len(deals))]
         for numbers in _groups(range(rotations)):
             bases = [basis(dim, number, self.seed).astype(np.float32) for number in numbers]
             lists = self._lists(np.hstack(bases), len(bases))
-            scored = self._scored(lists, bases, [f"rotation {number}" for number in numbers], permutation)
+            scored = self._scored(lists, bases, [f"rotation {number}" for number in numbers], deals)
             for into, lines in zip(found, scored, strict=True):
                 for metric, values in lines.items():
                     into[metric] += values.reshape(len(bases), -1).mean(axis=1).tolist()
-        return tuple({m: np.array(values) for m, values in into.items()} for into in found)
+        return [{m: np.array(values) for m, values in into.items()} for into in found]
 
     def spread(self, dim: int, subsamples: int, rotations: int) -> dict[str, float]:
         """The standard error, by metric, of natural minus null mean over the choice of words.
@@ -201,31 +213,41 @@ class Bench:
             bench = Bench(self.known, self.x[half], self.seed, len(self.pool), self.intruders, self.ids[half])
             lists = bench._lists(np.hstack(bases), len(bases))
             names = [f"half {draw} rotation {number}" for number in range(-1, rotations)]
-            for metric, values in bench._scored(lists, bases, names, None)[0].items():
+            for metric, values in bench._scored(lists, bases, names)[0].items():
                 natural, *rotated = values.reshape(len(bases), -1).mean(axis=1).tolist()
                 found[metric].append(natural - float(np.mean(rotated)))
         return {m: float(np.std(values, ddof=1) * np.sqrt(2.0)) for m, values in found.items()}
 
     def _lists(self, columns: np.ndarray, bases: int) -> np.ndarray:
-        """Top words of every line, basis after basis: (bases 2 M, 20) numbers of the panel's words."""
+        """Top words of every line, basis after basis: (bases 2 M, 20) numbers of the panel's words.
+
+        Longest vectors first: no vector projects further than it is long, so the short ones need no scan.
+        """
+        x, ids, norms = self._longest_first
         scan = TopK(Directions.matrix(columns), k=TOP_WORDS, both=True)
-        scan.update(self.x, self.ids)
+        scan.update(x[:_LONGEST], ids[:_LONGEST])
+        if len(x) > _LONGEST:
+            least = min(scan.result(1).values[:, -1].min(), -scan.result(-1).values[:, -1].max())
+            longest = float(np.linalg.norm(columns.astype(np.float64), axis=0).max())
+            reach = int(np.searchsorted(-norms, -least * (1 - 1e-5) / longest, side="right")) if least > 0 else len(x)
+            scan.update(x[_LONGEST:reach], ids[_LONGEST:reach])
         ends = np.stack([scan.result(1).ids, scan.result(-1).ids])
         return ends.reshape(2, bases, -1, TOP_WORDS).transpose(1, 0, 2, 3).reshape(-1, TOP_WORDS)
 
     def _scored(
-        self, lists: np.ndarray, bases: Sequence[np.ndarray], names: Sequence[str], permutation: np.ndarray | None
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        self, lists: np.ndarray, bases: Sequence[np.ndarray], names: Sequence[str], deals: Sequence[np.ndarray] = ()
+    ) -> list[dict[str, np.ndarray]]:
         intruders, ties = [], []
         for columns, name in zip(bases, names, strict=True):
             rng = generator(self.seed, "intruders", name)
             intruders.append(self.ids[self.pool[draw_intruders(product(self._pooled, columns), rng, self.intruders)]])
-            ties.append(rng.random((self.intruders, 2 * columns.shape[1], 6)))
-        intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=1)
-        scored = score(self.known, lists, intruder, tie)
-        if permutation is None:
-            return scored, {}
-        return scored, score(self.known, permutation[lists], permutation[intruder], tie)
+            # Each deal has ties of its own: a basis that is lucky with them in one deal must not be so in all.
+            ties.append(rng.random((1 + len(deals), self.intruders, 2 * columns.shape[1], 6)))
+        intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=2)
+        scored = [score(self.known, lists, intruder, tie[0])]
+        return scored + [
+            score(self.known, deal[lists], deal[intruder], own) for deal, own in zip(deals, tie[1:], strict=True)
+        ]
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

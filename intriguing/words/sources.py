@@ -12,13 +12,14 @@ import codecs
 import gzip
 import hashlib
 import importlib.util
+import logging
 import lzma
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from intriguing.errors import DataError, InputError, MissingExtraError
+from intriguing.errors import DataError, InputError, MissingExtraError, unknown_name
 
 EMBEDDED = "embedded"
 _GENSIM = "gensim:"
@@ -36,7 +37,8 @@ _MARKS = (
 def locate(source: str) -> Path:
     """The file behind `source`; downloads only for a ``gensim:`` name that is not in gensim's cache.
 
-    Raises `DataError` where there is no such file or the download fails, `MissingExtraError` without gensim.
+    Raises `DataError` where there is no such file or the download fails, `UnknownNameError` for a name that
+    gensim.downloader does not have, `MissingExtraError` without gensim.
     """
     if source == EMBEDDED:
         return _sample()
@@ -134,14 +136,19 @@ def _downloaded(name: str) -> Path:
         import gensim.downloader as downloader
     except ImportError:
         raise MissingExtraError(f"'{_GENSIM}{name}' needs gensim: pip install gensim") from None
+    # It prints a traceback of its own where there is no network.
+    log = logging.getLogger(downloader.__name__)
+    before, log.disabled = log.disabled, True
     try:
-        return Path(cast("str", downloader.load(name, return_path=True)))
-    except ValueError as error:
-        raise DataError(
-            f"gensim.downloader has no data set named {name!r} ({error}). It has text8, among others."
-        ) from None
+        known = cast("dict[str, list[str]]", downloader.info(name_only=True))
+        names = [*known["corpora"], *known["models"]]
+        if name in names:
+            return Path(cast("str", downloader.load(name, return_path=True)))
     except Exception as error:  # urllib, ssl and socket errors, and gensim's own assertions on a damaged download
         raise DataError(
             f"gensim.downloader could not fetch {name!r} ({type(error).__name__}: {error}). Without a network, put the "
             f"file into {base / name} by hand, give the path of a text file, or use {EMBEDDED!r}."
         ) from None
+    finally:
+        log.disabled = before
+    raise unknown_name("data set of gensim.downloader", name, names)

@@ -1,4 +1,4 @@
-"""What judging one embedding under one condition leaves behind: everything that its tests need, in a few kilobytes."""
+"""What judging one embedding under one condition leaves behind: all that its tests need, below a megabyte."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from intriguing.words.packing import pack, unpack
+
+_ARRAYS = ("null", "dealt")
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,12 @@ class Statistics:
     lines: int
     """How many lists of words a basis has: two per direction."""
     measured: dict[str, dict[str, float]]
-    """By control (trained, permuted_words, varimax, pca, gaussian), then metric: the basis's statistic."""
-    null: dict[str, dict[str, np.ndarray]]
-    """By kind (trained, permuted_words), then metric: the statistics of random rotations, (B,)."""
+    """By control (trained, varimax, pca, gaussian), then metric: the basis's statistic."""
+    null: dict[str, np.ndarray]
+    """By metric: the statistics of random rotations, (B,)."""
+    dealt: dict[str, np.ndarray]
+    """By metric: the statistics where words are dealt out at random, (deals, 1 + B): the natural basis's, then those of
+    the same random rotations."""
     spread: dict[str, float]
     """By metric: the standard error of natural minus null mean over the choice of words; empty when not asked for."""
     intruders_found: dict[str, int]
@@ -41,17 +46,18 @@ class Statistics:
 
     def to_bytes(self) -> bytes:
         """The statistics in one piece (safetensors), for a store; `from_bytes` reads them back."""
-        arrays = {f"null/{kind}/{m}": v for kind, by in self.null.items() for m, v in by.items()}
-        plain = {k: v for k, v in vars(self).items() if k not in ("null", "matched_null")}
+        arrays = {f"{kind}/{m}": v for kind in _ARRAYS for m, v in getattr(self, kind).items()}
+        plain = {k: v for k, v in vars(self).items() if k not in (*_ARRAYS, "matched_null")}
         return pack(arrays | {"matched_null": self.matched_null}, {"plain": json.dumps(plain, sort_keys=True)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Statistics":
         """The statistics that `to_bytes` wrote; raises `DataError` for other bytes."""
         arrays, notes = unpack(data, "statistics of words", ("matched_null",))
-        null: dict[str, dict[str, np.ndarray]] = {}
+        found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _ARRAYS}
         for name, values in arrays.items():
-            if name.startswith("null/"):
-                _, kind, metric = name.split("/")
-                null.setdefault(kind, {})[metric] = values
-        return cls(**json.loads(notes["plain"]), null=null, matched_null=arrays["matched_null"])
+            kind, _, metric = name.partition("/")
+            if metric:
+                found[kind][metric] = values
+        held = {"null": found["null"], "dealt": found["dealt"], "matched_null": arrays["matched_null"]}
+        return cls(**json.loads(notes["plain"]) | held)

@@ -88,6 +88,11 @@ def count_held_out(
     else:
         others = select_folds(whole, [f for f in range(folds) if f != fold], folds=folds, seed=fold_seed)
         words = [whole.words[i] for i in np.flatnonzero(others.counts() >= training_min_count).tolist()]
+        if not words:
+            raise DataError(
+                f"No word occurs {training_min_count} times in the {len(others)} words of {whole.name!r} outside fold "
+                f"{fold}, so there is nothing to judge. Give more text, fewer folds, or a lower min_count."
+            )
     text = select_folds(whole, [fold], folds=folds, seed=fold_seed)
     return {"counts": count_windows(text, words, width=width, min_count=min_count).to_bytes()}
 

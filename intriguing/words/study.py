@@ -11,38 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intriguing.errors import InputError
-
-PRINTED: dict[tuple[str, str], tuple[str, ...]] = {
-    ("raw", "natural"): (
-        "million site come files",
-        "wars troops border between",
-        "upon reason song though",
-        "stations my satellite traffic",
-        "be than many pre",
-    ),
-    ("raw", "gaussian"): (
-        "estimated age married league",
-        "been worked became came",
-        "ratio has estimated population",
-        "did million cost saw",
-        "number world man years",
-    ),
-    ("l2", "natural"): (
-        "avanti phasing compiled interviews",
-        "slavs crusaders peace syria",
-        "donation reason greeson saints",
-        "station flooded traffic traveling",
-        "lynx bronze lighthouse celtic",
-    ),
-    ("l2", "gaussian"): (
-        "lusthog surprise would showed",
-        "happened saw exploded showed",
-        "hope chances chance got",
-        "flight bombers troop flew",
-        "unemployed adult married females",
-    ),
-}
-"""The study's printed rows, by condition and basis: the top words of directions 1 to 5."""
+from intriguing.printed import STUDY_ROWS
 
 _CONDITION = {"raw": "Raw vectors", "l2": "Normalised vectors"}
 _BASIS = {"natural": "natural axes", "gaussian": "random directions"}
@@ -89,7 +58,7 @@ def study_tables(
     if not here.num_rows:
         raise InputError(f"There are no word rows of corpus {corpus!r}, seed {seed}, fold {fold}.")
     made = []
-    for (condition, basis), printed in PRINTED.items():
+    for (condition, basis), printed in STUDY_ROWS.items():
         chosen = here.filter((pc.field("condition") == condition) & (pc.field("basis") == basis))
         found = chosen.sort_by("direction").slice(0, directions).to_pylist()
         if not found:

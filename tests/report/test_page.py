@@ -184,8 +184,14 @@ def test_word_tables_show_four_words_of_each_condition_and_basis(document):
 
 def test_word_tests_have_a_verdict_a_line_per_judge_and_their_controls(document):
     assert "Nothing <b>new</b> was found." in document.words
-    assert "NPMI −0.156 −0.166 ± 0.013 0.77 0.55 1.0 2.8 6.5 *" in document.words
+    assert "NPMI −0.156 −0.166 ± 0.013 0.77 0.55 1.0 2.8 6.5 * 1 of 5" in document.words
+    assert "After Holm's correction over all tests anything differs in 1 of 5 deals." in document.words
     assert "intruders by NPMI, of 200 lists 30.0 % 16.7 %" in document.words
+
+
+def test_raw_and_normalised_vectors_are_compared_above_words_of_the_same_counts_alone(document):
+    compared = "raw vectors 0.021 (rotations 0.019 ± 0.004); normalised vectors 0.021 (rotations 0.019 ± 0.004)."
+    assert f"Compared through NPMI above that of random words of the same counts: {compared}" in document.words
 
 
 def test_word_norms_are_drawn_against_counts_and_what_was_skipped_is_told(document):

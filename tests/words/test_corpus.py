@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from intriguing.errors import DataError, InputError, MissingExtraError
+from intriguing.errors import DataError, InputError, MissingExtraError, UnknownNameError
 from intriguing.words.corpus import Corpus, read_corpus, select_folds
 from intriguing.words.sources import content_hash, locate
 
@@ -189,16 +189,35 @@ def test_a_cached_data_set_of_the_downloader_is_taken(tmp_path, monkeypatch):
     assert text_of(read_corpus("gensim:text8")) == ["anarchism", "originated", "as"]
 
 
-def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch):
+@pytest.fixture
+def downloader(tmp_path, monkeypatch):
+    """gensim's downloader without a network and with nothing cached."""
     import gensim.downloader
 
     def unreachable(*_, **__):
         raise OSError("no route to host")
 
     monkeypatch.setenv("GENSIM_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(gensim.downloader, "load", unreachable)
-    with pytest.raises(DataError, match=r"no route to host.*use 'embedded'"):
+    monkeypatch.setattr(gensim.downloader, "BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(gensim.downloader, "urlopen", unreachable)
+    return gensim.downloader
+
+
+def test_without_a_network_the_error_says_what_to_do_and_nothing_else_is_printed(downloader, caplog, capsys):
+    with pytest.raises(DataError, match=r"could not fetch 'text8' .*Without a network, put .* use 'embedded'"):
         locate("gensim:text8")
+    assert not caplog.records and not capsys.readouterr().err
+
+
+def test_a_name_that_the_downloader_does_not_have_names_the_nearest(downloader, tmp_path):
+    (tmp_path / "information.json").write_text('{"corpora": {"text8": {}, "quora": {}}, "models": {"glove-25": {}}}')
+    with pytest.raises(UnknownNameError, match=r"named 'text9'. Did you mean 'text8'"):
+        locate("gensim:text9")
+
+
+def test_a_data_set_of_json_is_no_text(tmp_path):
+    with pytest.raises(DataError, match="holds JSON, not running text"):
+        read_corpus(written(tmp_path, gzip.compress(b'{"id": 1, "data": "Of pigs"}\n'), "wiki.gz"))
 
 
 def test_without_gensim_the_embedded_corpus_gives_the_pip_line(monkeypatch):

@@ -8,19 +8,25 @@ from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.units.multiple import holm
-from intriguing.words.inference import chance_test, pooled, verdict, word_tests
+from intriguing.words.inference import any_difference, binomial_test, pooled, verdict, word_tests
 from intriguing.words.judges import METRICS
 from intriguing.words.statistics import Statistics
 
-CONTROLS = ("trained", "varimax", "pca", "gaussian", "permuted_words")
+BASES = ("trained", "varimax", "pca", "gaussian")
+DEALS = 5
 
 
-def drawn(seed=0, fold=0, condition="raw", shift=0.0, varimax=9.0, permuted=0.0, rotations=999, corpus="c"):
-    """Statistics whose null is standard normal; the natural basis lies `shift` above its middle."""
+def drawn(seed=0, fold=0, condition="raw", shift=0.0, varimax=9.0, permuted=(), rotations=999, corpus="c"):
+    """Statistics whose null is standard normal; the natural basis lies `shift` above its middle, and `permuted` above
+    that of the first deals of the words.
+    """
     rng = generator(seed, "test statistics", fold, condition)
-    null = {k: {m: rng.standard_normal(rotations) for m in METRICS} for k in ("trained", "permuted_words")}
-    lie = {"trained": shift, "varimax": varimax, "permuted_words": permuted}
-    measured = {c: {m: lie.get(c, 0.1) for m in METRICS} for c in CONTROLS}
+    null = {m: rng.standard_normal(rotations) for m in METRICS}
+    dealt = {m: rng.standard_normal((DEALS, 1 + rotations)) for m in METRICS}
+    for values in dealt.values():
+        values[:, 0] = [*permuted, *np.linspace(-0.5, 0.5, DEALS - len(permuted))]
+    lie = {"trained": shift, "varimax": varimax}
+    measured = {c: {m: lie.get(c, 0.1) for m in METRICS} for c in BASES}
     found = {"intrusion_npmi": 50, "intrusion_cosine": 20}
     spread = dict.fromkeys(METRICS, 0.2)
     return Statistics(
@@ -33,6 +39,7 @@ def drawn(seed=0, fold=0, condition="raw", shift=0.0, varimax=9.0, permuted=0.0,
         100,
         measured,
         null,
+        dealt,
         spread,
         found,
         0.0,
@@ -48,13 +55,13 @@ def test_every_control_and_metric_has_a_row_and_keys_are_unique():
     table = word_tests([drawn(), drawn(condition="l2")])
     assert table.schema.equals(tables.WORD_TESTS.schema)
     assert tables.duplicates(table, tables.WORD_TESTS.key) == 0
-    assert table.num_rows == 2 * (5 * 6 + 2 + 1)
+    assert table.num_rows == 2 * (5 * 6 + 2 + 1) + 1  # and the family of all dealt tests
 
 
 def test_p_values_count_rotations():
     s = drawn(shift=0.4)
     (row,) = rows_of(word_tests([s]), control="trained", metric="npmi")
-    null = s.null["trained"]["npmi"]
+    null = s.null["npmi"]
     assert row["p_high"] == pytest.approx((1 + (null >= 0.4).sum()) / 1000)
     assert row["p_low"] == pytest.approx((1 + (null <= 0.4).sum()) / 1000)
     assert row["effect"] == pytest.approx((0.4 - null.mean()) / null.std(ddof=1))
@@ -69,11 +76,27 @@ def test_holm_runs_over_statistic_and_condition_within_an_embedding_and_control(
         assert [r["p_holm"] for r in family] == pytest.approx(holm(np.array([r["p_two"] for r in family])).tolist())
 
 
-def test_permuted_words_have_their_own_null_and_no_interval():
+@pytest.mark.parametrize("alarms", [0, 1, 3])
+def test_permuted_words_count_the_deals_in_which_axes_differ(alarms):
+    table = word_tests([drawn(permuted=(9.0,) * alarms), drawn(condition="l2")])
+    rows = rows_of(table, control="permuted_words")
+    assert {(r["condition"], r["metric"]) for r in rows} == {(c, m) for c in ("raw", "l2") for m in METRICS} | {
+        ("all", "any")
+    }
+    for row in rows:
+        found = 0 if row["condition"] == "l2" else alarms
+        assert row["natural"] == found / DEALS and row["null_mean"] == 0.05
+        assert (row["n"], row["rotations"]) == (DEALS, 999)
+        assert row["p_high"] == pytest.approx(stats.binomtest(found, DEALS, 0.05, "greater").pvalue)
+
+
+def test_a_single_deal_is_corrected_over_statistic_and_condition():
     s = drawn()
-    (row,) = rows_of(word_tests([s]), control="permuted_words", metric="cosine")
-    assert row["null_mean"] == pytest.approx(s.null["permuted_words"]["cosine"].mean())
-    assert row["low"] is None
+    nearly = np.sort(s.dealt["npmi"][0, 1:])[-8]  # p_two = 0.018: too much for one test, not for 12
+    s.dealt["npmi"][0, 0] = nearly
+    assert not any_difference([s, drawn(condition="l2")], 0)
+    s.dealt["npmi"][0, 0] = 9.0
+    assert any_difference([s, drawn(condition="l2")], 0) and not any_difference([s], 1)
 
 
 def test_pooling_averages_statistics_rotation_by_rotation():
@@ -81,7 +104,7 @@ def test_pooling_averages_statistics_rotation_by_rotation():
     pool = pooled(group)
     assert (pool.seed, pool.fold) == (-1, -1)
     assert pool.measured["trained"]["npmi"] == pytest.approx(0.15)
-    assert np.allclose(pool.null["trained"]["npmi"], np.mean([s.null["trained"]["npmi"] for s in group], axis=0))
+    assert np.allclose(pool.null["npmi"], np.mean([s.null["npmi"] for s in group], axis=0))
     assert (pool.lines, pool.intruders_found["intrusion_npmi"]) == (400, 200)
 
 
@@ -99,6 +122,9 @@ def test_one_embedding_has_no_pooled_rows():
 def test_nulls_of_different_lengths_are_not_pooled():
     with pytest.raises(InputError, match=r"\[99, 999\]"):
         word_tests([drawn(0), drawn(1, rotations=99)])
+    fewer = replace(drawn(1), dealt={m: values[:2] for m, values in drawn(1).dealt.items()})
+    with pytest.raises(InputError, match="one number of rotations, deals and draws"):
+        word_tests([drawn(0), fewer])
 
 
 def test_repeated_statistics_are_refused():
@@ -110,7 +136,7 @@ def test_repeated_statistics_are_refused():
 
 @pytest.mark.parametrize("found", [0, 3, 17, 60, 100])
 def test_the_chance_test_is_the_exact_binomial(found):
-    row = chance_test("intrusion_npmi", found, 100)
+    row = binomial_test("intrusion_npmi", found, 100, 1 / 6)
     high = stats.binomtest(found, 100, 1 / 6, "greater").pvalue
     low = stats.binomtest(found, 100, 1 / 6, "less").pvalue
     assert (row.p_high, row.p_low) == pytest.approx((high, low))
@@ -119,7 +145,7 @@ def test_the_chance_test_is_the_exact_binomial(found):
 
 
 def test_the_detectable_share_is_found_with_80_percent_power():
-    row = chance_test("intrusion_npmi", 17, 200)
+    row = binomial_test("intrusion_npmi", 17, 200, 1 / 6)
     share = 1 / 6 + row.detectable_effect * row.null_sd
     needed = next(k for k in range(201) if 2 * stats.binom.sf(k - 1, 200, 1 / 6) <= 0.05)
     assert stats.binom.sf(needed - 1, 200, share) == pytest.approx(0.8)
@@ -127,8 +153,8 @@ def test_the_detectable_share_is_found_with_80_percent_power():
 
 def test_the_verdict_reads_no_difference_with_working_controls():
     said = verdict(word_tests([drawn(seed, condition=c) for seed in (0, 1) for c in ("raw", "l2")]))
-    assert "neither more nor less" in said and "2 embeddings, pooled" in said
-    assert "beat rotations in 12 of 12" in said and "differ in 0 of 12" in said
+    assert said.startswith("In none of 12 tests") and "2 embeddings, pooled" in said
+    assert "beat rotations in 12 of 12" in said and said.endswith("axes differ in any test in 0 of 5 deals.")
 
 
 def test_the_verdict_names_what_differs_and_which_way():
@@ -143,8 +169,8 @@ def test_too_few_rotations_for_the_correction_are_said():
 
 def test_a_null_without_spread_gives_a_verdict_without_an_effect():
     s = drawn()
-    flat = {k: {m: np.zeros(999) for m in METRICS} for k in s.null}
-    said = verdict(word_tests([replace(s, null=flat, measured={c: dict.fromkeys(METRICS, 1.0) for c in CONTROLS})]))
+    flat = {m: np.zeros(999) for m in METRICS}
+    said = verdict(word_tests([replace(s, null=flat, measured={c: dict.fromkeys(METRICS, 1.0) for c in BASES})]))
     assert "more by npmi of raw vectors (p = " in said
 
 
@@ -152,14 +178,17 @@ def test_without_power_nothing_follows():
     assert "no power" in verdict(word_tests([drawn(varimax=0.0)]))
 
 
-def test_a_negative_control_that_differs_is_said():
-    assert "something else than meaning" in verdict(word_tests([drawn(permuted=9.0)]))
+def test_dealt_words_that_differ_more_often_than_the_tests_claim_are_said():
+    one, two, all_ = (verdict(word_tests([drawn(permuted=(9.0,) * n)])) for n in (1, 2, DEALS))
+    assert one.endswith("in 1 of 5 deals.")
+    assert "in 2 of 5 deals. As random words differ more often than the 5% that the tests claim (p = 0.023)" in two
+    assert "in 5 of 5 deals" in all_ and "something else than meaning is measured: nothing follows" in all_
 
 
 def test_several_corpora_must_be_named():
     table = word_tests([drawn(), drawn(corpus="d", shift=9.0)])
     with pytest.raises(InputError, match="2 corpora"):
         verdict(table)
-    assert "neither" in verdict(table, "c") and "differ" in verdict(table, "d")
+    assert "In none of" in verdict(table, "c") and "differ" in verdict(table, "d")
     with pytest.raises(InputError, match="no tests of 'e'"):
         verdict(table, "e")

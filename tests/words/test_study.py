@@ -4,7 +4,8 @@ import pytest
 
 from intriguing import tables
 from intriguing.errors import InputError
-from intriguing.words.study import PRINTED, render, study_tables
+from intriguing.printed import STUDY_ROWS
+from intriguing.words.study import render, study_tables
 
 
 def rows(npmi=-0.25):
@@ -28,7 +29,7 @@ def rows(npmi=-0.25):
 
 def test_four_tables_of_five_directions_and_four_words():
     made = study_tables(rows(), corpus="c", seed=0, fold=1)
-    assert [(t.condition, t.basis) for t in made] == list(PRINTED)
+    assert [(t.condition, t.basis) for t in made] == list(STUDY_ROWS)
     for table in made:
         assert [r.direction for r in table.rows] == [1, 2, 3, 4, 5]
         assert all(len(r.words) == 4 for r in table.rows)
@@ -39,7 +40,7 @@ def test_the_studys_rows_stand_beside_ours():
     made = study_tables(rows(), corpus="c", seed=0, fold=1)
     assert made[0].rows[0].printed == "million site come files"
     assert made[3].rows[4].printed == "unemployed adult married females"
-    assert all(len(row.split()) == 4 for printed in PRINTED.values() for row in printed)
+    assert all(len(row.split()) == 4 for printed in STUDY_ROWS.values() for row in printed)
 
 
 def test_the_text_shows_every_figure_and_fits_a_page():

@@ -7,23 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from markupsafe import Markup
 
+from intriguing.printed import STUDY_ROWS
 from intriguing.report.figures import bands, forest
 from intriguing.report.section import Context, Row, Section, render
 from intriguing.report.text import verdict
 
 _DIRECTIONS = 5
 _WORDS = 4
-_PRINTED = {
-    ("raw", True): "million site come files / wars troops border between / upon reason song though / "
-    "stations my satellite traffic / be than many pre",
-    ("raw", False): "estimated age married league / been worked became came / ratio has estimated population / "
-    "did million cost saw / number world man years",
-    ("l2", True): "avanti phasing compiled interviews / slavs crusaders peace syria / donation reason greeson saints / "
-    "station flooded traffic traveling / lynx bronze lighthouse celtic",
-    ("l2", False): "lusthog surprise would showed / happened saw exploded showed / hope chances chance got / "
-    "flight bombers troop flew / unemployed adult married females",
-}
-"""The rows that the study of word vectors printed, judged by eye, by condition and whether the basis is natural."""
 _CONDITION = {
     "raw": "Raw vectors",
     "l2": "Normalised vectors",
@@ -47,10 +37,10 @@ _JUDGES = {
 _CONTROLS = {
     "trained": "Single dimensions",
     "varimax": "Varimax",
-    "permuted_words": "Permuted words",
     "pca": "PCA",
     "gaussian": "Gaussian",
 }
+_DEALT = "permuted_words"
 
 
 def section(context: Context) -> Section | None:
@@ -87,9 +77,7 @@ def _tables(context: Context, rows: list[Row]) -> tuple[list[Row], list[Row]]:
     _, shown = context.grouped(rows, "seed", "fold")[0]
     study, others = [], []
     for key, lines in context.grouped(shown, "condition", "basis"):
-        printed = _PRINTED.get((key["condition"], True)) if key["basis"] == "natural" else None
-        printed = _PRINTED.get((key["condition"], False)) if key["basis"] == "gaussian" else printed
-        theirs = printed.split(" / ") if printed else []
+        theirs = STUDY_ROWS.get((key["condition"], key["basis"]), ())
         lines = sorted(lines, key=lambda line: line["direction"])
         table = key | {
             "title": f"{_CONDITION.get(key['condition'], key['condition'])}, {_BASIS.get(key['basis'], key['basis'])}",
@@ -99,7 +87,7 @@ def _tables(context: Context, rows: list[Row]) -> tuple[list[Row], list[Row]]:
                 for line in lines
             ],
         }
-        (study if printed else others).append(table)
+        (study if theirs else others).append(table)
     return sorted(study, key=lambda table: table["condition"] != "raw"), others
 
 
@@ -111,10 +99,11 @@ def _tests(tests: list[Row]) -> Row:
     )
     lines: dict[tuple[str, str], Row] = {}
     for test in shown:
-        if test["control"] in _CONTROLS:
+        if test["control"] in (*_CONTROLS, _DEALT) and test["metric"] != "any":
             line = lines.setdefault((test["condition"], test["metric"]), {"judge": _judge(test), "by": {}})
             line["by"][test["control"]] = test
     judged = [line | {"axes": line["by"]["trained"]} for line in lines.values() if "trained" in line["by"]]
+    dealt = next((test for test in shown if test["control"] == _DEALT and test["metric"] == "any"), None)
     single = [_told(test) for test in tests if test["control"] == "trained" and test["seed"] >= 0]
     return {
         "pooled": bool(pooled),
@@ -122,6 +111,8 @@ def _tests(tests: list[Row]) -> Row:
         "judged": [
             (key, list(group)) for key, group in itertools.groupby(judged, lambda line: line["axes"]["condition"])
         ],
+        "dealt": dealt,
+        "matched": [line["axes"] for line in judged if line["axes"]["metric"] == "npmi_matched"],
         "controls": [c for c in list(_CONTROLS)[1:] if any(c in line["by"] for line in judged)],
         "chance": [test | {"judge": _judge(test)} for test in shown if test["control"] in ("chance", "count_matched")],
         "single": single,
