@@ -27,8 +27,8 @@ class SearchOptions:
 
     slots: int = 256
     """Searches that are in the device's memory at once; finished ones make room for waiting ones. The model sees full
-    batches, short ones padded (on a CPU to 32 rows, with 128 slots or more to 128), so few searches are cheaper with
-    few slots. Their number changes no result on a CPU.
+    batches, the last one padded: on a GPU of as many rows as slots, on a CPU of 128 and of 32 (with fewer than 128
+    slots of 32 alone). Their number changes no result on a CPU.
     """
 
     classes: int = 3
