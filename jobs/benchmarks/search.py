@@ -57,21 +57,26 @@ def main(argv: list[str]) -> int:
                 lines.append(f"\n### Set {number}, {name} (test error {errors:.1f} %), {mode}\n")
                 table = measured(cell, name, peers, arguments.scipy_images if name in search_targets.THREE else 0)
                 rows += [{"set": number, "model": name, "mode": mode, **row} for row in table]
+                write(rows, arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
                 lines += markdown(table)
                 print("\n".join(lines), flush=True)
                 lines, done = [], lines
                 if arguments.markdown:
                     with arguments.markdown.open("a") as file:
                         file.write("\n".join(done) + "\n")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    columns = {name: [row.get(name) for row in rows] for name in {k: None for row in rows for k in row}}
-    pq.write_table(pa.table(columns), arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
     summary = "\n".join(["\n### Targets\n", *search_targets.table(rows)])
     print(summary)
     if arguments.markdown:
         with arguments.markdown.open("a") as file:
             file.write(summary + "\n")
     return 0
+
+
+def write(rows: list[dict], path: Path) -> None:
+    """All rows so far, whatever happens to the next cell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {name: [row.get(name) for row in rows] for name in {k: None for row in rows for k in row}}
+    pq.write_table(pa.table(columns), path)
 
 
 def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float, dict[str, search_peers.Cell]]]:
