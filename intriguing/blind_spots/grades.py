@@ -17,7 +17,7 @@ from intriguing.blind_spots.schedule import Bracketing, Truncated
 _INFINITY = float("inf")
 ALIGNED = 16
 """Rows are filled up to a multiple of so many values: products may be rounded otherwise where memory is not aligned."""
-_UNSETTLED = 1.2
+_UNSETTLED = 1.25
 """A start that the finish shortens by more than this factor had not come to rest: a saturated network held it up."""
 
 
@@ -31,6 +31,8 @@ class Recipe:
     """Gradients of a finish, at most."""
     calmer: int
     """Evaluations of a second start, whose steps are shorter: another chance to meet the right basin. 0 for none."""
+    elsewhere: int
+    """The same for rows that want any of several classes; it leaves out the class that the first has found."""
     penalised: int
     """Evaluations of the second start of examples that came to no rest in the first, or to no success."""
     near: float
@@ -38,8 +40,8 @@ class Recipe:
 
 
 _RECIPES = {
-    "best": Recipe(ticks=28, steps=20, calmer=12, penalised=40, near=1.25),
-    "fast": Recipe(ticks=20, steps=7, calmer=8, penalised=40, near=1.0),
+    "best": Recipe(ticks=28, steps=20, calmer=12, elsewhere=12, penalised=40, near=1.25),
+    "fast": Recipe(ticks=20, steps=7, calmer=0, elsewhere=8, penalised=40, near=1.0),
 }
 
 
@@ -81,14 +83,16 @@ class _Rows:
         near = started.isfinite() & (started <= recipe.near * self._least(started))
         near[nearest] = False
         self._finish(near.nonzero().squeeze(1), recipe, bar=True)
-        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
+        nearest = self._first(self.ended["best_l2"])
+        unsettled = started[nearest] > _UNSETTLED * self.ended["best_l2"][nearest]
+        several = self.rows["wanted"][nearest].sum(1) > 1
+        for ticks, which in ((recipe.calmer, ~several), (recipe.elsewhere, several)):
+            if ticks:
+                calmer = PrimalDual(self.evaluator, *self.box, ticks, first=2.0, last=0.5)
+                self._again(calmer, nearest[which & ~unsettled], recipe, elsewhere=True)
         lost = self._least(started).isinf() & ~self.ended["broken"]
-        if recipe.calmer:
-            nearest = self._first(self.ended["best_l2"])
-            unsettled = started[nearest] > _UNSETTLED * self.ended["best_l2"][nearest]
-            calmer = PrimalDual(self.evaluator, *self.box, recipe.calmer, first=2.0, last=0.5)
-            self._again(calmer, nearest[~unsettled], recipe, elsewhere=True)
-            lost[nearest[unsettled]] = True
+        lost[nearest[unsettled]] = True
+        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
         self._again(penalised, lost.nonzero().squeeze(1), recipe)
         return self.ended
 
