@@ -61,6 +61,12 @@ def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run: Pat
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
+@pytest.mark.ray
+def test_rotation_tests_on_ray_give_equal_tables(tested_run: Path, tmp_path: Path, ray_started: None) -> None:
+    assert execute(prepare(UNITS, tmp_path / "run"), "ray", workers=2).complete
+    assert_equal_tables(tested_run, tmp_path / "run")
+
+
 def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run: Path, tmp_path: Path) -> None:
     assert execute(prepare(small(mode="stream"), tmp_path / "run"), "inline").complete
     stored, streamed = tables_of(tested_run), tables_of(tmp_path / "run")
