@@ -48,10 +48,10 @@ def answers(run: Run) -> str:
     found = run.pandas("model_or_data")
     if found.empty:
         return ""
-    shares = found[found["figure"] == "share"].dropna(subset="value").copy()
+    shares = found[(found["figure"] == "share") & found["value"].notna()].copy()
     shares["share"] = [
-        f"{row.value:.0%} ({row.low:.0%} to {row.high:.0%})" + ("" if row.p != row.p else f" p = {row.p:.2g}")
-        for row in shares.itertuples()
+        f"{value:.0%} ({low:.0%} to {high:.0%})" + (f" p = {p:.2g}" if p == p else "")
+        for value, low, high, p in shares[["value", "low", "high", "p"]].to_numpy()
     ]
     table = shares.pivot_table("share", ["metric", "condition"], "name", aggfunc="first")
     table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
