@@ -134,8 +134,9 @@ def subsample_spread(
     return {name: float(np.std(values, ddof=1)) for name, values in found.items()}
 
 
-def power(q: np.ndarray, alpha: float) -> np.ndarray:
-    """Q^alpha of a rotation `q` (dim, dim) with determinant 1: each of its planes is turned by alpha times its angle.
+def powers(q: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
+    """Q^alpha for each of the `alphas`, of a rotation `q` (dim, dim) with determinant 1: each of its planes is turned
+    by alpha times its angle.
 
     The dose of Network Dissection (section 3.2). A Hermitian mixture of Q's symmetric and antisymmetric part has Q's
     eigenvectors, which is quicker than a Schur form and as stable.
@@ -144,8 +145,8 @@ def power(q: np.ndarray, alpha: float) -> np.ndarray:
     mixed = torch.complex((turned + turned.T) / 2, 0.7390851332151607 * (turned.T - turned) / 2)
     _, vectors = torch.linalg.eigh(mixed)
     angles = torch.angle((vectors.conj() * (turned.to(vectors.dtype) @ vectors)).sum(dim=0))
-    raised = (vectors * torch.polar(torch.ones_like(angles), alpha * angles)) @ vectors.conj().T
-    return raised.real.contiguous().numpy()
+    raised = (vectors * torch.polar(torch.ones_like(angles), alpha * angles) for alpha in alphas)
+    return [(part @ vectors.conj().T).real.contiguous().numpy() for part in raised]
 
 
 def dose_statistics(
@@ -165,8 +166,9 @@ def dose_statistics(
         q = haar(dim, dim, seed, f"dose {number}")
         if np.linalg.slogdet(q)[0] < 0:
             q[:, 0] = -q[:, 0]
+        milder = iter(powers(q, [alpha for alpha in doses if alpha != 1]) if min(doses) < 1 else ())
         for i, alpha in enumerate(doses):
-            view = View(inputs, q if alpha == 1 else power(q, alpha), number, seed)
+            view = View(inputs, q if alpha == 1 else next(milder), number, seed)
             for score in scores:
                 found[score.name][i, number] = score.mean(view)
     return found

@@ -17,7 +17,7 @@ from intriguing.units.rotation import (
     judge,
     natural_statistics,
     null_statistics,
-    power,
+    powers,
     rotation_test,
     subsample_spread,
 )
@@ -152,11 +152,11 @@ def test_too_few_rotations_detect_nothing():
 def test_a_power_of_a_rotation_turns_by_part_of_its_angles(dim):
     q = haar(dim, dim, 3)
     q[:, 0] *= np.sign(np.linalg.det(q))
-    half = power(q, 0.5)
+    half, none, whole = powers(q, [0.5, 0.0, 1.0])
     assert np.allclose(half @ half, q, atol=1e-9)
     assert np.allclose(half.T @ half, np.eye(dim), atol=1e-9)
-    assert np.allclose(power(q, 0.0), np.eye(dim), atol=1e-9)
-    assert np.allclose(power(q, 1.0), q, atol=1e-9)
+    assert np.allclose(none, np.eye(dim), atol=1e-9)
+    assert np.allclose(whole, q, atol=1e-9)
 
 
 def test_wide_layers_are_sampled_alike_in_both_arms():
