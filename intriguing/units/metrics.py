@@ -256,6 +256,12 @@ def score_directions(
     return {score.name: np.asarray(score.score(view), dtype=np.float64) for score in scores}
 
 
+def auroc_error_bound(inputs: Inputs, directions: Directions) -> float:
+    """How far the score `auroc` of any of the `directions` can be from its exact value, as its bins have it."""
+    view = View(inputs, directions.columns)
+    return 2 * float(np.nanmax(view.binned().error_bound(inputs._labels, inputs.classes)))
+
+
 def _enrichment(k: int, score: Callable[[u1.Enrichment, np.ndarray], np.ndarray]) -> Callable[[View], np.ndarray]:
     tables: dict[bytes, u1.Enrichment] = {}
 

@@ -127,6 +127,13 @@ def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run: Path) -> None:
     assert abs(cosines["natural"]) < 1e-5
 
 
+def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run: Path) -> None:
+    bounds = ig.open_run(tested_run).pandas("unit_scores").query("metric == 'auroc_error_bound'")
+    assert set(bounds.basis) == set(UNITS["units"]["bases"])
+    assert (bounds.direction == -1).all()
+    assert bounds.value.between(0, 1).all()
+
+
 def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> None:
     models = {"bright": {"architecture": "tests.sweep.user_models:bright", "layers": ["channels"], "train": False}}
     spec = small({"models": models}, rows=60, rotations=0, bases=["natural"])

@@ -5,8 +5,9 @@ import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units.labels import class_counts, purity
-from intriguing.units.metrics import Inputs, View, metrics, score_directions
+from intriguing.units.metrics import Inputs, View, auroc_error_bound, metrics, score_directions
 from intriguing.units.rotation import rotation_test
+from intriguing.units.selectivity import auroc, selectivity
 
 
 def inputs_of(n=400, dim=6, ties=False):
@@ -46,6 +47,14 @@ def test_other_labels_of_the_same_inputs_share_their_projections():
     for score in metrics(["purity", "auroc"]):
         assert np.array_equal(score.score(view.seen(others)), score.score(fresh))
         assert not np.array_equal(score.score(view), score.score(fresh))
+
+
+def test_the_error_bound_of_binned_selectivity_holds():
+    rows, labels = inputs_of(n=1500)
+    inputs, directions = Inputs.of(rows, labels=labels), ig.Directions.haar(6, 1)
+    found = score_directions(inputs, directions, metrics(["auroc"]))["auroc"]
+    exact = selectivity(auroc((inputs.activations @ directions.columns).T, inputs.labels, 5))
+    assert np.abs(found - exact).max() <= auroc_error_bound(inputs, directions) + 1e-6 < 0.01
 
 
 def test_the_low_end_of_units_has_its_own_test():
