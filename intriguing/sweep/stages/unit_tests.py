@@ -183,7 +183,7 @@ def _pixels_name(dataset: str) -> str:
 
 def _initial(subject: Subject) -> Task:
     """The untrained network's weights: without the option that a user's factory loads them by, as timm calls it."""
-    parameters: dict[str, Any] = subject.model.resource.parameters | {"model_seed": subject.model.seed}
+    parameters = {**subject.model.resource.parameters, "model_seed": subject.model.seed}
     parameters["options"] = {k: v for k, v in parameters["options"].items() if k != "pretrained"}
     return Task(_initial_name(subject), functions.INITIAL, parameters, affinity=subject.place)
 
