@@ -235,6 +235,14 @@ class Metric:
     """Which parts of `Inputs` it cannot do without: labels, judge."""
     least: int = 2
     """The fewest inputs that it can be computed from."""
+    halved: Callable[[View], np.ndarray] | None = None
+    """What stands for it on a random half of the inputs, where it rests on the top K: the score of the top K / 2, which
+    reach as deep (K / n), on the scale of K. None: the score itself."""
+
+    @property
+    def of_half(self) -> "Metric":
+        """The score of a half of the inputs."""
+        return self if self.halved is None else replace(self, score=self.halved)
 
     def mean(self, view: View) -> float:
         """The statistic T of a basis: the mean over its directions (NaN, of a direction without a score, left out)."""
@@ -310,44 +318,56 @@ def metrics(
 
     `k`: the top inputs of U1 and U4. `tasks` and `references`: of U3. `draws`: intruders per direction of U4.
     """
-    every = {
-        m.name: m
-        for m in (
-            Metric("purity", lambda v: u1.purity(v.counts(k)), True, "purer", ("labels",), k),
-            Metric("entropy", lambda v: u1.entropy(v.counts(k)), True, "more mixed", ("labels",), k),
-            Metric(
-                "enrichment",
-                _enrichment(k, lambda table, counts: -np.log10(np.maximum(table.best(counts), 1e-300))),
-                True,
-                "more enriched in a class",
-                ("labels",),
-                k,
-            ),
-            Metric(
-                "unique_classes",
-                _enrichment(k, lambda table, counts: table.distinct(counts)),
-                True,
-                "detectors of more classes",
-                ("labels",),
-                k,
-            ),
-            Metric("auroc", _auroc, False, "more selective", ("labels",)),
-            Metric(
-                "interpretability",
-                lambda v: _interpretability(v, tasks, references),
-                True,
-                "easier for the judge to explain",
-                ("judge",),
-                4 * (references + 1),
-            ),
-            Metric(
-                "intruder", lambda v: _intruder(v, k, draws), True, "easier to tell from an intruder", ("judge",), 2 * k
-            ),
-            Metric("kurtosis", _kurtosis, False, "heavier-tailed"),
-        )
-    }
+    every = {m.name: m for m in _every(k, tasks, references, draws)}
+    for half in _every(max(k // 2, min(k, 3)), max(tasks // 2, 1), references, draws):
+        if half.name in ("purity", "entropy", "interpretability", "intruder"):
+            every[half.name] = replace(every[half.name], halved=half.score)
+        elif half.name == "enrichment":
+            # The logarithm of a p-value grows with K.
+            scale = k / half.least
+            every[half.name] = replace(every[half.name], halved=_scaled(half.score, scale))
     chosen = list(every) if names is None else list(names)
     for name in chosen:
         if name not in every:
             raise unknown_name("score", name, every)
     return [every[name] for name in chosen]
+
+
+def _every(k: int, tasks: int, references: int, draws: int) -> list[Metric]:
+    return [
+        Metric("purity", lambda v: u1.purity(v.counts(k)), True, "purer", ("labels",), k),
+        Metric("entropy", lambda v: u1.entropy(v.counts(k)), True, "more mixed", ("labels",), k),
+        Metric(
+            "enrichment",
+            _enrichment(k, lambda table, counts: -np.log10(np.maximum(table.best(counts), 1e-300))),
+            True,
+            "more enriched in a class",
+            ("labels",),
+            k,
+        ),
+        Metric(
+            "unique_classes",
+            _enrichment(k, lambda table, counts: table.distinct(counts)),
+            True,
+            "detectors of more classes",
+            ("labels",),
+            k,
+        ),
+        Metric("auroc", _auroc, False, "more selective", ("labels",)),
+        Metric(
+            "interpretability",
+            lambda v: _interpretability(v, tasks, references),
+            True,
+            "easier for the judge to explain",
+            ("judge",),
+            4 * (references + 1),
+        ),
+        Metric(
+            "intruder", lambda v: _intruder(v, k, draws), True, "easier to tell from an intruder", ("judge",), 2 * k
+        ),
+        Metric("kurtosis", _kurtosis, False, "heavier-tailed"),
+    ]
+
+
+def _scaled(score: Callable[[View], np.ndarray], scale: float) -> Callable[[View], np.ndarray]:
+    return lambda view: scale * score(view)

@@ -115,14 +115,18 @@ def scores_of(found: Tested, names: Sequence[str], k: int, seed: int, shuffled: 
 def _looked(metric: Metric, name: str, kind: str, change: Callable[[Inputs], Inputs]) -> Metric:
     """`metric`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
 
-    def score(view: View) -> np.ndarray:
-        # What is made once stays with the inputs that it was made of, and goes with them.
-        changed = vars(view.inputs).setdefault("changed", {})
-        if kind not in changed:
-            changed[kind] = change(view.inputs)
-        return metric.score(view.seen(changed[kind]))
+    def looking(score: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
+        def looked(view: View) -> np.ndarray:
+            # What is made once stays with the inputs that it was made of, and goes with them.
+            changed = vars(view.inputs).setdefault("changed", {})
+            if kind not in changed:
+                changed[kind] = change(view.inputs)
+            return score(view.seen(changed[kind]))
 
-    return replace(metric, name=name, score=score)
+        return looked
+
+    halved = None if metric.halved is None else looking(metric.halved)
+    return replace(metric, name=name, score=looking(metric.score), halved=halved)
 
 
 def _judged(columns: slice) -> Callable[[Inputs], Inputs]:
