@@ -11,7 +11,7 @@ from intriguing.engine.task import Plan
 from intriguing.sweep.facts import DatasetFacts, ModelFacts
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.spec import load_spec
-from intriguing.sweep.tasks.unit_answers import model_or_data
+from intriguing.sweep.tasks.unit_answers import correct, model_or_data
 
 SIZES = {"train": 8000, "test": 2000}
 
@@ -150,4 +150,21 @@ def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
     rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
     [row] = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
     assert row["value"] is None
-    assert row["sentence"].startswith("purity: No answer: The effect of 'cnn' on 'one' is nan")
+    assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
+
+
+def row_of(control: str, effect: float, p: float) -> dict[str, Any]:
+    figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": p, "p_low": 1.0, "p_two": p}
+    return {"dataset": "one", "model": "cnn", "control": control, "effect": effect, "metric": "auroc"} | figures
+
+
+@pytest.mark.parametrize(
+    ("effect", "p", "told"), [(-9.0, 0.002, True), (9.0, 0.002, False), (-1.0, 0.4, False)], ids=str
+)
+def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: float, told: bool) -> None:
+    rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
+    found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    assert found[0]["verdict"].startswith("Units are less selective than rotations")
+    assert ("Shuffled labels give such a difference too (-9.0 null standard deviations)" in found[0]["verdict"]) == told
+    assert ("The untrained network has such a difference too" in found[0]["verdict"]) == told
+    assert not any("too (" in row["verdict"] for row in found[1:])

@@ -10,7 +10,7 @@ import pyarrow as pa
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
-from intriguing.sweep.tasks.names import LIVE, RAW, TRAINED
+from intriguing.sweep.tasks.names import LIVE, RANDOM, RAW, SHUFFLED, TRAINED
 from intriguing.units.crossed import Crossed, crossed
 from intriguing.units.metrics import metrics
 from intriguing.units.multiple import holm
@@ -39,7 +39,32 @@ def correct(work: Work, family: str) -> dict[str, pa.Table]:
             rows[i]["p_holm"] = test.p_holm
             if test.alpha == 0 and test.natural is not None:
                 rows[i]["verdict"] = _verdict(test)
+    _hold_against_controls(rows)
     return {"rotation_tests": pa.Table.from_pylist(rows, tables.ROTATION_TESTS.schema)}
+
+
+_SAID_BY = {
+    SHUFFLED: "Shuffled labels give such a difference too ({:+.1f} null standard deviations): not of the classes.",
+    RANDOM: "The untrained network has such a difference too ({:+.1f} null standard deviations): not learned.",
+}
+
+
+def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
+    """Say so in the verdict where a control differs from its rotations as the trained network does."""
+    places = ("dataset", "model", "model_seed", "layer", "metric", "condition", "alpha")
+    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _SAID_BY}
+    for row in rows:
+        if row["control"] != TRAINED or not _is_found(row):
+            continue
+        for control, sentence in _SAID_BY.items():
+            twin = controls.get((control, *(row[p] for p in places)))
+            if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
+                row["verdict"] += " " + sentence.format(twin["effect"])
+
+
+def _is_found(row: dict[str, Any]) -> bool:
+    known = row["alpha"] == 0 and row["effect"] is not None and row["p_holm"] is not None
+    return known and row["p_holm"] <= LEVEL
 
 
 def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table]:
