@@ -63,8 +63,8 @@ def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
 
 
 def _is_found(row: dict[str, Any]) -> bool:
-    known = row["alpha"] == 0 and row["effect"] is not None and row["p_holm"] is not None
-    return known and row["p_holm"] <= LEVEL
+    p = row["p_holm"]
+    return row["alpha"] == 0 and row["effect"] is not None and p is not None and p <= LEVEL
 
 
 def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table]:
