@@ -43,23 +43,26 @@ def correct(work: Work, family: str) -> dict[str, pa.Table]:
     return {"rotation_tests": pa.Table.from_pylist(rows, tables.ROTATION_TESTS.schema)}
 
 
-_SAID_BY = {
-    SHUFFLED: "Shuffled labels give such a difference too ({:+.1f} null standard deviations): not of the classes.",
-    RANDOM: "The untrained network has such a difference too ({:+.1f} null standard deviations): not learned.",
+_ALSO = {
+    SHUFFLED: ("Shuffled labels give", "is of the classes"),
+    RANDOM: ("The untrained network has", "was learned"),
 }
 
 
 def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
     """Say so in the verdict where a control differs from its rotations as the trained network does."""
     places = ("dataset", "model", "model_seed", "layer", "metric", "condition", "alpha")
-    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _SAID_BY}
+    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _ALSO}
     for row in rows:
         if row["control"] != TRAINED or not _is_found(row):
             continue
-        for control, sentence in _SAID_BY.items():
+        for control, (who, what) in _ALSO.items():
             twin = controls.get((control, *(row[p] for p in places)))
             if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
-                row["verdict"] += " " + sentence.format(twin["effect"])
+                row["verdict"] += (
+                    f" {who} such a difference too ({twin['effect']:+.1f} null standard deviations): "
+                    f"not all of it {what}."
+                )
 
 
 def _is_found(row: dict[str, Any]) -> bool:
