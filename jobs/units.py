@@ -48,12 +48,13 @@ def answers(run: Run) -> str:
     found = run.pandas("model_or_data")
     if found.empty:
         return ""
-    shares = found[(found["figure"] == "share") & found["value"].notna()].copy()
-    shares["share"] = [
+    shares = found.query("figure == 'share' and value == value")
+    figures = zip(shares["value"], shares["low"], shares["high"], shares["p"], strict=True)
+    told = [
         f"{value:.0%} ({low:.0%} to {high:.0%})" + (f" p = {p:.2g}" if p == p else "")
-        for value, low, high, p in shares[["value", "low", "high", "p"]].to_numpy()
+        for value, low, high, p in figures
     ]
-    table = shares.pivot_table("share", ["metric", "condition"], "name", aggfunc="first")
+    table = shares.assign(share=told).pivot_table("share", ["metric", "condition"], "name", aggfunc="first")
     table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
     sentences = "\n".join(dict.fromkeys(found["sentence"]))
     return f"Where the spread of the effects comes from:\n{table.to_string()}\n\n{sentences}"
