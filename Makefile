@@ -25,7 +25,7 @@ check: $(VENV)/.test $(VENV)/.check
 	$(BIN)/lint-imports
 
 peers: $(VENV)/.core
-	$(PIP) foolbox==3.3.4 numba tqdm
+	$(PIP) foolbox==3.3.4 numba tqdm psutil
 	$(PIP) --no-deps adv-lib==0.2.8
 
 $(VENV)/.made:

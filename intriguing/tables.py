@@ -234,17 +234,20 @@ MODEL_OR_DATA = Table(
     "model_or_data",
     'a figure of the answer to "model or data?"',
     (
-        Field("metric", _S, "The score whose effects in the last named layers of all models are explained."),
-        Field("figure", _S, "share (of the spread of the effects), model or data (the mean effect of one of them)."),
+        Field(
+            "metric", _S, "The score whose effects in the models' last named layers are explained; all: each of them."
+        ),
+        Field("condition", _S, "raw: all units; live: without dead or saturated ones where a layer has any."),
+        Field("figure", _S, "share (of the spread of effects), model or data (one's mean effect), scores (how many)."),
         Field("name", _S, "The source of the spread (model, data, both, seed), or the model's or data set's name."),
-        Field("value", _D, "The share, or the mean effect in null standard deviations.", nullable=True),
+        Field("value", _D, "The share, the mean effect in null standard deviations, or the count.", nullable=True),
         Field("low", _D, "Lower end of its 95 % interval.", nullable=True),
         Field("high", _D, "Upper end.", nullable=True),
         Field("p", _D, "P(a share at least as large) if the source had no effect; null for the others.", "", True),
-        Field("n", _I, "How many networks the answer rests on."),
+        Field("n", _I, "How many networks the answer rests on; for all: how many scores."),
         Field("sentence", _S, "The answer in a sentence."),
     ),
-    ("metric", "figure", "name"),
+    ("metric", "condition", "figure", "name"),
 )
 
 DISTORTIONS = Table(

@@ -25,22 +25,39 @@ def verdicts(run: Run) -> str:
 
 
 def effects(run: Run) -> str:
-    """Natural minus rotated, in null standard deviations: a row per layer and score, a column per control."""
+    """Natural minus rotated, in null standard deviations: a row per layer and score, a column per control.
+
+    Layers with dead or saturated units have a row without these, too (condition `live`).
+    """
     table = run.sql(
-        "select metric, dataset, model, layer, control, avg(effect) as mean, min(effect) as low, max(effect) as high "
-        "from rotation_tests where alpha = 0 and condition = 'raw' and effect is not null group by all order by all"
+        "select metric, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
+        "max(effect) as high from rotation_tests where alpha = 0 and condition in ('raw', 'live') "
+        "and effect is not null group by all order by all"
     )
     if table.empty:
         return ""
     figures = table[["mean", "low", "high"]]
     table["effect"] = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row) for row in figures.to_numpy()]
-    shown = table.pivot_table("effect", ["metric", "dataset", "model", "layer"], "control", aggfunc="first")
+    rows = ["metric", "dataset", "model", "layer", "condition"]
+    shown = table.pivot_table("effect", rows, "control", aggfunc="first", fill_value="")
     return f"Mean effects over the seeds, in null standard deviations (smallest to largest):\n{shown.to_string()}"
 
 
 def answers(run: Run) -> str:
-    """Model or data? A sentence per score."""
-    return "\n".join(dict.fromkeys(run.table("model_or_data")["sentence"].to_pylist()))
+    """Model or data? A table of the shares of the spread, and a sentence per score."""
+    found = run.pandas("model_or_data")
+    if found.empty:
+        return ""
+    shares = found.query("figure == 'share' and value == value")
+    figures = zip(shares["value"], shares["low"], shares["high"], shares["p"], strict=True)
+    told = [
+        f"{value:.0%} ({low:.0%} to {high:.0%})" + (f" p = {p:.2g}" if p == p else "")
+        for value, low, high, p in figures
+    ]
+    table = shares.assign(share=told).pivot_table("share", ["metric", "condition"], "name", aggfunc="first")
+    table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
+    sentences = "\n".join(dict.fromkeys(found["sentence"]))
+    return f"Where the spread of the effects comes from:\n{table.to_string()}\n\n{sentences}"
 
 
 def main() -> int:

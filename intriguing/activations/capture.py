@@ -94,8 +94,10 @@ class Capture:
             by_path.setdefault(layer.path, []).append(layer)
         for path, wanted in by_path.items():
             module = modules[path]
-            self._handles.append(module.register_forward_pre_hook(self._before(path, wanted), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._after(path, wanted)))
+            inputs = [layer for layer in wanted if layer.is_input]
+            if inputs:
+                self._handles.append(module.register_forward_pre_hook(self._before(path, inputs), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._after(path, wanted, counts=not inputs)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,13 +147,14 @@ class Capture:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls[path] += 1
             for layer in wanted:
-                if layer.is_input and self._calls[path] == (layer.call or 1):
+                if self._calls[path] == (layer.call or 1):
                     self._keep(layer, args[0] if args else next(iter(kwargs.values()), None))
 
         return hook
 
-    def _after(self, path: str, wanted: list[Layer]) -> Callable[..., None]:
+    def _after(self, path: str, wanted: list[Layer], counts: bool) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self._calls[path] += counts
             for layer in wanted:
                 if not layer.is_input and self._calls[path] == (layer.call or 1):
                     self._keep(layer, output)

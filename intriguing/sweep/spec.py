@@ -64,7 +64,8 @@ class ModelSpec(_Section):
     @property
     def is_trained(self) -> bool:
         """Whether a sweep trains it."""
-        return self.train and self.weights is None and not self.options.get("published")
+        has_weights = any(self.options.get(name) for name in ("published", "pretrained"))
+        return self.train and self.weights is None and not has_weights
 
 
 class UnitsSpec(_Section):

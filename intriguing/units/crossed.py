@@ -89,7 +89,9 @@ def _table(
     found: dict[tuple[str, str], list[float]] = {(m, d): [] for m in rows for d in columns}
     for m, d, effect in zip(models, data, effects, strict=True):
         if not np.isfinite(effect):
-            raise InputError(f"The effect of {m!r} on {d!r} is {effect}: leave out layers without a test.")
+            raise InputError(
+                f"{m!r} on {d!r} has no effect ({effect}): its rotations all gave one value, or it was not tested."
+            )
         found[m, d].append(float(effect))
     sizes = {len(v) for v in found.values()}
     if len(rows) < 2 or len(columns) < 2 or len(sizes) != 1 or min(sizes) < 2:

@@ -38,13 +38,16 @@ def interpretability(judge: np.ndarray, top: np.ndarray, bottom: np.ndarray, ref
     tasks = used // (references + 1)
     if tasks < 1 or bottom.shape != top.shape:
         raise InputError(f"{used} inputs at either end are not enough for one task with {references} references.")
+    rows = torch.from_numpy(judge)
     query = np.arange(tasks) % (references + 1)
     ends = []
     for chosen in (top, bottom):
         dealt = chosen[:, : tasks * (references + 1)].reshape(lines, references + 1, tasks)
-        vectors = torch.from_numpy(judge)[torch.from_numpy(dealt)]
-        asked = vectors[:, query, np.arange(tasks)]
-        ends.append((asked, (vectors.sum(dim=1) - asked) / references))
+        asked = rows[torch.from_numpy(dealt[:, query, np.arange(tasks)])]
+        # The sum of each task's vectors, without a copy of every one of them.
+        hands = torch.from_numpy(dealt.transpose(0, 2, 1).reshape(lines * tasks, references + 1))
+        together = torch.nn.functional.embedding_bag(hands, rows, mode="sum").view(lines, tasks, -1)
+        ends.append((asked, (together - asked) / references))
     (q_top, e_top), (q_bottom, e_bottom) = ends
     gap = ((q_top - q_bottom) * (e_top - e_bottom)).sum(dim=2)
     return ((gap > 0).double() + 0.5 * (gap == 0).double()).mean(dim=1).numpy()
@@ -55,40 +58,44 @@ def interpretability_p(accuracy: np.ndarray, tasks: int) -> np.ndarray:
     return stats.binom.sf(np.ceil(np.asarray(accuracy) * tasks) - 1, tasks, 0.5)
 
 
-def intruder(
-    judge: np.ndarray, scores: np.ndarray, top: np.ndarray, rng: np.random.Generator, draws: int = 20, tries: int = 64
-) -> np.ndarray:
-    """The automatic intruder test (U4): (lines,) how often the judge finds the intruder, 1 / K by chance.
+def intruder(judge: np.ndarray, chosen: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """The automatic intruder test (U4): (lines,), how often the judge finds the intruder, 1 / K by chance.
 
-    `scores` (lines, n) are the projections and `top` (lines, K) each direction's top K, of which the first K - 1 are
-    shown. The intruder lies below the direction's median and in the top tenth of another direction. The judge names the
-    shown input with the lowest mean similarity to the others. An equal similarity of the intruder counts as a miss.
+    `top` (lines, K) are each direction's top inputs, of which the first K - 1 are shown; `chosen` (lines, draws) are
+    the intruders (`draw_intruders`). The judge, (n, E) with unit rows, names the shown input with the lowest mean
+    similarity to the others. An equal similarity of the intruder counts as a miss.
     """
-    lines = len(scores)
-    if lines < 2:
-        raise InputError("The intruder test needs at least two directions: the intruder comes from another one.")
     shown = torch.from_numpy(judge)[torch.from_numpy(top[:, :-1])]
-    chosen = torch.from_numpy(_intruders(scores, rng, draws, tries))
-    foreign = torch.einsum("lre,lke->lrk", torch.from_numpy(judge)[chosen], shown)
+    foreign = torch.einsum("lre,lke->lrk", torch.from_numpy(judge)[torch.from_numpy(chosen)], shown)
     together = shown.sum(dim=1)
     among = torch.einsum("lke,le->lk", shown, together) - shown.square().sum(dim=2)
     others = among[:, None, :] + foreign
     return (foreign.sum(dim=2) < others.amin(dim=2)).double().mean(dim=1).numpy()
 
 
-def _intruders(scores: np.ndarray, rng: np.random.Generator, draws: int, tries: int) -> np.ndarray:
-    """Which inputs (lines, draws) intrude: by rejection, so that all that qualify are equally likely."""
+def draw_intruders(
+    scores: np.ndarray, ranked: np.ndarray, rng: np.random.Generator, draws: int = 20, tries: int = 64
+) -> np.ndarray:
+    """Inputs that do not belong, (lines, draws), for each direction of the projections `scores` (lines, n).
+
+    `ranked` are the scores of each line in rising order.
+    Each lies below the direction's median and in the top tenth of another direction, drawn by rejection, so that all
+    that qualify are equally likely. Raises `InputError` where there is no other direction.
+    """
     lines, n = scores.shape
-    middle, tenth = n // 2, n - max(1, n // 10)
-    parted = np.partition(scores, (middle, tenth), axis=1)
-    median, high = parted[:, middle], parted[:, tenth]
+    if lines < 2:
+        raise InputError("The intruder test needs at least two directions: the intruder comes from another one.")
+    median, high = ranked[:, n // 2], ranked[:, n - max(1, n // 10)]
     here = np.arange(lines)[:, None, None]
     other = (here + rng.integers(1, lines, size=(lines, draws, 1))) % lines
     rows = rng.integers(0, n, size=(lines, draws, tries))
-    below = scores[here, rows] < median[here]
-    above = scores[other, rows] - high[other]
-    # Where no try qualifies, the nearest to the other direction's top tenth stands in.
-    first = np.where((below & (above >= 0)).any(axis=2), (below & (above >= 0)).argmax(axis=2), -1)
-    nearest = np.where(below, above, -np.inf).argmax(axis=2)
-    pick = np.where(first >= 0, first, nearest)
-    return np.take_along_axis(rows, pick[:, :, None], axis=2)[:, :, 0]
+    flat = scores.ravel()
+    below = flat[here * n + rows] < median[here]
+    above = flat[other * n + rows] - high[other]
+    fits = below & (above >= 0)
+    pick = fits.argmax(axis=2)[:, :, None]
+    missing = ~np.take_along_axis(fits, pick, axis=2)[:, :, 0]
+    if missing.any():
+        # Where no try qualifies, the nearest to the other direction's top tenth stands in.
+        pick[missing, 0] = np.where(below[missing], above[missing], -np.inf).argmax(axis=1)
+    return np.take_along_axis(rows, pick, axis=2)[:, :, 0]

@@ -7,6 +7,7 @@ for) and gives one number per direction, or one for the whole basis.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,11 @@ from intriguing.randomness import generator
 from intriguing.units import labels as u1
 from intriguing.units.candidates import tie_hash
 from intriguing.units.directions import Directions
-from intriguing.units.judges import interpretability, intruder, unit_rows
-from intriguing.units.selectivity import binned_auroc, selectivity
+from intriguing.units.judges import draw_intruders, interpretability, intruder, unit_rows
+from intriguing.units.selectivity import Binned, selectivity
+
+_FEW = 64
+"""A list of the top K is few where the inputs are more than so many times K."""
 
 
 @dataclass(frozen=True)
@@ -120,47 +124,76 @@ class Inputs:
 
 @dataclass
 class View:
-    """A basis as its directions (units, m) and its inputs show it."""
+    """A basis as its directions (units, m) and its inputs show it.
+
+    What rests on the projections alone is made when first asked for, and serves other labels and judges too (`seen`).
+    """
 
     inputs: Inputs
     columns: np.ndarray
     number: int = -1
     """Which rotation it is; -1 for the natural basis."""
     seed: int = 0
-    _order: np.ndarray | None = field(default=None, repr=False)
+    _made: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    @property
     def scores(self) -> torch.Tensor:
         """The projections, (m, n) float32."""
+        return self._once(("scores",), self._project)
+
+    @property
+    def ranked(self) -> np.ndarray:
+        """The projections of each direction in rising order, (m, n)."""
+        return self._once(("ranked",), lambda: np.sort(self.scores.numpy(), axis=1))
+
+    def top(self, k: int) -> np.ndarray:
+        """The `k` inputs with the largest projections, (m, min(k, n)), best first."""
+        return self._once(("top", k), lambda: self._extremes(min(k, len(self.inputs)), 1))
+
+    def bottom(self, k: int) -> np.ndarray:
+        """The `k` inputs with the smallest projections, (m, min(k, n)), smallest first."""
+        return self._once(("bottom", k), lambda: self._extremes(min(k, len(self.inputs)), -1))
+
+    def binned(self) -> Binned:
+        """The projections in bins, for AUROC."""
+        return self._once(("binned",), lambda: Binned.of(self.scores))
+
+    def intruders(self, draws: int) -> np.ndarray:
+        """Inputs that do not belong to each direction, (m, draws): the same for every judge."""
+        rng = generator(self.seed, "intruder", self.number)
+        return self._once(("intruders", draws), lambda: draw_intruders(self.scores.numpy(), self.ranked, rng, draws))
+
+    def counts(self, k: int) -> np.ndarray:
+        """How often each class is among the top `k`: (m, classes)."""
+        return u1.class_counts(self.inputs._labels[self.top(k)], self.inputs.classes)
+
+    def seen(self, inputs: Inputs) -> "View":
+        """The same basis of the same inputs, which have other labels or judges in `inputs`."""
+        return replace(self, inputs=inputs)
+
+    def _project(self) -> torch.Tensor:
         if _is_selection(self.columns):
             return self.inputs.by_unit[torch.from_numpy(self.columns.argmax(axis=0))]
         return torch.from_numpy(np.ascontiguousarray(self.columns.T, dtype=np.float32)) @ self.inputs.by_unit
 
-    def top(self, k: int) -> np.ndarray:
-        """The `k` inputs with the largest projections, (m, min(k, n)), best first."""
-        return _extremes(self.scores, min(k, len(self.inputs)))
+    def _extremes(self, k: int, sign: int) -> np.ndarray:
+        if k * _FEW <= len(self.inputs):
+            return _best_of(self.scores * sign, k)
+        kth = self.ranked[:, -k] if sign > 0 else self.ranked[:, k - 1]
+        return _reaching(self.scores.numpy() * np.float32(sign), kth * np.float32(sign), k)
 
-    def bottom(self, k: int) -> np.ndarray:
-        """The `k` inputs with the smallest projections, (m, min(k, n)), smallest first."""
-        return _extremes(-self.scores, min(k, len(self.inputs)))
-
-    def counts(self, k: int) -> np.ndarray:
-        """How often each class is among the top `k`: (m, classes)."""
-        if self._order is None or self._order.shape[1] != min(k, len(self.inputs)):
-            self._order = self.top(k)
-        return u1.class_counts(self.inputs._labels[self._order], self.inputs.classes)
-
-    def rng(self, purpose: str) -> np.random.Generator:
-        """Random numbers for this basis and `purpose`."""
-        return generator(self.seed, purpose, self.number)
+    def _once(self, what: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if what not in self._made:
+            self._made[what] = make()
+        return self._made[what]
 
 
 def _is_selection(columns: np.ndarray) -> bool:
     return bool(((columns != 0).sum(axis=0) == 1).all() and (columns.max(axis=0) == 1).all())
 
 
-def _extremes(scores: torch.Tensor, k: int) -> np.ndarray:
-    """The `k` largest of each line, equal ones in the order of the inputs, which is that of the hash."""
+def _best_of(scores: torch.Tensor, k: int) -> np.ndarray:
+    """The `k` largest of each line, equal ones in the order of the inputs, which is that of the hash: (lines, k)."""
     found = torch.topk(scores, k, dim=1)
     values, indices = found.values, found.indices
     tied = (scores >= values[:, -1:]).sum(dim=1) > k
@@ -168,6 +201,22 @@ def _extremes(scores: torch.Tensor, k: int) -> np.ndarray:
     if bool(tied.any()):
         indices[tied] = torch.sort(scores[tied], dim=1, descending=True, stable=True).indices[:, :k]
     return indices.numpy()
+
+
+def _reaching(scores: np.ndarray, kth: np.ndarray, k: int) -> np.ndarray:
+    """The same where the `kth` largest value of each line (lines,) is known, which is quicker for many."""
+    n = scores.shape[1]
+    reach = scores >= kth[:, None]
+    tied = np.count_nonzero(reach, axis=1) > k
+    if tied.any():
+        order = np.empty((len(scores), k), dtype=np.int64)
+        order[tied] = np.argsort(-scores[tied], axis=1, kind="stable")[:, :k]
+        if not tied.all():
+            order[~tied] = _reaching(scores[~tied], kth[~tied], k)
+        return order
+    flat = np.flatnonzero(reach).reshape(-1, k)
+    best = np.argsort(-scores.ravel()[flat], axis=1, kind="stable")
+    return np.take_along_axis(flat, best, axis=1) - np.arange(len(scores))[:, None] * n
 
 
 @dataclass(frozen=True)
@@ -186,6 +235,14 @@ class Metric:
     """Which parts of `Inputs` it cannot do without: labels, judge."""
     least: int = 2
     """The fewest inputs that it can be computed from."""
+    halved: Callable[[View], np.ndarray] | None = None
+    """What stands for it on a random half of the inputs, where it rests on the top K: the score of the top K / 2, which
+    reach as deep (K / n), on the scale of K. None: the score itself."""
+
+    @property
+    def of_half(self) -> "Metric":
+        """The score of a half of the inputs."""
+        return self if self.halved is None else replace(self, score=self.halved)
 
     def mean(self, view: View) -> float:
         """The statistic T of a basis: the mean over its directions (NaN, of a direction without a score, left out)."""
@@ -205,6 +262,12 @@ def score_directions(
         raise InputError(f"Directions of {directions.dim} units do not fit activations of {inputs.dim}.")
     view = View(inputs, sign * directions.columns)
     return {score.name: np.asarray(score.score(view), dtype=np.float64) for score in scores}
+
+
+def auroc_error_bound(inputs: Inputs, directions: Directions) -> float:
+    """How far the score `auroc` of any of the `directions` can be from its exact value, as its bins have it."""
+    view = View(inputs, directions.columns)
+    return 2 * float(np.nanmax(view.binned().error_bound(inputs._labels, inputs.classes)))
 
 
 def _enrichment(k: int, score: Callable[[u1.Enrichment, np.ndarray], np.ndarray]) -> Callable[[View], np.ndarray]:
@@ -231,7 +294,7 @@ def _kurtosis(view: View) -> np.ndarray:
 
 
 def _auroc(view: View) -> np.ndarray:
-    return selectivity(binned_auroc(view.scores, view.inputs._labels, view.inputs.classes)[0])
+    return selectivity(view.binned().auroc(view.inputs._labels, view.inputs.classes))
 
 
 def _interpretability(view: View, tasks: int, references: int) -> np.ndarray:
@@ -244,7 +307,7 @@ def _interpretability(view: View, tasks: int, references: int) -> np.ndarray:
 def _intruder(view: View, k: int, draws: int) -> np.ndarray:
     judge = view.inputs.judge
     assert judge is not None
-    return intruder(judge, view.scores.numpy(), view.top(k), view.rng("intruder"), draws)
+    return intruder(judge, view.intruders(draws), view.top(k))
 
 
 def metrics(
@@ -255,44 +318,56 @@ def metrics(
 
     `k`: the top inputs of U1 and U4. `tasks` and `references`: of U3. `draws`: intruders per direction of U4.
     """
-    every = {
-        m.name: m
-        for m in (
-            Metric("purity", lambda v: u1.purity(v.counts(k)), True, "purer", ("labels",), k),
-            Metric("entropy", lambda v: u1.entropy(v.counts(k)), True, "more mixed", ("labels",), k),
-            Metric(
-                "enrichment",
-                _enrichment(k, lambda table, counts: -np.log10(np.maximum(table.best(counts), 1e-300))),
-                True,
-                "more enriched in a class",
-                ("labels",),
-                k,
-            ),
-            Metric(
-                "unique_classes",
-                _enrichment(k, lambda table, counts: table.distinct(counts)),
-                True,
-                "detectors of more classes",
-                ("labels",),
-                k,
-            ),
-            Metric("auroc", _auroc, False, "more selective", ("labels",)),
-            Metric(
-                "interpretability",
-                lambda v: _interpretability(v, tasks, references),
-                True,
-                "easier for the judge to explain",
-                ("judge",),
-                4 * (references + 1),
-            ),
-            Metric(
-                "intruder", lambda v: _intruder(v, k, draws), True, "easier to tell from an intruder", ("judge",), 2 * k
-            ),
-            Metric("kurtosis", _kurtosis, False, "heavier-tailed"),
-        )
-    }
+    every = {m.name: m for m in _every(k, tasks, references, draws)}
+    for half in _every(max(k // 2, min(k, 3)), max(tasks // 2, 1), references, draws):
+        if half.name in ("purity", "entropy", "interpretability", "intruder"):
+            every[half.name] = replace(every[half.name], halved=half.score)
+        elif half.name == "enrichment":
+            # The logarithm of a p-value grows with K.
+            scale = k / half.least
+            every[half.name] = replace(every[half.name], halved=_scaled(half.score, scale))
     chosen = list(every) if names is None else list(names)
     for name in chosen:
         if name not in every:
             raise unknown_name("score", name, every)
     return [every[name] for name in chosen]
+
+
+def _every(k: int, tasks: int, references: int, draws: int) -> list[Metric]:
+    return [
+        Metric("purity", lambda v: u1.purity(v.counts(k)), True, "purer", ("labels",), k),
+        Metric("entropy", lambda v: u1.entropy(v.counts(k)), True, "more mixed", ("labels",), k),
+        Metric(
+            "enrichment",
+            _enrichment(k, lambda table, counts: -np.log10(np.maximum(table.best(counts), 1e-300))),
+            True,
+            "more enriched in a class",
+            ("labels",),
+            k,
+        ),
+        Metric(
+            "unique_classes",
+            _enrichment(k, lambda table, counts: table.distinct(counts)),
+            True,
+            "detectors of more classes",
+            ("labels",),
+            k,
+        ),
+        Metric("auroc", _auroc, False, "more selective", ("labels",)),
+        Metric(
+            "interpretability",
+            lambda v: _interpretability(v, tasks, references),
+            True,
+            "easier for the judge to explain",
+            ("judge",),
+            4 * (references + 1),
+        ),
+        Metric(
+            "intruder", lambda v: _intruder(v, k, draws), True, "easier to tell from an intruder", ("judge",), 2 * k
+        ),
+        Metric("kurtosis", _kurtosis, False, "heavier-tailed"),
+    ]
+
+
+def _scaled(score: Callable[[View], np.ndarray], scale: float) -> Callable[[View], np.ndarray]:
+    return lambda view: scale * score(view)

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from intriguing.errors import CorruptError, InputError
 
 _PART, _PARTS = 256, 64
+_HEAD = 16
 _ARRAYS = ("mean", "m2", "m3", "m4", "low", "high")
 
 
@@ -142,6 +143,8 @@ class Moments:
         if self._parts is None or not self._parts.takes(rows):
             self._settled()
             self._parts = _Parts(rows, self.with_covariance)
+        if len(self._parts.rows) == _PARTS:
+            self._settled()
         if self._parts.add(rows):
             return
         finite = torch.isfinite(rows).all(dim=1)
@@ -207,23 +210,24 @@ class _Parts:
     def __init__(self, like: torch.Tensor, with_covariance: bool, size: int = _PARTS) -> None:
         dim = like.shape[1]
         self.rows: list[int] = []
-        # Of each block: origin (the mean but for rounding), sums of the powers 1 to 4 about it, low, high.
+        # Of each block: origin (the mean of its first rows), sums of the powers 1 to 4 about it, low, high.
         self.figures = like.new_empty((size, 7, dim))
-        self.scratch = like.new_empty((2, max(_PART, len(like)), dim))
+        self.lines = [block.unbind() for block in self.figures.unbind()]
+        self.scratch = like.new_empty((2, max(_PART, len(like)), dim)).unbind()
         self.first = self.figures.new_empty((size, dim), dtype=torch.float64)
         self.products = self.first.new_zeros((dim, dim)) if with_covariance else None
 
     def takes(self, rows: torch.Tensor) -> bool:
-        """Whether there is room, of this type and on this device."""
-        same = self.figures.dtype == rows.dtype and self.figures.device == rows.device
-        return same and len(self.rows) < len(self.figures)
+        """Whether these rows are of this type and on this device."""
+        return self.figures.dtype == rows.dtype and self.figures.device == rows.device
 
     def add(self, rows: torch.Tensor) -> bool:
         """Add a block of `rows`; False, and nothing is added, where a power is not finite."""
         i, n = len(self.rows), len(rows)
-        origin, first, second, third, fourth, low, high = self.figures[i]
-        shifted, squared = self.scratch[0, :n], self.scratch[1, :n]
-        torch.mean(rows, 0, out=origin)
+        origin, first, second, third, fourth, low, high = self.lines[i]
+        shifted, squared = (room if n == len(room) else room[:n] for room in self.scratch)
+        # Near enough: it is at most sqrt(n / _HEAD) standard deviations of the block from the block's mean.
+        torch.mean(rows[:_HEAD], 0, out=origin)
         torch.sub(rows, origin, out=shifted)
         torch.mul(shifted, shifted, out=squared)
         torch.sum(shifted, 0, out=first)
@@ -251,11 +255,13 @@ class _Parts:
         if self.products is not None:
             s1 = self.first[: len(self.rows)].cpu().numpy() / counts
         means = figures[:, 0] + s1
-        m2 = counts * np.maximum(s2 - s1 * s1, 0.0)
-        m3 = counts * (s3 - 3 * s1 * s2 + 2 * s1**3)
-        m4 = counts * (s4 - 4 * s1 * s3 + 6 * s1 * s1 * s2 - 3 * s1**4)
+        square = s1 * s1
+        m2 = counts * np.maximum(s2 - square, 0.0)
+        m3 = counts * (s3 - s1 * (3 * s2 - 2 * square))
+        m4 = counts * (s4 - s1 * (4 * s3 - s1 * (6 * s2 - 3 * square)))
         mean = (counts * means).sum(axis=0) / n
         d = means - mean
+        square = counts * d * d
         comoment = None
         if self.products is not None:
             comoment = self.products.cpu().numpy() - (counts * s1).T @ s1 + (counts * d).T @ d
@@ -263,9 +269,9 @@ class _Parts:
         return _Central(
             int(n),
             mean,
-            (m2 + counts * d * d).sum(axis=0),
-            (m3 + 3 * d * m2 + counts * d**3).sum(axis=0),
-            (m4 + 4 * d * m3 + 6 * d * d * m2 + counts * d**4).sum(axis=0),
+            (m2 + square).sum(axis=0),
+            (m3 + d * (3 * m2 + square)).sum(axis=0),
+            (m4 + d * (4 * m3 + d * (6 * m2 + square))).sum(axis=0),
             figures[:, 5].min(axis=0),
             figures[:, 6].max(axis=0),
             comoment,

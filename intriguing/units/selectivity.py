@@ -33,31 +33,62 @@ def auroc(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
         return (sums - sizes * (sizes - 1) / 2) / (sizes * (n - sizes))
 
 
+@dataclass(frozen=True)
+class Binned:
+    """Projections cut into equal bins from each line's smallest to its largest: what AUROC needs of them.
+
+    It serves any labels: shuffled ones as well.
+    """
+
+    counts: torch.Tensor
+    """How many inputs each bin holds, int64 (lines, bins)."""
+    middle: torch.Tensor
+    """The mean rank of each input's bin, about the middle rank, float32 (lines, n)."""
+
+    @classmethod
+    def of(cls, scores: torch.Tensor, bins: int = 1 << 12) -> "Binned":
+        """The bins of `scores` (lines, n)."""
+        lines, n = scores.shape
+        low, high = scores.amin(dim=1, keepdim=True), scores.amax(dim=1, keepdim=True)
+        width = torch.where(high > low, (bins - 1) / (high - low), 0.0)
+        at = ((scores - low) * width).to(torch.int64)
+        cells = (at + torch.arange(lines)[:, None] * bins).view(-1)
+        counts = torch.bincount(cells, minlength=lines * bins).view(lines, bins)
+        # Halves of whole numbers: exact in float32 up to eight million inputs.
+        held = counts.double() if n >> 23 else counts.float()
+        middle = held.cumsum(dim=1).sub_(held, alpha=0.5).sub_(n / 2)
+        return cls(counts, middle.float().gather(1, at))
+
+    def auroc(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """AUROC of each class against the rest, (lines, classes), with pairs that share a bin counted half, as ties
+        are. NaN for a class that has no inputs, or all of them.
+        """
+        member = torch.nn.functional.one_hot(torch.from_numpy(np.asarray(labels, dtype=np.int64)), classes).float()
+        pairs = self._pairs(member)
+        sums = (self.middle @ member).double()
+        return torch.where(pairs > 0, 0.5 + sums / pairs, torch.nan).numpy()
+
+    def error_bound(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """How far (lines, classes) that can be from the exact AUROC: half the share of pairs in one bin.
+
+        It is far from reached, as ties are exact.
+        """
+        member = torch.nn.functional.one_hot(torch.from_numpy(np.asarray(labels, dtype=np.int64)), classes).float()
+        pairs = self._pairs(member)
+        shared = (self.counts * (self.counts - 1) // 2).sum(dim=1, keepdim=True).double()
+        return torch.where(pairs > 0, 0.5 * torch.minimum(shared / pairs, torch.ones_like(pairs)), torch.nan).numpy()
+
+    def _pairs(self, member: torch.Tensor) -> torch.Tensor:
+        sizes = member.sum(dim=0).double()
+        return (sizes * (len(member) - sizes)).expand(len(self.counts), -1)
+
+
 def binned_auroc(
     scores: torch.Tensor, labels: np.ndarray, classes: int, bins: int = 1 << 12
 ) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC (lines, classes) as `auroc` gives it, six times as fast, and a bound (lines, classes) of its error.
-
-    Each line of `scores` (lines, n) is cut into equal bins from its smallest to its largest score; pairs that share
-    a bin count half, as ties do. So ties are exact, and the bound (half the share of pairs in one bin) is far from
-    reached.
-    """
-    lines, n = scores.shape
-    low, high = scores.amin(dim=1, keepdim=True), scores.amax(dim=1, keepdim=True)
-    width = torch.where(high > low, (bins - 1) / (high - low), 0.0)
-    at = ((scores - low) * width).to(torch.int64)
-    cells = (at + torch.arange(lines)[:, None] * bins).view(-1)
-    counts = torch.bincount(cells, minlength=lines * bins).view(lines, bins)
-    middle = counts.cumsum(dim=1) - 0.5 * (counts + n)
-    given = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    member = torch.nn.functional.one_hot(given, classes).float()
-    sizes = member.sum(dim=0).double()
-    sums = (middle.float().gather(1, at) @ member).double()
-    shared = (counts * (counts - 1) // 2).sum(dim=1, keepdim=True).double()
-    pairs = sizes * (n - sizes)
-    aurocs = torch.where(pairs > 0, 0.5 + sums / pairs, torch.nan)
-    bound = torch.where(pairs > 0, 0.5 * torch.minimum(shared / pairs, torch.ones_like(pairs)), torch.nan)
-    return aurocs.numpy(), bound.numpy()
+    """AUROC (lines, classes) as `auroc` gives it, many times as fast, and a bound (lines, classes) of its error."""
+    binned = Binned.of(scores, bins)
+    return binned.auroc(labels, classes), binned.error_bound(labels, classes)
 
 
 def selectivity(aurocs: np.ndarray) -> np.ndarray:

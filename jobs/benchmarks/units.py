@@ -307,6 +307,8 @@ def table(arguments: argparse.Namespace) -> list[tuple[str, str, str, str]]:
 
     def add(what: str, text: str, goal: str = "", reached: bool | None = None) -> None:
         lines.append((what, text, goal, "" if reached is None else "yes" if reached else "no"))
+        # At once: a later part that fails must not take what is measured with it.
+        print("| " + " | ".join(lines[-1]) + " |", flush=True)
 
     if "collection" in wanted:
         got = measured("collection", arguments)
@@ -361,11 +363,12 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(PARTS[arguments.part](arguments)))
         return 0
     lines = ["| what | measured | goal | reached |", "|---|---|---|---|"]
+    print("\n".join(lines))
     lines += ["| " + " | ".join(line) + " |" for line in table(arguments)]
     lines.append(
         f"\nCPU-seconds with {arguments.threads} thread(s), torch {torch.__version__}, on {os.uname().machine}."
     )
-    print("\n".join(lines))
+    print(lines[-1])
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n")
     return 0

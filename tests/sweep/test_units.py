@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import intriguing as ig
 from intriguing.data import load_dataset
 from intriguing.sweep import execute, prepare
 from intriguing.units.multiple import holm
+from tests.sweep import user_models
 from tests.sweep.small import assert_equal_tables, tables_of
 
 UNITS: dict[str, Any] = {
@@ -58,6 +60,12 @@ def tests_of(tested_run: Path) -> pd.DataFrame:
 def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run: Path, tmp_path: Path) -> None:
     compute = UNITS["compute"] | {"rows_per_shard": 150, "rotations_per_shard": 4}
     assert execute(prepare(small({"compute": compute}), tmp_path / "run"), "strict").complete
+    assert_equal_tables(tested_run, tmp_path / "run")
+
+
+@pytest.mark.ray
+def test_rotation_tests_on_ray_give_equal_tables(tested_run: Path, tmp_path: Path, ray_started: None) -> None:
+    assert execute(prepare(UNITS, tmp_path / "run"), "ray", workers=2).complete
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
@@ -119,6 +127,13 @@ def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run: Path) -> None:
     assert abs(cosines["natural"]) < 1e-5
 
 
+def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run: Path) -> None:
+    bounds = ig.open_run(tested_run).pandas("unit_scores").query("metric == 'auroc_error_bound'")
+    assert set(bounds.basis) == set(UNITS["units"]["bases"])
+    assert (bounds.direction == -1).all()
+    assert bounds.value.between(0, 1).all()
+
+
 def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> None:
     models = {"bright": {"architecture": "tests.sweep.user_models:bright", "layers": ["channels"], "train": False}}
     spec = small({"models": models}, rows=60, rotations=0, bases=["natural"])
@@ -138,6 +153,33 @@ def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> No
         "left": 5,
         "right": 6,
     }
+
+
+def zoo_run(out: Path, **model: Any) -> ig.Run:
+    models = {"zoo": {"architecture": "tests.sweep.user_models:zoo", "layers": ["0"]} | model}
+    spec = small({"models": models}, rows=200, signs="positive", bases=["natural"], metrics=["kurtosis"])
+    assert execute(prepare(spec, out), "inline").complete
+    return ig.open_run(out)
+
+
+def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_path: Path) -> None:
+    run = zoo_run(tmp_path / "run", options={"name": "small", "pretrained": True})
+    vectors = np.stack(run.pandas("activations")["vector"].to_list())
+    # All weights are one, so its units are one unit but for their biases.
+    assert np.allclose(np.diff(vectors, axis=1), np.diff(vectors[:1], axis=1), atol=1e-4)
+    tests = run.pandas("rotation_tests").set_index("control")
+    assert tests.natural["trained"] != pytest.approx(tests.natural["random_init"])
+    assert tests.verdict.str.contains("than rotations").all()
+
+
+def test_a_factory_s_weights_may_come_from_a_file_in_the_zoo_s_own_names(tmp_path: Path) -> None:
+    net = user_models.zoo("small", pretrained=True)
+    torch.save(net.state_dict(), tmp_path / "zoo.pt")
+    run = zoo_run(tmp_path / "run", options={"name": "small"}, weights=str(tmp_path / "zoo.pt"))
+    activations = run.table("activations").to_pydict()
+    split = load_dataset("mnist-sample").splits["test"]
+    [block] = ig.collect_activations(net, [split.pixels(split.positions(np.array(activations["example_id"])))], "0")
+    np.testing.assert_array_equal(np.array(activations["vector"], dtype=np.float32), block.vectors["0"])
 
 
 def test_positions_are_rows_of_their_own_and_each_input_is_tested_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from intriguing.engine.task import Plan
 from intriguing.sweep.facts import DatasetFacts, ModelFacts
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.spec import load_spec
-from intriguing.sweep.tasks.unit_answers import model_or_data
+from intriguing.sweep.tasks.unit_answers import correct, model_or_data
 
 SIZES = {"train": 8000, "test": 2000}
 
@@ -104,22 +104,44 @@ def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
     assert shares["data"]["value"] > 0.99
     assert shares["data"]["low"] <= shares["data"]["value"] <= shares["data"]["high"]
     assert shares["data"]["p"] < 0.05 < shares["model"]["p"]
-    assert all("The outcome comes from the data" in row["sentence"] for row in answer)
+    assert all("The outcome comes from the data" in row["sentence"] for row in answer if row["metric"] == "purity")
     means = {row["name"]: row["value"] for row in answer if row["figure"] == "data"}
     assert means == pytest.approx({"one": 0.1, "two": 5.1, "three": 10.1})
 
 
-def test_a_layer_with_dead_units_counts_without_them() -> None:
+def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
     dead = crossed_rows(lambda m, d, seed: -50.0 * m + 0.1 * seed)
     alive = [row | {"condition": "live"} for row in crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)]
     answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
-    assert all("The outcome comes from the data" in row["sentence"] and row["n"] == 27 for row in answer)
+    sentences = {row["condition"]: row["sentence"] for row in answer if row["metric"] == "purity"}
+    assert sentences["live"].startswith(
+        "purity (without dead or saturated units, which 27 of 27 layers have): The outcome comes from the data: "
+    )
+    assert sentences["live"].endswith(" With all units: The outcome comes from the model.")
+    assert sentences["raw"].startswith("purity (all units): The outcome comes from the model: ")
+    assert all(row["n"] == 27 for row in answer if row["metric"] == "purity")
+    over_all = {(row["condition"], row["name"]): row for row in answer if row["metric"] == "all"}
+    assert (over_all["live", "data"]["value"], over_all["live", "model"]["value"]) == (1, 0)
+    assert (over_all["raw", "data"]["value"], over_all["raw", "model"]["value"]) == (0, 1)
+    assert over_all["raw", "data"]["sentence"].startswith(
+        "Of 1 scores, with all units, the model explains a part of the effects in 1 (median share 100%)"
+    )
+
+
+def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are() -> None:
+    rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
+    alive = [row | {"condition": "live", "effect": 40.0} for row in rows[:1]]
+    answer = model_or_data(StubWork([*alive, *rows]), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    means = {(r["condition"], r["name"]): r["value"] for r in answer if r["figure"] == "data"}
+    assert means["raw", "one"] == pytest.approx(0.1)
+    assert means["live", "one"] == pytest.approx(0.1 + 40 / 9)
+    assert means["live", "two"] == means["raw", "two"]
 
 
 def test_seeds_that_gave_one_network_are_named() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + (0.0 if m == 2 else 0.1 * seed))
     answer = model_or_data(StubWork(rows), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
-    assert answer[0]["sentence"].endswith(
+    assert answer[-1]["sentence"].endswith(
         "All seeds of softmax gave the same network: they add nothing to the intervals."
     )
 
@@ -128,4 +150,21 @@ def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
     rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
     [row] = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
     assert row["value"] is None
-    assert row["sentence"].startswith("No answer for purity: The effect of 'cnn' on 'one' is nan")
+    assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
+
+
+def row_of(control: str, effect: float, p: float) -> dict[str, Any]:
+    figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": p, "p_low": 1.0, "p_two": p}
+    return {"dataset": "one", "model": "cnn", "control": control, "effect": effect, "metric": "auroc"} | figures
+
+
+@pytest.mark.parametrize(
+    ("effect", "p", "told"), [(-9.0, 0.002, True), (9.0, 0.002, False), (-1.0, 0.4, False)], ids=str
+)
+def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: float, told: bool) -> None:
+    rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
+    found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    assert found[0]["verdict"].startswith("Units are less selective than rotations")
+    assert ("Shuffled labels give such a difference too (-9.0 null standard deviations)" in found[0]["verdict"]) == told
+    assert ("The untrained network has such a difference too" in found[0]["verdict"]) == told
+    assert not any("too (" in row["verdict"] for row in found[1:])

@@ -62,3 +62,13 @@ class Bright(nn.Module):
 
 def bright(shape: Any, classes: int) -> nn.Module:
     return Bright(shape, classes)
+
+
+def zoo(name: str, pretrained: bool = False) -> nn.Module:
+    """A model as `timm.create_model(name, pretrained=...)` makes it, normalised as the README's recipe has it."""
+    net = nn.Sequential(nn.Conv2d(1, {"small": 6}[name], 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(384, 1000))
+    if pretrained:
+        nn.init.ones_(net[0].get_parameter("weight"))
+    net.classifies = False  # type: ignore[assignment]
+    net.register_forward_pre_hook(lambda net, x: (x[0] - 0.5) / 0.25)
+    return net

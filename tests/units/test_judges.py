@@ -3,7 +3,14 @@ import pytest
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator
-from intriguing.units.judges import interpretability, interpretability_p, intruder, pixel_encoder, unit_rows
+from intriguing.units.judges import (
+    draw_intruders,
+    interpretability,
+    interpretability_p,
+    intruder,
+    pixel_encoder,
+    unit_rows,
+)
 from intriguing.units.metrics import Inputs, metrics
 from intriguing.units.rotation import rotation_test
 
@@ -46,22 +53,21 @@ def test_the_intruder_is_found_by_a_judge_that_sees_and_not_by_a_blind_one():
     rows, _, judge = worlds()
     scores = rows.T.astype(np.float32).copy()
     top = np.argsort(-scores, axis=1)[:, :6]
-    seen = intruder(judge, scores, top, generator(0, "i"), draws=50)
+    seen = intruder(judge, draw_intruders(scores, np.sort(scores, axis=1), generator(0, "i"), draws=50), top)
     assert seen.min() > 0.95
     many = generator(0, "many").standard_normal((60, 2000)).astype(np.float32)
     blind = unit_rows(generator(1, "blind").standard_normal((2000, 12)))
-    chance = intruder(blind, many, np.argsort(-many, axis=1)[:, :6], generator(0, "i"), draws=50)
+    chance = intruder(
+        blind,
+        draw_intruders(many, np.sort(many, axis=1), generator(0, "i"), draws=50),
+        np.argsort(-many, axis=1)[:, :6],
+    )
     assert abs(chance.mean() - 1 / 6) < 0.04
 
 
 def test_an_intruder_needs_another_direction():
     with pytest.raises(InputError, match="two directions"):
-        intruder(
-            np.eye(9, dtype=np.float32),
-            np.zeros((1, 9), dtype=np.float32),
-            np.zeros((1, 3), dtype=int),
-            generator(0, "i"),
-        )
+        draw_intruders(np.zeros((1, 9)), np.zeros((1, 9)), generator(0, "i"))
 
 
 @pytest.mark.parametrize("name", ["interpretability", "intruder"])

@@ -5,8 +5,9 @@ import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units.labels import class_counts, purity
-from intriguing.units.metrics import Inputs, metrics, score_directions
+from intriguing.units.metrics import Inputs, View, auroc_error_bound, metrics, score_directions
 from intriguing.units.rotation import rotation_test
+from intriguing.units.selectivity import auroc, selectivity
 
 
 def inputs_of(n=400, dim=6, ties=False):
@@ -26,6 +27,34 @@ def test_scores_are_those_of_the_scans_own_top(ties, sign):
     scan.update(rows, np.arange(400))
     found = score_directions(Inputs.of(rows, labels=labels), directions, metrics(["purity"]), sign=sign)["purity"]
     assert np.array_equal(found, purity(class_counts(labels[scan.result(sign).ids], 5)))
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_a_short_list_of_extremes_is_the_start_of_a_long_one(ties):
+    view = View(Inputs.of(inputs_of(n=2000, ties=ties)[0]), np.eye(6))
+    for short, long in ((view.top(8), view.top(500)), (view.bottom(8), view.bottom(500))):
+        assert np.array_equal(short, long[:, :8])
+    whole = np.argsort(-view.scores.numpy(), axis=1, kind="stable")
+    assert np.array_equal(view.top(500), whole[:, :500])
+
+
+def test_other_labels_of_the_same_inputs_share_their_projections():
+    rows, labels = inputs_of()
+    inputs = Inputs.of(rows, labels=labels)
+    view, others = View(inputs, np.eye(6)), inputs.shuffled(seed=1)
+    fresh = View(others, np.eye(6))
+    assert view.seen(others).top(16) is view.top(16)
+    for score in metrics(["purity", "auroc"]):
+        assert np.array_equal(score.score(view.seen(others)), score.score(fresh))
+        assert not np.array_equal(score.score(view), score.score(fresh))
+
+
+def test_the_error_bound_of_binned_selectivity_holds():
+    rows, labels = inputs_of(n=1500)
+    inputs, directions = Inputs.of(rows, labels=labels), ig.Directions.haar(6, 1)
+    found = score_directions(inputs, directions, metrics(["auroc"]))["auroc"]
+    exact = selectivity(auroc((inputs.activations @ directions.columns).T, inputs.labels, 5))
+    assert np.abs(found - exact).max() <= auroc_error_bound(inputs, directions) + 1e-6 < 0.01
 
 
 def test_the_low_end_of_units_has_its_own_test():

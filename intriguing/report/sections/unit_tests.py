@@ -38,11 +38,12 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
 
 
 def _answers(context: Context) -> list[Row]:
-    """Per score, the sentence on whether the model or the data decides, and the figures behind it."""
+    """Per score and condition, the sentence on whether the model or the data decides, and the figures behind it."""
     figures = context.run.table("model_or_data").to_pylist()
-    answers: dict[str, Row] = {}
+    answers: dict[tuple[str, str], Row] = {}
     for figure in figures:
-        answer = answers.setdefault(figure["metric"], {"sentence": figure["sentence"], "figures": []})
+        key = (figure["metric"], figure["condition"])
+        answer = answers.setdefault(key, {"sentence": figure["sentence"], "figures": []})
         if figure["value"] is not None:
             answer["figures"].append(figure)
     return list(answers.values())

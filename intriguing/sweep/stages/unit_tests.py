@@ -182,8 +182,9 @@ def _pixels_name(dataset: str) -> str:
 
 
 def _initial(subject: Subject) -> Task:
-    """The untrained network's weights."""
-    parameters = dict(subject.model.resource.parameters) | {"model_seed": subject.model.seed}
+    """The untrained network's weights: without the option that a user's factory loads them by, as timm calls it."""
+    parameters = {**subject.model.resource.parameters, "model_seed": subject.model.seed}
+    parameters["options"] = {k: v for k, v in parameters["options"].items() if k != "pretrained"}
     return Task(_initial_name(subject), functions.INITIAL, parameters, affinity=subject.place)
 
 

@@ -115,34 +115,18 @@ def scores_of(found: Tested, names: Sequence[str], k: int, seed: int, shuffled: 
 def _looked(metric: Metric, name: str, kind: str, change: Callable[[Inputs], Inputs]) -> Metric:
     """`metric`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
 
-    def score(view: View) -> np.ndarray:
-        # What is made once stays with the view and the inputs that it was made of, and goes with them.
-        changed = vars(view.inputs).setdefault("changed", {})
-        if kind not in changed:
-            changed[kind] = change(view.inputs)
-        return metric.score(_SharedView(changed[kind], view))
+    def looking(score: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
+        def looked(view: View) -> np.ndarray:
+            # What is made once stays with the inputs that it was made of, and goes with them.
+            changed = vars(view.inputs).setdefault("changed", {})
+            if kind not in changed:
+                changed[kind] = change(view.inputs)
+            return score(view.seen(changed[kind]))
 
-    return replace(metric, name=name, score=score)
+        return looked
 
-
-class _SharedView(View):
-    """The basis of another view, with its projections and lists."""
-
-    def __init__(self, inputs: Inputs, source: View) -> None:
-        super().__init__(inputs, source.columns, source.number, source.seed)
-        vars(self)["scores"] = source.scores
-        self._lists: dict[tuple[str, int], np.ndarray] = vars(source).setdefault("lists", {})
-
-    def top(self, k: int) -> np.ndarray:
-        return self._listed("top", k, super().top)
-
-    def bottom(self, k: int) -> np.ndarray:
-        return self._listed("bottom", k, super().bottom)
-
-    def _listed(self, end: str, k: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        if (end, k) not in self._lists:
-            self._lists[end, k] = make(k)
-        return self._lists[end, k]
+    halved = None if metric.halved is None else looking(metric.halved)
+    return replace(metric, name=name, score=looking(metric.score), halved=halved)
 
 
 def _judged(columns: slice) -> Callable[[Inputs], Inputs]:

@@ -1,18 +1,21 @@
 """The answers of a run: Holm's correction over its tests, their verdicts, and whether the model or the data decides."""
 
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
-from intriguing.sweep.tasks.names import LIVE, RAW, TRAINED
+from intriguing.sweep.tasks.names import LIVE, RANDOM, RAW, SHUFFLED, TRAINED
 from intriguing.units.crossed import Crossed, crossed
 from intriguing.units.metrics import metrics
+from intriguing.units.multiple import holm
 from intriguing.units.rotation import RotationTest, corrected
-from intriguing.units.verdict import verdict
+from intriguing.units.verdict import LEVEL, verdict
 
 _FAMILIES = {
     "network": ("dataset", "model", "model_seed", "control", "condition"),
@@ -36,40 +39,112 @@ def correct(work: Work, family: str) -> dict[str, pa.Table]:
             rows[i]["p_holm"] = test.p_holm
             if test.alpha == 0 and test.natural is not None:
                 rows[i]["verdict"] = _verdict(test)
+    _hold_against_controls(rows)
     return {"rotation_tests": pa.Table.from_pylist(rows, tables.ROTATION_TESTS.schema)}
+
+
+_ALSO = {
+    SHUFFLED: ("Shuffled labels give", "is of the classes"),
+    RANDOM: ("The untrained network has", "was learned"),
+}
+
+
+def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
+    """Say so in the verdict where a control differs from its rotations as the trained network does."""
+    places = ("dataset", "model", "model_seed", "layer", "metric", "condition", "alpha")
+    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _ALSO}
+    for row in rows:
+        if row["control"] != TRAINED or not _is_found(row):
+            continue
+        for control, (who, what) in _ALSO.items():
+            twin = controls.get((control, *(row[p] for p in places)))
+            if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
+                row["verdict"] += (
+                    f" {who} such a difference too ({twin['effect']:+.1f} null standard deviations): "
+                    f"not all of it {what}."
+                )
+
+
+def _is_found(row: dict[str, Any]) -> bool:
+    p = row["p_holm"]
+    return row["alpha"] == 0 and row["effect"] is not None and p is not None and p <= LEVEL
 
 
 def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table]:
     """The table `model_or_data`: per score, what part of the effects in the models' last layers comes from where.
 
-    A layer with dead or saturated units counts without them, where it was tested so: many dead units share one and the
-    same top K, which says nothing of the basis.
+    Dead units share one and the same top K, which says nothing of the basis: where layers were tested without dead or
+    saturated units, the answer is given both ways, `live` (which the sentence leads with) and `raw`.
     """
-    tested: dict[tuple[Any, ...], dict[str, Any]] = {}
+    tested: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {RAW: {}, LIVE: {}}
     for row in work.table("tests").to_pylist():
         if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != last_layers[row["model"]]:
             continue
-        place = tuple(row[name] for name in ("metric", "dataset", "model", "model_seed"))
-        if row["condition"] == LIVE or (row["condition"] == RAW and place not in tested):
-            tested[place] = row
+        if row["condition"] in tested:
+            place = tuple(row[name] for name in ("metric", "dataset", "model", "model_seed"))
+            tested[row["condition"]][place] = row
     rows = []
-    for metric in dict.fromkeys(place[0] for place in tested):
-        rows += _figures(metric, [row for place, row in tested.items() if place[0] == metric])
-    return {"model_or_data": pa.Table.from_pylist(rows, tables.MODEL_OR_DATA.schema)}
+    for metric in dict.fromkeys(place[0] for place in tested[RAW]):
+        every = {place: row for place, row in tested[RAW].items() if place[0] == metric}
+        without = {place: row for place, row in tested[LIVE].items() if place in every}
+        if without:
+            told = f"without dead or saturated units, which {len(without)} of {len(every)} layers have"
+            live = _figures(metric, LIVE, told, list((every | without).values()))
+            raw = _figures(metric, RAW, "all units", list(every.values()))
+            also = f" With all units: {raw[0]['sentence'].partition(': ')[2].partition(':')[0]}."
+            rows += [row | {"sentence": row["sentence"] + also} for row in live] + raw
+        else:
+            rows += _figures(metric, RAW, "", list(every.values()))
+    return {"model_or_data": pa.Table.from_pylist(_over_all(rows) + rows, tables.MODEL_OR_DATA.schema)}
 
 
-def _figures(metric: str, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    blank = {"metric": metric, "n": len(cells), "value": None, "low": None, "high": None, "p": None}
+def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many scores the model, the data and both together explain a part of; Holm's correction is over the scores.
+
+    A score without dead units anywhere has one answer, which counts for both conditions.
+    """
+    told = []
+    for condition in (LIVE, RAW):
+        if not any(row["condition"] == condition for row in rows):
+            continue
+        chosen: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in rows:
+            if row["figure"] == "share" and row["value"] is not None:
+                own = chosen.setdefault(row["metric"], {})
+                if row["condition"] == condition or row["name"] not in own:
+                    own[row["name"]] = row
+        if not chosen:
+            continue
+        counts = {
+            name: int((holm(np.array([shares[name]["p"] for shares in chosen.values()])) <= LEVEL).sum())
+            for name in ("model", "data", "both")
+        }
+        share = {name: median(shares[name]["value"] for shares in chosen.values()) for name in (*counts, "seed")}
+        without = "with all units" if condition == RAW else "without dead or saturated units"
+        sentence = (
+            f"Of {len(chosen)} scores, {without}, the model explains a part of the effects in {counts['model']} "
+            f"(median share {share['model']:.0%}), the data in {counts['data']} ({share['data']:.0%}), their "
+            f"combination in {counts['both']} ({share['both']:.0%}); seeds {share['seed']:.0%}."
+        )
+        blank = {"metric": "all", "condition": condition, "figure": "scores", "n": len(chosen), "sentence": sentence}
+        told += [blank | {"name": name, "value": float(count)} for name, count in counts.items()]
+    return told
+
+
+def _figures(metric: str, condition: str, told: str, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    name = f"{metric} ({told})" if told else metric
+    blank = {"metric": metric, "condition": condition, "n": len(cells)}
+    blank |= {"value": None, "low": None, "high": None, "p": None}
     effects = [float("nan") if c["effect"] is None else c["effect"] for c in cells]
     try:
         found = crossed([c["model"] for c in cells], [c["dataset"] for c in cells], effects)
     except InputError as error:
-        return [blank | {"figure": "share", "name": "model", "sentence": f"No answer for {metric}: {error}"}]
+        return [blank | {"figure": "share", "name": "model", "sentence": f"{name}: No answer: {error}"}]
     shares = [
         {"figure": "share", "name": s.name, "value": s.share, "low": s.low, "high": s.high, "p": s.p}
         for s in found.sources
     ]
-    sentence = f"{metric}: {found.sentence}{_of_equal_seeds(cells)}"
+    sentence = f"{name}: {found.sentence}{_of_equal_seeds(cells)}"
     return [blank | row | {"sentence": sentence} for row in [*shares, *_means(found)]]
 
 

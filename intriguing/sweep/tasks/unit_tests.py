@@ -18,7 +18,7 @@ from intriguing.sweep.tasks.scans import directions_of
 from intriguing.sweep.tasks.tested import Score, live, scores_of, tested
 from intriguing.units import Moments
 from intriguing.units.judges import pixel_encoder
-from intriguing.units.metrics import Inputs, score_directions
+from intriguing.units.metrics import Inputs, auroc_error_bound, score_directions
 from intriguing.units.rotation import MOST_COLUMNS, RotationTest, judge, null_statistics, rotation_test, unusable
 
 _TWO_SIDED = ("auroc", "interpretability", "kurtosis")
@@ -146,6 +146,9 @@ def score(
             rows.append(
                 tables.UNIT_SCORES.build({"direction": numbers, "value": value}, **keys, basis=basis, metric=s.metric)
             )
+        if any(s.metric == "auroc" for s in scores):
+            bound = {"direction": -1, "value": auroc_error_bound(inputs, directions), "metric": "auroc_error_bound"}
+            rows.append(tables.UNIT_SCORES.build({}, **keys, basis=basis, **bound))
         if basis == "natural":
             constant = (inputs.activations == inputs.activations[:1]).all(axis=0).astype(np.float64)
             columns = {"direction": numbers, "value": constant}
