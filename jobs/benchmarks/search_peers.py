@@ -121,8 +121,8 @@ def _foolbox() -> list[Peer]:
     def brendel_bethge(cell: Cell) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = foolbox.PyTorchModel(cell.model.eval(), bounds=(0, 1), device="cpu")
-            attack = foolbox.attacks.L2BrendelBethgeAttack(steps=100)
+            model = foolbox.PyTorchModel(cell.model.eval(), bounds=(0, 1), device="cpu")  # type: ignore[reportPrivateImportUsage]
+            attack = foolbox.attacks.L2BrendelBethgeAttack(steps=100)  # type: ignore[reportPrivateImportUsage]
             if cell.targets is None:
                 criterion = foolbox.criteria.Misclassification(cell.labels)
             else:
