@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,21 @@ def frozen(model: nn.Module) -> Iterator[None]:
             m.training = training
         for p, flag in flags:
             p.requires_grad_(flag)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 inside: torch lets CUDA convolutions round to it by default, which hides margins of a thousandth."""
+    backends: list[Any] = [torch.backends.cuda.matmul]
+    backends += [getattr(torch.backends.cudnn, kind) for kind in ("conv", "rnn")]
+    before = [b.fp32_precision for b in backends]
+    try:
+        for b in backends:
+            b.fp32_precision = "ieee"
+        yield
+    finally:
+        for b, precision in zip(backends, before, strict=True):
+            b.fp32_precision = precision
 
 
 class Evaluator:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.blind_spots.engine import State
-from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
 from intriguing.blind_spots.grades import search_rows
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import is_linear, optima
@@ -39,7 +39,9 @@ def minimal_distortion(
 
     An example that is not finite, or outside the box, gets a status of its own; what is wrong with the call as a whole
     (shapes, classes out of range, a target that is the label) raises `InputError` before any work, and a model that
-    does not give (B, C) logits `ModelError`. The problem is equation (1) of section 4.1 of arXiv:1312.6199.
+    does not give (B, C) logits `ModelError`. On a CUDA device TF32 is off during the search.
+
+    The problem is equation (1) of section 4.1 of arXiv:1312.6199.
     """
     options = options or SearchOptions()
     images, labels, wanted = _checked(model, x, labels, targets)
@@ -49,7 +51,7 @@ def minimal_distortion(
     ).any(1)
     block = options.slots if flat.is_cuda else _BLOCK if options.slots >= _BLOCK else _LEAST
     evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if flat.is_cuda else _LEAST)
-    with frozen(model), torch.no_grad():
+    with frozen(model), full_precision(), torch.no_grad():
         if len(images):
             check_memory(model, images, options, block)
         return _Search(evaluator, options, x, flat, labels, wanted, targets, bad_input).result()

@@ -101,6 +101,21 @@ def test_the_model_is_left_as_it_was():
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_no_precision_is_given_up_silently():
+    """torch rounds CUDA convolutions to TF32 unless it is told not to; afterwards all is as the user had it."""
+    seen = []
+
+    class Watching(nn.Sequential):
+        def forward(self, x):
+            seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+            return super().forward(x)
+
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    minimal_distortion(Watching(nn.Linear(5, 3)), torch.rand(2, 5), [0, 1], options=SearchOptions(grade="fast"))
+    assert set(seen) == {("ieee", "ieee")}
+    assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+
+
 @pytest.mark.parametrize(
     ("labels", "targets"),
     [
