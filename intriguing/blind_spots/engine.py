@@ -43,8 +43,9 @@ class Stage(Protocol):
 def run(stage: Stage, given: State, slots: int) -> State:
     """Take all rows of `given` through `stage`, at most `slots` at a time, and return its outputs in the rows' order.
 
-    A row's result is the same in any company. On a CUDA device the state always holds all slots, the last row repeated
-    where rows lack, for a graph has fixed shapes; on a CPU it shrinks as rows finish.
+    A row's state does not depend on its company, in so far as the model's logits do not. On a CUDA device the state
+    always holds all slots, the last row repeated where rows lack, for a graph has fixed shapes; on a CPU it shrinks as
+    rows finish.
     """
     count = len(next(iter(given.values())))
     device = next(iter(given.values())).device

@@ -1,4 +1,4 @@
-"""Forward and backward passes in full blocks, so that a row's logits do not depend on its company."""
+"""Forward and backward passes in full blocks, whose number of rows does not depend on a row's company."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -54,7 +54,8 @@ class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows.
 
     Rows that do not fill one go in blocks of `least` rows, the last one padded. Both are large enough that the products
-    in them are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
+    in them are rounded alike; only layers of an odd width may round a row by its place in the block. Rows may be longer
+    than an input: what follows it does not reach the model.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:
@@ -83,7 +84,7 @@ class Evaluator:
                 f"The model gave {given} for a batch of {len(images)}; a search needs one row of logits per input: "
                 "wrap the model so that it returns (batch, classes)."
             )
-        return logits
+        return logits.to(images.dtype)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (R, C) of `rows` (R, n)."""

@@ -1,6 +1,7 @@
 """What each grade does with its rows: which stages, in which order, and how long."""
 
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor
@@ -38,6 +39,9 @@ class Recipe:
     near: float
     """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
 
+
+_PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
+"""The last start, of rows that have still met no success."""
 
 _RECIPES = {
     "best": Recipe(ticks=28, steps=20, calmer=12, elsewhere=12, penalised=40, near=1.25),
@@ -94,6 +98,8 @@ class _Rows:
         lost[nearest[unsettled]] = True
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
         self._again(penalised, lost.nonzero().squeeze(1), recipe)
+        lost = self._least(self.ended["best_l2"]).isinf() & ~self.ended["broken"]
+        self._again(PrimalDual(self.evaluator, *self.box, **_PATIENT), lost.nonzero().squeeze(1), recipe)
         return self.ended
 
     def _run(self, stage: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:

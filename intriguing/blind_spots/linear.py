@@ -54,6 +54,7 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
     """
     count = len(rows["x0"])
     weight, bias = affine(evaluator.model, shape, rows["x0"])
+    width = box[1] - box[0]
     ended = {
         "best": rows["x0"].clone(),
         "best_l2": rows["x0"].new_full((count,), float("inf")),
@@ -68,14 +69,16 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
         for index in waiting.split(at_once):
             x0, target, rivals = rows["x0"][index], rows["target"][index], rows["rivals"][index]
             scale = (x0.double() @ weight.T + bias).abs().amax(1)
+            scale = torch.where(scale > 0, scale, torch.linalg.vector_norm(weight, dim=1).amax() * min(1.0, width))
             x, l2, bound = solve(weight, bias, x0, target, rivals, _SLACK * 10**tenfold * scale, box)
             image = x.to(x0.dtype).clamp(*box)
             won = l2.isfinite() & (margin(evaluator.forward(image), target, rivals)[0] > 0)
             ended["forward"][index] += 1
+            if tenfold == 0:
+                ended["lower_bound"][index] = bound.to(x0.dtype)
             done = index[won]
             ended["best"][done] = image[won]
             ended["best_l2"][done] = torch.linalg.vector_norm(image[won] - x0[won], dim=1)
-            ended["lower_bound"][done] = bound[won].to(x0.dtype)
             missed.append(index[l2.isfinite() & ~won])
         waiting = torch.cat(missed) if missed else waiting[:0]
         if len(waiting) == 0:
@@ -92,14 +95,15 @@ def solve(
     slack of zero, and valid whether or not the dual has converged.
     """
     x0 = x0.double()
-    normals = weight[target][:, None] - weight
     logits = x0 @ weight.T + bias
     need = logits - logits.gather(1, target[:, None]) + slack[:, None]
     need = need.masked_fill(~rivals, -float("inf"))
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
-        normals, need = normals[torch.arange(len(x0), device=x0.device), which][:, None], need.gather(1, which[:, None])
-    r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=40)
+        normals, need = (weight[target] - weight[which])[:, None], need.gather(1, which[:, None])
+    else:
+        normals = weight[target][:, None] - weight
+    r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=60)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
     value = value - (multipliers * slack[:, None]).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need

@@ -28,11 +28,13 @@ class SearchOptions:
     slots: int = 256
     """Searches that are in the device's memory at once; finished ones make room for waiting ones. The model sees full
     batches, the last one padded: on a GPU of as many rows as slots, on a CPU of 128 and of 32 (with fewer than 128
-    slots of 32 alone). Their number changes no result on a CPU.
+    slots of 32 alone). Their number changes no result on a CPU, but where a model rounds a row by its place in the
+    batch, as layers of an odd width may.
     """
 
     classes: int = 3
-    """Untargeted: how many of the nearest wrong classes `best` searches; the other grades want any wrong class."""
+    """Untargeted: how many of the nearest wrong classes `best` searches, of the 9 with the largest logits (or
+    all, where as many are asked for); the other grades want any wrong class."""
 
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""

@@ -21,8 +21,8 @@ from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.objective import contest, cross_entropy, pair, slack
 
-_MEAN, _SQUARE, _WEIGHT = 0.7, 0.999, 0.5
-"""Decay of Adam's two moments, and of the multiplier that the gradient is weighted with."""
+_SQUARE = 0.999
+"""Decay of Adam's second moment."""
 _DUAL_RATE, _DUAL_LARGEST = 0.2, math.log(1e6)
 _FAR = 0.1
 """The longest distance that the gradient at the image is believed, in root mean square, as a share of the box."""
@@ -37,7 +37,12 @@ def _sigmoid(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PrimalDual:
-    """A stage of `ticks` evaluations per row; its steps are `first` to `last` times as long as the way to go."""
+    """A stage of `ticks` evaluations per row; its steps are `first` to `last` times as long as the way to go.
+
+    `patient` is for rows that came to no success: it descends the margin from the first, which leads out of places
+    where the cross-entropy of many classes has a minimum of its own, in steps that do not depend on the gradient at
+    the image.
+    """
 
     evaluator: Evaluator
     lower: float
@@ -45,6 +50,13 @@ class PrimalDual:
     ticks: int
     first: float = 4.0
     last: float = 2.0
+    mean: float = 0.7
+    """Decay of Adam's first moment."""
+    inertia: float = 0.5
+    """Decay of the multiplier that the gradient is weighted with."""
+    dual: float = 0.0
+    """Logarithm of the first multiplier."""
+    patient: bool = False
     poll: int = 4
     outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken")
 
@@ -60,8 +72,8 @@ class PrimalDual:
             "square": torch.zeros_like(x0),
             "unit": zero.clone(),
             "scale": zero.clone(),
-            "dual": zero.clone(),
-            "weight": zero + 0.5,
+            "dual": zero + self.dual,
+            "weight": _sigmoid(zero + self.dual),
             "tick": zero.clone(),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
@@ -81,19 +93,22 @@ class PrimalDual:
         never = state["best_l2"].isinf()
 
         def units(logits: Tensor, gap: Tensor, s: slice) -> Tensor:
-            return torch.where(first[s], torch.maximum(gap.abs() / 4, slack(logits)).clamp(min=1e-30), known[s])
+            unit = torch.maximum(gap.abs() / 4, slack(logits))
+            return torch.where(first[s], unit.where(unit > 0, torch.ones_like(unit)), known[s])
 
         def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
             _, winner, rival = contest(logits, wanted[s], rivals[s])
             gap, slope = pair(logits, winner, rival)
             unit = units(logits, gap, s)
             hinge = -slope * _sigmoid(-gap / unit)[:, None]
+            if self.patient:
+                return gap, hinge / unit[:, None]
             _, entropy = cross_entropy(logits, wanted[s], rivals[s])
             return gap, torch.where((never[s] & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
 
         z, gap, gradient = self.evaluator.gradient(trial, loss)
         norm = dot(gradient, gradient).sqrt()
-        sound = gap.isfinite() & norm.isfinite()
+        sound = gap.isfinite() & gradient.isfinite().all(1)
         unit = units(z, gap, slice(None))
         r = trial - x0
         l2 = dot(r, r).sqrt()
@@ -103,17 +118,19 @@ class PrimalDual:
 
         far = _FAR * (self.upper - self.lower) * math.sqrt(self.evaluator.size)
         # A margin of four units, over its slope.
-        scale = torch.where(first, (4 / norm).clamp(1e-3 * far, far), state["scale"])
+        scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
         scale = torch.where(best_l2.isinf() & (tick >= _WAIT), _GROWTH * scale, torch.minimum(scale, best_l2))
+        if self.patient:
+            scale = torch.full_like(scale, far)
         weight = state["weight"]
         pull = (1 - weight) / (l2 * scale).clamp(min=1e-30)
         total = torch.addcmul(weight[:, None] * gradient, pull[:, None], r)
-        mean = torch.lerp(total, state["mean"], _MEAN)
+        mean = torch.lerp(total, state["mean"], self.mean)
         square = torch.lerp(total * total, state["square"], _SQUARE)
         count = tick + 1
         time = count.double()
         shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
-        debiased = (1 - _SQUARE**time).sqrt() / (1 - _MEAN**time)
+        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
         size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
         # Where the network breaks, half the way back, as if nothing had been seen.
@@ -128,7 +145,7 @@ class PrimalDual:
             "unit": unit,
             "scale": scale,
             "dual": dual,
-            "weight": (1 - _WEIGHT) * _sigmoid(dual) + _WEIGHT * weight,
+            "weight": (1 - self.inertia) * _sigmoid(dual) + self.inertia * weight,
             "tick": count,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": best_l2,

@@ -6,6 +6,8 @@ from torch import Tensor
 from intriguing.blind_spots.lbfgs import dot
 
 _INFINITY = float("inf")
+_PIVOTED = 32
+"""More constraints than this are swept: exchanges of whole blocks among more, of lower rank, may go on for ever."""
 
 
 def project(
@@ -106,8 +108,10 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
     Block principal pivoting (Judice and Pires 1994; as Kim and Park 2011, "Fast nonnegative matrix factorization",
     section 4): solve on a face, exchange all variables that are on the wrong side of it, only the last one where that
     has stopped helping. Nearly parallel constraints, on which coordinate ascent would creep, do not slow it down. Rows
-    that are not solved in time get the best of their last face's point, made non-negative, and of `u`.
+    that are not solved in time, and programmes of many constraints, are swept, which never lowers the objective.
     """
+    if u.shape[1] > _PIVOTED:
+        return _swept(gram, rise, u, turns)
     count = u.shape[1]
     gram, rise, start = gram.double(), rise.double(), u.double()
     eye = torch.eye(count, dtype=gram.dtype, device=gram.device)
@@ -117,7 +121,7 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
     face = (start > 0) | (rise > 0)
     fewest = torch.full_like(face[:, 0], count + 1, dtype=torch.long)
     patience = torch.full_like(fewest, 3)
-    v = start
+    v, many = start, fewest
     for _ in range(turns):
         on = face.to(gram.dtype)
         matrix = gram * (on[:, :, None] * on[:, None]) + eye * (1 - on)[:, :, None]
@@ -132,15 +136,26 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
         fewest = torch.minimum(many, fewest)
         last = order * wrong == (order * wrong).amax(1, keepdim=True)
         face = face ^ (wrong & ((patience >= 0)[:, None] | last))
-    v = v.clamp(min=0)
-    d = v - start
-    gain = (d * (rise - 0.5 * torch.bmm(d[:, None], gram).squeeze(1))).sum(1)
-    return torch.where((gain > 0)[:, None], v, start).to(u.dtype)
+    swept = _swept(gram, rise, start, turns)
+    return torch.where((many == 0)[:, None], v.clamp(min=0), swept).to(u.dtype)
+
+
+def _swept(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
+    """As `_ascent`, by coordinate ascent (Hildreth 1957)."""
+    inverses = (1 / gram.diagonal(dim1=1, dim2=2)).t().contiguous().unbind(0)
+    columns = gram.permute(2, 1, 0).contiguous().unbind(0)
+    slopes, lowest = rise.t().contiguous(), (-u).t().contiguous()
+    for _ in range(sweeps):
+        for column, scale, slope, low in zip(columns, inverses, slopes.unbind(0), lowest.unbind(0), strict=True):
+            move = torch.maximum(slope * scale, low)
+            low.sub_(move)
+            slopes.addcmul_(column, move, value=-1)
+    return -lowest.t()
 
 
 def _definite(matrix: Tensor, right: Tensor) -> Tensor:
     """The solutions (R, K) of positive definite systems (R, K, K), (R, K)."""
-    if not matrix.is_cuda:
+    if not (matrix.is_cuda and torch.cuda.is_current_stream_capturing()):
         return torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky_ex(matrix)[0]).squeeze(2)
     return eliminated(matrix, right)
 

@@ -8,7 +8,7 @@ STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",
     "misclassified": "The model gives a wrong (targeted: the wanted) class before any change; the image is as it was.",
     "not_found": "No change within the box was found that gives the wanted class; the image is as it was.",
-    "bad_output": "The model gave a logit that is not finite; the image is as it was.",
+    "bad_output": "The model gave a logit, or at the image a gradient, that is not finite; the image is as it was.",
     "bad_input": "The image holds a value that is not finite or lies outside the box; it was not searched.",
 }
 

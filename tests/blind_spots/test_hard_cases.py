@@ -220,3 +220,74 @@ def test_slots_are_refilled_and_every_row_runs_its_own_length():
     lengths = torch.tensor([5, 1, 9, 2, 2, 7, 1, 1, 3, 4, 11])
     for slots in (2, 4, 64):
         assert torch.equal(run(Countdown(), {"left": lengths}, slots)["steps"], lengths)
+
+
+def layers(inputs, hidden, classes, act=nn.ReLU, bias=True):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(inputs, hidden, bias=bias), act(), nn.Linear(hidden, classes, bias=bias)
+    ).requires_grad_(False)
+
+
+def uniform(count, inputs):
+    return torch.rand(count, inputs, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_exact_path_solves_more_constraints_than_variables():
+    torch.manual_seed(0)
+    model = nn.Linear(17, 100).requires_grad_(False)
+    x = uniform(6, 17)
+    targets = model(x).topk(40, 1).indices[:, 20]
+    exact = minimal_distortion(model, x, model(x).argmax(1), targets)
+    searched = minimal_distortion(model, x, model(x).argmax(1), targets, SearchOptions(exact_linear="off"))
+    assert exact.status == ["found"] * 6
+    found = torch.tensor([s == "found" for s in searched.status])
+    assert bool((exact.lower_bound <= exact.l2 + 1e-5).all())
+    assert bool((exact.l2[found] <= searched.l2[found] * 1.001 + 1e-5).all())
+
+
+@pytest.mark.parametrize("grade", ["best", "fast"])
+def test_a_class_that_the_cross_entropy_does_not_lead_to_is_found(grade):
+    model = layers(17, 40, 100)
+    x = uniform(16, 17)
+    targets = model(x).topk(30, 1).indices[:, 19]
+    result = minimal_distortion(model, x, model(x).argmax(1), targets, SearchOptions(grade=grade))
+    assert result.status == ["found"] * 16
+
+
+def test_a_large_box_does_not_lengthen_the_steps():
+    model = layers(17, 40, 6)
+    x = uniform(24, 17)
+    y = model(x).argmax(1)
+    near, far = (
+        minimal_distortion(model, x, y, options=SearchOptions(lower=-reach, upper=reach)) for reach in (10.0, 1e4)
+    )
+    assert far.status == ["found"] * 24
+    assert float((far.l2 / near.l2).mean()) < 1.02
+
+
+@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+def test_logits_that_are_all_zero_at_the_image_are_no_fault(grade):
+    model = layers(12, 24, 4, nn.Tanh, bias=False)
+    options = SearchOptions(grade=grade, lower=-1.0, upper=1.0)
+    result = minimal_distortion(model, torch.zeros(2, 12), [0, 0], options=options)
+    assert result.status == ["found"] * 2
+    plane = nn.Linear(2, 2, bias=False).requires_grad_(False)
+    plane.weight.copy_(torch.eye(2))
+    assert minimal_distortion(plane, torch.zeros(1, 2), [0], options=options).status == ["found"]
+
+
+@pytest.mark.parametrize("grade", ["best", "faithful"])
+def test_a_model_may_answer_in_another_precision(grade):
+    inner = layers(12, 24, 4)
+
+    class Double(nn.Module):
+        def forward(self, x):
+            return inner(x).double()
+
+    x = uniform(5, 12)
+    options = SearchOptions(grade=grade)
+    result = minimal_distortion(Double(), x, inner(x).argmax(1), options=options)
+    assert torch.equal(
+        result.adversarial, minimal_distortion(inner, x, inner(x).argmax(1), options=options).adversarial
+    )
