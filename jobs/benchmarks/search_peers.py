@@ -91,26 +91,33 @@ def available() -> tuple[list[Peer], list[str]]:
     return found, missing
 
 
-def _adv_lib() -> list[Peer]:
+def adv_lib() -> types.ModuleType:
+    """The module of adv-lib's attacks; `ImportError` where it is not installed."""
     torchvision()
     # Its dependency visdom does not build, and no attack needs it.
     if "visdom" not in sys.modules:
         stub = types.ModuleType("visdom")
         stub.Visdom = object  # type: ignore[attr-defined]
         sys.modules["visdom"] = stub
-    from adv_lib.attacks import alma, carlini_wagner_l2, ddn, pdgd  # type: ignore[import-not-found]
+    import adv_lib.attacks  # type: ignore[import-not-found]
+
+    return adv_lib.attacks
+
+
+def _adv_lib() -> list[Peer]:
+    attacks = adv_lib()
 
     def call(attack: Callable[..., Tensor], **options: object) -> Callable[[Cell], Tensor]:
         return lambda c: attack(c.model, c.images, c.goal, targeted=c.targets is not None, **options)
 
     return [
-        Peer("DDN-100", call(ddn, steps=100)),
-        Peer("DDN-1000", call(ddn, steps=1000)),
-        Peer("PDGD-500", call(pdgd, num_steps=500)),
-        Peer("PDGD-1000", call(pdgd, num_steps=1000)),
+        Peer("DDN-100", call(attacks.ddn, steps=100)),
+        Peer("DDN-1000", call(attacks.ddn, steps=1000)),
+        Peer("PDGD-500", call(attacks.pdgd, num_steps=500)),
+        Peer("PDGD-1000", call(attacks.pdgd, num_steps=1000)),
         # Its targeted mode raises in 0.2.8 (`penalty` is overwritten by a flag).
-        Peer("ALMA-1000", call(alma, num_steps=1000, distance="l2"), untargeted_only=True),
-        Peer("C&W 9x500", call(carlini_wagner_l2, binary_search_steps=9, max_iterations=500), most=64),
+        Peer("ALMA-1000", call(attacks.alma, num_steps=1000, distance="l2"), untargeted_only=True),
+        Peer("C&W 9x500", call(attacks.carlini_wagner_l2, binary_search_steps=9, max_iterations=500), most=64),
     ]
 
 
