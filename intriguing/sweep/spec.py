@@ -233,7 +233,7 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Mapping):
         return _validate(dict(name), "the spec")
     path = Path(name)
-    if path.suffix != ".toml" and not path.exists():
+    if path.suffix != ".toml" and not path.is_file():
         path = _SPECS / f"{name}.toml"
         if not path.exists():
             raise unknown_name("spec", str(name), spec_names())

@@ -57,3 +57,9 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     path.write_text("name = \n")
     with pytest.raises(SpecError, match="bad.toml cannot be read: Invalid value"):
         load_spec(path)
+
+
+def test_a_folder_of_a_specs_name_does_not_hide_the_spec(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_spec("demo").name == "demo"
