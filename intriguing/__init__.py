@@ -4,6 +4,7 @@ See the README for a tour. Everything public is an attribute of this module; it 
 `import intriguing` costs no torch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from intriguing.results import Run, open_run
     from intriguing.sweep import run
     from intriguing.units import Directions, TopK
+
+# MKL reads this at its first product. Then it rounds a row alike wherever the row lies in memory and whatever stands
+# beside it, which a search needs to be independent of its company; it costs no time that can be measured.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 _HOME = {
     "Directions": "intriguing.units",

@@ -54,8 +54,7 @@ class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows.
 
     Rows that do not fill one go in blocks of `least` rows, the last one padded. Both are large enough that the products
-    in them are rounded alike; only layers of an odd width may round a row by its place in the block. Rows may be longer
-    than an input: what follows it does not reach the model.
+    in them are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:
