@@ -2,13 +2,17 @@
 
 A stage knows one row's state machine, written for a batch: `load` makes the state of new rows without asking the model,
 `step` advances every row of the state by a fixed number of evaluations and freezes those that are done. The host looks
-at the mask of finished rows every `poll` steps only; in between nothing waits for the device.
+at the mask of finished rows every `poll` steps only; in between nothing waits for the device. On a CUDA device steps
+are recorded once and replayed (`graph`).
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from intriguing.blind_spots import graph
 
 State = dict[str, Tensor]
 _CACHED = 128
@@ -49,8 +53,9 @@ def run(stage: Stage, given: State, slots: int) -> State:
     """
     count = len(next(iter(given.values())))
     device = next(iter(given.values())).device
-    grain = slots if device.type == "cuda" else _GRAIN
-    width = slots if device.type == "cuda" else min(_ceil(count, grain), _ceil(min(slots, _CACHED), grain))
+    fixed = graph.is_graphed(device)
+    grain = slots if fixed else _GRAIN
+    width = slots if fixed else min(_ceil(count, grain), _ceil(min(slots, _CACHED), grain))
     rows = torch.arange(width, device=device)
     live = rows < count
     rows = rows.clamp(max=count - 1)
@@ -110,7 +115,7 @@ def _store(results: State, stage: Stage, state: State, leaving: Tensor, rows: Te
 
 
 class _Eager:
-    """Steps without a graph."""
+    """Steps as they come."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -120,56 +125,24 @@ class _Eager:
 
 
 class _Graphed:
-    """Steps on a CUDA device: the first ones eagerly, then one captured graph replayed on fixed tensors.
-
-    A model that cannot be captured (it asks the host, or allocates by data) is stepped eagerly for good.
-    """
+    """Steps on tensors that stay where they are, recorded at the first call and replayed from then on."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._state: State = {}
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._calls = 0
-        self._eager = False
-
-    def _advance(self) -> None:
-        for name, value in self._stage.step(self._state).items():
-            self._state[name].copy_(value)
-
-    def _capture(self) -> None:
-        graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.graph(graph):
-                self._advance()
-        except RuntimeError:
-            torch.cuda.synchronize()
-            self._eager = True
-        else:
-            self._graph = graph
+        self._advance: Callable[[], None] | None = None
 
     def __call__(self, state: State) -> State:
-        if not self._state:
+        if self._advance is None:
             self._state = {name: value.clone() for name, value in state.items()}
-        elif state is not self._state:
-            for name, value in state.items():
-                if value is not self._state[name]:
-                    self._state[name].copy_(value)
-        self._calls += 1
-        if self._calls == 4 and not self._eager:
-            self._capture()
-        if self._graph is not None:
-            self._graph.replay()
-        elif self._calls <= 3:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                self._advance()
-            torch.cuda.current_stream().wait_stream(side)
-        else:
-            self._advance()
+            self._advance = graph.record(self._stage.step, self._state)
+            return self._state
+        for name, value in state.items():
+            if value is not self._state[name]:
+                self._state[name].copy_(value)
+        self._advance()
         return self._state
 
 
 def _stepper(stage: Stage, device: torch.device) -> _Eager | _Graphed:
-    return _Graphed(stage) if device.type == "cuda" else _Eager(stage)
+    return _Graphed(stage) if graph.is_graphed(device) else _Eager(stage)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.lbfgs import direction, dot, free_variables
 from intriguing.blind_spots.objective import contest, cross_entropy, slack
 from intriguing.blind_spots.schedule import Bracketing, Truncated
@@ -154,11 +155,12 @@ class PenaltySearch:
     ) -> State:
         """The pairs of the loss alone, which stay true when c changes; a new one takes the slot of the oldest."""
         pairs, order = state["pairs"], state["order"]
-        rows = torch.arange(len(order), device=order.device) if order.is_cuda else push.nonzero().squeeze(1)
+        fixed = is_graphed(order.device)
+        rows = torch.arange(len(order), device=order.device) if fixed else push.nonzero().squeeze(1)
         slot = order[rows, -1]
         for kind, value in enumerate((moved, change, pull_change)[: pairs.shape[1]]):
             new = value[rows]
-            if order.is_cuda:
+            if fixed:
                 new = torch.where(push[:, None], new, pairs[rows, kind, slot])
             pairs[rows, kind, slot] = new
         pairs[:, 0].masked_fill_(clear[:, None, None], 0)

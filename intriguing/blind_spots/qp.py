@@ -3,11 +3,14 @@
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.lbfgs import dot
 
 _INFINITY = float("inf")
 _PIVOTED = 32
 """More constraints than this are swept: exchanges of whole blocks among more, of lower rank, may go on for ever."""
+_ENUMERATED = 6
+"""In a graph, so many constraints at most are solved on all faces at once: few kernels, with many threads each."""
 
 
 def project(
@@ -43,7 +46,7 @@ def project(
         weight, bound = (b > -_INFINITY).to(a.dtype), b
         u = torch.zeros_like(b) if start is None else start
     u = u.clamp(min=0) * (weight > 0)
-    if lower.is_cuda:
+    if is_graphed(lower.device):
         r, u, value, _ = _solve(lower, upper, a, weight, bound, u, rounds, turns)
         return r, u / norms, value
     # Warm starts are often right at once: the host looks, and goes on with the other rows alone (never with one alone,
@@ -77,6 +80,7 @@ def _solve(
     value, step = -_INFINITY * ones, ones
     met = torch.zeros_like(ones, dtype=torch.bool)
     good, point = met, lower
+    fixed = is_graphed(lower.device)
     for last in [False] * rounds + [True]:
         trial = u + step[:, None] * change
         raw = torch.bmm((trial * weight)[:, None], a).squeeze(1)
@@ -90,14 +94,14 @@ def _solve(
         value = torch.where(good, new, value)
         residual = torch.where(trial > 0, rise.abs(), rise.clamp(min=0)).amax(1)
         met = met | (good & (residual <= close * square.sqrt()))
-        if last or (not lower.is_cuda and bool(met.all())):
+        if last or (not fixed and bool(met.all())):
             break
         free = (raw == point).to(a.dtype)
         gram = torch.bmm(torch.mul(a, free[:, None], out=scratch), across)
         gram = gram * weight[:, :, None] * weight[:, None, :] + ridge
         change = torch.where(keep, _ascent(gram, rise, trial, turns) - trial, change)
         step = torch.where(good, ones, step / 2)
-    if lower.is_cuda or not bool(good.all()):
+    if fixed or not bool(good.all()):
         point = torch.bmm((u * weight)[:, None], a).squeeze(1).clamp(lower, upper)
     return point, u, value, met
 
@@ -110,8 +114,11 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
     has stopped helping. Nearly parallel constraints, on which coordinate ascent would creep, do not slow it down. Rows
     that are not solved in time, and programmes of many constraints, are swept, which never lowers the objective.
     """
+    fixed = is_graphed(gram.device)
     if u.shape[1] > _PIVOTED:
         return _swept(gram, rise, u, turns)
+    if fixed and u.shape[1] <= _ENUMERATED:
+        return _enumerated(gram, rise, u)
     count = u.shape[1]
     gram, rise, start = gram.double(), rise.double(), u.double()
     eye = torch.eye(count, dtype=gram.dtype, device=gram.device)
@@ -129,15 +136,33 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
         slope = target - torch.bmm(v[:, None], gram).squeeze(1)
         wrong = torch.where(face, v < 0, slope > tolerance)
         many = wrong.sum(1)
-        if not gram.is_cuda and not bool(many.any()):
+        if not fixed and not bool(many.any()):
             return v.to(u.dtype)
         fewer = many < fewest
         patience = torch.where(fewer, torch.full_like(patience, 3), patience - 1)
         fewest = torch.minimum(many, fewest)
         last = order * wrong == (order * wrong).amax(1, keepdim=True)
         face = face ^ (wrong & ((patience >= 0)[:, None] | last))
+    if fixed:
+        return v.clamp(min=0).to(u.dtype)
     swept = _swept(gram, rise, start, turns)
     return torch.where((many == 0)[:, None], v.clamp(min=0), swept).to(u.dtype)
+
+
+def _enumerated(gram: Tensor, rise: Tensor, u: Tensor) -> Tensor:
+    """As `_ascent`, by the face of all 2^K whose solution offends least: none, but for rounding."""
+    count = u.shape[1]
+    bits = torch.arange(count, device=u.device)
+    on = (torch.arange(2**count, device=u.device)[:, None] >> bits & 1).double()
+    gram = gram.double()
+    target = rise.double() + torch.bmm(u.double()[:, None], gram).squeeze(1)
+    apart = torch.diag_embed(1 - on)
+    matrices = (gram[:, None] * (on[:, :, None] * on[:, None]) + apart).flatten(0, 1)
+    v = _definite(matrices, (target[:, None] * on).flatten(0, 1)).unflatten(0, (-1, 2**count))
+    slope = target[:, None] - torch.bmm(v, gram)
+    offence = torch.where(on > 0, -v, slope).amax(2)
+    face = offence.argmin(1)[:, None, None].expand(-1, 1, count)
+    return v.gather(1, face).squeeze(1).clamp(min=0).to(u.dtype)
 
 
 def _swept(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
@@ -155,9 +180,9 @@ def _swept(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
 
 def _definite(matrix: Tensor, right: Tensor) -> Tensor:
     """The solutions (R, K) of positive definite systems (R, K, K), (R, K)."""
-    if not (matrix.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky_ex(matrix)[0]).squeeze(2)
-    return eliminated(matrix, right)
+    if is_graphed(matrix.device):
+        return eliminated(matrix, right)
+    return torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky_ex(matrix)[0]).squeeze(2)
 
 
 def eliminated(matrix: Tensor, right: Tensor) -> Tensor:

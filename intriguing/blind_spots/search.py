@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
 from intriguing.blind_spots.grades import search_rows
+from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import is_linear, optima
 from intriguing.blind_spots.memory import check_memory
@@ -49,8 +50,9 @@ def minimal_distortion(
     bad_input = ~flat.isfinite().all(1) | (
         (flat < options.lower - _TOLERANCE) | (flat > options.upper + _TOLERANCE)
     ).any(1)
-    block = options.slots if flat.is_cuda else _BLOCK if options.slots >= _BLOCK else _LEAST
-    evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if flat.is_cuda else _LEAST)
+    fixed = is_graphed(flat.device)
+    block = options.slots if fixed else _BLOCK if options.slots >= _BLOCK else _LEAST
+    evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if fixed else _LEAST)
     with frozen(model), full_precision(), torch.no_grad():
         if len(images):
             check_memory(model, images, options, block)

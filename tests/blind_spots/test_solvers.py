@@ -12,7 +12,7 @@ from intriguing.blind_spots.engine import run
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.lbfgs import direction
 from intriguing.blind_spots.objective import cross_entropy
-from intriguing.blind_spots.qp import _ascent, eliminated, project
+from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
 
 
 def definite(rows, size, seed, spread=1.0):
@@ -35,11 +35,17 @@ def best_by_faces(gram, target):
     return best
 
 
+def pivoted(gram, rise, u):
+    return _ascent(gram, rise, u, 20)
+
+
+@pytest.mark.parametrize("solve", [pivoted, _enumerated])
 @pytest.mark.parametrize("spread", [1.0, 0.1, 0.01])
-def test_pivoting_finds_the_best_face_however_alike_the_constraints_are(spread):
+def test_the_best_face_is_found_however_alike_the_constraints_are(spread, solve):
     gram = definite(12, 5, 3, spread).double()
     target = 1 + 0.05 * torch.randn(12, 5, generator=torch.Generator().manual_seed(4)).double()
-    v = _ascent(gram, target, torch.zeros_like(target), 20)
+    start = torch.rand(12, 5, generator=torch.Generator().manual_seed(5)).double()
+    v = solve(gram, target - (start[:, None] @ gram).squeeze(1), start)
     assert bool((v >= 0).all())
     value = (target * v).sum(1) - 0.5 * (v[:, None] @ gram @ v[:, :, None]).flatten()
     for i in range(12):
