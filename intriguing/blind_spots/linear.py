@@ -14,6 +14,8 @@ from intriguing.blind_spots.objective import margin
 from intriguing.blind_spots.qp import project
 
 _SLACK = 1e-6
+_BYTES = 2**28
+"""What the constraints of the rows that are solved at once may hold."""
 
 _PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -55,6 +57,7 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
     count = len(rows["x0"])
     weight, bias = affine(evaluator.model, shape, rows["x0"])
     width = box[1] - box[0]
+    at_once = max(1, min(at_once, _BYTES // (weight.element_size() * weight.numel())))
     ended = {
         "best": rows["x0"].clone(),
         "best_l2": rows["x0"].new_full((count,), float("inf")),

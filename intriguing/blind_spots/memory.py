@@ -10,26 +10,40 @@ from intriguing.errors import InputError
 
 _ROWS_OF_STATE = 48
 """Vectors of the input's size that a slot needs at once: history, cuts, their copies while they are renewed."""
+_COPIES = 4
+"""Vectors of the input's size per search from the beginning to the end: image, best point, both as handed on."""
 
 
-def check_memory(model: nn.Module, images: Tensor, options: SearchOptions, block: int) -> None:
-    """Raise `InputError`, with the slots that would fit, when a search would not fit the device's free memory.
+def check_memory(model: nn.Module, images: Tensor, options: SearchOptions, block: int, tried: str) -> None:
+    """Raise `InputError`, with what would fit, when a search would not fit the device's free memory.
 
-    The model's part is what autograd keeps for one image, times the rows of a block.
+    The model's part is what autograd keeps for one image, times the rows of a block. Apart from the slots, every image
+    and wrong class to try has a row of its own from the beginning to the end. `tried`: one, some or all wrong classes.
     """
-    free = _free(images.device)
-    state = _ROWS_OF_STATE * images[0].numel() * images.element_size()
-    kept = _kept(model, images[:1])
-    searches = len(images) * max(1, options.classes)
+    budget = options.memory_fraction * _free(images.device)
+    one = images[0].numel() * images.element_size()
+    kept, classes = _probed(model, images[:1])
+    tries = {"one": 1, "some": min(options.classes, classes - 1), "all": classes - 1}[tried]
+    searches = len(images) * max(1, tries)
+    waiting = _COPIES * searches * one
+    slot = _ROWS_OF_STATE * one
     rows = min(max(options.slots, block), -(-searches // block) * block)
-    needed = rows * state + block * kept
-    if needed > options.memory_fraction * free:
-        fits = int(options.memory_fraction * free / (state + kept))
-        advice = f"use slots={fits}" if fits else "no number of slots fits: use a device with more memory"
-        raise InputError(
-            f"{rows} slots of {images[0].numel()} values need about {needed / 1e9:.1f} GB and the device has "
-            f"{free / 1e9:.1f} GB free, of which a share of {options.memory_fraction} may be used: {advice}."
-        )
+    needed = waiting + rows * slot + block * kept
+    if needed <= budget:
+        return
+    fits = int((budget - waiting) / (slot + kept))
+    alone = int((budget - slot - kept) / (_COPIES * max(1, tries) * one))
+    if fits > 0:
+        advice = f"use slots={fits}"
+    elif 0 < alone < len(images):
+        advice = f"search at most {max(1, alone // 2)} images in one call"
+    else:
+        advice = "no number of slots fits: use a device with more memory"
+    raise InputError(
+        f"{searches} searches of {images[0].numel()} values, {rows} at once, need about {needed / 1e9:.1f} GB; the "
+        f"share of {options.memory_fraction} of the device's free memory that may be used is {budget / 1e9:.1f} GB: "
+        f"{advice}."
+    )
 
 
 def _free(device: torch.device) -> float:
@@ -41,8 +55,8 @@ def _free(device: torch.device) -> float:
         return float("inf")
 
 
-def _kept(model: nn.Module, image: Tensor) -> int:
-    """Bytes that autograd keeps between the forward and the backward pass of one image."""
+def _probed(model: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Bytes that autograd keeps between the forward and the backward pass of one image, and the number of classes."""
     total = 0
 
     def pack(value: Tensor) -> Tensor:
@@ -51,5 +65,6 @@ def _kept(model: nn.Module, image: Tensor) -> int:
         return value
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        model(image.detach().nan_to_num(0.0).requires_grad_())
-    return 2 * total
+        logits = model(image.detach().nan_to_num(0.0).requires_grad_())
+    classes = logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim else 1
+    return 2 * total, classes

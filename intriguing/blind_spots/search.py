@@ -54,8 +54,6 @@ def minimal_distortion(
     block = options.slots if fixed else _BLOCK if options.slots >= _BLOCK else _LEAST
     evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if fixed else _LEAST)
     with frozen(model), full_precision(), torch.no_grad():
-        if len(images):
-            check_memory(model, images, options, block)
         return _Search(evaluator, options, x, flat, labels, wanted, targets, bad_input).result()
 
 
@@ -128,6 +126,7 @@ class _Search:
         """Run the search."""
         if len(self.x0) == 0:
             return self._assemble(self.x0, self.labels, self.labels.bool(), self.x0.new_zeros(0), self.labels.bool())
+        check_memory(self.evaluator.model, self.given, self.options, self.evaluator.block, self._tried())
         clean = self.evaluator.forward(self.x0)
         self.classes = clean.shape[1]
         self._check_classes(self.classes)
@@ -141,6 +140,14 @@ class _Search:
         found, best, penalty, broken = self._searched(rows)
         clean_prediction = torch.where(usable & ~bad_output, prediction, -1)
         return self._assemble(best, clean_prediction, done, penalty, bad_output | broken, found)
+
+    def _tried(self) -> str:
+        """How many wrong classes of an example have a row: one (which may stand for all), some or all."""
+        if self.wanted is not None:
+            return "one"
+        if self.every or self.exact:
+            return "all"
+        return "some" if self.options.grade == "best" else "one"
 
     def _check_classes(self, count: int) -> None:
         for name, value in (("labels", self.labels), ("targets", self.wanted)):

@@ -190,6 +190,13 @@ def test_too_many_slots_for_the_memory_are_refused_with_a_number_that_fits(monke
         minimal_distortion(model, torch.rand(2, 10_000), [0, 1])
 
 
+def test_too_many_images_for_the_memory_are_refused_with_a_number_that_fits(monkeypatch):
+    monkeypatch.setattr(memory, "_free", lambda device: 1e7)
+    model = nn.Linear(500, 40)
+    with pytest.raises(InputError, match="39000 searches .* search at most [1-9][0-9]* images"):
+        minimal_distortion(model, torch.rand(1000, 500), [0] * 1000, "every", SearchOptions(slots=1))
+
+
 def test_the_loss_has_the_gradient_that_differences_give():
     z = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     wanted = torch.zeros(5, 6, dtype=torch.bool)
