@@ -37,14 +37,14 @@ class BoundaryFinish:
     cuts: int = 6
     searches: int = 2
     """Forward passes per step that find the boundary again."""
-    tolerance: float = 3e-4
+    tolerance: float = 2e-4
     """A row ends when its QP promises less than this share of its distance."""
     hopeless: float = 1e-3
     """A row that brings a `bar` ends when its QP promises to stay above it, or below by less than this share of it, and
     the promise is to be trusted: when the row's distance is below `trust` times what is promised."""
     trust: float = 1.05
     patience: int = 8
-    """A row ends after so many steps in a row that shorten its distance by less than a third of the tolerance."""
+    """A row ends after so many steps in a row that shorten its distance by less than half of the tolerance."""
     rounds: int = 4
     """Newton steps of each QP, which starts at the multipliers of the last one."""
     poll: int = 2
@@ -107,7 +107,7 @@ class BoundaryFinish:
         bound = (2 * value.clamp(min=0)).sqrt()
         hopeless = (bound > (1 - self.hopeless) * state["bar"]) & (l2 < self.trust * bound)
         settled = (bound > (1 - self.tolerance) * l2) | hopeless
-        gained = 1 - l2 / state["best_l2"] > self.tolerance / 3
+        gained = 1 - l2 / state["best_l2"] > self.tolerance / 2
         idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
         taken = state["taken"] + active
         return {

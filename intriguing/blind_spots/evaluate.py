@@ -51,10 +51,10 @@ def full_precision() -> Iterator[None]:
 
 
 class Evaluator:
-    """Evaluates a frozen `model` on flat rows (R, n) in blocks of exactly `block` rows.
+    """Evaluates a frozen `model` on flat rows (R, n) in blocks of `block` rows.
 
-    Rows that do not fill one go in blocks of `least` rows, the last one padded. Both are large enough that the products
-    in them are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
+    Rows that do not fill one are padded to a multiple of `least` (of which `block` is one), large enough that the
+    products in all blocks are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:
@@ -67,7 +67,8 @@ class Evaluator:
     def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         start = 0
         while start < len(rows):
-            size = self.block if len(rows) - start >= self.block else self.least
+            left = len(rows) - start
+            size = min(self.block, -(-left // self.least) * self.least)
             piece = rows[start : start + size]
             live = len(piece)
             if live < size:

@@ -28,11 +28,11 @@ def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, shar
     Pairs whose restricted curvature is not positive are passed over.
     """
     kinds, memory = pairs.shape[1:3]
-    vectors = pairs.flatten(1, 2)
-    across = vectors.transpose(1, 2)
     mask = free.to(gradient.dtype)
     descent = -gradient * mask
-    gram = torch.bmm(vectors * mask[:, None], across).double()
+    vectors = pairs.flatten(1, 2) * mask[:, None]
+    across = vectors.transpose(1, 2)
+    gram = torch.bmm(vectors, across).double()
     gram = gram.unflatten(2, (kinds, memory)).unflatten(1, (kinds, memory))
     along = torch.bmm(descent[:, None], across).squeeze(1).double().unflatten(1, (kinds, memory))
 
@@ -66,5 +66,5 @@ def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, shar
     weights[:, 0] = torch.zeros_like(steps).scatter(1, order, steps)
     weights[:, 1] = torch.zeros_like(steps).scatter(1, order, changes)
     weights[:, other] += part[:, 0] * weights[:, 1]
-    found = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1) * mask
+    found = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1)
     return torch.addcmul(found, descent, scale.to(gradient.dtype)), has

@@ -1,6 +1,9 @@
-"""What a search will hold in the device's memory, and a refusal of what cannot fit."""
+"""What a search will hold in the device's memory, a refusal of what cannot fit, and how the host's memory is reused."""
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +15,29 @@ _ROWS_OF_STATE = 48
 """Vectors of the input's size that a slot needs at once: history, cuts, their copies while they are renewed."""
 _COPIES = 4
 """Vectors of the input's size per search from the beginning to the end: image, best point, both as handed on."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST = 32 * 2**20
+"""Blocks above this always come from the system and go back to it; the value that glibc would go up to by itself."""
+
+
+@contextmanager
+def reused_heap() -> Iterator[None]:
+    """Inside, glibc keeps up to 1 GB of freed blocks for the next tick.
+
+    Every tick frees what the next one asks for; to give the pages back and fetch them anew costs about a tenth of a
+    search's time. Other allocators are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        yield
+        return
+    mallopt(_MMAP_THRESHOLD, _LARGEST)
+    mallopt(_TRIM_THRESHOLD, 2**30)
+    try:
+        yield
+    finally:
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
 
 
 def check_memory(model: nn.Module, images: Tensor, options: SearchOptions, block: int, tried: str) -> None:

@@ -104,7 +104,8 @@ class PenaltySearch:
         old = old_loss + penalty * norm_old
         new = loss + penalty * norm
         forced = state["rejected"] >= self.schedule.rejections
-        accept = (first | (new <= old + 1e-4 * slope) | (forced & self.schedule.forces)) & ~broken
+        rise = torch.maximum(1e-4 * slope, self.schedule.noise * old.abs())
+        accept = (first | (new <= old + rise) | (forced & self.schedule.forces)) & ~broken
         history = self._history(state, accept & ~first, forced, moved, gradient - old_gradient, pull - pull_old)
 
         take = accept[:, None]
@@ -122,10 +123,10 @@ class PenaltySearch:
         better = record & (l2 < state["best_l2"])
         restart = plan.pop("restart")
 
-        way, full = self._way(x, x0, loss, gradient, penalty_now, history)
         shrink = (-slope / (2 * (new - old - slope)).clamp(min=1e-30)).clamp(0.1, 0.5)
         shrink = torch.where(broken, torch.full_like(shrink, 0.1), shrink)
         fresh = accept | restart
+        way, full = self._way(x, x0, loss, gradient, penalty_now, history)
         step = torch.where(fresh, full, state["step"] * shrink)
         way = torch.where(fresh[:, None], way, state["way"])
         return {

@@ -20,6 +20,7 @@ class Truncated:
     ticks: int
     inner: int = 3
     rejections: int = 4
+    noise: float = 0.0
     forces: bool = True
     """At a kink no step may be acceptable: after `rejections` the last is taken, and the history forgotten."""
 
@@ -77,8 +78,10 @@ class Bracketing:
     """
 
     tolerance: float = 1e-3
-    stillness: float = 1e-6
+    stillness: float = 3e-6
     """A minimisation ends when two accepted steps in a row lower the objective by less than this share of it."""
+    noise: float = 3e-6
+    """A step that raises the objective by no more than this share is taken: rounding hides whether it descends."""
     longest: int = 200
     """Evaluations per c, at most."""
     moves: int = 60

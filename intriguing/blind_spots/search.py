@@ -11,7 +11,7 @@ from intriguing.blind_spots.grades import search_rows
 from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import is_linear, optima
-from intriguing.blind_spots.memory import check_memory
+from intriguing.blind_spots.memory import check_memory, reused_heap
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
@@ -53,7 +53,7 @@ def minimal_distortion(
     fixed = is_graphed(flat.device)
     block = options.slots if fixed else _BLOCK if options.slots >= _BLOCK else _LEAST
     evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if fixed else _LEAST)
-    with frozen(model), full_precision(), torch.no_grad():
+    with frozen(model), full_precision(), reused_heap(), torch.no_grad():
         return _Search(evaluator, options, x, flat, labels, wanted, targets, bad_input).result()
 
 
