@@ -6,8 +6,10 @@ import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, IntriguingError
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -63,12 +65,23 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
     if not {here, ""} & set(sys.path):
         sys.path.append(here)  # for good: what the module defines may be pickled later
     try:
-        found = getattr(import_module(module), factory, None)
+        found = getattr(_imported(module), factory, None)
     except ImportError as e:
         raise error(f"Importing {module!r} (for {source!r}) failed: {e}.") from e
     if not callable(found):
         raise error(f"Module {module!r} has no function {factory!r} (for {source!r}).")
     return found
+
+
+def _imported(module: str) -> ModuleType:
+    """The module; where it asks for a torchvision that does not import beside this torch, by the door that does."""
+    try:
+        return import_module(module)
+    except RuntimeError as e:
+        if "torchvision::" not in str(e):
+            raise
+    torchvision()
+    return import_module(module)
 
 
 def call(source: str) -> Any:

@@ -16,6 +16,14 @@ def test_torchvision_imports_beside_this_torch_and_its_models_run():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def test_a_users_module_may_import_torchvision_by_itself(tmp_path):
+    (tmp_path / "zoo.py").write_text(
+        "from torchvision import models\n\n\ndef build():\n    return models.squeezenet1_1()\n"
+    )
+    code = "from intriguing.data.factories import resolve\nassert resolve('zoo:build')().num_classes == 1000"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=tmp_path)
+
+
 def test_no_other_module_imports_torchvision():
     package = Path(intriguing.__file__).parent
     guilty = [

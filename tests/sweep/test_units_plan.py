@@ -153,8 +153,10 @@ def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
     assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
 
 
-def row_of(control: str, effect: float, p: float) -> dict[str, Any]:
+def row_of(control: str, effect: float, p: float, half: float | None = None) -> dict[str, Any]:
     figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": p, "p_low": 1.0, "p_two": p}
+    if half is not None:
+        figures |= {"low": effect / 10 - half, "high": effect / 10 + half}
     return {"dataset": "one", "model": "cnn", "control": control, "effect": effect, "metric": "auroc"} | figures
 
 
@@ -165,6 +167,21 @@ def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: floa
     rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
     found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
     assert found[0]["verdict"].startswith("Units are less selective than rotations")
-    assert ("Shuffled labels give such a difference too (-9.0 null standard deviations)" in found[0]["verdict"]) == told
-    assert ("The untrained network has such a difference too" in found[0]["verdict"]) == told
-    assert not any("too (" in row["verdict"] for row in found[1:])
+    same = "such a difference too, -0.9 (-9.0 null standard deviations): not all of it"
+    assert (f"Shuffled labels give {same} is of the classes." in found[0]["verdict"]) == told
+    assert (f"The untrained network has {same} was learned." in found[0]["verdict"]) == told
+    assert not any("too, " in row["verdict"] for row in found[1:])
+
+
+@pytest.mark.parametrize(
+    ("half", "told"),
+    [
+        (0.1, "what lies beyond, -0.3 (95 % interval -0.441 to -0.159), is of the classes."),
+        (0.3, "nothing shows that any of it is of the classes."),
+    ],
+    ids=str,
+)
+def test_what_lies_beyond_a_control_is_told_with_its_interval(half: float, told: str) -> None:
+    rows = [row_of("trained", -12.0, 0.002, half), row_of("shuffled_labels", -9.0, 0.002, half)]
+    found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    assert found[0]["verdict"].endswith(told)

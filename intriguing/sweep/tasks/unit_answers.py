@@ -59,10 +59,22 @@ def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
         for control, (who, what) in _ALSO.items():
             twin = controls.get((control, *(row[p] for p in places)))
             if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
-                row["verdict"] += (
-                    f" {who} such a difference too ({twin['effect']:+.1f} null standard deviations): "
-                    f"not all of it {what}."
-                )
+                row["verdict"] += f" {who} such a difference too, {_beside(row, twin, what)}."
+
+
+def _beside(row: dict[str, Any], twin: dict[str, Any], what: str) -> str:
+    """The control's difference, and what of the tested one's lies beyond it: the difference of the differences, its
+    95 % interval from the intervals of both.
+    """
+    own, other = (r["natural"] - r["null_mean"] for r in (row, twin))
+    told = f"{other:+.3g} ({twin['effect']:+.1f} null standard deviations)"
+    if row["low"] is None or twin["low"] is None:
+        return f"{told}: not all of it {what}"
+    half = float(np.hypot(row["high"] - row["low"], twin["high"] - twin["low"])) / 2
+    rest = own - other
+    if rest * own <= 0 or abs(rest) <= half:
+        return f"{told}: nothing shows that any of it {what}"
+    return f"{told}: what lies beyond, {rest:+.3g} (95 % interval {rest - half:+.3g} to {rest + half:+.3g}), {what}"
 
 
 def _is_found(row: dict[str, Any]) -> bool:
