@@ -54,7 +54,7 @@ class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of `block` rows.
 
     Rows that do not fill one are padded to a multiple of `least` (of which `block` is one), large enough that the
-    products in all blocks are rounded alike. Rows may be longer than an input: what follows it does not reach the model.
+    products in all blocks are rounded alike. Rows may be longer than an input: the rest does not reach the model.
     """
 
     def __init__(self, model: nn.Module, shape: tuple[int, ...], block: int, least: int | None = None) -> None:

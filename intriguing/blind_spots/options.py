@@ -28,8 +28,8 @@ class SearchOptions:
     slots: int = 256
     """Searches that are in the device's memory at once; finished ones make room for waiting ones. The model sees full
     batches, the last one padded: on a GPU of as many rows as slots, on a CPU of 128 and of multiples of 32 (with fewer
-    than 128 slots of 32 alone). Their number changes no result on a CPU (where torch's products are MKL's, only if `intriguing`
-    was imported before the first one: see `intriguing/__init__.py`).
+    than 128 slots of 32 alone). Their number changes no result on a CPU (where torch's products are MKL's, only if
+    `intriguing` was imported before the first one: see `intriguing/__init__.py`).
     """
 
     classes: int = 3
