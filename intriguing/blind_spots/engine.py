@@ -15,8 +15,8 @@ from torch import Tensor
 from intriguing.blind_spots import graph
 
 State = dict[str, Tensor]
-_CACHED = 128
-"""Rows that are in work at once on a CPU, which works fastest on what its cache holds."""
+_CACHED = 256
+"""Rows that are in work at once on a CPU, at most: more make no tick faster, and leave its cache."""
 _GRAIN = 8
 """On a CPU the number of rows is a multiple of this, so that with aligned rows (`grades.ALIGNED`) no elementwise kernel
 is left with a rest, which it may round otherwise, and no product is of a single row, which another kernel rounds."""
