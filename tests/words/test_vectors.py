@@ -89,7 +89,11 @@ def test_repeated_words_and_vectors_with_nan_are_skipped_and_counted(tmp_path):
     assert (vectors.notes["repeated_words"], vectors.notes["vectors_not_finite"]) == ("1", "2")
 
 
-@pytest.mark.parametrize("data", [as_text(True)[:-30], as_binary()[:-5], gzip.compress(as_text(True))[:-12]])
+@pytest.mark.parametrize(
+    "data",
+    [as_text(True)[:-30], as_binary()[:-5], gzip.compress(as_text(True))[:-12]],
+    ids=["text", "binary", "compressed"],  # gzip writes the time: as a name it would differ between test processes
+)
 def test_a_file_that_ends_early_is_an_error(tmp_path, data):
     with pytest.raises(DataError, match=r"ends|numbers"):
         read_vectors(put(tmp_path, data))
