@@ -21,6 +21,7 @@ class Truncated:
     inner: int = 3
     rejections: int = 4
     noise: float = 0.0
+    """As that of `Bracketing`; none, for here a refused step costs one evaluation of few."""
     forces: bool = True
     """At a kink no step may be acceptable: after `rejections` the last is taken, and the history forgotten."""
 
