@@ -106,7 +106,7 @@ def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
         **as_plain(about),
         "tasks": len(plan),
         "fingerprints": plan.fingerprints,
-        "functions": {t.name: t.function.path for t in plan},
+        "functions": {t.name: t.function.name for t in plan},
         "amounts": {t.name: [t.amount, t.noun] for t in plan},
     }
     write_atomically(run / "plan.json", json.dumps(body, indent=1).encode())
@@ -265,7 +265,7 @@ class Driver:
         return list(dict.fromkeys(n.task for n in self._plan.tasks[task].needs))
 
     def _give_up(self, task: str, error_type: str, message: str) -> None:
-        function = self._plan.tasks[task].function.path
+        function = self._plan.tasks[task].function.name
         self._failures[task] = Failure(task, function, self._schedule.attempts[task], error_type, message)
         log.error("%s gave up: %s: %s", task, error_type, message)
 
@@ -288,7 +288,7 @@ class Driver:
     def _call(self, task: Task) -> Call:
         return Call(
             task=task.name,
-            function=task.function.path,
+            function=task.function.code,
             fingerprint=self._plan.fingerprints[task.name],
             parameters=as_plain(task.parameters),
             inputs={k: tuple(self._reference(o) for o in sequence(v)) for k, v in task.inputs.items()},

@@ -55,7 +55,7 @@ class Progress:
     _nouns: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._nouns = {t.name: (t.noun, t.amount, t.function.path) for t in self.tasks}
+        self._nouns = {t.name: (t.noun, t.amount, t.function.name) for t in self.tasks}
         self._total: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
         for noun, amount, function in self._nouns.values():

@@ -17,20 +17,38 @@ from intriguing.errors import InputError
 
 
 @dataclass(frozen=True)
-class Function:
-    """A task's code: where it is, and a version that is raised whenever its results change.
+class Code:
+    """Something importable with an identity that outlives its place.
 
-    `covers` names the packages and modules whose source decides its results: a golden file of their hashes fails a test
-    when they change without a decision about `version`.
+    `name` goes into fingerprints and never changes; `path` ("module:name") says where the code is today, and a move
+    recomputes nothing. By default the name is such a path itself.
     """
 
-    path: str
+    name: str
+    path: str = ""
+
+    def load(self) -> Any:
+        """Import it."""
+        return load_object(self.path or self.name)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A task's code: its identity, and a version that is raised whenever its results change.
+
+    `covers` names the packages and modules whose source decides its results: a golden file of their hashes fails a test
+    when they change without a decision about `version`. `path` says where the code is; see `Code`.
+    """
+
+    name: str
     version: int
     covers: tuple[str, ...] = ()
+    path: str = ""
 
-    def load(self) -> Callable[..., dict[str, Any]]:
-        """Import the function."""
-        return load_object(self.path)
+    @property
+    def code(self) -> Code:
+        """What a worker imports."""
+        return Code(self.name, self.path)
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,12 @@ class Output:
 class Resource:
     """Something heavy (a model, a data set) that stays loaded on a worker from one task to the next.
 
-    `loader` ("module:function") is called with `parameters` and `location` as keywords and with the stored `inputs`
+    `loader`'s function is called with `parameters` and `location` as keywords and with the stored `inputs`
     (bytes or tables) by name. `location` says where to find things and stays out of the fingerprint: what was found is
     in `parameters` as a content hash.
     """
 
-    loader: str
+    loader: Code
     parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Output] = field(default_factory=dict)
     location: Mapping[str, Any] = field(default_factory=dict)
@@ -124,8 +142,9 @@ class Plan:
         """The name under which a worker keeps `resource`: a hash of what makes it what it is."""
         known = self._resources.get(id(resource))
         if known is None:
-            body = [resource.loader, resource.parameters, {k: self._reference(v) for k, v in resource.inputs.items()}]
-            known = self._resources[id(resource)] = (resource, digest(body, resource.loader))
+            name = resource.loader.name
+            body = [name, resource.parameters, {k: self._reference(v) for k, v in resource.inputs.items()}]
+            known = self._resources[id(resource)] = (resource, digest(body, name))
         return known[1]
 
     def _reference(self, output: Output) -> list[str]:
@@ -136,7 +155,7 @@ class Plan:
     def _fingerprint(self, task: Task) -> str:
         return digest(
             [
-                task.function.path,
+                task.function.name,
                 task.function.version,
                 task.parameters,
                 {name: [self._reference(o) for o in sequence(given)] for name, given in task.inputs.items()},

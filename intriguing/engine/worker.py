@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from intriguing.engine.store import Record, Store
-from intriguing.engine.task import load_object
+from intriguing.engine.task import Code
 from intriguing.errors import CorruptError
 
 PINNED_BYTES = 4 << 30
@@ -26,7 +26,7 @@ class ResourceCall:
     """A resource as a worker needs it: its key, loader, arguments, and where its inputs are stored."""
 
     key: str
-    loader: str
+    loader: Code
     parameters: Mapping[str, Any]
     location: Mapping[str, Any]
     inputs: Mapping[str, tuple[str, str]]
@@ -37,7 +37,7 @@ class Call:
     """A task as a worker needs it: plain data, so that it can be sent anywhere."""
 
     task: str
-    function: str
+    function: Code
     fingerprint: str
     parameters: Mapping[str, Any]
     inputs: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Resources:
             self._held.move_to_end(wanted.key)
             return self._held[wanted.key][0]
         inputs = {name: read(*reference) for name, reference in wanted.inputs.items()}
-        value, size = load_object(wanted.loader)(**wanted.parameters, **wanted.location, **inputs)
+        value, size = wanted.loader.load()(**wanted.parameters, **wanted.location, **inputs)
         while self._held and sum(s for _, s in self._held.values()) + size > self.budget:
             self._held.popitem(last=False)
         self._held[wanted.key] = (value, size)
@@ -135,7 +135,7 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
     while True:
         work = Work(call, store, resources)
         try:
-            outputs = load_object(call.function)(work, **parameters)
+            outputs = call.function.load()(work, **parameters)
             break
         except Exception as error:
             if not _is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:
@@ -143,7 +143,7 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
             parameters[call.shrink] = shrunk[call.shrink] = int(parameters[call.shrink]) // 2
     record = Record(
         task=call.task,
-        function=call.function,
+        function=call.function.name,
         outputs={},
         inputs=_input_hashes(store, call),
         attempts=call.attempt,

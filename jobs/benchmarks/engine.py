@@ -37,7 +37,7 @@ def fill(plan: Plan, run: Path) -> None:
     records: dict[str, Record] = {}
     for task in plan:
         read = {f"{plan.fingerprints[n.task]}/{n.name}": records[n.task].outputs[n.name].sha256 for n in task.needs}
-        record = Record(task.name, task.function.path, {}, read)
+        record = Record(task.name, task.function.name, {}, read)
         records[task.name] = store.write(plan.fingerprints[task.name], {"out": table}, record)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from intriguing.engine.task import Function, Output, Plan, Resource, Task
+from intriguing.engine.task import Code, Function, Output, Plan, Resource, Task
 from intriguing.errors import InputError
 
 FUNCTION = Function("x:y", 1)
@@ -13,7 +13,7 @@ FUNCTION = Function("x:y", 1)
 
 def fingerprint(**changes: Any) -> str:
     base = Task("base", FUNCTION, {"n": 1})
-    resource = Resource("x:load", {"hash": "abc"}, location={"root": "/here"})
+    resource = Resource(Code("x:load"), {"hash": "abc"}, location={"root": "/here"})
     task = Task("t", FUNCTION, {"k": 16}, {"rows": Output("base", "rows")}, {"data": resource})
     return Plan([base, replace(task, **changes)]).fingerprints["t"]
 
@@ -25,7 +25,7 @@ def fingerprint(**changes: Any) -> str:
         {"function": Function("x:y", 2)},
         {"function": Function("x:z", 1)},
         {"inputs": {"rows": Output("base", "other")}},
-        {"resources": {"data": Resource("x:load", {"hash": "abd"}, location={"root": "/here"})}},
+        {"resources": {"data": Resource(Code("x:load"), {"hash": "abd"}, location={"root": "/here"})}},
     ],
 )
 def test_what_decides_a_result_changes_the_fingerprint(changes: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def test_what_decides_a_result_changes_the_fingerprint(changes: dict[str, Any]) 
         {"publish": {"rows": "table"}},
         {"noun": "images", "amount": 5},
         {"affinity": "m"},
-        {"resources": {"data": Resource("x:load", {"hash": "abc"}, location={"root": "/there"})}},
+        {"resources": {"data": Resource(Code("x:load"), {"hash": "abc"}, location={"root": "/there"})}},
     ],
 )
 def test_where_things_lie_and_what_they_are_called_does_not(changes: dict[str, Any]) -> None:

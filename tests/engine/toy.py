@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from intriguing.engine.task import Function, Output, Plan, Resource, Task
+from intriguing.engine.task import Code, Function, Output, Plan, Resource, Task
 
 _HERE = "tests.engine.toy"
 RANGE = Function(f"{_HERE}:make_range", 1)
@@ -66,7 +66,7 @@ def toy_plan(shards: int = 4, step: int = 10, bad: int = 1, **misbehaving: Any) 
         extra = misbehaving if i == bad else {}
         parameters = {"start": i * step, "stop": (i + 1) * step, **extra}
         tasks.append(Task(f"range/{i}", RANGE, parameters, publish={"numbers": "numbers"}, amount=step, noun="numbers"))
-    factor = Resource(f"{_HERE}:load_factor", {"factor": 3})
+    factor = Resource(Code(f"{_HERE}:load_factor"), {"factor": 3})
     tasks += [
         Task(
             f"scale/{i}",

@@ -1,1 +1,0 @@
-"""What tasks do: thin functions between stored tables and the libraries that hold the science."""
