@@ -22,7 +22,8 @@ from intriguing.engine.driver import prune
 from intriguing.engine.progress import Snapshot
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
-from intriguing.sweep.running import LogLines, execute, image_reader, prepare
+from intriguing.sweep.report import image_reader
+from intriguing.sweep.runner import LogLines, execute, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
 
@@ -168,11 +169,11 @@ def show(
 @app.command
 def report(folder: RunFolder, *, data: Data = None) -> int:
     """Write the run's HTML page anew, and print where it is."""
-    from intriguing.report import write_report
+    from intriguing.sweep.report import write_report
 
     opened = open_run(folder)
     prepared = prepare(opened.spec, folder, data)
-    _write(str(write_report(Path(folder), images=image_reader(prepared))))
+    _write(str(write_report(Path(folder), images=image_reader(prepared.sweep.datasets))))
     return 0
 
 

@@ -1,6 +1,6 @@
-"""One self-contained HTML page about a run, written from its tables alone."""
+"""The page's tools: one self-contained HTML file about a run, from its tables alone. Which parts it has, stages say."""
 
-from intriguing.report.page import write_report
-from intriguing.report.section import Context, Images, Section
+from intriguing.report.page import write_page
+from intriguing.report.parts import Context, Images, PagePart, Row
 
-__all__ = ["Context", "Images", "Section", "write_report"]
+__all__ = ["Context", "Images", "PagePart", "Row", "write_page"]

@@ -1,6 +1,7 @@
-"""The page: its sections in order, in one file that needs nothing else."""
+"""The page: its parts in order, in one file that needs nothing else."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -9,27 +10,25 @@ from markupsafe import Markup
 
 import intriguing
 from intriguing.errors import InputError, StoreError
-from intriguing.report.section import Context, Images, render
-from intriguing.report.sections import SECTIONS
-from intriguing.report.sections.overview import headline
-from intriguing.results import Run, open_run
+from intriguing.report.parts import Context, PagePart, render
 
 
-def write_report(run_path: str | Path | Run, out: str | Path | None = None, images: Images | None = None) -> Path:
-    """Write the report of a run and return where it lies: one HTML file that needs no network and no scripts.
+def write_page(
+    context: Context, parts: Sequence[PagePart], headline: Sequence[tuple[str, str]], out: str | Path | None = None
+) -> Path:
+    """Write the page of a run and return where it lies: one HTML file that needs no network and no scripts.
 
-    run_path: the run's folder, or an open run. out: the file to write, by default report.html in the run's folder.
-    images: images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]; without it the page says that the images
-    are left out. A run that is not finished is reported as far as it got.
+    context: the run, and where its images come from. parts: what the page shows, in its order. headline: the figures at
+    the top, as (figure, what it is). out: the file to write, by default report.html in the run's folder.
 
     Raises `StoreError` where there is no run or the file cannot be written, `InputError` when `out` is missing for a
     run on an object store, or `images` gives something else than images.
     """
-    run = run_path if isinstance(run_path, Run) else open_run(run_path)
+    run = context.run
     if out is None and "://" in run.path:
         raise InputError(f"The run lies at {run.path}: say where to write the page, as in out='report.html'.")
     path = Path(run.path, "report.html") if out is None else Path(out)
-    html = page(Context(run, images))
+    html = _html(context, parts, headline)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,15 +41,13 @@ def write_report(run_path: str | Path | Run, out: str | Path | None = None, imag
     return path
 
 
-def page(context: Context) -> str:
-    """The HTML of the page."""
-    sections = [section for make in SECTIONS if (section := make(context)) is not None]
+def _html(context: Context, parts: Sequence[PagePart], headline: Sequence[tuple[str, str]]) -> str:
     style = resources.files("intriguing.report").joinpath("templates/style.css").read_text(encoding="utf-8")
     return render(
-        "page.html",
+        "report/templates/page.html",
         name=context.run.name or Path(context.run.path).name,
         version=intriguing.__version__,
         style=Markup(style),
-        sections=sections,
-        headline=headline(context),
+        parts=parts,
+        headline=headline,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intriguing.engine.driver import examine
-from intriguing.sweep.running import Prepared
+from intriguing.sweep.runner import Prepared
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ def estimate(prepared: Prepared) -> Estimate:
     """What running `prepared` would do; its models are built to learn their layers' sizes.
 
     Raises:
-        ModelError, UnknownNameError, WeightsError: as `intriguing.sweep.check.check_models`.
+        ModelError, UnknownNameError, WeightsError: as `intriguing.sweep.preflight.check_models`.
     """
-    from intriguing.sweep.check import check_models
-    from intriguing.sweep.resources import device_name
+    from intriguing.stages.common.resources import device_name
+    from intriguing.sweep.preflight import check_models
 
-    pairs = [(d, m) for m, model in prepared.spec.models.items() for d in model.datasets or prepared.datasets]
-    units = check_models(prepared.spec, prepared.datasets, prepared.models, pairs)
+    pairs = {(model.dataset.name, model.name) for model in prepared.sweep.models}
+    units = check_models(prepared.spec, prepared.sweep, pairs)
     found = examine(prepared.plan, prepared.out)
     stages: dict[str, dict[str, Any]] = defaultdict(lambda: {"tasks": 0, "to_run": 0, "rows": 0, "bytes": 0})
     for task in prepared.plan:
-        stage = stages[task.function.path.rpartition(":")[2]]
+        stage = stages[task.function.name.rpartition(":")[2]]
         stage["tasks"] += 1
         if task.name in found.records:
             continue

@@ -1,21 +1,18 @@
 """What can be refused before any work starts: models that cannot be built or fed, layers that are not there."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import torch
 
 from intriguing.activations import collect_activations
 from intriguing.errors import IntriguingError, ModelError
 from intriguing.models import TrainOptions, build_model, check_model, is_classifier, load_weights, probe
-from intriguing.sweep.facts import DatasetFacts, ModelFacts
+from intriguing.stages.common.stage import Sweep
 from intriguing.sweep.spec import Spec
 
 
 def check_models(
-    spec: Spec,
-    datasets: Mapping[str, DatasetFacts],
-    models: Mapping[str, ModelFacts],
-    wanted: Collection[tuple[str, str]],
+    spec: Spec, sweep: Sweep, wanted: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], dict[str, int]]:
     """Build each (data set, model) of `wanted`, feed it a blank image, and look its layers up.
 
@@ -28,20 +25,21 @@ def check_models(
         InputError: a training option is out of range.
     """
     units = {}
-    for dataset, name in sorted(wanted):
-        if dataset not in datasets or name not in spec.models:
+    models = {(model.dataset.name, model.name): model for model in sweep.models}
+    for (dataset, name), model in sorted(models.items()):
+        if (dataset, name) not in wanted:
             continue
-        facts, model = datasets[dataset], spec.models[name]
+        built = model.architecture
         try:
             TrainOptions.of(model.training)
-            net = build_model(model.architecture or name, facts.shape, facts.classes, model.options, seed=0)
-            if models[name].weights_path:
-                load_weights(net, models[name].weights_path)
-            check_model(probe(net), facts.shape, facts.classes)
+            net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
+            if model.weights_path:
+                load_weights(net, model.weights_path)
+            check_model(probe(net), built.shape, built.classes)
             if spec.blind_spots is not None and not is_classifier(net):
                 raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")
             if model.layers:
-                [block] = collect_activations(net, [torch.zeros(1, *facts.shape)], model.layers, slots=1)
+                [block] = collect_activations(net, [torch.zeros(1, *built.shape)], model.layers, slots=1)
                 units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}
         except IntriguingError as error:
             raise type(error)(f"models.{name} on {dataset}: {error}") from error

@@ -1,213 +1,71 @@
-"""The spec: what a user writes in TOML, range-checked when read; an unknown key names the nearest valid one."""
+"""The spec: what a user writes in TOML, range-checked when read; an unknown key names the nearest valid one.
+
+Its sections are those of the stages; this module names none of them.
+"""
 
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.section import CONFIG, Name
-from intriguing.sweep.words_spec import WordsSpec
+from intriguing.stages import STAGES
+from intriguing.stages.common.compute import ComputeSpec
+from intriguing.stages.common.section import Name, Section
+from intriguing.stages.common.stage import Stage
 
 _SPECS = Path(__file__).parent / "specs"
 
 
-class _Section(BaseModel):
-    model_config = CONFIG
-
-
-MetricName = Literal[
-    "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis"
-]
-
-
-class DatasetSpec(_Section):
-    """A data set, under a name of the user's choice."""
-
-    source: str = ""
-    """mnist-sample, mnist, fashion-mnist, cifar10, imagefolder:PATH, npz:PATH or module:factory; else its name."""
-    root: str | None = None
-    """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
-    download: bool = False
-    """Whether torchvision may download it."""
-    instead: list[str] = []
-    """Sources to take in its place, the first that is there, where its own files are missing."""
-    optional: bool = False
-    """Whether the sweep goes on without it where its files are missing; that is said before any work."""
-
-
-class ModelSpec(_Section):
-    """A model, under a name of the user's choice; it is trained on each data set, or loaded from a weights file."""
-
-    architecture: str = ""
-    """softmax, mlp, cnn, autoencoder, alexnet, torchvision:NAME or module:factory; by default its name."""
-    layers: list[str] = []
-    """The layers whose activations are collected, as `model.named_modules()` names them."""
-    options: dict[str, Any] = {}
-    """Arguments of the architecture, such as `hidden = [100, 100]`."""
-    training: dict[str, Any] = {}
-    """Arguments of the training, such as `epochs`, `weight_decay`."""
-    weights: str | None = None
-    """A file of weights (safetensors, or a state dict) to load in place of training."""
-    train: bool = True
-    """Whether it is trained; if not, and without a weights file, it is used as its architecture makes it."""
-    datasets: list[str] | None = None
-    """The data sets that it is trained and probed on; by default all."""
-    seeds: list[int] | None = None
-    """Training seeds, one model each; by default the spec's `model_seeds`."""
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether a sweep trains it."""
-        has_weights = any(self.options.get(name) for name in ("published", "pretrained"))
-        return self.train and self.weights is None and not has_weights
-
-
-class UnitsSpec(_Section):
-    """The unit question: top-K inputs of single units and of random directions, and whether their scores differ."""
-
-    split: Literal["train", "test"] = "test"
-    """The split whose inputs are scanned."""
-    mode: Literal["store", "stream"] = "store"
-    """store: activations are kept as a table. stream: they are scanned as they are computed, and never written."""
-    reduce: Literal["max", "mean", "positions"] = "max"
-    """What becomes of a convolution's maps: each channel's maximum or mean, or every position as a row of its own."""
-    k: int = Field(default=16, ge=1, le=10_000)
-    """How many top inputs each direction keeps."""
-    bases: list[Literal["natural", "gaussian", "haar", "covariance", "pca", "uniform01"]] = Field(
-        default=["natural", "gaussian"], min_length=1
-    )
-    """The bases that are scanned; each has as many directions as the layer has units. uniform01 is no valid control."""
-    signs: Literal["positive", "both"] = "positive"
-    """Whether the smallest projections are kept, and -e_1, ... tested, too."""
-    rows: int | None = Field(default=None, ge=1)
-    """How many inputs of the split are scanned (a keyed draw); by default all."""
-    dtype: Literal["float32", "float16"] = "float32"
-    """How activations are stored; scores are of the stored values."""
-    rotations: int = Field(default=0, ge=0, le=1_000_000)
-    """How many random rotations each layer's basis is held against; 0 makes no test, 999 is the least for a claim."""
-    metrics: list[MetricName] = Field(default=list(get_args(MetricName)), min_length=1)
-    """The scores that are tested."""
-    tested_rows: int = Field(default=10_000, ge=1)
-    """How many of the scanned inputs the tests rest on, at most; they are held in memory."""
-    controls: list[Literal["random_init", "shuffled_labels"]] = ["random_init", "shuffled_labels"]
-    """What is tested beside the trained network: the same network untrained, the same scores of shuffled labels."""
-    judges: list[Literal["encoder", "pixels"]] = ["encoder", "pixels"]
-    """Who judges interpretability and intruders: another network's last named layer, the pixels' components."""
-    judge: str | None = None
-    """The model whose last named layer judges the others; by default the first one of another architecture."""
-    without_dead: bool = True
-    """Whether layers with dead or saturated units are tested without them too (condition `live`)."""
-    doses: list[Annotated[float, Field(gt=0, le=1)]] = [0.2, 0.4, 0.6, 0.8, 1.0]
-    """The powers of a rotation that make up the dose curve; none for no curve."""
-    subsamples: int = Field(default=100, ge=2)
-    """Random halves of the inputs behind each interval."""
-    family: Literal["network", "metric", "run"] = "network"
-    """Which tests Holm's correction is over: those of one network, of one score in all networks, or all."""
-
-
-class BlindSpotsSpec(_Section):
-    """The blind-spot question: how small a change makes the model wrong."""
-
-    split: Literal["train", "test"] = "test"
-    """The split that attacked inputs are drawn from."""
-    images: int = Field(default=100, ge=1)
-    """How many inputs are attacked (a keyed draw, the same for every model); each is searched once per target rule."""
-    target_rules: list[Literal["untargeted", "random", "every"]] = Field(default=["untargeted", "random"], min_length=1)
-    """How targets are chosen: any wrong class, one random wrong class, or every wrong class with the nearest kept."""
-    grade: Literal["faithful", "best", "fast"] = "best"
-    """The search's grade."""
-
-
-class TransferSpec(_Section):
-    """Does what fools one model fool the others? Every found image is fed to every model of its data set."""
-
-    kinds: list[Literal["minimal", "amplified", "gaussian"]] = Field(default=["minimal", "gaussian"], min_length=1)
-    """Changes to feed: the search's own, amplified, and Gaussian noise of the search's RMS. Clean images always are."""
-    amplified_rms: float = Field(default=0.1, gt=0, le=1)
-    """The RMS that changes are amplified to (the paper's table 4: 0.1)."""
-
-
-class ComputeSpec(_Section):
-    """How the work is cut and run. None of it changes a result."""
-
-    executor: Literal["auto", "inline", "strict", "ray"] = "auto"
-    """Where tasks run: this process, or Ray; auto is Ray where a cluster is running."""
-    workers: int | None = Field(default=None, ge=1)
-    """How many Ray actors; by default one per GPU, or one per CPU."""
-    gpus_per_worker: float | None = Field(default=None, ge=0)
-    """How much of a GPU each actor holds; by default 1 where there are GPUs."""
-    threads: int = Field(default=1, ge=1)
-    """Threads of each task."""
-    slots: int = Field(default=256, ge=1)
-    """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
-    rows_per_shard: int = Field(default=1_024, ge=1)
-    """Inputs per activation shard."""
-    rotations_per_shard: int = Field(default=250, ge=1)
-    """Random rotations per task."""
-    searches_per_shard: int = Field(default=256, ge=1)
-    """Searches per task."""
-    attempts: int = Field(default=3, ge=1)
-    """How often a task is tried whose worker is lost."""
-    task_seconds: float = Field(default=3_600.0, gt=0)
-    """A worker that answers no call for so long is killed."""
-
-
-class Spec(_Section):
-    """A sweep: data sets, models, and what is asked of them."""
-
+class _Spec(Section):
     name: Name
     """The run's name; runs go to outputs/NAME unless --out says otherwise."""
     seed: int = Field(default=0, ge=0)
     """The root of every random number but the models'."""
-    model_seeds: list[int] = Field(default=[0], min_length=1)
-    """Training seeds, one model each."""
-    datasets: dict[Name, DatasetSpec] = {}
-    """Data sets by name."""
-    models: dict[Name, ModelSpec] = {}
-    """Models by name."""
-    units: UnitsSpec | None = None
-    """Left out, the unit question is not asked."""
-    blind_spots: BlindSpotsSpec | None = None
-    """Left out, nothing is attacked."""
-    transfer: TransferSpec | None = None
-    """Left out, nothing is fed to other models. Needs `blind_spots`."""
-    words: WordsSpec | None = None
-    """Left out, nothing is asked of word vectors. Needs neither data sets nor models."""
     compute: ComputeSpec = ComputeSpec()
     """How the work is cut and run."""
 
     @model_validator(mode="after")
-    def _agree(self) -> "Spec":
-        if self.models and not self.datasets:
-            raise ValueError("datasets: a spec with models needs at least one data set")
-        for name, model in self.models.items():
-            for dataset in model.datasets or ():
-                if dataset not in self.datasets:
-                    raise ValueError(f"models.{name}.datasets: {unknown_name('data set', dataset, self.datasets)}")
-            if self.units is not None and not model.layers:
-                raise ValueError(f"models.{name}.layers: name at least one layer, since the spec has a [units] section")
-        if self.units is not None and self.units.judge is not None and self.units.judge not in self.models:
-            raise ValueError(f"units.judge: {unknown_name('model', self.units.judge, self.models)}")
-        if self.transfer is not None and self.blind_spots is None:
-            raise ValueError("transfer: it feeds what [blind_spots] finds, and the spec has no such section")
+    def _agree(self) -> "_Spec":
+        for stage in STAGES:
+            section = section_of(self, stage)
+            if stage.agree is not None and section is not None:
+                stage.agree(section, self)
         return self
 
 
-def without_datasets(spec: Spec, missing: Collection[str]) -> Spec:
-    """`spec` without the data sets of these names, and without the models that were for them alone."""
-    models = {}
-    for name, model in spec.models.items():
-        left = None if model.datasets is None else [d for d in model.datasets if d not in missing]
-        if left != []:
-            models[name] = model.model_copy(update={"datasets": left})
-    kept = {name: dataset for name, dataset in spec.datasets.items() if name not in missing}
-    return spec.model_copy(update={"datasets": kept, "models": models})
+def section_of(spec: Any, stage: Stage) -> Any:
+    """The section of a stage: the spec itself where the stage's keys stand at the top; None where it is left out."""
+    return spec if stage.at_top else getattr(spec, stage.name, None)
+
+
+def with_section(spec: "Spec", stage: Stage, section: Any) -> "Spec":
+    """`spec` with another section of this stage."""
+    if not stage.at_top:
+        return spec.model_copy(update={stage.name: section})
+    assert stage.section is not None
+    return spec.model_copy(update={key: getattr(section, key) for key in stage.section.model_fields})
+
+
+def _with_stages() -> type[_Spec]:
+    """The class of a spec: its own fields, those of stages whose keys stand at the top, and a field per other stage."""
+    top = [stage.section for stage in STAGES if stage.section is not None and stage.at_top]
+    sections: dict[str, Any] = {
+        stage.name: (stage.section | None, Field(default=None, description=stage.section.__doc__))
+        for stage in STAGES
+        if stage.section is not None and not stage.at_top
+    }
+    return create_model(
+        "Spec", __base__=(_Spec, *top), __doc__="A sweep: what is looked at, and what is asked.", **sections
+    )
+
+
+Spec = _with_stages()
 
 
 def spec_names() -> list[str]:
@@ -221,7 +79,7 @@ def describe_spec(name: str) -> str:
     return first.removeprefix("#").strip()
 
 
-def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
+def load_spec(name: "str | os.PathLike[str] | Mapping[str, Any] | Spec") -> Spec:
     """The spec called `name` in the package, or the one at that path, or one given as a mapping.
 
     Raises:

@@ -2,49 +2,53 @@
 
 from collections.abc import Iterator
 
-from intriguing.engine.task import Task
-from intriguing.sweep import functions
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.common import Trained, dataset_resource, shards_of
+from intriguing.engine.task import Output, Task
+from intriguing.stages.blind_spots import functions
+from intriguing.stages.blind_spots.spec import BlindSpotsSpec
+from intriguing.stages.common.parameters import AttackedInputs, Compute
+from intriguing.stages.common.planned import PlannedSearch, check_counts, shards_of
+from intriguing.stages.common.stage import Sweep
 
 
-def blind_spots(spec: Spec, models: list[Trained]) -> Iterator[Task]:
-    """Searches for every model, target rule and shard of attacked inputs."""
-    attack = spec.blind_spots
-    if attack is None:
-        return
-    for model in models:
-        for rule in attack.target_rules:
-            for i, (start, stop) in enumerate(searches(spec)):
-                yield Task(
-                    search_name(model, rule, i),
-                    functions.SEARCH,
-                    {**model.keys, **attacked(spec, start, stop), "target_rule": rule, "grade": attack.grade}
-                    | {"classes": model.dataset.classes, "threads": spec.compute.threads, "slots": spec.compute.slots},
-                    resources={"dataset": dataset_resource(model.dataset), "model": model.resource},
-                    publish={"distortions": "distortions", "adversarial": "adversarial"},
-                    affinity=model.place,
-                    shrink="slots",
-                    amount=stop - start,
-                    noun="searches",
-                    rows={"distortions": stop - start, "adversarial": stop - start},
-                    size=(stop - start) * model.dataset.values * 4,
-                )
+def plan(section: BlindSpotsSpec, sweep: Sweep) -> Iterator[Task]:
+    """Searches for every model, target rule and shard of attacked inputs.
+
+    Raises:
+        SpecError: a data set lacks the split, or has fewer inputs than are attacked.
+    """
+    for dataset in sweep.datasets.values():
+        check_counts("blind_spots", dataset, section.split, {"images": section.images})
+    attacked = AttackedInputs(section.split, section.images, sweep.seed)
+    shards = shards_of(section.images, sweep.compute.searches_per_shard)
+    for model in sweep.models:
+        for rule in section.target_rules:
+            for number, shard in enumerate(shards):
+                name = f"search/{model.task_part}/{rule}/{number:05d}"
+                outputs = Output(name, "distortions"), Output(name, "adversarial")
+                search = PlannedSearch(model, rule, number, attacked, shard, *outputs)
+                sweep.add(search)
+                yield _search(section, sweep, search)
 
 
-def search_name(model: Trained, rule: str, shard: int) -> str:
-    """The name of the task that searches a shard."""
-    return f"search/{model.place}/{rule}/{shard:05d}"
-
-
-def searches(spec: Spec) -> list[tuple[int, int]]:
-    """The shards of attacked inputs, as (start, stop)."""
-    assert spec.blind_spots is not None
-    return shards_of(spec.blind_spots.images, spec.compute.searches_per_shard)
-
-
-def attacked(spec: Spec, start: int, stop: int) -> dict[str, str | int]:
-    """The parameters by which a task draws its attacked inputs."""
-    attack = spec.blind_spots
-    assert attack is not None
-    return {"split": attack.split, "images": attack.images, "seed": spec.seed, "start": start, "stop": stop}
+def _search(section: BlindSpotsSpec, sweep: Sweep, search: PlannedSearch) -> Task:
+    model, amount = search.model, search.shard.stop - search.shard.start
+    return functions.SEARCH.task(
+        search.distortions.task,
+        functions.SearchParameters(
+            key=model.key,
+            attacked=search.attacked,
+            shard=search.shard,
+            target_rule=search.target_rule,
+            grade=section.grade,
+            classes=model.dataset.classes,
+            compute=Compute(sweep.compute.threads, sweep.compute.slots),
+        ),
+        resources={"dataset": model.dataset.resource, "model": model.resource},
+        publish={"distortions": "distortions", "adversarial": "adversarial"},
+        affinity=model.task_part,
+        shrink="slots",
+        amount=amount,
+        noun="searches",
+        rows={"distortions": amount, "adversarial": amount},
+        size=amount * model.dataset.values * 4,
+    )

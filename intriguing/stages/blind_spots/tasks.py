@@ -9,36 +9,24 @@ import torch
 from intriguing import tables
 from intriguing.blind_spots import SearchOptions, SearchResult, minimal_distortion
 from intriguing.engine.worker import Work
-from intriguing.sweep.resources import device, device_name
-from intriguing.sweep.tasks.draws import attacked_positions, random_targets
+from intriguing.stages.blind_spots import functions
+from intriguing.stages.common.parameters import ModelKey
+from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.sampling import attacked_positions, random_targets
 
 
-def search(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    split: str,
-    images: int,
-    seed: int,
-    start: int,
-    stop: int,
-    target_rule: str,
-    grade: str,
-    classes: int,
-    threads: int,
-    slots: int,
-) -> dict[str, pa.Table]:
-    """Search for the smallest change of inputs `start` to `stop` of the attacked ones; `distortions`, `adversarial`."""
-    torch.set_num_threads(threads)
+@functions.SEARCH.implementation
+def search(work: Work, p: functions.SearchParameters) -> dict[str, pa.Table]:
+    """Search for the smallest changes of a shard of the attacked inputs; `distortions`, `adversarial`."""
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    rows = work.resource("dataset").splits[split]
-    chosen = attacked_positions(rows, images, seed)[start:stop]
+    rows = work.resource("dataset").splits[p.attacked.split]
+    chosen = attacked_positions(rows, p.attacked, p.shard)
     ids, labels = rows.ids[chosen], rows.labels[chosen]
-    targets: Any = "every" if target_rule == "every" else None
-    if target_rule == "random":
-        targets = torch.from_numpy(random_targets(ids, labels, classes, seed)).to(device())
-    options = SearchOptions(grade=grade, slots=slots)
+    targets: Any = "every" if p.target_rule == "every" else None
+    if p.target_rule == "random":
+        targets = torch.from_numpy(random_targets(ids, labels, p.classes, p.attacked.seed)).to(device())
+    options = SearchOptions(grade=p.grade, slots=p.compute.slots)
     found = minimal_distortion(
         work.resource("model"),
         rows.pixels(chosen).to(device()),
@@ -46,8 +34,7 @@ def search(
         targets,
         options,
     )
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
-    names = [f"{grade}/{target_rule}/{i}" for i in ids]
+    names = [f"{p.grade}/{p.target_rule}/{i}" for i in ids]
     wanted = targets.tolist() if isinstance(targets, torch.Tensor) else [None] * len(ids)
     return {
         "distortions": tables.DISTORTIONS.build(
@@ -64,16 +51,16 @@ def search(
                 "backward_passes": found.backward_passes.tolist(),
                 "lower_bound": _numbers(found.lower_bound),
             },
-            **keys,
-            target_rule=target_rule,
-            grade=grade,
+            **p.key.columns,
+            target_rule=p.target_rule,
+            grade=p.grade,
             penalty_form=options.penalty_form,
         ),
-        "adversarial": _images(found, names, keys),
+        "adversarial": _images(found, names, p.key),
     }
 
 
-def _images(found: SearchResult, names: list[str], keys: dict[str, Any]) -> pa.Table:
+def _images(found: SearchResult, names: list[str], key: ModelKey) -> pa.Table:
     kept = [i for i, status in enumerate(found.status) if status in ("found", "misclassified")]
     images = found.adversarial[kept].cpu()
     flat = images.reshape(len(kept), -1)
@@ -85,7 +72,7 @@ def _images(found: SearchResult, names: list[str], keys: dict[str, Any]) -> pa.T
                 np.arange(len(kept) + 1, dtype=np.int32) * flat.shape[1], pa.array(flat.reshape(-1).numpy())
             ),
         },
-        **keys,
+        **key.columns,
     )
 
 

@@ -1,48 +1,121 @@
-"""What all stages share: models as tasks see them, names of tasks, shards."""
+"""What a plan holds that later stages build on: data sets, models, searches; and how tasks and shards are named."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
 from urllib.parse import quote
 
-from intriguing.engine.task import Output, Resource
-from intriguing.sweep.facts import DatasetFacts
+from intriguing.engine.task import Code, Output, Resource
+from intriguing.errors import SpecError, unknown_name
+from intriguing.stages.common.parameters import Architecture, AttackedInputs, ModelKey, Shard, as_json
 
-RESOURCES = "intriguing.sweep.resources"
+_LOADERS = "intriguing.stages.common.resources"
+DATASET = Code("intriguing.sweep.resources:dataset", f"{_LOADERS}:dataset")
+MODEL = Code("intriguing.sweep.resources:model", f"{_LOADERS}:model")
+WEIGHTS_FILE = Code("intriguing.sweep.resources:weights_file", f"{_LOADERS}:weights_file")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A model that the plan trains or loads, with what other tasks need of it."""
+class PlannedDataset:
+    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes."""
 
-    dataset: DatasetFacts
+    name: str
+    source: str
+    root: str | None
+    content_hash: str
+    sizes: Mapping[str, int]
+    shape: tuple[int, int, int]
+    classes: int
+
+    @property
+    def values(self) -> int:
+        """How many numbers an input has."""
+        return prod(self.shape)
+
+    @cached_property
+    def resource(self) -> Resource:
+        """The data set as something that tasks keep loaded."""
+        return Resource(
+            DATASET, {"content_hash": self.content_hash}, location={"source": self.source, "root": self.root}
+        )
+
+    @property
+    def examples(self) -> Output:
+        """Its rows of the table `examples`."""
+        return Output(f"examples/{part_of(self.name)}", "examples")
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model that the plan trains or loads, with what other tasks need of it.
+
+    training: the arguments of its training. weights_path: the user's file that its weights come from, if they do.
+    """
+
+    dataset: PlannedDataset
     name: str
     seed: int
     layers: tuple[str, ...]
+    architecture: Architecture
     weights: Output
-    resource: Resource
+    training: Mapping[str, Any] = field(default_factory=dict)
+    weights_path: str = ""
+
+    @cached_property
+    def resource(self) -> Resource:
+        """The model with its weights, as something that tasks keep loaded."""
+        return model_resource(self.architecture, self.weights)
 
     @property
-    def place(self) -> str:
+    def task_part(self) -> str:
         """The model's part of a task's name."""
         return f"{part_of(self.dataset.name)}/{part_of(self.name)}/{self.seed}"
 
     @property
-    def keys(self) -> dict[str, str | int]:
+    def key(self) -> ModelKey:
         """The columns that name the model in a table."""
-        return {"dataset": self.dataset.name, "model": self.name, "model_seed": self.seed}
+        return ModelKey(self.dataset.name, self.name, self.seed)
 
 
-def dataset_resource(facts: DatasetFacts) -> Resource:
-    """The data set as something that tasks keep loaded."""
-    return Resource(
-        f"{RESOURCES}:dataset",
-        {"content_hash": facts.content_hash},
-        location={"source": facts.source, "root": facts.root},
-    )
+@dataclass(frozen=True)
+class PlannedSearch:
+    """A shard of searches: the model, the rule for targets, the shard's number, its inputs, and the task's outputs."""
+
+    model: PlannedModel
+    target_rule: str
+    number: int
+    attacked: AttackedInputs
+    shard: Shard
+    distortions: Output
+    adversarial: Output
 
 
-def shards_of(total: int, size: int) -> list[tuple[int, int]]:
-    """`total` things cut into pieces of `size`, as (start, stop)."""
-    return [(start, min(start + size, total)) for start in range(0, total, size)]
+def model_resource(architecture: Architecture, weights: Output) -> Resource:
+    """A network of this architecture with these stored weights."""
+    return Resource(MODEL, as_json(architecture), {"weights": weights})
+
+
+def shards_of(total: int, size: int) -> list[Shard]:
+    """`total` things cut into shards of `size`."""
+    return [Shard(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def check_counts(section: str, dataset: PlannedDataset, split: str, counts: Mapping[str, int]) -> None:
+    """Refuse a section that asks for more inputs than the split has; `counts` are its numbers by key.
+
+    Raises:
+        SpecError: the data set has no such split, or too few inputs; the message names the key.
+    """
+    if split not in dataset.sizes:
+        raise SpecError(f"{section}.split: {unknown_name(f'split of {dataset.name!r}', split, dataset.sizes)}")
+    for key, count in counts.items():
+        if count > dataset.sizes[split]:
+            raise SpecError(
+                f"{section}.{key} is {count}, and only {dataset.sizes[split]} inputs of {dataset.name!r} ({split} "
+                f"split) are there to choose from. Write at most {dataset.sizes[split]}."
+            )
 
 
 def part_of(name: str) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 
 from intriguing.data import Split
 from intriguing.randomness import generator, hash_ids
+from intriguing.stages.common.parameters import AttackedInputs, Shard
 
 
 def drawn_positions(split: Split, count: int, seed: int, purpose: str) -> np.ndarray:
@@ -16,9 +17,10 @@ def drawn_positions(split: Split, count: int, seed: int, purpose: str) -> np.nda
     return np.sort(np.argsort(hash_ids(seed, purpose, split.ids), kind="stable")[:count])
 
 
-def attacked_positions(split: Split, count: int, seed: int) -> np.ndarray:
-    """Positions of the inputs to attack, in the order of their keyed hashes, so that shards hold mixed classes."""
-    return np.argsort(hash_ids(seed, "attacked inputs", split.ids), kind="stable")[:count]
+def attacked_positions(split: Split, attacked: AttackedInputs, shard: Shard) -> np.ndarray:
+    """Positions of a shard of the attacked inputs, in the order of their keyed hashes: shards hold mixed classes."""
+    order = np.argsort(hash_ids(attacked.seed, "attacked inputs", split.ids), kind="stable")
+    return order[: attacked.images][shard.start : shard.stop]
 
 
 def random_targets(ids: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:

@@ -1,72 +1,83 @@
 """Data and models: list the inputs, train or load every model on every data set."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from intriguing.engine.task import Output, Resource, Task
-from intriguing.sweep import functions
-from intriguing.sweep.facts import DatasetFacts, ModelFacts
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.common import RESOURCES, Trained, dataset_resource, part_of
+from intriguing.errors import SpecError
+from intriguing.stages.common.parameters import Architecture, Compute, ModelKey
+from intriguing.stages.common.planned import WEIGHTS_FILE, PlannedDataset, PlannedModel, part_of
+from intriguing.stages.common.stage import Sweep
+from intriguing.stages.models import functions
+from intriguing.stages.models.resolve import ModelFacts
+from intriguing.stages.models.spec import ModelSpec, ModelsSection
 
 
-def examples(facts: DatasetFacts) -> Task:
+def plan(section: ModelsSection, sweep: Sweep) -> Iterator[Task]:
+    """Every data set's list of inputs, and every model of the spec on each of its data sets."""
+    for dataset in sweep.facts.datasets.values():
+        sweep.add(dataset)
+    _check(section, sweep)
+    for dataset in sweep.datasets.values():
+        yield _examples(dataset)
+    for name, model in section.models.items():
+        for dataset_name in model.datasets or section.datasets:
+            for seed in model.seeds or section.model_seeds:
+                dataset = sweep.datasets[dataset_name]
+                task, planned = _model(model, ModelKey(dataset_name, name, seed), dataset, sweep)
+                sweep.add(planned)
+                yield task
+
+
+def _check(section: ModelsSection, sweep: Sweep) -> None:
+    for name, model in section.models.items():
+        for dataset in model.datasets or sweep.datasets:
+            if model.is_trained and "train" not in sweep.datasets[dataset].sizes:
+                raise SpecError(
+                    f"models.{name}: data set {dataset!r} has no train split to train it on. Give the data set one, "
+                    "name a file of `weights`, or write `train = false`."
+                )
+
+
+def _examples(dataset: PlannedDataset) -> Task:
     """The task that lists a data set's inputs."""
-    rows = sum(facts.sizes.values())
-    return Task(
-        f"examples/{part_of(facts.name)}",
-        functions.EXAMPLES,
-        {"dataset": facts.name},
-        resources={"dataset": dataset_resource(facts)},
+    rows = sum(dataset.sizes.values())
+    return functions.EXAMPLES.task(
+        dataset.examples.task,
+        functions.ExamplesParameters(dataset.name),
+        resources={"dataset": dataset.resource},
         publish={"examples": "examples"},
-        affinity=facts.content_hash,
+        affinity=dataset.content_hash,
         rows={"examples": rows},
         size=rows * 4,
     )
 
 
-def models(
-    spec: Spec, datasets: Mapping[str, DatasetFacts], models: Mapping[str, ModelFacts]
-) -> Iterator[tuple[Trained, Task]]:
-    """Every model of `spec` on each of its data sets, with the task that makes its weights."""
-    for name, model in spec.models.items():
-        for dataset in model.datasets or spec.datasets:
-            facts = datasets[dataset]
-            built = {
-                "architecture": model.architecture or name,
-                "options": model.options,
-                "shape": list(facts.shape),
-                "classes": facts.classes,
-                "source_hash": models[name].source_hash,
-            }
-            for seed in model.seeds or spec.model_seeds:
-                place = f"{part_of(dataset)}/{part_of(name)}/{seed}"
-                yield _model(spec, facts, name, seed, built, models[name], place)
-
-
-def _model(
-    spec: Spec, facts: DatasetFacts, name: str, seed: int, built: dict[str, Any], model: ModelFacts, place: str
-) -> tuple[Trained, Task]:
-    keys = {"dataset": facts.name, "model": name, "model_seed": seed}
-    parameters = {**keys, **built, "threads": spec.compute.threads, "slots": spec.compute.slots}
-    resources = {"dataset": dataset_resource(facts)}
-    function = functions.LOAD
-    if model.weights_hash:
-        kept = {"sha256": model.weights_hash}
-        resources["weights"] = Resource(f"{RESOURCES}:weights_file", kept, location={"path": model.weights_path})
-    elif spec.models[name].is_trained:
-        parameters["training"] = spec.models[name].training
-        function = functions.TRAIN
-    task = Task(
-        f"model/{place}",
-        function,
-        parameters,
-        resources=resources,
-        publish={"models": "models"},
-        affinity=facts.content_hash,
-        noun="models",
-        rows={"models": 1},
+def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Sweep) -> tuple[Task, PlannedModel]:
+    """The task that makes a model's weights, and the model as later stages see it."""
+    facts: ModelFacts = sweep.facts.models[key.model]
+    architecture = Architecture(
+        model.architecture or key.model, model.options, dataset.shape, dataset.classes, facts.source_hash
     )
-    weights = Output(task.name, "weights")
-    resource = Resource(f"{RESOURCES}:model", built, {"weights": weights})
-    return Trained(facts, name, seed, tuple(spec.models[name].layers), weights, resource), task
+    compute = Compute(sweep.compute.threads, sweep.compute.slots)
+    resources = {"dataset": dataset.resource}
+    name = f"model/{part_of(key.dataset)}/{part_of(key.model)}/{key.model_seed}"
+    common = {
+        "publish": {"models": "models"},
+        "affinity": dataset.content_hash,
+        "noun": "models",
+        "rows": {"models": 1},
+    }
+    if model.is_trained and not facts.weights_hash:
+        parameters = functions.TrainParameters(key, architecture, compute, model.training)
+        task = functions.TRAIN.task(name, parameters, resources=resources, **common)
+    else:
+        if facts.weights_hash:
+            location = {"path": facts.weights_path}
+            resources["weights"] = Resource(WEIGHTS_FILE, {"sha256": facts.weights_hash}, location=location)
+        parameters = functions.LoadParameters(key, architecture, compute)
+        task = functions.LOAD.task(name, parameters, resources=resources, **common)
+    weights = Output(name, "weights")
+    layers = tuple(model.layers)
+    return task, PlannedModel(
+        dataset, key.model, key.model_seed, layers, architecture, weights, model.training, facts.weights_path
+    )

@@ -1,41 +1,18 @@
-"""What a plan must know of data sets and models before anything runs, gathered without torch where that can be."""
+"""What a plan must know of data sets and of what users bring, gathered without torch where that can be."""
 
 import hashlib
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from intriguing.data import Dataset, load_dataset
-from intriguing.errors import DataError, IntriguingError, SpecError, WeightsError
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.words_spec import EMBEDDED, absolute
+from intriguing.errors import DataError, WeightsError
+from intriguing.stages.common.planned import PlannedDataset
+from intriguing.stages.common.stage import Outside, Resolved
+from intriguing.stages.models.spec import ModelsSection
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes."""
-
-    name: str
-    source: str
-    root: str | None
-    content_hash: str
-    sizes: Mapping[str, int]
-    shape: tuple[int, int, int]
-    classes: int
-
-    @property
-    def values(self) -> int:
-        """How many numbers an input has."""
-        return prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -47,28 +24,57 @@ class ModelFacts:
     weights_path: str = ""
 
 
-def gather_datasets(spec: Spec, root: str | None = None) -> dict[str, DatasetFacts]:
-    """Load each data set of `spec` once, to learn its facts; `root` is where to look unless the spec says otherwise.
+@dataclass(frozen=True)
+class ModelsFacts:
+    """The data sets of a spec, those that are there, and its models, by name."""
 
-    An optional data set whose files are missing is left out, with a warning that says where they belong.
+    datasets: Mapping[str, PlannedDataset]
+    models: Mapping[str, ModelFacts]
+
+
+def resolve(section: ModelsSection, outside: Outside) -> Resolved:
+    """Load each data set once to learn its facts, and hash what users bring.
+
+    An optional data set whose files are missing is left out, with a warning that says where they belong; so are the
+    models that were for it alone.
 
     Raises:
         DataError: a data set cannot be read, or is not what a data set should be.
+        WeightsError: there is no such weights file.
     """
-    found = {}
-    for name, wanted in spec.datasets.items():
+    datasets = _datasets(section, outside.root)
+    section = without_datasets(section, section.datasets.keys() - datasets.keys())
+    return Resolved(section, ModelsFacts(datasets, _models(section)))
+
+
+def without_datasets(section: ModelsSection, missing: Collection[str]) -> ModelsSection:
+    """`section` without the data sets of these names, and without the models that were for them alone."""
+    models = {}
+    for name, model in section.models.items():
+        left = None if model.datasets is None else [d for d in model.datasets if d not in missing]
+        if left != []:
+            models[name] = model.model_copy(update={"datasets": left})
+    kept = {name: dataset for name, dataset in section.datasets.items() if name not in missing}
+    return section.model_copy(update={"datasets": kept, "models": models})
+
+
+def _datasets(section: ModelsSection, root: str | None) -> dict[str, PlannedDataset]:
+    datasets = {}
+    for name, wanted in section.datasets.items():
         where = wanted.root or root
         where = str(Path(where).expanduser().resolve()) if where else None
         try:
             source, dataset = _first_there([wanted.source or name, *wanted.instead], where, wanted.download)
         except DataError as error:
-            if not wanted.optional or len(spec.datasets) == 1:
+            if not wanted.optional or len(section.datasets) == 1:
                 raise
             log.warning("The sweep goes on without the data set %r: %s", name, error)
             continue
         sizes = {split: len(rows) for split, rows in dataset.splits.items()}
-        found[name] = DatasetFacts(name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes)
-    return found
+        datasets[name] = PlannedDataset(
+            name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes
+        )
+    return datasets
 
 
 def _first_there(sources: Sequence[str], root: str | None, download: bool) -> tuple[str, Dataset]:
@@ -82,80 +88,20 @@ def _first_there(sources: Sequence[str], root: str | None, download: bool) -> tu
     raise errors[0]
 
 
-def gather_models(spec: Spec) -> dict[str, ModelFacts]:
+def _models(section: ModelsSection) -> dict[str, ModelFacts]:
     """The hashes of what users bring: the source of a `module:factory`, and weights files."""
-    found = {}
-    for name, model in spec.models.items():
+    facts = {}
+    for name, model in section.models.items():
         architecture = model.architecture or name
         source = _source_hash(architecture)
         if model.weights is None:
-            found[name] = ModelFacts(source)
+            facts[name] = ModelFacts(source)
             continue
         path = Path(model.weights).expanduser().resolve()
         if not path.is_file():
             raise WeightsError(f"models.{name}.weights: there is no file {path}.")
-        found[name] = ModelFacts(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
-    return found
-
-
-@dataclass(frozen=True)
-class TextFacts:
-    """A corpus, or existing word vectors, as a plan sees it: where a worker finds the file, and its hash."""
-
-    source: str
-    content_hash: str
-
-
-def gather_texts(spec: Spec) -> dict[str, TextFacts]:
-    """The facts of every corpus and of all existing vectors of the [words] section, by name (no two have the same).
-
-    A look at each file's beginning, and at the arguments of training and judges, refuses most of what cannot work
-    before anything runs.
-
-    Raises:
-        DataError: a file is missing, damaged, of another encoding or holds nothing; the message names the key.
-        SpecError, UnknownNameError: an argument of the training or of the judges cannot be used.
-    """
-    if spec.words is None:
-        return {}
-    from intriguing.words import JudgeOptions, TrainingOptions, read_vectors
-    from intriguing.words.sources import content_hash, decoded_blocks, locate
-
-    found = {}
-    for name, corpus in spec.words.corpora.items():
-        with _key(f"words.corpora.{name}"):
-            _checked(TrainingOptions, spec.words.training_of(name), "training")
-            _checked(JudgeOptions, spec.words.judging_of(name, spec.seed), "judging")
-            blocks = decoded_blocks(locate(corpus.source), corpus.encoding, corpus.undecodable)
-            if corpus.source != EMBEDDED and not next(blocks, "").strip():
-                raise DataError(f"{corpus.source!r} begins with nothing but blanks. Give a file of words.")
-            found[name] = TextFacts(absolute(corpus.source), content_hash(corpus.source))
-    for name, vectors in spec.words.vectors.items():
-        with _key(f"words.vectors.{name}"):
-            if not vectors.trust_pickle:
-                read_vectors(vectors.source, **{**vectors.reading, "limit": 1})
-            found[name] = TextFacts(absolute(vectors.source), content_hash(vectors.source))
-    return found
-
-
-@contextmanager
-def _key(key: str) -> Iterator[None]:
-    """Errors inside name the spec's key."""
-    try:
-        yield
-    except IntriguingError as error:
-        raise type(error)(f"{key}: {error}") from error
-
-
-def _checked(options: Any, given: Mapping[str, Any], key: str) -> None:
-    with suppress(TypeError):  # a value of another type: the next check says so in words
-        options.from_mapping(given)
-    try:
-        TypeAdapter(options).validate_json(json.dumps(dict(given), default=str), strict=True)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        place = ".".join(str(part) for part in wrong["loc"])
-        raise SpecError(f"{key}.{place}: {wrong['msg']} (given: {wrong['input']!r})") from None
+        facts[name] = ModelFacts(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
+    return facts
 
 
 def _source_hash(architecture: str) -> str:

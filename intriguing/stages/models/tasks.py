@@ -21,10 +21,13 @@ from intriguing.models import (
     train_model,
     weights_hash,
 )
-from intriguing.sweep.resources import device, device_name
+from intriguing.stages.common.parameters import Architecture, ModelKey
+from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.models import functions
 
 
-def examples(work: Work, dataset: str) -> dict[str, pa.Table]:
+@functions.EXAMPLES.implementation
+def examples(work: Work, p: functions.ExamplesParameters) -> dict[str, pa.Table]:
     """The table `examples`: id, label and split of every input."""
     splits = work.resource("dataset").splits
     return {
@@ -34,62 +37,46 @@ def examples(work: Work, dataset: str) -> dict[str, pa.Table]:
                 "label": np.concatenate([s.labels for s in splits.values()]),
                 "split": [name for name, s in splits.items() for _ in range(len(s))],
             },
-            dataset=dataset,
+            dataset=p.dataset,
         )
     }
 
 
-def train(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    architecture: str,
-    options: dict[str, Any],
-    training: dict[str, Any],
-    shape: list[int],
-    classes: int,
-    threads: int,
-    slots: int,
-    source_hash: str,
-) -> dict[str, Any]:
+@functions.TRAIN.implementation
+def train(work: Work, p: functions.TrainParameters) -> dict[str, Any]:
     """Build and train a model; its weights, and its row in the table `models`."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.compute.threads)
     data = work.resource("dataset")
-    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
-    train_model(net.to(device()), data, TrainOptions.of(training), model_seed, threads, evaluate=False)
-    return _result(work, net, data, slots, dataset=dataset, model=model, model_seed=model_seed)
+    net = build(p.architecture, p.key.model_seed)
+    train_model(
+        net.to(device()), data, TrainOptions.of(p.training), p.key.model_seed, p.compute.threads, evaluate=False
+    )
+    return _result(work, net, data, p.key, p.compute.slots)
 
 
-def load(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    architecture: str,
-    options: dict[str, Any],
-    shape: list[int],
-    classes: int,
-    threads: int,
-    slots: int,
-    source_hash: str,
-) -> dict[str, Any]:
+@functions.LOAD.implementation
+def load(work: Work, p: functions.LoadParameters) -> dict[str, Any]:
     """Build a model with a user's weights, or as its architecture makes it; the same outputs as `train`."""
-    torch.set_num_threads(threads)
-    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
+    torch.set_num_threads(p.compute.threads)
+    net = build(p.architecture, p.key.model_seed)
     if work.has_resource("weights"):
         load_weights(net, work.resource("weights"))
-    return _result(work, net, work.resource("dataset"), slots, dataset=dataset, model=model, model_seed=model_seed)
+    return _result(work, net, work.resource("dataset"), p.key, p.compute.slots)
 
 
-def _result(work: Work, net: torch.nn.Module, data: Dataset, slots: int, **keys: Any) -> dict[str, Any]:
+def build(architecture: Architecture, seed: int) -> torch.nn.Module:
+    """The network, with the weights that `seed` gives it."""
+    return build_model(architecture.architecture, architecture.shape, architecture.classes, architecture.options, seed)
+
+
+def _result(work: Work, net: torch.nn.Module, data: Dataset, key: ModelKey, slots: int) -> dict[str, Any]:
     weights = save_weights(net)
     probe(net).to(device())
     work.device = device_name()
     measured = data.splits if is_classifier(net) else {}
     row = tables.MODELS.build(
         {},
-        **keys,
+        **key.columns,
         weights_hash=weights_hash(weights),
         parameters=parameter_count(net),
         **{

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from intriguing.report.section import Context, Row, Section, render
+from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import percent
 
 _KINDS = {
@@ -20,8 +20,8 @@ _TOLD = {
 }
 
 
-def section(context: Context) -> Section | None:
-    """A heat map and a table of intervals per data set, target rule and grade; None where nothing was fed."""
+def parts(context: Context) -> list[PagePart]:
+    """A heat map and a table of intervals per data set, target rule and grade; no parts where nothing was fed."""
     run = context.run
     fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
     clean = {row["dataset"] for row in fed if row["kind"] == "clean"}
@@ -35,8 +35,9 @@ def section(context: Context) -> Section | None:
         shown = [_block(title, matrix, targets) for title, matrix in blocks]
         matrices.append(key | {"targets": targets, "blocks": shown, "summary": _summary(shown)})
     if not matrices:
-        return None
-    return Section("transfer", "Do the same images fool other models?", render("transfer.html", matrices=matrices))
+        return []
+    html = render("stages/transfer/page.html", matrices=matrices)
+    return [PagePart("transfer", "Do the same images fool other models?", html)]
 
 
 def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:

@@ -2,59 +2,67 @@
 
 from collections.abc import Iterator
 
-from intriguing.engine.task import Output, Task
-from intriguing.sweep import functions
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.blind_spots import attacked, search_name, searches
-from intriguing.sweep.stages.common import Trained, dataset_resource, part_of
+from intriguing.engine.task import Task
+from intriguing.stages.common.parameters import Compute
+from intriguing.stages.common.planned import PlannedModel, PlannedSearch, part_of
+from intriguing.stages.common.stage import Sweep
+from intriguing.stages.transfer import functions
+from intriguing.stages.transfer.spec import TransferSpec
 
 
-def transfer(spec: Spec, models: list[Trained]) -> Iterator[Task]:
-    """Tables 2 and 4: every model is fed what was made for every model of its data set."""
-    attack, transfer = spec.blind_spots, spec.transfer
-    if attack is None or transfer is None:
-        return
-    compute = {"threads": spec.compute.threads, "slots": spec.compute.slots}
-    shards = searches(spec)
-    for target in models:
-        resources = {"dataset": dataset_resource(target.dataset), "model": target.resource}
-        for i, (start, stop) in enumerate(shards):
-            yield Task(
-                f"clean/{target.place}/{i:05d}",
-                functions.CLEAN,
-                {**target.keys, **attacked(spec, start, stop), **compute},
-                resources=resources,
-                publish={"transfer": "transfer"},
-                affinity=target.place,
-                amount=stop - start,
-                noun="fed images",
-                rows={"transfer": stop - start},
-            )
-        for source in models:
-            if source.dataset.name != target.dataset.name:
-                continue
-            for rule in attack.target_rules:
-                for i, (start, stop) in enumerate(shards):
-                    search = search_name(source, rule, i)
-                    amount = (stop - start) * len(transfer.kinds)
-                    yield Task(
-                        f"transfer/{source.place}/{rule}/{i:05d}/to/{part_of(target.name)}/{target.seed}",
-                        functions.FEED,
-                        {
-                            **target.keys,
-                            **compute,
-                            "source_model": source.name,
-                            "source_seed": source.seed,
-                            "split": attack.split,
-                            "kinds": list(transfer.kinds),
-                            "amplified_rms": transfer.amplified_rms,
-                            "seed": spec.seed,
-                        },
-                        {"distortions": Output(search, "distortions"), "adversarial": Output(search, "adversarial")},
-                        resources,
-                        {"transfer": "transfer"},
-                        affinity=target.place,
-                        amount=amount,
-                        noun="fed images",
-                        rows={"transfer": amount},
-                    )
+def plan(section: TransferSpec, sweep: Sweep) -> Iterator[Task]:
+    """Tables 2 and 4: every model is fed the attacked inputs, and what was found for every model of its data set."""
+    searches = sweep.all(PlannedSearch)
+    for target in sweep.models:
+        of_target = [search for search in searches if search.model.key == target.key]
+        for search in {search.number: search for search in of_target}.values():
+            yield _clean(sweep, target, search)
+        for search in searches:
+            if search.model.dataset.name == target.dataset.name:
+                yield _feed(section, sweep, search, target)
+
+
+def _clean(sweep: Sweep, target: PlannedModel, search: PlannedSearch) -> Task:
+    """Feed a shard of the attacked inputs unchanged."""
+    amount = search.shard.stop - search.shard.start
+    return functions.CLEAN.task(
+        f"clean/{target.task_part}/{search.number:05d}",
+        functions.CleanParameters(target.key, search.attacked, search.shard, _compute(sweep)),
+        resources={"dataset": target.dataset.resource, "model": target.resource},
+        publish={"transfer": "transfer"},
+        affinity=target.task_part,
+        amount=amount,
+        noun="fed images",
+        rows={"transfer": amount},
+    )
+
+
+def _feed(section: TransferSpec, sweep: Sweep, search: PlannedSearch, target: PlannedModel) -> Task:
+    """Feed what a shard of searches found."""
+    source = search.model
+    amount = (search.shard.stop - search.shard.start) * len(section.kinds)
+    name = f"transfer/{source.task_part}/{search.target_rule}/{search.number:05d}"
+    return functions.FEED.task(
+        f"{name}/to/{part_of(target.name)}/{target.seed}",
+        functions.FeedParameters(
+            key=target.key,
+            compute=_compute(sweep),
+            source_model=source.name,
+            source_seed=source.seed,
+            split=search.attacked.split,
+            kinds=tuple(section.kinds),
+            amplified_rms=section.amplified_rms,
+            seed=sweep.seed,
+        ),
+        inputs={"distortions": search.distortions, "adversarial": search.adversarial},
+        resources={"dataset": target.dataset.resource, "model": target.resource},
+        publish={"transfer": "transfer"},
+        affinity=target.task_part,
+        amount=amount,
+        noun="fed images",
+        rows={"transfer": amount},
+    )
+
+
+def _compute(sweep: Sweep) -> Compute:
+    return Compute(sweep.compute.threads, sweep.compute.slots)

@@ -10,58 +10,36 @@ from intriguing import tables
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.models import predict
-from intriguing.sweep.resources import device, device_name
-from intriguing.sweep.tasks.draws import attacked_positions
+from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.sampling import attacked_positions
+from intriguing.stages.transfer import functions
 from intriguing.transfer import Perturbed, amplify, gaussian_noise
 
 
-def clean(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    split: str,
-    images: int,
-    seed: int,
-    start: int,
-    stop: int,
-    threads: int,
-    slots: int,
-) -> dict[str, pa.Table]:
-    """Feed the attacked inputs `start` to `stop` unchanged."""
-    torch.set_num_threads(threads)
+@functions.CLEAN.implementation
+def clean(work: Work, p: functions.CleanParameters) -> dict[str, pa.Table]:
+    """Feed a shard of the attacked inputs unchanged."""
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    rows = work.resource("dataset").splits[split]
-    chosen = attacked_positions(rows, images, seed)[start:stop]
+    rows = work.resource("dataset").splits[p.attacked.split]
+    chosen = attacked_positions(rows, p.attacked, p.shard)
     zeros = np.zeros(len(chosen), dtype=np.float32)
     columns = {
         "search_id": [f"clean/{i}" for i in rows.ids[chosen]],
         "rms": zeros,
         "clipped_fraction": zeros,
-        **_predicted(work, rows, chosen, rows.pixels(chosen), slots),
+        **_predicted(work, rows, chosen, rows.pixels(chosen), p.compute.slots),
     }
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "source_model": "", "source_seed": -1}
+    keys = {**p.key.columns, "source_model": "", "source_seed": -1}
     return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean")}
 
 
-def feed(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    source_model: str,
-    source_seed: int,
-    split: str,
-    kinds: list[str],
-    amplified_rms: float,
-    seed: int,
-    threads: int,
-    slots: int,
-) -> dict[str, pa.Table]:
+@functions.FEED.implementation
+def feed(work: Work, p: functions.FeedParameters) -> dict[str, pa.Table]:
     """Feed what was found for another model, and noise of the same size; only searches with status `found` enter."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    rows = work.resource("dataset").splits[split]
+    rows = work.resource("dataset").splits[p.split]
     found = work.table("distortions", ["search_id", "example_id", "grade", "target_rule", "status"]).to_pandas()
     images = {r["search_id"]: r for r in work.table("adversarial", ["search_id", "shape", "image"]).to_pylist()}
     found = found[found["status"] == "found"]
@@ -72,8 +50,8 @@ def feed(
     )
     rms = (changed.double() - original.double()).flatten(1).square().mean(dim=1).sqrt().numpy()
     parts = []
-    for kind in kinds:
-        made = _changed(kind, original, changed, rms, amplified_rms, seed, found["search_id"].tolist())
+    for kind in p.kinds:
+        made = _changed(kind, original, changed, rms, p.amplified_rms, p.seed, found["search_id"].tolist())
         columns = {
             "search_id": found["search_id"].tolist(),
             "grade": found["grade"].tolist(),
@@ -81,10 +59,10 @@ def feed(
             "kind": [kind] * len(found),
             "rms": made.rms_after,
             "clipped_fraction": made.clipped_fraction,
-            **_predicted(work, rows, chosen, torch.from_numpy(made.images), slots),
+            **_predicted(work, rows, chosen, torch.from_numpy(made.images), p.compute.slots),
         }
-        keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
-        parts.append(tables.TRANSFER.build(columns, **keys, source_model=source_model, source_seed=source_seed))
+        sources = {"source_model": p.source_model, "source_seed": p.source_seed}
+        parts.append(tables.TRANSFER.build(columns, **p.key.columns, **sources))
     return {"transfer": pa.concat_tables(parts)}
 
 

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from intriguing.printed import STUDY_ROWS
 from intriguing.report.figures import bands, forest
-from intriguing.report.section import Context, Row, Section, render
-from intriguing.report.text import verdict
+from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.text import count, verdict
 
 _DIRECTIONS = 5
 _WORDS = 4
@@ -43,15 +43,15 @@ _CONTROLS = {
 _DEALT = "permuted_words"
 
 
-def section(context: Context) -> Section | None:
-    """For each corpus the verdict, the study's tables, tests with their controls, and norms against counts; None where
-    no words were trained.
+def parts(context: Context) -> list[PagePart]:
+    """For each corpus the verdict, the study's tables, tests with their controls, and norms against counts; no
+    parts where no words were trained.
     """
     run = context.run
     rows = run.table("word_rows", sign=1, direction=list(range(_DIRECTIONS))).to_pylist()
     tests = run.table("word_tests").to_pylist()
     if not rows and not tests:
-        return None
+        return []
     said = {row["corpus"]: row["verdict"] for row in run.table("word_verdicts").to_pylist()}
     embeddings, norms = run.table("word_vectors").to_pylist(), run.table("word_norms").to_pylist()
     corpora = []
@@ -63,11 +63,14 @@ def section(context: Context) -> Section | None:
             | _embeddings([row for row in embeddings if row["corpus"] == name])
             | {"norms": _norms(context, name, [row for row in norms if row["corpus"] == name])}
         )
-    return Section(
-        "words",
-        "Word vectors",
-        render("words.html", corpora=corpora, conditions=_CONDITION, controls=_CONTROLS, most=_WORDS),
-    )
+    html = render("stages/words/page.html", corpora=corpora, conditions=_CONDITION, controls=_CONTROLS, most=_WORDS)
+    return [PagePart("words", "Word vectors", html)]
+
+
+def headline(context: Context) -> list[tuple[str, str]]:
+    """How many word embeddings there are."""
+    embeddings = context.run.table("word_vectors", columns=["seed"]).num_rows
+    return [(count(embeddings), "word embedding" if embeddings == 1 else "word embeddings")] if embeddings else []
 
 
 def _tables(context: Context, rows: list[Row]) -> tuple[list[Row], list[Row]]:

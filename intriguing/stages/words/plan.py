@@ -5,48 +5,48 @@ them on fold f alone. With two folds the embeddings judge each other. Existing v
 held-out fold: judged on several they would still be one embedding, and a pool would count them twice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from intriguing.engine.task import Output, Resource, Task
-from intriguing.sweep import functions
-from intriguing.sweep.facts import TextFacts
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.common import part_of
-from intriguing.sweep.words_spec import WordsSpec
+from intriguing.stages.common.planned import part_of
+from intriguing.stages.common.stage import Sweep
+from intriguing.stages.words import functions
+from intriguing.stages.words.functions import EmbeddingKey, Folds
+from intriguing.stages.words.resolve import TextFacts
+from intriguing.stages.words.spec import WordsSpec
 
-_LOADER = "intriguing.sweep.tasks.words:source_file"
 _DIMENSION = 100  # gensim's, for estimates
 
 
 @dataclass(frozen=True)
 class _Study:
-    """A spec's words section, with what tasks of one corpus share."""
+    """The section, with what tasks of one corpus share."""
 
-    spec: Spec
+    sweep: Sweep
     words: WordsSpec
     corpus: str
     facts: TextFacts
 
     @property
-    def place(self) -> str:
+    def task_part(self) -> str:
         """The corpus's part of a task's name."""
         return f"words/{part_of(self.corpus)}"
 
     @property
     def text(self) -> Output:
         """The encoded text."""
-        return Output(f"{self.place}/text", "corpus")
+        return Output(f"{self.task_part}/text", "corpus")
 
     @property
-    def cut(self) -> dict[str, int]:
+    def cut(self) -> Folds:
         """How the text is cut into folds."""
-        return {"folds": self.words.folds, "fold_seed": self.spec.seed}
+        return Folds(self.words.folds, self.sweep.seed)
 
     def vectors(self, parts: list[int], seed: int) -> Output:
         """The vectors trained on the folds `parts`."""
-        return Output(f"{self.place}/vectors/{seed}/{'+'.join(map(str, parts))}", "vectors")
+        return Output(f"{self.task_part}/vectors/{seed}/{'+'.join(map(str, parts))}", "vectors")
 
     def rest(self, fold: int) -> list[int]:
         """All folds but `fold`."""
@@ -71,25 +71,24 @@ class _Embedding:
     dimension: int
 
     @property
-    def place(self) -> str:
+    def task_part(self) -> str:
         """The embedding's part of a task's name."""
         return f"words/{part_of(self.name)}/judged/{self.seed}/{self.fold}"
 
     @property
-    def keys(self) -> dict[str, str | int]:
+    def key(self) -> EmbeddingKey:
         """The columns that name it in a table."""
-        return {"corpus": self.name, "seed": self.seed, "fold": self.fold}
+        return EmbeddingKey(self.name, self.seed, self.fold)
 
 
-def words(spec: Spec, texts: Mapping[str, TextFacts]) -> Iterator[Task]:
+def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
     """Train on every corpus, judge every embedding under every condition, and test."""
-    if spec.words is None:
-        return
-    for corpus in spec.words.corpora:
-        study = _Study(spec, spec.words, corpus, texts[corpus])
+    texts: dict[str, TextFacts] = sweep.facts
+    for corpus in section.corpora:
+        study = _Study(sweep, section, corpus, texts[corpus])
         yield _encode(study)
         yield from _train(study)
-        existing = [name for name in spec.words.vectors if spec.words.corpus_of(name) == corpus]
+        existing = [name for name in section.vectors if section.corpus_of(name) == corpus]
         for name in (None, *existing):
             embeddings = list(_existing(study, name) if name else _trained(study))
             yield from _prepare(study, embeddings, texts[name] if name else None)
@@ -97,10 +96,9 @@ def words(spec: Spec, texts: Mapping[str, TextFacts]) -> Iterator[Task]:
 
 
 def _encode(study: _Study) -> Task:
-    return Task(
+    return functions.ENCODE_TEXT.task(
         study.text.task,
-        functions.ENCODE_TEXT,
-        {"corpus": study.corpus, "reading": study.words.corpora[study.corpus].reading},
+        functions.EncodeTextParameters(study.corpus, study.words.corpora[study.corpus].reading),
         resources={"text": _file(study.facts)},
     )
 
@@ -110,12 +108,10 @@ def _train(study: _Study) -> Iterator[Task]:
     distinct = [parts for i, parts in enumerate(needed) if parts not in needed[:i]]
     for seed in study.words.seeds_of(study.corpus):
         for parts in distinct:
-            yield Task(
+            yield functions.TRAIN_WORDS.task(
                 study.vectors(parts, seed).task,
-                functions.TRAIN_WORDS,
-                {"parts": parts, **study.cut, "seed": seed, "training": study.training}
-                | {"threads": study.spec.compute.threads},
-                {"corpus": study.text},
+                functions.TrainWordsParameters(parts, study.cut, seed, study.training, study.sweep.compute.threads),
+                inputs={"corpus": study.text},
                 noun="embeddings",
             )
 
@@ -129,7 +125,7 @@ def _trained(study: _Study) -> Iterator[_Embedding]:
                 seed,
                 fold,
                 study.vectors(study.rest(fold), seed),
-                Output(f"{study.place}/counts/{fold}", "counts"),
+                Output(f"{study.task_part}/counts/{fold}", "counts"),
                 study.vectors([fold], seed),
                 dimension,
             )
@@ -137,13 +133,13 @@ def _trained(study: _Study) -> Iterator[_Embedding]:
 
 def _existing(study: _Study, name: str) -> Iterator[_Embedding]:
     fold, seed = study.words.held_out_of(study.corpus)[0], study.words.seeds_of(study.corpus)[0]
-    place = f"words/{part_of(name)}"
+    part = f"words/{part_of(name)}"
     yield _Embedding(
         name,
         seed,
         fold,
-        Output(f"{place}/vectors", "vectors"),
-        Output(f"{place}/counts", "counts"),
+        Output(f"{part}/vectors", "vectors"),
+        Output(f"{part}/counts", "counts"),
         study.vectors([fold], seed),
         _DIMENSION,
     )
@@ -153,57 +149,59 @@ def _prepare(study: _Study, embeddings: list[_Embedding], file: TextFacts | None
     """Read existing vectors (those of `file`), and count in every held-out fold."""
     name = embeddings[0].name
     if file is not None:
-        yield Task(
+        yield functions.READ_VECTORS.task(
             embeddings[0].vectors.task,
-            functions.READ_VECTORS,
-            {"reading": study.words.vectors[name].reading},
-            {"corpus": study.text},
-            {"vectors": _file(file)},
+            functions.ReadVectorsParameters(study.words.vectors[name].reading),
+            inputs={"corpus": study.text},
+            resources={"vectors": _file(file)},
         )
     for counts, fold in dict.fromkeys((e.counts, e.fold) for e in embeddings):
-        yield Task(
+        yield functions.COUNT_WORDS.task(
             counts.task,
-            functions.COUNT_WORDS,
-            {"fold": fold, **study.cut, "window": study.words.window, "judged_count": study.words.judged_count}
-            | {"training_min_count": int(study.training.get("min_count", 5)), "existing": file is not None},
-            {"corpus": study.text} | ({"vectors": embeddings[0].vectors} if file is not None else {}),
+            functions.CountWordsParameters(
+                fold=fold,
+                cut=study.cut,
+                window=study.words.window,
+                judged_count=study.words.judged_count,
+                training_min_count=int(study.training.get("min_count", 5)),
+                existing=file is not None,
+            ),
+            inputs={"corpus": study.text} | ({"vectors": embeddings[0].vectors} if file is not None else {}),
         )
 
 
 def _judge(study: _Study, embeddings: list[_Embedding]) -> Iterator[Task]:
     """Describe and judge the embeddings of one name, and test them together."""
-    judging = study.words.judging_of(study.corpus, study.spec.seed)
+    judging = study.words.judging_of(study.corpus, study.sweep.seed)
     statistics = []
-    for made in embeddings:
-        yield Task(
-            f"{made.place}/description",
-            functions.DESCRIBE_WORDS,
-            made.keys,
-            {"corpus": study.text, "vectors": made.vectors, "counts": made.counts},
+    for embedding in embeddings:
+        yield functions.DESCRIBE_WORDS.task(
+            f"{embedding.task_part}/description",
+            functions.DescribeWordsParameters(embedding.key),
+            inputs={"corpus": study.text, "vectors": embedding.vectors, "counts": embedding.counts},
             publish={"word_vectors": "word_vectors", "word_norms": "word_norms"},
             rows={"word_vectors": 1},
         )
         for condition in study.words.conditions:
-            task = f"{made.place}/{condition}"
+            task = f"{embedding.task_part}/{condition}"
             statistics.append(Output(task, "statistics"))
-            yield Task(
+            inputs = {"vectors": embedding.vectors, "counts": embedding.counts, "independent": embedding.independent}
+            yield functions.JUDGE_WORDS.task(
                 task,
-                functions.JUDGE_WORDS,
-                {**made.keys, "condition": condition, "judging": judging, "threads": study.spec.compute.threads},
-                {"vectors": made.vectors, "counts": made.counts, "independent": made.independent},
+                functions.JudgeWordsParameters(embedding.key, condition, judging, study.sweep.compute.threads),
+                inputs=inputs,
                 publish={"word_rows": "word_rows"},
                 noun="word judgements",
-                rows={"word_rows": 2 * made.dimension * 5},
+                rows={"word_rows": 2 * embedding.dimension * 5},
             )
-    yield Task(
+    yield functions.TEST_WORDS.task(
         f"words/{part_of(embeddings[0].name)}/tests",
-        functions.TEST_WORDS,
-        {"corpus": embeddings[0].name},
-        {"statistics": statistics},
+        functions.WordTestsParameters(embeddings[0].name),
+        inputs={"statistics": statistics},
         publish={"word_tests": "word_tests", "word_verdicts": "word_verdicts"},
         rows={"word_verdicts": 1},
     )
 
 
 def _file(facts: TextFacts) -> Resource:
-    return Resource(_LOADER, {"sha256": facts.content_hash}, location={"source": facts.source})
+    return Resource(functions.SOURCE_FILE, {"sha256": facts.content_hash}, location={"source": facts.source})

@@ -3,20 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.section import CONFIG, Name
+from intriguing.stages.common.section import Name, Section
 
 SAMPLE = "wikipedia-sample"
 EMBEDDED = "embedded"
 
 
-class _Section(BaseModel):
-    model_config = CONFIG
-
-
-class CorpusSpec(_Section):
+class CorpusSpec(Section):
     """A text, under a name of the user's choice."""
 
     source: str = Field(default=EMBEDDED, min_length=1)
@@ -47,7 +43,7 @@ class CorpusSpec(_Section):
         return self.model_dump(include={"layout", "encoding", "undecodable", "lowercase", "sentence_words"})
 
 
-class VectorsSpec(_Section):
+class VectorsSpec(Section):
     """Existing vectors, under a name of the user's choice, to be judged on a corpus."""
 
     source: str = Field(min_length=1)
@@ -69,7 +65,7 @@ class VectorsSpec(_Section):
         return self.model_dump(include={"form", "encoding", "trust_pickle", "limit"})
 
 
-class WordsSpec(_Section):
+class WordsSpec(Section):
     """The unit question on word vectors: do single axes gather words that belong together?"""
 
     corpora: dict[Name, CorpusSpec] = Field(default={SAMPLE: CorpusSpec()}, min_length=1)

@@ -5,7 +5,6 @@ The science is in `intriguing.words.steps`, one function per task; here are only
 
 import json
 import logging
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -13,6 +12,7 @@ import torch
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
+from intriguing.stages.words import functions
 from intriguing.words import steps, verdict
 from intriguing.words.corpus import Corpus
 from intriguing.words.sources import content_hash
@@ -31,80 +31,77 @@ def source_file(sha256: str, source: str) -> tuple[str, int]:
     return source, 0
 
 
-def encode_text(work: Work, corpus: str, reading: dict[str, Any]) -> Outputs:
+@functions.ENCODE_TEXT.implementation
+def encode_text(work: Work, p: functions.EncodeTextParameters) -> Outputs:
     """``corpus``: the text as numbers."""
-    return steps.encode_corpus(work.resource("text"), corpus, reading)
+    return steps.encode_corpus(work.resource("text"), p.corpus, p.reading)
 
 
-def train_words(
-    work: Work, parts: list[int], folds: int, seed: int, fold_seed: int, training: dict[str, Any], threads: int
-) -> Outputs:
+@functions.TRAIN_WORDS.implementation
+def train_words(work: Work, p: functions.TrainWordsParameters) -> Outputs:
     """``vectors``: trained on the folds `parts`."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.threads)
     logging.getLogger("gensim").setLevel(logging.WARNING)  # it tells every epoch, in lines of its own
     [corpus] = work.blobs("corpus")
-    return steps.train_vectors(corpus, parts=parts, folds=folds, seed=seed, fold_seed=fold_seed, training=training)
+    return steps.train_vectors(
+        corpus, parts=p.parts, folds=p.cut.folds, seed=p.seed, fold_seed=p.cut.fold_seed, training=p.training
+    )
 
 
-def read_vectors(work: Work, reading: dict[str, Any]) -> Outputs:
+@functions.READ_VECTORS.implementation
+def read_vectors(work: Work, p: functions.ReadVectorsParameters) -> Outputs:
     """``vectors``: existing ones, with the corpus's word counts where they bring none."""
     [corpus] = work.blobs("corpus")
-    return steps.import_vectors(work.resource("vectors"), corpus, reading=reading)
+    return steps.import_vectors(work.resource("vectors"), corpus, reading=p.reading)
 
 
-def count_words(
-    work: Work,
-    fold: int,
-    folds: int,
-    fold_seed: int,
-    window: int,
-    judged_count: int,
-    training_min_count: int,
-    existing: bool,
-) -> Outputs:
+@functions.COUNT_WORDS.implementation
+def count_words(work: Work, p: functions.CountWordsParameters) -> Outputs:
     """``counts``: which words stand near each other in the held-out fold."""
     [corpus] = work.blobs("corpus")
     return steps.count_held_out(
         corpus,
-        fold=fold,
-        folds=folds,
-        fold_seed=fold_seed,
-        width=window,
-        min_count=judged_count,
-        training_min_count=training_min_count,
-        vectors=work.blobs("vectors")[0] if existing else None,
+        fold=p.fold,
+        folds=p.cut.folds,
+        fold_seed=p.cut.fold_seed,
+        width=p.window,
+        min_count=p.judged_count,
+        training_min_count=p.training_min_count,
+        vectors=work.blobs("vectors")[0] if p.existing else None,
     )
 
 
-def describe_words(work: Work, corpus: str, seed: int, fold: int) -> Outputs:
+@functions.DESCRIBE_WORDS.implementation
+def describe_words(work: Work, p: functions.DescribeWordsParameters) -> Outputs:
     """The tables `word_vectors` and `word_norms`: what an embedding is, and how its norms follow word counts."""
     [text], [vectors], [counts] = work.blobs("corpus"), work.blobs("vectors"), work.blobs("counts")
     skipped = json.dumps(Corpus.from_bytes(text).skipped)
-    return steps.describe_vectors(vectors, counts, corpus=corpus, seed=seed, fold=fold, skipped=skipped)
+    key = p.key
+    return steps.describe_vectors(vectors, counts, corpus=key.corpus, seed=key.seed, fold=key.fold, skipped=skipped)
 
 
-def judge_words(
-    work: Work, corpus: str, seed: int, fold: int, condition: str, judging: dict[str, Any], threads: int
-) -> Outputs:
+@functions.JUDGE_WORDS.implementation
+def judge_words(work: Work, p: functions.JudgeWordsParameters) -> Outputs:
     """The table `word_rows`, and the ``statistics`` of one embedding under one condition."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.threads)
     [vectors], [counts], [independent] = work.blobs("vectors"), work.blobs("counts"), work.blobs("independent")
     return steps.judge_vectors(
         vectors,
         counts,
         independent,
-        condition=condition,
-        corpus=corpus,
-        seed=seed,
-        fold=fold,
-        judging=judging,
+        condition=p.condition,
+        corpus=p.key.corpus,
+        seed=p.key.seed,
+        fold=p.key.fold,
+        judging=p.judging,
     )
 
 
-def word_tests(work: Work, corpus: str) -> Outputs:
+@functions.TEST_WORDS.implementation
+def word_tests(work: Work, p: functions.WordTestsParameters) -> Outputs:
     """The tables `word_tests`, of every embedding and condition of one corpus, corrected together, and of their pool,
     and `word_verdicts`.
     """
     outputs = steps.tests_of_words(work.blobs("statistics"))
-    said = verdict(outputs["word_tests"], corpus)
-    return outputs | {"word_verdicts": tables.WORD_VERDICTS.build({"corpus": [corpus], "verdict": [said]})}
+    answer = verdict(outputs["word_tests"], p.corpus)
+    return outputs | {"word_verdicts": tables.WORD_VERDICTS.build({"corpus": [p.corpus], "verdict": [answer]})}

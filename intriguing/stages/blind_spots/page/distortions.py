@@ -5,13 +5,13 @@ from collections import Counter
 import numpy as np
 
 from intriguing.report.figures import histograms
-from intriguing.report.section import Context, Row, Section, render
+from intriguing.report.parts import Context, PagePart, Row, render
 
 _MODEL = ("dataset", "model", "model_seed")
 _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
 
 
-def section(context: Context) -> Section | None:
+def part(context: Context) -> PagePart | None:
     """Histograms of distortions and a table of how the searches ended; None without searches."""
     searches = context.run.table("distortions", columns=[*_MODEL, *_SEARCH]).to_pylist()
     if not searches:
@@ -26,7 +26,9 @@ def section(context: Context) -> Section | None:
         )
         figure = histograms(series, "distortion, sqrt(Σ r² / n)", alt) if series else None
         groups.append(key | {"figure": figure, "rows": [_row(label, part) for label, part in models]})
-    return Section("distortions", "How small the changes are", render("distortions.html", groups=groups))
+    return PagePart(
+        "distortions", "How small the changes are", render("stages/blind_spots/page/distortions.html", groups=groups)
+    )
 
 
 def _distortions(rows: list[Row]) -> np.ndarray:

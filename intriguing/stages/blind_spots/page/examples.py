@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from intriguing.report.parts import NO_IMAGES, Context, PagePart, Row, render
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
-from intriguing.report.section import NO_IMAGES, Context, Row, Section, render
 
 _QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 
 
-def section(context: Context) -> Section | None:
+def part(context: Context) -> PagePart | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
     columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "distortion"]
     found = context.run.table("distortions", columns=columns, status="found").to_pylist()
@@ -20,13 +20,13 @@ def section(context: Context) -> Section | None:
         cards = _cards(context, key, _spread(rows)) if context.images else []
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
-        "examples.html",
+        "stages/blind_spots/page/examples.html",
         groups=groups,
         several=len({group["dataset"] for group in groups}) > 1,
         grades=len({group["grade"] for group in groups}) > 1,
         no_images=None if context.images else NO_IMAGES,
     )
-    return Section("blind-spots", "The smallest changes that fool a model", html)
+    return PagePart("blind-spots", "The smallest changes that fool a model", html)
 
 
 def _spread(rows: list[Row]) -> list[Row]:

@@ -4,11 +4,11 @@ import numpy as np
 from markupsafe import Markup
 
 from intriguing.report.figures import forest, strips
-from intriguing.report.section import LAYER, Context, Row, Section, render
+from intriguing.report.parts import LAYER, Context, PagePart, Row, render
 from intriguing.report.text import verdict
 
 
-def section(context: Context) -> Section | None:
+def part(context: Context) -> PagePart | None:
     """Verdicts, effects and scores per layer; None where nothing was scored or tested."""
     tests = context.run.table("rotation_tests").to_pylist()
     scored = context.query(f"select distinct {', '.join(LAYER)} from unit_scores")
@@ -17,13 +17,13 @@ def section(context: Context) -> Section | None:
     layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
     told = [test for layer in layers for test in layer["tests"]]
     html = render(
-        "unit_tests.html",
+        "stages/units/page/rotation_tests.html",
         answers=_answers(context),
         verdicts=layers,
         figure=_effects(told),
         scores=_scores(context, scored),
     )
-    return Section("unit-tests", "Are single units special?", html)
+    return PagePart("unit-tests", "Are single units special?", html)
 
 
 def _layer(context: Context, key: Row, rows: list[Row]) -> Row:

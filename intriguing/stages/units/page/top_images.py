@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from intriguing.report.parts import LAYER, NO_IMAGES, Context, PagePart, Row, render
 from intriguing.report.pictures import data_uri
-from intriguing.report.section import LAYER, NO_IMAGES, Context, Row, Section, render
 
 _DIRECTIONS = 8
 _IMAGES = 8
@@ -19,7 +19,7 @@ with counts as (select dataset, model, model_seed, layer, condition, basis, rota
 select * exclude (direction, share), count(*) as directions, avg(share) as share from shares group by all"""
 
 
-def section(context: Context) -> Section | None:
+def part(context: Context) -> PagePart | None:
     """Per model and layer, the first directions of the natural and of a random basis; None without top-K rows."""
     # Ranks and directions beyond those shown are left out where the table is read: it may hold millions of rows.
     ranks, directions = list(range(1, _IMAGES + 1)), list(range(_DIRECTIONS))
@@ -36,14 +36,14 @@ def section(context: Context) -> Section | None:
         sides = [_side(context, *chosen, totals, seen) for chosen in _chosen(context, members)]
         layers.append(key | {"name": context.label(key), "sides": sides, "cropped": bool(seen)})
     html = render(
-        "top_images.html",
+        "stages/units/page/top_images.html",
         layers=layers,
         several=len({layer["dataset"] for layer in layers}) > 1,
         conditions=len({layer["condition"] for layer in layers}) > 1,
         no_images=None if context.images else NO_IMAGES,
         k=max(row["rank"] for row in rows),
     )
-    return Section("units", "What single units respond to", html)
+    return PagePart("units", "What single units respond to", html)
 
 
 def _key(row: Row, *more: str) -> tuple[Any, ...]:

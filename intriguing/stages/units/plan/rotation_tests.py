@@ -3,205 +3,187 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from intriguing.engine.task import Output, Resource, Task
-from intriguing.sweep import functions
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.common import RESOURCES, dataset_resource, part_of, shards_of
-from intriguing.sweep.stages.subjects import (
-    Subject,
-    computing,
-    drawn,
-    network,
-    section,
-    stored,
-    tested_rows,
-    untrained,
-)
-from intriguing.sweep.tasks.names import LIVE, RANDOM, RAW, SHUFFLED
+from intriguing.engine.task import Output, Task
+from intriguing.stages.common.parameters import Architecture
+from intriguing.stages.common.planned import model_resource, part_of, shards_of
+from intriguing.stages.units import functions
+from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
+from intriguing.stages.units.plan.networks import Network, Study
+from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
 
 log = logging.getLogger(__name__)
 
-_FROM_COVARIANCE = ("covariance", "pca")
 _JUDGED = ("interpretability", "intruder")
 
 
-def moments_of(spec: Spec, subject: Subject, layer: str, *bases: str) -> list[Output]:
-    """The moments of a layer, where one of `bases` is made from them."""
-    if not set(bases) & set(_FROM_COVARIANCE):
-        return []
-    return [Output(f"moments/{subject.layer_name(layer)}", "moments")]
-
-
-def moments(spec: Spec, subject: Subject) -> Iterator[Task]:
-    """The moments of each layer, where a basis is made from them."""
-    for layer in subject.model.layers if set(section(spec).bases) & set(_FROM_COVARIANCE) else ():
-        parameters, inputs, resources = _tested(spec, subject, layer, judged=False)
-        name = f"moments/{subject.layer_name(layer)}"
-        yield Task(name, functions.MOMENTS, parameters, inputs, resources, affinity=subject.place)
-
-
-def tests(spec: Spec, subjects: Sequence[Subject]) -> Iterator[Task]:
+def rotation_tests(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
     """The tests of all layers of all networks in parts, the correction over them, the answer of a crossed design."""
-    units = section(spec)
-    if not units.rotations:
+    section = study.section
+    if not section.rotations:
         return
-    if _is_judged(spec) and "pixels" in units.judges:
-        yield from _pixels(spec, subjects)
-    made: list[Output] = []
-    for subject in subjects:
-        for layer in subject.model.layers:
-            yield _scores(spec, subject, layer)
-            for condition in (RAW, LIVE) if units.without_dead else (RAW,):
-                yield from _tests(spec, subject, layer, condition, made)
-        if RANDOM in units.controls:
-            yield _initial(subject)
-            weights = {"weights": Output(_initial_name(subject), "weights")}
-            model = Resource(f"{RESOURCES}:model", subject.model.resource.parameters, weights)
-            control = untrained(spec, subject, model)
-            if units.mode == "store":
-                yield from _untrained_activations(spec, control)
-            for layer in control.model.layers:
-                yield from _tests(spec, control, layer, RAW, made)
-    _warn_of_large_families(spec, subjects)
-    yield Task(
+    if _is_judged(study) and "pixels" in section.judges:
+        yield from _pixel_judges(study, networks)
+    tests: list[Output] = []
+    for network in networks:
+        for layer in network.model.layers:
+            yield _test_inputs(study, network, layer)
+            yield _scores(study, network, layer)
+            for condition in (RAW, LIVE) if section.without_dead else (RAW,):
+                yield from _tests(study, network, layer, condition, tests)
+        if RANDOM in section.controls:
+            yield from _untrained_control(study, network, tests)
+    _warn_of_large_families(study, networks)
+    yield functions.CORRECTION.task(
         "correct",
-        functions.CORRECT,
-        {"family": units.family},
-        {"tests": made},
+        functions.CorrectionParameters(section.family),
+        inputs={"tests": tests},
         publish={"rotation_tests": "rotation_tests"},
     )
-    last = {s.model.name: s.model.layers[-1] for s in subjects}
-    if _is_crossed(subjects):
-        inputs = {"tests": made}
-        publish = {"model_or_data": "model_or_data"}
-        yield Task("model-or-data", functions.MODEL_OR_DATA, {"last_layers": last}, inputs, publish=publish)
+    if _is_crossed(networks):
+        yield functions.MODEL_OR_DATA.task(
+            "model-or-data",
+            functions.ModelOrDataParameters({n.model.name: n.model.layers[-1] for n in networks}),
+            inputs={"tests": tests},
+            publish={"model_or_data": "model_or_data"},
+        )
 
 
-def _tests(spec: Spec, subject: Subject, layer: str, condition: str, made: list[Output]) -> Iterator[Task]:
-    """The test of one layer: its null in parts, then the test; the test's output is added to `made`."""
-    units = section(spec)
-    parameters, inputs, resources = _tested(spec, subject, layer)
-    is_trained = subject.control != RANDOM
-    parameters |= subject.model.keys | {
-        "control": subject.control,
-        "condition": condition,
-        "names": list(units.metrics),
-        "k": units.k,
-        "shuffled": is_trained and SHUFFLED in units.controls,
+def _untrained_control(study: Study, network: Network, tests: list[Output]) -> Iterator[Task]:
+    """The tests of the same network before training; their outputs are added to `tests`."""
+    name = f"initial/{network.model.task_part}"
+    built = network.model.architecture
+    yield functions.UNTRAINED_WEIGHTS.task(
+        name,
+        functions.UntrainedWeightsParameters(_without_weights(built), network.model.seed),
+        affinity=network.task_part,
+    )
+    weights = model_resource(built, Output(name, "weights"))
+    control = network.untrained(weights, study.tested_rows(network))
+    if study.is_stored:
+        yield from activations(study, control, {})
+    for layer in control.model.layers:
+        yield _test_inputs(study, control, layer)
+        yield from _tests(study, control, layer, RAW, tests)
+
+
+def _test_inputs(study: Study, network: Network, layer: str) -> Task:
+    """What the tests of a layer rest on, read once."""
+    section, dataset = study.section, network.model.dataset
+    judge = network.judge if _is_judged(study) else None
+    judge_layer = judge.model.layers[-1] if judge else ""
+    has_pixels = _is_judged(study) and "pixels" in section.judges
+    inputs: dict[str, Any] = {
+        "activations": study.stored(network, layer),
+        "judge": study.stored(judge, judge_layer) if judge else [],
+        "pixels": [Output(_pixels_name(dataset.name), "pixels")] if has_pixels else [],
+        "examples": dataset.examples,
     }
-    place = f"{subject.layer_name(layer)}/{condition}"
-    parts = shards_of(units.rotations, spec.compute.rotations_per_shard)
-    for i, (start, stop) in enumerate(parts):
-        yield Task(
-            f"null/{place}/{i:05d}",
-            functions.NULL,
-            parameters | {"start": start, "stop": stop},
-            inputs,
-            resources,
-            affinity=subject.place,
-            amount=stop - start,
+    resources = {} if study.is_stored else dict(network.resources)
+    if judge and not study.is_stored:
+        resources["encoder"] = judge.weights
+    return functions.TEST_INPUTS.task(
+        _inputs_name(network, layer),
+        tested_layer(study, network, layer, judge_layer),
+        inputs=inputs,
+        resources=resources,
+        affinity=network.task_part,
+    )
+
+
+def _tests(study: Study, network: Network, layer: str, condition: str, tests: list[Output]) -> Iterator[Task]:
+    """The test of one layer: its null in parts, then the test; the test's output is added to `tests`."""
+    section, seed, threads = study.section, study.sweep.seed, study.sweep.compute.threads
+    scores = functions.Scores(tuple(section.metrics), section.k)
+    shuffled = network.is_trained and SHUFFLED in section.controls
+    inputs = _inputs_of(network, layer)
+    part = f"{network.layer_part(layer)}/{condition}"
+    nulls = []
+    for i, rotations in enumerate(shards_of(section.rotations, study.sweep.compute.rotations_per_shard)):
+        nulls.append(Output(f"null/{part}/{i:05d}", "null"))
+        yield functions.NULL.task(
+            nulls[-1].task,
+            functions.NullParameters(scores, condition, shuffled, rotations, seed, threads),
+            inputs=inputs,
+            affinity=network.task_part,
+            amount=rotations.stop - rotations.start,
             noun="rotations",
         )
-    nulls = [Output(f"null/{place}/{i:05d}", "null") for i in range(len(parts))]
-    parameters |= {
-        "negated": is_trained and condition == RAW and units.signs == "both",
-        "doses": list(units.doses),
-        "subsamples": units.subsamples,
-    }
-    yield Task(
-        f"test/{place}",
-        functions.TEST,
-        parameters,
-        inputs | {"null": nulls},
-        resources,
-        affinity=subject.place,
+    tests.append(Output(f"test/{part}", "tests"))
+    yield functions.ROTATION_TESTS.task(
+        tests[-1].task,
+        functions.RotationTestsParameters(
+            key=network.layer_key(layer),
+            scores=scores,
+            control=network.control,
+            condition=condition,
+            shuffled=shuffled,
+            negated=network.is_trained and condition == RAW and section.signs == "both",
+            doses=tuple(section.doses),
+            subsamples=section.subsamples,
+            seed=seed,
+            threads=threads,
+        ),
+        inputs=inputs | {"null": nulls},
+        affinity=network.task_part,
         noun="tests",
     )
-    made.append(Output(f"test/{place}", "tests"))
 
 
-def _scores(spec: Spec, subject: Subject, layer: str) -> Task:
+def _scores(study: Study, network: Network, layer: str) -> Task:
     """The scores of the directions of all bases."""
-    units = section(spec)
-    parameters, inputs, resources = _tested(spec, subject, layer)
-    return Task(
-        f"score/{subject.layer_name(layer)}",
-        functions.SCORE,
-        parameters | subject.model.keys | {"bases": list(units.bases), "names": list(units.metrics), "k": units.k},
-        inputs | {"moments": moments_of(spec, subject, layer, *units.bases)},
-        resources,
-        {"unit_scores": "unit_scores"},
-        affinity=subject.place,
+    section = study.section
+    scores = functions.Scores(tuple(section.metrics), section.k)
+    return functions.SCORE.task(
+        f"score/{network.layer_part(layer)}",
+        functions.ScoreParameters(
+            network.layer_key(layer), scores, tuple(section.bases), study.sweep.seed, study.sweep.compute.threads
+        ),
+        inputs=_inputs_of(network, layer) | {"moments": moments_of(network, layer, *section.bases)},
+        publish={"unit_scores": "unit_scores"},
+        affinity=network.task_part,
     )
 
 
-def _tested(
-    spec: Spec, subject: Subject, layer: str, judged: bool = True
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Resource]]:
-    """The parameters, inputs and resources of what rests on the tested inputs of a layer."""
-    units, data = section(spec), subject.model.dataset
-    judged = judged and _is_judged(spec)
-    judge = subject.judge if judged else None
-    inputs: dict[str, Any] = {
-        "activations": stored(spec, subject, layer),
-        "judge": stored(spec, judge, judge.model.layers[-1]) if judge else [],
-        "pixels": [Output(_pixels_name(data.name), "pixels")] if judged and "pixels" in units.judges else [],
-        "examples": Output(f"examples/{part_of(data.name)}", "examples"),
-    }
-    resources = network(subject) if units.mode == "stream" else {}
-    if judge and units.mode == "stream":
-        resources["encoder"] = judge.resource
-    parameters = {
-        "layer": layer,
-        **drawn(spec, tested_rows(spec, subject)),
-        **computing(spec),
-        "reduce": units.reduce,
-        "dtype": units.dtype,
-        "judge_layer": judge.model.layers[-1] if judge else "",
-    }
-    return parameters, inputs, resources
+def _inputs_of(network: Network, layer: str) -> dict[str, Any]:
+    name = _inputs_name(network, layer)
+    return {"inputs": Output(name, "inputs"), "units": Output(name, "units")}
 
 
-def _is_judged(spec: Spec) -> bool:
-    return bool(set(section(spec).metrics) & set(_JUDGED))
+def _inputs_name(network: Network, layer: str) -> str:
+    return f"inputs/{network.layer_part(layer)}"
 
 
-def _pixels(spec: Spec, subjects: Sequence[Subject]) -> Iterator[Task]:
+def _is_judged(study: Study) -> bool:
+    return bool(set(study.section.metrics) & set(_JUDGED))
+
+
+def _pixel_judges(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
     """The second judge of each data set."""
-    for name, subject in {s.model.dataset.name: s for s in subjects}.items():
-        facts = subject.model.dataset
-        parameters = drawn(spec, tested_rows(spec, subject)) | computing(spec)
-        resources = {"dataset": dataset_resource(facts)}
-        yield Task(_pixels_name(name), functions.PIXELS, parameters, resources=resources, affinity=facts.content_hash)
+    for name, network in {n.model.dataset.name: n for n in networks}.items():
+        dataset = network.model.dataset
+        yield functions.PIXEL_JUDGE.task(
+            _pixels_name(name),
+            functions.PixelJudgeParameters(study.draw(study.tested_rows(network)), study.compute),
+            resources={"dataset": dataset.resource},
+            affinity=dataset.content_hash,
+        )
 
 
 def _pixels_name(dataset: str) -> str:
     return f"pixels/{part_of(dataset)}"
 
 
-def _initial(subject: Subject) -> Task:
-    """The untrained network's weights: without the option that a user's factory loads them by, as timm calls it."""
-    parameters = {**subject.model.resource.parameters, "model_seed": subject.model.seed}
-    parameters["options"] = {k: v for k, v in parameters["options"].items() if k != "pretrained"}
-    return Task(_initial_name(subject), functions.INITIAL, parameters, affinity=subject.place)
+def _without_weights(built: Architecture) -> Architecture:
+    """The architecture without the option that a user's factory loads weights by, as timm calls it."""
+    return replace(built, options={k: v for k, v in built.options.items() if k != "pretrained"})
 
 
-def _initial_name(subject: Subject) -> str:
-    return f"initial/{subject.model.place}"
-
-
-def _untrained_activations(spec: Spec, control: Subject) -> Iterator[Task]:
-    """The control's activations: kept in the store, and in no table."""
-    from intriguing.sweep.stages.units import activations
-
-    return activations(spec, control, {})
-
-
-def _is_crossed(subjects: Sequence[Subject]) -> bool:
+def _is_crossed(networks: Sequence[Network]) -> bool:
     """Whether every model is there on every data set with the same number of seeds, at least two of each."""
-    cells = Counter((s.model.name, s.model.dataset.name) for s in subjects)
+    cells = Counter((n.model.name, n.model.dataset.name) for n in networks)
     models, data = {name for name, _ in cells}, {name for _, name in cells}
     counts = set(cells.values())
     return (
@@ -209,19 +191,19 @@ def _is_crossed(subjects: Sequence[Subject]) -> bool:
     )
 
 
-def _warn_of_large_families(spec: Spec, subjects: Sequence[Subject]) -> None:
+def _warn_of_large_families(study: Study, networks: Sequence[Network]) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
-    units = section(spec)
-    layers = [len(s.model.layers) for s in subjects]
-    scores = len(units.metrics) + ("pixels" in units.judges) * len(set(units.metrics) & set(_JUDGED))
+    section = study.section
+    layers = [len(n.model.layers) for n in networks]
+    scores = len(section.metrics) + ("pixels" in section.judges) * len(set(section.metrics) & set(_JUDGED))
     sizes = {"network": max(layers, default=0) * scores, "metric": sum(layers), "run": sum(layers) * scores}
-    needed = 40 * sizes[units.family] - 1
-    if units.rotations < needed:
+    needed = 40 * sizes[section.family] - 1
+    if section.rotations < needed:
         log.warning(
             "units.rotations = %d: Holm's correction over %d tests (units.family = %r) cannot come below 5 %%. "
             "Ask for at least %d rotations, fewer metrics or a smaller family.",
-            units.rotations,
-            sizes[units.family],
-            units.family,
+            section.rotations,
+            sizes[section.family],
+            section.family,
             needed,
         )

@@ -1,181 +1,160 @@
-"""The unit question (section 3): activations, scans, top inputs; the tests are in `unit_tests`."""
+"""Activations, scans of them, and the top inputs of every direction."""
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 from intriguing.engine.publish import slug
 from intriguing.engine.task import Output, Task
-from intriguing.sweep import functions
-from intriguing.sweep.spec import Spec
-from intriguing.sweep.stages.common import Trained, part_of
-from intriguing.sweep.stages.subjects import (
-    Subject,
-    activations_name,
-    computing,
-    drawn,
-    network,
-    section,
-    shards,
-    stored,
-    trained_subject,
-)
-from intriguing.sweep.stages.unit_tests import moments, moments_of, tests
+from intriguing.stages.units import functions
+from intriguing.stages.units.names import RAW
+from intriguing.stages.units.plan.networks import Network, Study, activations_name
+
+_FROM_COVARIANCE = ("covariance", "pca")
 
 
-def units(spec: Spec, models: list[Trained]) -> Iterator[Task]:
-    """Collect, scan, score and test the layers that the spec names, for every model."""
-    if spec.units is None:
-        return
-    named = [replace(model, layers=_spelled_out(model)) for model in models if model.layers]
-    subjects = [trained_subject(spec, model, named) for model in named]
-    for subject in subjects:
-        if spec.units.mode == "store":
-            yield from activations(
-                spec, subject, {f"layer{j}": _folder(subject.model, layer) for j, layer in _layers(subject)}
-            )
-        yield from moments(spec, subject)
-        yield from _scans(spec, subject) if spec.units.mode == "store" else _streams(spec, subject)
-        yield from _tops(spec, subject)
-    yield from tests(spec, subjects)
+def scans(study: Study, network: Network) -> Iterator[Task]:
+    """Collect, scan and rank every layer of a trained network."""
+    if study.is_stored:
+        folders = {f"layer{j}": _folder(network, layer) for j, layer in enumerate(network.model.layers)}
+        yield from activations(study, network, folders)
+    yield from _moments(study, network)
+    yield from _scans_of_stored(study, network) if study.is_stored else _streams(study, network)
+    yield from _top_inputs(study, network)
 
 
-def activations(spec: Spec, subject: Subject, publish: dict[str, str]) -> Iterator[Task]:
-    """The tasks that collect and keep the activations of `subject`."""
-    units, model = section(spec), subject.model
-    for i, (start, stop) in enumerate(shards(spec, subject)):
-        yield Task(
-            activations_name(subject, i),
-            functions.ACTIVATIONS,
-            {
-                **model.keys,
-                **drawn(spec, subject.rows),
-                **computing(spec),
-                "start": start,
-                "stop": stop,
-                "layers": list(model.layers),
-                "reduce": units.reduce,
-                "dtype": units.dtype,
-            },
-            resources=network(subject),
+def activations(study: Study, network: Network, publish: dict[str, str]) -> Iterator[Task]:
+    """The tasks that collect and keep the activations of `network`; those of a control are in no table."""
+    for i, shard in enumerate(study.shards(network)):
+        amount = shard.stop - shard.start
+        yield functions.ACTIVATIONS.task(
+            activations_name(network, i),
+            functions.ActivationsParameters(
+                key=network.model.key,
+                draw=study.draw(network.rows),
+                compute=study.compute,
+                shard=shard,
+                layers=network.model.layers,
+                reading=study.reading,
+            ),
+            resources=network.resources,
             publish=publish | ({"skipped": "skipped"} if publish else {}),
-            affinity=subject.place,
+            affinity=network.task_part,
             shrink="slots",
-            amount=stop - start,
+            amount=amount,
             noun="images",
-            rows={"activations": (stop - start) * len(model.layers)},
+            rows={"activations": amount * len(network.model.layers)},
         )
 
 
-def _scans(spec: Spec, subject: Subject) -> Iterator[Task]:
+def moments_of(network: Network, layer: str, *bases: str) -> list[Output]:
+    """The moments of a layer, where one of `bases` is made from them."""
+    return [Output(_moments_name(network, layer), "moments")] if set(bases) & set(_FROM_COVARIANCE) else []
+
+
+def tested_layer(study: Study, network: Network, layer: str, judge_layer: str = "") -> functions.TestedLayer:
+    """The parameters by which a task reads the tested inputs of a layer."""
+    draw = study.draw(study.tested_rows(network))
+    return functions.TestedLayer(layer, draw, study.compute, study.reading, judge_layer)
+
+
+def _moments(study: Study, network: Network) -> Iterator[Task]:
+    """The moments of each layer, where a basis is made from them."""
+    for layer in network.model.layers if set(study.section.bases) & set(_FROM_COVARIANCE) else ():
+        inputs: dict[str, Any] = {"activations": study.stored(network, layer), "judge": [], "pixels": []}
+        yield functions.MOMENTS.task(
+            _moments_name(network, layer),
+            tested_layer(study, network, layer),
+            inputs=inputs | {"examples": network.model.dataset.examples},
+            resources={} if study.is_stored else network.resources,
+            affinity=network.task_part,
+        )
+
+
+def _scans_of_stored(study: Study, network: Network) -> Iterator[Task]:
     """Scans of stored activations: one per layer, basis and shard."""
-    units = section(spec)
-    for _, layer in _layers(subject):
-        for basis in units.bases:
-            for i, shard in enumerate(stored(spec, subject, layer)):
-                yield Task(
-                    f"scan/{subject.layer_name(layer)}/{basis}/{i:05d}",
-                    functions.SCAN,
-                    {
-                        "basis": basis,
-                        "k": units.k,
-                        "both": units.signs == "both",
-                        "seed": spec.seed,
-                        "threads": spec.compute.threads,
-                    },
-                    {"activations": shard, "moments": moments_of(spec, subject, layer, basis)},
-                    affinity=subject.place,
+    section, sweep = study.section, study.sweep
+    for layer in network.model.layers:
+        for basis in section.bases:
+            for i, shard in enumerate(study.stored(network, layer)):
+                both = section.signs == "both"
+                yield functions.SCAN.task(
+                    f"scan/{network.layer_part(layer)}/{basis}/{i:05d}",
+                    functions.ScanParameters(basis, section.k, both, sweep.seed, sweep.compute.threads),
+                    inputs={"activations": shard, "moments": moments_of(network, layer, basis)},
+                    affinity=network.task_part,
                     noun="scans",
                 )
 
 
-def _streams(spec: Spec, subject: Subject) -> Iterator[Task]:
+def _streams(study: Study, network: Network) -> Iterator[Task]:
     """Scans of activations as they are computed: one per shard, all layers and bases in one forward pass."""
-    units, model = section(spec), subject.model
-    bases = list(units.bases)
-    for i, (start, stop) in enumerate(shards(spec, subject)):
-        yield Task(
-            f"stream/{subject.place}/{i:05d}",
-            functions.STREAM,
-            {
-                **model.keys,
-                **drawn(spec, subject.rows),
-                **computing(spec),
-                "start": start,
-                "stop": stop,
-                "scanned": list(model.layers),
-                "reduce": units.reduce,
-                "dtype": units.dtype,
-                "bases": bases,
-                "k": units.k,
-                "both": units.signs == "both",
-            },
-            {f"moments{j}": moments_of(spec, subject, layer, *bases) for j, layer in _layers(subject)},
-            network(subject),
-            {"skipped": "skipped"},
-            affinity=subject.place,
+    section, model = study.section, network.model
+    for i, shard in enumerate(study.shards(network)):
+        yield functions.STREAM.task(
+            f"stream/{network.task_part}/{i:05d}",
+            functions.StreamParameters(
+                key=model.key,
+                draw=study.draw(network.rows),
+                compute=study.compute,
+                shard=shard,
+                scanned=model.layers,
+                reading=study.reading,
+                bases=tuple(section.bases),
+                k=section.k,
+                both=section.signs == "both",
+            ),
+            inputs={f"moments{j}": moments_of(network, layer, *section.bases) for j, layer in enumerate(model.layers)},
+            resources=network.resources,
+            publish={"skipped": "skipped"},
+            affinity=network.task_part,
             shrink="slots",
-            amount=stop - start,
+            amount=shard.stop - shard.start,
             noun="images",
         )
 
 
-def _tops(spec: Spec, subject: Subject) -> Iterator[Task]:
+def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
     """The top inputs of every layer and basis, and what follows from them alone."""
-    units, model = section(spec), subject.model
-    for j, layer in _layers(subject):
-        for basis in units.bases:
-            names = [
-                Output(f"scan/{subject.layer_name(layer)}/{basis}/{i:05d}", "state")
-                if units.mode == "store"
-                else Output(f"stream/{subject.place}/{i:05d}", f"layer{j}_{basis}")
-                for i in range(len(shards(spec, subject)))
+    section, dataset = study.section, network.model.dataset
+    for j, layer in enumerate(network.model.layers):
+        for basis in section.bases:
+            states = [
+                Output(f"scan/{network.layer_part(layer)}/{basis}/{i:05d}", "state")
+                if study.is_stored
+                else Output(f"stream/{network.task_part}/{i:05d}", f"layer{j}_{basis}")
+                for i in range(len(study.shards(network)))
             ]
-            # The network says where in the image a unit's maximum lies; other directions have no such place.
-            resources = network(subject) if basis == "natural" else {}
-            yield Task(
-                f"top/{subject.layer_name(layer)}/{basis}",
-                functions.TOP,
-                {
-                    **model.keys,
-                    "layer": layer,
-                    "condition": "raw",
-                    "basis": basis,
-                    "classes": model.dataset.classes,
-                    "split": units.split,
-                    "seed": spec.seed,
-                    "reduce": units.reduce,
-                    **computing(spec),
+            yield functions.TOP_INPUTS.task(
+                f"top/{network.layer_part(layer)}/{basis}",
+                functions.TopInputsParameters(
+                    key=network.layer_key(layer),
+                    condition=RAW,
+                    basis=basis,
+                    classes=dataset.classes,
+                    split=section.split,
+                    seed=study.sweep.seed,
+                    reduce=section.reduce,
+                    compute=study.compute,
+                ),
+                inputs={
+                    "states": states,
+                    "examples": dataset.examples,
+                    "moments": moments_of(network, layer, basis),
                 },
-                {
-                    "states": names,
-                    "examples": Output(f"examples/{part_of(model.dataset.name)}", "examples"),
-                    "moments": moments_of(spec, subject, layer, basis),
-                },
-                resources,
-                {"topk": "topk", "unit_scores": "unit_scores", "receptive_fields": "receptive_fields"},
-                affinity=subject.place,
+                # The network says where in the image a unit's maximum lies; other directions have no such place.
+                resources=network.resources if basis == "natural" else {},
+                publish={"topk": "topk", "unit_scores": "unit_scores", "receptive_fields": "receptive_fields"},
+                affinity=network.task_part,
                 shrink="slots",
             )
 
 
-def _layers(subject: Subject) -> list[tuple[int, str]]:
-    return list(enumerate(subject.model.layers))
+def _moments_name(network: Network, layer: str) -> str:
+    return f"moments/{network.layer_part(layer)}"
 
 
-def _spelled_out(model: Trained) -> tuple[str, ...]:
-    """The model's layers without wildcards; the model is built to look them up, where there are any."""
-    if not any(set(layer) & set("*?[") for layer in model.layers):
-        return model.layers
-    from intriguing.activations import resolve_layers
-    from intriguing.models import build_model
-
-    built = model.resource.parameters
-    channels, height, width = built["shape"]
-    net = build_model(built["architecture"], (channels, height, width), built["classes"], built["options"])
-    return tuple(layer.name for layer in resolve_layers(net, model.layers))
-
-
-def _folder(model: Trained, layer: str) -> str:
-    name = f"{model.dataset.name}.{model.name}.{model.seed}.{layer}"
-    return f"activations/{slug(name)}-{hashlib.blake2b(repr((model.keys, layer)).encode(), digest_size=4).hexdigest()}"
+def _folder(network: Network, layer: str) -> str:
+    model = network.model
+    name = slug(f"{model.dataset.name}.{model.name}.{model.seed}.{layer}")
+    return f"activations/{name}-{hashlib.blake2b(repr((model.key.columns, layer)).encode(), digest_size=4).hexdigest()}"

@@ -1,7 +1,7 @@
 """Collect activations: stored for other tasks to read, or scanned at once and never written."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -14,11 +14,14 @@ from intriguing.activations import Captured, Skipped, activation_table, collect_
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
-from intriguing.models import build_model, save_weights
+from intriguing.models import save_weights
 from intriguing.randomness import torch_seed
-from intriguing.sweep.resources import device, device_name
-from intriguing.sweep.tasks.draws import drawn_positions
-from intriguing.sweep.tasks.scans import directions_of
+from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.sampling import drawn_positions
+from intriguing.stages.models.tasks import build
+from intriguing.stages.units import functions
+from intriguing.stages.units.functions import Reading
+from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.units import Moments, TopK
 
 DRAW = "scanned inputs"
@@ -37,94 +40,55 @@ class Rows:
     """(n, units), float32 or float16."""
 
 
-def activations(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    split: str,
-    rows: int,
-    seed: int,
-    start: int,
-    stop: int,
-    layers: list[str],
-    reduce: str,
-    dtype: str,
-    threads: int,
-    slots: int,
-) -> dict[str, pa.Table]:
-    """The activations of inputs `start` to `stop`: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
-    torch.set_num_threads(threads)
+@functions.ACTIVATIONS.implementation
+def activations(work: Work, p: functions.ActivationsParameters) -> dict[str, pa.Table]:
+    """The activations of a shard of inputs: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    part = work.resource("dataset").splits[split]
-    chosen = drawn_positions(part, rows, seed, DRAW)[start:stop]
+    part = work.resource("dataset").splits[p.draw.split]
+    chosen = drawn_positions(part, p.draw.rows, p.draw.seed, DRAW)[p.shard.start : p.shard.stop]
     skipped: list[Skipped] = []
-    blocks: dict[str, list[Rows]] = {layer: [] for layer in layers}
-    for layer, block in collected(work.resource("model"), part, chosen, layers, reduce, dtype, slots, skipped):
+    blocks: dict[str, list[Rows]] = {layer: [] for layer in p.layers}
+    for layer, block in collected(work.resource("model"), part, chosen, p.layers, p.reading, p.compute.slots, skipped):
         blocks[layer].append(block)
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
-    stored = {f"layer{j}": _stored(joined(blocks[layer]), keys | {"layer": layer}) for j, layer in enumerate(layers)}
+    keys = p.key.columns
+    stored = {f"layer{j}": _stored(joined(blocks[layer]), {**keys, "layer": layer}) for j, layer in enumerate(p.layers)}
     return stored | {"skipped": _skipped(skipped, keys)}
 
 
-def stream(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    split: str,
-    rows: int,
-    seed: int,
-    start: int,
-    stop: int,
-    scanned: list[str],
-    reduce: str,
-    dtype: str,
-    bases: list[str],
-    k: int,
-    both: bool,
-    threads: int,
-    slots: int,
-) -> dict[str, Any]:
-    """Scan inputs `start` to `stop` as they are computed: the top-K states layer0_BASIS, ... and `skipped`.
+@functions.STREAM.implementation
+def stream(work: Work, p: functions.StreamParameters) -> dict[str, Any]:
+    """Scan a shard of inputs as they are computed: the top-K states layer0_BASIS, ... and `skipped`.
 
     The inputs moments0, moments1, ... are those of the layers `scanned`, where a basis needs them.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    part = work.resource("dataset").splits[split]
-    chosen = drawn_positions(part, rows, seed, DRAW)[start:stop]
+    part = work.resource("dataset").splits[p.draw.split]
+    chosen = drawn_positions(part, p.draw.rows, p.draw.seed, DRAW)[p.shard.start : p.shard.stop]
     skipped: list[Skipped] = []
     scans: dict[tuple[str, str], TopK] = {}
-    for layer, block in collected(work.resource("model"), part, chosen, scanned, reduce, dtype, slots, skipped):
-        for basis in bases:
+    for layer, block in collected(work.resource("model"), part, chosen, p.scanned, p.reading, p.compute.slots, skipped):
+        for basis in p.bases:
             if (layer, basis) not in scans:
-                moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{scanned.index(layer)}")]
-                directions = directions_of(basis, block.vectors.shape[1], seed, moments[0] if moments else None)
-                scans[layer, basis] = TopK(directions, k, both=both, seed=seed)
+                moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{p.scanned.index(layer)}")]
+                directions = directions_of(basis, block.vectors.shape[1], p.draw.seed, moments[0] if moments else None)
+                scans[layer, basis] = TopK(directions, p.k, both=p.both, seed=p.draw.seed)
             scans[layer, basis].update(block.vectors, block.ids, block.positions)
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed}
-    states = {f"layer{scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()}
-    return states | {"skipped": _skipped(skipped, keys)}
+    states = {f"layer{p.scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()}
+    return states | {"skipped": _skipped(skipped, p.key.columns)}
 
 
-def initial(
-    work: Work,
-    architecture: str,
-    options: dict[str, Any],
-    shape: list[int],
-    classes: int,
-    source_hash: str,
-    model_seed: int,
-) -> dict[str, bytes]:
+@functions.UNTRAINED_WEIGHTS.implementation
+def untrained_weights(work: Work, p: functions.UntrainedWeightsParameters) -> dict[str, bytes]:
     """The weights of the control: the network as it is built, before any training or loading.
 
     Weights that all start alike (softmax regression starts at zero) have no random state to begin with: they are drawn
     anew, as Glorot and Bengio (2010), eq. 16, have it.
     """
-    unpublished = {k: v for k, v in options.items() if k not in ("published", "download")}
-    net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, unpublished, model_seed)
-    drawn = torch.Generator().manual_seed(torch_seed(model_seed, "random weights"))
+    options = {k: v for k, v in p.architecture.options.items() if k not in ("published", "download")}
+    net = build(replace(p.architecture, options=options), p.model_seed)
+    drawn = torch.Generator().manual_seed(torch_seed(p.model_seed, "random weights"))
     with torch.no_grad():
         for weights in net.parameters():
             if weights.ndim > 1 and bool((weights == weights.flatten()[0]).all()):
@@ -137,8 +101,7 @@ def collected(
     part: Split,
     chosen: np.ndarray,
     layers: Sequence[str],
-    reduce: Any,
-    dtype: str,
+    reading: Reading,
     slots: int,
     skipped: list[Skipped],
 ) -> Iterator[tuple[str, Rows]]:
@@ -147,6 +110,7 @@ def collected(
     An input that cannot be read, or that gives numbers that are not finite, is listed in `skipped` and left out. Where
     none can be read, each layer gives one block without rows.
     """
+    reduce: Any = reading.reduce
     names: list[int] = []
     # The ids are taken after the batch that they belong to was read, so this list is always ahead.
     ids = map(names.__getitem__, count())
@@ -157,13 +121,13 @@ def collected(
     ):
         found = True
         for layer, captured in block.layers.items():
-            yield layer, _rows_of(captured, block.ids, dtype)
+            yield layer, _rows_of(captured, block.ids, reading.dtype)
     if not found:
         blank = [torch.zeros(1, *part.images.shape[1:])]
         for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
             for layer, captured in block.layers.items():
                 none = Captured(captured.vectors[:0], None, captured.map_shape)
-                yield layer, _rows_of(none, block.ids[:0], dtype)
+                yield layer, _rows_of(none, block.ids[:0], reading.dtype)
 
 
 def joined(blocks: list[Rows]) -> Rows:

@@ -10,7 +10,8 @@ import pyarrow as pa
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
-from intriguing.sweep.tasks.names import LIVE, RANDOM, RAW, SHUFFLED, TRAINED
+from intriguing.stages.units import functions
+from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED, TRAINED
 from intriguing.units.crossed import Crossed, crossed
 from intriguing.units.metrics import metrics
 from intriguing.units.multiple import holm
@@ -24,7 +25,8 @@ _FAMILIES = {
 }
 
 
-def correct(work: Work, family: str) -> dict[str, pa.Table]:
+@functions.CORRECTION.implementation
+def correction(work: Work, p: functions.CorrectionParameters) -> dict[str, pa.Table]:
     """The table `rotation_tests`: every test of the run, corrected among those that it shares its `family` with.
 
     network: all layers and scores of one network. metric: all networks and layers of one score. run: all of them.
@@ -33,7 +35,7 @@ def correct(work: Work, family: str) -> dict[str, pa.Table]:
     rows = work.table("tests").to_pylist()
     families: dict[tuple[Any, ...], list[int]] = {}
     for i, row in enumerate(rows):
-        families.setdefault(tuple(row[name] for name in _FAMILIES[family]), []).append(i)
+        families.setdefault(tuple(row[name] for name in _FAMILIES[p.family]), []).append(i)
     for members in families.values():
         for i, test in zip(members, corrected([_test(rows[i]) for i in members]), strict=True):
             rows[i]["p_holm"] = test.p_holm
@@ -82,7 +84,8 @@ def _is_found(row: dict[str, Any]) -> bool:
     return row["alpha"] == 0 and row["effect"] is not None and p is not None and p <= LEVEL
 
 
-def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table]:
+@functions.MODEL_OR_DATA.implementation
+def model_or_data(work: Work, p: functions.ModelOrDataParameters) -> dict[str, pa.Table]:
     """The table `model_or_data`: per score, what part of the effects in the models' last layers comes from where.
 
     Dead units share one and the same top K, which says nothing of the basis: where layers were tested without dead or
@@ -90,7 +93,7 @@ def model_or_data(work: Work, last_layers: dict[str, str]) -> dict[str, pa.Table
     """
     tested: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {RAW: {}, LIVE: {}}
     for row in work.table("tests").to_pylist():
-        if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != last_layers[row["model"]]:
+        if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != p.last_layers[row["model"]]:
             continue
         if row["condition"] in tested:
             place = tuple(row[name] for name in ("metric", "dataset", "model", "model_seed"))

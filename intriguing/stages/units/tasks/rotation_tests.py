@@ -11,134 +11,69 @@ import torch
 
 from intriguing import tables
 from intriguing.engine.worker import Work
-from intriguing.sweep.tasks.activations import DRAW, readable
-from intriguing.sweep.tasks.draws import drawn_positions
-from intriguing.sweep.tasks.names import LIVE, NEGATED, RAW, TRAINED
-from intriguing.sweep.tasks.scans import directions_of
-from intriguing.sweep.tasks.tested import Score, live, scores_of, tested
+from intriguing.stages.units import functions
+from intriguing.stages.units.names import LIVE, NEGATED, RAW, TRAINED
+from intriguing.stages.units.tasks.scans import directions_of
+from intriguing.stages.units.tasks.scores import Score, scores_of
+from intriguing.stages.units.tasks.test_inputs import TestInputs, read_inputs, read_live_inputs
 from intriguing.units import Moments
-from intriguing.units.judges import pixel_encoder
 from intriguing.units.metrics import Inputs, auroc_error_bound, score_directions
 from intriguing.units.rotation import MOST_COLUMNS, RotationTest, judge, null_statistics, rotation_test, unusable
 
 _TWO_SIDED = ("auroc", "interpretability", "kurtosis")
 """Scores that are the same for v and -v."""
-_PIXELS = 1024
-_SIDE = 16
 
 
-def pixels(work: Work, split: str, rows: int, seed: int, threads: int, slots: int) -> dict[str, pa.Table]:
-    """The second judge: the principal components of the tested inputs' pixels (images above 1,024 numbers at 16 x 16).
-
-    An input that cannot be read is left out.
-    """
-    torch.set_num_threads(threads)
-    part = work.resource("dataset").splits[split]
-    names: list[int] = []
-    seen = []
-    for batch in readable(part, drawn_positions(part, rows, seed, DRAW), slots, names, []):
-        large = batch[0].numel() > _PIXELS
-        seen.append((torch.nn.functional.adaptive_avg_pool2d(batch, _SIDE) if large else batch).numpy())
-    images = np.concatenate(seen) if seen else np.zeros((0, 1), dtype=np.float32)
-    vectors = pixel_encoder(images)
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    vector = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    return {"pixels": pa.table({"example_id": pa.array(names, pa.int64()), "vector": vector})}
-
-
-def moments(work: Work, **given: Any) -> dict[str, bytes]:
-    """Mean and covariance of the tested inputs, in the order of the draw's hash: for covariance and pca directions."""
-    found = tested(work, **given)
-    made = Moments(found.inputs.dim, with_covariance=True)
-    made.update(found.inputs.activations)
-    return {"moments": made.to_bytes()}
-
-
-def null(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    control: str,
-    condition: str,
-    names: list[str],
-    k: int,
-    shuffled: bool,
-    start: int,
-    stop: int,
-    **given: Any,
-) -> dict[str, pa.Table]:
-    """The statistics of rotations `start` to `stop`: a column per score; no rows where there is nothing to test."""
-    found = tested(work, **given)
-    inputs = live(found.inputs, k) if condition == LIVE else found.inputs
-    if inputs is None:
+@functions.NULL.implementation
+def null(work: Work, p: functions.NullParameters) -> dict[str, pa.Table]:
+    """The statistics of some rotations: a column per score; no rows where there is nothing to test."""
+    torch.set_num_threads(p.threads)
+    tested = _inputs(work, p.condition, p.scores.k)
+    if tested is None:
         return {"null": pa.table({"rotation": pa.array([], pa.int32())})}
-    scores = _usable(inputs, scores_of(found, names, k, given["seed"], shuffled))
-    values = null_statistics(inputs, [s.computed for s in scores], range(start, stop), seed=given["seed"])
-    return {"null": pa.table({"rotation": np.arange(start, stop, dtype=np.int32), **values})}
+    scores = _usable(tested.inputs, scores_of(tested, p.scores.names, p.scores.k, p.seed, p.shuffled))
+    numbers = range(p.rotations.start, p.rotations.stop)
+    values = null_statistics(tested.inputs, [s.computed for s in scores], numbers, seed=p.seed)
+    return {"null": pa.table({"rotation": np.array(numbers, dtype=np.int32), **values})}
 
 
-def test(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    layer: str,
-    control: str,
-    condition: str,
-    names: list[str],
-    k: int,
-    shuffled: bool,
-    negated: bool,
-    doses: list[float],
-    subsamples: int,
-    **given: Any,
-) -> dict[str, pa.Table]:
+@functions.ROTATION_TESTS.implementation
+def rotation_tests(work: Work, p: functions.RotationTestsParameters) -> dict[str, pa.Table]:
     """The tests of a layer, in rows of the table `rotation_tests` that await Holm's correction."""
-    found = tested(work, layer=layer, **given)
-    inputs = live(found.inputs, k) if condition == LIVE else found.inputs
-    if inputs is None:
+    torch.set_num_threads(p.threads)
+    tested = _inputs(work, p.condition, p.scores.k)
+    if tested is None:
         return {"tests": tables.ROTATION_TESTS.schema.empty_table()}
-    scores = scores_of(found, names, k, given["seed"], shuffled)
+    inputs = tested.inputs
+    scores = scores_of(tested, p.scores.names, p.scores.k, p.seed, p.shuffled)
     nulls = work.tables("null")
     drawn = {s.computed.name: _column(nulls, s.computed.name) for s in _usable(inputs, scores)}
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "layer": layer}
-    rows = []
     # Whole bases alone can be turned by a part of a rotation.
-    curve = doses if inputs.dim <= MOST_COLUMNS else []
-    tests = _tests(inputs, scores, drawn, seed=given["seed"], subsamples=subsamples, doses=curve)
+    doses = p.doses if inputs.dim <= MOST_COLUMNS else ()
+    tests = _tests(inputs, scores, drawn, seed=p.seed, subsamples=p.subsamples, doses=doses)
     # The curve of shuffled labels would say nothing.
-    told = [(s, t) for s, t in tests if s.control == TRAINED or t.alpha == 0]
-    rows = [_row(inputs, s, t, s.control if s.control != TRAINED else control, condition) for s, t in told]
-    if negated:
+    kept = [(s, t) for s, t in tests if s.control == TRAINED or t.alpha == 0]
+    rows = [_row(inputs, s, t, s.control if s.control != TRAINED else p.control, p.condition) for s, t in kept]
+    if p.negated:
         sided = [s for s in scores if s.control == TRAINED and s.metric.partition("_")[0] not in _TWO_SIDED]
-        tests = _tests(inputs, sided, drawn, seed=given["seed"], subsamples=subsamples, sign=-1)
-        rows += [_row(inputs, s, t, control, NEGATED) for s, t in tests]
-    return {"tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **keys, **row) for row in rows])}
+        tests = _tests(inputs, sided, drawn, seed=p.seed, subsamples=p.subsamples, sign=-1)
+        rows += [_row(inputs, s, t, p.control, NEGATED) for s, t in tests]
+    return {"tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **p.key.columns, **row) for row in rows])}
 
 
-def score(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    layer: str,
-    bases: list[str],
-    names: list[str],
-    k: int,
-    **given: Any,
-) -> dict[str, pa.Table]:
+@functions.SCORE.implementation
+def score(work: Work, p: functions.ScoreParameters) -> dict[str, pa.Table]:
     """The scores of every direction of every basis that rest on the tested inputs: more of `unit_scores`."""
-    found = tested(work, layer=layer, **given)
-    inputs = found.inputs
-    wanted = [n for n in names if n not in ("purity", "entropy", "unique_classes")]
-    scores = _usable(inputs, scores_of(found, wanted, k, given["seed"], False))
+    torch.set_num_threads(p.threads)
+    tested = read_inputs(work)
+    inputs = tested.inputs
+    wanted = [n for n in p.scores.names if n not in ("purity", "entropy", "unique_classes")]
+    scores = _usable(inputs, scores_of(tested, wanted, p.scores.k, p.seed, False))
     blobs = work.blobs("moments")
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "layer": layer, "condition": RAW}
-    keys |= {"rotation_seed": 0, "n": len(inputs)}
+    keys: dict[str, Any] = {**p.key.columns, "condition": RAW, "rotation_seed": 0, "n": len(inputs)}
     rows = []
-    for basis in bases:
-        directions = directions_of(basis, inputs.dim, given["seed"], Moments.from_bytes(blobs[0]) if blobs else None)
+    for basis in p.bases:
+        directions = directions_of(basis, inputs.dim, p.seed, Moments.from_bytes(blobs[0]) if blobs else None)
         values = score_directions(inputs, directions, [s.computed for s in scores])
         numbers = np.arange(directions.count, dtype=np.int32)
         for s in scores:
@@ -150,10 +85,16 @@ def score(
             bound = {"direction": -1, "value": auroc_error_bound(inputs, directions), "metric": "auroc_error_bound"}
             rows.append(tables.UNIT_SCORES.build({}, **keys, basis=basis, **bound))
         if basis == "natural":
-            constant = (inputs.activations == inputs.activations[:1]).all(axis=0).astype(np.float64)
+            [units] = work.tables("units", ["constant"])
+            constant = np.asarray(units["constant"]).astype(np.float64)
             columns = {"direction": numbers, "value": constant}
             rows.append(tables.UNIT_SCORES.build(columns, **keys, basis=basis, metric="dead"))
     return {"unit_scores": pa.concat_tables(rows) if rows else tables.UNIT_SCORES.schema.empty_table()}
+
+
+def _inputs(work: Work, condition: str, k: int) -> TestInputs | None:
+    """What the tests of a condition rest on; None where there is nothing to test."""
+    return read_live_inputs(work, k) if condition == LIVE else read_inputs(work)
 
 
 def _usable(inputs: Inputs, scores: list[Score]) -> list[Score]:

@@ -11,7 +11,8 @@ from intriguing.activations import collect_maps, receptive_field
 from intriguing.engine.worker import Work
 from intriguing.errors import ModelError
 from intriguing.randomness import key
-from intriguing.sweep.resources import device
+from intriguing.stages.common.resources import device
+from intriguing.stages.units import functions
 from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
 from intriguing.units.labels import class_counts, entropy, purity
@@ -20,41 +21,30 @@ NEED_MOMENTS = ("covariance", "pca")
 """The bases that are made from the activations' covariance."""
 
 
-def scan(work: Work, basis: str, k: int, both: bool, seed: int, threads: int) -> dict[str, bytes]:
+@functions.SCAN.implementation
+def scan(work: Work, p: functions.ScanParameters) -> dict[str, bytes]:
     """The top-K state of one shard."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.threads)
     table = work.table("activations", ["example_id", "position", "vector"])
     vectors = table["vector"].combine_chunks()
     dim = vectors.type.list_size
     block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
-    top = TopK(directions_of(basis, dim, seed, _moments(work)), k, both=both, seed=seed)
+    top = TopK(directions_of(p.basis, dim, p.seed, _moments(work)), p.k, both=p.both, seed=p.seed)
     top.update(block, np.asarray(table["example_id"]), np.asarray(table["position"]))
     return {"state": top.to_bytes()}
 
 
-def top(
-    work: Work,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    layer: str,
-    condition: str,
-    basis: str,
-    classes: int,
-    split: str,
-    seed: int,
-    reduce: str,
-    slots: int,
-    threads: int,
-) -> dict[str, pa.Table]:
+@functions.TOP_INPUTS.implementation
+def top_inputs(work: Work, p: functions.TopInputsParameters) -> dict[str, pa.Table]:
     """Merge the shards' states: the tables `topk`, `unit_scores`, and `receptive_fields` (of the natural basis)."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.compute.threads)
     states = [TopK.from_bytes(state) for state in work.blobs("states")]
     scan = states[0]
     for state in states[1:]:
         scan.merge(state)
     ids, labels = known_labels(work)
-    keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "layer": layer}
+    keys: dict[str, Any] = dict(p.key.columns)
+    layer = p.key.layer
     signs = (1, -1) if scan.both else (1,)
     best = {sign: scan.result(sign) for sign in signs}
     fields = tables.RECEPTIVE_FIELDS.schema.empty_table()
@@ -62,14 +52,16 @@ def top(
     if work.has_resource("model"):
         shape = work.resource("dataset").shape
         fields = _receptive_fields(work.resource("model"), layer, shape, keys)
-        if reduce == "max" and fields.num_rows:
-            part = work.resource("dataset").splits[split]
+        if p.reduce == "max" and fields.num_rows:
+            part = work.resource("dataset").splits[p.split]
             # The smallest of a channel's maxima is a maximum as well.
-            places = {sign: _places(work.resource("model"), layer, part, best[sign].ids, slots) for sign in signs}
-    keys |= {"condition": condition, "basis": basis, "rotation_seed": 0}
+            places = {
+                sign: _places(work.resource("model"), layer, part, best[sign].ids, p.compute.slots) for sign in signs
+            }
+    keys |= {"condition": p.condition, "basis": p.basis, "rotation_seed": 0}
     ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
-    directions = directions_of(basis, scan.directions.dim, seed, _moments(work))
-    scores = _scores(best[1], directions, ids, labels, classes, keys)
+    directions = directions_of(p.basis, scan.directions.dim, p.seed, _moments(work))
+    scores = _scores(best[1], directions, ids, labels, p.classes, keys)
     return {"topk": pa.concat_tables(ranked), "unit_scores": scores, "receptive_fields": fields}
 
 

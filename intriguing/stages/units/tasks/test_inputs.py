@@ -1,166 +1,153 @@
-"""What the rotation tests are made on: the tested inputs' activations, labels and judges, and all scores wanted.
+"""Inputs of the rotation tests: activations, labels and judge vectors of the tested images, read once per layer."""
 
-A shuffled label and a second judge are other looks at the same projections, so that these are computed once.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from intriguing.activations import Skipped
 from intriguing.engine.worker import Work
 from intriguing.randomness import hash_ids
-from intriguing.sweep.resources import device_name
-from intriguing.sweep.tasks.activations import DRAW, Rows, collected, joined
-from intriguing.sweep.tasks.draws import drawn_positions
-from intriguing.sweep.tasks.names import ENCODER, PIXELS, SHUFFLED, TRAINED
-from intriguing.sweep.tasks.scans import known_labels
-from intriguing.units.judges import unit_rows
-from intriguing.units.metrics import Inputs, Metric, View, metrics
+from intriguing.stages.common.resources import device_name
+from intriguing.stages.common.sampling import drawn_positions
+from intriguing.stages.units import functions
+from intriguing.stages.units.names import ENCODER, PIXELS
+from intriguing.stages.units.tasks.activations import DRAW, Rows, collected, joined, readable
+from intriguing.stages.units.tasks.scans import known_labels
+from intriguing.units import Moments
+from intriguing.units.judges import pixel_encoder, unit_rows
+from intriguing.units.metrics import Inputs
+
+_PIXELS = 1024
+_SIDE = 16
 
 
 @dataclass(frozen=True)
-class Tested:
-    """Inputs, and which columns of `inputs.judge` belong to which judge."""
+class TestInputs:
+    """The tested inputs of a layer, and which columns of `inputs.judge` belong to which judge."""
 
     inputs: Inputs
     judges: dict[str, slice]
 
-
-@dataclass(frozen=True)
-class Score:
-    """A score that is tested: what it is called in the tables, and how it is computed."""
-
-    control: str
-    metric: str
-    computed: Metric
+    def without(self, units: np.ndarray) -> "TestInputs":
+        """The same inputs without the `units` that the mask (units,) names."""
+        return TestInputs(self.inputs.without(units), self.judges)
 
 
-def tested(
-    work: Work,
-    layer: str,
-    split: str,
-    rows: int,
-    seed: int,
-    reduce: str,
-    dtype: str,
-    judge_layer: str,
-    threads: int,
-    slots: int,
-) -> Tested:
+@functions.PIXEL_JUDGE.implementation
+def pixel_judge(work: Work, p: functions.PixelJudgeParameters) -> dict[str, pa.Table]:
+    """The second judge: the principal components of the tested inputs' pixels (images above 1,024 numbers at 16 x 16).
+
+    An input that cannot be read is left out.
+    """
+    torch.set_num_threads(p.compute.threads)
+    part = work.resource("dataset").splits[p.draw.split]
+    names: list[int] = []
+    seen = []
+    for batch in readable(part, drawn_positions(part, p.draw.rows, p.draw.seed, DRAW), p.compute.slots, names, []):
+        large = batch[0].numel() > _PIXELS
+        seen.append((torch.nn.functional.adaptive_avg_pool2d(batch, _SIDE) if large else batch).numpy())
+    images = np.concatenate(seen) if seen else np.zeros((0, 1), dtype=np.float32)
+    vectors = pixel_encoder(images)
+    return {"pixels": pa.table({"example_id": pa.array(names, pa.int64()), "vector": _column(vectors)})}
+
+
+@functions.MOMENTS.implementation
+def moments(work: Work, p: functions.TestedLayer) -> dict[str, bytes]:
+    """Mean and covariance of the tested inputs, in the order of the draw's hash: for covariance and pca directions."""
+    inputs = _collect(work, p).inputs
+    covariance = Moments(inputs.dim, with_covariance=True)
+    covariance.update(inputs.activations)
+    return {"moments": covariance.to_bytes()}
+
+
+@functions.TEST_INPUTS.implementation
+def test_inputs(work: Work, p: functions.TestedLayer) -> dict[str, pa.Table]:
+    """``inputs``: the tested inputs in the order of the hash of their ids, with labels and judge vectors.
+
+    ``units``: how many inputs share each unit's largest value, and whether it is the same for all.
+    """
+    collected_inputs = _collect(work, p)
+    inputs = collected_inputs.inputs
+    values = inputs.activations
+    columns = {"label": pa.array(inputs.labels), "activations": _column(values)}
+    if inputs.judge is not None:
+        columns["judge"] = _column(inputs.judge)
+    judges = {name: [columns.start, columns.stop] for name, columns in collected_inputs.judges.items()}
+    about = {b"judges": json.dumps(judges).encode(), b"classes": str(inputs.classes).encode()}
+    units = {
+        "sharing": (values == values.max(axis=0, initial=-np.inf)).sum(axis=0),
+        "constant": (values == values[:1]).all(axis=0),
+    }
+    return {"inputs": pa.table(columns).replace_schema_metadata(about), "units": pa.table(units)}
+
+
+def read_inputs(work: Work) -> TestInputs:
+    """The tested inputs of a layer, from the outputs of `test_inputs`."""
+    [table] = work.tables("inputs")
+    about = table.schema.metadata
+    labels = np.asarray(table["label"])
+    judge = _matrix(table["judge"]) if "judge" in table.column_names else None
+    inputs = Inputs(_matrix(table["activations"]), labels, judge, int(about[b"classes"]))
+    return TestInputs(inputs, {name: slice(*ends) for name, ends in json.loads(about[b"judges"]).items()})
+
+
+def read_live_inputs(work: Work, k: int) -> TestInputs | None:
+    """The tested inputs without the units whose largest value more than `k` inputs share (the dead ones among them).
+
+    None where there are no such units, or where fewer than two others are left; then only a small table was read.
+    """
+    [units] = work.tables("units", ["sharing"])
+    useless = np.asarray(units["sharing"]) > k
+    return read_inputs(work).without(useless) if useless.any() and (~useless).sum() > 1 else None
+
+
+def _collect(work: Work, p: functions.TestedLayer) -> TestInputs:
     """The tested inputs: the `rows` of the scanned ones that come first in the draw, one place of the map each.
 
     Activations are read from the input `activations`, or where there is none computed by the resource `model`; those
     of the judging network likewise (`judge`, or `encoder`, at `judge_layer`); the input `pixels` is the second judge.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(p.compute.threads)
     work.device = device_name()
-    forward = (split, rows, seed, reduce, dtype, slots)
-    own = _rows(work, "activations", "model", layer, *forward)
-    ids, vectors = _one_place(own, seed)
+    ids, vectors = _one_place(_rows(work, "activations", "model", p.layer, p), p.draw.seed)
     judges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    if judge_layer:
-        judges[ENCODER] = _mean_over_places(_rows(work, "judge", "encoder", judge_layer, *forward))
+    if p.judge_layer:
+        judges[ENCODER] = _mean_over_places(_rows(work, "judge", "encoder", p.judge_layer, p))
     for table in work.tables("pixels"):
-        judges[PIXELS] = np.asarray(table["example_id"]), _matrix(table)
+        judges[PIXELS] = np.asarray(table["example_id"]), _matrix(table["vector"])
     for judged, _ in judges.values():
         keep = np.isin(ids, judged)
         ids, vectors = ids[keep], vectors[keep]
-    slices, parts, first = {}, [], 0
+    columns, parts, first = {}, [], 0
     for name, (judged, seen) in judges.items():
         order = np.argsort(judged)
         parts.append(unit_rows(seen[order[np.searchsorted(judged[order], ids)]]))
-        slices[name] = slice(first, first + seen.shape[1])
+        columns[name] = slice(first, first + seen.shape[1])
         first += seen.shape[1]
     known, labels = known_labels(work)
     own_labels = labels[np.searchsorted(known, ids)]
     judge = np.concatenate(parts, axis=1) if parts else None
-    return Tested(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=seed), slices)
+    return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=p.draw.seed), columns)
 
 
-def live(inputs: Inputs, k: int) -> Inputs | None:
-    """`inputs` without the units whose largest value more than `k` inputs share (the dead ones among them).
-
-    None where there are no such units, or where fewer than two are left.
-    """
-    values = inputs.activations
-    useless = (values == values.max(axis=0)).sum(axis=0) > k
-    return inputs.without(useless) if useless.any() and (~useless).sum() > 1 else None
-
-
-def scores_of(found: Tested, names: Sequence[str], k: int, seed: int, shuffled: bool) -> list[Score]:
-    """The scores called `names`: those that need a judge once for each judge, those that need labels also `shuffled`.
-
-    A judge other than the first lends its name to the metric: `interpretability_pixels`.
-    """
-    scores = []
-    for metric in metrics(names, k=k):
-        if "judge" not in metric.needs:
-            scores.append(Score(TRAINED, metric.name, metric))
-        for judge in (ENCODER, PIXELS) if "judge" in metric.needs else ():
-            name = metric.name if judge == ENCODER else f"{metric.name}_{judge}"
-            if judge in found.judges:
-                looked = _looked(metric, name, judge, _judged(found.judges[judge]))
-                scores.append(Score(TRAINED, name, looked))
-    if shuffled:
-        for metric in metrics(names, k=k):
-            if "labels" in metric.needs:
-                looked = _looked(metric, f"{SHUFFLED} {metric.name}", SHUFFLED, lambda inputs: inputs.shuffled(seed))
-                scores.append(Score(SHUFFLED, metric.name, looked))
-    return scores
-
-
-def _looked(metric: Metric, name: str, kind: str, change: Callable[[Inputs], Inputs]) -> Metric:
-    """`metric`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
-
-    def looking(score: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
-        def looked(view: View) -> np.ndarray:
-            # What is made once stays with the inputs that it was made of, and goes with them.
-            changed = vars(view.inputs).setdefault("changed", {})
-            if kind not in changed:
-                changed[kind] = change(view.inputs)
-            return score(view.seen(changed[kind]))
-
-        return looked
-
-    halved = None if metric.halved is None else looking(metric.halved)
-    return replace(metric, name=name, score=looking(metric.score), halved=halved)
-
-
-def _judged(columns: slice) -> Callable[[Inputs], Inputs]:
-    def change(inputs: Inputs) -> Inputs:
-        assert inputs.judge is not None
-        return replace(inputs, judge=unit_rows(inputs.judge[:, columns]))
-
-    return change
-
-
-def _rows(
-    work: Work,
-    stored: str,
-    network: str,
-    layer: str,
-    split: str,
-    rows: int,
-    seed: int,
-    reduce: str,
-    dtype: str,
-    slots: int,
-) -> Rows:
+def _rows(work: Work, stored: str, network: str, layer: str, p: functions.TestedLayer) -> Rows:
+    """The tested inputs' rows of a layer: out of the input `stored`, or computed by the resource `network`."""
+    draw = p.draw
     tables = work.tables(stored, ["example_id", "position", "vector"])
     if tables:
         ids = np.concatenate([np.asarray(t["example_id"]) for t in tables])
-        wanted = _first(ids, rows, seed)
+        wanted = _first(ids, draw.rows, draw.seed)
         keep = [np.isin(np.asarray(t["example_id"]), wanted) for t in tables]
         positions = np.concatenate([np.asarray(t["position"])[k] for t, k in zip(tables, keep, strict=True)])
-        vectors = np.concatenate([_matrix(t)[k] for t, k in zip(tables, keep, strict=True)])
+        vectors = np.concatenate([_matrix(t["vector"])[k] for t, k in zip(tables, keep, strict=True)])
         return Rows(ids[np.concatenate(keep)], positions, vectors)
-    part = work.resource("dataset").splits[split]
-    chosen = drawn_positions(part, rows, seed, DRAW)
+    part = work.resource("dataset").splits[draw.split]
+    chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)
     skipped: list[Skipped] = []
-    blocks = collected(work.resource(network), part, chosen, [layer], reduce, dtype, slots, skipped)
+    blocks = collected(work.resource(network), part, chosen, [layer], p.reading, p.compute.slots, skipped)
     return joined([block for _, block in blocks])
 
 
@@ -184,6 +171,13 @@ def _mean_over_places(found: Rows) -> tuple[np.ndarray, np.ndarray]:
     return found.ids[starts], sums / np.diff(np.append(starts, len(found.ids)))[:, None].astype(np.float32)
 
 
-def _matrix(table: object) -> np.ndarray:
-    vectors = table["vector"].combine_chunks()  # type: ignore[index]
-    return np.asarray(vectors.flatten()).reshape(-1, vectors.type.list_size)
+def _matrix(vectors: pa.ChunkedArray) -> np.ndarray:
+    """A column of vectors as a matrix (n, length)."""
+    joined_vectors = vectors.combine_chunks()
+    return np.asarray(joined_vectors.flatten()).reshape(-1, joined_vectors.type.list_size)
+
+
+def _column(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    """A matrix (n, length) as a column of float32 vectors."""
+    flat = pa.array(np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])

@@ -1,4 +1,4 @@
-"""What a section of the page is made of and made from."""
+"""What a part of the page is made of and made from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ NO_IMAGES = "The images themselves are not shown: this page was written from the
 
 
 @dataclass(frozen=True)
-class Section:
+class PagePart:
     """A part of the page: the name of its anchor, its heading, and its HTML (already escaped)."""
 
     slug: str
@@ -38,7 +38,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Context:
-    """What every section is given: the run, and where its images come from (None: tables only)."""
+    """What every part of the page is made from: the run, and where its images come from (None: tables only)."""
 
     run: Run
     images: Images | None = None
@@ -92,14 +92,17 @@ class Context:
 
 
 def render(template: str, **values: Any) -> Markup:
-    """The HTML of one of `templates/`; every value is escaped unless it is Markup."""
+    """The HTML of a template, named from the package's root ("stages/run/page/failures.html").
+
+    Every value is escaped unless it is Markup.
+    """
     return Markup(_environment().get_template(template).render(**values))
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("intriguing.report"),
+        loader=jinja2.PackageLoader("intriguing", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

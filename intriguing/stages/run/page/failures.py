@@ -1,13 +1,15 @@
 """Tasks that gave up, at the top of the page."""
 
-from intriguing.report.section import Context, Section, render
+from intriguing.report.parts import Context, PagePart, render
 
 _SHOWN = 20
 
 
-def section(context: Context) -> Section | None:
+def part(context: Context) -> PagePart | None:
     """The failed tasks with their errors and the command that tries again; None when nothing failed."""
     rows = context.run.table("failures").to_pylist()
     if not rows:
         return None
-    return Section("failures", "Failures", render("failures.html", rows=rows[:_SHOWN], total=len(rows)))
+    return PagePart(
+        "failures", "Failures", render("stages/run/page/failures.html", rows=rows[:_SHOWN], total=len(rows))
+    )

@@ -15,12 +15,12 @@ from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError, TaskFailedError
-from intriguing.report import write_report
 from intriguing.results import Run, open_run
-from intriguing.sweep.facts import DatasetFacts, ModelFacts, gather_datasets, gather_models, gather_texts
+from intriguing.stages.common.stage import Outside, Sweep
 from intriguing.sweep.plan import build_plan
-from intriguing.sweep.spec import Spec, load_spec, without_datasets
-from intriguing.sweep.words_spec import absolute
+from intriguing.sweep.report import image_reader, write_report
+from intriguing.sweep.resolve import resolve
+from intriguing.sweep.spec import Spec, load_spec
 
 log = logging.getLogger(__name__)
 
@@ -29,47 +29,40 @@ EXECUTORS = ("auto", "inline", "strict", "ray")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep that is ready to run: its spec, facts, plan and folder."""
+    """A sweep that is ready to run: its spec, its folder, its plan and what the stages planned.
+
+    source: the spec's name or path, as it was given. environment: the variables that were followed.
+    """
 
     spec: Spec
-    given: str
+    source: str
     out: Path
-    datasets: dict[str, DatasetFacts]
-    models: dict[str, ModelFacts]
     plan: Plan
-    corpus: str = ""
+    sweep: Sweep
+    environment: Mapping[str, str]
 
     @property
     def command(self) -> str:
         """The line that continues this run."""
-        line = f"intriguing run {shlex.quote(self.given)} --out {shlex.quote(str(self.out))}"
-        return f"INTRIGUING_CORPUS={shlex.quote(self.corpus)} {line}" if self.corpus else line
+        line = f"intriguing run {shlex.quote(self.source)} --out {shlex.quote(str(self.out))}"
+        return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.environment.items()), line])
 
 
 def prepare(
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec, out: Any = None, data: str | None = None
 ) -> Prepared:
-    """Read the spec, gather the facts and build the plan; writes nothing.
+    """Read the spec, look at the files that it names, and build the plan; writes nothing.
 
-    In a spec given by name or path, the text that INTRIGUING_CORPUS names stands in for the embedded one.
+    Environment variables that name data (INTRIGUING_CORPUS) count for a spec given by name or path.
     """
+    by_name = isinstance(spec, str | os.PathLike)
     loaded = load_spec(spec)
-    loaded, corpus = _with_corpus(loaded) if isinstance(spec, str | os.PathLike) else (loaded, "")
-    given = str(spec) if isinstance(spec, str | os.PathLike) else loaded.name
-    root = data or os.environ.get("INTRIGUING_DATA")
-    datasets = gather_datasets(loaded, root)
-    loaded = without_datasets(loaded, loaded.datasets.keys() - datasets.keys())
-    models, texts = gather_models(loaded), gather_texts(loaded)
+    outside = Outside(data or os.environ.get("INTRIGUING_DATA"), dict(os.environ) if by_name else {})
+    resolved = resolve(loaded, outside)
+    plan, sweep = build_plan(resolved.spec, resolved.facts)
     folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
-    plan = build_plan(loaded, datasets, models, texts)
-    return Prepared(loaded, given, folder, datasets, models, plan, corpus)
-
-
-def _with_corpus(spec: Spec) -> tuple[Spec, str]:
-    """`spec` with the text that INTRIGUING_CORPUS names in place of an embedded one, and that text; empty if unused."""
-    corpus = absolute(os.environ.get("INTRIGUING_CORPUS", ""))
-    words = spec.words.with_corpus(corpus) if corpus and spec.words is not None else spec.words
-    return (spec, "") if words == spec.words else (spec.model_copy(update={"words": words}), corpus)
+    source = str(spec) if by_name else loaded.name
+    return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment)
 
 
 def execute(
@@ -100,7 +93,7 @@ def execute(
         driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines())
         outcome = driver.run(prepared.command)
         if outcome.ran or found.dropped or not (out / "report.html").exists():
-            write_report(out, images=image_reader(prepared))
+            write_report(out, images=image_reader(prepared.sweep.datasets))
     return outcome
 
 
@@ -176,34 +169,12 @@ class LogLines:
             log.info("%s", snapshot.line())
 
 
-def image_reader(prepared: Prepared) -> Callable[[str, Any], Any]:
-    """What the report reads images with: (data set, ids) -> float32 (n, C, H, W)."""
-    from intriguing.data import Dataset, load_dataset
-
-    loaded: dict[str, Dataset] = {}
-
-    def images(dataset: str, ids: Any) -> Any:
-        import numpy as np
-
-        facts = prepared.datasets[dataset]
-        data = loaded.setdefault(dataset, load_dataset(facts.source, facts.root))
-        wanted = np.asarray(ids, dtype=np.int64)
-        result = np.zeros((len(wanted), *facts.shape), dtype=np.float32)
-        for split in data.splits.values():
-            there = np.isin(wanted, split.ids)
-            if there.any():
-                result[there] = split.pixels(split.positions(wanted[there])).numpy()
-        return result
-
-    return images
-
-
 def _check_models(prepared: Prepared, found: Examination) -> None:
-    from intriguing.sweep.check import check_models
+    from intriguing.sweep.preflight import check_models
 
     missing = [task for task in prepared.plan if task.name not in found.records]
     wanted = {(str(t.parameters.get("dataset")), str(t.parameters.get("model"))) for t in missing}
-    check_models(prepared.spec, prepared.datasets, prepared.models, wanted)
+    check_models(prepared.spec, prepared.sweep, wanted)
 
 
 def _cluster_is_running() -> bool:

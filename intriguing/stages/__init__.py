@@ -1,0 +1,17 @@
+"""The stages of a sweep, in the paper's order: reading this list is reading the paper's table of contents.
+
+A stage is a folder: `spec.py` (its section of a spec), `plan.py` (its tasks), `tasks.py` (what they compute),
+`page.py` (its part of the page). The science that it calls lies in the package's other folders.
+"""
+
+from intriguing.stages import blind_spots, models, run, transfer, units, words
+from intriguing.stages.common.stage import Stage
+
+STAGES: tuple[Stage, ...] = (
+    run.STAGE,  # what was run, and what failed: a part of the page alone
+    models.STAGE,  # what a sweep looks at: data sets and models
+    units.STAGE,  # section 3: do single units mean more than random directions?
+    blind_spots.STAGE,  # section 4.1: how small a change makes a model wrong?
+    transfer.STAGE,  # section 4.2: does it fool the others too?
+    words.STAGE,  # the follow-up study: section 3's question, asked of word vectors
+)

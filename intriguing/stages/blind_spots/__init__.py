@@ -1,0 +1,16 @@
+"""The blind spots (section 4.1): how small a change makes a model wrong?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.blind_spots.functions import FUNCTIONS
+from intriguing.stages.blind_spots.plan import plan
+from intriguing.stages.blind_spots.spec import BlindSpotsSpec
+from intriguing.stages.common.stage import Stage
+
+STAGE = Stage(
+    name="blind_spots",
+    section=BlindSpotsSpec,
+    plan=plan,
+    functions=FUNCTIONS,
+    page=Code("intriguing.stages.blind_spots.page:parts"),
+    headline=Code("intriguing.stages.blind_spots.page:headline"),
+)

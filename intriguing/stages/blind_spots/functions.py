@@ -1,0 +1,29 @@
+"""The task functions of this stage: identity, version, covered source, parameters."""
+
+from dataclasses import dataclass
+
+from intriguing.engine.task import Function
+from intriguing.stages.common.parameters import AttackedInputs, Compute, ModelKey, Shard, TaskFunction
+from intriguing.stages.models.functions import SOURCES
+
+_NAME, _TASKS = "intriguing.sweep.tasks.blind_spots", "intriguing.stages.blind_spots.tasks"
+
+
+@dataclass(frozen=True)
+class SearchParameters:
+    """A shard of searches on one model, with one rule for the targets."""
+
+    key: ModelKey
+    attacked: AttackedInputs
+    shard: Shard
+    target_rule: str
+    grade: str
+    classes: int
+    compute: Compute
+
+
+SEARCH = TaskFunction(
+    Function(f"{_NAME}:search", 3, (_TASKS, "intriguing.blind_spots", *SOURCES), f"{_TASKS}:search"),
+    SearchParameters,
+)
+FUNCTIONS = (SEARCH,)

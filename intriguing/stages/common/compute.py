@@ -1,0 +1,32 @@
+"""How the work of a sweep is cut and run."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from intriguing.stages.common.section import Section
+
+
+class ComputeSpec(Section):
+    """How the work is cut and run. None of it changes a result."""
+
+    executor: Literal["auto", "inline", "strict", "ray"] = "auto"
+    """Where tasks run: this process, or Ray; auto is Ray where a cluster is running."""
+    workers: int | None = Field(default=None, ge=1)
+    """How many Ray actors; by default one per GPU, or one per CPU."""
+    gpus_per_worker: float | None = Field(default=None, ge=0)
+    """How much of a GPU each actor holds; by default 1 where there are GPUs."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of each task."""
+    slots: int = Field(default=256, ge=1)
+    """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
+    rows_per_shard: int = Field(default=1_024, ge=1)
+    """Inputs per activation shard."""
+    rotations_per_shard: int = Field(default=250, ge=1)
+    """Random rotations per task."""
+    searches_per_shard: int = Field(default=256, ge=1)
+    """Searches per task."""
+    attempts: int = Field(default=3, ge=1)
+    """How often a task is tried whose worker is lost."""
+    task_seconds: float = Field(default=3_600.0, gt=0)
+    """A worker that answers no call for so long is killed."""

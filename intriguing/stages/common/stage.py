@@ -1,0 +1,106 @@
+"""A stage: one question of the paper, from its section of the spec to its part of the page."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from intriguing.engine.task import Code, Task
+from intriguing.stages.common.compute import ComputeSpec
+from intriguing.stages.common.parameters import TaskFunction
+from intriguing.stages.common.planned import PlannedDataset, PlannedModel
+from intriguing.stages.common.section import Section
+
+if TYPE_CHECKING:
+    from intriguing.report import Context, PagePart
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Where a stage looks for what the spec names: the data folder, and the environment variables that count."""
+
+    root: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A section held against the outside world.
+
+    `section` may be another than the spec's (an optional data set is missing); `facts` is what the stage's plan must
+    know of files; `environment` are the variables that were followed, which the command that continues a run repeats.
+    """
+
+    section: Any
+    facts: Any = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sweep:
+    """What a stage's plan knows beside its own section: seed, compute, data sets, and what earlier stages planned.
+
+    `facts` is what the stage's own `resolve` gathered. A stage adds what later stages build on:
+    ``sweep.add(PlannedModel(...))``.
+    """
+
+    def __init__(self, seed: int, compute: ComputeSpec) -> None:
+        self.seed = seed
+        self.compute = compute
+        self.facts: Any = None
+        self._planned: dict[type, list[Any]] = {}
+
+    def add(self, planned: object) -> None:
+        """Make `planned` (a data set, a model, a search, ...) known to the stages that follow."""
+        self._planned.setdefault(type(planned), []).append(planned)
+
+    def all(self, kind: type[T]) -> list[T]:
+        """Everything of this kind that was added so far."""
+        return list(self._planned.get(kind, ()))
+
+    @property
+    def datasets(self) -> dict[str, PlannedDataset]:
+        """The data sets by name."""
+        return {dataset.name: dataset for dataset in self.all(PlannedDataset)}
+
+    @property
+    def models(self) -> list[PlannedModel]:
+        """The models, in the order of the spec."""
+        return self.all(PlannedModel)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, as its folder's `__init__.py` puts it together; `intriguing/stages/__init__.py` lists all of them.
+
+    name: the stage's key in a spec. section: the class of its section (None: the stage has none, and is always
+    planned). at_top: whether the section's fields stand at the top of the spec, not under the name.
+    plan(section, sweep): its tasks, without torch. functions: its task functions.
+    resolve(section, outside): what the plan must know of files, gathered before any work.
+    agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
+    page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
+    headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
+    """
+
+    name: str
+    plan: Callable[[Any, Sweep], Iterable[Task]]
+    functions: tuple[TaskFunction[Any], ...] = ()
+    section: type[Section] | None = None
+    at_top: bool = False
+    resolve: Callable[[Any, Outside], Resolved] | None = None
+    agree: Callable[[Any, Any], None] | None = None
+    page: Code | None = None
+    headline: Code | None = None
+
+    def page_parts(self, context: "Context") -> "list[PagePart]":
+        """The stage's parts of a run's page."""
+        return list(self.page.load()(context)) if self.page else []
+
+    def figures(self, context: "Context") -> list[tuple[str, str]]:
+        """The stage's figures for the top of a run's page."""
+        return list(self.headline.load()(context)) if self.headline else []
+
+
+def nothing(section: object, sweep: Sweep) -> Iterable[Task]:
+    """The plan of a stage that only has a part of the page."""
+    return ()

@@ -1,0 +1,19 @@
+"""Data sets and models: what a sweep looks at."""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.models.functions import FUNCTIONS
+from intriguing.stages.models.plan import plan
+from intriguing.stages.models.resolve import resolve
+from intriguing.stages.models.spec import ModelsSection, agree
+
+STAGE = Stage(
+    name="models",
+    section=ModelsSection,
+    at_top=True,
+    resolve=resolve,
+    agree=agree,
+    plan=plan,
+    functions=FUNCTIONS,
+    headline=Code("intriguing.stages.models.page:headline"),
+)

@@ -1,0 +1,71 @@
+"""The data sets and models of a spec."""
+
+from typing import Any
+
+from pydantic import Field
+
+from intriguing.errors import unknown_name
+from intriguing.stages.common.section import Name, Section
+
+
+class DatasetSpec(Section):
+    """A data set, under a name of the user's choice."""
+
+    source: str = ""
+    """mnist-sample, mnist, fashion-mnist, cifar10, imagefolder:PATH, npz:PATH or module:factory; else its name."""
+    root: str | None = None
+    """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
+    download: bool = False
+    """Whether torchvision may download it."""
+    instead: list[str] = []
+    """Sources to take in its place, the first that is there, where its own files are missing."""
+    optional: bool = False
+    """Whether the sweep goes on without it where its files are missing; that is said before any work."""
+
+
+class ModelSpec(Section):
+    """A model, under a name of the user's choice; it is trained on each data set, or loaded from a weights file."""
+
+    architecture: str = ""
+    """softmax, mlp, cnn, autoencoder, alexnet, torchvision:NAME or module:factory; by default its name."""
+    layers: list[str] = []
+    """The layers whose activations are collected, as `model.named_modules()` names them."""
+    options: dict[str, Any] = {}
+    """Arguments of the architecture, such as `hidden = [100, 100]`."""
+    training: dict[str, Any] = {}
+    """Arguments of the training, such as `epochs`, `weight_decay`."""
+    weights: str | None = None
+    """A file of weights (safetensors, or a state dict) to load in place of training."""
+    train: bool = True
+    """Whether it is trained; if not, and without a weights file, it is used as its architecture makes it."""
+    datasets: list[str] | None = None
+    """The data sets that it is trained and probed on; by default all."""
+    seeds: list[int] | None = None
+    """Training seeds, one model each; by default the spec's `model_seeds`."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a sweep trains it."""
+        has_weights = any(self.options.get(name) for name in ("published", "pretrained"))
+        return self.train and self.weights is None and not has_weights
+
+
+class ModelsSection(Section):
+    """What a sweep looks at. These keys stand at the top of a spec."""
+
+    model_seeds: list[int] = Field(default=[0], min_length=1)
+    """Training seeds, one model each."""
+    datasets: dict[Name, DatasetSpec] = {}
+    """Data sets by name."""
+    models: dict[Name, ModelSpec] = {}
+    """Models by name."""
+
+
+def agree(section: ModelsSection, spec: object) -> None:
+    """Models need data sets, and name only those that are there; raises ValueError with the key."""
+    if section.models and not section.datasets:
+        raise ValueError("datasets: a spec with models needs at least one data set")
+    for name, model in section.models.items():
+        for dataset in model.datasets or ():
+            if dataset not in section.datasets:
+                raise ValueError(f"models.{name}.datasets: {unknown_name('data set', dataset, section.datasets)}")

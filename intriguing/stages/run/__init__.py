@@ -1,0 +1,11 @@
+"""The run itself: what was run, and what failed."""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage, nothing
+
+STAGE = Stage(
+    name="run",
+    plan=nothing,
+    page=Code("intriguing.stages.run.page:parts"),
+    headline=Code("intriguing.stages.run.page:headline"),
+)

@@ -1,0 +1,16 @@
+"""Transfer (section 4.2): does what fools one model fool the others?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.transfer.functions import FUNCTIONS
+from intriguing.stages.transfer.plan import plan
+from intriguing.stages.transfer.spec import TransferSpec, agree
+
+STAGE = Stage(
+    name="transfer",
+    section=TransferSpec,
+    agree=agree,
+    plan=plan,
+    functions=FUNCTIONS,
+    page=Code("intriguing.stages.transfer.page:parts"),
+)

@@ -1,0 +1,39 @@
+"""The task functions of this stage: identity, version, covered source, parameters."""
+
+from dataclasses import dataclass
+
+from intriguing.engine.task import Function
+from intriguing.stages.common.parameters import AttackedInputs, Compute, ModelKey, Shard, TaskFunction
+from intriguing.stages.models.functions import SOURCES
+
+_NAME, _TASKS = "intriguing.sweep.tasks.transfer", "intriguing.stages.transfer.tasks"
+_COVERS = (_TASKS, "intriguing.transfer", *SOURCES)
+
+
+@dataclass(frozen=True)
+class CleanParameters:
+    """The model to feed with a shard of the attacked inputs, unchanged."""
+
+    key: ModelKey
+    attacked: AttackedInputs
+    shard: Shard
+    compute: Compute
+
+
+@dataclass(frozen=True)
+class FeedParameters:
+    """The model to feed with what was found for the source model: in which kinds, and how far amplified."""
+
+    key: ModelKey
+    compute: Compute
+    source_model: str
+    source_seed: int
+    split: str
+    kinds: tuple[str, ...]
+    amplified_rms: float
+    seed: int
+
+
+CLEAN = TaskFunction(Function(f"{_NAME}:clean", 1, _COVERS, f"{_TASKS}:clean"), CleanParameters)
+FEED = TaskFunction(Function(f"{_NAME}:feed", 1, _COVERS, f"{_TASKS}:feed"), FeedParameters)
+FUNCTIONS = (CLEAN, FEED)

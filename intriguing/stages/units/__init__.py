@@ -1,0 +1,17 @@
+"""The unit question (section 3): do single units mean more than random directions of the same space?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.units.functions import FUNCTIONS
+from intriguing.stages.units.plan import plan
+from intriguing.stages.units.spec import UnitsSpec, agree
+
+STAGE = Stage(
+    name="units",
+    section=UnitsSpec,
+    agree=agree,
+    plan=plan,
+    functions=FUNCTIONS,
+    page=Code("intriguing.stages.units.page:parts"),
+    headline=Code("intriguing.stages.units.page:headline"),
+)

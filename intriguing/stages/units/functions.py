@@ -1,0 +1,231 @@
+"""The task functions of this stage: identity, version, covered source, parameters."""
+
+from dataclasses import dataclass
+
+from intriguing.engine.task import Function
+from intriguing.stages.common.parameters import Architecture, Compute, Draw, ModelKey, P, Shard, TaskFunction
+from intriguing.stages.models.functions import SOURCES
+
+_NAMES, _TASKS = "intriguing.sweep.tasks", "intriguing.stages.units.tasks"
+_COLLECTING = (f"{_TASKS}.activations", "intriguing.stages.common.sampling", "intriguing.activations", *SOURCES)
+_SCANNING = (f"{_TASKS}.scans", "intriguing.units", "intriguing.randomness")
+_INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
+_TESTING = (
+    f"{_TASKS}.rotation_tests",
+    f"{_TASKS}.test_inputs",
+    f"{_TASKS}.scans",
+    "intriguing.units",
+    "intriguing.stats",
+)
+_ANSWERING = (f"{_TASKS}.answers", "intriguing.units", "intriguing.stats")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How activations are read off a network: what becomes of a map, and the type of the numbers."""
+
+    reduce: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LayerKey:
+    """The columns that name a layer in every table about units."""
+
+    model: ModelKey
+    layer: str
+
+    @property
+    def columns(self) -> dict[str, str | int]:
+        """The columns by name."""
+        return {**self.model.columns, "layer": self.layer}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Which scores, of how many top inputs of each direction."""
+
+    names: tuple[str, ...]
+    k: int
+
+
+@dataclass(frozen=True)
+class ActivationsParameters:
+    """A shard of the inputs to feed to a network, and the layers to keep."""
+
+    key: ModelKey
+    draw: Draw
+    compute: Compute
+    shard: Shard
+    layers: tuple[str, ...]
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class StreamParameters:
+    """A shard of the inputs to feed to a network, and the layers and bases to scan at once."""
+
+    key: ModelKey
+    draw: Draw
+    compute: Compute
+    shard: Shard
+    scanned: tuple[str, ...]
+    reading: Reading
+    bases: tuple[str, ...]
+    k: int
+    both: bool
+
+
+@dataclass(frozen=True)
+class UntrainedWeightsParameters:
+    """The network whose untrained weights are made."""
+
+    architecture: Architecture
+    model_seed: int
+
+
+@dataclass(frozen=True)
+class ScanParameters:
+    """The basis to scan, how many top inputs to keep, and whether the smallest projections are kept, too."""
+
+    basis: str
+    k: int
+    both: bool
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class TopInputsParameters:
+    """The layer and basis whose shards are merged, and what the tables say of them."""
+
+    key: LayerKey
+    condition: str
+    basis: str
+    classes: int
+    split: str
+    seed: int
+    reduce: str
+    compute: Compute
+
+
+@dataclass(frozen=True)
+class PixelJudgeParameters:
+    """The inputs whose pixels judge."""
+
+    draw: Draw
+    compute: Compute
+
+
+@dataclass(frozen=True)
+class TestedLayer:
+    """The layer whose activations of the drawn inputs are read, and the layer of the judging network ("": none)."""
+
+    layer: str
+    draw: Draw
+    compute: Compute
+    reading: Reading
+    judge_layer: str
+
+
+@dataclass(frozen=True)
+class ScoreParameters:
+    """The scores of every direction of these bases."""
+
+    key: LayerKey
+    scores: Scores
+    bases: tuple[str, ...]
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class NullParameters:
+    """Some random rotations of a layer's basis, and the scores to compute in each."""
+
+    scores: Scores
+    condition: str
+    shuffled: bool
+    rotations: Shard
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class RotationTestsParameters:
+    """The tests of a layer: the scores, what is tested, and what is computed beside the test itself."""
+
+    key: LayerKey
+    scores: Scores
+    control: str
+    condition: str
+    shuffled: bool
+    negated: bool
+    doses: tuple[float, ...]
+    subsamples: int
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class CorrectionParameters:
+    """Which tests are corrected together."""
+
+    family: str
+
+
+@dataclass(frozen=True)
+class ModelOrDataParameters:
+    """The last named layer of each model: the one whose effects are explained."""
+
+    last_layers: dict[str, str]
+
+
+def _function(
+    name: str, version: int, covers: tuple[str, ...], path: str, parameters: type[P], old: str = ""
+) -> TaskFunction[P]:
+    """`old` is the identity of a function that is older than this folder; later ones are called units:NAME."""
+    identity = f"{_NAMES}.{old}" if old else f"units:{name}"
+    return TaskFunction(Function(identity, version, covers, f"{_TASKS}.{path}:{name}"), parameters)
+
+
+ACTIVATIONS = _function("activations", 1, _COLLECTING, "activations", ActivationsParameters, "activations:activations")
+STREAM = _function("stream", 1, (*_COLLECTING, *_SCANNING), "activations", StreamParameters, "activations:stream")
+UNTRAINED_WEIGHTS = _function(
+    "untrained_weights",
+    1,
+    (f"{_TASKS}.activations", "intriguing.models"),
+    "activations",
+    UntrainedWeightsParameters,
+    "activations:initial",
+)
+SCAN = _function("scan", 1, _SCANNING, "scans", ScanParameters, "scans:scan")
+TOP_INPUTS = _function(
+    "top_inputs", 1, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
+)
+PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgeParameters, "unit_tests:pixels")
+MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
+TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
+SCORE = _function("score", 2, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
+NULL = _function("null", 1, _TESTING, "rotation_tests", NullParameters, "unit_tests:null")
+ROTATION_TESTS = _function("rotation_tests", 2, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
+CORRECTION = _function("correction", 3, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
+MODEL_OR_DATA = _function(
+    "model_or_data", 3, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
+)
+
+FUNCTIONS = (
+    ACTIVATIONS,
+    STREAM,
+    UNTRAINED_WEIGHTS,
+    SCAN,
+    TOP_INPUTS,
+    PIXEL_JUDGE,
+    MOMENTS,
+    TEST_INPUTS,
+    SCORE,
+    NULL,
+    ROTATION_TESTS,
+    CORRECTION,
+    MODEL_OR_DATA,
+)

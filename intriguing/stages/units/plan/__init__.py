@@ -1,0 +1,37 @@
+"""The tasks of the unit question (section 3): activations, scans, top inputs, tests."""
+
+from collections.abc import Iterator
+
+from intriguing.engine.task import Task
+from intriguing.errors import SpecError
+from intriguing.stages.common.planned import check_counts
+from intriguing.stages.common.stage import Sweep
+from intriguing.stages.units.plan.networks import Study
+from intriguing.stages.units.plan.rotation_tests import rotation_tests
+from intriguing.stages.units.plan.scans import scans
+from intriguing.stages.units.spec import UnitsSpec
+
+
+def plan(section: UnitsSpec, sweep: Sweep) -> Iterator[Task]:
+    """Collect, scan, score and test the layers that the spec names, for every model.
+
+    Raises:
+        SpecError: a data set lacks the split, or has fewer inputs than are asked for.
+    """
+    _check(section, sweep)
+    study = Study(section, sweep)
+    networks = study.networks()
+    for network in networks:
+        yield from scans(study, network)
+    yield from rotation_tests(study, networks)
+
+
+def _check(section: UnitsSpec, sweep: Sweep) -> None:
+    for dataset in sweep.datasets.values():
+        check_counts("units", dataset, section.split, {"rows": section.rows or 0})
+        rows = section.rows or dataset.sizes[section.split]
+        if section.k > rows:
+            raise SpecError(
+                f"units.k is {section.k}, and only {rows} inputs of {dataset.name!r} ({section.split} split) are there "
+                f"to choose from. Write at most {rows}."
+            )

@@ -1,0 +1,18 @@
+"""The follow-up study: do single axes of word vectors mean more than random directions?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.words.functions import FUNCTIONS
+from intriguing.stages.words.plan import plan
+from intriguing.stages.words.resolve import resolve
+from intriguing.stages.words.spec import WordsSpec
+
+STAGE = Stage(
+    name="words",
+    section=WordsSpec,
+    resolve=resolve,
+    plan=plan,
+    functions=FUNCTIONS,
+    page=Code("intriguing.stages.words.page:parts"),
+    headline=Code("intriguing.stages.words.page:headline"),
+)

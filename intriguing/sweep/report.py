@@ -1,0 +1,49 @@
+"""The page of a run, with the parts that its stages have."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from intriguing.report import Context, Images, write_page
+from intriguing.results import Run, open_run
+from intriguing.stages import STAGES
+from intriguing.stages.common.planned import PlannedDataset
+
+
+def write_report(run: str | Path | Run, out: str | Path | None = None, images: Images | None = None) -> Path:
+    """Write the report of a run and return where it lies: one HTML file that needs no network and no scripts.
+
+    run: the run's folder, or an open run. out: the file to write, by default report.html in the run's folder.
+    images: images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]; without it the page says that the images
+    are left out. A run that is not finished is reported as far as it got.
+
+    Raises:
+        StoreError: there is no run, or the file cannot be written.
+        InputError: `out` is missing for a run on an object store, or `images` gives something else than images.
+    """
+    context = Context(run if isinstance(run, Run) else open_run(run), images)
+    parts = [part for stage in STAGES for part in stage.page_parts(context)]
+    headline = [figure for stage in STAGES for figure in stage.figures(context)]
+    return write_page(context, parts, headline, out)
+
+
+def image_reader(datasets: Mapping[str, PlannedDataset]) -> Callable[[str, Any], Any]:
+    """What the report reads images with: (data set, ids) -> float32 (n, C, H, W)."""
+    from intriguing.data import Dataset, load_dataset
+
+    loaded: dict[str, Dataset] = {}
+
+    def images(dataset: str, ids: Any) -> Any:
+        import numpy as np
+
+        facts = datasets[dataset]
+        data = loaded.setdefault(dataset, load_dataset(facts.source, facts.root))
+        wanted = np.asarray(ids, dtype=np.int64)
+        result = np.zeros((len(wanted), *facts.shape), dtype=np.float32)
+        for split in data.splits.values():
+            there = np.isin(wanted, split.ids)
+            if there.any():
+                result[there] = split.pixels(split.positions(wanted[there])).numpy()
+        return result
+
+    return images
