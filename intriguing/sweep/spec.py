@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
@@ -22,7 +22,9 @@ from intriguing.stages.common.stage import Stage
 _SPECS = Path(__file__).parent / "specs"
 
 
-class _Spec(Section):
+class Spec(Section):
+    """A sweep: what is looked at, and what is asked. Each stage's section is a field of its name."""
+
     name: Name
     """The run's name; runs go to outputs/NAME unless --out says otherwise."""
     seed: int = Field(default=0, ge=0)
@@ -31,12 +33,16 @@ class _Spec(Section):
     """How the work is cut and run."""
 
     @model_validator(mode="after")
-    def _agree(self) -> "_Spec":
+    def _agree(self) -> "Spec":
         for stage in STAGES:
             section = section_of(self, stage)
             if stage.agree is not None and section is not None:
                 stage.agree(section, self)
         return self
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # the stages' sections
 
 
 def section_of(spec: Any, stage: Stage) -> Any:
@@ -44,7 +50,7 @@ def section_of(spec: Any, stage: Stage) -> Any:
     return spec if stage.at_top else getattr(spec, stage.name, None)
 
 
-def with_section(spec: "Spec", stage: Stage, section: Any) -> "Spec":
+def with_section(spec: Spec, stage: Stage, section: Any) -> Spec:
     """`spec` with another section of this stage."""
     if not stage.at_top:
         return spec.model_copy(update={stage.name: section})
@@ -52,7 +58,7 @@ def with_section(spec: "Spec", stage: Stage, section: Any) -> "Spec":
     return spec.model_copy(update={key: getattr(section, key) for key in stage.section.model_fields})
 
 
-def _with_stages() -> type[_Spec]:
+def _with_stages() -> type[Spec]:
     """The class of a spec: its own fields, those of stages whose keys stand at the top, and a field per other stage."""
     top = [stage.section for stage in STAGES if stage.section is not None and stage.at_top]
     sections: dict[str, Any] = {
@@ -60,12 +66,10 @@ def _with_stages() -> type[_Spec]:
         for stage in STAGES
         if stage.section is not None and not stage.at_top
     }
-    return create_model(
-        "Spec", __base__=(_Spec, *top), __doc__="A sweep: what is looked at, and what is asked.", **sections
-    )
+    return cast("type[Spec]", create_model("Spec", __base__=(Spec, *top), __doc__=Spec.__doc__, **sections))
 
 
-Spec = _with_stages()
+_COMPLETE = _with_stages()
 
 
 def spec_names() -> list[str]:
@@ -79,7 +83,7 @@ def describe_spec(name: str) -> str:
     return first.removeprefix("#").strip()
 
 
-def load_spec(name: "str | os.PathLike[str] | Mapping[str, Any] | Spec") -> Spec:
+def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     """The spec called `name` in the package, or the one at that path, or one given as a mapping.
 
     Raises:
@@ -104,7 +108,7 @@ def load_spec(name: "str | os.PathLike[str] | Mapping[str, Any] | Spec") -> Spec
 
 def _validate(body: dict[str, Any], where: str) -> Spec:
     try:
-        return Spec.model_validate(body)
+        return _COMPLETE.model_validate(body)
     except ValidationError as error:
         lines = [_explain(e) for e in error.errors()]
         raise SpecError(f"{where} cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
@@ -125,7 +129,7 @@ def _explain(error: Any) -> str:
 
 
 def _keys_at(place: tuple[Any, ...]) -> list[str]:
-    annotation: Any = Spec
+    annotation: Any = _COMPLETE
     for part in place:
         if get_origin(annotation) is dict:  # a name that the user chose: the section lies one level deeper
             annotation = get_args(annotation)[1]

@@ -68,7 +68,7 @@ class AttackedInputs:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is built from: its name, options, input shape (C, H, W), classes, and the hash of a user's code."""
+    """What a network is built from: its name, options, input shape (C, H, W), classes, hash of a user's code."""
 
     architecture: str
     options: dict[str, Any]

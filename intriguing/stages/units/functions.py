@@ -12,12 +12,13 @@ _SCANNING = (f"{_TASKS}.scans", "intriguing.units", "intriguing.randomness")
 _INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
 _TESTING = (
     f"{_TASKS}.rotation_tests",
+    f"{_TASKS}.scores",
     f"{_TASKS}.test_inputs",
     f"{_TASKS}.scans",
     "intriguing.units",
-    "intriguing.stats",
+    "intriguing.randomness",
 )
-_ANSWERING = (f"{_TASKS}.answers", "intriguing.units", "intriguing.stats")
+_ANSWERING = (f"{_TASKS}.answers", "intriguing.units")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ CORPUS = "INTRIGUING_CORPUS"
 
 
 def resolve(section: WordsSpec, outside: Outside) -> Resolved:
-    """The section with the text that INTRIGUING_CORPUS names in place of an embedded one, and the facts of its files."""
+    """The section with the text that INTRIGUING_CORPUS names in place of an embedded one; the facts of its files."""
     corpus = absolute(outside.environment.get(CORPUS, ""))
     followed = section.with_corpus(corpus) if corpus else section
     environment = {CORPUS: corpus} if followed != section else {}
