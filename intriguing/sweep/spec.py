@@ -66,7 +66,7 @@ def _with_stages() -> type[Spec]:
         for stage in STAGES
         if stage.section is not None and not stage.at_top
     }
-    return cast("type[Spec]", create_model("Spec", __base__=(Spec, *top), __doc__=Spec.__doc__, **sections))
+    return cast("type[Spec]", create_model("Spec", __base__=(*top, Spec), __doc__=Spec.__doc__, **sections))
 
 
 _COMPLETE = _with_stages()

@@ -14,8 +14,9 @@ import pytest
 
 from intriguing import open_run, tables
 from intriguing.errors import InputError, StoreError
-from intriguing.report import Context, write_report
-from intriguing.report.sections import SECTIONS
+from intriguing.report import Context
+from intriguing.stages import STAGES
+from intriguing.sweep.report import write_report
 
 synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
 NASTY, SyntheticRun, images = (synthetic[name] for name in ("NASTY", "SyntheticRun", "images"))
@@ -364,17 +365,17 @@ def test_a_run_on_an_object_store_needs_a_place_for_its_page(small):
         write_report(small.root.as_uri())
 
 
-def test_sections_are_independent_of_each_other(small):
+def test_parts_are_independent_of_each_other(small):
     context = Context(open_run(small.write()))
-    alone = [make(context) for make in reversed(SECTIONS)]
-    slugs = [section.slug for section in reversed(alone) if section]
+    alone = [stage.page_parts(context) for stage in reversed(STAGES)]
+    slugs = [part.slug for parts in reversed(alone) for part in parts]
     assert slugs == ["overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
 
 
 def test_writing_a_report_imports_neither_torch_nor_ray(small):
     small.write("plan")
     code = (
-        "import sys; from intriguing.report import write_report; write_report(sys.argv[1]);"
+        "import sys; from intriguing.sweep.report import write_report; write_report(sys.argv[1]);"
         "assert not {'torch', 'ray', 'matplotlib.pyplot'} & set(sys.modules), 'heavy imports'"
     )
     subprocess.run([sys.executable, "-c", code, str(small.root)], check=True)

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from intriguing.engine.task import Function
-from intriguing.sweep.functions import FUNCTIONS
+from intriguing.stages import STAGES
 
 GOLDEN = Path(__file__).with_name("golden_sources.json")
+FUNCTIONS = tuple(each.function for stage in STAGES for each in stage.functions)
 
 
 def source_hash(function: Function) -> str:
@@ -17,7 +18,7 @@ def source_hash(function: Function) -> str:
     files: list[Path] = []
     for name in function.covers:
         spec = find_spec(name)
-        assert spec is not None and spec.origin is not None, f"{function.path} covers {name}, which is not there"
+        assert spec is not None and spec.origin is not None, f"{function.name} covers {name}, which is not there"
         origin = Path(spec.origin)
         files += sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
     digest = hashlib.blake2b(digest_size=12)
@@ -39,7 +40,7 @@ def _is_string(node: ast.stmt) -> bool:
 
 
 def current() -> dict[str, dict[str, str | int]]:
-    return {f.path: {"version": f.version, "source": source_hash(f)} for f in FUNCTIONS}
+    return {f.name: {"version": f.version, "source": source_hash(f)} for f in FUNCTIONS}
 
 
 if __name__ == "__main__":

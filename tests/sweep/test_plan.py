@@ -6,17 +6,10 @@ import pytest
 
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError
-from intriguing.sweep import functions
-from intriguing.sweep.facts import DatasetFacts, ModelFacts
-from intriguing.sweep.plan import build_plan
+from intriguing.stages.models.functions import LOAD
+from intriguing.stages.models.resolve import ModelFacts
 from intriguing.sweep.spec import Spec, load_spec
-
-FACTS = DatasetFacts("mnist-sample", "mnist-sample", None, "abc", {"train": 8000, "test": 2000}, (1, 28, 28), 10)
-
-
-def plan_of(spec: Spec, **facts: Any) -> Plan:
-    datasets = {name: facts.get(name, FACTS) for name in spec.datasets}
-    return build_plan(spec, datasets, {name: ModelFacts() for name in spec.models})
+from tests.sweep.planning import digits, plan_of
 
 
 def demo(**changes: Any) -> Spec:
@@ -44,7 +37,7 @@ def test_another_k_changes_the_scans_and_not_the_activations() -> None:
     spec = demo()
     before, after = plan_of(spec), plan_of(demo(units={**spec.model_dump()["units"], "k": 8}))
     changed = {t.name.partition("/")[0] for t in after if after.fingerprints[t.name] not in fingerprints(before)}
-    assert changed == {"scan", "top", "score", "null", "test", "correct"}
+    assert changed == {"scan", "top", "score", "null", "test", "correct"}  # nor the inputs of the tests
 
 
 def test_a_transfer_cell_waits_for_its_own_shard_of_searches_alone() -> None:
@@ -59,8 +52,7 @@ def test_a_transfer_cell_waits_for_its_own_shard_of_searches_alone() -> None:
 
 def test_models_of_different_data_sets_are_not_fed_each_other_s_images() -> None:
     spec = demo(datasets={"mnist-sample": {}, "other": {"source": "mnist-sample"}})
-    other = DatasetFacts("other", "mnist-sample", None, "abc", FACTS.sizes, FACTS.shape, 10)
-    names = [t.name for t in plan_of(spec, other=other) if t.name.startswith("transfer")]
+    names = [t.name for t in plan_of(spec) if t.name.startswith("transfer")]
     assert len(names) == 2 * 9 * 2
 
 
@@ -80,22 +72,20 @@ def test_more_than_there_is_is_refused_by_key(changes: dict[str, Any], message: 
 
 
 def test_a_split_that_a_data_set_lacks_is_named() -> None:
-    facts = DatasetFacts("mnist-sample", "npz:x.npz", None, "abc", {"train": 8000}, (1, 28, 28), 10)
     with pytest.raises(SpecError, match="units.split: There is no split of 'mnist-sample' named 'test'"):
-        build_plan(demo(), {"mnist-sample": facts}, {name: ModelFacts() for name in demo().models})
+        plan_of(demo(), digits(sizes={"train": 8000}))
 
 
 def test_a_model_that_cannot_be_trained_for_want_of_a_split_is_named() -> None:
-    facts = DatasetFacts("mnist-sample", "npz:x.npz", None, "abc", {"test": 2000}, (1, 28, 28), 10)
     with pytest.raises(SpecError, match="models.softmax: data set 'mnist-sample' has no train split"):
-        build_plan(demo(), {"mnist-sample": facts}, {name: ModelFacts() for name in demo().models})
+        plan_of(demo(), digits(sizes={"test": 2000}))
 
 
 def test_a_model_with_weights_is_loaded_and_not_trained() -> None:
     spec = demo(models={"mine": {"architecture": "mlp", "weights": "mine.safetensors", "layers": ["hidden1"]}})
     facts = {"mine": ModelFacts(weights_hash="abc", weights_path="/here/mine.safetensors")}
-    task = build_plan(spec, {"mnist-sample": FACTS}, facts).tasks["model/mnist-sample/mine/0"]
-    assert task.function == functions.LOAD
+    task = plan_of(spec, models=facts).tasks["model/mnist-sample/mine/0"]
+    assert task.function == LOAD.function
 
 
 def test_names_with_slashes_make_no_two_tasks_of_one_name() -> None:

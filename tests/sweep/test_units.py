@@ -243,4 +243,4 @@ def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(
 def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path: Path) -> None:
     sets = {"mnist": {"root": str(tmp_path), "instead": ["mnist-sample"]}}
     prepared = prepare(small({"datasets": sets}), tmp_path / "run")
-    assert prepared.datasets["mnist"].source == "mnist-sample"
+    assert prepared.sweep.datasets["mnist"].source == "mnist-sample"

@@ -8,12 +8,9 @@ import pytest
 
 from intriguing import tables
 from intriguing.engine.task import Plan
-from intriguing.sweep.facts import DatasetFacts, ModelFacts
-from intriguing.sweep.plan import build_plan
+from intriguing.stages.units.tasks.answers import correction, model_or_data
 from intriguing.sweep.spec import load_spec
-from intriguing.sweep.tasks.unit_answers import correct, model_or_data
-
-SIZES = {"train": 8000, "test": 2000}
+from tests.sweep.planning import digits, plan_of
 
 
 def planned(seeds: tuple[int, ...] = (0, 1), sets: tuple[str, ...] = ("one", "two"), **units: Any) -> Plan:
@@ -24,14 +21,12 @@ def planned(seeds: tuple[int, ...] = (0, 1), sets: tuple[str, ...] = ("one", "tw
         "models": {name: {"layers": [layer]} for name, layer in (("cnn", "fc1"), ("mlp", "hidden2"))},
         "units": {"rotations": 999} | units,
     }
-    spec = load_spec(body)
-    facts = {name: DatasetFacts(name, "mnist-sample", None, name, SIZES, (1, 28, 28), 10) for name in sets}
-    return build_plan(spec, facts, {name: ModelFacts() for name in spec.models})
+    return plan_of(load_spec(body), *(digits(name, content_hash=name) for name in sets))
 
 
 def test_a_judge_has_another_architecture_and_another_seed() -> None:
     plan = planned((0, 1, 2))
-    judges = {need.task for need in plan.tasks["test/one/cnn/2/fc1/raw"].needs if need.task.startswith("activations")}
+    judges = {need.task for need in plan.tasks["inputs/one/cnn/2/fc1"].needs if need.task.startswith("activations")}
     assert judges == {f"activations/one/{model}/{i:05d}" for model in ("cnn/2", "mlp/0") for i in range(2)}
 
 
@@ -67,8 +62,7 @@ def test_rotations_too_few_for_the_correction_are_said_before_work(caplog: pytes
 
 def test_wildcards_in_layers_are_spelled_out() -> None:
     body = {"name": "wild", "datasets": {"one": {}}, "models": {"cnn": {"layers": ["conv*.conv"]}}, "units": {}}
-    facts = {"one": DatasetFacts("one", "mnist-sample", None, "one", SIZES, (1, 28, 28), 10)}
-    plan = build_plan(load_spec(body), facts, {"cnn": ModelFacts()})
+    plan = plan_of(load_spec(body))
     assert plan.tasks["activations/one/cnn/0/00000"].parameters["layers"] == ["conv1.conv", "conv2.conv"]
 
 
@@ -99,7 +93,7 @@ def crossed_rows(effect: Any) -> list[dict[str, Any]]:
 
 def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
-    answer = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
     shares = {row["name"]: row for row in answer if row["figure"] == "share"}
     assert shares["data"]["value"] > 0.99
     assert shares["data"]["low"] <= shares["data"]["value"] <= shares["data"]["high"]
@@ -112,7 +106,7 @@ def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
 def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
     dead = crossed_rows(lambda m, d, seed: -50.0 * m + 0.1 * seed)
     alive = [row | {"condition": "live"} for row in crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)]
-    answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
     sentences = {row["condition"]: row["sentence"] for row in answer if row["metric"] == "purity"}
     assert sentences["live"].startswith(
         "purity (without dead or saturated units, which 27 of 27 layers have): The outcome comes from the data: "
@@ -131,7 +125,7 @@ def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
 def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
     alive = [row | {"condition": "live", "effect": 40.0} for row in rows[:1]]
-    answer = model_or_data(StubWork([*alive, *rows]), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork([*alive, *rows]), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
     means = {(r["condition"], r["name"]): r["value"] for r in answer if r["figure"] == "data"}
     assert means["raw", "one"] == pytest.approx(0.1)
     assert means["live", "one"] == pytest.approx(0.1 + 40 / 9)
@@ -140,7 +134,7 @@ def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are() -> N
 
 def test_seeds_that_gave_one_network_are_named() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + (0.0 if m == 2 else 0.1 * seed))
-    answer = model_or_data(StubWork(rows), LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
     assert answer[-1]["sentence"].endswith(
         "All seeds of softmax gave the same network: they add nothing to the intervals."
     )
@@ -148,7 +142,7 @@ def test_seeds_that_gave_one_network_are_named() -> None:
 
 def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
     rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
-    [row] = model_or_data(StubWork(rows), dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    [row] = model_or_data(StubWork(rows), last_layers=dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
     assert row["value"] is None
     assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
 
@@ -165,7 +159,7 @@ def row_of(control: str, effect: float, p: float, half: float | None = None) -> 
 )
 def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: float, told: bool) -> None:
     rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
-    found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
     assert found[0]["verdict"].startswith("Units are less selective than rotations")
     same = "such a difference too, -0.9 (-9.0 null standard deviations): not all of it"
     assert (f"Shuffled labels give {same} is of the classes." in found[0]["verdict"]) == told
@@ -183,5 +177,5 @@ def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: floa
 )
 def test_what_lies_beyond_a_control_is_told_with_its_interval(half: float, told: str) -> None:
     rows = [row_of("trained", -12.0, 0.002, half), row_of("shuffled_labels", -9.0, 0.002, half)]
-    found = correct(StubWork(rows), "network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
     assert found[0]["verdict"].endswith(told)

@@ -16,11 +16,11 @@ from intriguing.errors import DataError
 from intriguing.randomness import generator
 from intriguing.results import Run
 from intriguing.sweep import execute, prepare
-from intriguing.sweep.facts import TextFacts
-from intriguing.sweep.plan import build_plan
+from intriguing.stages.words.resolve import TextFacts
+from intriguing.stages.words.tasks import source_file
 from intriguing.sweep.spec import load_spec
-from intriguing.sweep.tasks.words import source_file
 from intriguing.tables import TABLES, duplicates
+from tests.sweep import planning
 from tests.sweep.small import assert_equal_tables, toml
 
 LIGHT = {"rotations": 20, "subsamples": 2, "subsample_rotations": 1, "matched_draws": 20, "pool_words": 200}
@@ -82,7 +82,7 @@ def plan_of(**changes: Any) -> Plan:
     facts = {
         name: TextFacts(f"/texts/{name}", f"hash of {name}") for name in (*spec.words.corpora, *spec.words.vectors)
     }
-    return build_plan(spec, {}, {}, facts)
+    return planning.plan_of(spec, texts=facts)
 
 
 def new_tasks(before: Plan, after: Plan) -> list[str]:
@@ -128,7 +128,7 @@ def test_other_judges_train_nothing_again() -> None:
 
 def test_a_text_that_moved_is_not_read_again() -> None:
     spec = load_spec({"name": "w", "words": {}})
-    plans = [build_plan(spec, {}, {}, {"wikipedia-sample": TextFacts(f"/{place}", "hash")}) for place in "ab"]
+    plans = [planning.plan_of(spec, texts={"wikipedia-sample": TextFacts(f"/{place}", "hash")}) for place in "ab"]
     assert new_tasks(*plans) == []
 
 
