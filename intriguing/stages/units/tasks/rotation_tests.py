@@ -86,7 +86,7 @@ def score(work: Work, p: functions.ScoreParameters) -> dict[str, pa.Table]:
             rows.append(tables.UNIT_SCORES.build({}, **keys, basis=basis, **bound))
         if basis == "natural":
             [units] = work.tables("units", ["constant"])
-            constant = np.asarray(units["constant"]).astype(np.float64)
+            constant = units["constant"].to_numpy().astype(np.float64)
             columns = {"direction": numbers, "value": constant}
             rows.append(tables.UNIT_SCORES.build(columns, **keys, basis=basis, metric="dead"))
     return {"unit_scores": pa.concat_tables(rows) if rows else tables.UNIT_SCORES.schema.empty_table()}

@@ -88,7 +88,7 @@ def read_inputs(work: Work) -> TestInputs:
     """The tested inputs of a layer, from the outputs of `test_inputs`."""
     [table] = work.tables("inputs")
     about = table.schema.metadata
-    labels = np.array(table["label"])  # a copy, like the vectors: torch takes no read-only arrays
+    labels = table["label"].to_numpy().copy()  # a copy, like the vectors: torch takes no read-only arrays
     judge = _matrix(table["judge"]).copy() if "judge" in table.column_names else None
     inputs = Inputs(_matrix(table["activations"]).copy(), labels, judge, int(about[b"classes"]))
     return TestInputs(inputs, {name: slice(*ends) for name, ends in json.loads(about[b"judges"]).items()})
