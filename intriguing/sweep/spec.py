@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from intriguing.errors import SpecError, unknown_name
 from intriguing.sweep.section import CONFIG, Name
 from intriguing.sweep.words_spec import WordsSpec
+from intriguing.units.scores import METRICS
 
 _SPECS = Path(__file__).parent / "specs"
 
@@ -21,9 +22,8 @@ class _Section(BaseModel):
     model_config = CONFIG
 
 
-MetricName = Literal[
-    "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis"
-]
+MetricName = str if TYPE_CHECKING else Literal[tuple(METRICS)]
+"""The name of a score."""
 
 
 class DatasetSpec(_Section):
@@ -91,7 +91,7 @@ class UnitsSpec(_Section):
     """How activations are stored; scores are of the stored values."""
     rotations: int = Field(default=0, ge=0, le=1_000_000)
     """How many random rotations each layer's basis is held against; 0 makes no test, 999 is the least for a claim."""
-    metrics: list[MetricName] = Field(default=list(get_args(MetricName)), min_length=1)
+    metrics: list[MetricName] = Field(default=list(METRICS), min_length=1)
     """The scores that are tested."""
     tested_rows: int = Field(default=10_000, ge=1)
     """How many of the scanned inputs the tests rest on, at most; they are held in memory."""

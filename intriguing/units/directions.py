@@ -22,7 +22,6 @@ from intriguing.units.moments import Moments
 
 BASES = ("natural", "gaussian", "haar", "covariance", "pca", "uniform01", "matrix")
 _NEEDS_SOURCE = ("covariance", "pca", "matrix")
-_SEEDED = ("gaussian", "haar", "covariance", "uniform01")
 
 
 @dataclass(frozen=True)

@@ -6,82 +6,25 @@ conditions, from the statistics alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from intriguing.errors import InputError, SpecError, unknown_name
+from intriguing.errors import InputError
 from intriguing.randomness import generator, key
 from intriguing.units import Directions, TopK
 from intriguing.units.rotation import basis
 from intriguing.words.algebra import covariance, product
 from intriguing.words.conditions import conditioned, varimax
 from intriguing.words.cooccurrence import Cooccurrence
-from intriguing.words.frequency import STRATUM_WORDS
 from intriguing.words.judges import METRICS, TOP_WORDS, Panel, draw_intruders, panel, score
+from intriguing.words.options import JudgeOptions
 from intriguing.words.rows import word_rows
 from intriguing.words.statistics import Statistics
 from intriguing.words.vectors import WordVectors
 
 _TOGETHER = 8
 _LONGEST = 4096
-
-
-@dataclass(frozen=True)
-class JudgeOptions:
-    """How much the judges do."""
-
-    rotations: int = 999
-    """Haar rotations in the null."""
-    deals: int = 5
-    """How many times words are dealt out at random for the negative control."""
-    subsamples: int = 50
-    """Random halves of the words behind each interval; 0 gives no intervals."""
-    subsample_rotations: int = 4
-    """Rotations that the natural basis is compared with in each half."""
-    most_words: int | None = None
-    """Judge only so many words, the most frequent ones; None judges all that the judges know."""
-    pool_words: int = 1024
-    """Words that intruders are drawn from."""
-    intruders: int = 5
-    """Intruders per list; the binomial test takes the first."""
-    row_words: int = 10
-    """Words in each row of `word_rows`."""
-    matched_draws: int = 499
-    """Draws of count-matched random words behind each row's percentile."""
-    removed: int | None = None
-    """Components that the condition centred removes; None: D/100, at least 1."""
-    seed: int = 0
-    """The root seed of rotations, intruders, halves and matched words."""
-
-    def __post_init__(self) -> None:
-        for name, low in (
-            ("rotations", 1),
-            ("deals", 1),
-            ("subsamples", 0),
-            ("subsample_rotations", 1),
-            ("pool_words", 200),
-            ("intruders", 1),
-            ("row_words", 2),
-            ("matched_draws", 1),
-        ):
-            if getattr(self, name) < low:
-                raise SpecError(f"{name} = {getattr(self, name)}: it is at least {low}.")
-        if self.row_words > STRATUM_WORDS:
-            raise SpecError(f"row_words = {self.row_words}: count-matched draws allow at most {STRATUM_WORDS}.")
-        if self.most_words is not None and self.most_words < 10 * TOP_WORDS:
-            raise SpecError(f"most_words = {self.most_words}: the judges need at least {10 * TOP_WORDS}.")
-
-    @classmethod
-    def from_mapping(cls, given: Mapping[str, Any]) -> "JudgeOptions":
-        """Options from a spec's keys; an unknown key raises `UnknownNameError` with the nearest valid ones."""
-        names = [f.name for f in fields(cls)]
-        for name in given:
-            if name not in names:
-                raise unknown_name("judge option", name, names)
-        return cls(**given)
 
 
 def judge(

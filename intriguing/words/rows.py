@@ -1,7 +1,6 @@
 """The table `word_rows`: what a reader looks at, each direction's top words with what the judges say of them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +10,8 @@ from intriguing.randomness import generator
 from intriguing.units import Directions, TopK
 from intriguing.words.frequency import matched_draws
 from intriguing.words.judges import Panel
+from intriguing.words.options import JudgeOptions
 from intriguing.words.vectors import WordVectors
-
-if TYPE_CHECKING:
-    from intriguing.words.judging import JudgeOptions
 
 _LINES_TOGETHER = 50
 
@@ -29,7 +26,7 @@ def word_rows(
     seed: int,
     fold: int,
     condition: str,
-    options: "JudgeOptions",
+    options: JudgeOptions,
 ) -> tuple[pa.Table, tuple[float, np.ndarray]]:
     """The rows of every basis in `bases` (D, M), and for the natural one the mean NPMI of its rows with its null from
     count-matched words, (draws,).

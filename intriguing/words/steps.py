@@ -23,7 +23,8 @@ from intriguing.words.corpus import Corpus, read_corpus, select_folds
 from intriguing.words.formats import read_vectors
 from intriguing.words.frequency import norm_count
 from intriguing.words.inference import word_tests
-from intriguing.words.judging import JudgeOptions, judge
+from intriguing.words.judging import judge
+from intriguing.words.options import JudgeOptions
 from intriguing.words.statistics import Statistics
 from intriguing.words.training import TrainingOptions, train
 from intriguing.words.vectors import WordVectors

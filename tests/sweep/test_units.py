@@ -13,8 +13,8 @@ from PIL import Image
 
 import intriguing as ig
 from intriguing.data import load_dataset
+from intriguing.stats.multiple import holm
 from intriguing.sweep import execute, prepare
-from intriguing.units.multiple import holm
 from tests.sweep import user_models
 from tests.sweep.small import assert_equal_tables, tables_of
 

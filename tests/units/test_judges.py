@@ -11,8 +11,8 @@ from intriguing.units.judges import (
     pixel_encoder,
     unit_rows,
 )
-from intriguing.units.metrics import Inputs, metrics
 from intriguing.units.rotation import rotation_test
+from intriguing.units.views import Inputs
 
 
 def worlds(n=2000, classes=8, seed=0, signal=4.0):

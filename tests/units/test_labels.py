@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from intriguing.units.multiple import benjamini_hochberg, holm
 from scipy import stats
 
 from intriguing.errors import InputError
 from intriguing.units.labels import Enrichment, chance, class_counts, entropy, purity, shuffled
-from intriguing.units.multiple import benjamini_hochberg, holm
 
 
 def test_counts_purity_and_entropy_of_known_rows():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from intriguing.units.verdict import verdict
 from scipy import stats
 
 from intriguing.errors import InputError
@@ -21,7 +22,6 @@ from intriguing.units.rotation import (
     rotation_test,
     subsample_spread,
 )
-from intriguing.units.verdict import verdict
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,7 +7,7 @@ from scipy import stats
 from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.randomness import generator
-from intriguing.units.multiple import holm
+from intriguing.stats.multiple import holm
 from intriguing.words.inference import any_difference, binomial_test, pooled, verdict, word_tests
 from intriguing.words.judges import METRICS
 from intriguing.words.statistics import Statistics

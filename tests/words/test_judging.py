@@ -8,7 +8,8 @@ from intriguing.errors import InputError, SpecError, UnknownNameError
 from intriguing.units.directions import haar
 from intriguing.words.inference import verdict, word_tests
 from intriguing.words.judges import METRICS, panel
-from intriguing.words.judging import Bench, JudgeOptions, judge
+from intriguing.words.judging import Bench, judge
+from intriguing.words.options import JudgeOptions
 from intriguing.words.rows import judged_rows
 from intriguing.words.statistics import Statistics
 from intriguing.words.vectors import WordVectors

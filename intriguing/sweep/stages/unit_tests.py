@@ -20,11 +20,11 @@ from intriguing.sweep.stages.subjects import (
     untrained,
 )
 from intriguing.sweep.tasks.names import LIVE, RANDOM, RAW, SHUFFLED
+from intriguing.units.scores import METRICS
 
 log = logging.getLogger(__name__)
 
 _FROM_COVARIANCE = ("covariance", "pca")
-_JUDGED = ("interpretability", "intruder")
 
 
 def moments_of(spec: Spec, subject: Subject, layer: str, *bases: str) -> list[Output]:
@@ -165,7 +165,7 @@ def _tested(
 
 
 def _is_judged(spec: Spec) -> bool:
-    return bool(set(section(spec).metrics) & set(_JUDGED))
+    return any(METRICS[name].judged for name in section(spec).metrics)
 
 
 def _pixels(spec: Spec, subjects: Sequence[Subject]) -> Iterator[Task]:
@@ -213,7 +213,7 @@ def _warn_of_large_families(spec: Spec, subjects: Sequence[Subject]) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
     units = section(spec)
     layers = [len(s.model.layers) for s in subjects]
-    scores = len(units.metrics) + ("pixels" in units.judges) * len(set(units.metrics) & set(_JUDGED))
+    scores = len(units.metrics) + ("pixels" in units.judges) * sum(METRICS[name].judged for name in units.metrics)
     sizes = {"network": max(layers, default=0) * scores, "metric": sum(layers), "run": sum(layers) * scores}
     needed = 40 * sizes[units.family] - 1
     if units.rotations < needed:

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from intriguing.units.candidates import canonical
 from intriguing.units.directions import Directions
+from intriguing.units.ranking import canonical_projection
 
 _GROUP = 64
 _SIGN_BIT = np.uint64(1 << 63)
 _UNIT_BF16, _UNIT_TF32, _UNIT_F32 = 2.0**-8, 2.0**-11, 2.0**-24
 
 
-class Filter:
+class Prefilter:
     """The filter of a scan: call it with a chunk of rows and the state's thresholds."""
 
     def __init__(self, directions: Directions, k: int, precision: Literal["auto", "float32", "bfloat16"]) -> None:
@@ -125,7 +125,7 @@ class Filter:
         _, _, lines = self._columns(rows.device)
         step = max(1, (1 << (17 if rows.device.type == "cpu" else 27)) // rows.shape[1])
         parts = [
-            canonical(rows[row[i : i + step]], lines[column[i : i + step]]) * sign + 0.0
+            canonical_projection(rows[row[i : i + step]], lines[column[i : i + step]]) * sign + 0.0
             for i in range(0, len(row), step)
         ]
         return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.float32)

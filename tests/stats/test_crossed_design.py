@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from intriguing.units.crossed import crossed
 
 from intriguing.errors import InputError
-from intriguing.units.crossed import crossed
 
 
 def design(effect, seed=0, seeds=3, noise=0.5):
