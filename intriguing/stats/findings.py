@@ -28,6 +28,8 @@ class Wording:
     """What a lower one means, such as "less pure"."""
     subject: str = "units"
     """What an axis of the natural basis is called, in the plural."""
+    opposite: str = "less so"
+    """A short form of `lower`: "No evidence that units are purer than rotations, or [less so]"."""
     verb: str = "are"
     """The verb between the subject and `higher`."""
     data: str = "inputs"
@@ -36,7 +38,7 @@ class Wording:
 
 def scored_by(score: str, subject: str = "single units") -> Wording:
     """The wording for a score of which no more than the name is known: "Single units score higher by NPMI"."""
-    return Wording(f"higher by {score}", f"lower by {score}", subject, "score")
+    return Wording(f"higher by {score}", f"lower by {score}", subject, "lower", "score")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
         beyond = "above" if side == "higher" else "below"
         outcome, opening = "undecided", f"Undecided whether {compared}: {beyond} all rotations, too few to say more"
     else:
-        outcome, opening = "none", f"No evidence that {compared}, or {wording.lower}"
+        outcome, opening = "none", f"No evidence that {compared}, or {wording.opposite}"
     label = "p" if p_holm is None else "Holm's p"
     return Finding(
         outcome,

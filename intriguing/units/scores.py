@@ -9,6 +9,7 @@ from typing import Literal
 
 from intriguing.errors import unknown_name
 from intriguing.stats.findings import Wording
+from intriguing.stats.halves import half_list
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Depth:
 
     def halved(self) -> "Depth":
         """The depth that reaches as deep into half of the inputs."""
-        return replace(self, k=max(self.k // 2, min(self.k, 3)), tasks=max(self.tasks // 2, 1))
+        return replace(self, k=half_list(self.k), tasks=max(self.tasks // 2, 1))
 
 
 @dataclass(frozen=True)

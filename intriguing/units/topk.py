@@ -4,8 +4,8 @@ A scan keeps K (value, id) pairs per direction and sign, whatever the number of 
 keyed hash of the id (`intriguing.randomness.hash_ids`), so that any sharding, any order of the shards, any thread count
 and any machine give the same bits. Two choices make that cheap:
 
-- A value is the canonical projection (`intriguing.units.ranking.canonical_projection`), computed for candidates alone. The
-  GEMM over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
+- A value is the canonical projection (`units.ranking.canonical_projection`), computed for candidates alone. The GEMM
+  over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
 - The running K-th value is the threshold, so that after the first rows hardly anything passes the filter.
 """
 

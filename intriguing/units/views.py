@@ -167,7 +167,7 @@ class View:
         return class_counts(self.inputs.known_labels[self.top(k)], self.inputs.classes)
 
     def with_inputs(self, inputs: Inputs) -> "View":
-        """This view with `inputs` in place of its own. They must have the same activations; only labels or judge
+        """The view with `inputs` in place of its own. They must have the same activations; only labels or judge
         vectors may differ, so the cached projections stay valid.
         """
         return replace(self, inputs=inputs)

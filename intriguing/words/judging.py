@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator, key
+from intriguing.stats.halves import OF_WHOLE_LISTS, random_half, standard_errors
 from intriguing.units import Directions, TopK
 from intriguing.units.rotation import basis
 from intriguing.words.algebra import covariance, product
@@ -143,23 +144,21 @@ class Bench:
     def spread(self, dim: int, subsamples: int, rotations: int) -> dict[str, float]:
         """The standard error, by metric, of natural minus null mean over the choice of words.
 
-        By half-subsampling without replacement, the same halves for all bases. A line keeps its K top words, which are
-        then half of its top 2 K, so the variance is doubled, as `intriguing.units.rotation.subsample_spread` does.
+        The same halves serve all bases. A list of a half keeps its length, as the judges' scores are of pairs of words
+        (`stats.halves`). In samples of 1,000 words of the embedded text that gave WORDS_RATIO times the spread over
+        fresh words.
         """
-        if not subsamples:
-            return {}
         bases = [basis(dim, number, self.seed).astype(np.float32) for number in range(-1, rotations)]
-        found: dict[str, list[float]] = {m: [] for m in METRICS}
-        for draw in range(subsamples):
-            n = len(self.x)
-            half = np.sort(generator(self.seed, "half of the words", draw).permutation(n)[: n // 2])
+
+        def statistics_of_half(draw: int) -> dict[str, list[float]]:
+            half = random_half(generator(self.seed, "half of the words", draw), len(self.x))
             bench = Bench(self.known, self.x[half], self.seed, len(self.pool), self.intruders, self.ids[half])
             lists = bench._lists(np.hstack(bases), len(bases))
             names = [f"half {draw} rotation {number}" for number in range(-1, rotations)]
-            for metric, values in bench._scored(lists, bases, names)[0].items():
-                natural, *rotated = values.reshape(len(bases), -1).mean(axis=1).tolist()
-                found[metric].append(natural - float(np.mean(rotated)))
-        return {m: float(np.std(values, ddof=1) * np.sqrt(2.0)) for m, values in found.items()}
+            scored = bench._scored(lists, bases, names)[0]
+            return {m: values.reshape(len(bases), -1).mean(axis=1).tolist() for m, values in scored.items()}
+
+        return standard_errors((statistics_of_half(draw) for draw in range(subsamples)), factor=OF_WHOLE_LISTS)
 
     def _lists(self, columns: np.ndarray, bases: int) -> np.ndarray:
         """Top words of every line, basis after basis: (bases 2 M, 20) numbers of the panel's words.

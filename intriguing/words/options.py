@@ -49,6 +49,8 @@ class JudgeOptions:
         ):
             if getattr(self, name) < low:
                 raise SpecError(f"{name} = {getattr(self, name)}: it is at least {low}.")
+        if self.subsamples == 1:
+            raise SpecError("subsamples = 1: one half has no spread; give 0 for no intervals, or at least 2.")
         if self.row_words > STRATUM_WORDS:
             raise SpecError(f"row_words = {self.row_words}: count-matched draws allow at most {STRATUM_WORDS}.")
         if self.most_words is not None and self.most_words < 10 * TOP_WORDS:

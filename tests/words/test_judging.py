@@ -180,6 +180,8 @@ def test_options_are_checked():
         JudgeOptions.from_mapping({"rotation": 9})
     with pytest.raises(SpecError, match="pool_words = 3"):
         JudgeOptions.from_mapping({"pool_words": 3})
+    with pytest.raises(SpecError, match="subsamples = 1"):
+        JudgeOptions.from_mapping({"subsamples": 1})
     with pytest.raises(SpecError, match="at most 40"):
         JudgeOptions.from_mapping({"row_words": 41})
     with pytest.raises(SpecError, match="most_words = 10"):

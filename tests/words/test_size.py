@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from intriguing.randomness import generator
+from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
-from intriguing.units.rotation import judge
 from intriguing.words.judges import METRICS, panel
 from intriguing.words.judging import Bench
 from tests.words.planted import DIM, topic_counts, topic_vectors
@@ -27,9 +27,9 @@ def p_values_of(replicates, rotations, wanted):
         for m in METRICS:
             natural, *dealt = [lines[m].mean() for lines in axes]
             rotated, *turned_deals = [values[m] for values in null]
-            found["trained", m].append(judge(m, natural, rotated, None, 1).p_two)
+            found["trained", m].append(compare_with_draws(natural, rotated).p_two)
             found["permuted_words", m] += [
-                judge(m, own, others, None, 1).p_two for own, others in zip(dealt, turned_deals, strict=True)
+                compare_with_draws(own, others).p_two for own, others in zip(dealt, turned_deals, strict=True)
             ]
     return {key: np.array(values) for key, values in found.items()}
 
