@@ -129,9 +129,9 @@ def subsample_spread(
 
     A score of the top K takes the top K / 2 of a half (`Metric.halving`), so that it looks as deep; with K of them it
     came to 0.7 to 1.3 times the spread over fresh inputs. As it is, simulations (16 units, 1,000 inputs; planted,
-    rotated and rectified) gave 0.9 to 1.2 times. In others AUROC of saturated units reached 1.5 times, and kurtosis,
-    whose tails few inputs decide, 0.7 times. `rotations` make up the null here: by default enough for 256 directions,
-    at least 8.
+    rotated and rectified) gave 0.9 to 1.2 times. In others judged scores gave 0.7 to 1.5 times, AUROC of saturated
+    units 1.5 times, and kurtosis, whose tails few inputs decide, 0.7 times. `rotations` make up the null here: by
+    default enough for 256 directions, at least 8.
     """
     m = min(inputs.dim, MOST_COLUMNS if columns is None else columns)
     rotations = max(8, 256 // m) if rotations is None else rotations

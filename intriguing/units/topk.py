@@ -226,7 +226,7 @@ class TopK:
             header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["topk"])
             tensors = load(data)
             described = Directions.from_description(header["directions"])
-            made = cls(
+            scan = cls(
                 directions or described,
                 header["k"],
                 both=header["both"],
@@ -234,15 +234,15 @@ class TopK:
                 precision=header["precision"],
             )
             for name in _ARRAYS:
-                if tensors[name].shape != getattr(made, f"_{name}").shape:
+                if tensors[name].shape != getattr(scan, f"_{name}").shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}")
-                setattr(made, f"_{name}", tensors[name].copy())
-            made._rows, made._skipped, made._skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
+                setattr(scan, f"_{name}", tensors[name].copy())
+            scan._rows, scan._skipped, scan._skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
         except Exception as error:
             raise CorruptError(f"These {len(data)} bytes are no stored scan ({error}). Scan again.") from error
-        if made.directions != described:
-            raise InputError(f"The stored scan is of {described}, not of {made.directions}.")
-        return made
+        if scan.directions != described:
+            raise InputError(f"The stored scan is of {described}, not of {scan.directions}.")
+        return scan
 
     def _settings(self) -> dict[str, Any]:
         return {"directions": self.directions.describe(), "k": self.k, "both": self.both, "seed": self.seed}

@@ -83,7 +83,9 @@ class Panel:
         return values
 
 
-def panel(judged: WordVectors, held_out: Cooccurrence, independent: WordVectors, *, most: int | None = None) -> Panel:
+def build_panel(
+    judged: WordVectors, held_out: Cooccurrence, independent: WordVectors, *, most: int | None = None
+) -> Panel:
     """The panel for the words of `judged` that both judges know, the `most` frequent of them (None: all).
 
     Raises `DataError` when fewer than 10 x 20 words are left.

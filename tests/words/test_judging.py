@@ -7,7 +7,7 @@ from intriguing import tables
 from intriguing.errors import InputError, SpecError, UnknownNameError
 from intriguing.units.directions import haar
 from intriguing.words.inference import verdict, word_tests
-from intriguing.words.judges import METRICS, panel
+from intriguing.words.judges import METRICS, build_panel
 from intriguing.words.judging import Bench, judge
 from intriguing.words.options import JudgeOptions
 from intriguing.words.rows import judged_rows
@@ -91,7 +91,7 @@ def test_rows_hold_every_basis_direction_and_end_once(aligned):
 
 
 def test_rows_list_the_largest_projections_with_their_figures(aligned):
-    vectors, known = topic_vectors(), panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    vectors, known = topic_vectors(), build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     for row in aligned[0].to_pylist():
         if row["basis"] != "natural":
             continue
@@ -145,7 +145,7 @@ def test_the_other_conditions_are_judged_alike(condition):
 
 
 def test_words_that_the_judges_do_not_know_are_left_out_of_a_rows_figures():
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     lists = np.array([[0, 1, 2, -1], [5, -1, -1, -1], [-1, -1, 7, 9]])
     npmi, percentile, null = judged_rows(known, lists, 50, np.random.default_rng(0))
     assert npmi[0] == pytest.approx(known.npmi(np.array([0, 0, 1]), np.array([1, 2, 2])).mean())
@@ -154,7 +154,7 @@ def test_words_that_the_judges_do_not_know_are_left_out_of_a_rows_figures():
 
 
 def test_a_basis_scores_alike_alone_and_among_others():
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     bench = Bench(known, topic_vectors().vectors[known.rows], 0, 200, 2)
     bases = [haar(DIM, DIM, s).astype(np.float32) for s in range(3)]
     together = bench._scored(bench._lists(np.hstack(bases), 3), bases, ["a", "b", "c"])[0]
