@@ -22,8 +22,10 @@ class _Section(BaseModel):
     model_config = CONFIG
 
 
-MetricName = str if TYPE_CHECKING else Literal[tuple(METRICS)]
-"""The name of a score."""
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
 
 
 class DatasetSpec(_Section):
