@@ -24,7 +24,7 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
-from intriguing.transfer.intervals import wilson
+from intriguing.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import duckdb

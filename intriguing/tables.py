@@ -177,6 +177,10 @@ RECEPTIVE_FIELDS = Table(
     ("dataset", "model", "model_seed", "layer", "position"),
 )
 
+_JUDGE = Field(
+    "judge", _S, "Who judged the score: encoder or pixels; null for a score that no judge gives.", nullable=True
+)
+
 UNIT_SCORES = Table(
     "unit_scores",
     "a score of a direction",
@@ -190,10 +194,11 @@ UNIT_SCORES = Table(
         Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
         Field("direction", pa.int32(), "The direction's number in its basis; -1 for a figure of the whole basis."),
         Field("metric", _S, "The score's name: purity, entropy, enrichment, auroc, kurtosis, ..."),
+        _JUDGE,
         Field("value", _D, "The score.", nullable=True),
         Field("n", _I, "How many inputs it rests on."),
     ),
-    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "metric"),
+    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "metric", "judge"),
 )
 
 _TEST_FIELDS = (
@@ -224,10 +229,12 @@ ROTATION_TESTS = Table(
         _SEED,
         _LAYER,
         _CONDITION,
-        *_TEST_FIELDS,
+        *_TEST_FIELDS[:2],
+        _JUDGE,
+        *_TEST_FIELDS[2:],
         Field("verdict", _S, "What the test says, in a sentence; null for a dose.", nullable=True),
     ),
-    ("dataset", "model", "model_seed", "layer", "condition", "control", "metric", "alpha"),
+    ("dataset", "model", "model_seed", "layer", "condition", "control", "metric", "judge", "alpha"),
 )
 
 MODEL_OR_DATA = Table(
@@ -237,6 +244,7 @@ MODEL_OR_DATA = Table(
         Field(
             "metric", _S, "The score whose effects in the models' last named layers are explained; all: each of them."
         ),
+        _JUDGE,
         Field("condition", _S, "raw: all units; live: without dead or saturated ones where a layer has any."),
         Field("figure", _S, "share (of the spread of effects), model or data (one's mean effect), scores (how many)."),
         Field("name", _S, "The source of the spread (model, data, both, seed), or the model's or data set's name."),
@@ -247,7 +255,7 @@ MODEL_OR_DATA = Table(
         Field("n", _I, "How many networks the answer rests on; for all: how many scores."),
         Field("sentence", _S, "The answer in a sentence."),
     ),
-    ("metric", "condition", "figure", "name"),
+    ("metric", "judge", "condition", "figure", "name"),
 )
 
 DISTORTIONS = Table(

@@ -7,8 +7,12 @@ data?" in a sentence for each score.
 
 import argparse
 import sys
+from typing import Any
+
+import pandas as pd
 
 from intriguing.cli import call
+from intriguing.report.text import score_label
 from intriguing.results import Run, open_run
 from intriguing.sweep import prepare
 
@@ -20,7 +24,7 @@ def verdicts(run: Run) -> str:
     for place, rows in tests.groupby(["dataset", "model", "model_seed", "layer", "condition"], sort=False):
         assert isinstance(place, tuple)
         lines.append(" · ".join(map(str, place)))
-        lines += [f"  {metric}: {verdict}" for metric, verdict in zip(rows["metric"], rows["verdict"], strict=True)]
+        lines += [f"  {score_label(row)}: {row['verdict']}" for row in _rows(rows)]
     return "\n".join(lines) or f"Nothing was tested; `intriguing show {run.path} failures` may say why."
 
 
@@ -30,7 +34,7 @@ def effects(run: Run) -> str:
     Layers with dead or saturated units have a row without these, too (condition `live`).
     """
     table = run.sql(
-        "select metric, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
+        "select metric, judge, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
         "max(effect) as high from rotation_tests where alpha = 0 and condition in ('raw', 'live') "
         "and effect is not null group by all order by all"
     )
@@ -38,7 +42,8 @@ def effects(run: Run) -> str:
         return ""
     figures = table[["mean", "low", "high"]]
     table["effect"] = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row) for row in figures.to_numpy()]
-    rows = ["metric", "dataset", "model", "layer", "condition"]
+    table["score"] = [score_label(row) for row in _rows(table)]
+    rows = ["score", "dataset", "model", "layer", "condition"]
     shown = table.pivot_table("effect", rows, "control", aggfunc="first", fill_value="")
     return f"Mean effects over the seeds, in null standard deviations (smallest to largest):\n{shown.to_string()}"
 
@@ -54,10 +59,16 @@ def answers(run: Run) -> str:
         f"{value:.0%} ({low:.0%} to {high:.0%})" + (f" p = {p:.2g}" if p == p else "")
         for value, low, high, p in figures
     ]
-    table = shares.assign(share=told).pivot_table("share", ["metric", "condition"], "name", aggfunc="first")
+    shares = shares.assign(share=told, score=[score_label(row) for row in _rows(shares)])
+    table = shares.pivot_table("share", ["score", "condition"], "name", aggfunc="first")
     table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
     sentences = "\n".join(dict.fromkeys(found["sentence"]))
     return f"Where the spread of the effects comes from:\n{table.to_string()}\n\n{sentences}"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame, with None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from pyarrow import fs
 import intriguing as ig
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
-from intriguing.transfer import wilson
+from intriguing.stats.intervals import wilson
 
 synthetic = runpy.run_path(str(Path(__file__).with_name("synthetic_run.py")))
 NASTY, SyntheticRun, make_run = synthetic["NASTY"], synthetic["SyntheticRun"], synthetic["make_run"]

@@ -23,7 +23,8 @@ ROW = {
 def test_every_field_has_a_sentence_and_every_key_is_a_field(table: Table) -> None:
     assert all(f.doc.endswith(".") for f in table.fields)
     assert set(table.key) <= {f.name for f in table.fields}
-    assert not [f.name for f in table.fields if f.name in table.key and f.nullable]
+    # Only a score that no judge gives may lack a part of its key.
+    assert [f.name for f in table.fields if f.name in table.key and f.nullable] in ([], ["judge"])
     assert json.loads(table.schema.metadata[b"primary_key"]) == list(table.key)
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from intriguing.report import text
 from intriguing.report.pictures import as_pictures
 from intriguing.results import Run
+from intriguing.stats.findings import significant
 
 Images = Callable[[str, np.ndarray], np.ndarray]
 """images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]: the unchanged inputs with these example ids."""
@@ -108,5 +109,6 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["significant"] = significant
     environment.filters.update(number=text.number, percent=text.percent, count=text.count, plural=text.plural)
     return environment

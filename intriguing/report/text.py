@@ -42,33 +42,7 @@ def shorten(name: str, most: int) -> str:
     return flat if len(flat) <= most else f"{flat[:half]}…{flat[-half:]}"
 
 
-def verdict(test: Mapping[str, Any], noun: str = "unit", level: float = 0.05) -> tuple[str, str]:
-    """What a rotation test says, as (outcome, sentence).
-
-    noun: what an axis of the natural basis is called. outcome: "higher", "lower", "none" or "unknown". The p-value is
-    the one after Holm's correction where there is one. No significant difference is never called equality: the
-    sentence says what the test could have found.
-    """
-    metric, p, adjusted = test["metric"], test["p_two"], test["p_holm"]
-    shown, after = (p, "") if _missing(adjusted) else (adjusted, " after Holm's correction")
-    if _missing(shown) or _missing(test["natural"]) or _missing(test["null_mean"]):
-        return "unknown", f"No test of {metric} could be made."
-    compared = (
-        f"{metric} is {number(test['natural'])} in the natural basis and {number(test['null_mean'])} ± "
-        f"{number(test['null_sd'], 2)} over {plural(int(test['rotations']), 'random rotation')} "
-        f"(p = {number(shown, 2)}{after})"
-    )
-    if shown < level:
-        outcome = "higher" if test["natural"] > test["null_mean"] else "lower"
-        return outcome, f"Single {noun}s score {outcome} than random directions: {compared}."
-    power = test["detectable_effect"]
-    limit = (
-        ""
-        if _missing(power)
-        else (f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power.")
-    )
-    return "none", f"No difference between single {noun}s and random directions was found: {compared}.{limit}"
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)
+def score_label(row: Mapping[str, Any]) -> str:
+    """What a row's score is called: its metric, with the judge where that is not the first one."""
+    judge = row.get("judge")
+    return str(row["metric"]) if judge in (None, "", "encoder") else f"{row['metric']} (judged by {judge})"

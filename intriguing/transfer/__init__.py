@@ -1,6 +1,5 @@
-"""How perturbations carry over to other networks: images to feed, and intervals for the errors they cause."""
+"""How perturbations carry over to other networks: the images to feed them."""
 
-from intriguing.transfer.intervals import wilson
 from intriguing.transfer.perturb import Perturbed, amplify, gaussian_noise
 
-__all__ = ["Perturbed", "amplify", "gaussian_noise", "wilson"]
+__all__ = ["Perturbed", "amplify", "gaussian_noise"]

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from intriguing.randomness import generator
-from intriguing.units.moments import Moments
 from intriguing.units.topk import Top
 
-ALIKE = 0.3
 _MOST = 512
 
 
@@ -32,11 +30,6 @@ class Degeneracy:
     """How many ranks there are: directions x K."""
     arbitrary: int
     """How many directions had ties at the last rank that the hash cut."""
-
-    @property
-    def degenerate(self) -> bool:
-        """Whether the directions are too much alike to stand for random ones: mean cosine above 0.3."""
-        return self.mean_cosine > ALIKE
 
 
 def degeneracy(columns: np.ndarray, top: Top) -> Degeneracy:
@@ -65,11 +58,6 @@ def mean_jaccard(names: np.ndarray) -> float:
     common = member @ member.T
     index = common / (size[:, None] + size - common)
     return float((index.sum() - lines) / (lines * (lines - 1)))
-
-
-def dead_units(moments: Moments) -> np.ndarray:
-    """Which units (dim,) have one value for all inputs."""
-    return moments.dead
 
 
 def saturated_units(top: Top) -> np.ndarray:

@@ -22,7 +22,6 @@ from intriguing.units.moments import Moments
 
 BASES = ("natural", "gaussian", "haar", "covariance", "pca", "uniform01", "matrix")
 _NEEDS_SOURCE = ("covariance", "pca", "matrix")
-_SEEDED = ("gaussian", "haar", "covariance", "uniform01")
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,9 @@ class Directions:
     @cached_property
     def columns(self) -> np.ndarray:
         """The (dim, count) float32 matrix; drawn at the first use. Do not write to it."""
-        made = np.ascontiguousarray(self._make(), dtype=np.float32)
-        made.setflags(write=False)
-        return made
+        matrix = np.ascontiguousarray(self._make(), dtype=np.float32)
+        matrix.setflags(write=False)
+        return matrix
 
     def describe(self) -> dict[str, Any]:
         """What `from_description` needs, as JSON-able values (not the source of covariance, pca or matrix)."""
@@ -131,17 +130,21 @@ class Directions:
         covariance, pca and matrix take their `source` again and refuse one of another content; without it the set
         can be compared and merged but not drawn.
         """
-        given = json.loads(description) if isinstance(description, str) else dict(description)
-        made = cls(given["basis"], given["dim"], given["count"], given["seed"], given["digest"])
-        if source is None or made.basis not in _NEEDS_SOURCE:
-            return made
-        if made.basis == "matrix":
-            again = cls.matrix(np.asarray(source))
+        fields = json.loads(description) if isinstance(description, str) else dict(description)
+        directions = cls(fields["basis"], fields["dim"], fields["count"], fields["seed"], fields["digest"])
+        if source is None or directions.basis not in _NEEDS_SOURCE:
+            return directions
+        if directions.basis == "matrix":
+            rebuilt = cls.matrix(np.asarray(source))
+        elif directions.basis == "pca":
+            rebuilt = cls.pca(source)
         else:
-            again = cls.pca(source) if made.basis == "pca" else cls.covariance(source, made.count, made.seed)
-        if again != made:
-            raise InputError(f"The source given is not the one that these {made.basis} directions were made from.")
-        return again
+            rebuilt = cls.covariance(source, directions.count, directions.seed)
+        if rebuilt != directions:
+            raise InputError(
+                f"The source given is not the one that these {directions.basis} directions were made from."
+            )
+        return rebuilt
 
     def _make(self) -> np.ndarray:
         if self.basis == "natural":
@@ -159,14 +162,14 @@ class Directions:
             return _principal_axes(np.asarray(self.source))
         rng = generator(self.seed, f"directions {self.basis}", self.dim)
         if self.basis == "uniform01":
-            drawn = rng.random((self.count, self.dim))
+            components = rng.random((self.count, self.dim))
         else:
-            drawn = rng.standard_normal((self.count, self.dim))
+            components = rng.standard_normal((self.count, self.dim))
         if self.basis == "covariance":
             values, vectors = _eigen(np.asarray(self.source))
-            drawn = (drawn * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-        norms = np.linalg.norm(drawn, axis=1, keepdims=True)
-        return (drawn / np.where(norms > 0, norms, 1.0)).T
+            components = (components * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        norms = np.linalg.norm(components, axis=1, keepdims=True)
+        return (components / np.where(norms > 0, norms, 1.0)).T
 
 
 def haar(dim: int, count: int, seed: int, purpose: str = "directions haar") -> np.ndarray:
@@ -174,9 +177,9 @@ def haar(dim: int, count: int, seed: int, purpose: str = "directions haar") -> n
 
     The Gaussian matrix is drawn column by column, so that fewer columns are a part of more.
     """
-    drawn = generator(seed, purpose, dim).standard_normal((count, dim)).T
+    normals = generator(seed, purpose, dim).standard_normal((count, dim)).T
     # torch keeps to the process's number of threads, which NumPy's own LAPACK does not.
-    q, r = torch.linalg.qr(torch.from_numpy(drawn))
+    q, r = torch.linalg.qr(torch.from_numpy(normals))
     return (q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)).numpy()
 
 

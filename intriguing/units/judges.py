@@ -6,7 +6,6 @@ pixels (`pixel_encoder`) as a second judge. Similarity is the cosine of its vect
 
 import numpy as np
 import torch
-from scipy import stats
 
 from intriguing.errors import InputError
 
@@ -51,11 +50,6 @@ def interpretability(judge: np.ndarray, top: np.ndarray, bottom: np.ndarray, ref
     (q_top, e_top), (q_bottom, e_bottom) = ends
     gap = ((q_top - q_bottom) * (e_top - e_bottom)).sum(dim=2)
     return ((gap > 0).double() + 0.5 * (gap == 0).double()).mean(dim=1).numpy()
-
-
-def interpretability_p(accuracy: np.ndarray, tasks: int) -> np.ndarray:
-    """Exact one-sided binomial p-values of `accuracy` (lines,) over `tasks` against chance."""
-    return stats.binom.sf(np.ceil(np.asarray(accuracy) * tasks) - 1, tasks, 0.5)
 
 
 def intruder(judge: np.ndarray, chosen: np.ndarray, top: np.ndarray) -> np.ndarray:

@@ -10,20 +10,20 @@ import numpy as np
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.randomness import generator
-from intriguing.units.multiple import benjamini_hochberg
+from intriguing.stats.findings import LEVEL
+from intriguing.stats.multiple import benjamini_hochberg
 
 
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """n_c: how often each class is among the last axis of `labels` (..., K): (..., classes)."""
-    given = np.asarray(labels)
-    if given.size and (given.min() < 0 or given.max() >= classes):
+    values = np.asarray(labels)
+    if values.size and (values.min() < 0 or values.max() >= classes):
         raise InputError(
-            f"Labels of {classes} classes lie from 0 to {classes - 1}, not {given.min()} to {given.max()}."
+            f"Labels of {classes} classes lie from 0 to {classes - 1}, not {values.min()} to {values.max()}."
         )
-    lines = given.reshape(-1, given.shape[-1])
+    lines = values.reshape(-1, values.shape[-1])
     flat = (np.arange(len(lines))[:, None] * classes + lines).ravel()
-    return np.bincount(flat, minlength=len(lines) * classes).reshape(*given.shape[:-1], classes)
+    return np.bincount(flat, minlength=len(lines) * classes).reshape(*values.shape[:-1], classes)
 
 
 def purity(counts: np.ndarray) -> np.ndarray:
@@ -54,8 +54,8 @@ class Enrichment:
         total = int(np.sum(sizes))
         if not 0 < k <= total:
             raise InputError(f"The top {k} of {total} inputs cannot be drawn.")
-        drawn = np.arange(k + 1)
-        return cls(np.stack([stats.hypergeom.sf(drawn - 1, total, int(size), k) for size in sizes]))
+        hits = np.arange(k + 1)
+        return cls(np.stack([stats.hypergeom.sf(hits - 1, total, int(size), k) for size in sizes]))
 
     def p_values(self, counts: np.ndarray) -> np.ndarray:
         """For each direction and class, `counts` (..., classes): P(Hypergeometric >= n_c), not yet corrected."""
@@ -65,13 +65,13 @@ class Enrichment:
         """Each direction's smallest p-value, with Bonferroni's correction over the classes: (...)."""
         return np.minimum(self.p_values(counts).min(axis=-1) * counts.shape[-1], 1.0)
 
-    def enriched(self, counts: np.ndarray, level: float = 0.05) -> np.ndarray:
+    def enriched(self, counts: np.ndarray, level: float = LEVEL) -> np.ndarray:
         """Which directions (..., directions) are enriched in some class, of `counts` (..., directions, classes):
         Bonferroni over the classes, then Benjamini and Hochberg over the directions of a basis at `level`.
         """
         return benjamini_hochberg(self.best(counts)) <= level
 
-    def distinct(self, counts: np.ndarray, level: float = 0.05) -> np.ndarray:
+    def distinct(self, counts: np.ndarray, level: float = LEVEL) -> np.ndarray:
         """D_uniq (...): how many classes are the most enriched one of some enriched direction of a basis.
 
         The label analogue of Network Dissection's "unique detectors".
@@ -81,24 +81,7 @@ class Enrichment:
         return named.any(axis=-2).sum(axis=-1)
 
 
-def chance(sizes: np.ndarray, k: int, *, draws: int = 10_000, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of purity and entropy of `k` random inputs of classes of these `sizes`.
-
-    By `draws` of the multivariate hypergeometric distribution.
-    """
-    drawn = generator(seed, "chance purity").multivariate_hypergeometric(np.asarray(sizes, dtype=np.int64), k, draws)
-    return {
-        name: (float(score(drawn).mean()), float(score(drawn).std()))
-        for name, score in [("purity", purity), ("entropy", entropy)]
-    }
-
-
-def shuffled(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The control: the same `labels` in a random order that has nothing to do with the inputs."""
-    return np.asarray(labels)[generator(seed, "shuffled labels").permutation(len(labels))]
-
-
 def _share(counts: np.ndarray) -> np.ndarray:
-    given = np.asarray(counts, dtype=np.float64)
-    total = given.sum(axis=-1, keepdims=True)
-    return np.divide(given, total, out=np.full(given.shape, np.nan), where=total > 0)
+    numbers = np.asarray(counts, dtype=np.float64)
+    total = numbers.sum(axis=-1, keepdims=True)
+    return np.divide(numbers, total, out=np.full(numbers.shape, np.nan), where=total > 0)

@@ -129,15 +129,15 @@ class Moments:
             size = int.from_bytes(data[:8], "little")
             header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["moments"])
             tensors = load(data)
-            made = cls(header["dim"], header["with_covariance"])
-            made.skipped = header["skipped"]
+            moments = cls(header["dim"], header["with_covariance"])
+            moments.skipped = header["skipped"]
             arrays = [tensors[name].copy() for name in _ARRAYS]
-            made._central = _Central(header["count"], *arrays, comoment=tensors.get("comoment"))
+            moments._central = _Central(header["count"], *arrays, comoment=tensors.get("comoment"))
         except Exception as error:
             raise CorruptError(
                 f"These {len(data)} bytes are no stored moments ({error}). Compute them again."
             ) from error
-        return made
+        return moments
 
     def _add(self, rows: torch.Tensor) -> None:
         if self._parts is None or not self._parts.takes(rows):

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator
+from intriguing.stats.comparison import Comparison, compare_with_draws
+from intriguing.stats.findings import Finding, finding
+from intriguing.stats.halves import standard_errors
+from intriguing.stats.multiple import holm
 from intriguing.units.directions import haar
-from intriguing.units.metrics import Inputs, Metric, View
-from intriguing.units.multiple import holm
+from intriguing.units.metrics import Scorer
+from intriguing.units.views import Inputs, View
 
 MOST_COLUMNS = 512
 DOSES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -63,6 +66,16 @@ class RotationTest:
     p_holm: float | None = None
     """p_two after Holm's correction, once `corrected` was called."""
 
+    @classmethod
+    def of(cls, metric: str, comparison: Comparison, n: int, alpha: float = 0.0) -> "RotationTest":
+        """The test of `metric` whose figures are those of the `comparison`, over `n` inputs."""
+        return cls(metric=metric, alpha=alpha, n=n, **comparison.row())
+
+    @classmethod
+    def without_figures(cls, metric: str, n: int) -> "RotationTest":
+        """The test of a score that `n` inputs cannot support."""
+        return cls.of(metric, Comparison(), n)
+
     def row(self) -> dict[str, Any]:
         """The fields by name."""
         return asdict(self)
@@ -77,25 +90,25 @@ def basis(dim: int, number: int, seed: int = 0, columns: int | None = None) -> n
     if number >= 0:
         return haar(dim, m, seed, f"{_PURPOSE} {number}")
     chosen = np.arange(dim) if m == dim else generator(seed, "sampled units", dim).permutation(dim)[:m]
-    made = np.zeros((dim, m))
-    made[np.sort(chosen), np.arange(m)] = 1.0
-    return made
+    columns_ = np.zeros((dim, m))
+    columns_[np.sort(chosen), np.arange(m)] = 1.0
+    return columns_
 
 
 def null_statistics(
-    inputs: Inputs, scores: Sequence[Metric], rotations: Iterable[int], *, seed: int = 0, columns: int | None = None
+    inputs: Inputs, scores: Sequence[Scorer], rotations: Iterable[int], *, seed: int = 0, columns: int | None = None
 ) -> dict[str, np.ndarray]:
     """The statistics of the rotations of these numbers, by score, in the numbers' order."""
-    found: dict[str, list[float]] = {score.name: [] for score in scores}
+    statistics: dict[str, list[float]] = {score.name: [] for score in scores}
     for number in rotations:
         view = View(inputs, basis(inputs.dim, number, seed, columns), number, seed)
         for score in scores:
-            found[score.name].append(score.mean(view))
-    return {name: np.asarray(values) for name, values in found.items()}
+            statistics[score.name].append(score.mean(view))
+    return {name: np.asarray(values) for name, values in statistics.items()}
 
 
 def natural_statistics(
-    inputs: Inputs, scores: Sequence[Metric], *, seed: int = 0, columns: int | None = None, sign: int = 1
+    inputs: Inputs, scores: Sequence[Scorer], *, seed: int = 0, columns: int | None = None, sign: int = 1
 ) -> dict[str, float]:
     """The statistics of the natural basis e_1, ... by score; of -e_1, ... with `sign` -1."""
     view = View(inputs, sign * basis(inputs.dim, -1, seed, columns), -1, seed)
@@ -104,7 +117,7 @@ def natural_statistics(
 
 def subsample_spread(
     inputs: Inputs,
-    scores: Sequence[Metric],
+    scores: Sequence[Scorer],
     *,
     seed: int = 0,
     columns: int | None = None,
@@ -112,27 +125,25 @@ def subsample_spread(
     subsamples: int = 100,
     rotations: int | None = None,
 ) -> dict[str, float]:
-    """The standard error, by score, of natural minus null_mean over the choice of inputs.
+    """The standard error, by score, of natural minus null_mean over the choice of inputs (`stats.halves`).
 
-    By half-subsampling without replacement, the same halves in both arms (a bootstrap would let one input fill several
-    ranks). A half leaves as much variance as a fresh sample has. A score of the top K takes the top K / 2 of a half
-    (`Metric.halved`), so that it looks as deep; with K of them it came to 0.7 to 1.3 times the spread over fresh
-    inputs. As it is, simulations (16 units, 1,000 inputs; planted, rotated and rectified) gave 0.9 to 1.2 times. In
-    others AUROC of saturated units reached 1.5 times, and kurtosis, whose tails few inputs decide, 0.7 times.
-    `rotations` make up the null here: by default enough for 256 directions, at least 8.
+    A score of the top K takes the top K / 2 of a half (`Metric.halving`), so that it looks as deep; with K of them it
+    came to 0.7 to 1.3 times the spread over fresh inputs. As it is, simulations (16 units, 1,000 inputs; planted,
+    rotated and rectified) gave 0.9 to 1.2 times. In others judged scores gave 0.7 to 1.5 times, AUROC of saturated
+    units 1.5 times, and kurtosis, whose tails few inputs decide, 0.7 times. `rotations` make up the null here: by
+    default enough for 256 directions, at least 8.
     """
     m = min(inputs.dim, MOST_COLUMNS if columns is None else columns)
     rotations = max(8, 256 // m) if rotations is None else rotations
     bases = [basis(inputs.dim, number, seed, columns) for number in range(-1, rotations)]
     bases[0] = sign * bases[0]
-    found: dict[str, list[float]] = {score.name: [] for score in scores}
-    for draw in range(subsamples):
+
+    def statistics_of_half(draw: int) -> dict[str, list[float]]:
         half = inputs.half(generator(seed, "half-subsample", draw))
-        views = [View(half, columns_, number, seed) for number, columns_ in enumerate(bases, start=-1)]
-        for score in scores:
-            natural, *rotated = (score.of_half.mean(view) for view in views)
-            found[score.name].append(natural - float(np.mean(rotated)))
-    return {name: float(np.std(values, ddof=1)) for name, values in found.items()}
+        views = [View(half, directions, number, seed) for number, directions in enumerate(bases, start=-1)]
+        return {score.name: [score.of_half.mean(view) for view in views] for score in scores}
+
+    return standard_errors(statistics_of_half(draw) for draw in range(subsamples))
 
 
 def powers(q: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
@@ -152,7 +163,7 @@ def powers(q: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
 
 def dose_statistics(
     inputs: Inputs,
-    scores: Sequence[Metric],
+    scores: Sequence[Scorer],
     *,
     seed: int = 0,
     doses: Sequence[float] = DOSES,
@@ -162,7 +173,7 @@ def dose_statistics(
     dim = inputs.dim
     if dim > MOST_COLUMNS:
         raise InputError(f"The dose curve turns whole bases of at most {MOST_COLUMNS} units, not {dim}.")
-    found = {score.name: np.empty((len(doses), rotations)) for score in scores}
+    statistics = {score.name: np.empty((len(doses), rotations)) for score in scores}
     for number in range(rotations):
         q = haar(dim, dim, seed, f"dose {number}")
         if np.linalg.slogdet(q)[0] < 0:
@@ -171,62 +182,8 @@ def dose_statistics(
         for i, alpha in enumerate(doses):
             view = View(inputs, q if alpha == 1 else next(milder), number, seed)
             for score in scores:
-                found[score.name][i, number] = score.mean(view)
-    return found
-
-
-def judge(metric: str, natural: float, null: np.ndarray, spread: float | None, n: int) -> RotationTest:
-    """The test of a `natural` statistic against those of random rotations, `null` (rotations,).
-
-    `spread` is the standard error of their difference over the choice of inputs (`subsample_spread`); without it there
-    is no interval, and the detectable effect takes the inputs as given. A statistic that does not exist gives a test
-    without figures.
-    """
-    values = np.asarray(null, dtype=np.float64)
-    b = len(values)
-    if not b or not np.isfinite(natural) or not np.isfinite(values).all():
-        return RotationTest(metric, 0.0, None, None, None, None, None, b, None, None, None, None, None, n)
-    # Rounding must not break a tie: the same inputs in another direction's list add up in another order.
-    slack = 1e-12 * max(abs(natural), float(np.abs(values).max()))
-    p_high = (1 + int((values >= natural - slack).sum())) / (b + 1)
-    p_low = (1 + int((values <= natural + slack).sum())) / (b + 1)
-    mean = float(values.mean())
-    sd = float(values.std(ddof=1)) if b > 1 else 0.0
-    sd = sd if sd > slack else 0.0
-    half = None if spread is None else float(stats.norm.ppf(0.975)) * spread
-    return RotationTest(
-        metric,
-        0.0,
-        natural,
-        mean,
-        sd,
-        None if half is None else natural - mean - half,
-        None if half is None else natural - mean + half,
-        b,
-        p_high,
-        p_low,
-        min(1.0, 2 * min(p_high, p_low)),
-        (natural - mean) / sd if sd else None,
-        detectable_effect(values, spread or 0.0),
-        n,
-    )
-
-
-def detectable_effect(null: np.ndarray, spread: float = 0.0, level: float = 0.05, share: float = 0.8) -> float | None:
-    """The smallest effect, in standard deviations of the `null`, that p_two <= `level` finds with power `share`.
-
-    The statistic has to pass the null's own critical value (the mean of the upper and the lower one), and does so with
-    that power when it lies `share`'s normal quantile times its standard error `spread` beyond it. None where the null
-    has no spread, or too few rotations for any p_two to reach the level.
-    """
-    b = len(null)
-    needed = int(np.floor(level / 2 * (b + 1)))
-    sd = float(np.std(null, ddof=1)) if b > 1 else 0.0
-    if needed < 1 or sd <= 1e-12 * max(float(np.abs(null).max()), 1e-300):
-        return None
-    ordered = np.sort(null)
-    critical = (ordered[b - needed] - ordered[needed - 1]) / 2
-    return float(critical / sd + stats.norm.ppf(share) * spread / sd)
+                statistics[score.name][i, number] = score.mean(view)
+    return statistics
 
 
 def dosed(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: np.ndarray) -> list[RotationTest]:
@@ -236,14 +193,14 @@ def dosed(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: 
     rows = []
     for alpha, line in zip(doses, values, strict=True):
         mean = float(line.mean())
-        row = judge(test.metric, mean, null, float(line.std(ddof=1) / np.sqrt(len(line))), test.n)
-        rows.append(replace(row, alpha=float(alpha), detectable_effect=None))
+        comparison = compare_with_draws(mean, null, float(line.std(ddof=1) / np.sqrt(len(line))))
+        rows.append(RotationTest.of(test.metric, replace(comparison, detectable_effect=None), test.n, float(alpha)))
     return rows
 
 
 def rotation_test(
     inputs: Inputs,
-    scores: Sequence[Metric],
+    scores: Sequence[Scorer],
     *,
     rotations: int = 999,
     seed: int = 0,
@@ -258,10 +215,10 @@ def rotation_test(
 
     `null` are statistics already computed (`null_statistics`); else `rotations` of them are drawn. `sign` -1 tests the
     units' smallest values (the null serves both signs: -Q is as likely as Q; the dose curve has sign 1). A score that
-    the inputs cannot support (no labels, no judge, too few) gives a test without figures; `verdict` says so in words.
+    the inputs cannot support (no labels, no judge, too few) gives a test without figures; `verdict` says why.
     """
     usable = [score for score in scores if not unusable(inputs, score)]
-    drawn = null if null is not None else null_statistics(inputs, usable, range(rotations), seed=seed, columns=columns)
+    draws = null if null is not None else null_statistics(inputs, usable, range(rotations), seed=seed, columns=columns)
     natural = natural_statistics(inputs, usable, seed=seed, columns=columns, sign=sign)
     halves = [score for score in usable if len(inputs) // 2 >= score.least]
     spread = (
@@ -272,28 +229,33 @@ def rotation_test(
     curve = dose_statistics(inputs, usable, seed=seed, doses=doses, rotations=dose_rotations) if len(doses) else {}
     tests = []
     for score in scores:
-        if score not in usable:
-            tests.append(judge(score.name, float("nan"), np.zeros(0), None, len(inputs)))
-            continue
         name = score.name
-        test = judge(name, natural[name], drawn[name], spread.get(name), len(inputs))
+        if score not in usable:
+            tests.append(RotationTest.without_figures(name, len(inputs)))
+            continue
+        test = RotationTest.of(name, compare_with_draws(natural[name], draws[name], spread.get(name)), len(inputs))
         tests.append(test)
-        tests += dosed(test, doses, curve[name], drawn[name]) if name in curve else []
+        tests += dosed(test, doses, curve[name], draws[name]) if name in curve else []
     return tests
 
 
-def unusable(inputs: Inputs, score: Metric) -> str:
+def verdict(test: RotationTest, score: Scorer, inputs: Inputs) -> Finding:
+    """What the test of `score` on `inputs` says."""
+    return finding(test.row(), score.metric.wording(), unusable(inputs, score))
+
+
+def unusable(inputs: Inputs, score: Scorer) -> str:
     """Why `inputs` cannot support `score`, in a clause; empty when they can."""
-    for part in score.needs:
+    for part in score.metric.needs:
         if getattr(inputs, part) is None:
             return f"there are no {part}" if part == "labels" else f"there is no {part}"
     needed = least_inputs(score)
     return f"too few images ({len(inputs)}; {needed} are needed)" if len(inputs) < needed else ""
 
 
-def least_inputs(score: Metric) -> int:
+def least_inputs(score: Scorer) -> int:
     """The fewest inputs for which a test of `score` means anything: ten times the top K, or 100."""
-    return max(10 * score.least if score.from_top else 100, score.least)
+    return max(10 * score.least if score.metric.from_top else 100, score.least)
 
 
 def corrected(tests: Sequence[RotationTest]) -> list[RotationTest]:

@@ -4,8 +4,8 @@ A scan keeps K (value, id) pairs per direction and sign, whatever the number of 
 keyed hash of the id (`intriguing.randomness.hash_ids`), so that any sharding, any order of the shards, any thread count
 and any machine give the same bits. Two choices make that cheap:
 
-- A value is the canonical projection (`intriguing.units.candidates.canonical`), computed for candidates alone. The
-  GEMM over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
+- A value is the canonical projection (`units.ranking.canonical_projection`), computed for candidates alone. The GEMM
+  over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
 - The running K-th value is the threshold, so that after the first rows hardly anything passes the filter.
 """
 
@@ -19,9 +19,9 @@ import torch
 from safetensors.numpy import load, save
 
 from intriguing.errors import CorruptError, InputError
-from intriguing.units.candidates import Candidates, ordered, tie_hash
 from intriguing.units.directions import Directions
-from intriguing.units.filter import Filter
+from intriguing.units.prefilter import Prefilter
+from intriguing.units.ranking import Candidates, best_first, tie_hash
 
 _ARRAYS = ("values", "hashes", "ids", "positions", "filled", "overflow")
 _LISTED = 1000
@@ -83,7 +83,7 @@ class TopK:
         self._positions = np.zeros((lines, k), dtype=np.int32)
         self._filled = np.zeros(lines, dtype=np.int64)
         self._overflow = np.zeros(lines, dtype=np.int64)
-        self._filter = Filter(directions, k, precision)
+        self._prefilter = Prefilter(directions, k, precision)
         self._room: tuple[torch.Tensor, np.ndarray, np.ndarray] | None = None
         self._waiting = 0
 
@@ -108,7 +108,7 @@ class TopK:
             )
         if names.shape != (len(rows),) or places.shape != names.shape:
             raise InputError(f"{len(rows)} rows need as many ids and positions, not {names.shape} and {places.shape}.")
-        chunk = self._filter.prepare(rows.device)
+        chunk = self._prefilter.prepare(rows.device)
         start = 0
         while start < len(rows):
             part = slice(start, start + min(chunk - self._waiting, len(rows) - start))
@@ -210,7 +210,7 @@ class TopK:
             "rows": self.rows,
             "skipped": self.skipped,
             "skipped_ids": self.skipped_ids,
-            "precision": self._filter.precision,
+            "precision": self._prefilter.precision,
         }
         return save({n: getattr(self, f"_{n}") for n in _ARRAYS}, {"topk": json.dumps(header)})
 
@@ -226,7 +226,7 @@ class TopK:
             header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["topk"])
             tensors = load(data)
             described = Directions.from_description(header["directions"])
-            made = cls(
+            scan = cls(
                 directions or described,
                 header["k"],
                 both=header["both"],
@@ -234,15 +234,15 @@ class TopK:
                 precision=header["precision"],
             )
             for name in _ARRAYS:
-                if tensors[name].shape != getattr(made, f"_{name}").shape:
+                if tensors[name].shape != getattr(scan, f"_{name}").shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}")
-                setattr(made, f"_{name}", tensors[name].copy())
-            made._rows, made._skipped, made._skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
+                setattr(scan, f"_{name}", tensors[name].copy())
+            scan._rows, scan._skipped, scan._skipped_ids = header["rows"], header["skipped"], header["skipped_ids"]
         except Exception as error:
             raise CorruptError(f"These {len(data)} bytes are no stored scan ({error}). Scan again.") from error
-        if made.directions != described:
-            raise InputError(f"The stored scan is of {described}, not of {made.directions}.")
-        return made
+        if scan.directions != described:
+            raise InputError(f"The stored scan is of {described}, not of {scan.directions}.")
+        return scan
 
     def _settings(self) -> dict[str, Any]:
         return {"directions": self.directions.describe(), "k": self.k, "both": self.both, "seed": self.seed}
@@ -261,7 +261,7 @@ class TopK:
         hashes = tie_hash(self.seed, ids, positions)
         kth = self._kth()
         worst = np.where(self._filled == self.k, self._hashes[:, -1], np.uint64(0))
-        line, row, value, beaten = self._filter(rows, hashes, kth, worst, self.both)
+        line, row, value, beaten = self._prefilter(rows, hashes, kth, worst, self.both)
         self._rows += len(rows)
         self._absorb(Candidates(line, value, hashes[row], ids[row], positions[row]), kth, beaten)
 
@@ -278,7 +278,7 @@ class TopK:
         if not len(lines):
             return
         at, rank = np.nonzero(np.arange(self.k) < self._filled[lines, None])
-        entries = ordered(new.joined(self._held(lines[at], rank)))
+        entries = best_first(new.joined(self._held(lines[at], rank)))
         line = entries.line
         starts = np.searchsorted(line, lines)
         sizes = np.diff(np.append(starts, len(line)))

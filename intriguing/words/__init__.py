@@ -9,7 +9,8 @@ from intriguing.words.cooccurrence import Cooccurrence, count_windows, npmi
 from intriguing.words.corpus import Corpus, read_corpus, select_folds
 from intriguing.words.formats import from_keyed_vectors, read_vectors
 from intriguing.words.inference import verdict, word_tests
-from intriguing.words.judging import JudgeOptions, judge
+from intriguing.words.judging import judge
+from intriguing.words.options import JudgeOptions
 from intriguing.words.study import render, study_tables
 from intriguing.words.training import TrainingOptions, train
 from intriguing.words.vectors import WordVectors

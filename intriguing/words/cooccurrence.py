@@ -74,18 +74,18 @@ def count_windows(
     """
     if not 2 <= width <= 1 << 8:
         raise InputError(f"width={width}: a window holds 2 to 256 words.")
-    number = {word: i for i, word in enumerate(corpus.words)}
-    found = np.array([number.get(word, -1) for word in words], np.int64)
+    number_of = {word: i for i, word in enumerate(corpus.words)}
+    numbers = np.array([number_of.get(word, -1) for word in words], np.int64)
     counts = corpus.counts()
-    kept = np.flatnonzero((found >= 0) & (counts[found] >= min_count))
-    kept = kept[np.argsort(-counts[found[kept]], kind="stable")]
+    kept = np.flatnonzero((numbers >= 0) & (counts[numbers] >= min_count))
+    kept = kept[np.argsort(-counts[numbers[kept]], kind="stable")]
     if len(kept) < 2:
         raise DataError(
             f"Of {len(words)} words {len(kept)} occur at least {min_count} times in the {len(corpus)} words of "
             f"{corpus.name!r} that are to judge them. Give more text, of the same language and letter case."
         )
     renumber = np.full(len(corpus.words), -1, np.int64)
-    renumber[found[kept]] = np.arange(len(kept))
+    renumber[numbers[kept]] = np.arange(len(kept))
     size = len(kept)
     rare = sparse.csr_array((size, size), dtype=np.int64)
     dense = np.zeros(min(size, _DENSE) ** 2)
@@ -104,7 +104,7 @@ def count_windows(
     if pairs.nnz == 0 or pairs.data.max() < 2**31:
         pairs.data = pairs.data.astype(np.int32)
     kept_words = tuple(str(words[i]) for i in kept.tolist())
-    return Cooccurrence(kept_words, counts[found[kept]], singles, pairs, len(corpus), len(words) - size)
+    return Cooccurrence(kept_words, counts[numbers[kept]], singles, pairs, len(corpus), len(words) - size)
 
 
 def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:

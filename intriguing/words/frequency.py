@@ -30,9 +30,9 @@ def strata(counts: np.ndarray, smallest: int = STRATUM_WORDS) -> np.ndarray:
             starts.append(int(position))
     if len(starts) > 1 and len(counts) - starts[-1] < smallest:
         starts.pop()
-    found = np.empty(len(counts), np.int64)
-    found[order] = np.searchsorted(starts, np.arange(len(counts)), side="right") - 1
-    return found
+    stratum = np.empty(len(counts), np.int64)
+    stratum[order] = np.searchsorted(starts, np.arange(len(counts)), side="right") - 1
+    return stratum
 
 
 def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -44,20 +44,20 @@ def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.ran
     members = np.argsort(stratum, kind="stable")
     sizes = np.bincount(stratum)
     starts = np.cumsum(sizes) - sizes
-    wanted = stratum[sets]
-    asked = np.max([np.bincount(row, minlength=len(sizes)) for row in wanted], axis=0)
+    strata_of_sets = stratum[sets]
+    asked = np.max([np.bincount(row, minlength=len(sizes)) for row in strata_of_sets], axis=0)
     if (asked > sizes).any():
         raise InputError("A stratum holds fewer words than a set takes from it. Use larger strata or fewer words.")
-    drawn = np.empty((draws, *sets.shape), np.int64)
-    redraw = np.ones(drawn.shape, bool)
+    words = np.empty((draws, *sets.shape), np.int64)
+    redraw = np.ones(words.shape, bool)
     while redraw.any():
-        which = np.broadcast_to(wanted, drawn.shape)[redraw]
-        drawn[redraw] = members[starts[which] + rng.integers(sizes[which])]
-        order = np.argsort(drawn, axis=-1, kind="stable")
-        repeats = np.diff(np.take_along_axis(drawn, order, axis=-1), axis=-1, prepend=-1) == 0
-        redraw = np.zeros(drawn.shape, bool)
+        which = np.broadcast_to(strata_of_sets, words.shape)[redraw]
+        words[redraw] = members[starts[which] + rng.integers(sizes[which])]
+        order = np.argsort(words, axis=-1, kind="stable")
+        repeats = np.diff(np.take_along_axis(words, order, axis=-1), axis=-1, prepend=-1) == 0
+        redraw = np.zeros(words.shape, bool)
         np.put_along_axis(redraw, order, repeats, axis=-1)
-    return drawn
+    return words
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
 
     Raises `InputError` when fewer than 3 are.
     """
-    known = np.flatnonzero(counts > 0)
-    if len(known) < 3:
-        raise InputError(f"{len(known)} of {len(counts)} words have a count: take counts from a corpus first.")
-    norms, seen = np.linalg.norm(vectors[known].astype(np.float64), axis=1), counts[known]
+    counted = np.flatnonzero(counts > 0)
+    if len(counted) < 3:
+        raise InputError(f"{len(counted)} of {len(counts)} words have a count: take counts from a corpus first.")
+    norms, seen = np.linalg.norm(vectors[counted].astype(np.float64), axis=1), counts[counted]
     result: Any = stats.spearmanr(norms, seen) if np.ptp(norms) > 0 and np.ptp(seen) > 0 else (np.nan, np.nan)
     groups = strata(seen)
     inside = [groups == g for g in range(groups.max() + 1)]
@@ -95,7 +95,7 @@ def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
     return NormCount(
         spearman=float(result[0]),
         p=float(result[1]),
-        n=len(known),
+        n=len(counted),
         count_low=np.array([seen[i].min() for i in inside]),
         count_high=np.array([seen[i].max() for i in inside]),
         words=np.array([i.sum() for i in inside]),

@@ -22,17 +22,17 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
 from intriguing import tables
 from intriguing.errors import InputError
+from intriguing.stats.binomial import compare_with_chance
+from intriguing.stats.comparison import compare_with_draws
+from intriguing.stats.findings import LEVEL, significant
 from intriguing.units.rotation import RotationTest, corrected
-from intriguing.units.rotation import judge as rotation_judge
 from intriguing.words.judges import CHANCE, METRICS
 from intriguing.words.statistics import Statistics
 
 POOLED = -1
-LEVEL = 0.05
 _BASES = ("trained", "varimax", "pca", "gaussian")
 
 
@@ -118,14 +118,16 @@ def _tests_of(s: Statistics) -> Iterable[tuple[str, RotationTest]]:
     for control in _BASES:
         for metric in METRICS:
             spread = s.spread.get(metric)
-            yield control, rotation_judge(metric, s.measured[control][metric], s.null[metric], spread, s.words)
+            comparison = compare_with_draws(s.measured[control][metric], s.null[metric], spread)
+            yield control, RotationTest.of(metric, comparison, s.words)
     for metric in METRICS:
-        p = [_of_deal(s, metric, number).p_two for number in range(_deals(s))]
-        alarms = sum(value is not None and value <= LEVEL for value in p)
-        yield "permuted_words", _false_alarms(metric, alarms, len(p), s)
-    for metric, found in sorted(s.intruders_found.items()):
-        yield "chance", binomial_test(metric, found, s.lines, CHANCE)
-    yield "count_matched", rotation_judge("npmi", s.matched_npmi, s.matched_null, None, s.words)
+        p_values = [_of_deal(s, metric, number).p_two for number in range(_deals(s))]
+        yield "permuted_words", _false_alarms(metric, sum(map(significant, p_values)), len(p_values), s)
+    for metric, count in sorted(s.intruders_found.items()):
+        # Lists of one basis share words, so the binomial takes them for more independent than they are; the rotation
+        # test does not.
+        yield "chance", RotationTest.of(metric, compare_with_chance(count, s.lines, CHANCE), s.lines)
+    yield "count_matched", RotationTest.of("npmi", compare_with_draws(s.matched_npmi, s.matched_null), s.words)
 
 
 def _deals(s: Statistics) -> int:
@@ -137,47 +139,17 @@ def any_difference(members: Sequence[Statistics], deal: int) -> bool:
     words, after Holm's correction over all of them.
     """
     tests = [_of_deal(s, metric, deal) for s in members for metric in METRICS]
-    return any(test.p_holm is not None and test.p_holm <= LEVEL for test in corrected(tests))
+    return any(significant(test.p_holm) for test in corrected(tests))
 
 
 def _of_deal(s: Statistics, metric: str, deal: int) -> RotationTest:
     axes, *rotated = s.dealt[metric][deal].tolist()
-    return rotation_judge(metric, axes, np.array(rotated), None, s.words)
+    return RotationTest.of(metric, compare_with_draws(axes, np.array(rotated)), s.words)
 
 
 def _false_alarms(metric: str, alarms: int, deals: int, s: Statistics) -> RotationTest:
-    return replace(binomial_test(metric, alarms, deals, LEVEL), rotations=len(next(iter(s.null.values()))))
-
-
-def binomial_test(metric: str, found: int, trials: int, p: float) -> RotationTest:
-    """The exact binomial test of `found` in `trials` against chance, `p`, as a row of `word_tests`.
-
-    The interval is Clopper and Pearson's. Lists of one basis share words, so for intruders (`p` 1/6) the binomial takes
-    them for more independent than they are; the rotation test does not.
-    """
-    test = stats.binom
-    p_high, p_low = float(test.sf(found - 1, trials, p)), float(test.cdf(found, trials, p))
-    sd = float(np.sqrt(p * (1 - p) / trials))
-    interval = stats.binomtest(found, trials, p).proportion_ci(0.95, "exact")
-    # The smallest number of finds that is significant, and the share of finds that reaches it with 80 % power.
-    needed = int(test.isf(LEVEL / 2, trials, p)) + 1
-    share = float(stats.beta.ppf(0.8, needed, trials - needed + 1)) if needed <= trials else None
-    return RotationTest(
-        metric=metric,
-        alpha=0.0,
-        natural=found / trials,
-        null_mean=p,
-        null_sd=sd,
-        low=float(interval.low) - p,
-        high=float(interval.high) - p,
-        rotations=0,
-        p_high=p_high,
-        p_low=p_low,
-        p_two=min(1.0, 2 * min(p_high, p_low)),
-        effect=(found / trials - p) / sd,
-        detectable_effect=None if share is None else (share - p) / sd,
-        n=trials,
-    )
+    comparison = compare_with_chance(alarms, deals, LEVEL)
+    return RotationTest.of(metric, replace(comparison, rotations=len(next(iter(s.null.values())))), deals)
 
 
 def verdict(tests: pa.Table, corpus: str | None = None) -> str:
@@ -198,10 +170,10 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     axes = by["trained"]
     if not axes:
         return "Nothing could be tested: the judges gave no figures."
-    positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["natural"] > r["null_mean"]]
+    positive = [r for r in by["varimax"] if significant(r["p_holm"]) and r["natural"] > r["null_mean"]]
     dealt = next(r for r in rows if r["control"] == "permuted_words" and r["metric"] == "any")
-    words = [_finding(axes, len(embeddings))]
-    words.append(
+    sentences = [_differences(axes, len(embeddings))]
+    sentences.append(
         f"The controls: axes made meaningful on purpose (varimax) beat rotations in {len(positive)} of "
         f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in any test in "
         f"{round(dealt['natural'] * dealt['n'])} of {dealt['n']} deals."
@@ -209,39 +181,42 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     least = 2 / (axes[0]["rotations"] + 1) * len(axes)
     if least > LEVEL:
         enough = int(np.ceil(2 * len(axes) / LEVEL))
-        words.append(
+        sentences.append(
             f"With {axes[0]['rotations']} rotations no corrected p-value can fall below {min(1.0, least):.2g}: "
             f"nothing follows. Use at least {enough}."
         )
     elif not positive:
-        words.append("As not even varimax axes are told from rotations, these tests have no power: nothing follows.")
-    if dealt["p_high"] <= LEVEL:
-        words.append(
+        sentences.append(
+            "As not even varimax axes are told from rotations, these tests have no power: nothing follows."
+        )
+    if significant(dealt["p_high"]):
+        sentences.append(
             f"As random words differ more often than the {LEVEL:.0%} that the tests claim (p = {dealt['p_high']:.2g}), "
             "something else than meaning is measured: nothing follows."
         )
-    return " ".join(words)
+    return " ".join(sentences)
 
 
-def _finding(axes: list[dict], embeddings: int) -> str:
-    found = [r for r in axes if r["p_holm"] <= LEVEL]
+def _differences(axes: list[dict], embeddings: int) -> str:
+    """In which of the tests `axes` of the natural basis single axes differ from rotations, in a sentence."""
+    different = [r for r in axes if significant(r["p_holm"])]
     metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
     basis = (
         f"{len(axes)} tests ({metrics} judges x {conditions} condition{'s' if conditions > 1 else ''}; {embeddings} "
         f"embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
     )
-    if found:
+    if different:
         named = ", ".join(
             f"{'more' if r['natural'] > r['null_mean'] else 'less'} by {r['metric']} of {r['condition']} vectors "
             f"({'' if r['effect'] is None else format(r['effect'], '+.1f') + ' sd, '}p = {r['p_holm']:.3g})"
-            for r in sorted(found, key=lambda r: r["p_holm"])
+            for r in sorted(different, key=lambda r: r["p_holm"])
         )
-        return f"Single axes of the word vectors differ from random rotations in {len(found)} of {basis}: {named}."
-    known = [r for r in axes if r["effect"] is not None]
-    if not known:
+        return f"Single axes of the word vectors differ from random rotations in {len(different)} of {basis}: {named}."
+    with_effect = [r for r in axes if r["effect"] is not None]
+    if not with_effect:
         return f"In none of {basis} do single axes of the word vectors differ from random rotations of them."
-    largest = max(known, key=lambda r: abs(r["effect"]))
-    power = [r["detectable_effect"] for r in known if r["detectable_effect"] is not None]
+    largest = max(with_effect, key=lambda r: abs(r["effect"]))
+    power = [r["detectable_effect"] for r in with_effect if r["detectable_effect"] is not None]
     reach = f"; effects of {max(power):.1f} sd and more would be found with 80 % power before it" if power else ""
     return (
         f"In none of {basis} do single axes of the word vectors mean more or less than random rotations of them: "

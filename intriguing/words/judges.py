@@ -67,38 +67,40 @@ class Panel:
         side = len(self.dense)
         low, high = np.minimum(first, second), np.maximum(first, second)
         rare = high >= side
-        found = np.full(np.shape(low), -1.0)
-        found[~rare] = self.dense[low[~rare], high[~rare]]
-        found[rare] = self._searched(low[rare], high[rare])
-        return found
+        values = np.full(np.shape(low), -1.0)
+        values[~rare] = self.dense[low[~rare], high[~rare]]
+        values[rare] = self._searched(low[rare], high[rare])
+        return values
 
     def _searched(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        asked = low * len(self.words) + high
-        found = np.full(len(asked), -1.0)
+        pairs = low * len(self.words) + high
+        values = np.full(len(pairs), -1.0)
         # One bit tells the many pairs that no window holds from the few that have to be searched for.
-        held = np.flatnonzero(self.seen[asked >> 3] >> (asked & 7).astype(np.uint8) & 1)
-        # Sorted questions walk through the sorted pairs, which is several times faster than jumping about in them.
-        held = held[np.argsort(asked[held])]
-        found[held] = self.closeness[np.searchsorted(self.pairs, asked[held])]
-        return found
+        held = np.flatnonzero(self.seen[pairs >> 3] >> (pairs & 7).astype(np.uint8) & 1)
+        # In sorted order the search walks through the table, which is several times faster than jumping about in it.
+        held = held[np.argsort(pairs[held])]
+        values[held] = self.closeness[np.searchsorted(self.pairs, pairs[held])]
+        return values
 
 
-def panel(judged: WordVectors, held_out: Cooccurrence, independent: WordVectors, *, most: int | None = None) -> Panel:
+def build_panel(
+    judged: WordVectors, held_out: Cooccurrence, independent: WordVectors, *, most: int | None = None
+) -> Panel:
     """The panel for the words of `judged` that both judges know, the `most` frequent of them (None: all).
 
     Raises `DataError` when fewer than 10 x 20 words are left.
     """
     row = dict(zip(judged.words, range(len(judged.words)), strict=True))
     theirs = independent.rows_of(held_out.words)
-    known = np.array([word in row for word in held_out.words]) & (theirs >= 0)
-    at = np.flatnonzero(known)[:most]
+    judged_by_both = np.array([word in row for word in held_out.words]) & (theirs >= 0)
+    at = np.flatnonzero(judged_by_both)[:most]
     if len(at) < 10 * TOP_WORDS:
         raise DataError(
             f"{len(at)} of {len(judged.words)} words are known to the held-out text ({len(held_out.words)} words) and "
             f"to the independent embedding ({len(independent.words)}); the judges need {10 * TOP_WORDS}. Give more "
             "text, of the same language and letter case, fewer folds, or a lower min_count."
         )
-    pairs, closeness = _known_pairs(held_out, at)
+    pairs, closeness = _pairs_of(held_out, at)
     stratum = strata(held_out.occurrences[at])
     vectors = independent.vectors[theirs[at]].astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -118,7 +120,7 @@ def panel(judged: WordVectors, held_out: Cooccurrence, independent: WordVectors,
     )
 
 
-def _known_pairs(held_out: Cooccurrence, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs_of(held_out: Cooccurrence, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of the words `at` that the text holds, as Panel.pairs, and their NPMI; piece by piece, for memory."""
     n = len(at)
     within = held_out.pairs if n == len(held_out.words) else held_out.pairs[at][:, at].tocsr()
@@ -179,23 +181,23 @@ def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) ->
     """
     # Row-major copies: then each line is added up in the same order whatever the number of lines.
     first, second = np.take(top, _FIRST, axis=1), np.take(top, _SECOND, axis=1)
-    found = of.npmi(first, second)
-    excess = found - of.expected[of.stratum[first], of.stratum[second]]
+    likeness = of.npmi(first, second)
+    excess = likeness - of.expected[of.stratum[first], of.stratum[second]]
     shown = top[:, :_INTRUSION_WORDS]
     vectors, foreign = of.unit[shown], of.unit[intruders]
-    known, cosines = np.zeros((2, *shown.shape, _INTRUSION_WORDS))
+    npmis, cosines = np.zeros((2, *shown.shape, _INTRUSION_WORDS))
     for pair, (b, a) in enumerate(zip(_SECOND[:_INTRUSION_PAIRS], _FIRST[:_INTRUSION_PAIRS], strict=True)):
-        known[:, a, b] = known[:, b, a] = found[:, pair]
+        npmis[:, a, b] = npmis[:, b, a] = likeness[:, pair]
         cosines[:, a, b] = cosines[:, b, a] = (vectors[:, a] * vectors[:, b]).sum(axis=1)
-    to_known = of.npmi(np.broadcast_to(shown, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
+    to_npmi = of.npmi(np.broadcast_to(shown, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
     to_cosine = np.stack([(foreign * vectors[:, a]).sum(axis=2) for a in range(_INTRUSION_WORDS)], axis=2)
     apart = np.flatnonzero(~np.eye(_INTRUSION_WORDS, dtype=bool))
     within = np.take(_distance(cosines).reshape(len(top), -1), apart, axis=1).mean(axis=1)
     return {
-        "npmi": _coherence(found),
+        "npmi": _coherence(likeness),
         "npmi_matched": _coherence(excess),
         "cosine": _mean_cosine(of.unit[top[:, :_COSINE_WORDS]]),
-        "intrusion_npmi": intruder_found(known, to_known, tie).mean(axis=0),
+        "intrusion_npmi": intruder_found(npmis, to_npmi, tie).mean(axis=0),
         "intrusion_cosine": intruder_found(cosines, to_cosine, tie).mean(axis=0),
         "dist_ratio": (_distance(to_cosine.astype(np.float64)).mean(axis=2) / np.maximum(within, 1e-6)).mean(axis=0),
     }

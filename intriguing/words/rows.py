@@ -1,7 +1,6 @@
 """The table `word_rows`: what a reader looks at, each direction's top words with what the judges say of them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +10,15 @@ from intriguing.randomness import generator
 from intriguing.units import Directions, TopK
 from intriguing.words.frequency import matched_draws
 from intriguing.words.judges import Panel
+from intriguing.words.options import JudgeOptions
 from intriguing.words.vectors import WordVectors
-
-if TYPE_CHECKING:
-    from intriguing.words.judging import JudgeOptions
 
 _LINES_TOGETHER = 50
 
 
 def word_rows(
     trained: WordVectors,
-    known: Panel,
+    panel: Panel,
     vectors: np.ndarray,
     bases: Mapping[str, np.ndarray],
     *,
@@ -29,7 +26,7 @@ def word_rows(
     seed: int,
     fold: int,
     condition: str,
-    options: "JudgeOptions",
+    options: JudgeOptions,
 ) -> tuple[pa.Table, tuple[float, np.ndarray]]:
     """The rows of every basis in `bases` (D, M), and for the natural one the mean NPMI of its rows with its null from
     count-matched words, (draws,).
@@ -38,14 +35,14 @@ def word_rows(
     out of the row's NPMI, which is null where fewer than 2 are left. `vectors` (N, D): `trained` under the condition.
     """
     number = np.full(len(trained.words), -1, np.int64)
-    number[known.rows] = np.arange(len(known.rows))
+    number[panel.rows] = np.arange(len(panel.rows))
     parts, matched = [], (float("nan"), np.full(options.matched_draws, np.nan))
     for name, columns in bases.items():
         scan = TopK(Directions.matrix(columns), k=options.row_words, both=True)
         scan.update(vectors, np.arange(len(vectors)))
         lists = np.concatenate([scan.result(1).ids, scan.result(-1).ids])
         rng = generator(options.seed, "matched words", name, condition, seed, fold)
-        npmi, percentile, null = judged_rows(known, number[lists], options.matched_draws, rng)
+        npmi, percentile, null = judged_rows(panel, number[lists], options.matched_draws, rng)
         if name == "natural" and not np.isnan(npmi).all():
             matched = (float(np.nanmean(npmi)), null)
         many = columns.shape[1]
@@ -70,7 +67,7 @@ def word_rows(
 
 
 def judged_rows(
-    known: Panel, lists: np.ndarray, draws: int, rng: np.random.Generator
+    panel: Panel, lists: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of `lists` (L, K) of the panel's words (-1: unknown): NPMI (L,), its percentile among `draws` count-matched
     random lists (L,), and the mean over the lists of each draw's NPMI (draws,). NaN where fewer than 2 words are known.
@@ -84,9 +81,9 @@ def judged_rows(
         for start in range(0, len(here), _LINES_TOGETHER):
             lines = here[start : start + _LINES_TOGETHER]
             sets = lists[lines][lists[lines] >= 0].reshape(-1, size)
-            value = known.npmi(sets[:, first], sets[:, second]).mean(axis=1)
-            drawn = matched_draws(known.stratum, sets, draws, rng)
-            null = known.npmi(drawn[..., first], drawn[..., second]).mean(axis=2)
+            value = panel.npmi(sets[:, first], sets[:, second]).mean(axis=1)
+            random_sets = matched_draws(panel.stratum, sets, draws, rng)
+            null = panel.npmi(random_sets[..., first], random_sets[..., second]).mean(axis=2)
             npmi[lines] = value
             percentile[lines] = 100 * ((null < value).mean(axis=0) + 0.5 * (null == value).mean(axis=0))
             total += null.sum(axis=1)

@@ -140,8 +140,8 @@ def _downloaded(name: str) -> Path:
     log = logging.getLogger(downloader.__name__)
     before, log.disabled = log.disabled, True
     try:
-        known = cast("dict[str, list[str]]", downloader.info(name_only=True))
-        names = [*known["corpora"], *known["models"]]
+        catalogue = cast("dict[str, list[str]]", downloader.info(name_only=True))
+        names = [*catalogue["corpora"], *catalogue["models"]]
         if name in names:
             return Path(cast("str", downloader.load(name, return_path=True)))
     except Exception as error:  # urllib, ssl and socket errors, and gensim's own assertions on a damaged download

@@ -54,10 +54,10 @@ class Statistics:
     def from_bytes(cls, data: bytes) -> "Statistics":
         """The statistics that `to_bytes` wrote; raises `DataError` for other bytes."""
         arrays, notes = unpack(data, "statistics of words", ("matched_null",))
-        found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _ARRAYS}
+        by_metric: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _ARRAYS}
         for name, values in arrays.items():
             kind, _, metric = name.partition("/")
             if metric:
-                found[kind][metric] = values
-        held = {"null": found["null"], "dealt": found["dealt"], "matched_null": arrays["matched_null"]}
-        return cls(**json.loads(notes["plain"]) | held)
+                by_metric[kind][metric] = values
+        fields = {"null": by_metric["null"], "dealt": by_metric["dealt"], "matched_null": arrays["matched_null"]}
+        return cls(**json.loads(notes["plain"]) | fields)

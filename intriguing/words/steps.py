@@ -23,7 +23,8 @@ from intriguing.words.corpus import Corpus, read_corpus, select_folds
 from intriguing.words.formats import read_vectors
 from intriguing.words.frequency import norm_count
 from intriguing.words.inference import word_tests
-from intriguing.words.judging import JudgeOptions, judge
+from intriguing.words.judging import judge
+from intriguing.words.options import JudgeOptions
 from intriguing.words.statistics import Statistics
 from intriguing.words.training import TrainingOptions, train
 from intriguing.words.vectors import WordVectors
@@ -53,9 +54,9 @@ def train_vectors(
     options = TrainingOptions.from_mapping(training or {})
     text = select_folds(Corpus.from_bytes(corpus), parts, folds=folds, seed=fold_seed)
     stream = f"folds {sorted(parts)} of {folds}, cut by {fold_seed}"
-    made = train(text, options, seed=seed, stream=stream)
-    notes = made.notes | {"training_words": str(len(text)), "reproducible": json.dumps(options.reproducible)}
-    return {"vectors": WordVectors(made.words, made.vectors, made.counts, notes).to_bytes()}
+    vectors = train(text, options, seed=seed, stream=stream)
+    notes = vectors.notes | {"training_words": str(len(text)), "reproducible": json.dumps(options.reproducible)}
+    return {"vectors": WordVectors(vectors.words, vectors.vectors, vectors.counts, notes).to_bytes()}
 
 
 def import_vectors(source: str, corpus: bytes, *, reading: Mapping[str, Any] | None = None) -> Outputs:
@@ -134,25 +135,25 @@ def describe_vectors(
 
     `skipped` is the JSON of `Corpus.skipped`; what reading the vectors skipped is added.
     """
-    made, held_out = WordVectors.from_bytes(vectors), Cooccurrence.from_bytes(counts)
+    embedding, held_out = WordVectors.from_bytes(vectors), Cooccurrence.from_bytes(counts)
     keys = {"corpus": corpus, "seed": seed, "fold": fold}
-    known = set(held_out.words)
-    left_out = {k: int(made.notes[k]) for k in ("repeated_words", "vectors_not_finite") if k in made.notes}
+    judged = set(held_out.words)
+    left_out = {k: int(embedding.notes[k]) for k in ("repeated_words", "vectors_not_finite") if k in embedding.notes}
     facts: dict[str, Any] = {
-        "made_by": made.notes.get("made_by", "unknown"),
-        "words": len(made.words),
-        "dimension": made.dim,
-        "training_words": int(made.notes["training_words"]) if "training_words" in made.notes else None,
+        "made_by": embedding.notes.get("made_by", "unknown"),
+        "words": len(embedding.words),
+        "dimension": embedding.dim,
+        "training_words": int(embedding.notes["training_words"]) if "training_words" in embedding.notes else None,
         "held_out_words": held_out.windows,
-        "unjudged_words": sum(word not in known for word in made.words),
-        "reproducible": json.loads(made.notes.get("reproducible", "null")),
+        "unjudged_words": sum(word not in judged for word in embedding.words),
+        "reproducible": json.loads(embedding.notes.get("reproducible", "null")),
         "skipped": json.dumps(json.loads(skipped) | left_out, sort_keys=True),
         "norm_count_spearman": None,
         "norm_count_p": None,
     }
     norms: dict[str, Any] = {name: [] for name in tables.WORD_NORMS.schema.names if name not in keys}
     try:
-        relation = norm_count(made.vectors, made.counts)
+        relation = norm_count(embedding.vectors, embedding.counts)
     except InputError as error:
         raise DataError(f"{corpus!r}: {error}") from None
     if np.isfinite(relation.spearman):
@@ -192,18 +193,18 @@ def study(
     skipped = json.dumps(whole.skipped)
     label, parts = whole.name, {}
     del whole
-    wanted = range(folds) if held_out is None else held_out
+    chosen_folds = range(folds) if held_out is None else held_out
     collected: dict[str, list[pa.Table]] = {"word_rows": [], "word_vectors": [], "word_norms": []}
     statistics: list[bytes] = []
     least = TrainingOptions.from_mapping(training or {}).min_count
 
     def trained(numbers: tuple[int, ...], seed: int) -> bytes:
         if (numbers, seed) not in parts:
-            made = train_vectors(corpus, parts=numbers, folds=folds, seed=seed, training=training)
-            parts[numbers, seed] = _bytes(made, "vectors")
+            embedding = train_vectors(corpus, parts=numbers, folds=folds, seed=seed, training=training)
+            parts[numbers, seed] = _bytes(embedding, "vectors")
         return parts[numbers, seed]
 
-    for fold in wanted:
+    for fold in chosen_folds:
         counts = _bytes(count_held_out(corpus, fold=fold, folds=folds, training_min_count=least), "counts")
         for seed in seeds:
             vectors, independent = trained(tuple(f for f in range(folds) if f != fold), seed), trained((fold,), seed)

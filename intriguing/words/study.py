@@ -57,11 +57,11 @@ def study_tables(
     )
     if not here.num_rows:
         raise InputError(f"There are no word rows of corpus {corpus!r}, seed {seed}, fold {fold}.")
-    made = []
+    tables = []
     for (condition, basis), printed in STUDY_ROWS.items():
         chosen = here.filter((pc.field("condition") == condition) & (pc.field("basis") == basis))
-        found = chosen.sort_by("direction").slice(0, directions).to_pylist()
-        if not found:
+        ours = chosen.sort_by("direction").slice(0, directions).to_pylist()
+        if not ours:
             continue
         lines = tuple(
             StudyRow(
@@ -72,21 +72,21 @@ def study_tables(
                 row["median_count"],
                 printed[row["direction"]] if row["direction"] < len(printed) else "",
             )
-            for row in found
+            for row in ours
         )
         title = f"{_CONDITION[condition]}, {_BASIS[basis]}"
-        made.append(StudyTable(title, condition, basis, len(found[0]["words"]), lines))
-    return made
+        tables.append(StudyTable(title, condition, basis, len(ours[0]["words"]), lines))
+    return tables
 
 
-def render(made: list[StudyTable]) -> str:
+def render(tables: list[StudyTable]) -> str:
     """The tables as plain text, one line per direction.
 
     ``matched`` is the percentile of NPMI among random words of the same counts, ``count`` the words' median count.
     """
-    ours = max([len(" ".join(r.words)) for t in made for r in t.rows] + [len("top words")])
+    ours = max([len(" ".join(r.words)) for t in tables for r in t.rows] + [len("top words")])
     lines = []
-    for table in made:
+    for table in tables:
         judged = f"NPMI, matched and count are of the top {table.listed}"
         lines += [
             f"{table.title} ({judged})",

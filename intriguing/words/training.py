@@ -76,13 +76,13 @@ class TrainingOptions:
             raise SpecError("hs = 0 and negative = 0 train nothing. Set negative = 5, or hs = 1.")
 
     @classmethod
-    def from_mapping(cls, given: Mapping[str, Any]) -> "TrainingOptions":
+    def from_mapping(cls, keys: Mapping[str, Any]) -> "TrainingOptions":
         """Options from a spec's keys; an unknown key raises `UnknownNameError` with the nearest valid ones."""
         names = [f.name for f in fields(cls)]
-        for name in given:
+        for name in keys:
             if name not in names:
                 raise unknown_name("training option", name, names)
-        return cls(**given)
+        return cls(**keys)
 
     @property
     def reproducible(self) -> bool:

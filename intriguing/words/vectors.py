@@ -54,13 +54,13 @@ class WordVectors:
         Raises `DataError` when the corpus holds none of the words.
         """
         counts = dict(zip(corpus.words, corpus.counts().tolist(), strict=True))
-        found = np.array([counts.get(word, 0) for word in self.words], np.int64)
-        if not found.any():
+        own_counts = np.array([counts.get(word, 0) for word in self.words], np.int64)
+        if not own_counts.any():
             raise DataError(
                 f"{corpus.name!r} holds none of the {len(self.words)} words of these vectors (first: "
                 f"{', '.join(self.words[:3])}). Give a corpus of the same language and letter case."
             )
-        return WordVectors(self.words, self.vectors, found, self.notes)
+        return WordVectors(self.words, self.vectors, own_counts, self.notes)
 
     def to_bytes(self) -> bytes:
         """The table in one piece (safetensors), for a store; `from_bytes` reads it back."""

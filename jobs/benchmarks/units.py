@@ -265,15 +265,16 @@ def scan(arguments: argparse.Namespace) -> dict[str, float]:
 
 def rotations(arguments: argparse.Namespace) -> dict[str, float]:
     """CPU-seconds of --rotations rotations of 10,000 inputs at 128 units, with interval, for one set of scores."""
-    from intriguing.units.metrics import Inputs, metrics
+    from intriguing.units.metrics import scorers
     from intriguing.units.rotation import rotation_test
+    from intriguing.units.views import Inputs
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 10_000)
     rows = np.maximum(rng.standard_normal((10_000, 128)) + 0.7 * rng.standard_normal((10, 128))[labels], 0)
     inputs, found = Inputs.of(rows, labels=labels), {}
     for name, wanted in (("labels", ["purity", "enrichment", "kurtosis"]), ("auroc", ["auroc"])):
-        work = lambda wanted=wanted: rotation_test(inputs, metrics(wanted), rotations=arguments.rotations)  # noqa: E731
+        work = lambda wanted=wanted: rotation_test(inputs, scorers(wanted), rotations=arguments.rotations)  # noqa: E731
         found[name] = best_of(work, 1)
     return found
 

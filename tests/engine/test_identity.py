@@ -10,7 +10,7 @@ from intriguing.engine.driver import Driver, examine, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.task import Code, Function, Output, Plan, Resource, Task
 
-SOURCE = '''
+SOURCE = """
 import pyarrow as pa
 
 def load(step):
@@ -18,7 +18,7 @@ def load(step):
 
 def count(work, n):
     return {"numbers": pa.table({"n": [i * work.resource("step") for i in range(n)]})}
-'''
+"""
 
 
 def plan_with_code_in(module: str) -> Plan:

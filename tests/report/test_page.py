@@ -173,8 +173,9 @@ def test_strips_show_image_change_and_result(document):
 
 
 def test_verdicts_are_plain_sentences(document):
-    assert "No difference between single units and random directions was found: purity is 0.710" in document.words
-    assert "Single units score higher than random directions: kurtosis is 2.90" in document.words
+    purity = "No evidence that single units score higher by purity than rotations, or lower: 0.71 against 0.706"
+    assert purity in document.words
+    assert "Single units score higher by kurtosis than rotations: 2.9 against 2.6" in document.words
 
 
 def test_word_tables_show_four_words_of_each_condition_and_basis(document):
@@ -272,6 +273,7 @@ def test_a_score_of_a_whole_basis_stands_in_the_table_alone(small):
         "basis": "natural",
     }
     keys |= {"basis": "natural", "rotation_seed": 0, "direction": -1, "metric": "mean cosine", "value": 0.7531, "n": 80}
+    keys |= {"judge": None}
     small.add("unit_scores", tables.UNIT_SCORES.build({}, **keys))
     small.write("plan")
     html = write_report(small.root).read_text()
@@ -281,10 +283,40 @@ def test_a_score_of_a_whole_basis_stands_in_the_table_alone(small):
 
 def test_a_verdict_that_the_run_wrote_is_shown_as_it_is(small):
     small.write("plan", "model_rows", "scores")
-    if "verdict" not in tables.ROTATION_TESTS.schema.names:
-        pytest.skip("the table has no verdicts")
     rewrite(small.root, "rotation_tests", "verdict", lambda row: f"So says the run <of> {row['model']}.")
     assert "So says the run <of> 007." in Document(write_report(small.root).read_text()).words
+
+
+def test_p_of_exactly_five_percent_is_a_finding_in_mark_and_sentence(small):
+    small.write("plan", "model_rows", "scores")
+    rewrite(small.root, "rotation_tests", "p_holm", lambda row: 0.05 if row["metric"] == "kurtosis" else 1.0)
+    html = write_report(small.root).read_text()
+    assert html.count('<li class="higher">Single units score higher by kurtosis than rotations') == 2
+    assert "higher by kurtosis than rotations, or lower" not in html
+
+
+def test_the_judge_of_a_score_is_named_where_it_is_not_the_first(small):
+    small.write("plan", "model_rows", "scores")
+    for table in ("rotation_tests", "unit_scores"):
+        rewrite(small.root, table, "judge", lambda row: {"purity": "pixels", "kurtosis": "encoder"}[row["metric"]])
+    words = Document(write_report(small.root).read_text()).words
+    assert "higher by purity (judged by pixels) than rotations" in words
+    assert "purity (judged by pixels) natural 16" in words
+    assert "kurtosis (judged" not in words
+
+
+def test_a_run_of_before_the_column_of_judges_is_shown_as_it_was(small):
+    small.write("plan", "model_rows", "scores")
+    for shard in small.root.glob("tables/*/*.parquet"):
+        rows = pq.read_table(shard)
+        if "judge" in rows.column_names:
+            pq.write_table(rows.drop_columns("judge"), shard)
+    run = open_run(small.root)
+    for name in ("rotation_tests", "unit_scores"):
+        table = run.table(name)
+        assert table["judge"].null_count == len(table) > 0
+        assert tables.duplicates(table, tables.named(name).key) == 0
+    assert "purity natural 16" in Document(write_report(small.root).read_text()).words
 
 
 def test_word_tests_over_all_seeds_and_folds_come_before_single_ones(small):

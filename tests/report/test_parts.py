@@ -10,11 +10,7 @@ from PIL import Image
 from intriguing.errors import InputError
 from intriguing.report.figures import forest, histograms, strips
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
-from intriguing.report.text import count, number, percent, plural, shorten, verdict
-
-TEST = {"metric": "purity", "natural": 0.8, "null_mean": 0.7, "null_sd": 0.02, "rotations": 999, "p_two": 0.002}
-TEST |= {"p_holm": 0.004, "detectable_effect": 2.8}
-
+from intriguing.report.text import count, number, percent, plural, score_label, shorten
 
 # Text
 
@@ -56,30 +52,9 @@ def test_long_names_are_cut_in_the_middle_and_line_breaks_go():
     assert (len(cut), cut[0], cut[-1]) == (21, "a", "b")
 
 
-def test_a_significant_test_says_which_way():
-    assert verdict(TEST) == (
-        "higher",
-        "Single units score higher than random directions: purity is 0.800 in the natural basis and 0.700 ± 0.020 over "
-        "999 random rotations (p = 0.0040 after Holm's correction).",
-    )
-    assert verdict(TEST | {"natural": 0.6})[0] == "lower"
-
-
-def test_the_corrected_p_value_decides():
-    outcome, sentence = verdict(TEST | {"p_two": 0.03, "p_holm": 0.3})
-    assert outcome == "none"
-    assert "p = 0.30 after Holm" in sentence
-    assert verdict(TEST | {"p_two": 0.03, "p_holm": None})[0] == "higher"
-
-
-def test_no_difference_found_is_not_called_no_difference():
-    sentence = verdict(TEST | {"p_holm": 0.4})[1]
-    assert sentence.startswith("No difference between single units and random directions was found")
-    assert "A difference of 2.8 null standard deviations would have been found with 80 % power." in sentence
-
-
-def test_a_test_without_a_p_value_decides_nothing():
-    assert verdict(TEST | {"p_two": None, "p_holm": float("nan")})[0] == "unknown"
+def test_a_score_is_called_by_its_judge_where_that_is_not_the_first():
+    labels = [score_label({"metric": "intruder", "judge": judge}) for judge in (None, "encoder", "pixels")]
+    assert labels == ["intruder", "intruder", "intruder (judged by pixels)"]
 
 
 # Pictures

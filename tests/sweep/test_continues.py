@@ -18,7 +18,7 @@ from intriguing.stages import STAGES, units
 from intriguing.sweep import execute, prepare
 
 HERE = Path(__file__).parent
-BEFORE: dict[str, Any] = json.loads(lzma.open(HERE / "before_the_move.json.xz", "rt").read())
+BEFORE: dict[str, Any] = json.loads(lzma.decompress((HERE / "before_the_move.json.xz").read_bytes()))
 TESTS = ("test_inputs", "score", "null", "rotation_tests", "correction", "model_or_data")
 ROTATION_TESTS = {f.function.name for f in units.STAGE.functions if f.function.path.rpartition(":")[2] in TESTS}
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 import intriguing as ig
 from intriguing.data import load_dataset
+from intriguing.stats.multiple import holm
 from intriguing.sweep import execute, prepare
-from intriguing.units.multiple import holm
+from intriguing.units.scores import METRICS
 from tests.sweep import user_models
 from tests.sweep.small import assert_equal_tables, tables_of
 
@@ -84,9 +85,11 @@ def test_every_control_and_condition_is_tested(tests_of: pd.DataFrame) -> None:
     assert set(tests.control) == {"trained", "random_init", "shuffled_labels"}
     assert {"raw", "negated"} <= set(tests.condition) <= {"raw", "negated", "live"}
     trained = tests[(tests.control == "trained") & (tests.condition == "raw") & (tests.layer == "fc1")]
-    assert set(trained.metric) == {
-        *("purity", "entropy", "enrichment", "unique_classes", "auroc", "kurtosis"),
-        *("interpretability", "interpretability_pixels", "intruder", "intruder_pixels"),
+    unjudged = ("purity", "entropy", "enrichment", "unique_classes", "auroc", "kurtosis")
+    judged = [name for name in METRICS if METRICS[name].judged]
+    scores = set(zip(trained.metric, trained.judge.fillna("nobody"), strict=True))
+    assert scores == {(name, "nobody") for name in unjudged} | {
+        (name, judge) for name in judged for judge in ("encoder", "pixels")
     }
     assert (trained.rotations == 9).all()
     assert (trained.n == 420).all()

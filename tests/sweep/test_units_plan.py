@@ -93,7 +93,7 @@ def crossed_rows(effect: Any) -> list[dict[str, Any]]:
 
 def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
-    answer = model_or_data(StubWork(rows), last_layers=dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
     shares = {row["name"]: row for row in answer if row["figure"] == "share"}
     assert shares["data"]["value"] > 0.99
     assert shares["data"]["low"] <= shares["data"]["value"] <= shares["data"]["high"]
@@ -132,6 +132,20 @@ def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are() -> N
     assert means["live", "two"] == means["raw", "two"]
 
 
+def test_two_judges_of_a_score_get_an_answer_each() -> None:
+    rows = [
+        row | {"metric": "intruder", "judge": judge}
+        for judge, by_model in (("encoder", 5.0), ("pixels", 0.0))
+        for row in crossed_rows(lambda m, d, seed, by=by_model: by * m + (5.0 - by) * d + 0.1 * seed)
+    ]
+    answer = model_or_data(StubWork(rows), LAST)["model_or_data"]  # type: ignore[arg-type]
+    assert tables.duplicates(answer, tables.MODEL_OR_DATA.key) == 0
+    sentences = {row["judge"]: row["sentence"] for row in answer.to_pylist()}
+    assert sentences["encoder"].startswith("intruder: The outcome comes from the model: ")
+    assert sentences["pixels"].startswith("intruder judged by pixels: The outcome comes from the data: ")
+    assert sentences[None].startswith("Of 2 scores, with all units, ")
+
+
 def test_seeds_that_gave_one_network_are_named() -> None:
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + (0.0 if m == 2 else 0.1 * seed))
     answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
@@ -142,7 +156,7 @@ def test_seeds_that_gave_one_network_are_named() -> None:
 
 def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
     rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
-    [row] = model_or_data(StubWork(rows), last_layers=dict.fromkeys(("cnn", "mlp", "softmax"), "fc1"))["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    [row] = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
     assert row["value"] is None
     assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
 

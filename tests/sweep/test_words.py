@@ -15,9 +15,9 @@ from intriguing.engine.task import Plan
 from intriguing.errors import DataError
 from intriguing.randomness import generator
 from intriguing.results import Run
-from intriguing.sweep import execute, prepare
 from intriguing.stages.words.resolve import TextFacts
 from intriguing.stages.words.tasks import source_file
+from intriguing.sweep import execute, prepare
 from intriguing.sweep.spec import load_spec
 from intriguing.tables import TABLES, duplicates
 from tests.sweep import planning

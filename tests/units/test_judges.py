@@ -6,13 +6,14 @@ from intriguing.randomness import generator
 from intriguing.units.judges import (
     draw_intruders,
     interpretability,
-    interpretability_p,
     intruder,
     pixel_encoder,
     unit_rows,
 )
-from intriguing.units.metrics import Inputs, metrics
+from intriguing.units.metrics import scorers
 from intriguing.units.rotation import rotation_test
+from intriguing.units.scores import Depth
+from intriguing.units.views import Inputs
 
 
 def worlds(n=2000, classes=8, seed=0, signal=4.0):
@@ -45,10 +46,6 @@ def test_too_few_extremes_make_no_task():
         interpretability(np.eye(20, dtype=np.float32), np.zeros((2, 9), dtype=int), np.zeros((2, 9), dtype=int))
 
 
-def test_accuracy_has_an_exact_p_value():
-    assert np.allclose(interpretability_p(np.array([1.0, 0.5]), 20), [0.5**20, 0.5880985])
-
-
 def test_the_intruder_is_found_by_a_judge_that_sees_and_not_by_a_blind_one():
     rows, _, judge = worlds()
     scores = rows.T.astype(np.float32).copy()
@@ -74,7 +71,7 @@ def test_an_intruder_needs_another_direction():
 def test_the_rotation_test_wraps_the_judges(name):
     rows, _, judge = worlds(1200, classes=16, signal=2.5)
     inputs = Inputs.of(rows, judge=judge)
-    scores = metrics([name], k=6, tasks=10, references=4)
+    scores = scorers([name], Depth(k=6, tasks=10, references=4))
     found = rotation_test(inputs, scores, rotations=39, subsamples=4)[0]
     assert found.p_high == pytest.approx(1 / 40)
     assert found.low > 0

@@ -3,8 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.units.labels import Enrichment, chance, class_counts, entropy, purity, shuffled
-from intriguing.units.multiple import benjamini_hochberg, holm
+from intriguing.units.labels import Enrichment, class_counts, entropy, purity
 
 
 def test_counts_purity_and_entropy_of_known_rows():
@@ -54,35 +53,3 @@ def test_random_directions_are_seldom_enriched():
     table = Enrichment.of(np.full(10, 100), 16)
     counts = rng.multivariate_hypergeometric(np.full(10, 100), 16, size=(300, 50))
     assert table.enriched(counts).any(axis=-1).mean() <= 0.08
-
-
-def test_chance_is_that_of_random_inputs():
-    found = chance(np.full(10, 1000), 8)
-    assert abs(found["purity"][0] - 0.299) < 0.005  # units.md: 8 random digits
-    assert found["purity"][1] > 0
-
-
-def test_shuffled_labels_are_the_same_labels_elsewhere():
-    labels = np.repeat(np.arange(5), 40)
-    mixed = shuffled(labels, 3)
-    assert np.array_equal(np.sort(mixed), labels)
-    assert np.array_equal(mixed, shuffled(labels, 3))
-    assert (mixed != labels).mean() > 0.6
-
-
-def test_holm_is_the_textbooks():
-    assert np.allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-
-
-def test_holm_passes_over_what_was_not_tested():
-    assert np.allclose(holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04], equal_nan=True)
-
-
-def test_benjamini_hochberg_is_scipys():
-    p = np.random.default_rng(1).random((3, 20)) ** 2
-    assert np.allclose(benjamini_hochberg(p), stats.false_discovery_control(p, axis=-1))
-
-
-def test_p_values_above_one_are_refused():
-    with pytest.raises(InputError):
-        holm(np.array([0.2, 1.2]))

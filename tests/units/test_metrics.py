@@ -5,9 +5,12 @@ import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units.labels import class_counts, purity
-from intriguing.units.metrics import Inputs, View, auroc_error_bound, metrics, score_directions
+from intriguing.units.metrics import FORMULAS, auroc_error_bound, score_directions, scorers
 from intriguing.units.rotation import rotation_test
-from intriguing.units.selectivity import auroc, selectivity
+from intriguing.units.scores import METRICS
+from intriguing.units.selectivity import selectivity
+from intriguing.units.views import Inputs, View
+from tests.units.exact import auroc
 
 
 def inputs_of(n=400, dim=6, ties=False):
@@ -25,7 +28,7 @@ def test_scores_are_those_of_the_scans_own_top(ties, sign):
     directions = ig.Directions.natural(6)
     scan = ig.TopK(directions, 16, both=True)
     scan.update(rows, np.arange(400))
-    found = score_directions(Inputs.of(rows, labels=labels), directions, metrics(["purity"]), sign=sign)["purity"]
+    found = score_directions(Inputs.of(rows, labels=labels), directions, scorers(["purity"]), sign=sign)["purity"]
     assert np.array_equal(found, purity(class_counts(labels[scan.result(sign).ids], 5)))
 
 
@@ -43,16 +46,16 @@ def test_other_labels_of_the_same_inputs_share_their_projections():
     inputs = Inputs.of(rows, labels=labels)
     view, others = View(inputs, np.eye(6)), inputs.shuffled(seed=1)
     fresh = View(others, np.eye(6))
-    assert view.seen(others).top(16) is view.top(16)
-    for score in metrics(["purity", "auroc"]):
-        assert np.array_equal(score.score(view.seen(others)), score.score(fresh))
+    assert view.with_inputs(others).top(16) is view.top(16)
+    for score in scorers(["purity", "auroc"]):
+        assert np.array_equal(score.score(view.with_inputs(others)), score.score(fresh))
         assert not np.array_equal(score.score(view), score.score(fresh))
 
 
 def test_the_error_bound_of_binned_selectivity_holds():
     rows, labels = inputs_of(n=1500)
     inputs, directions = Inputs.of(rows, labels=labels), ig.Directions.haar(6, 1)
-    found = score_directions(inputs, directions, metrics(["auroc"]))["auroc"]
+    found = score_directions(inputs, directions, scorers(["auroc"]))["auroc"]
     exact = selectivity(auroc((inputs.activations @ directions.columns).T, inputs.labels, 5))
     assert np.abs(found - exact).max() <= auroc_error_bound(inputs, directions) + 1e-6 < 0.01
 
@@ -60,7 +63,7 @@ def test_the_error_bound_of_binned_selectivity_holds():
 def test_the_low_end_of_units_has_its_own_test():
     rows, labels = inputs_of(600)
     rows[labels == 2, :] -= 3.0
-    inputs, scores = Inputs.of(rows, labels=labels), metrics(["purity"])
+    inputs, scores = Inputs.of(rows, labels=labels), scorers(["purity"])
     high = rotation_test(inputs, scores, rotations=39, subsamples=0)[0]
     low = rotation_test(inputs, scores, rotations=39, subsamples=0, sign=-1)[0]
     assert low.natural > high.natural
@@ -68,20 +71,19 @@ def test_the_low_end_of_units_has_its_own_test():
 
 
 def test_all_scores_are_there_by_name():
-    names = [m.name for m in metrics()]
-    assert names == [
+    assert list(METRICS) == list(FORMULAS) == [m.name for m in scorers()] == [
         "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis",
     ]  # fmt: skip
 
 
 def test_an_unknown_score_names_the_nearest():
     with pytest.raises(UnknownNameError, match="purity"):
-        metrics(["purty"])
+        scorers(["purty"])
 
 
 def test_labels_are_asked_for_where_they_are_needed():
     with pytest.raises(InputError, match="needs labels"):
-        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(6), metrics(["auroc"]))
+        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(6), scorers(["auroc"]))
 
 
 def test_activations_that_are_not_finite_are_refused():
@@ -98,4 +100,4 @@ def test_labels_of_another_length_are_refused():
 
 def test_directions_of_another_space_are_refused():
     with pytest.raises(InputError, match="do not fit"):
-        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(7), metrics(["kurtosis"]))
+        score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(7), scorers(["kurtosis"]))

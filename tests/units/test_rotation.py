@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -7,21 +5,23 @@ from scipy import stats
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator
+from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
-from intriguing.units.metrics import Inputs, View, metrics
+from intriguing.units.metrics import scorers
 from intriguing.units.rotation import (
+    RotationTest,
     basis,
     corrected,
-    detectable_effect,
     dose_statistics,
-    judge,
     natural_statistics,
     null_statistics,
     powers,
     rotation_test,
     subsample_spread,
+    verdict,
 )
-from intriguing.units.verdict import verdict
+from intriguing.units.scores import Depth
+from intriguing.units.views import Inputs, View
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,11 +45,11 @@ def p_values(rows, labels, scores, seed=0):
     inputs = Inputs.of(rows, labels=labels)
     natural = natural_statistics(inputs, scores)
     null = null_statistics(inputs, scores, range(39), seed=seed)
-    return [judge(name, natural[name], null[name], None, len(inputs)).p_two for name in natural]
+    return [compare_with_draws(natural[name], null[name]).p_two for name in natural]
 
 
 def test_a_planted_basis_is_found_and_a_rotated_copy_only_as_often_as_chance_has_it():
-    scores = metrics(["purity", "auroc", "kurtosis"], k=8)
+    scores = scorers(["purity", "auroc", "kurtosis"], Depth(k=8))
     planted_p, rotated_p = [], []
     for seed in range(200):
         rows, labels = planted(seed)
@@ -65,7 +65,7 @@ def test_a_planted_basis_is_found_and_a_rotated_copy_only_as_often_as_chance_has
 def test_shuffled_labels_take_the_finding_away():
     rows, labels = planted(1, n=600)
     inputs = Inputs.of(rows, labels=labels)
-    scores = metrics(["purity"], k=8)
+    scores = scorers(["purity"], Depth(k=8))
     found = [rotation_test(i, scores, rotations=59, subsamples=0)[0] for i in (inputs, inputs.shuffled(1))]
     assert found[0].p_two <= 0.05
     assert found[1].p_two > 0.05
@@ -73,7 +73,7 @@ def test_shuffled_labels_take_the_finding_away():
 
 def test_a_null_drawn_in_parts_is_the_whole():
     rows, labels = planted(2)
-    inputs, scores = Inputs.of(rows, labels=labels), metrics(["purity", "kurtosis"])
+    inputs, scores = Inputs.of(rows, labels=labels), scorers(["purity", "kurtosis"])
     whole = null_statistics(inputs, scores, range(10))
     parts = [null_statistics(inputs, scores, part) for part in (range(6, 10), range(6))]
     for name, values in whole.items():
@@ -84,7 +84,7 @@ def test_the_order_of_the_inputs_does_not_matter():
     rows, labels = planted(3)
     rows = np.maximum(rows - 1, 0)  # ties
     order = generator(0, "order").permutation(len(rows))
-    scores = metrics(["purity", "auroc", "kurtosis", "enrichment"])
+    scores = scorers(["purity", "auroc", "kurtosis", "enrichment"])
     one = natural_statistics(Inputs.of(rows, labels=labels), scores)
     two = natural_statistics(Inputs.of(rows[order], order, labels=labels[order]), scores)
     assert one == two
@@ -94,7 +94,7 @@ def test_the_test_has_an_interval_and_a_dose_curve_that_falls():
     rows, labels = planted(4)
     inputs = Inputs.of(rows, labels=labels)
     tests = rotation_test(
-        inputs, metrics(["purity"], k=8), rotations=99, subsamples=20, doses=(0.2, 1.0), dose_rotations=10
+        inputs, scorers(["purity"], Depth(k=8)), rotations=99, subsamples=20, doses=(0.2, 1.0), dose_rotations=10
     )
     natural, mild, full = tests
     assert (natural.alpha, mild.alpha, full.alpha) == (0.0, 0.2, 1.0)
@@ -107,7 +107,7 @@ def test_the_test_has_an_interval_and_a_dose_curve_that_falls():
 
 
 def test_the_interval_is_about_as_wide_as_new_inputs_make_it():
-    scores, found, spreads = metrics(["auroc", "kurtosis"]), [], []
+    scores, found, spreads = scorers(["auroc", "kurtosis"]), [], []
     for seed in range(24):
         rows, labels = planted(100 + seed, n=400)
         inputs = Inputs.of(np.tanh(rows), labels=labels)
@@ -123,7 +123,7 @@ def test_the_interval_is_about_as_wide_as_new_inputs_make_it():
 
 @pytest.mark.parametrize("kind", ["planted", "mixed and rectified"])
 def test_the_interval_of_a_score_of_the_top_k_covers_what_it_should(kind):
-    scores, found, spreads = metrics(["purity", "entropy", "enrichment"]), [], []
+    scores, found, spreads = scorers(["purity", "entropy", "enrichment"]), [], []
     mix = generator(7, "mix").standard_normal((8, 8))
     for seed in range(60):
         rows, labels = planted(200 + seed, n=600)
@@ -141,33 +141,6 @@ def test_the_interval_of_a_score_of_the_top_k_covers_what_it_should(kind):
     assert (covered >= 51).all()
     # An interval twice too wide would cover them within half its width.
     assert ((error < stats.norm.ppf(0.975) / 2).sum(axis=0) <= 53).all()
-
-
-def test_p_values_are_ranks_among_the_rotations():
-    test = judge("purity", 5.0, np.array([1.0, 2.0, 5.0, 6.0]), None, 100)
-    assert (test.p_high, test.p_low, test.p_two) == (3 / 5, 4 / 5, 1.0)
-    assert test.low is None
-
-
-def test_a_null_without_spread_has_no_effect():
-    test = judge("purity", 1.0, np.ones(99), 0.0, 100)
-    assert test.effect is None
-    assert test.p_two == 1
-    assert test.detectable_effect is None
-
-
-def test_the_detectable_effect_has_the_power_it_promises():
-    rng = generator(0, "power")
-    null = stats.norm.ppf(np.arange(1, 1000) / 1000)
-    limit = detectable_effect(null, spread=0.5)
-    natural = limit + null.mean() + 0.5 * rng.standard_normal(4000)
-    found = np.mean([judge("m", value, null, None, 1).p_two <= 0.05 for value in natural])
-    assert abs(found - 0.8) < 0.03
-
-
-def test_too_few_rotations_detect_nothing():
-    assert detectable_effect(np.arange(38.0)) is None
-    assert detectable_effect(np.arange(39.0)) is not None
 
 
 @pytest.mark.parametrize("dim", [2, 5, 16])
@@ -188,11 +161,12 @@ def test_wide_layers_are_sampled_alike_in_both_arms():
     assert len(np.unique(natural.argmax(axis=0))) == 512
     assert np.allclose(rotated.T @ rotated, np.eye(512), atol=1e-9)
     with pytest.raises(InputError, match="512"):
-        dose_statistics(Inputs.of(np.zeros((4, 700))), metrics(["kurtosis"]))
+        dose_statistics(Inputs.of(np.zeros((4, 700))), scorers(["kurtosis"]))
 
 
 def test_holm_corrects_the_natural_bases_alone():
-    tests = [judge("a", 10.0, np.arange(99.0) / 99, None, 9), judge("b", 0.5, np.arange(99.0) / 99, None, 9)]
+    null = np.arange(99.0) / 99
+    tests = [RotationTest.of(name, compare_with_draws(x, null), 9) for name, x in (("a", 10.0), ("b", 0.5))]
     first, second = corrected(tests)
     assert first.p_holm == pytest.approx(0.04)
     assert second.p_holm >= second.p_two
@@ -200,44 +174,24 @@ def test_holm_corrects_the_natural_bases_alone():
 
 def test_twenty_photos_are_too_few_for_a_verdict():
     inputs = Inputs.of(generator(0, "few").standard_normal((20, 6)), labels=np.arange(20) % 3)
-    scores = metrics(["purity", "kurtosis"])
+    scores = scorers(["purity", "kurtosis"])
     tests = rotation_test(inputs, scores, rotations=19)
     assert all(t.p_two is None for t in tests)
-    assert "too few images (20; 160 are needed)" in verdict(tests[0], scores[0], inputs)
+    assert "too few images (20; 160 are needed)" in verdict(tests[0], scores[0], inputs).sentence
 
 
 def test_a_score_without_its_labels_gets_no_verdict_but_the_others_do():
     inputs = Inputs.of(planted(0)[0])
-    scores = metrics(["purity", "kurtosis"])
+    scores = scorers(["purity", "kurtosis"])
     purity, kurtosis = rotation_test(inputs, scores, rotations=39, subsamples=0)
     assert purity.p_two is None
-    assert "no labels" in verdict(purity, scores[0], inputs)
+    assert "no labels" in verdict(purity, scores[0], inputs).sentence
     assert kurtosis.p_two is not None
-
-
-def test_the_verdict_is_a_sentence_with_all_its_figures():
-    score = metrics(["purity"])[0]
-    null = np.linspace(0.4, 0.6, 999)
-    none = verdict(judge("purity", 0.52, null, 0.01, 10_000), score, 10_000)
-    assert none.startswith("No evidence that units are purer than rotations")
-    for part in (
-        "difference +0.02",
-        "interval +0.0004 to +0.0396",
-        "null standard deviations",
-        "p = 0.8",
-        "detectable",
-    ):
-        assert part in none
-    assert verdict(judge("purity", 0.9, null, 0.01, 9), score, 9).startswith("Units are purer than rotations")
-    assert verdict(judge("purity", 0.1, null, 0.01, 9), score, 9).startswith("Units are less pure than rotations")
-    few = verdict(replace(judge("purity", 0.9, null[::16], 0.01, 9), p_holm=0.2), score, 9)
-    assert few.startswith("Undecided whether units are purer than rotations: above all rotations")
-    assert "too few for any finding" in verdict(judge("purity", 0.1, null[:9], 0.01, 9), score, 9)
 
 
 def test_a_rotation_equals_the_view_of_its_columns():
     rows, labels = planted(5)
-    inputs, scores = Inputs.of(rows, labels=labels), metrics(["kurtosis"])
+    inputs, scores = Inputs.of(rows, labels=labels), scorers(["kurtosis"])
     direct = View(inputs, basis(8, 3, 0), 3)
     exact = inputs.activations.astype(np.float64) @ basis(8, 3, 0)
     fourth = ((exact - exact.mean(0)) ** 4).mean(0) / exact.var(0) ** 2

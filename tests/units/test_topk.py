@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import intriguing as ig
 from intriguing.errors import CorruptError, InputError
 from intriguing.randomness import generator, hash_ids
-from intriguing.units.candidates import canonical
+from intriguing.units.ranking import canonical_projection
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -230,8 +230,8 @@ def test_the_smallest_projections_are_there_only_when_asked_for():
 
 def test_the_canonical_value_does_not_depend_on_its_neighbours():
     rows, columns = torch.tensor(rows_of(50, 37)), torch.tensor(rows_of(50, 37, 1))
-    together = canonical(rows, columns)
-    alone = torch.cat([canonical(rows[i : i + 1], columns[i : i + 1]) for i in range(50)])
+    together = canonical_projection(rows, columns)
+    alone = torch.cat([canonical_projection(rows[i : i + 1], columns[i : i + 1]) for i in range(50)])
     assert torch.equal(together, alone)
     assert torch.allclose(together.double(), (rows.double() * columns.double()).sum(1), rtol=1e-7)
 

@@ -7,8 +7,8 @@ from scipy import stats
 from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.randomness import generator
-from intriguing.units.multiple import holm
-from intriguing.words.inference import any_difference, binomial_test, pooled, verdict, word_tests
+from intriguing.stats.multiple import holm
+from intriguing.words.inference import any_difference, pooled, verdict, word_tests
 from intriguing.words.judges import METRICS
 from intriguing.words.statistics import Statistics
 
@@ -132,23 +132,6 @@ def test_repeated_statistics_are_refused():
         word_tests([drawn(), drawn()])
     with pytest.raises(InputError, match="give each once"):
         word_tests([])
-
-
-@pytest.mark.parametrize("found", [0, 3, 17, 60, 100])
-def test_the_chance_test_is_the_exact_binomial(found):
-    row = binomial_test("intrusion_npmi", found, 100, 1 / 6)
-    high = stats.binomtest(found, 100, 1 / 6, "greater").pvalue
-    low = stats.binomtest(found, 100, 1 / 6, "less").pvalue
-    assert (row.p_high, row.p_low) == pytest.approx((high, low))
-    assert row.p_two == pytest.approx(min(1, 2 * min(high, low)))
-    assert row.low + 1 / 6 <= found / 100 <= row.high + 1 / 6
-
-
-def test_the_detectable_share_is_found_with_80_percent_power():
-    row = binomial_test("intrusion_npmi", 17, 200, 1 / 6)
-    share = 1 / 6 + row.detectable_effect * row.null_sd
-    needed = next(k for k in range(201) if 2 * stats.binom.sf(k - 1, 200, 1 / 6) <= 0.05)
-    assert stats.binom.sf(needed - 1, 200, share) == pytest.approx(0.8)
 
 
 def test_the_verdict_reads_no_difference_with_working_controls():

@@ -7,14 +7,14 @@ from intriguing.errors import DataError
 from intriguing.randomness import generator
 from intriguing.words import judges
 from intriguing.words.cooccurrence import npmi
-from intriguing.words.judges import METRICS, draw_intruders, panel, score
+from intriguing.words.judges import METRICS, build_panel, draw_intruders, score
 from intriguing.words.vectors import WordVectors
 from tests.words.planted import PER_TOPIC, TOPICS, WORDS, topic_counts, topic_vectors
 
 
 @pytest.fixture(scope="module")
 def known():
-    return panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    return build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
 
 
 def test_the_panel_lines_up_words_rows_and_counts(known):
@@ -30,7 +30,7 @@ def test_the_panel_lines_up_words_rows_and_counts(known):
 def test_the_panels_npmi_is_that_of_the_counts(monkeypatch, dense):
     monkeypatch.setattr(judges, "_DENSE", dense)
     counts = topic_counts(sentences=400)
-    few = panel(topic_vectors(), counts, topic_vectors(seed=1))
+    few = build_panel(topic_vectors(), counts, topic_vectors(seed=1))
     rng = generator(0, "test pairs")
     first = rng.integers(len(few.words), size=(50, 9))
     second = (first + rng.integers(1, len(few.words), size=first.shape)) % len(few.words)
@@ -144,9 +144,9 @@ def test_a_single_direction_takes_intruders_from_its_other_end():
 def test_words_that_the_judges_miss_are_left_out_and_counted():
     full = topic_vectors(seed=1)
     half = full.take(np.arange(20 * PER_TOPIC))
-    fewer = panel(topic_vectors(), topic_counts(), half)
+    fewer = build_panel(topic_vectors(), topic_counts(), half)
     assert len(fewer.words) == 20 * PER_TOPIC and fewer.left_out == 12 * PER_TOPIC
-    assert len(panel(topic_vectors(), topic_counts(), full, most=250).words) == 250
+    assert len(build_panel(topic_vectors(), topic_counts(), full, most=250).words) == 250
 
 
 def test_a_word_list_that_misses_the_judges_is_an_error():
@@ -154,4 +154,4 @@ def test_a_word_list_that_misses_the_judges_is_an_error():
         tuple(f"x{i}" for i in range(len(WORDS))), topic_vectors().vectors, np.ones(len(WORDS), int)
     )
     with pytest.raises(DataError, match="0 of 768 words are known"):
-        panel(strangers, topic_counts(), topic_vectors(seed=1))
+        build_panel(strangers, topic_counts(), topic_vectors(seed=1))

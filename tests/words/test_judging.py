@@ -7,8 +7,9 @@ from intriguing import tables
 from intriguing.errors import InputError, SpecError, UnknownNameError
 from intriguing.units.directions import haar
 from intriguing.words.inference import verdict, word_tests
-from intriguing.words.judges import METRICS, panel
-from intriguing.words.judging import Bench, JudgeOptions, judge
+from intriguing.words.judges import METRICS, build_panel
+from intriguing.words.judging import Bench, judge
+from intriguing.words.options import JudgeOptions
 from intriguing.words.rows import judged_rows
 from intriguing.words.statistics import Statistics
 from intriguing.words.vectors import WordVectors
@@ -90,7 +91,7 @@ def test_rows_hold_every_basis_direction_and_end_once(aligned):
 
 
 def test_rows_list_the_largest_projections_with_their_figures(aligned):
-    vectors, known = topic_vectors(), panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    vectors, known = topic_vectors(), build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     for row in aligned[0].to_pylist():
         if row["basis"] != "natural":
             continue
@@ -144,7 +145,7 @@ def test_the_other_conditions_are_judged_alike(condition):
 
 
 def test_words_that_the_judges_do_not_know_are_left_out_of_a_rows_figures():
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     lists = np.array([[0, 1, 2, -1], [5, -1, -1, -1], [-1, -1, 7, 9]])
     npmi, percentile, null = judged_rows(known, lists, 50, np.random.default_rng(0))
     assert npmi[0] == pytest.approx(known.npmi(np.array([0, 0, 1]), np.array([1, 2, 2])).mean())
@@ -153,7 +154,7 @@ def test_words_that_the_judges_do_not_know_are_left_out_of_a_rows_figures():
 
 
 def test_a_basis_scores_alike_alone_and_among_others():
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     bench = Bench(known, topic_vectors().vectors[known.rows], 0, 200, 2)
     bases = [haar(DIM, DIM, s).astype(np.float32) for s in range(3)]
     together = bench._scored(bench._lists(np.hstack(bases), 3), bases, ["a", "b", "c"])[0]
@@ -179,6 +180,8 @@ def test_options_are_checked():
         JudgeOptions.from_mapping({"rotation": 9})
     with pytest.raises(SpecError, match="pool_words = 3"):
         JudgeOptions.from_mapping({"pool_words": 3})
+    with pytest.raises(SpecError, match="subsamples = 1"):
+        JudgeOptions.from_mapping({"subsamples": 1})
     with pytest.raises(SpecError, match="at most 40"):
         JudgeOptions.from_mapping({"row_words": 41})
     with pytest.raises(SpecError, match="most_words = 10"):

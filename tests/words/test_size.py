@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from intriguing.randomness import generator
+from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
-from intriguing.units.rotation import judge
-from intriguing.words.judges import METRICS, panel
+from intriguing.words.judges import METRICS, build_panel
 from intriguing.words.judging import Bench
 from tests.words.planted import DIM, topic_counts, topic_vectors
 
@@ -16,7 +16,7 @@ LEVEL = 0.1  # what 19 rotations attain exactly: the natural basis is the most e
 
 def p_values_of(replicates, rotations, wanted):
     """By control and metric: p_two of every replicate, or of every deal of every replicate."""
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     found = {(control, m): [] for control in ("trained", "permuted_words") for m in METRICS}
     for replicate in range(replicates):
         turned = topic_vectors(noise=0.5, rotation=haar(DIM, DIM, replicate, "size of the tests")).vectors
@@ -27,9 +27,9 @@ def p_values_of(replicates, rotations, wanted):
         for m in METRICS:
             natural, *dealt = [lines[m].mean() for lines in axes]
             rotated, *turned_deals = [values[m] for values in null]
-            found["trained", m].append(judge(m, natural, rotated, None, 1).p_two)
+            found["trained", m].append(compare_with_draws(natural, rotated).p_two)
             found["permuted_words", m] += [
-                judge(m, own, others, None, 1).p_two for own, others in zip(dealt, turned_deals, strict=True)
+                compare_with_draws(own, others).p_two for own, others in zip(dealt, turned_deals, strict=True)
             ]
     return {key: np.array(values) for key, values in found.items()}
 
@@ -48,7 +48,7 @@ def test_vectors_without_special_axes_are_found_to_have_some_as_often_as_the_lev
 
 
 def test_dealt_words_score_alike_in_every_basis_on_average():
-    known = panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
+    known = build_panel(topic_vectors(), topic_counts(), topic_vectors(seed=1))
     bench = Bench(known, topic_vectors().vectors[known.rows], 0, 200, 1)
     deals = [generator(0, "many deals", d).permutation(len(known.words)) for d in range(200)]
     for name, columns in (("natural", np.eye(DIM, dtype=np.float32)), ("turned", haar(DIM, DIM, 1).astype(np.float32))):

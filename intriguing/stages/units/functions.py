@@ -8,7 +8,7 @@ from intriguing.stages.models.functions import SOURCES
 
 _NAMES, _TASKS = "intriguing.sweep.tasks", "intriguing.stages.units.tasks"
 _COLLECTING = (f"{_TASKS}.activations", "intriguing.stages.common.sampling", "intriguing.activations", *SOURCES)
-_SCANNING = (f"{_TASKS}.scans", "intriguing.units", "intriguing.randomness")
+_SCANNING = (f"{_TASKS}.scans", "intriguing.units", "intriguing.stats", "intriguing.randomness")
 _INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
 _TESTING = (
     f"{_TASKS}.rotation_tests",
@@ -16,9 +16,10 @@ _TESTING = (
     f"{_TASKS}.test_inputs",
     f"{_TASKS}.scans",
     "intriguing.units",
+    "intriguing.stats",
     "intriguing.randomness",
 )
-_ANSWERING = (f"{_TASKS}.answers", "intriguing.units")
+_ANSWERING = (f"{_TASKS}.answers", "intriguing.units", "intriguing.stats", "intriguing.randomness")
 
 
 @dataclass(frozen=True)
@@ -207,12 +208,12 @@ TOP_INPUTS = _function(
 PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgeParameters, "unit_tests:pixels")
 MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
 TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
-SCORE = _function("score", 2, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
+SCORE = _function("score", 3, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
 NULL = _function("null", 1, _TESTING, "rotation_tests", NullParameters, "unit_tests:null")
-ROTATION_TESTS = _function("rotation_tests", 2, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
-CORRECTION = _function("correction", 3, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
+ROTATION_TESTS = _function("rotation_tests", 3, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
+CORRECTION = _function("correction", 4, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
 MODEL_OR_DATA = _function(
-    "model_or_data", 3, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
+    "model_or_data", 4, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
 )
 
 FUNCTIONS = (

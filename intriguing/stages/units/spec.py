@@ -1,15 +1,17 @@
 """The section [units] of a spec."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Section
+from intriguing.units.scores import METRICS
 
-MetricName = Literal[
-    "purity", "entropy", "enrichment", "unique_classes", "auroc", "interpretability", "intruder", "kurtosis"
-]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
 
 
 class UnitsSpec(Section):
@@ -35,7 +37,7 @@ class UnitsSpec(Section):
     """How activations are stored; scores are of the stored values."""
     rotations: int = Field(default=0, ge=0, le=1_000_000)
     """How many random rotations each layer's basis is held against; 0 makes no test, 999 is the least for a claim."""
-    metrics: list[MetricName] = Field(default=list(get_args(MetricName)), min_length=1)
+    metrics: list[MetricName] = Field(default=list(METRICS), min_length=1)
     """The scores that are tested."""
     tested_rows: int = Field(default=10_000, ge=1)
     """How many of the scanned inputs the tests rest on, at most; they are held in memory."""

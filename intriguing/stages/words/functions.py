@@ -8,7 +8,7 @@ from intriguing.stages.common.parameters import P, TaskFunction
 
 _NAME, _TASKS = "intriguing.sweep.tasks.words", "intriguing.stages.words.tasks"
 _SOURCES = (_TASKS, "intriguing.words", "intriguing.randomness")
-_JUDGED = (*_SOURCES, "intriguing.units")
+_JUDGED = (*_SOURCES, "intriguing.units", "intriguing.stats")
 
 SOURCE_FILE = Code(f"{_NAME}:source_file", f"{_TASKS}:source_file")
 

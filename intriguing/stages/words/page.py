@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -10,7 +11,8 @@ from markupsafe import Markup
 from intriguing.printed import STUDY_ROWS
 from intriguing.report.figures import bands, forest
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import count, verdict
+from intriguing.report.text import count
+from intriguing.stats.findings import finding, scored_by
 
 _DIRECTIONS = 5
 _WORDS = 4
@@ -162,5 +164,5 @@ def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:
 
 
 def _told(test: Row) -> Row:
-    outcome, sentence = verdict(test | {"metric": _judge(test)}, "dimension")
-    return test | {"outcome": outcome, "sentence": sentence}
+    says = finding(test, replace(scored_by(_judge(test), "single dimensions"), data="words"))
+    return test | {"outcome": says.outcome, "sentence": says.sentence}

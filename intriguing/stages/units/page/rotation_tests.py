@@ -5,7 +5,8 @@ from markupsafe import Markup
 
 from intriguing.report.figures import forest, strips
 from intriguing.report.parts import LAYER, Context, PagePart, Row, render
-from intriguing.report.text import verdict
+from intriguing.report.text import score_label
+from intriguing.stats.findings import finding, scored_by
 
 
 def part(context: Context) -> PagePart | None:
@@ -29,17 +30,17 @@ def part(context: Context) -> PagePart | None:
 def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
     """The tests of a layer with their sentences; `plain` are those of the trained model's natural basis."""
     name, tests = _name(context, key), []
+    rows = [row | {"metric": score_label(row)} for row in rows]
     for _, members in context.grouped(rows, "metric", "control", "alpha"):
         for test in members:
-            outcome, sentence = verdict(test)
-            told = {"outcome": outcome, "sentence": test.get("verdict") or sentence, "name": name}
-            tests.append(test | told)
+            says = finding(test, scored_by(test["metric"]))
+            tests.append(test | {"outcome": says.outcome, "sentence": test["verdict"] or says.sentence, "name": name})
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
 
 
 def _answers(context: Context) -> list[Row]:
     """Per score and condition, the sentence on whether the model or the data decides, and the figures behind it."""
-    figures = context.run.table("model_or_data").to_pylist()
+    figures = [row | {"metric": score_label(row)} for row in context.run.table("model_or_data").to_pylist()]
     answers: dict[tuple[str, str], Row] = {}
     for figure in figures:
         key = (figure["metric"], figure["condition"])
@@ -63,11 +64,12 @@ def _effects(tests: list[Row]) -> Markup | None:
 
 def _scores(context: Context, layers: list[Row]) -> list[Row]:
     """Per layer, the scores of each metric and basis as a figure and as mean, spread and count."""
-    columns = ["metric", "basis", "direction", "value"]
+    columns = ["metric", "judge", "basis", "direction", "value"]
     blocks = []
     for key, _ in context.grouped(layers, *LAYER):
         # One layer at a time: all layers of a large run do not fit in memory as rows.
-        rows = context.run.table("unit_scores", columns=columns, **key).to_pylist()
+        scores = context.run.table("unit_scores", columns=columns, **key).to_pylist()
+        rows = [row | {"metric": score_label(row)} for row in scores]
         metrics = [
             (of["metric"], [(by["basis"], part) for by, part in context.grouped(members, "basis")])
             for of, members in context.grouped(rows, "metric")

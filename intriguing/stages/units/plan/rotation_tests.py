@@ -13,10 +13,9 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
 from intriguing.stages.units.plan.networks import Network, Study
 from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
+from intriguing.units.scores import METRICS
 
 log = logging.getLogger(__name__)
-
-_JUDGED = ("interpretability", "intruder")
 
 
 def rotation_tests(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
@@ -157,7 +156,7 @@ def _inputs_name(network: Network, layer: str) -> str:
 
 
 def _is_judged(study: Study) -> bool:
-    return bool(set(study.section.metrics) & set(_JUDGED))
+    return any(METRICS[name].judged for name in study.section.metrics)
 
 
 def _pixel_judges(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
@@ -195,7 +194,7 @@ def _warn_of_large_families(study: Study, networks: Sequence[Network]) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
     section = study.section
     layers = [len(n.model.layers) for n in networks]
-    scores = len(section.metrics) + ("pixels" in section.judges) * len(set(section.metrics) & set(_JUDGED))
+    scores = len(section.metrics) + ("pixels" in section.judges) * sum(METRICS[name].judged for name in section.metrics)
     sizes = {"network": max(layers, default=0) * scores, "metric": sum(layers), "run": sum(layers) * scores}
     needed = 40 * sizes[section.family] - 1
     if section.rotations < needed:

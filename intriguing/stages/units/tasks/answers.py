@@ -1,6 +1,5 @@
 """The answers of a run: Holm's correction over its tests, their verdicts, and whether the model or the data decides."""
 
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -10,17 +9,18 @@ import pyarrow as pa
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
+from intriguing.randomness import generator
 from intriguing.stages.units import functions
-from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED, TRAINED
-from intriguing.units.crossed import Crossed, crossed
-from intriguing.units.metrics import metrics
-from intriguing.units.multiple import holm
+from intriguing.stages.units.names import ENCODER, LIVE, RANDOM, RAW, SHUFFLED, TRAINED
+from intriguing.stats.crossed_design import CrossedDesign, crossed_design
+from intriguing.stats.findings import finding, significant
+from intriguing.stats.multiple import holm
 from intriguing.units.rotation import RotationTest, corrected
-from intriguing.units.verdict import LEVEL, verdict
+from intriguing.units.scores import METRICS
 
 _FAMILIES = {
     "network": ("dataset", "model", "model_seed", "control", "condition"),
-    "metric": ("metric", "control", "condition"),
+    "metric": ("metric", "judge", "control", "condition"),
     "run": ("control", "condition"),
 }
 
@@ -40,7 +40,7 @@ def correction(work: Work, p: functions.CorrectionParameters) -> dict[str, pa.Ta
         for i, test in zip(members, corrected([_test(rows[i]) for i in members]), strict=True):
             rows[i]["p_holm"] = test.p_holm
             if test.alpha == 0 and test.natural is not None:
-                rows[i]["verdict"] = _verdict(test)
+                rows[i]["verdict"] = finding(rows[i], METRICS[test.metric].wording(rows[i]["judge"])).sentence
     _hold_against_controls(rows)
     return {"rotation_tests": pa.Table.from_pylist(rows, tables.ROTATION_TESTS.schema)}
 
@@ -53,7 +53,7 @@ _ALSO = {
 
 def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
     """Say so in the verdict where a control differs from its rotations as the trained network does."""
-    places = ("dataset", "model", "model_seed", "layer", "metric", "condition", "alpha")
+    places = ("dataset", "model", "model_seed", "layer", "metric", "judge", "condition", "alpha")
     controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _ALSO}
     for row in rows:
         if row["control"] != TRAINED or not _is_found(row):
@@ -80,8 +80,7 @@ def _beside(row: dict[str, Any], twin: dict[str, Any], what: str) -> str:
 
 
 def _is_found(row: dict[str, Any]) -> bool:
-    p = row["p_holm"]
-    return row["alpha"] == 0 and row["effect"] is not None and p is not None and p <= LEVEL
+    return row["alpha"] == 0 and row["effect"] is not None and significant(row["p_holm"])
 
 
 @functions.MODEL_OR_DATA.implementation
@@ -96,20 +95,20 @@ def model_or_data(work: Work, p: functions.ModelOrDataParameters) -> dict[str, p
         if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != p.last_layers[row["model"]]:
             continue
         if row["condition"] in tested:
-            place = tuple(row[name] for name in ("metric", "dataset", "model", "model_seed"))
+            place = ((row["metric"], row["judge"]), *(row[name] for name in ("dataset", "model", "model_seed")))
             tested[row["condition"]][place] = row
     rows = []
-    for metric in dict.fromkeys(place[0] for place in tested[RAW]):
-        every = {place: row for place, row in tested[RAW].items() if place[0] == metric}
+    for score in dict.fromkeys(place[0] for place in tested[RAW]):
+        every = {place: row for place, row in tested[RAW].items() if place[0] == score}
         without = {place: row for place, row in tested[LIVE].items() if place in every}
         if without:
             told = f"without dead or saturated units, which {len(without)} of {len(every)} layers have"
-            live = _figures(metric, LIVE, told, list((every | without).values()))
-            raw = _figures(metric, RAW, "all units", list(every.values()))
+            live = _figures(score, LIVE, told, list((every | without).values()))
+            raw = _figures(score, RAW, "all units", list(every.values()))
             also = f" With all units: {raw[0]['sentence'].partition(': ')[2].partition(':')[0]}."
             rows += [row | {"sentence": row["sentence"] + also} for row in live] + raw
         else:
-            rows += _figures(metric, RAW, "", list(every.values()))
+            rows += _figures(score, RAW, "", list(every.values()))
     return {"model_or_data": pa.Table.from_pylist(_over_all(rows) + rows, tables.MODEL_OR_DATA.schema)}
 
 
@@ -122,16 +121,16 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for condition in (LIVE, RAW):
         if not any(row["condition"] == condition for row in rows):
             continue
-        chosen: dict[str, dict[str, dict[str, Any]]] = {}
+        chosen: dict[tuple[str, str | None], dict[str, dict[str, Any]]] = {}
         for row in rows:
             if row["figure"] == "share" and row["value"] is not None:
-                own = chosen.setdefault(row["metric"], {})
+                own = chosen.setdefault((row["metric"], row["judge"]), {})
                 if row["condition"] == condition or row["name"] not in own:
                     own[row["name"]] = row
         if not chosen:
             continue
         counts = {
-            name: int((holm(np.array([shares[name]["p"] for shares in chosen.values()])) <= LEVEL).sum())
+            name: sum(map(significant, holm(np.array([shares[name]["p"] for shares in chosen.values()])).tolist()))
             for name in ("model", "data", "both")
         }
         share = {name: median(shares[name]["value"] for shares in chosen.values()) for name in (*counts, "seed")}
@@ -141,18 +140,30 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             f"(median share {share['model']:.0%}), the data in {counts['data']} ({share['data']:.0%}), their "
             f"combination in {counts['both']} ({share['both']:.0%}); seeds {share['seed']:.0%}."
         )
-        blank = {"metric": "all", "condition": condition, "figure": "scores", "n": len(chosen), "sentence": sentence}
+        blank = {
+            "metric": "all",
+            "judge": None,
+            "condition": condition,
+            "figure": "scores",
+            "n": len(chosen),
+            "sentence": sentence,
+        }
         told += [blank | {"name": name, "value": float(count)} for name, count in counts.items()]
     return told
 
 
-def _figures(metric: str, condition: str, told: str, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    name = f"{metric} ({told})" if told else metric
-    blank = {"metric": metric, "condition": condition, "n": len(cells)}
+def _figures(
+    score: tuple[str, str | None], condition: str, told: str, cells: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    metric, judge = score
+    name = metric if judge in (None, ENCODER) else f"{metric} judged by {judge}"
+    name = f"{name} ({told})" if told else name
+    blank = {"metric": metric, "judge": judge, "condition": condition, "n": len(cells)}
     blank |= {"value": None, "low": None, "high": None, "p": None}
     effects = [float("nan") if c["effect"] is None else c["effect"] for c in cells]
     try:
-        found = crossed([c["model"] for c in cells], [c["dataset"] for c in cells], effects)
+        models, data = ([cell[name] for cell in cells] for name in ("model", "dataset"))
+        found = crossed_design(models, data, effects, rng=generator(0, "crossed design"))
     except InputError as error:
         return [blank | {"figure": "share", "name": "model", "sentence": f"{name}: No answer: {error}"}]
     shares = [
@@ -175,7 +186,7 @@ def _of_equal_seeds(cells: list[dict[str, Any]]) -> str:
     return f" All seeds of {', '.join(equal)} gave the same network: they add nothing to the intervals."
 
 
-def _means(found: Crossed) -> list[dict[str, Any]]:
+def _means(found: CrossedDesign) -> list[dict[str, Any]]:
     return [
         {"figure": figure, "name": name, "value": value, "low": low, "high": high}
         for figure, group in (("model", found.by_model), ("data", found.by_data))
@@ -186,9 +197,3 @@ def _means(found: Crossed) -> list[dict[str, Any]]:
 def _test(row: dict[str, Any]) -> RotationTest:
     fields = RotationTest.__dataclass_fields__
     return RotationTest(**{name: row[name] for name in fields})
-
-
-def _verdict(test: RotationTest) -> str:
-    [score] = metrics([test.metric.removesuffix("_pixels")])
-    by_pixels = test.metric.endswith("_pixels")
-    return verdict(test, replace(score, higher=f"{score.higher} (judged by pixels)") if by_pixels else score, test.n)

@@ -16,12 +16,12 @@ from intriguing.stages.units.names import LIVE, NEGATED, RAW, TRAINED
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.stages.units.tasks.scores import Score, scores_of
 from intriguing.stages.units.tasks.test_inputs import TestInputs, read_inputs, read_live_inputs
+from intriguing.stats.findings import finding
 from intriguing.units import Moments
-from intriguing.units.metrics import Inputs, auroc_error_bound, score_directions
-from intriguing.units.rotation import MOST_COLUMNS, RotationTest, judge, null_statistics, rotation_test, unusable
-
-_TWO_SIDED = ("auroc", "interpretability", "kurtosis")
-"""Scores that are the same for v and -v."""
+from intriguing.units.metrics import auroc_error_bound, score_directions
+from intriguing.units.rotation import MOST_COLUMNS, RotationTest, null_statistics, rotation_test, unusable
+from intriguing.units.scores import METRICS
+from intriguing.units.views import Inputs
 
 
 @functions.NULL.implementation
@@ -55,7 +55,7 @@ def rotation_tests(work: Work, p: functions.RotationTestsParameters) -> dict[str
     kept = [(s, t) for s, t in tests if s.control == TRAINED or t.alpha == 0]
     rows = [_row(inputs, s, t, s.control if s.control != TRAINED else p.control, p.condition) for s, t in kept]
     if p.negated:
-        sided = [s for s in scores if s.control == TRAINED and s.metric.partition("_")[0] not in _TWO_SIDED]
+        sided = [s for s in scores if s.control == TRAINED and not s.computed.metric.symmetric]
         tests = _tests(inputs, sided, drawn, seed=p.seed, subsamples=p.subsamples, sign=-1)
         rows += [_row(inputs, s, t, p.control, NEGATED) for s, t in tests]
     return {"tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **p.key.columns, **row) for row in rows])}
@@ -67,10 +67,10 @@ def score(work: Work, p: functions.ScoreParameters) -> dict[str, pa.Table]:
     torch.set_num_threads(p.threads)
     tested = read_inputs(work)
     inputs = tested.inputs
-    wanted = [n for n in p.scores.names if n not in ("purity", "entropy", "unique_classes")]
-    scores = _usable(inputs, scores_of(tested, wanted, p.scores.k, p.seed, False))
+    not_scanned = [name for name in p.scores.names if METRICS[name].from_inputs]
+    scores = _usable(inputs, scores_of(tested, not_scanned, p.scores.k, p.seed, False))
     blobs = work.blobs("moments")
-    keys: dict[str, Any] = {**p.key.columns, "condition": RAW, "rotation_seed": 0, "n": len(inputs)}
+    keys: dict[str, Any] = {**p.key.columns, "condition": RAW, "rotation_seed": 0, "judge": None, "n": len(inputs)}
     rows = []
     for basis in p.bases:
         directions = directions_of(basis, inputs.dim, p.seed, Moments.from_bytes(blobs[0]) if blobs else None)
@@ -78,9 +78,9 @@ def score(work: Work, p: functions.ScoreParameters) -> dict[str, pa.Table]:
         numbers = np.arange(directions.count, dtype=np.int32)
         for s in scores:
             value = pa.array(values[s.computed.name], pa.float64(), from_pandas=True)
-            rows.append(
-                tables.UNIT_SCORES.build({"direction": numbers, "value": value}, **keys, basis=basis, metric=s.metric)
-            )
+            columns = {"direction": numbers, "value": value}
+            own = keys | {"basis": basis, "metric": s.metric, "judge": s.judge}
+            rows.append(tables.UNIT_SCORES.build(columns, **own))
         if any(s.metric == "auroc" for s in scores):
             bound = {"direction": -1, "value": auroc_error_bound(inputs, directions), "metric": "auroc_error_bound"}
             rows.append(tables.UNIT_SCORES.build({}, **keys, basis=basis, **bound))
@@ -115,17 +115,15 @@ def _tests(
     by_name = {s.computed.name: s for s in scores}
     usable = [s.computed for s in scores if s.computed.name in drawn]
     done = rotation_test(inputs, usable, null=drawn, **options) if usable else []
-    without = [name for name in by_name if name not in drawn]
-    missing = [judge(name, float("nan"), np.zeros(0), None, len(inputs)) for name in without]
+    missing = [RotationTest.without_figures(name, len(inputs)) for name in by_name if name not in drawn]
     return [(by_name[t.metric], t) for t in [*done, *missing]]
 
 
 def _row(inputs: Inputs, wanted: Score, found: RotationTest, control: str, condition: str) -> dict[str, Any]:
-    row = found.row() | {"metric": wanted.metric, "control": control, "condition": condition, "verdict": None}
-    if found.natural is None and found.alpha == 0:
-        reason = _reason(inputs, wanted) or "the score does not exist"
-        row["verdict"] = f"No verdict on whether units are {wanted.computed.higher} than rotations: {reason}."
-    return row
+    row = found.row() | {"metric": wanted.metric, "judge": wanted.judge, "control": control, "condition": condition}
+    says_why = found.natural is None and found.alpha == 0
+    wording = wanted.computed.metric.wording(wanted.judge)
+    return row | {"verdict": finding(row, wording, _reason(inputs, wanted)).sentence if says_why else None}
 
 
 def _column(nulls: list[pa.Table], name: str) -> np.ndarray:

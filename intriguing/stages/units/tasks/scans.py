@@ -137,12 +137,12 @@ def _scores(
             each["saturated"] = saturated_units(best).astype(np.float64)
     parts = [
         tables.UNIT_SCORES.build(
-            {"direction": np.arange(m, dtype=np.int32), "value": values}, **keys, metric=metric, n=best.rows
+            {"direction": np.arange(m, dtype=np.int32), "value": values}, **keys, metric=metric, judge=None, n=best.rows
         )
         for metric, values in each.items()
     ]
     parts += [
-        tables.UNIT_SCORES.build({}, **keys, direction=-1, value=value, metric=metric, n=best.rows)
+        tables.UNIT_SCORES.build({}, **keys, direction=-1, value=value, metric=metric, judge=None, n=best.rows)
         for metric, value in whole.items()
     ]
     return pa.concat_tables(parts) if parts else tables.UNIT_SCORES.schema.empty_table()

@@ -11,42 +11,49 @@ import numpy as np
 from intriguing.stages.units.names import ENCODER, PIXELS, SHUFFLED, TRAINED
 from intriguing.stages.units.tasks.test_inputs import TestInputs
 from intriguing.units.judges import unit_rows
-from intriguing.units.metrics import Inputs, Metric, View, metrics
+from intriguing.units.metrics import Scorer, scorers
+from intriguing.units.scores import Depth
+from intriguing.units.views import Inputs, View
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score that is tested: what it is called in the tables, and how it is computed."""
+    """A score that is tested: what it is called in the tables, and how it is computed.
+
+    The computed scorer has a name of its own for each judge and control: it is the column of the null's table.
+    """
 
     control: str
-    metric: str
-    computed: Metric
+    computed: Scorer
+    judge: str | None = None
+
+    @property
+    def metric(self) -> str:
+        """What the tables call the score."""
+        return self.computed.metric.name
 
 
 def scores_of(inputs: TestInputs, names: Sequence[str], k: int, seed: int, shuffled: bool) -> list[Score]:
-    """The scores called `names`: those that need a judge once for each judge, those that need labels also `shuffled`.
-
-    A judge other than the first lends its name to the metric: `interpretability_pixels`.
-    """
+    """The scores called `names`: judged ones once for each judge, those that need labels also `shuffled`."""
     scores = []
-    for metric in metrics(names, k=k):
-        if "judge" not in metric.needs:
-            scores.append(Score(TRAINED, metric.name, metric))
-        for judge in (ENCODER, PIXELS) if "judge" in metric.needs else ():
-            name = metric.name if judge == ENCODER else f"{metric.name}_{judge}"
+    for scorer in scorers(names, Depth(k=k)):
+        if not scorer.metric.judged:
+            scores.append(Score(TRAINED, scorer))
+        for judge in (ENCODER, PIXELS) if scorer.metric.judged else ():
             if judge in inputs.judges:
-                looked = _looked(metric, name, judge, _judged(inputs.judges[judge]))
-                scores.append(Score(TRAINED, name, looked))
+                name = scorer.name if judge == ENCODER else f"{scorer.name}_{judge}"
+                looked = _looked(scorer, name, judge, _judged(inputs.judges[judge]))
+                scores.append(Score(TRAINED, looked, judge))
     if shuffled:
-        for metric in metrics(names, k=k):
-            if "labels" in metric.needs:
-                looked = _looked(metric, f"{SHUFFLED} {metric.name}", SHUFFLED, lambda inputs: inputs.shuffled(seed))
-                scores.append(Score(SHUFFLED, metric.name, looked))
+        for scorer in scorers(names, Depth(k=k)):
+            if "labels" in scorer.metric.needs:
+                looked = _looked(scorer, f"{SHUFFLED} {scorer.name}", SHUFFLED, lambda inputs: inputs.shuffled(seed))
+                scores.append(Score(SHUFFLED, looked))
     return scores
 
 
-def _looked(metric: Metric, name: str, kind: str, change: Callable[[Inputs], Inputs]) -> Metric:
-    """`metric`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
+def _looked(scorer: Scorer, name: str, kind: str, change: Callable[[Inputs], Inputs]) -> Scorer:
+    """`scorer`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
 
     def looking(score: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
         def looked(view: View) -> np.ndarray:
@@ -54,12 +61,11 @@ def _looked(metric: Metric, name: str, kind: str, change: Callable[[Inputs], Inp
             changed = vars(view.inputs).setdefault("changed", {})
             if kind not in changed:
                 changed[kind] = change(view.inputs)
-            return score(view.seen(changed[kind]))
+            return score(view.with_inputs(changed[kind]))
 
         return looked
 
-    halved = None if metric.halved is None else looking(metric.halved)
-    return replace(metric, name=name, score=looking(metric.score), halved=halved)
+    return replace(scorer, name=name, score=looking(scorer.score), score_half=looking(scorer.score_half))
 
 
 def _judged(columns: slice) -> Callable[[Inputs], Inputs]:

@@ -18,7 +18,7 @@ from intriguing.stages.units.tasks.activations import DRAW, Rows, collected, joi
 from intriguing.stages.units.tasks.scans import known_labels
 from intriguing.units import Moments
 from intriguing.units.judges import pixel_encoder, unit_rows
-from intriguing.units.metrics import Inputs
+from intriguing.units.views import Inputs
 
 _PIXELS = 1024
 _SIDE = 16

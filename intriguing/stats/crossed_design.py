@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intriguing.errors import InputError
-from intriguing.randomness import generator
+from intriguing.stats.findings import significant
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Crossed:
+class CrossedDesign:
     """The answer to "model or data?"."""
 
     sources: tuple[Source, ...]
@@ -44,21 +44,25 @@ class Crossed:
     """The answer in a sentence."""
 
 
-def crossed(
-    models: Sequence[str], data: Sequence[str], effects: Sequence[float], *, draws: int = 2000, seed: int = 0
-) -> Crossed:
+def crossed_design(
+    models: Sequence[str],
+    data: Sequence[str],
+    effects: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    draws: int = 2000,
+) -> CrossedDesign:
     """The answer from one entry per model, data set and seed: their names and `effects`, in any order.
 
-    Every cell needs the same number of seeds, at least two. The intervals draw seeds again within each cell; the
+    Every cell needs the same number of seeds, at least two. The intervals draw the seeds again within each cell; the
     p-values permute the entries, for model among the entries of one data set and for data among those of one model,
     and for both together the residuals of the two. Raises `InputError` for another design.
     """
     cells, rows, columns = _table(models, data, effects)
     a, b, r = cells.shape
     shares = _shares(cells)
-    rng = generator(seed, "crossed design")
-    again = np.stack([_shares(_resampled(cells, rng)) for _ in range(draws)])
-    low, high = np.quantile(again, 0.025, axis=0), np.quantile(again, 0.975, axis=0)
+    resampled_shares = np.stack([_shares(_resampled(cells, rng)) for _ in range(draws)])
+    low, high = np.quantile(resampled_shares, 0.025, axis=0), np.quantile(resampled_shares, 0.975, axis=0)
     reached = np.zeros(3)
     residual = cells - cells.mean((1, 2), keepdims=True) - cells.mean((0, 2), keepdims=True) + cells.mean()
     for _ in range(draws):
@@ -79,27 +83,27 @@ def crossed(
     resampled = [_resampled(cells, rng) for _ in range(draws)]
     by_model = _marginal(rows, cells.mean((1, 2)), np.stack([c.mean((1, 2)) for c in resampled]))
     by_data = _marginal(columns, cells.mean((0, 2)), np.stack([c.mean((0, 2)) for c in resampled]))
-    return Crossed(sources, by_model, by_data, _sentence(sources, by_model, by_data, a * b * r))
+    return CrossedDesign(sources, by_model, by_data, _sentence(sources, by_model, by_data, a * b * r))
 
 
 def _table(
     models: Sequence[str], data: Sequence[str], effects: Sequence[float]
 ) -> tuple[np.ndarray, list[str], list[str]]:
     rows, columns = sorted(set(models)), sorted(set(data))
-    found: dict[tuple[str, str], list[float]] = {(m, d): [] for m in rows for d in columns}
+    cells: dict[tuple[str, str], list[float]] = {(m, d): [] for m in rows for d in columns}
     for m, d, effect in zip(models, data, effects, strict=True):
         if not np.isfinite(effect):
             raise InputError(
                 f"{m!r} on {d!r} has no effect ({effect}): its rotations all gave one value, or it was not tested."
             )
-        found[m, d].append(float(effect))
-    sizes = {len(v) for v in found.values()}
+        cells[m, d].append(float(effect))
+    sizes = {len(v) for v in cells.values()}
     if len(rows) < 2 or len(columns) < 2 or len(sizes) != 1 or min(sizes) < 2:
         raise InputError(
             "A crossed design needs at least two models, two data sets, and the same number of seeds (at least two) "
             f"in every cell; given {len(rows)} models, {len(columns)} data sets, {sorted(sizes)} seeds."
         )
-    return np.array([[sorted(found[m, d]) for d in columns] for m in rows]), rows, columns
+    return np.array([[sorted(cells[m, d]) for d in columns] for m in rows]), rows, columns
 
 
 def _squares(cells: np.ndarray) -> np.ndarray:
@@ -134,12 +138,12 @@ def _resampled(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The cells with their seeds drawn again; a few draws vary less than the seeds do, so they are stretched."""
     r = cells.shape[2]
     centre = cells.mean(axis=2, keepdims=True)
-    drawn = np.take_along_axis(cells, rng.integers(0, r, size=cells.shape), axis=2)
-    return centre + (drawn - centre) * np.sqrt(r / (r - 1))
+    sample = np.take_along_axis(cells, rng.integers(0, r, size=cells.shape), axis=2)
+    return centre + (sample - centre) * np.sqrt(r / (r - 1))
 
 
-def _marginal(names: list[str], means: np.ndarray, again: np.ndarray) -> dict[str, tuple[float, float, float]]:
-    low, high = np.quantile(again, 0.025, axis=0), np.quantile(again, 0.975, axis=0)
+def _marginal(names: list[str], means: np.ndarray, resampled: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    low, high = np.quantile(resampled, 0.025, axis=0), np.quantile(resampled, 0.975, axis=0)
     return {n: (float(m), float(lo), float(hi)) for n, m, lo, hi in zip(names, means, low, high, strict=True)}
 
 
@@ -158,13 +162,13 @@ def _sentence(
         ", ".join(f"{name} {m:+.1f} ({lo:+.1f} to {hi:+.1f})" for name, (m, lo, hi) in group.items())
         for group in (by_model, by_data)
     )
-    found = [s for s in (model, data) if s.p is not None and s.p <= 0.05]
-    if not found:
+    explaining = [s for s in (model, data) if significant(s.p)]
+    if not explaining:
         answer = "Neither the model nor the data explains the outcome"
-    elif len(found) == 1:
-        answer = f"The outcome comes from the {found[0].name}"
+    elif len(explaining) == 1:
+        answer = f"The outcome comes from the {explaining[0].name}"
     else:
-        first, second = sorted(found, key=lambda s: -s.share)
+        first, second = sorted(explaining, key=lambda s: -s.share)
         answer = f"The outcome comes from both, more from the {first.name} than from the {second.name}"
     return f"{answer}: {shares}. Mean effects: {means}."
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.transfer import wilson
+from intriguing.stats.intervals import wilson
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])

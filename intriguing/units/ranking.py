@@ -45,7 +45,7 @@ def tie_hash(seed: int, ids: np.ndarray, positions: np.ndarray | None = None) ->
         return hash_ids(seed, "top-k positions", hash_ids(seed, "top-k ties", ids) + places)
 
 
-def ordered(rows: Candidates) -> Candidates:
+def best_first(rows: Candidates) -> Candidates:
     """The `rows` by line, then best first (value descending, hash, id, position), repeats dropped."""
     bits = (rows.value + np.float32(0)).view(np.uint32)
     falling = np.where(bits >> np.uint32(31), bits, bits ^ np.uint32(0x7FFFFFFF))
@@ -63,7 +63,7 @@ def ordered(rows: Candidates) -> Candidates:
     return best.take(np.concatenate([[0], 1 + np.flatnonzero(~repeated)])) if repeated.any() else best
 
 
-def canonical(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+def canonical_projection(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """The projection of each row of `rows` (n, dim) on the same row of `columns` (n, dim), as float32 (n,).
 
     The products of float32 numbers are exact in float64; they are added in one fixed tree by elementwise additions

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from intriguing.units.candidates import canonical
 from intriguing.units.directions import Directions
+from intriguing.units.ranking import canonical_projection
 
 _GROUP = 64
 _SIGN_BIT = np.uint64(1 << 63)
 _UNIT_BF16, _UNIT_TF32, _UNIT_F32 = 2.0**-8, 2.0**-11, 2.0**-24
 
 
-class Filter:
+class Prefilter:
     """The filter of a scan: call it with a chunk of rows and the state's thresholds."""
 
     def __init__(self, directions: Directions, k: int, precision: Literal["auto", "float32", "bfloat16"]) -> None:
@@ -46,19 +46,19 @@ class Filter:
         m = self._directions.count
         ordered = torch.as_tensor((hashes ^ _SIGN_BIT).view(np.int64), device=rows.device)
         limits = torch.as_tensor((worst ^ _SIGN_BIT).view(np.int64), device=rows.device)
-        lines, found, values = [], [], []
+        lines, entering, values = [], [], []
         beaten = np.zeros(len(kth), dtype=np.int64)
         for part in range(2 if both else 1):
             sign = -1.0 if part else 1.0
             here = slice(part * m, part * m + m)
-            known = torch.as_tensor(kth[here], device=rows.device)
-            cut = self._cut(scores, sign, known, margin, out_unit)
+            kth_here = torch.as_tensor(kth[here], device=rows.device)
+            cut = self._cut(scores, sign, kth_here, margin, out_unit)
             best = _best(scores, sign)
             open_ = ~(best < cut)
             if natural:
                 crowded = open_.sum(dim=0) > 4 + len(best) // 8
                 row, column, lost = _crowded(
-                    rows, sign, cut, known, ordered, limits[here], torch.nonzero(crowded)[:, 0]
+                    rows, sign, cut, kth_here, ordered, limits[here], torch.nonzero(crowded)[:, 0]
                 )
                 beaten[here] += lost.cpu().numpy()
                 more_row, more_column = _passing(rows, sign, cut, open_ & ~crowded)
@@ -73,9 +73,9 @@ class Filter:
             enters = (value > kth[line]) | (equal & (hashes[row] < worst[line])) | (value == -np.inf)
             beaten += np.bincount(line[equal & ~enters], minlength=len(kth))
             lines.append(line[enters])
-            found.append(row[enters])
+            entering.append(row[enters])
             values.append(value[enters])
-        return np.concatenate(lines), np.concatenate(found), np.concatenate(values), beaten
+        return np.concatenate(lines), np.concatenate(entering), np.concatenate(values), beaten
 
     def _scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
         """All projections (n, count) roughly; how far (count,) a projection can be from its canonical value before
@@ -125,7 +125,7 @@ class Filter:
         _, _, lines = self._columns(rows.device)
         step = max(1, (1 << (17 if rows.device.type == "cpu" else 27)) // rows.shape[1])
         parts = [
-            canonical(rows[row[i : i + step]], lines[column[i : i + step]]) * sign + 0.0
+            canonical_projection(rows[row[i : i + step]], lines[column[i : i + step]]) * sign + 0.0
             for i in range(0, len(row), step)
         ]
         return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.float32)

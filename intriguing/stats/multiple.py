@@ -8,8 +8,8 @@ from intriguing.errors import InputError
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's adjusted p-values of `p` (n,): the chance of any false rejection is held (Holm 1979). NaN stays NaN."""
     values = _checked(p)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
+    tested = np.flatnonzero(~np.isnan(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
     stepped = np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1))
     adjusted = np.full(values.shape, np.nan)
     adjusted[order] = np.minimum(stepped, 1.0)

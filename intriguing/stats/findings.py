@@ -1,0 +1,102 @@
+"""What a test says: the rule that decides, the outcome in a word, and the sentence.
+
+Every p-value of the package is judged by `significant`, and every test of a basis is put into words by `finding`: then
+a page, a table and a job's output cannot disagree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Literal
+
+LEVEL = 0.05
+"""The level of every test."""
+
+
+def significant(p: float | None) -> bool:
+    """Whether a test with this p-value found something: p <= 0.05. None and NaN find nothing."""
+    return p is not None and p <= LEVEL
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How to name what was compared: "[Units] [are] [purer] than rotations"."""
+
+    higher: str
+    """What a higher statistic means, such as "purer"."""
+    lower: str
+    """What a lower one means, such as "less pure"."""
+    subject: str = "units"
+    """What an axis of the natural basis is called, in the plural."""
+    opposite: str = "less so"
+    """A short form of `lower`: "No evidence that units are purer than rotations, or [less so]"."""
+    verb: str = "are"
+    """The verb between the subject and `higher`."""
+    data: str = "inputs"
+    """What the statistic rests on, in the plural."""
+
+
+def scored_by(score: str, subject: str = "single units") -> Wording:
+    """The wording for a score of which no more than the name is known: "Single units score higher by NPMI"."""
+    return Wording(f"higher by {score}", f"lower by {score}", subject, "lower", "score")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test says."""
+
+    outcome: Literal["higher", "lower", "none", "undecided", "unknown"]
+    """higher or lower: the natural basis differs. none: no difference was found. undecided: it lies beyond all
+    rotations, which are too few for the correction. unknown: there is no test."""
+    sentence: str
+    """The same in a sentence, with the figures."""
+
+
+def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Finding:
+    """What a `test` of the natural basis says: a row of `rotation_tests` or `word_tests`, or `Comparison.row()`.
+
+    Holm's p decides where there is one. No significant difference is never called equality: the sentence says what the
+    test could have found. `reason` is a clause that says why a test has no figures.
+    """
+    compared = f"{wording.subject} {wording.verb} {wording.higher} than rotations"
+    natural, mean, p_two = (_known(test, name) for name in ("natural", "null_mean", "p_two"))
+    if natural is None or mean is None or p_two is None:
+        return Finding("unknown", f"No verdict on whether {compared}: {reason or 'the score does not exist'}.")
+    p_holm, rotations = _known(test, "p_holm"), int(test["rotations"])
+    p = p_two if p_holm is None else p_holm
+    side = "higher" if natural > mean else "lower"
+    if significant(p):
+        meaning = wording.higher if side == "higher" else wording.lower
+        outcome, opening = side, f"{wording.subject.capitalize()} {wording.verb} {meaning} than rotations"
+    elif p_two <= 2 / (rotations + 1):
+        beyond = "above" if side == "higher" else "below"
+        outcome, opening = "undecided", f"Undecided whether {compared}: {beyond} all rotations, too few to say more"
+    else:
+        outcome, opening = "none", f"No evidence that {compared}, or {wording.opposite}"
+    label = "p" if p_holm is None else "Holm's p"
+    return Finding(
+        outcome,
+        f"{opening}: {_figures(test, natural, mean)}, {label} = {p:.3g} ({rotations} rotations, {int(test['n'])} "
+        f"{wording.data}; {_limit(test)}).",
+    )
+
+
+def _figures(test: Mapping[str, Any], natural: float, mean: float) -> str:
+    low, high, effect = (_known(test, name) for name in ("low", "high", "effect"))
+    interval = "" if low is None or high is None else f", 95 % interval {low:+.3g} to {high:+.3g}"
+    deviations = "" if effect is None else f", {effect:+.1f} null standard deviations"
+    return f"{natural:.3g} against {mean:.3g}, difference {natural - mean:+.3g}{interval}{deviations}"
+
+
+def _limit(test: Mapping[str, Any]) -> str:
+    detectable = _known(test, "detectable_effect")
+    if detectable is not None:
+        return f"smallest detectable effect {detectable:.1f}"
+    if _known(test, "null_sd") == 0:
+        return "the rotations all gave one value"
+    return f"{int(test['rotations'])} rotations are too few for any finding"
+
+
+def _known(test: Mapping[str, Any], name: str) -> float | None:
+    value = test.get(name)
+    return None if value is None or isnan(value) else float(value)

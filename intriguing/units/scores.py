@@ -1,0 +1,168 @@
+"""All that is known of each score of a direction, apart from its formula. Costs no torch: specs and plans read it.
+
+A new score is an entry in `METRICS`, and a formula of the same name in `intriguing.units.metrics`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from intriguing.errors import unknown_name
+from intriguing.stats.findings import Wording
+from intriguing.stats.halves import half_list
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many inputs the scores look at."""
+
+    k: int = 16
+    """The top inputs behind purity, entropy, enrichment, unique classes and the intruder test."""
+    tasks: int = 20
+    """Tasks of the interpretability score."""
+    references: int = 9
+    """References at either end in each of these tasks."""
+    draws: int = 20
+    """Intruders per direction."""
+
+    def halved(self) -> "Depth":
+        """The depth that reaches as deep into half of the inputs."""
+        return replace(self, k=half_list(self.k), tasks=max(self.tasks // 2, 1))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a direction, or of a whole basis."""
+
+    name: str
+    """What tables and specs call it."""
+    sentence: str
+    """What it measures."""
+    higher: str
+    """What a higher value means: "units are [purer] than rotations"."""
+    lower: str
+    """What a lower value means."""
+    needs: tuple[Literal["labels", "judge"], ...] = ()
+    """Which parts of `Inputs` it cannot do without."""
+    symmetric: bool = False
+    """Whether v and -v have the same score, so that a test of -e_1, -e_2, ... would repeat that of e_1, e_2, ..."""
+    from_top: bool = False
+    """Whether it rests on a fixed number of extreme inputs, and not on all inputs alike."""
+    least: Callable[[Depth], int] = lambda depth: 2
+    """The fewest inputs that it can be computed from."""
+    halving: Literal["same", "shallower", "scaled"] = "same"
+    """What stands for it on a random half of the inputs. same: the score itself. shallower: the score at
+    `Depth.halved()`, which reaches as deep. scaled: that times the ratio of both K, for a score that grows with K."""
+    from_scan: bool = False
+    """Whether a scan gives it for every direction, from the top K of all rows, so that the tested inputs need not."""
+    of_basis: bool = False
+    """Whether it is one number for a whole basis."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge gives it: then there is one score, and one test, for each judge."""
+        return "judge" in self.needs
+
+    @property
+    def from_inputs(self) -> bool:
+        """Whether a direction's score is computed from the tested inputs."""
+        return not self.from_scan and not self.of_basis
+
+    def wording(self, judge: str | None = None) -> Wording:
+        """The words for what a test of it found. The first judge, "encoder", goes without saying."""
+        by = "" if judge in (None, "", "encoder") else f" (judged by {judge})"
+        return Wording(self.higher + by, self.lower + by)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "purity",
+            "The share of the commonest class among the top K.",
+            "purer",
+            "less pure",
+            needs=("labels",),
+            from_top=True,
+            least=lambda depth: depth.k,
+            halving="shallower",
+            from_scan=True,
+        ),
+        Metric(
+            "entropy",
+            "The entropy of the classes among the top K: 0 for one class, 1 for all alike.",
+            "more mixed",
+            "less mixed",
+            needs=("labels",),
+            from_top=True,
+            least=lambda depth: depth.k,
+            halving="shallower",
+            from_scan=True,
+        ),
+        Metric(
+            "enrichment",
+            "-log10 of the chance that a random K holds as many of a class, corrected over the classes.",
+            "more enriched in a class",
+            "less enriched in a class",
+            needs=("labels",),
+            from_top=True,
+            least=lambda depth: depth.k,
+            halving="scaled",
+        ),
+        Metric(
+            "unique_classes",
+            "How many classes are the most enriched one of some direction of a basis.",
+            "detectors of more classes",
+            "detectors of fewer classes",
+            needs=("labels",),
+            from_top=True,
+            least=lambda depth: depth.k,
+            of_basis=True,
+        ),
+        Metric(
+            "auroc",
+            "max over the classes of |2 AUROC - 1|: how well the projection tells a class from the rest.",
+            "more selective",
+            "less selective",
+            needs=("labels",),
+            symmetric=True,
+        ),
+        Metric(
+            "interpretability",
+            "How often a judge tells which of two inputs belongs to the direction's upper end.",
+            "easier for the judge to explain",
+            "harder for the judge to explain",
+            needs=("judge",),
+            symmetric=True,
+            from_top=True,
+            least=lambda depth: 4 * (depth.references + 1),
+            halving="shallower",
+        ),
+        Metric(
+            "intruder",
+            "How often a judge finds the input that does not belong among the top K.",
+            "easier to tell from an intruder",
+            "harder to tell from an intruder",
+            needs=("judge",),
+            from_top=True,
+            least=lambda depth: 2 * depth.k,
+            halving="shallower",
+        ),
+        Metric(
+            "kurtosis",
+            "E[(h - mu)^4] / Var^2 of the projection: 3 for a Gaussian.",
+            "heavier-tailed",
+            "lighter-tailed",
+            symmetric=True,
+        ),
+    )
+}
+"""The scores by name, in the order that tables and pages list them."""
+
+
+def metrics_named(names: Sequence[str] | None = None) -> list[Metric]:
+    """The metrics called `names`, all of them by default; raises `UnknownNameError` for another name."""
+    for name in names or ():
+        if name not in METRICS:
+            raise unknown_name("score", name, METRICS)
+    return [METRICS[name] for name in (METRICS if names is None else names)]

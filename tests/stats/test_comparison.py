@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from intriguing.randomness import generator
+from intriguing.stats.binomial import compare_with_chance
+from intriguing.stats.comparison import Comparison, compare_with_draws, detectable_effect
+
+
+def test_p_values_are_ranks_among_the_draws():
+    test = compare_with_draws(5.0, np.array([1.0, 2.0, 5.0, 6.0]))
+    assert (test.p_high, test.p_low, test.p_two) == (3 / 5, 4 / 5, 1.0)
+    assert test.low is None
+
+
+def test_rounding_does_not_break_a_tie():
+    total = 0.1 + 0.2  # 0.30000000000000004
+    assert compare_with_draws(0.3, np.array([total] * 9)).p_high == 1.0
+
+
+def test_a_null_without_spread_has_no_effect():
+    test = compare_with_draws(1.0, np.ones(99), 0.0)
+    assert (test.effect, test.p_two, test.detectable_effect) == (None, 1, None)
+
+
+@pytest.mark.parametrize("statistic", [float("nan"), float("inf")])
+def test_what_is_not_finite_gives_no_figures(statistic):
+    assert compare_with_draws(statistic, np.arange(9.0)) == Comparison(rotations=9)
+    assert compare_with_draws(1.0, np.array([1.0, np.nan])) == Comparison(rotations=2)
+    assert compare_with_draws(1.0, np.zeros(0)) == Comparison()
+
+
+def test_the_interval_is_the_normal_one_of_the_standard_error():
+    test = compare_with_draws(3.0, np.array([0.5, 1.5]), 0.5)
+    assert (test.low, test.high) == pytest.approx((2 - 1.959964 * 0.5, 2 + 1.959964 * 0.5))
+
+
+def test_the_detectable_effect_has_the_power_it_promises():
+    rng = generator(0, "power")
+    null = stats.norm.ppf(np.arange(1, 1000) / 1000)
+    limit = detectable_effect(null, standard_error=0.5)
+    natural = limit + null.mean() + 0.5 * rng.standard_normal(4000)
+    rate = np.mean([compare_with_draws(value, null).p_two <= 0.05 for value in natural])
+    assert abs(rate - 0.8) < 0.03
+
+
+def test_too_few_draws_detect_nothing():
+    assert detectable_effect(np.arange(38.0)) is None
+    assert detectable_effect(np.arange(39.0)) is not None
+
+
+@pytest.mark.parametrize("successes", [0, 3, 17, 60, 100])
+def test_the_test_against_chance_is_the_exact_binomial(successes):
+    test = compare_with_chance(successes, 100, 1 / 6)
+    high = stats.binomtest(successes, 100, 1 / 6, "greater").pvalue
+    low = stats.binomtest(successes, 100, 1 / 6, "less").pvalue
+    assert (test.p_high, test.p_low) == pytest.approx((high, low))
+    assert test.p_two == pytest.approx(min(1, 2 * min(high, low)))
+    assert test.low + 1 / 6 <= successes / 100 <= test.high + 1 / 6
+
+
+def test_the_detectable_share_is_found_with_80_percent_power():
+    test = compare_with_chance(17, 200, 1 / 6)
+    share = 1 / 6 + test.detectable_effect * test.null_sd
+    needed = next(k for k in range(201) if 2 * stats.binom.sf(k - 1, 200, 1 / 6) <= 0.05)
+    assert stats.binom.sf(needed - 1, 200, share) == pytest.approx(0.8)
