@@ -138,7 +138,7 @@ def test_two_judges_of_a_score_get_an_answer_each() -> None:
         for judge, by_model in (("encoder", 5.0), ("pixels", 0.0))
         for row in crossed_rows(lambda m, d, seed, by=by_model: by * m + (5.0 - by) * d + 0.1 * seed)
     ]
-    answer = model_or_data(StubWork(rows), LAST)["model_or_data"]  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"]  # type: ignore[arg-type]
     assert tables.duplicates(answer, tables.MODEL_OR_DATA.key) == 0
     sentences = {row["judge"]: row["sentence"] for row in answer.to_pylist()}
     assert sentences["encoder"].startswith("intruder: The outcome comes from the model: ")
