@@ -139,6 +139,15 @@ class SyntheticRun:
                         keys |= {"basis": basis, "rotation_seed": 0, "sign": sign, "ties": 1, "position": 0}
                         self.add("topk", _table(tables.TOPK, columns, **keys))
 
+    def skipped(self) -> None:
+        """Three images without activations of each model, for two reasons."""
+        for d, m, s in self.each_model():
+            reasons = {
+                "example_id": [70, 71, 72],
+                "reason": ["the input is not finite"] * 2 + [f"cannot be read: {NASTY}"],
+            }
+            self.add("skipped", _table(tables.SKIPPED, reasons, dataset=d, model=m, model_seed=s))
+
     def scores(self) -> None:
         for d, m, s in self.each_model():
             for layer in self.layers[:1]:
