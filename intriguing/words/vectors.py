@@ -1,5 +1,6 @@
 """Word vectors as one N x D table, whatever made them."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,26 @@ class WordVectors:
         """The row of each of `words`, -1 for those without a vector: (len(words),) int64."""
         index = {word: row for row, word in enumerate(self.words)}
         return np.array([index.get(word, -1) for word in words], np.int64)
+
+    def spelled_as_in(self, corpus: Corpus) -> "WordVectors":
+        """The same vectors, with words that `corpus` lacks written as it writes them where only the Unicode normal form
+        differs (an accent may be a character of its own); `notes` counts them as words_in_another_normal_form.
+        """
+        there = set(corpus.words)
+        theirs: dict[str, str] = {}
+        for word in corpus.words:
+            if not word.isascii():
+                theirs.setdefault(unicodedata.normalize("NFC", word), word)
+        taken, words, changed = set(self.words), list(self.words), 0
+        for row, word in enumerate(self.words):
+            other = None if word.isascii() or word in there else theirs.get(unicodedata.normalize("NFC", word))
+            if other is not None and other not in taken:
+                words[row], changed = other, changed + 1
+                taken.add(other)
+        if not changed:
+            return self
+        notes = self.notes | {"words_in_another_normal_form": str(changed)}
+        return WordVectors(tuple(words), self.vectors, self.counts, notes)
 
     def counted_in(self, corpus: Corpus) -> "WordVectors":
         """The same vectors with `counts` from `corpus` (0 for words that it lacks), for vectors that bring none.
