@@ -109,7 +109,7 @@ class TextFacts:
 def gather_texts(spec: Spec) -> dict[str, TextFacts]:
     """The facts of every corpus and of all existing vectors of the [words] section, by name (no two have the same).
 
-    A look at each file's beginning, and at the arguments of training and judges, refuses most of what cannot work
+    A look at each file's beginning (at all of a small file of vectors), and at the arguments of training and judges, refuses most of what cannot work
     before anything runs.
 
     Raises:
@@ -118,7 +118,8 @@ def gather_texts(spec: Spec) -> dict[str, TextFacts]:
     """
     if spec.words is None:
         return {}
-    from intriguing.words import JudgeOptions, TrainingOptions, read_vectors
+    from intriguing.words import JudgeOptions, TrainingOptions
+    from intriguing.words.formats import check_vectors
     from intriguing.words.sources import content_hash, decoded_blocks, locate
 
     found = {}
@@ -133,7 +134,7 @@ def gather_texts(spec: Spec) -> dict[str, TextFacts]:
     for name, vectors in spec.words.vectors.items():
         with _key(f"words.vectors.{name}"):
             if not vectors.trust_pickle:
-                read_vectors(vectors.source, **{**vectors.reading, "limit": 1})
+                check_vectors(vectors.source, **vectors.reading)
             found[name] = TextFacts(absolute(vectors.source), content_hash(vectors.source))
     return found
 

@@ -35,9 +35,9 @@ FEED = Function(f"{_TASKS}.transfer:feed", 1, (f"{_TASKS}.transfer", "intriguing
 _WORDS = (f"{_TASKS}.words", "intriguing.words", "intriguing.randomness")
 ENCODE_TEXT = Function(f"{_TASKS}.words:encode_text", 1, _WORDS)
 TRAIN_WORDS = Function(f"{_TASKS}.words:train_words", 1, _WORDS)
-READ_VECTORS = Function(f"{_TASKS}.words:read_vectors", 1, _WORDS)
+READ_VECTORS = Function(f"{_TASKS}.words:read_vectors", 2, _WORDS)
 COUNT_WORDS = Function(f"{_TASKS}.words:count_words", 1, _WORDS)
-DESCRIBE_WORDS = Function(f"{_TASKS}.words:describe_words", 1, _WORDS)
+DESCRIBE_WORDS = Function(f"{_TASKS}.words:describe_words", 2, _WORDS)
 JUDGE_WORDS = Function(f"{_TASKS}.words:judge_words", 2, (*_WORDS, "intriguing.units"))
 TEST_WORDS = Function(f"{_TASKS}.words:word_tests", 3, (*_WORDS, "intriguing.units"))
 

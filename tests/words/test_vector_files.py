@@ -86,7 +86,7 @@ def test_words_with_spaces_are_read_or_refused_by_line(tmp_path, table, header) 
         assert "line" in str(error) or "numbers alone" in str(error)
         assert any(any(c.isdigit() or c.isnumeric() for c in w) or "n" in w.lower() for w in words)
     tabbed = put(tmp_path, text_of(words, rows, header=header, between="\t").encode())
-    assume(header or " " not in words[0] and not any(w[0].isdigit() for w in words))
+    assume(header or (" " not in words[0] and not any(w[0].isdigit() for w in words)))
     assert same(read_vectors(tabbed), words, rows)
 
 
@@ -118,7 +118,9 @@ def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp
     assert found.vectors.shape[1] == len(lines[0].split()) - 1
     assert len(found.words) + int(found.notes["repeated_words"]) + int(found.notes["vectors_not_finite"]) == len(lines)
     if header:
-        assert [len(lines), found.dim] == [int(x) for x in Path(source).read_text().split("\n")[0].lstrip("\ufeff").split()]
+        assert [len(lines), found.dim] == [
+            int(x) for x in Path(source).read_text().split("\n")[0].lstrip("\ufeff").split()
+        ]
     for word, row in zip(found.words, found.vectors, strict=True):
         assert any(line.split(b" ")[0].strip() == word.encode() or line.startswith(word.encode()) for line in lines)
         assert len(row) == found.dim
