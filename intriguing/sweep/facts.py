@@ -109,8 +109,8 @@ class TextFacts:
 def gather_texts(spec: Spec) -> dict[str, TextFacts]:
     """The facts of every corpus and of all existing vectors of the [words] section, by name (no two have the same).
 
-    A look at each file's beginning (at all of a small file of vectors), and at the arguments of training and judges, refuses most of what cannot work
-    before anything runs.
+    A look at each file's beginning (at all of a small file of vectors), and at the arguments of training and judges,
+    refuses most of what cannot work before anything runs.
 
     Raises:
         DataError: a file is missing, damaged, of another encoding or holds nothing; the message names the key.

@@ -176,7 +176,7 @@ def _spaced(fields: list[str], dim: int, body: str, table: VectorTable, number: 
         if table.dim is None:
             raise _no_vector(body, table, number, "numbers")
         raise table.unequal(f"line {number}", fields[0], len(fields) - 1)
-    return re.sub(r"(?:[ \t]+[^ \t]+){%d}$" % dim, "", body)
+    return re.sub(rf"(?:[ \t]+[^ \t]+){{{dim}}}$", "", body)
 
 
 def _vector(fields: list[str]) -> np.ndarray | None:

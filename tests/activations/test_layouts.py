@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 import intriguing as ig
 from intriguing.activations import collect_maps, parse_layer, receptive_field, resolve_layers
+from intriguing.activations.capture import Reduce
 from intriguing.activations.layout import BATCH, PLACES, UNITS, axis, kind_of, reshaped
 from intriguing.activations.tracking import Tracker
 from intriguing.data.vision import torchvision
 from intriguing.errors import InputError, ModelError
 
-REDUCED = {"max": lambda maps: maps.amax(2), "mean": lambda maps: maps.mean(2)}
+REDUCED: dict[Reduce, Any] = {"max": lambda maps: maps.amax(2), "mean": lambda maps: maps.mean(2)}
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -193,7 +194,7 @@ class Packed(nn.Module):
 
 
 @pytest.mark.parametrize("reduce", ["max", "mean"])
-def test_packed_sequences_are_reduced_over_their_own_length(reduce: str) -> None:
+def test_packed_sequences_are_reduced_over_their_own_length(reduce: Reduce) -> None:
     model, x = Packed(), drawn(5, 6, 3)
     lengths = [6, 2, 4, 1, 3]
     for i, length in enumerate(lengths):

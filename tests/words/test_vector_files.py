@@ -79,6 +79,8 @@ def test_any_binary_comes_back_as_it_was(tmp_path, table, newline) -> None:
 @example((["a", "route 66"], np.ones((2, 3), np.float32)), True)
 def test_words_with_spaces_are_read_or_refused_by_line(tmp_path, table, header) -> None:
     words, rows = table
+    # Without a header, words of which each ends in a number and vectors that are one longer are the same file.
+    assume(header or not any(c.isdigit() for w in words for c in w))
     source = put(tmp_path, text_of(words, rows, header=header).encode())
     try:
         assert same(read_vectors(source), words, rows)
@@ -115,7 +117,9 @@ def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp
     except DataError:
         return
     lines = [line for line in Path(source).read_bytes().splitlines() if line.strip()][header:]
-    assert found.vectors.shape[1] == len(lines[0].split()) - 1
+    for line in lines:
+        first, *rest = line.split()
+        assert len(rest) >= found.dim and not any(c in b"0123456789" for c in b"".join(rest[: -found.dim]))
     assert len(found.words) + int(found.notes["repeated_words"]) + int(found.notes["vectors_not_finite"]) == len(lines)
     if header:
         assert [len(lines), found.dim] == [
