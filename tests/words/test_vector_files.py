@@ -118,7 +118,7 @@ def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp
         return
     lines = [line for line in Path(source).read_bytes().splitlines() if line.strip()][header:]
     for line in lines:
-        first, *rest = line.split()
+        rest = line.split()[1:]
         assert len(rest) >= found.dim and not any(c in b"0123456789" for c in b"".join(rest[: -found.dim]))
     assert len(found.words) + int(found.notes["repeated_words"]) + int(found.notes["vectors_not_finite"]) == len(lines)
     if header:
