@@ -402,6 +402,7 @@ WORD_VECTORS = Table(
         Field("skipped", _S, "What was left out while reading text and vectors, counted (JSON)."),
         Field("norm_count_spearman", _D, "Rank correlation of a vector's norm with its word's count.", "", True),
         Field("norm_count_p", _D, "Its two-sided p-value.", "", True),
+        Field("remarks", _S, "What else there is to know of words and vectors, counted (JSON).", "", True),
     ),
     ("corpus", "seed", "fold"),
 )

@@ -139,6 +139,15 @@ class SyntheticRun:
                         keys |= {"basis": basis, "rotation_seed": 0, "sign": sign, "ties": 1, "position": 0}
                         self.add("topk", _table(tables.TOPK, columns, **keys))
 
+    def skipped(self) -> None:
+        """Three images without activations of each model, for two reasons."""
+        for d, m, s in self.each_model():
+            reasons = {
+                "example_id": [70, 71, 72],
+                "reason": ["the input is not finite"] * 2 + [f"cannot be read: {NASTY}"],
+            }
+            self.add("skipped", _table(tables.SKIPPED, reasons, dataset=d, model=m, model_seed=s))
+
     def scores(self) -> None:
         for d, m, s in self.each_model():
             for layer in self.layers[:1]:
@@ -254,7 +263,8 @@ class SyntheticRun:
         self.add(
             "word_verdicts", tables.WORD_VERDICTS.build({}, corpus="text", verdict="Nothing <b>new</b> was found.")
         )
-        made = {"made_by": "gensim Word2Vec", "words": 3055, "dimension": 100, "held_out_words": 9, "unjudged_words": 5}
+        made = {"made_by": "gensim Word2Vec", "words": 4000, "dimension": 100, "held_out_words": 9, "unjudged_words": 5}
+        made |= {"remarks": '{"constant_vectors": 3, "words_in_another_normal_form": 1200}'}
         made |= {"skipped": '{"empty_lines": 12, "split_lines": 0}', "reproducible": False, "norm_count_spearman": 0.83}
         self.add("word_vectors", _table(tables.WORD_VECTORS, {}, **keys, **made))
         norms = {"stratum": [0, 1], "count_low": [50, 5], "count_high": [900, 49], "words": [55, 3000]}

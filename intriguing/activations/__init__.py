@@ -4,7 +4,14 @@ from intriguing.activations.capture import Captured
 from intriguing.activations.collect import Block, MapBlock, Skipped, collect_activations, collect_maps, read_items
 from intriguing.activations.layers import Layer, parse_layer, resolve_layers
 from intriguing.activations.receptive import ReceptiveField, receptive_field
-from intriguing.activations.stored import WRITE_OPTIONS, activation_table, read_vectors, vector_array, vectors_of
+from intriguing.activations.stored import (
+    WRITE_OPTIONS,
+    activation_table,
+    narrowed,
+    read_vectors,
+    vector_array,
+    vectors_of,
+)
 
 __all__ = [
     "WRITE_OPTIONS",
@@ -17,6 +24,7 @@ __all__ = [
     "activation_table",
     "collect_activations",
     "collect_maps",
+    "narrowed",
     "parse_layer",
     "read_items",
     "read_vectors",

@@ -4,6 +4,7 @@ Plain hooks, because they see every module that runs, also where tracing fails. 
 at once: the next layer may overwrite it in place (AlexNet's ReLUs do).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,20 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from intriguing.activations.conventions import convention_of, output_of, usual_axis
 from intriguing.activations.layers import Layer
-from intriguing.errors import InputError, ModelError
+from intriguing.activations.layout import Convention, Reading, reading
+from intriguing.activations.tracking import Tracker
+from intriguing.errors import InputError, IntriguingError, ModelError
+
+log = logging.getLogger(__name__)
 
 Reduce = Literal["max", "mean", "positions"]
 REDUCTIONS: tuple[Reduce, ...] = ("max", "mean", "positions")
+_NOISE = {torch.float16: 0.1, torch.bfloat16: 0.1}
+"""By how much of a layer's largest activation rounding may change others, by their type; else by a hundredth."""
 
 
 class _LastLayerSeen(Exception):
@@ -36,22 +45,14 @@ class Captured:
 
 
 def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where: bool = True) -> Captured:
-    """A layer's `output` (n, ...) as vectors of its units; without `copy` they may share its memory, without `where`
-    the places of the maxima are left out, which is quicker.
-
-    (n, D) is taken as it is. (n, C, ...) with two or more further axes is a map of C channels. (n, T, D) is a sequence
-    of T tokens of D units, as in transformers.
+    """A layer's `output` (n, units, places ...) as vectors of its units; without `copy` they may share its memory,
+    without `where` the places of the maxima are left out, which is quicker.
     """
     n = len(output)
     if output.ndim == 2:
         kept = output.float()
         return Captured(kept.clone() if copy and kept is output else kept, None, ())
-    if output.ndim < 2:
-        raise ModelError(f"A layer's output has shape (inputs, units, ...), not {tuple(output.shape)}.")
-    if output.ndim == 3:
-        shape, places = (output.shape[1],), output.movedim(1, 2)
-    else:
-        shape, places = tuple(output.shape[2:]), output.flatten(2)
+    shape, places = tuple(output.shape[2:]), output.flatten(2)
     if reduce == "mean":
         return Captured(places.float().mean(dim=2), None, shape)
     if reduce == "max" and not where:
@@ -64,11 +65,32 @@ def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where
     return Captured(copied, None, shape)
 
 
+def reduce_sequences(packed: PackedSequence, layer: str, reduce: Reduce, *, where: bool = True) -> Captured:
+    """Sequences of unequal length as vectors of their units: what pads them plays no part."""
+    padded, lengths = pad_packed_sequence(packed, batch_first=True)
+    output, longest = padded.movedim(2, 1), padded.shape[1]
+    lengths = lengths.to(output.device)
+    if bool((lengths == longest).all()):
+        return reduce_map(output, reduce, where=where)
+    if reduce == "positions":
+        raise InputError(
+            f"Layer {layer!r} gives sequences of {int(lengths.min())} to {longest} places: with reduce='positions' all "
+            "inputs need as many. Use 'max' or 'mean'."
+        )
+    inside = (torch.arange(longest, device=output.device) < lengths[:, None])[:, None]
+    if reduce == "max":
+        return reduce_map(output.masked_fill(~inside, -torch.inf), reduce, where=where)
+    total = output.masked_fill(~inside, 0).float().sum(dim=2)
+    return Captured(total / lengths[:, None], None, (longest,))
+
+
 class Capture:
     """Runs `model` up to the last of `layers`; use it as a context manager, which adds and removes the hooks.
 
-    The first batch runs to the end, and is held against what was asked for: every layer must run, and run once unless
-    its name says which call is meant. The model is in evaluation mode meanwhile, and gets its own mode back.
+    Before the first batch counts, some of its inputs run in other company, to the end. That pass tells which axis of
+    each layer is which, that every layer runs, and once unless its name says which call is meant. Activations that the
+    first batch itself gives otherwise are an error: they depend on the rest of a batch, or on chance. The model is in
+    evaluation mode meanwhile, and gets its own mode back.
     """
 
     def __init__(
@@ -81,6 +103,10 @@ class Capture:
         self._where = where
         self._seen: dict[str, Captured] = {}
         self._calls: Counter[str] = Counter()
+        self._readings: dict[str, Reading] = {}
+        self._noise: dict[str, float] = {}
+        self._tracker: Tracker | None = None
+        self._rows = 0
         self._checked = False
         self._modes: list[tuple[nn.Module, bool]] = []
         self._handles: list[Any] = []
@@ -109,21 +135,51 @@ class Capture:
 
     def __call__(self, batch: torch.Tensor) -> dict[str, Captured]:
         """The layers' vectors for a `batch` of inputs (n, ...), by the layers' names."""
-        self._seen, self._calls = {}, Counter()
+        if self._checked:
+            return self._run(batch)
+        n = len(batch)
+        same = torch.arange(1, max(n // 2, 1) + 1, device=batch.device) % n
+        company = torch.zeros(n - len(same), dtype=torch.long, device=batch.device)
+        elsewhere = self._learn(batch[torch.cat([same, company])])
+        self._checked = True
+        found = self._run(batch)
+        for name, captured in found.items():
+            self._compare(name, captured.vectors[same], elsewhere[name].vectors[: len(same)])
+        return found
+
+    def _run(self, batch: torch.Tensor) -> dict[str, Captured]:
+        self._seen, self._calls, self._rows = {}, Counter(), len(batch)
         with torch.inference_mode():
             try:
                 self._model(batch)
             except _LastLayerSeen:
                 pass
+            except IntriguingError:
+                raise
             except (RuntimeError, TypeError, ValueError) as error:
                 raise ModelError(
                     f"The model cannot be fed a batch of shape {tuple(batch.shape)} and type {batch.dtype}: {error}"
                 ) from error
         if not self._checked:
-            self._check(len(batch))
+            self._check()
         return {layer.name: self._seen[layer.name] for layer in self._layers}
 
-    def _check(self, n: int) -> None:
+    def _learn(self, batch: torch.Tensor) -> dict[str, Captured]:
+        """The layers' vectors for `batch`, from a pass in which what becomes of its axes is followed."""
+        self._tracker = Tracker(batch)
+        try:
+            with self._tracker:
+                return self._run(batch)
+        except IntriguingError as error:
+            if error.__cause__ is None:
+                raise
+        except Exception as error:  # what a compiled or scripted model says to being followed can be anything
+            log.debug("The model cannot be followed: %s", error)
+        finally:
+            self._tracker = None
+        return self._run(batch)
+
+    def _check(self) -> None:
         for layer in self._layers:
             calls = self._calls[layer.path]
             if layer.name not in self._seen:
@@ -136,19 +192,28 @@ class Capture:
                     f"Layer {layer.name!r} runs {calls} times in one forward: say which is meant, "
                     f"{layer.name + '#1'!r} to {layer.name + f'#{calls}'!r}."
                 )
-            got = len(self._seen[layer.name].vectors)
-            if got != n:
-                raise ModelError(
-                    f"Layer {layer.name!r} gave {got} rows for {n} inputs: its first axis is not the batch."
-                )
-        self._checked = True
+
+    def _compare(self, name: str, here: torch.Tensor, there: torch.Tensor) -> None:
+        """Hold the activations of the same inputs in two batches against each other."""
+        if here.shape != there.shape:
+            return
+        known = torch.isfinite(here) & torch.isfinite(there)
+        apart = torch.where(known, (here - there).abs(), 0).amax()
+        largest = torch.where(known, here.abs(), 0).amax()
+        if bool(apart > self._noise[name] * largest):
+            raise ModelError(
+                f"Layer {name!r}: the same inputs gave activations that differ by {float(apart / largest):.0%} of the "
+                "largest in two calls, with other inputs beside them. Nothing can be said of single inputs then. Look "
+                "for batch statistics (track_running_stats=False), for dropout or noise in evaluation mode, and for a "
+                "layer that takes the inputs for something else (batch_first)."
+            )
 
     def _before(self, path: str, wanted: list[Layer]) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls[path] += 1
             for layer in wanted:
                 if self._calls[path] == (layer.call or 1):
-                    self._keep(layer, args[0] if args else next(iter(kwargs.values()), None))
+                    self._keep(layer, module, args[0] if args else next(iter(kwargs.values()), None))
 
         return hook
 
@@ -157,24 +222,53 @@ class Capture:
             self._calls[path] += counts
             for layer in wanted:
                 if not layer.is_input and self._calls[path] == (layer.call or 1):
-                    self._keep(layer, output)
+                    self._keep(layer, module, output_of(module, output))
 
         return hook
 
-    def _keep(self, layer: Layer, value: Any) -> None:
-        tensor = _only_tensor(value)
-        if tensor is None:
-            raise ModelError(
-                f"Layer {layer.name!r} gives a {type(value).__name__}, not one tensor: name a layer inside it, or "
-                "the one before it."
-            )
+    def _keep(self, layer: Layer, module: nn.Module, value: Any) -> None:
         # The last one is safe without a copy: nothing runs after it.
         last = self._checked and len(self._seen) == len(self._layers) - 1
-        self._seen[layer.name] = reduce_map(
-            tensor.detach(), self._reduce, copy=not last or layer.is_input, where=self._where
-        )
+        if isinstance(value, PackedSequence):
+            self._seen[layer.name] = self._sequences(layer, value)
+        else:
+            tensor = _only_tensor(value)
+            if tensor is None or tensor.is_nested or tensor.layout is not torch.strided or tensor.is_complex():
+                what = type(value).__name__ if tensor is None else f"tensor of layout {tensor.layout}, {tensor.dtype}"
+                raise ModelError(
+                    f"Layer {layer.name!r} gives a {what}, not one tensor of real numbers: name a layer inside it, or "
+                    "the one before it."
+                )
+            arranged = self._reading(layer, module, tensor).arranged(tensor.detach())
+            copy = not last or layer.is_input
+            self._seen[layer.name] = reduce_map(arranged, self._reduce, copy=copy, where=self._where)
         if last:
             raise _LastLayerSeen
+
+    def _sequences(self, layer: Layer, packed: PackedSequence) -> Captured:
+        if layer.axis not in (None, -1):
+            raise InputError(f"Layer {layer.name!r} gives packed sequences, whose units are the last axis: write @-1.")
+        found = reduce_sequences(packed, layer.name, self._reduce, where=self._where)
+        if len(found.vectors) != self._rows:
+            raise ModelError(f"Layer {layer.name!r} gave {len(found.vectors)} sequences for {self._rows} inputs.")
+        self._noise.setdefault(layer.name, _NOISE.get(packed.data.dtype, 0.01))
+        return found
+
+    def _reading(self, layer: Layer, module: nn.Module, tensor: torch.Tensor) -> Reading:
+        """How to read the layer's `tensor`: worked out once, in the pass that is followed where that goes."""
+        known = self._readings.get(layer.name)
+        if known is not None and known.ndim == tensor.ndim:
+            return known
+        if known is not None:
+            raise ModelError(f"Layer {layer.name!r} gives {tensor.ndim} axes, where it gave {known.ndim} before.")
+        layout = self._tracker.layout_of(tensor) if self._tracker is not None else None
+        kind = convention_of(module, is_input=layer.is_input)
+        if layout is None and kind == Convention():
+            kind = usual_axis(module)
+        made = reading(layer.name, tuple(tensor.shape), self._rows, layout, kind, layer.axis)
+        self._readings[layer.name] = made
+        self._noise[layer.name] = _NOISE.get(tensor.dtype, 0.01)
+        return made
 
 
 def _only_tensor(value: Any) -> torch.Tensor | None:

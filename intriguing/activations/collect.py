@@ -12,6 +12,7 @@ from torch import nn
 
 from intriguing.activations.capture import Capture, Captured, Reduce
 from intriguing.activations.layers import resolve_layers
+from intriguing.activations.stored import narrowed
 from intriguing.errors import DataError, InputError
 
 
@@ -76,11 +77,17 @@ def collect_activations(
     are left alone). `ids` are the inputs' ids in the loader's order, by default 0, 1, 2, ... Names of layers as in
     `intriguing.activations.layers`; an unknown one raises `UnknownNameError` with the nearest.
 
+    Which axis is a layer's units follows from the model: the second after a convolution, the last after a linear map,
+    and whatever permutes and reshapes make of it later. Where it cannot be known, `InputError` tells the readings, and
+    the layer's name says which ("norm@-1"). An input whose activations depend on the rest of its batch, or on chance,
+    is a `ModelError`.
+
     `reduce` says what becomes of maps: the "max" or "mean" of each channel, or every position ("positions": then all
-    layers must have maps of one shape, and each id is repeated, row major). `dtype` float16 rounds, and ranks are
-    then those of the rounded values. The model always sees `slots` inputs at once (short batches are padded, then
-    cut), so that a row's bits do not depend on the loader's batches. `device`: where to compute, by default where the
-    model is. Inputs or activations that are not finite are left out and listed in `skipped`.
+    layers must have maps of one shape, and each id is repeated, row major). `dtype` float16 rounds, ranks are then
+    those of the rounded values, and activations beyond its range raise `InputError`. The model always sees `slots`
+    inputs at once (short batches are padded, then cut), so that a row's bits do not depend on the loader's batches.
+    `device`: where to compute, by default where the model is. Inputs or activations that are not finite are left out
+    and listed in `skipped`.
     """
     for block in collect_maps(
         model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped, where=False
@@ -93,10 +100,13 @@ def collect_activations(
                     "in several calls."
                 )
             places = int(np.prod(shapes.pop()))
-            vectors = {name: c.vectors.reshape(-1, c.vectors.shape[-1]).to(dtype) for name, c in block.layers.items()}
+            vectors = {
+                name: narrowed(c.vectors.reshape(-1, c.vectors.shape[-1]), dtype, name)
+                for name, c in block.layers.items()
+            }
             yield Block(np.repeat(block.ids, places), vectors)
         else:
-            yield Block(block.ids, {name: c.vectors.to(dtype) for name, c in block.layers.items()})
+            yield Block(block.ids, {name: narrowed(c.vectors, dtype, name) for name, c in block.layers.items()})
 
 
 def collect_maps(

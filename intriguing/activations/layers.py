@@ -1,9 +1,11 @@
 """Which tensor of a model a layer's name means.
 
-A name is `model.named_modules()`'s, with shell wildcards (`features.*`), and with two optional endings in this order:
-`:in` for the layer's input instead of its output, and `#2` for the second of several calls in one forward.
+A name is `model.named_modules()`'s, with shell wildcards (`features.*`), and with optional endings in any order:
+`:in` for the layer's input instead of its output, `#2` for the second of several calls in one forward, and `@-1` for
+the axis of the tensor that is its units, where that cannot be known (counted as torch does: the first is 0).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,28 +14,43 @@ from torch import nn
 
 from intriguing.errors import InputError, unknown_name
 
+_ENDING = re.compile(r":in$|#[^#:@]*$|@[^#:@]*$")
+
 
 @dataclass(frozen=True)
 class Layer:
     """One tensor of one forward pass."""
 
     name: str
-    """The name as it appears in results: path, `:in`, `#call`."""
+    """The name as it appears in results: path and endings."""
     path: str
     """The module's name in `model.named_modules()`."""
     is_input: bool = False
     """Whether the module's input is meant."""
     call: int | None = None
     """Which call of the module in one forward, from 1; None where it must be the only one."""
+    axis: int | None = None
+    """Which axis of the tensor is the units; None where that is worked out."""
 
 
-def parse_layer(name: str) -> Layer:
-    """The parts of one `name`; raises `InputError` for a call number that is none."""
-    path, _, number = name.partition("#")
-    if "#" in name and (not number.isdecimal() or int(number) < 1):
+def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
+    """The parts of one `name`. Endings are taken off until the rest is one of `paths`, so that a module whose own name
+    holds `@`, `#` or `:in` is found; raises `InputError` for an ending that is none.
+    """
+    path = name
+    ends: dict[str, str] = {}
+    while path not in paths and (found := _ENDING.search(path)):
+        mark, value = found[0][0], found[0][1:]
+        if mark in ends:
+            raise InputError(f"Layer {name!r} has two endings that begin with {mark!r}: write one.")
+        ends[mark], path = value, path[: found.start()]
+    number, axis = ends.get("#"), ends.get("@")
+    if number is not None and (not number.isdecimal() or int(number) < 1):
         raise InputError(f"Layer {name!r}: '#' is followed by the number of the call, from 1.")
-    is_input = path.endswith(":in")
-    return Layer(name, path.removesuffix(":in"), is_input, int(number) if number else None)
+    if axis is not None and not re.fullmatch(r"-?\d{1,3}", axis, re.ASCII):
+        raise InputError(f"Layer {name!r}: '@' is followed by the number of the axis that is its units, such as @-1.")
+    call = None if number is None else int(number)
+    return Layer(name, path, ":" in ends, call, None if axis is None else int(axis))
 
 
 def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
@@ -47,7 +64,7 @@ def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
     paths = {path: module for path, module in model.named_modules() if path}
     found: dict[str, Layer] = {}
     for name in wanted:
-        layer = parse_layer(name)
+        layer = parse_layer(name, frozenset(paths))
         if layer.path in paths:
             found[layer.name] = layer
             continue
@@ -56,5 +73,5 @@ def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
         if not matching:
             raise unknown_name("layer", layer.path, paths)
         for path in matching:
-            found[path + ending] = Layer(path + ending, path, layer.is_input, layer.call)
+            found[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
     return list(found.values())

@@ -23,6 +23,27 @@ WRITE_OPTIONS: Mapping[str, Any] = {
 """What `pyarrow.parquet.write_table` is to be given for such a table."""
 
 
+def narrowed(vectors: torch.Tensor, dtype: torch.dtype, layer: str) -> torch.Tensor:
+    """`vectors`, finite numbers, as `dtype`; raises `InputError` with the largest where `dtype` would make it infinite.
+
+    A narrower type rounds: float16 keeps three digits, and takes what is below 6e-8 for 0.
+    """
+    if not dtype.is_floating_point:
+        raise InputError(f"Activations are real numbers: dtype is torch.float32 or torch.float16, not {dtype}.")
+    kept = vectors.to(dtype)
+    limit = torch.finfo(dtype).max
+    if vectors.numel() and limit < torch.finfo(vectors.dtype).max:
+        least, most = torch.aminmax(vectors)
+        largest = max(-float(least), float(most))
+        if largest > limit and not bool(torch.isfinite(kept).all()):
+            name = str(dtype).removeprefix("torch.")
+            raise InputError(
+                f"Layer {layer!r} has activations as large as {largest:.6g}, and {name} ends at {limit:.6g}: they "
+                'would become infinite. Use dtype = "float32" (torch.float32 in a call).'
+            )
+    return kept
+
+
 def vector_array(vectors: torch.Tensor | np.ndarray) -> pa.FixedSizeListArray:
     """`vectors` (n, dim), float32 or float16, as an Arrow column that shares their memory."""
     rows = torch.as_tensor(vectors).detach().cpu().contiguous()

@@ -14,7 +14,7 @@ from intriguing.sweep.spec import Spec
 def check_models(
     spec: Spec, sweep: Sweep, wanted: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], dict[str, int]]:
-    """Build each (data set, model) of `wanted`, feed it a blank image, and look its layers up.
+    """Build each (data set, model) of `wanted`, feed it a blank image and noise, and look its layers up.
 
     Returns the number of units of each layer that the spec names, by (data set, model).
 
@@ -39,7 +39,9 @@ def check_models(
             if spec.blind_spots is not None and not is_classifier(net):
                 raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")
             if model.layers:
-                [block] = collect_activations(net, [torch.zeros(1, *built.shape)], model.layers, slots=1)
+                # Noise, and four of it: only inputs that differ show whether they depend on their company.
+                noise = torch.rand(4, *built.shape, generator=torch.Generator().manual_seed(0))
+                [block] = collect_activations(net, [noise], model.layers, slots=len(noise))
                 units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}
         except IntriguingError as error:
             raise type(error)(f"models.{name} on {dataset}: {error}") from error

@@ -15,6 +15,7 @@ import importlib.util
 import logging
 import lzma
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -32,6 +33,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error)
+"""What decompressing a damaged file raises."""
 
 
 def locate(source: str) -> Path:
@@ -86,11 +89,11 @@ def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "erro
     with open_binary(path) as file:
         try:
             block = file.read(_BLOCK)
-            if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-                encoding = next((name for mark, name in _MARKS if block.startswith(mark)), encoding)
+            encoding = encoding_of(block, encoding, path.name)
             decoder = _decoder(encoding, "strict" if undecodable == "error" else "replace")
             while block:
-                yield decoder.decode(block)
+                text = decoder.decode(block)
+                yield text if done else text.removeprefix("\ufeff")
                 done += len(block)
                 block = file.read(_BLOCK)
             yield decoder.decode(b"", final=True)
@@ -101,10 +104,36 @@ def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "erro
                 f"{path.name}: byte {done - kept + error.start} is not {encoding} ({error.reason}). "
                 "Name the file's encoding (encoding='latin-1', ...), or drop such words with undecodable='replace'."
             ) from None
-        except (EOFError, OSError, lzma.LZMAError) as error:
+        except DAMAGED as error:
             raise DataError(
                 f"{path.name}: cannot be decompressed after {done} bytes ({error}). Fetch it again."
             ) from None
+
+
+def marked(start: bytes, encoding: str) -> str:
+    """The encoding of what begins with `start`: a byte order mark overrules the default, UTF-8."""
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        return encoding
+    return next((found for mark, found in _MARKS if start.startswith(mark)), encoding)
+
+
+def encoding_of(start: bytes, encoding: str, name: str) -> str:
+    """The encoding of a text that begins with `start`, as `marked` has it.
+
+    Raises `DataError` for an encoding that Python does not know, and for UTF-16 or UTF-32 without a mark where the
+    encoding is another: its letters and digits would be read with NULs between them.
+    """
+    _decoder(encoding, "strict")
+    encoding = marked(start, encoding)
+    part = start[: 1 << 12]
+    if not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")) and part.count(0) * 8 > len(part):
+        kind = "utf-32" if part.count(0) * 8 > 5 * len(part) else "utf-16"
+        order = "be" if part[:1] == b"\0" else "le"
+        raise DataError(
+            f"{name}: line 1 holds NULs between its characters, as UTF-16 and UTF-32 without a byte order mark do. "
+            f"Name its encoding (encoding='{kind}-{order}')."
+        )
+    return encoding
 
 
 def _decoder(encoding: str, errors: str) -> codecs.IncrementalDecoder:

@@ -61,11 +61,13 @@ def train_vectors(
 
 def import_vectors(source: str, corpus: bytes, *, reading: Mapping[str, Any] | None = None) -> Outputs:
     """``vectors``: existing ones (`reading`: keywords of `read_vectors`), with word counts from the corpus where they
-    bring none. Nobody knows whether they saw the corpus: the judges are held out only if it is not their training text.
+    bring none, and its spelling where only the Unicode normal form differs. Nobody knows whether they saw the corpus:
+    the judges are held out only if it is not their training text.
     """
-    vectors = read_vectors(source, **(reading or {}))
+    text = Corpus.from_bytes(corpus)
+    vectors = read_vectors(source, **(reading or {})).spelled_as_in(text)
     if (vectors.counts < 0).any():
-        vectors = vectors.counted_in(Corpus.from_bytes(corpus))
+        vectors = vectors.counted_in(text)
     return {"vectors": vectors.to_bytes()}
 
 
@@ -150,6 +152,7 @@ def describe_vectors(
         "skipped": json.dumps(json.loads(skipped) | left_out, sort_keys=True),
         "norm_count_spearman": None,
         "norm_count_p": None,
+        "remarks": json.dumps(made.remarks(), sort_keys=True),
     }
     norms: dict[str, Any] = {name: [] for name in tables.WORD_NORMS.schema.names if name not in keys}
     try:

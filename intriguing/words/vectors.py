@@ -1,6 +1,7 @@
 """Word vectors as one N x D table, whatever made them."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +49,26 @@ class WordVectors:
         index = {word: row for row, word in enumerate(self.words)}
         return np.array([index.get(word, -1) for word in words], np.int64)
 
+    def spelled_as_in(self, corpus: Corpus) -> "WordVectors":
+        """The same vectors, with words that `corpus` lacks written as it writes them where only the Unicode normal form
+        differs (an accent may be a character of its own); `notes` counts them as words_in_another_normal_form.
+        """
+        there = set(corpus.words)
+        theirs: dict[str, str] = {}
+        for word in corpus.words:
+            if not word.isascii():
+                theirs.setdefault(unicodedata.normalize("NFC", word), word)
+        taken, words, changed = set(self.words), list(self.words), 0
+        for row, word in enumerate(self.words):
+            other = None if word.isascii() or word in there else theirs.get(unicodedata.normalize("NFC", word))
+            if other is not None and other not in taken:
+                words[row], changed = other, changed + 1
+                taken.add(other)
+        if not changed:
+            return self
+        notes = self.notes | {"words_in_another_normal_form": str(changed)}
+        return WordVectors(tuple(words), self.vectors, self.counts, notes)
+
     def counted_in(self, corpus: Corpus) -> "WordVectors":
         """The same vectors with `counts` from `corpus` (0 for words that it lacks), for vectors that bring none.
 
@@ -61,6 +82,26 @@ class WordVectors:
                 f"{', '.join(self.words[:3])}). Give a corpus of the same language and letter case."
             )
         return WordVectors(self.words, self.vectors, own_counts, self.notes)
+
+    def remarks(self) -> dict[str, int]:
+        """What makes tops of these vectors arbitrary, counted, where there is any: constant_vectors (all numbers are
+        equal, as in a row of zeros), repeated_vectors (equal to an earlier word's), constant_dimensions (the same for
+        all words); and what reading and matching the words noted.
+        """
+        many, dim = self.vectors.shape
+        same = {axis: int((self.vectors.max(axis) == self.vectors.min(axis)).sum()) for axis in (0, 1)}
+        found = {
+            "constant_vectors": same[1] if dim > 1 else 0,
+            "repeated_vectors": many - len({hash(row) for row in self._row_bytes()}),
+            "constant_dimensions": same[0] if many > 1 else 0,
+        }
+        noted = ("words_in_another_normal_form", "unended_lines")
+        return {k: n for k, n in found.items() if n} | {k: int(self.notes[k]) for k in noted if k in self.notes}
+
+    def _row_bytes(self) -> Iterator[bytes]:
+        for start in range(0, len(self.words), 1 << 14):
+            for row in self.vectors[start : start + (1 << 14)] + np.float32(0):  # -0.0 becomes 0.0
+                yield row.tobytes()
 
     def to_bytes(self) -> bytes:
         """The table in one piece (safetensors), for a store; `from_bytes` reads it back."""

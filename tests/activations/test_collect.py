@@ -170,6 +170,23 @@ def test_half_precision_rounds_the_activations():
     assert torch.equal(half["0"], exact["0"].half())
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("reduce", ["max", "positions"])
+def test_activations_beyond_half_precision_are_refused_with_the_largest(sign, reduce):
+    model, x = nn.Sequential(nn.Conv1d(1, 1, 1, bias=False)), torch.ones(3, 1, 4)
+    with torch.no_grad():
+        model[0].weight.fill_(sign * 65519.0)  # rounds to the largest number of float16
+    _, found = gathered(model, [x], "0", dtype=torch.float16, reduce=reduce)
+    assert (found["0"] == sign * 65504).all()
+    with torch.no_grad():
+        model[0].weight.fill_(sign * 65520.0)
+    with pytest.raises(InputError, match=r"Layer '0' has activations as large as 65520, and float16 ends at 65504"):
+        gathered(model, [x], "0", dtype=torch.float16, reduce=reduce)
+    assert gathered(model, [x], "0", dtype=torch.bfloat16, reduce=reduce)[1]["0"].isfinite().all()
+    with pytest.raises(InputError, match="real numbers"):
+        gathered(model, [x], "0", dtype=torch.int16, reduce=reduce)
+
+
 def test_the_model_gets_its_mode_back_and_keeps_no_hooks():
     model = convnet().train()
     model[2].eval()

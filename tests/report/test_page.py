@@ -196,11 +196,33 @@ def test_raw_and_normalised_vectors_are_compared_above_words_of_the_same_counts_
     assert f"Compared through NPMI above that of random words of the same counts: {compared}" in document.words
 
 
+def test_images_that_were_left_out_are_told_with_their_reasons(small, tmp_path):
+    root = small.write("plan", "examples", "model_rows", "skipped")
+    page = Document(write_report(root, tmp_path / "report.html", images).read_text())
+    assert page.faults == []
+    assert "not finite: 6, counted once for each model." in page.words
+    assert "FC10 2 the input is not finite 70 FC10 1 cannot be read: a/b" in page.words.replace("# ", "#")
+    assert "Each line shows" not in page.words
+    small.write("topk")
+    assert "Each line shows" in write_report(root, tmp_path / "report.html", images).read_text()
+
+
 def test_word_norms_are_drawn_against_counts_and_what_was_skipped_is_told(document):
-    assert "Spearman's rank correlation is 0.83 over 3 055 words" in document.words
+    assert "Spearman's rank correlation is 0.83 over 4 000 words" in document.words
     assert "12 empty lines" in document.words
     assert "split lines" not in document.words
     assert "several threads: not reproducible" in document.words
+
+
+def test_coverage_constant_vectors_and_normal_forms_are_told(small, tmp_path, document):
+    assert "3 055 of 4 000 words were judged: the others are missing" in document.words
+    assert "3 vectors whose numbers are all equal, as in a row of zeros; 1 200 words matched" in document.words
+    root = small.write("plan", "words")
+    for shard in (root / "tables" / "word_vectors").glob("*.parquet"):  # as runs wrote it before
+        pq.write_table(pq.read_table(shard).drop_columns("remarks"), shard)
+    assert open_run(root).table("word_vectors")["remarks"].to_pylist() == [None]
+    older = Document(write_report(root, tmp_path / "report.html", images).read_text())
+    assert "3 055 of 4 000 words were judged" in older.words and "all equal" not in older.words
 
 
 def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):

@@ -158,6 +158,39 @@ def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> No
     }
 
 
+def turned_run(out: Path, layers: list[str], **options: Any) -> tuple[ig.Run, bool]:
+    architecture = {"architecture": "tests.sweep.user_models:channels_last", "train": False, "layers": layers}
+    units = {key: options.pop(key) for key in ("dtype", "mode") if key in options}
+    spec = small({"models": {"turned": architecture | {"options": options}}}, rows=60, rotations=0, **units)
+    spec["units"]["bases"] = ["natural"]
+    outcome = execute(prepare(spec, out), "inline")
+    return ig.open_run(out), outcome.complete
+
+
+def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_path: Path) -> None:
+    run, complete = turned_run(tmp_path / "run", ["channels", "turned", "turned@1"])
+    assert complete
+    for name in ("topk", "receptive_fields", "unit_scores"):
+        frame = run.pandas(name)
+        second, last = (
+            frame[frame.layer == layer].drop(columns="layer").reset_index(drop=True) for layer in ("channels", "turned")
+        )
+        pd.testing.assert_frame_equal(second, last, check_exact=True, obj=name)
+    directions = run.pandas("topk").groupby("layer").direction.nunique().to_dict()
+    assert directions == {"channels": 2, "turned": 2, "turned@1": 28}
+
+
+@pytest.mark.parametrize("mode", ["store", "stream"])
+def test_activations_that_float16_cannot_hold_end_the_run_with_their_size(tmp_path: Path, mode: str) -> None:
+    run, complete = turned_run(tmp_path / "run", ["channels"], scale=1e5, dtype="float16", mode=mode)
+    assert not complete
+    failures = run.pandas("failures")
+    assert failures.message.str.contains(r"'channels' has activations as large as 100000, .* dtype = .float32").all()
+    assert not run.pandas("topk").shape[0]
+    _, complete = turned_run(tmp_path / "run", ["channels"], scale=1e5, dtype="float32", mode=mode)
+    assert complete
+
+
 def zoo_run(out: Path, **model: Any) -> ig.Run:
     models = {"zoo": {"architecture": "tests.sweep.user_models:zoo", "layers": ["0"]} | model}
     spec = small({"models": models}, rows=200, signs="positive", bases=["natural"], metrics=["kurtosis"])

@@ -170,8 +170,18 @@ def test_existing_vectors_are_judged_once_under_their_own_name(run: Run) -> None
     assert made["words"] == 401
     assert json.loads(made["skipped"])["repeated_words"] == 1
     assert made["unjudged_words"] >= 1
+    assert json.loads(made["remarks"]) == {"unended_lines": 1}
     tests = run.pandas("word_tests").query("corpus == 'glove/6'")
     assert set(tests["seed"]) == {0}
+
+
+@pytest.mark.parametrize("line", ["w9 1 2 3 4 5\n", "w9 1,2,3,4,5,6\n", "w9 0.1 0.2 None 1 2 3\n"])
+def test_a_damaged_line_of_vectors_is_refused_before_any_work(folder: Path, tmp_path: Path, line: str) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("".join(f"w{n} 1 2 3 4 5 6\n" for n in range(30)) + line)
+    spec = words_spec(folder, vectors={"own": {"source": str(path)}})
+    with pytest.raises(DataError, match=r"words\.vectors\.own: .*line 31"):
+        prepare(spec, tmp_path / "run")
 
 
 def test_what_was_read_trained_and_left_out_is_recorded(run: Run) -> None:

@@ -162,3 +162,15 @@ def test_counts_come_from_a_corpus_of_the_same_words():
     assert WordVectors(WORDS, ROWS, np.full(4, -1)).counted_in(corpus).counts.tolist() == [0, 0, 2, 0]
     with pytest.raises(DataError, match="holds none of the 4 words"):
         WordVectors(WORDS, ROWS, np.full(4, -1)).counted_in(Corpus("c", ("Cat",), np.zeros(1, np.int32), np.array([1])))
+
+
+def test_what_makes_top_words_arbitrary_is_counted():
+    rows = np.array([[1, 0, 2], [0, 0, 0], [-0.0, 0, 0], [1, 0, 2], [5, 0, 5]], np.float32)
+    vectors = WordVectors(tuple("abcde"), rows, np.arange(5), {"unended_lines": "1"})
+    assert vectors.remarks() == {
+        "constant_vectors": 2,
+        "repeated_vectors": 2,
+        "constant_dimensions": 1,
+        "unended_lines": 1,
+    }
+    assert WordVectors(WORDS, ROWS, np.arange(4)).remarks() == {}

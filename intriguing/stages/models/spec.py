@@ -29,7 +29,8 @@ class ModelSpec(Section):
     architecture: str = ""
     """softmax, mlp, cnn, autoencoder, alexnet, torchvision:NAME or module:factory; by default its name."""
     layers: list[str] = []
-    """The layers whose activations are collected, as `model.named_modules()` names them."""
+    """The layers whose activations are collected, as `model.named_modules()` names them; `NAME@1` or `NAME@-1` says
+    which axis of the output holds the units where that cannot be known."""
     options: dict[str, Any] = {}
     """Arguments of the architecture, such as `hidden = [100, 100]`."""
     training: dict[str, Any] = {}

@@ -106,9 +106,9 @@ def _function(name: str, version: int, covers: tuple[str, ...], parameters: type
 
 ENCODE_TEXT = _function("encode_text", 1, _SOURCES, EncodeTextParameters)
 TRAIN_WORDS = _function("train_words", 1, _SOURCES, TrainWordsParameters)
-READ_VECTORS = _function("read_vectors", 1, _SOURCES, ReadVectorsParameters)
+READ_VECTORS = _function("read_vectors", 2, _SOURCES, ReadVectorsParameters)
 COUNT_WORDS = _function("count_words", 1, _SOURCES, CountWordsParameters)
-DESCRIBE_WORDS = _function("describe_words", 1, _SOURCES, DescribeWordsParameters)
+DESCRIBE_WORDS = _function("describe_words", 2, _SOURCES, DescribeWordsParameters)
 JUDGE_WORDS = _function("judge_words", 2, _JUDGED, JudgeWordsParameters)
 TEST_WORDS = _function("word_tests", 3, _JUDGED, WordTestsParameters)
 FUNCTIONS = (ENCODE_TEXT, TRAIN_WORDS, READ_VECTORS, COUNT_WORDS, DESCRIBE_WORDS, JUDGE_WORDS, TEST_WORDS)

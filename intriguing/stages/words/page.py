@@ -43,6 +43,13 @@ _CONTROLS = {
     "gaussian": "Gaussian",
 }
 _DEALT = "permuted_words"
+_REMARKS = {
+    "constant_vectors": "vectors whose numbers are all equal, as in a row of zeros",
+    "repeated_vectors": "vectors that equal an earlier word's: which of the words comes first is arbitrary",
+    "constant_dimensions": "dimensions that are the same for all words: their top words are arbitrary",
+    "words_in_another_normal_form": "words matched to the text although their Unicode normal form differs",
+    "unended_lines": "last line without an end: its last number may have been cut",
+}
 
 
 def parts(context: Context) -> list[PagePart]:
@@ -62,7 +69,7 @@ def parts(context: Context) -> list[PagePart]:
         corpora.append(
             {"corpus": name, "verdict": said.get(name), "study": study, "others": others}
             | _tests([test for test in tests if test["corpus"] == name])
-            | _embeddings([row for row in embeddings if row["corpus"] == name])
+            | _embeddings([row for row in embeddings if row["corpus"] == name], tests)
             | {"norms": _norms(context, name, [row for row in norms if row["corpus"] == name])}
         )
     html = render("stages/words/page.html", corpora=corpora, conditions=_CONDITION, controls=_CONTROLS, most=_WORDS)
@@ -142,13 +149,25 @@ def _effects(tests: list[Row]) -> Markup | None:
     return forest(rows, "single dimensions minus rotations, in their standard deviations", alt) if rows else None
 
 
-def _embeddings(rows: list[Row]) -> Row:
-    """What the embeddings are, with what was skipped while reading in words."""
-    told = []
+def _embeddings(rows: list[Row], tests: list[Row]) -> Row:
+    """What the embeddings are, with what was skipped while reading in words, how many words were judged, and what makes
+    their top words arbitrary.
+    """
+    judged = {(t["corpus"], t["seed"], t["fold"]): t["n"] for t in tests if t["control"] == "trained"}
+    told, remarks = [], {}
     for row in rows:
+        known = judged.get((row["corpus"], row["seed"], row["fold"]), row["words"] - row["unjudged_words"])
+        row = row | {"judged": known}
+        # Runs from before there was the column have none.
+        remarks |= {kind: max(n, remarks.get(kind, 0)) for kind, n in json.loads(row.get("remarks") or "{}").items()}
         skipped = [f"{n:,} {what.replace('_', ' ')}" for what, n in json.loads(row["skipped"]).items() if n]
         told.append(row | {"skipped": ", ".join(skipped)})
-    return {"embeddings": told, "racy": any(row["reproducible"] is False for row in rows)}
+    return {
+        "embeddings": told,
+        "racy": any(row["reproducible"] is False for row in rows),
+        "least": min(told, key=lambda row: row["judged"] / max(row["words"], 1), default=None),
+        "remarks": [(n, _REMARKS.get(kind, kind.replace("_", " "))) for kind, n in remarks.items()],
+    }
 
 
 def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:

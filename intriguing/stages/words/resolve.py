@@ -34,14 +34,15 @@ class TextFacts:
 def text_facts(section: WordsSpec) -> dict[str, TextFacts]:
     """The facts of every corpus and of all existing vectors of the section, by name (no two have the same).
 
-    A look at each file's beginning, and at the arguments of training and judges, refuses most of what cannot work
-    before anything runs.
+    A look at each file's beginning (at all of a small file of vectors), and at the arguments of training and judges,
+    refuses most of what cannot work before anything runs.
 
     Raises:
         DataError: a file is missing, damaged, of another encoding or holds nothing; the message names the key.
         SpecError, UnknownNameError: an argument of the training or of the judges cannot be used.
     """
-    from intriguing.words import JudgeOptions, TrainingOptions, read_vectors
+    from intriguing.words import JudgeOptions, TrainingOptions
+    from intriguing.words.formats import check_vectors
     from intriguing.words.sources import content_hash, decoded_blocks, locate
 
     facts = {}
@@ -56,7 +57,7 @@ def text_facts(section: WordsSpec) -> dict[str, TextFacts]:
     for name, vectors in section.vectors.items():
         with _key(f"words.vectors.{name}"):
             if not vectors.trust_pickle:
-                read_vectors(vectors.source, **{**vectors.reading, "limit": 1})
+                check_vectors(vectors.source, **vectors.reading)
             facts[name] = TextFacts(absolute(vectors.source), content_hash(vectors.source))
     return facts
 

@@ -17,14 +17,21 @@ with counts as (select dataset, model, model_seed, layer, condition, basis, rota
                 from topk where sign = 1 and rank <= ? and label is not null group by all),
      shares as (select * exclude (label, n), max(n) / sum(n) as share from counts group by all)
 select * exclude (direction, share), count(*) as directions, avg(share) as share from shares group by all"""
+_SKIPPED = """
+select dataset, model, model_seed, reason, count(*) as images, min(example_id) as first
+from skipped group by all order by dataset, model, model_seed, images desc, reason"""
+_REASONS = 20
 
 
 def part(context: Context) -> PagePart | None:
-    """Per model and layer, the first directions of the natural and of a random basis; None without top-K rows."""
+    """Per model and layer, the first directions of the natural and of a random basis, and the images that were left
+    out, with the reasons; None without either.
+    """
     # Ranks and directions beyond those shown are left out where the table is read: it may hold millions of rows.
     ranks, directions = list(range(1, _IMAGES + 1)), list(range(_DIRECTIONS))
     rows = context.run.table("topk", rank=ranks, direction=directions, sign=1).to_pylist()
-    if not rows:
+    skipped = context.query(_SKIPPED)
+    if not rows and not skipped:
         return None
     totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}
     fields: dict[tuple[Any, ...], dict[int, Row]] = {}
@@ -41,7 +48,11 @@ def part(context: Context) -> PagePart | None:
         several=len({layer["dataset"] for layer in layers}) > 1,
         conditions=len({layer["condition"] for layer in layers}) > 1,
         no_images=None if context.images else NO_IMAGES,
-        k=max(row["rank"] for row in rows),
+        k=max((row["rank"] for row in rows), default=0),
+        skipped=[row | {"name": context.label(row)} for row in skipped[:_REASONS]],
+        reasons=len(skipped),
+        left_out=sum(row["images"] for row in skipped),
+        rounded=(context.run.spec.get("units") or {}).get("dtype") == "float16",
     )
     return PagePart("units", "What single units respond to", html)
 

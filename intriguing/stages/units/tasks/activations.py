@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.activations import Captured, Skipped, activation_table, collect_maps, read_items
+from intriguing.activations import Captured, Skipped, activation_table, collect_maps, narrowed, read_items
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
@@ -121,13 +121,13 @@ def collected(
     ):
         found = True
         for layer, captured in block.layers.items():
-            yield layer, _rows_of(captured, block.ids, reading.dtype)
+            yield layer, _rows_of(layer, captured, block.ids, reading.dtype)
     if not found:
         blank = [torch.zeros(1, *part.images.shape[1:])]
         for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
             for layer, captured in block.layers.items():
                 none = Captured(captured.vectors[:0], None, captured.map_shape)
-                yield layer, _rows_of(none, block.ids[:0], reading.dtype)
+                yield layer, _rows_of(layer, none, block.ids[:0], reading.dtype)
 
 
 def joined(blocks: list[Rows]) -> Rows:
@@ -168,8 +168,8 @@ def readable(
             yield batch
 
 
-def _rows_of(captured: Captured, ids: np.ndarray, dtype: str) -> Rows:
-    vectors = captured.vectors.to(torch.float16 if dtype == "float16" else torch.float32).cpu()
+def _rows_of(layer: str, captured: Captured, ids: np.ndarray, dtype: str) -> Rows:
+    vectors = narrowed(captured.vectors, torch.float16 if dtype == "float16" else torch.float32, layer).cpu()
     if vectors.ndim == 2:
         return Rows(ids, np.zeros(len(ids), dtype=np.int32), vectors.numpy())
     n, places, units = vectors.shape

@@ -1,0 +1,250 @@
+"""What the axes of a tensor are: inputs, units, or places.
+
+An axis is a tuple of atoms, as in `einops`: the tokens of a picture of 8 x 6 places are one axis of the atoms 8 and 6,
+and a reshape only deals the atoms out to axes anew. So a layout survives what windows, heads and patches do to shapes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import torch
+
+from intriguing.errors import InputError, ModelError
+
+BATCH, UNITS, PLACES, OPEN = "batch", "units", "places", "open"
+"""What an atom counts: inputs, units of a layer, places of its map, or one of the two that nothing tells apart."""
+
+
+class Atom(NamedTuple):
+    """A factor of an axis's size."""
+
+    kind: str
+    size: int
+
+
+Axis = tuple[Atom, ...]
+Layout = tuple[Axis, ...]
+
+
+def axis(kind: str, size: int) -> Axis:
+    """An axis of one atom."""
+    return (Atom(kind, size),)
+
+
+def size_of(one: Axis) -> int:
+    """How long an axis is."""
+    return prod(atom.size for atom in one)
+
+
+def kind_of(one: Axis) -> str:
+    """What an axis is: units where it holds any, "mixed" where inputs share it with something else."""
+    kinds = {atom.kind for atom in one if atom.size > 1} or {atom.kind for atom in one}
+    if BATCH in kinds:
+        return BATCH if len(kinds) == 1 else "mixed"
+    return next((kind for kind in (UNITS, OPEN) if kind in kinds), PLACES)
+
+
+def demoted(one: Axis) -> Axis:
+    """The axis once another one is known to be the units."""
+    return tuple(Atom(PLACES, atom.size) if atom.kind in (UNITS, OPEN) else atom for atom in one)
+
+
+def with_units(layout: Sequence[Axis], at: int, size: int) -> Layout:
+    """`layout` with the units, `size` of them, on the axis `at`, and on no other."""
+    axes = [demoted(one) for one in layout]
+    axes[at] = axis(UNITS, size)
+    return tuple(axes)
+
+
+def resized(one: Axis, size: int) -> Axis:
+    """An axis of the same kind and another `size`."""
+    kind = kind_of(one)
+    return one if size_of(one) == size else axis(OPEN if kind in (BATCH, "mixed") else kind, size)
+
+
+def of_input(batch: torch.Tensor) -> Layout:
+    """The layout of what a model is fed: images are (n, channels, rows, columns), vectors (n, units), numbers of words
+    (n, places); of sequences and volumes nothing tells which axis is the units.
+    """
+    n, *rest = batch.shape
+    kinds = [OPEN] * len(rest)
+    if len(rest) == 3:
+        kinds = [UNITS, PLACES, PLACES]
+    elif not batch.is_floating_point():
+        kinds = [PLACES] * len(rest)
+    elif len(rest) == 1:
+        kinds = [UNITS]
+    return (axis(BATCH, n), *(axis(kind, size) for kind, size in zip(kinds, rest, strict=True)))
+
+
+def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
+    """The layout after a row-major reshape to `shape`; None where a new axis cuts an old one unevenly."""
+    left = [atom for one in layout for atom in one][::-1]
+    if 0 in shape or prod(atom.size for atom in left) != prod(shape):
+        return None
+    axes = []
+    for wanted in shape:
+        atoms: list[Atom] = []
+        have = 1
+        if wanted == 1 and left and left[-1].size == 1:
+            atoms.append(left.pop())
+        while have < wanted:
+            atom = left.pop()
+            if wanted % have or (have * atom.size > wanted and atom.size % (wanted // have)):
+                return None
+            if have * atom.size > wanted:
+                part = wanted // have
+                left.append(Atom(atom.kind, atom.size // part))
+                atom = Atom(atom.kind, part)
+            atoms.append(atom)
+            have *= atom.size
+        if have != wanted:
+            return None
+        axes.append(tuple(a for a in atoms if a.size > 1) or tuple(atoms[:1]))
+    return tuple(axes)
+
+
+def broadcast(layouts: Iterable[Layout], shape: Sequence[int]) -> Layout | None:
+    """The layout of an elementwise operation's result of `shape`; claims that contradict each other leave it open."""
+    axes = []
+    given = [layout for layout in layouts if len(layout) <= len(shape)]
+    if not given:
+        return None
+    for back in range(len(shape), 0, -1):
+        size = shape[-back]
+        claims = [one[-back] for one in given if len(one) >= back]
+        if any(size_of(claim) not in (1, size) for claim in claims):
+            return None
+        known = [claim for claim in claims if size_of(claim) == size and claim]
+        kinds = {kind_of(claim) for claim in known} - {OPEN}
+        if len(kinds) == 1:
+            axes.append(next(claim for claim in known if kind_of(claim) in kinds))
+        else:
+            axes.append(() if size == 1 and not known else axis(OPEN, size))
+    return tuple(axes)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the output of a layer is to be read."""
+
+    ndim: int
+    """How many axes it has."""
+    split: tuple[int, ...] | None
+    """The shape that takes inputs and places apart where they share an axis; then `batch` and `units` are of it."""
+    batch: int
+    """The axis of the inputs."""
+    units: int
+    """The axis of the units."""
+
+    def arranged(self, output: torch.Tensor) -> torch.Tensor:
+        """`output` as (n, units, places ...), without a copy."""
+        whole = output if self.split is None else output.reshape(self.split)
+        return whole.movedim((self.batch, self.units), (0, 1))
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Which axes a module of torch.nn takes for what; None where its kind does not say."""
+
+    units: int | None = None
+    batch: int | None = None
+    ndim: int | None = None
+    """How many axes its output needs for this to hold."""
+
+
+def reading(
+    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention, chosen: int | None
+) -> Reading:
+    """How to read the output of `layer`, of `shape` for `n` inputs.
+
+    `layout` is what is known of the tensor, `kind` what its module's kind says, `chosen` the axis that the layer's name
+    ends with. Raises `InputError` with the possible readings where the units' axis is not known, and `ModelError` where
+    the output has no axis of inputs.
+    """
+    ndim = len(shape)
+    if ndim < 2:
+        raise ModelError(f"Layer {layer!r}: an output has shape (inputs, units, ...), not {tuple(shape)}.")
+    if kind.ndim is not None and ndim != kind.ndim:
+        raise ModelError(
+            f"Layer {layer!r} gives shape {tuple(shape)}, which has no axis of inputs: it took the {n} inputs for one. "
+            f"Feed it {kind.ndim} axes, inputs first."
+        )
+    batch, split = _batch(layer, shape, n, layout, kind)
+    free = [i for i in range(ndim) if i != batch]
+    at = None
+    if chosen is not None:
+        at = chosen % ndim if -ndim <= chosen < ndim else None
+        if at is None or at == batch:
+            raise InputError(
+                f"Layer {layer!r}: shape {tuple(shape)} has no axis {chosen} of units. Its axes but that of the inputs "
+                f"are {', '.join(map(str, free))}."
+            )
+    elif kind.units is not None:
+        at = kind.units % ndim
+    if split is None:
+        if at is None:
+            at = _only(layer, shape, free, _candidates(layout, free))
+        return Reading(ndim, None, batch, at)
+    assert layout is not None
+    parts = tuple((atom,) for atom in layout[batch])
+    apart = layout[:batch] + parts + layout[batch + 1 :]
+    inside = batch + next(i for i, (atom,) in enumerate(parts) if atom.kind == BATCH)
+    if at is None:
+        found = _candidates(apart, [i for i in range(len(apart)) if i != inside])
+        units = found[0] if len(found) == 1 else _only(layer, shape, free, free)
+        return Reading(ndim, split, inside, units)
+    return Reading(ndim, split, inside, at + (len(parts) - 1 if at > batch else 0))
+
+
+def _batch(
+    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention
+) -> tuple[int, tuple[int, ...] | None]:
+    """The axis that holds the inputs, and the shape that takes it apart where it holds places as well."""
+    holding = [i for i, one in enumerate(layout or ()) if any(atom.kind == BATCH for atom in one)]
+    if layout is not None and len(holding) == 1:
+        [at] = holding
+        if kind.batch not in (None, at) and shape[kind.batch] > 1:
+            raise ModelError(
+                f"Layer {layer!r} takes axis {kind.batch} for the inputs, but they lie along axis {at} of its tensor "
+                f"{tuple(shape)}, so each input's activations depend on the others of its batch. "
+                f"Build it with batch_first={at == 0}, or transpose what it is fed."
+            )
+        if kind_of(layout[at]) == BATCH:
+            return at, None
+        sizes = tuple(atom.size for atom in layout[at])
+        return at, (*shape[:at], *sizes, *shape[at + 1 :])
+    at = kind.batch or 0
+    if shape[at] != n:
+        raise ModelError(
+            f"Layer {layer!r} gave {shape[at]} rows for {n} inputs: axis {at} of its shape {tuple(shape)} is not the "
+            "batch. Name a layer with a row for each input."
+        )
+    return at, None
+
+
+def _candidates(layout: Layout | None, free: Sequence[int]) -> list[int]:
+    """The axes out of `free` that may be the units; one where that is known."""
+    if len(free) == 1 or layout is None:
+        return list(free)
+    kinds = {i: kind_of(layout[i]) for i in free}
+    for kind in (UNITS, OPEN):
+        if kind in kinds.values():
+            found = [i for i in free if kinds[i] == kind]
+            return found if kind == UNITS or len(found) > 1 else list(free)
+    return list(free)
+
+
+def _only(layer: str, shape: Sequence[int], free: Sequence[int], found: Sequence[int]) -> int:
+    """The one axis that is `found`; raises `InputError` with the readings where there are several."""
+    if len(found) == 1:
+        return found[0]
+    readings = " or ".join(
+        f"{f'{layer}@{i}'!r} ({shape[i]} units at {' x '.join(str(shape[j]) for j in free if j != i)} places)"
+        for i in sorted({found[0], found[-1]})
+    )
+    raise InputError(
+        f"Layer {layer!r} gives shape {tuple(shape)}, and nothing tells which axis is its units. Write {readings}."
+    )
