@@ -152,7 +152,7 @@ def describe_vectors(
         "skipped": json.dumps(json.loads(skipped) | left_out, sort_keys=True),
         "norm_count_spearman": None,
         "norm_count_p": None,
-        "remarks": json.dumps(made.remarks(), sort_keys=True),
+        "remarks": json.dumps(embedding.remarks(), sort_keys=True),
     }
     norms: dict[str, Any] = {name: [] for name in tables.WORD_NORMS.schema.names if name not in keys}
     try:
