@@ -30,7 +30,9 @@ CORRECT = Function(f"{_TASKS}.unit_answers:correct", 3, (f"{_TASKS}.unit_answers
 MODEL_OR_DATA = Function(f"{_TASKS}.unit_answers:model_or_data", 3, (f"{_TASKS}.unit_answers", "intriguing.units"))
 SEARCH = Function(f"{_TASKS}.blind_spots:search", 3, (f"{_TASKS}.blind_spots", "intriguing.blind_spots", *_MODELS))
 CLEAN = Function(f"{_TASKS}.transfer:clean", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
-FEED = Function(f"{_TASKS}.transfer:feed", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
+FEED = Function(
+    f"{_TASKS}.transfer:feed", 1, (f"{_TASKS}.transfer", "intriguing.transfer", "intriguing.pixels", *_MODELS)
+)
 
 _WORDS = (f"{_TASKS}.words", "intriguing.words", "intriguing.randomness")
 ENCODE_TEXT = Function(f"{_TASKS}.words:encode_text", 1, _WORDS)

@@ -1,7 +1,6 @@
 """Original, perturbation and adversarial image, side by side."""
 
-import numpy as np
-
+from intriguing.pixels import StoredImages
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 from intriguing.report.section import NO_IMAGES, Context, Row, Section, render
 
@@ -39,8 +38,9 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
     """One card per search whose image is stored."""
     chosen = {name: key[name] for name in ("dataset", "model", "model_seed")}
     names = [row["search_id"] for row in rows]
-    stored = context.run.table("adversarial", **chosen, search_id=names).to_pylist()
-    images = {row["search_id"]: np.array(row["image"], np.float32).reshape(row["shape"]) for row in stored}
+    columns = ["search_id", "shape", "image"]
+    stored = StoredImages(context.run.table("adversarial", columns=columns, **chosen, search_id=names))
+    images = dict(zip(stored.names, stored.stack(stored.names), strict=True))
     originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
     cards = []
     for row in rows:
