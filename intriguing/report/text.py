@@ -58,15 +58,17 @@ def verdict(test: Mapping[str, Any], noun: str = "unit", level: float = 0.05) ->
         f"{number(test['null_sd'], 2)} over {plural(int(test['rotations']), 'random rotation')} "
         f"(p = {number(shown, 2)}{after})"
     )
-    if shown < level:
-        outcome = "higher" if test["natural"] > test["null_mean"] else "lower"
+    if shown <= level:
+        high, low = test.get("p_high"), test.get("p_low")
+        # Of a skewed null the mean may lie beyond its own tail: which tail is the smaller says which way.
+        above = test["natural"] > test["null_mean"] if high is None or low is None or high == low else high < low
+        outcome = "higher" if above else "lower"
         return outcome, f"Single {noun}s score {outcome} than random directions: {compared}."
     power = test["detectable_effect"]
-    limit = (
-        ""
-        if _missing(power)
-        else (f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power.")
-    )
+    limit = ""
+    if not _missing(power):
+        found = f" A difference of {number(power, 2)} null standard deviations would have been found with 80 % power"
+        limit = f"{found} before it." if after else f"{found}."
     return "none", f"No difference between single {noun}s and random directions was found: {compared}.{limit}"
 
 

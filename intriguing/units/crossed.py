@@ -159,7 +159,9 @@ def _sentence(
         for group in (by_model, by_data)
     )
     found = [s for s in (model, data) if s.p is not None and s.p <= 0.05]
-    if not found:
+    if not found and both.p is not None and both.p <= 0.05:
+        answer = "The outcome comes from the combination of model and data, from neither alone"
+    elif not found:
         answer = "Neither the model nor the data explains the outcome"
     elif len(found) == 1:
         answer = f"The outcome comes from the {found[0].name}"

@@ -201,10 +201,10 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     positive = [r for r in by["varimax"] if r["p_holm"] <= LEVEL and r["natural"] > r["null_mean"]]
     dealt = next(r for r in rows if r["control"] == "permuted_words" and r["metric"] == "any")
     words = [_finding(axes, len(embeddings))]
+    made = f"{len(positive)} of {_counted(len(by['varimax']), 'test')}" if by["varimax"] else "no test: none was made"
     words.append(
-        f"The controls: axes made meaningful on purpose (varimax) beat rotations in {len(positive)} of "
-        f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in any test in "
-        f"{round(dealt['natural'] * dealt['n'])} of {dealt['n']} deals."
+        f"The controls: axes made meaningful on purpose (varimax) beat rotations in {made}; with words dealt out at "
+        f"random, axes differ in any test in {round(dealt['natural'] * dealt['n'])} of {_counted(dealt['n'], 'deal')}."
     )
     least = 2 / (axes[0]["rotations"] + 1) * len(axes)
     if least > LEVEL:
@@ -213,7 +213,7 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
             f"With {axes[0]['rotations']} rotations no corrected p-value can fall below {min(1.0, least):.2g}: "
             f"nothing follows. Use at least {enough}."
         )
-    elif not positive:
+    elif by["varimax"] and not positive:
         words.append("As not even varimax axes are told from rotations, these tests have no power: nothing follows.")
     if dealt["p_high"] <= LEVEL:
         words.append(
@@ -226,9 +226,11 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
 def _finding(axes: list[dict], embeddings: int) -> str:
     found = [r for r in axes if r["p_holm"] <= LEVEL]
     metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
+    missing = metrics * conditions - len(axes)
     basis = (
-        f"{len(axes)} tests ({metrics} judges x {conditions} condition{'s' if conditions > 1 else ''}; {embeddings} "
-        f"embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
+        f"{_counted(len(axes), 'test')} ({_counted(metrics, 'judge')} x {_counted(conditions, 'condition')}"
+        f"{f', {missing} without figures' if missing else ''}; {_counted(embeddings, 'embedding')}"
+        f"{', pooled' if embeddings > 1 else ''}; {_counted(axes[0]['rotations'], 'rotation')})"
     )
     if found:
         named = ", ".join(
@@ -248,3 +250,7 @@ def _finding(axes: list[dict], embeddings: int) -> str:
         f"the largest effect is {largest['effect']:+.1f} sd ({largest['metric']}, {largest['condition']}, "
         f"p = {largest['p_holm']:.2g} after Holm{reach})."
     )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -56,6 +56,16 @@ def test_long_names_are_cut_in_the_middle_and_line_breaks_go():
     assert (len(cut), cut[0], cut[-1]) == (21, "a", "b")
 
 
+def test_the_way_is_that_of_the_smaller_tail_where_a_skewed_null_has_its_mean_beyond():
+    skewed = TEST | {"natural": 0.69, "p_high": 0.001, "p_low": 1.0}
+    assert verdict(skewed)[0] == "higher"
+    assert verdict(TEST | {"natural": 0.71, "p_high": 1.0, "p_low": 0.001})[0] == "lower"
+
+
+def test_a_p_value_of_exactly_the_level_is_significant_as_it_is_for_the_runs_own_verdicts():
+    assert verdict(TEST | {"p_holm": 0.05})[0] == "higher"
+
+
 def test_a_significant_test_says_which_way():
     assert verdict(TEST) == (
         "higher",
@@ -75,7 +85,10 @@ def test_the_corrected_p_value_decides():
 def test_no_difference_found_is_not_called_no_difference():
     sentence = verdict(TEST | {"p_holm": 0.4})[1]
     assert sentence.startswith("No difference between single units and random directions was found")
-    assert "A difference of 2.8 null standard deviations would have been found with 80 % power." in sentence
+    assert "A difference of 2.8 null standard deviations would have been found with 80 % power before it." in sentence
+    alone = verdict(TEST | {"p_two": 0.4, "p_holm": None})[1]
+    assert "(p = 0.40). A difference of 2.8" in alone
+    assert alone.endswith("would have been found with 80 % power.")
 
 
 def test_a_test_without_a_p_value_decides_nothing():

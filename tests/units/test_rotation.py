@@ -235,6 +235,38 @@ def test_the_verdict_is_a_sentence_with_all_its_figures():
     assert "too few for any finding" in verdict(judge("purity", 0.1, null[:9], 0.01, 9), score, 9)
 
 
+def test_a_null_without_spread_is_not_called_too_few_rotations():
+    score = metrics(["unique_classes"])[0]
+    said = verdict(judge("unique_classes", 10.0, np.full(999, 10.0), 0.0, 500), score, 500)
+    assert "too few" not in said
+    assert said.startswith("No evidence")
+    assert said.endswith("(999 rotations, 500 inputs; all rotations gave one value).")
+    assert "detectors of fewer classes" in verdict(judge("unique_classes", 3.0, np.full(999, 10.0), 0.0, 9), score, 9)
+
+
+def test_the_only_rotation_and_a_tie_with_it_are_told_as_they_are():
+    score = metrics(["purity"])[0]
+    tie = verdict(judge("purity", 0.5, np.array([0.5]), 0.0, 1), score, 1)
+    assert tie.startswith("No evidence")
+    assert tie.endswith("(1 rotation, 1 input; 1 rotation is too few for any finding).")
+    assert verdict(judge("purity", 0.6, np.array([0.5]), 0.0, 1), score, 1).startswith("Undecided")
+
+
+def test_the_way_of_a_finding_is_that_of_the_smaller_tail():
+    score = metrics(["kurtosis"])[0]
+    null = np.r_[np.linspace(2.9, 3.1, 990), np.full(9, 500.0)]
+    test = judge("kurtosis", 3.5, null, 0.01, 100)
+    assert test.natural < test.null_mean
+    assert verdict(test, score, 100).startswith("Units are heavier-tailed than rotations")
+
+
+def test_beside_a_corrected_p_the_detectable_effect_is_that_before_the_correction():
+    score = metrics(["purity"])[0]
+    test = judge("purity", 0.52, np.linspace(0.4, 0.6, 999), 0.01, 10_000)
+    assert verdict(replace(test, p_holm=1.0), score, 10_000).endswith("before the correction).")
+    assert "correction" not in verdict(test, score, 10_000)
+
+
 def test_a_rotation_equals_the_view_of_its_columns():
     rows, labels = planted(5)
     inputs, scores = Inputs.of(rows, labels=labels), metrics(["kurtosis"])

@@ -26,7 +26,18 @@ def section(context: Context) -> Section | None:
         )
         figure = histograms(series, "distortion, sqrt(Σ r² / n)", alt) if series else None
         groups.append(key | {"figure": figure, "rows": [_row(label, part) for label, part in models]})
-    return Section("distortions", "How small the changes are", render("distortions.html", groups=groups))
+    html = render("distortions.html", groups=groups, needless=_needless({group["target_rule"] for group in groups}))
+    return Section("distortions", "How small the changes are", html)
+
+
+def _needless(rules: set[str]) -> str:
+    """When a search has nothing to do (status misclassified), for these target rules."""
+    told = []
+    if rules - {"random"}:
+        told.append("the model gives a wrong class on the unchanged image")
+    if "random" in rules:
+        told.append("the model gives the target on the unchanged image" + (" (random)" if told else ""))
+    return ", or ".join(told)
 
 
 def _distortions(rows: list[Row]) -> np.ndarray:

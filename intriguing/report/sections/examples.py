@@ -10,7 +10,7 @@ _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 
 def section(context: Context) -> Section | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
-    columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "distortion"]
+    columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "clean_prediction", "distortion"]
     found = context.run.table("distortions", columns=columns, status="found").to_pylist()
     if not found:
         return None
@@ -21,11 +21,12 @@ def section(context: Context) -> Section | None:
     html = render(
         "examples.html",
         groups=groups,
+        wrong_before=any(card["before"] is not None for group in groups for card in group["cards"]),
         several=len({group["dataset"] for group in groups}) > 1,
         grades=len({group["grade"] for group in groups}) > 1,
         no_images=None if context.images else NO_IMAGES,
     )
-    return Section("blind-spots", "The smallest changes that fool a model", html)
+    return Section("blind-spots", "Small changes that fool a model", html)
 
 
 def _spread(rows: list[Row]) -> list[Row]:
@@ -48,5 +49,9 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
         if image is not None and image.ndim == 3:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
             grey, scale = on_grey(adversarial - original)
-            cards.append(row | {"scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]})
+            before = None if row["clean_prediction"] == row["label"] else row["clean_prediction"]
+            cards.append(
+                row
+                | {"before": before, "scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]}
+            )
     return cards

@@ -3,7 +3,7 @@
 import json
 
 from intriguing.report.section import Context, Row, Section, render
-from intriguing.report.text import count, number, percent
+from intriguing.report.text import count, number, percent, plural
 
 _SEARCHES = """
 select dataset, model, model_seed, target_rule, grade, count(*) as searches,
@@ -50,6 +50,8 @@ def section(context: Context) -> Section | None:
         columns=columns,
         spec=json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
         path=run.path,
+        example=next((name for name in there if name != "activations"), None),
+        stored="activations" in there,
         tables=context.query(" union all ".join(_ROWS.format(name) for name in there)) if there else [],
     )
     return Section("overview", "What was run", html)
@@ -59,28 +61,33 @@ def headline(context: Context) -> list[tuple[str, str]]:
     """The figures at the top of the page, as (figure, what it is)."""
     run = context.run
     models = run.table("models", columns=["dataset"])["dataset"]
-    figures = [(count(len(models)), "trained model" if len(models) == 1 else "trained models")] if len(models) else []
+    figures = [_figure(len(models), "model")] if len(models) else []
     embeddings = run.table("word_vectors", columns=["seed"]).num_rows
     if embeddings:
-        figures.append((count(embeddings), "word embedding" if embeddings == 1 else "word embeddings"))
+        figures.append(_figure(embeddings, "word embedding"))
     if len(models.unique()) > 1:
         figures.append((count(len(models.unique())), "data sets"))
     total = context.query(_TOTALS)[0]
     if total["searches"]:
-        figures.append((count(total["searches"]), "searches for blind spots"))
+        figures.append(_figure(total["searches"], "search", " for blind spots"))
     if total["tried"]:
-        figures.append(
-            (f"{percent(total['found'] / total['tried'])} %", "of searches on rightly classified images succeeded")
-        )
+        needless = total["searches"] - total["tried"]
+        left_out = f", {count(needless)} left out whose image needed no change" if needless else ""
+        figures.append((f"{percent(total['found'] / total['tried'])} %", f"of searches succeeded{left_out}"))
     for key, (row, *_) in context.grouped(context.query(_TYPICAL), "target_rule")[:1]:
-        figures.append((number(row["median"]), f"median distortion, {key['target_rule']}, pixels in [0, 1]"))
+        rule = {"every": "nearest of every wrong class"}.get(key["target_rule"], key["target_rule"])
+        figures.append((number(row["median"]), f"median distortion, {rule}, pixels in [0, 1]"))
     directions = context.query(_DIRECTIONS)[0]["n"]
     if directions:
-        figures.append((count(directions), "directions looked at"))
+        figures.append(_figure(directions, "direction", " looked at"))
     done = run.table("tasks", columns=["seconds"]).num_rows
     if done < run.tasks:
         figures.append((f"{count(done)} / {count(run.tasks)}", "tasks done: the run is not finished"))
     return figures
+
+
+def _figure(n: int, noun: str, more: str = "") -> tuple[str, str]:
+    return count(n), plural(n, noun).removeprefix(f"{count(n)} ") + more
 
 
 def _is(row: Row, key: Row) -> bool:
