@@ -90,9 +90,10 @@ class Run:
         """The table `name`: all rows, or those whose columns equal `filters`; all columns, or `columns` in that order.
 
         A filter is a value, a list of values of which one must match, or None for a missing value:
-        ``run.table("distortions", columns=["l2"], model="007", status=["found", "not_found"])``. A table that has no
-        rows yet is empty and has its schema. Activations are one layer of one model at a time: select it by dataset,
-        model, model_seed and layer, as far as needed to tell it from the others.
+        ``run.table("distortions", columns=["l2"], model="007", status=["found", "not_found"])``. A table that the run
+        does not have is empty and has its schema, as one without rows is (`tables` lists those that it has).
+        Activations are one layer of one model at a time: select it by dataset, model, model_seed and layer, as far as
+        needed to tell it from the others (`activation_layers` lists them).
 
         Raises `UnknownNameError` for a table or column that does not exist, `InputError` for a filter of a wrong type
         or activations that are not told apart (listing the choices), `CorruptError` for a damaged file.
@@ -118,12 +119,45 @@ class Run:
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
-        table = self.table(name, columns=columns, **filters)
-        nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
-        frame = table.drop_columns(nullable).to_pandas()
-        for column in nullable:
-            frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
-        return frame[table.column_names]
+        return _frame(self.table(name, columns=columns, **filters))
+
+    def head(self, name: str, rows: int = 20) -> tuple[pd.DataFrame, int]:
+        """The first `rows` of a table, as `pandas` gives them, and how many it has; no more than these are read.
+
+        Of activations: the stored layers, as `activation_layers` lists them.
+        """
+        if rows < 0:
+            raise InputError(f"{rows} rows were asked for: give 0 or more.")
+        schema, files = tables.named(name).schema, self._files(name)
+        if name == "activations":
+            layers = self.activation_layers()
+            return layers.head(rows), len(layers)
+        if not files:
+            return _frame(schema.empty_table()), 0
+        with _Reading(f"Table {name!r} of {self.path}"):
+            dataset = self._dataset(files, schema)
+            return _frame(dataset.head(rows)), dataset.count_rows()
+
+    def activation_layers(self) -> pd.DataFrame:
+        """The stored layers, a row each: dataset, model, model_seed, layer, units, dtype and folder.
+
+        Layers have vectors of different lengths and types, so each is a folder of its own that any reader takes:
+        ``pandas.read_parquet(run.activation_layers().folder[0])``. Folders whose files have no rows are left out.
+        """
+        found = []
+        for key, (files, schema) in sorted(self._activations.items()):
+            vector = schema.field("vector").type
+            folder = f"{self.path.rstrip('/')}/tables/activations/{files[0].rsplit('/', 2)[1]}"
+            row = dict(zip(_LAYER_KEYS, key, strict=True))
+            found.append(
+                row
+                | {
+                    "units": vector.list_size,
+                    "dtype": str(np.dtype(vector.value_type.to_pandas_dtype())),
+                    "folder": folder,
+                }
+            )
+        return pd.DataFrame(found, columns=[*_LAYER_KEYS, "units", "dtype", "folder"])
 
     def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """The answer of DuckDB to `query`, in which every table of the run is a view by its name.
@@ -270,6 +304,15 @@ class _Reading:
             ) from error
 
 
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A table as pandas, integer columns that may lack a value as Int64."""
+    nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
+    frame = table.drop_columns(nullable).to_pandas()
+    for column in nullable:
+        frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return frame[table.column_names]
+
+
 def _answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any) -> pd.DataFrame:
     import duckdb
 
@@ -279,8 +322,28 @@ def _answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any
         # What Arrow complains about while DuckDB pulls rows through it comes back as text.
         kind = pa.ArrowInvalid if ".parquet'" in str(error) else InputError
         raise kind(f"The query failed: {error}") from error
+    except duckdb.ParserException as error:
+        raise InputError(f"The query failed: {error}{_to_quote(connection, query)}") from error
     except duckdb.Error as error:
         raise InputError(f"The query failed: {error}") from error
+
+
+def _to_quote(connection: "duckdb.DuckDBPyConnection", query: str) -> str:
+    """Which columns a query names bare although their names are words of SQL, as a sentence; else empty.
+
+    DuckDB points at the place where its parser gave up, which often is the word after.
+    """
+    kinds = "keyword_category in ('reserved', 'type_function')"
+    reserved = {
+        word for (word,) in connection.execute(f"select keyword_name from duckdb_keywords() where {kinds}").fetchall()
+    }
+    bare = set(re.findall(r"(?<![\w.])[a-z_]+", re.sub(r"'[^']*'|\"[^\"]*\"", " ", query.lower())))
+    named = [table for name, table in tables.TABLES.items() if name in query.lower()]
+    wanted = list(dict.fromkeys(c for table in named for c in table.schema.names if c in reserved & bare))
+    if not wanted:
+        return ""
+    quoted = ", ".join(f'"{column}"' for column in wanted)
+    return f"\nWords of SQL that name a column must stand in double quotes: {quoted}."
 
 
 def _matches(column: pa.Field, value: Any) -> pc.Expression:

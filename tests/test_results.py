@@ -1,4 +1,5 @@
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -275,6 +276,64 @@ def test_pandas_polars_and_duckdb_read_a_table_alone(two_sets, name):
     if "model" in ours.column_names:
         assert set(pd.read_parquet(folder).model) == {"FC10", "007"}
         assert pl.read_parquet(folder)["model"].dtype == pl.String
+
+
+def test_every_table_but_activations_is_read_alone_and_activations_a_layer_at_a_time(two_sets):
+    layers = ig.open_run(two_sets).activation_layers()
+    assert len(layers) == 8
+    assert set(zip(layers.layer, layers.units, layers.dtype, strict=True)) == {
+        ("hidden", 16, "float32"),
+        ("logits", 12, "float16"),
+    }
+    for row in layers.itertuples():
+        frame = pd.read_parquet(row.folder)
+        assert len(frame) == pl.read_parquet(row.folder).height == 80
+        keys = ["dataset", "model", "model_seed", "layer"]
+        assert set(frame[keys].itertuples(index=False, name=None)) == {tuple(getattr(row, key) for key in keys)}
+        assert {len(vector) for vector in frame.vector} == {row.units}
+    # A quote in the path is doubled, as SQL wants it.
+    everything = f"'{str(two_sets).replace(chr(39), chr(39) * 2)}/tables/activations/*/*.parquet'"
+    assert duckdb.sql(f"select count(*) as n from read_parquet({everything})").df().n[0] == 8 * 80
+
+
+def test_a_run_without_activations_lists_no_layers(tmp_path):
+    layers = ig.open_run(SyntheticRun(tmp_path / "run").write("plan")).activation_layers()
+    assert len(layers) == 0
+    assert list(layers.columns) == ["dataset", "model", "model_seed", "layer", "units", "dtype", "folder"]
+
+
+def test_the_first_rows_come_with_how_many_there_are(one_set):
+    run = ig.open_run(one_set)
+    frame, total = run.head("distortions", 5)
+    assert (len(frame), total) == (5, 48)
+    assert frame.equals(run.pandas("distortions").head(5))
+    assert run.head("failures")[1] == 0
+    assert list(run.head("failures")[0].columns) == tables.FAILURES.schema.names
+    with pytest.raises(InputError, match="-1 rows were asked for"):
+        run.head("distortions", -1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select natural from rotation_tests",
+        "select metric, Natural, null_mean from rotation_tests",
+        "select avg(natural) as m from rotation_tests where metric = 'natural'",
+        "select * from rotation_tests where natural > 1",
+        "select * from rotation_tests order by natural",
+    ],
+)
+def test_a_column_that_is_a_word_of_sql_is_named_where_the_parser_stumbles(one_set, query):
+    run = ig.open_run(one_set)
+    with pytest.raises(InputError, match='must stand in double quotes: "natural".'):
+        run.sql(query)
+    assert len(run.sql(re.sub("(?<!')[Nn]atural", '"natural"', query))) > 0
+
+
+def test_other_faults_of_a_query_are_not_blamed_on_a_column(one_set):
+    with pytest.raises(InputError) as failed:
+        ig.open_run(one_set).sql("selec \"natural\" from rotation_tests where metric = 'natural'")
+    assert "double quotes" not in str(failed.value)
 
 
 # Transfer matrices
