@@ -193,7 +193,7 @@ def prune_command(folder: RunFolder, *, data: Data = None) -> int:
     prepared = prepare(open_run(folder).spec, folder, data)
     with locked(prepared.out):
         count, size = prune(prepared.plan, prepared.out)
-    _write(f"{count} outputs removed, {size / 1e6:.1f} MB")
+    _write(f"{count:,} output{'' if count == 1 else 's'} removed, {size / 1e6:.1f} MB")
     return 0
 
 

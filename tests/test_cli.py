@@ -269,5 +269,5 @@ def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_p
     stray.mkdir()
     (stray / "x.bin").write_bytes(b"12345")
     assert run_command(["prune", str(out)]) == 0
-    assert capsys.readouterr().out.startswith("1 outputs removed")
+    assert capsys.readouterr().out.startswith("1 output removed, ")
     assert not stray.exists()

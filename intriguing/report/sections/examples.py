@@ -1,5 +1,8 @@
 """Original, perturbation and adversarial image, side by side."""
 
+import numpy as np
+import pyarrow as pa
+
 from intriguing.pixels import StoredImages
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 from intriguing.report.section import NO_IMAGES, Context, Row, Section, render
@@ -11,12 +14,12 @@ _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 def section(context: Context) -> Section | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
     columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "clean_prediction", "distortion"]
-    found = context.run.table("distortions", columns=columns, status="found").to_pylist()
-    if not found:
+    found = context.run.table("distortions", columns=columns, status="found")
+    if not found.num_rows:
         return None
     groups = []
-    for key, rows in context.grouped(found, *_KEYS):
-        cards = _cards(context, key, _spread(rows)) if context.images else []
+    for key, rows in context.grouped(found.take(_spread(found)).to_pylist(), *_KEYS):
+        cards = _cards(context, key, rows) if context.images else []
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
         "examples.html",
@@ -29,10 +32,14 @@ def section(context: Context) -> Section | None:
     return Section("blind-spots", "Small changes that fool a model", html)
 
 
-def _spread(rows: list[Row]) -> list[Row]:
-    """The searches nearest to fixed quantiles of distortion: chosen by a rule, not by eye."""
-    ordered = sorted(rows, key=lambda row: (row["distortion"], row["search_id"]))
-    return [ordered[place] for place in sorted({round(q * (len(ordered) - 1)) for q in _QUANTILES})]
+def _spread(found: pa.Table) -> np.ndarray:
+    """Which rows are nearest to fixed quantiles of their group's distortion: chosen by a rule, not by eye."""
+    frame = found.select([*_KEYS, "distortion", "search_id"]).to_pandas()
+    chosen = []
+    for _, part in frame.groupby(list(_KEYS), sort=False):
+        ordered = part.sort_values(["distortion", "search_id"]).index.to_numpy()
+        chosen.append(ordered[sorted({round(q * (len(ordered) - 1)) for q in _QUANTILES})])
+    return np.concatenate(chosen)
 
 
 def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:

@@ -35,7 +35,8 @@ def section(context: Context) -> Section | None:
         return None
     totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}
     fields: dict[tuple[Any, ...], dict[int, Row]] = {}
-    for row in context.run.table("receptive_fields").to_pylist():
+    places = sorted({row["position"] for row in rows})
+    for row in context.run.table("receptive_fields", position=places).to_pylist():
         fields.setdefault(tuple(row[name] for name in _MAP), {})[row["position"]] = row
     layers = []
     for key, members in context.grouped(rows, *LAYER):
