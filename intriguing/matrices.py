@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +22,10 @@ AMONG = ("found", "source_correct", "target_correct", "both_correct")
 Model = tuple[str, int]
 """A model's name and seed."""
 
-_SEARCH = ("dataset", "model", "model_seed", "search_id")
-_FED = ("dataset", "source_model", "source_seed", "search_id")
+_FED = ("source_model", "source_seed", "search_id")
 _CELL = ("source_model", "source_seed", "model", "model_seed")
-_ROWS = [*_FED, "model", "model_seed", "example_id", "kind", "grade", "target_rule", "rms", "is_error"]
 _CHOICES = ("dataset", "grade", "target_rule")
+_ROWS = [*_FED, *_CHOICES, "model", "model_seed", "example_id", "kind", "rms", "is_error"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Selection:
     concatenation of two matrices drops them, rather than fail.
     """
 
-    dataset: str
     kind: str
+    among: str
+    dataset: str
     grade: str | None
     target_rule: str | None
-    among: str
 
 
 class Tables(Protocol):
@@ -70,8 +70,7 @@ class Fed:
             wanted = " or ".join(map(repr, kinds))
             raise InputError(f"The run has no rows of kind {wanted} in table 'transfer'; it has: {_listed(present)}.")
         rows, self._chosen = _only(rows, chosen)
-        self.unknown = 0
-        """Images fed to a model that was not fed the unchanged image yet, so that its answer to that is not known."""
+        self._starts: dict[Model, tuple[int, int]] = {}
         self._rows = self._known(rows) if "clean" not in kinds else _once_each(rows)
 
     def matrix(self, kind: str, among: str = "found") -> pd.DataFrame:
@@ -83,10 +82,10 @@ class Fed:
                 f"among={among!r} plays no part for clean images: no model's search made them, and a model is never "
                 "wrong on the clean images that it gets right. Leave it out."
             )
-        rows = self._rows.filter(pc.equal(self._rows["kind"], kind))
-        kept = _kept(rows, among)
+        rows = self._rows.append_column("kept", self._kept(among))
+        rows = rows.filter(pc.equal(rows["kind"], kind))
+        kept = rows["kept"]
         columns = {
-            "kept": kept,
             "errors": pc.and_(kept, rows["is_error"]),
             "change": pc.if_else(kept, rows["rms"], pa.scalar(0, pa.float32())),
         }
@@ -97,50 +96,69 @@ class Fed:
         cells = rows.group_by(list(_CELL), use_threads=False).aggregate(sums).to_pylist()
         sources = self._order({(c["source_model"], c["source_seed"]) for c in cells})
         matrix = _matrix(cells, sources, self._order({(c["model"], c["model_seed"]) for c in cells}))
-        matrix.attrs = {"selection": Selection(kind=kind, among=among, **self._chosen), **matrix.attrs}
+        dataset, grade, target_rule = (self._chosen[name] for name in _CHOICES)
+        selection = Selection(kind, among, str(dataset), grade, target_rule)
+        matrix.attrs = {"selection": selection, **matrix.attrs}
         return matrix
+
+    def _kept(self, among: str) -> pa.ChunkedArray:
+        """Per row: whether it is counted."""
+        match among:
+            case "source_correct":
+                return self._rows["source_correct"]
+            case "target_correct":
+                # Where nobody knows whether a model is right it counts as not right.
+                return pc.fill_null(self._target_correct, False)
+            case "both_correct":
+                return pc.and_(self._kept("source_correct"), self._kept("target_correct"))
+            case _:
+                return pc.is_valid(self._rows["is_error"])
+
+    @property
+    def unknown(self) -> int:
+        """Images fed to a model that was not fed the unchanged image yet, so that its answer to that is not known."""
+        return self._target_correct.null_count
 
     def starts(self) -> list[tuple[str, int, int]]:
         """Per source: its name, how many of its searches found something, and how many of those started from an image
         that it did not classify rightly.
         """
-        searches = self._rows.group_by(list(_FED), use_threads=False).aggregate([("source_correct", "min")])
-        found = Counter(zip(searches["source_model"].to_pylist(), searches["source_seed"].to_pylist(), strict=True))
-        wrong = searches.filter(pc.invert(searches["source_correct_min"]))
-        started = Counter(zip(wrong["source_model"].to_pylist(), wrong["source_seed"].to_pylist(), strict=True))
-        label = _labels(found)
-        return [(label[model], found[model], started[model]) for model in self._order(found)]
+        label = _labels(self._starts)
+        return [(label[model], *self._starts[model]) for model in self._order(self._starts)]
 
     def _known(self, rows: pa.Table) -> pa.Table:
         """The rows whose search has status `found`, with whether source and target were right before the change."""
         dataset = self._chosen["dataset"]
-        columns = [*_SEARCH, "label", "clean_prediction"]
+        keys = ["model", "model_seed", "search_id"]
+        columns = [*keys, "label", "clean_prediction"]
         found = self._run.table("distortions", columns=columns, dataset=dataset, status="found")
         right = pc.fill_null(pc.equal(found["label"], found["clean_prediction"]), False)
-        found = found.select(_SEARCH).append_column("source_correct", right)
-        rows = rows.join(found, list(_FED), list(_SEARCH), join_type="inner", use_threads=False)
+        found = found.select(keys).append_column("source_correct", right)
+        # What is the same in every row is not carried through the joins.
+        rows = rows.drop_columns(list(_CHOICES))
+        rows = rows.join(found, list(_FED), keys, join_type="inner", use_threads=False)
+        searches = rows.group_by(list(_FED), use_threads=False).aggregate([("source_correct", "min")])
+        each = searches.group_by(list(_FED[:2]), use_threads=False)
+        totals = each.aggregate([("source_correct_min", "count"), ("source_correct_min", "sum")]).to_pylist()
+        for row in totals:
+            n, correct = row["source_correct_min_count"], row["source_correct_min_sum"]
+            self._starts[row["source_model"], row["source_seed"]] = (n, n - correct)
+        return rows.drop_columns(["search_id"])
+
+    @cached_property
+    def _target_correct(self) -> pa.ChunkedArray:
+        """Per row: whether the model fed was right before the change; null where it was not fed the image unchanged."""
         columns = ["model", "model_seed", "example_id", "is_error"]
-        clean = self._run.table("transfer", columns=columns, dataset=dataset, kind="clean")
+        clean = self._run.table("transfer", columns=columns, dataset=self._chosen["dataset"], kind="clean")
         clean = clean.group_by(columns[:3]).aggregate([("is_error", "max")])
         clean = clean.select(columns[:3]).append_column("target_correct", pc.invert(clean["is_error_max"]))
-        rows = rows.join(clean, columns[:3], join_type="left outer", use_threads=False)
-        self.unknown = rows["target_correct"].null_count
-        at = rows.schema.get_field_index("target_correct")
-        return rows.set_column(at, "target_correct", pc.fill_null(rows["target_correct"], False))
+        rows = self._rows.select(columns[:3]).append_column("row", pa.array(np.arange(self._rows.num_rows)))
+        joined = rows.join(clean, columns[:3], join_type="left outer", use_threads=False)
+        return joined.sort_by("row")["target_correct"]
 
 
 Order = Callable[[Iterable[Model]], list[Model]]
 """Models in the order that a run shows them in."""
-
-
-def _kept(rows: pa.Table, among: str) -> pa.ChunkedArray:
-    match among:
-        case "source_correct" | "target_correct":
-            return rows[among]
-        case "both_correct":
-            return pc.and_(rows["source_correct"], rows["target_correct"])
-        case _:
-            return pc.is_valid(rows["is_error"])
 
 
 def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, dict[str, str | None]]:

@@ -45,7 +45,7 @@ def _needless(rules: set[str]) -> str:
 
 
 def _distortions(searches: pd.DataFrame) -> np.ndarray:
-    return searches["distortion"][searches["status"] == "found"].to_numpy(np.float64)
+    return np.asarray(searches["distortion"][searches["status"] == "found"], np.float64)
 
 
 def _row(label: str, searches: pd.DataFrame) -> Row:
