@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -20,12 +20,15 @@ from rich.table import Table
 
 from intriguing.engine.driver import prune
 from intriguing.engine.progress import Snapshot
-from intriguing.errors import IntriguingError
-from intriguing.results import open_run
+from intriguing.errors import InputError, IntriguingError
+from intriguing.results import Run, open_run
 from intriguing.sweep.report import image_reader
 from intriguing.sweep.runner import LogLines, execute, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = App(
     name="intriguing",
@@ -104,7 +107,7 @@ def plan(spec: SpecArgument, *, out: Out = None, data: Data = None, as_json: Jso
     _out.print(table)
     _out.print(
         f"{found.tasks:,} tasks: {found.to_run:,} to run, {found.reused:,} reused, {found.dropped:,} dropped; "
-        f"{found.rows:,} rows, {found.bytes / 1e6:,.1f} MB before compression; {found.device}.",
+        f"at most {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB before compression; {found.device}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -139,7 +142,9 @@ def show(
     folder: Annotated[str, Parameter(help="The run folder.")],
     table: Annotated[str | None, Parameter(help="A table; without one, the tables are listed.")] = None,
     *,
-    rows: Annotated[int, Parameter(help="How many rows to print.")] = 20,
+    rows: Annotated[
+        int | None, Parameter(help="How many rows to print; by default 20, of a query with --json all.")
+    ] = None,
     sql: Annotated[str | None, Parameter(help="A query; every table is a view by its name.")] = None,
     schema: Annotated[bool, Parameter(negative="", help="Print the table's columns in place of its rows.")] = False,
     as_json: Json = False,
@@ -158,11 +163,15 @@ def show(
         for name in opened.tables():
             _out.print(f"{name}: a row is {TABLES[name].row}", highlight=False)
         return 0
-    frame = opened.sql(sql) if sql is not None else opened.pandas(str(table)).head(rows)
+    frame, total, note = _shown(opened, table, sql, rows, as_json)
     if as_json:
         _write(frame.to_json(orient="records") or "[]")
-    else:
-        _write(frame.to_string(index=False, max_rows=rows, max_colwidth=40))
+    elif len(frame) or not note:
+        _write(frame.to_string(index=False, max_rows=len(frame), max_colwidth=40) if len(frame) else "")
+    if len(frame) < total:
+        note = f"{len(frame):,} of {total:,} rows; --rows N shows more.{note and ' ' + note}"
+    if note:
+        _err.print(note, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -185,7 +194,7 @@ def prune_command(folder: RunFolder, *, data: Data = None) -> int:
     prepared = prepare(open_run(folder).spec, folder, data)
     with locked(prepared.out):
         count, size = prune(prepared.plan, prepared.out)
-    _write(f"{count} outputs removed, {size / 1e6:.1f} MB")
+    _write(f"{count:,} output{'' if count == 1 else 's'} removed, {size / 1e6:.1f} MB")
     return 0
 
 
@@ -249,6 +258,26 @@ def _list(found: dict[str, str], as_json: bool) -> int:
         table.add_row(name, sentence)
     _out.print(table)
     return 0
+
+
+def _shown(
+    opened: Run, table: str | None, sql: str | None, rows: int | None, as_json: bool
+) -> tuple["pd.DataFrame", int, str]:
+    """What `show` prints of a table or of a query's answer, how many rows there are, and what else is to be said."""
+    if sql is not None:
+        frame = opened.sql(sql)
+        most = len(frame) if rows is None and as_json else 20 if rows is None else rows
+        if most < 0:
+            raise InputError(f"--rows {most}: give 0 or more.")
+        return frame.head(most), len(frame), "" if len(frame) else "The query gives no rows."
+    name = str(table)
+    frame, total = opened.head(name, 20 if rows is None else rows)
+    there = opened.tables()
+    if name not in there:
+        return frame, total, f"The run has no table {name!r}; it has: {', '.join(there) or 'none'}."
+    if name == "activations":
+        return frame, total, "Activations are read a layer at a time: each is a folder of Parquet files."
+    return frame, total, "" if total else f"The table {name!r} has no rows."
 
 
 def _summarise(folder: Path, told: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ needs no cluster, and imports neither torch nor ray. Nothing here writes.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -24,16 +23,13 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
-from intriguing.stats.intervals import wilson
+from intriguing.matrices import AMONG, KINDS, Fed
 
 if TYPE_CHECKING:
     import duckdb
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
-_KINDS = ("clean", "minimal", "amplified", "gaussian")
 _SMALL = 1 << 26
-_CELL_KEYS = ("source_model", "source_seed", "model", "model_seed")
-_SEARCH_KEYS = ("dataset", "source_model", "source_seed", "search_id")
 
 
 def open_run(path: str | Path) -> "Run":
@@ -71,20 +67,6 @@ def _without_secrets(uri: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0] if "://" in uri else uri
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """What a transfer matrix shows: the choices made by the caller, or by there being only one.
-
-    Each matrix has its own, equal to itself alone, so that pandas never compares the frames beside it in `.attrs`: the
-    concatenation of two matrices drops them, rather than fail.
-    """
-
-    dataset: str
-    kind: str
-    grade: str | None
-    target_rule: str | None
-
-
 @dataclass(frozen=True)
 class Run:
     """A run's folder, opened by `open_run`. Every call reads the tables as they are at that moment."""
@@ -108,9 +90,10 @@ class Run:
         """The table `name`: all rows, or those whose columns equal `filters`; all columns, or `columns` in that order.
 
         A filter is a value, a list of values of which one must match, or None for a missing value:
-        ``run.table("distortions", columns=["l2"], model="007", status=["found", "not_found"])``. A table that has no
-        rows yet is empty and has its schema. Activations are one layer of one model at a time: select it by dataset,
-        model, model_seed and layer, as far as needed to tell it from the others.
+        ``run.table("distortions", columns=["l2"], model="007", status=["found", "not_found"])``. A table that the run
+        does not have is empty and has its schema, as one without rows is (`tables` lists those that it has).
+        Activations are one layer of one model at a time: select it by dataset, model, model_seed and layer, as far as
+        needed to tell it from the others (`activation_layers` lists them).
 
         Raises `UnknownNameError` for a table or column that does not exist, `InputError` for a filter of a wrong type
         or activations that are not told apart (listing the choices), `CorruptError` for a damaged file.
@@ -136,12 +119,45 @@ class Run:
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
-        table = self.table(name, columns=columns, **filters)
-        nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
-        frame = table.drop_columns(nullable).to_pandas()
-        for column in nullable:
-            frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
-        return frame[table.column_names]
+        return _frame(self.table(name, columns=columns, **filters))
+
+    def head(self, name: str, rows: int = 20) -> tuple[pd.DataFrame, int]:
+        """The first `rows` of a table, as `pandas` gives them, and how many it has; no more than these are read.
+
+        Of activations: the stored layers, as `activation_layers` lists them.
+        """
+        if rows < 0:
+            raise InputError(f"{rows} rows were asked for: give 0 or more.")
+        schema, files = tables.named(name).schema, self._files(name)
+        if name == "activations":
+            layers = self.activation_layers()
+            return layers.head(rows), len(layers)
+        if not files:
+            return _frame(schema.empty_table()), 0
+        with _Reading(f"Table {name!r} of {self.path}"):
+            dataset = self._dataset(files, schema)
+            return _frame(dataset.head(rows)), dataset.count_rows()
+
+    def activation_layers(self) -> pd.DataFrame:
+        """The stored layers, a row each: dataset, model, model_seed, layer, units, dtype and folder.
+
+        Layers have vectors of different lengths and types, so each is a folder of its own that any reader takes:
+        ``pandas.read_parquet(run.activation_layers().folder[0])``. Folders whose files have no rows are left out.
+        """
+        found = []
+        for key, (files, schema) in sorted(self._activations.items()):
+            vector = schema.field("vector").type
+            folder = f"{self.path.rstrip('/')}/tables/activations/{files[0].rsplit('/', 2)[1]}"
+            row = dict(zip(_LAYER_KEYS, key, strict=True))
+            found.append(
+                row
+                | {
+                    "units": vector.list_size,
+                    "dtype": str(np.dtype(vector.value_type.to_pandas_dtype())),
+                    "folder": folder,
+                }
+            )
+        return pd.DataFrame(found, columns=[*_LAYER_KEYS, "units", "dtype", "folder"])
 
     def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """The answer of DuckDB to `query`, in which every table of the run is a view by its name.
@@ -166,61 +182,48 @@ class Run:
         """The (model, model_seed) pairs of the run (of one data set), models in the order of the spec."""
         chosen = {} if dataset is None else {"dataset": dataset}
         found = self.table("models", columns=["model", "model_seed"], **chosen).to_pylist()
-        return self._in_order({(row["model"], row["model_seed"]) for row in found})
+        return self.in_order({(row["model"], row["model_seed"]) for row in found})
 
     def transfer_matrix(
         self,
         kind: str = "minimal",
-        grade: str | None = "best",
+        grade: str | None = None,
         target_rule: str | None = None,
         dataset: str | None = None,
+        *,
+        among: str = "found",
     ) -> pd.DataFrame:
         """Error rates, in [0, 1], of every model (columns) on the images made for every model (rows).
 
         kind: "minimal" (the adversarial images as found), "amplified", "gaussian" (noise of the same RMS) or "clean"
-        (one row of that name: the attacked images unchanged; grade and target_rule play no part). Of the searches only
-        those with status `found` enter. A model is called by its name where it has one seed, else "model#seed".
-        NaN where a pair has not been computed yet.
+        (one row of that name: the attacked images unchanged; grade and target_rule play no part). grade, target_rule
+        and dataset may be left out where the run has only one. A model is called by its name where it has one seed,
+        else "model#seed". NaN where a pair has no image, or has not been computed yet.
+
+        among: which images are counted. Of the searches only those with status `found` ever enter.
+
+        - "found": all of them. A targeted search may start from an image that its own model gets wrong, and the model
+          that is fed may have been wrong before the change.
+        - "source_correct": those that the model they were made for classified rightly before the change.
+        - "target_correct": those that the model fed classified rightly before: every error is due to the change.
+        - "both_correct": those of both.
 
         ``.attrs["low"]`` and ``.attrs["high"]`` are frames of the same shape, the ends of the 95 % Wilson interval;
-        ``.attrs["n"]`` how many images; ``.attrs["rms"]`` the mean RMS of the change of each row's images, as fed;
-        ``.attrs["selection"]`` a `Selection`. Raises `InputError` when the run has several data sets, grades or rules
-        and none is chosen, or none of the kind, listing the choices. Source: Szegedy et al. 2013, tables 2 and 4.
+        ``.attrs["n"]`` how many images are counted; ``.attrs["left_out"]`` how many found ones are not (a model that
+        was not fed the unchanged image yet is not known to be right on it); ``.attrs["rms"]`` the mean RMS of the
+        change of each row's images, as fed; ``.attrs["selection"]`` a `Selection`.
+
+        Raises `InputError` when the run has several data sets, grades or rules and none is chosen, or none of the kind,
+        listing the choices. Source: Szegedy et al. 2013, tables 2 and 4.
         """
-        if kind not in _KINDS:
-            raise unknown_name("kind of image", kind, _KINDS)
-        wanted = {"dataset": dataset} | ({} if kind == "clean" else {"grade": grade, "target_rule": target_rule})
-        given = {column: value for column, value in wanted.items() if value is not None}
-        columns = [*_SEARCH_KEYS, "model", "model_seed", "example_id", "grade", "target_rule", "rms", "is_error"]
-        rows = self.table("transfer", columns=columns, kind=kind, **given)
-        if not rows.num_rows:
-            # Nothing matches: read again without the choices, to say what there is to choose from.
-            rows = self.table("transfer", columns=columns, kind=kind)
-        if not rows.num_rows:
-            present = self.table("transfer", columns=["kind"])["kind"].unique().to_pylist()
-            raise InputError(f"The run has no rows of kind {kind!r} in table 'transfer'; it has: {_listed(present)}.")
-        rows, dataset = _only(rows, "dataset", dataset)
-        if kind == "clean":
-            grade = target_rule = None
-            rows = _once_each(rows)
-        else:
-            rows, grade = _only(rows, "grade", grade)
-            rows, target_rule = _only(rows, "target_rule", target_rule)
-            rows = self._found(rows, dataset)
-        cells = rows.group_by(list(_CELL_KEYS)).aggregate([("is_error", "sum"), ("is_error", "count"), ("rms", "sum")])
-        sources = self._in_order({(c["source_model"], c["source_seed"]) for c in cells.to_pylist()})
-        targets = self._in_order({(c["model"], c["model_seed"]) for c in cells.to_pylist()})
-        matrix = _matrix(cells, sources, targets)
-        matrix.attrs = {"selection": Selection(dataset, kind, grade, target_rule), **matrix.attrs}
-        return matrix
+        if kind not in KINDS:
+            raise unknown_name("kind of image", kind, KINDS)
+        if among not in AMONG:
+            raise unknown_name("denominator (among)", among, AMONG)
+        chosen = {"dataset": dataset} | ({} if kind == "clean" else {"grade": grade, "target_rule": target_rule})
+        return Fed(self, [kind], chosen, self.in_order).matrix(kind, among)
 
-    def _found(self, rows: pa.Table, dataset: str) -> pa.Table:
-        """The rows of `transfer` whose search has status `found`."""
-        keys = ["dataset", "model", "model_seed", "search_id"]
-        found = self.table("distortions", columns=keys, dataset=dataset, status="found")
-        return rows.join(found, list(_SEARCH_KEYS), keys, join_type="left semi")
-
-    def _in_order(self, found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    def in_order(self, found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Models as the spec lists them, others after them by name; seeds ascending."""
         listed = self.spec.get("models", [])
         names = [m.get("name") if isinstance(m, Mapping) else m for m in listed]
@@ -301,6 +304,15 @@ class _Reading:
             ) from error
 
 
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A table as pandas, integer columns that may lack a value as Int64."""
+    nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
+    frame = table.drop_columns(nullable).to_pandas()
+    for column in nullable:
+        frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return frame[table.column_names]
+
+
 def _answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any) -> pd.DataFrame:
     import duckdb
 
@@ -310,8 +322,28 @@ def _answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any
         # What Arrow complains about while DuckDB pulls rows through it comes back as text.
         kind = pa.ArrowInvalid if ".parquet'" in str(error) else InputError
         raise kind(f"The query failed: {error}") from error
+    except duckdb.ParserException as error:
+        raise InputError(f"The query failed: {error}{_to_quote(connection, query)}") from error
     except duckdb.Error as error:
         raise InputError(f"The query failed: {error}") from error
+
+
+def _to_quote(connection: "duckdb.DuckDBPyConnection", query: str) -> str:
+    """Which columns a query names bare although their names are words of SQL, as a sentence; else empty.
+
+    DuckDB points at the place where its parser gave up, which often is the word after.
+    """
+    kinds = "keyword_category in ('reserved', 'type_function')"
+    reserved = {
+        word for (word,) in connection.execute(f"select keyword_name from duckdb_keywords() where {kinds}").fetchall()
+    }
+    bare = set(re.findall(r"(?<![\w.])[a-z_]+", re.sub(r"'[^']*'|\"[^\"]*\"", " ", query.lower())))
+    named = [table for name, table in tables.TABLES.items() if name in query.lower()]
+    wanted = list(dict.fromkeys(c for table in named for c in table.schema.names if c in reserved & bare))
+    if not wanted:
+        return ""
+    quoted = ", ".join(f'"{column}"' for column in wanted)
+    return f"\nWords of SQL that name a column must stand in double quotes: {quoted}."
 
 
 def _matches(column: pa.Field, value: Any) -> pc.Expression:
@@ -327,58 +359,3 @@ def _matches(column: pa.Field, value: Any) -> pc.Expression:
         # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
         condition = reduce(or_, (found == v for v in accepted), pc.scalar(False))
     return condition | found.is_null() if len(accepted) < len(values) else condition
-
-
-def _only(rows: pa.Table, column: str, chosen: str | None) -> tuple[pa.Table, str]:
-    """The rows whose `column` is `chosen`, or all of them when it has one value only."""
-    values = sorted(rows[column].unique().to_pylist())
-    if chosen is None and len(values) > 1:
-        raise InputError(f"The run has several values of {column}: choose {column}= one of {_listed(values)}.")
-    value = values[0] if chosen is None else chosen
-    if value not in values:
-        raise InputError(
-            f"The run has no transfer rows with {column} {value!r}: choose {column}= one of {_listed(values)}."
-        )
-    return rows.filter(pc.equal(rows[column], value)), value  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _once_each(rows: pa.Table) -> pa.Table:
-    """Clean rows under the source "clean": one per model and image, whatever searches the image stands for."""
-    rows = rows.group_by(["model", "model_seed", "example_id"]).aggregate([("is_error", "max"), ("rms", "max")])
-    source = [pa.array([value] * len(rows), kind) for value, kind in (("clean", pa.string()), (-1, pa.int32()))]
-    names = ["source_model", "source_seed", "model", "model_seed", "example_id", "is_error", "rms"]
-    return pa.table([*source, *rows.columns], names)
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(map(repr, values)) or "none"
-
-
-def _matrix(cells: pa.Table, sources: list[tuple[str, int]], targets: list[tuple[str, int]]) -> pd.DataFrame:
-    """Error rates by source and target, with interval, count and RMS in attrs."""
-    errors, n = np.zeros((len(sources), len(targets)), np.int64), np.zeros((len(sources), len(targets)), np.int64)
-    rms = np.zeros(len(sources))
-    for cell in cells.to_pylist():
-        i = sources.index((cell["source_model"], cell["source_seed"]))
-        j = targets.index((cell["model"], cell["model_seed"]))
-        errors[i, j], n[i, j] = cell["is_error_sum"], cell["is_error_count"]
-        rms[i] += cell["rms_sum"]
-    label = _labels({*sources, *targets})
-    index = pd.Index([label[m] for m in sources], name="source", dtype="str")
-    columns = pd.Index([label[m] for m in targets], name="target", dtype="str")
-    low, high = wilson(errors, n)
-    with np.errstate(invalid="ignore"):
-        matrix = pd.DataFrame(errors / n, index, columns)
-    matrix.attrs = {
-        "low": pd.DataFrame(low, index, columns),
-        "high": pd.DataFrame(high, index, columns),
-        "n": pd.DataFrame(n, index, columns),
-        "rms": pd.Series(rms / n.sum(axis=1), index, name="rms"),
-    }
-    return matrix
-
-
-def _labels(models: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """What models are called: the bare name where it has one seed."""
-    seeds = Counter(name for name, _ in models)
-    return {(name, seed): name if seeds[name] == 1 else f"{name}#{seed}" for name, seed in models}

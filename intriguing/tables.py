@@ -271,7 +271,7 @@ DISTORTIONS = Table(
         Field("target", _I, "The class searched for; null when any wrong class will do.", nullable=True),
         _RULE,
         _GRADE,
-        Field("status", _S, "found, misclassified (before any change), not_found, bad_output, bad_input."),
+        Field("status", _S, "found, misclassified (no change is needed), not_found, bad_output, bad_input."),
         Field("prediction", _I, "The class of the result, as the model itself gives it; null without one.", "", True),
         Field("clean_prediction", _I, "The class of the unchanged input.", "", True),
         Field("l2", _F, "The perturbation's L2 norm, pixels in [0, 1].", "pixel range", True),

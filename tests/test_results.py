@@ -1,4 +1,5 @@
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -277,6 +278,64 @@ def test_pandas_polars_and_duckdb_read_a_table_alone(two_sets, name):
         assert pl.read_parquet(folder)["model"].dtype == pl.String
 
 
+def test_every_table_but_activations_is_read_alone_and_activations_a_layer_at_a_time(two_sets):
+    layers = ig.open_run(two_sets).activation_layers()
+    assert len(layers) == 8
+    assert set(zip(layers.layer, layers.units, layers.dtype, strict=True)) == {
+        ("hidden", 16, "float32"),
+        ("logits", 12, "float16"),
+    }
+    for row in layers.itertuples():
+        frame = pd.read_parquet(row.folder)
+        assert len(frame) == pl.read_parquet(row.folder).height == 80
+        keys = ["dataset", "model", "model_seed", "layer"]
+        assert set(frame[keys].itertuples(index=False, name=None)) == {tuple(getattr(row, key) for key in keys)}
+        assert {len(vector) for vector in frame.vector} == {row.units}
+    # A quote in the path is doubled, as SQL wants it.
+    everything = f"'{str(two_sets).replace(chr(39), chr(39) * 2)}/tables/activations/*/*.parquet'"
+    assert duckdb.sql(f"select count(*) as n from read_parquet({everything})").df().n[0] == 8 * 80
+
+
+def test_a_run_without_activations_lists_no_layers(tmp_path):
+    layers = ig.open_run(SyntheticRun(tmp_path / "run").write("plan")).activation_layers()
+    assert len(layers) == 0
+    assert list(layers.columns) == ["dataset", "model", "model_seed", "layer", "units", "dtype", "folder"]
+
+
+def test_the_first_rows_come_with_how_many_there_are(one_set):
+    run = ig.open_run(one_set)
+    frame, total = run.head("distortions", 5)
+    assert (len(frame), total) == (5, 48)
+    assert frame.equals(run.pandas("distortions").head(5))
+    assert run.head("failures")[1] == 0
+    assert list(run.head("failures")[0].columns) == tables.FAILURES.schema.names
+    with pytest.raises(InputError, match="-1 rows were asked for"):
+        run.head("distortions", -1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select natural from rotation_tests",
+        "select metric, Natural, null_mean from rotation_tests",
+        "select avg(natural) as m from rotation_tests where metric = 'natural'",
+        "select * from rotation_tests where natural > 1",
+        "select * from rotation_tests order by natural",
+    ],
+)
+def test_a_column_that_is_a_word_of_sql_is_named_where_the_parser_stumbles(one_set, query):
+    run = ig.open_run(one_set)
+    with pytest.raises(InputError, match='must stand in double quotes: "natural".'):
+        run.sql(query)
+    assert len(run.sql(re.sub("(?<!')[Nn]atural", '"natural"', query))) > 0
+
+
+def test_other_faults_of_a_query_are_not_blamed_on_a_column(one_set):
+    with pytest.raises(InputError) as failed:
+        ig.open_run(one_set).sql("selec \"natural\" from rotation_tests where metric = 'natural'")
+    assert "double quotes" not in str(failed.value)
+
+
 # Transfer matrices
 
 
@@ -391,3 +450,105 @@ def test_models_come_in_the_order_of_the_spec(tmp_path, models):
     content["spec"]["models"] = models
     (tmp_path / "run" / "plan.json").write_text(json.dumps(content))
     assert ig.open_run(tmp_path / "run").models() == [("007", 1), ("FC10", 1)]
+
+
+# Denominators of a matrix
+
+
+@pytest.fixture(scope="module")
+def targeted(tmp_path_factory):
+    """A run of one targeted rule: 007 is wrong on images 0 and 1 unchanged, FC10 on 1, 2 and 3, in every table."""
+    writer = SyntheticRun(tmp_path_factory.mktemp("runs") / "targeted", models=("FC10", "007"))
+    writer.rules = (("random", "fast"),)
+    root = writer.write("plan", "model_rows", "searched")
+    wrong = {"FC10": [1, 2, 3], "007": [0, 1]}
+    for name in ("distortions", "transfer"):
+        for shard in (root / "tables" / name).glob("*.parquet"):
+            rows = pq.read_table(shard).to_pylist()
+            for row in rows:
+                if row["example_id"] in wrong[row["model"]]:
+                    if name == "distortions":
+                        row["clean_prediction"] = (row["label"] + 1) % 10
+                    elif row["kind"] == "clean":
+                        row |= {"prediction": (row["label"] + 1) % 10, "is_error": True}
+            pq.write_table(pa.Table.from_pylist(rows, tables.named(name).schema), shard)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("among", "counted"),
+    [
+        ("found", [[21, 21], [21, 21]]),
+        ("source_correct", [[18, 18], [19, 19]]),
+        ("target_correct", [[18, 19], [18, 19]]),
+        ("both_correct", [[18, 17], [17, 19]]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["minimal", "amplified", "gaussian"])
+def test_a_matrix_counts_the_images_asked_for_and_says_how_many_it_leaves_out(targeted, kind, among, counted):
+    run = ig.open_run(targeted)
+    matrix = run.transfer_matrix(kind, among=among)
+    assert matrix.attrs["n"].to_numpy().tolist() == counted
+    assert (matrix.attrs["n"] + matrix.attrs["left_out"] == 21).all(axis=None)
+    assert matrix.attrs["selection"].among == among
+    gone = {"source": {0, 1}, "target": {1, 2, 3}}
+    out = {"found": set(), "source_correct": gone["source"], "target_correct": gone["target"]}
+    out["both_correct"] = gone["source"] | gone["target"]
+    rows = run.pandas("transfer", kind=kind, source_model="007", model="FC10")
+    rows = rows[~rows.example_id.isin({5, *out[among]})]
+    assert matrix.loc["007", "FC10"] == rows.is_error.mean()
+    assert matrix.attrs["low"].loc["007", "FC10"] == wilson(rows.is_error.sum(), len(rows))[0]
+
+
+def test_all_found_searches_are_the_denominator_by_default(targeted):
+    run = ig.open_run(targeted)
+    pd.testing.assert_frame_equal(run.transfer_matrix(), run.transfer_matrix(among="found"))
+    assert run.transfer_matrix(grade="fast", target_rule="random").equals(run.transfer_matrix())
+
+
+def test_a_denominator_that_there_is_not_names_the_nearest(targeted):
+    with pytest.raises(UnknownNameError, match="Did you mean 'target_correct'"):
+        ig.open_run(targeted).transfer_matrix(among="target_corect")
+    with pytest.raises(InputError, match="plays no part for clean images"):
+        ig.open_run(targeted).transfer_matrix("clean", among="target_correct")
+
+
+def test_a_model_that_was_not_fed_the_unchanged_images_yet_is_not_known_to_be_right(tmp_path):
+    writer = SyntheticRun(tmp_path / "run")
+    root = writer.write("plan", "searched")
+    folder = root / "tables" / "transfer"
+    rows = ig.open_run(root).table("transfer")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    fed = pc.or_(pc.not_equal(rows["kind"], "clean"), pc.not_equal(rows["model"], "007"))
+    pq.write_table(rows.filter(fed), folder / "part.parquet")
+    matrix = ig.open_run(root).transfer_matrix(among="target_correct")
+    assert matrix.attrs["n"]["007"].tolist() == [0, 0]
+    assert matrix.attrs["left_out"]["007"].tolist() == [21, 21]
+    assert matrix["007"].isna().all()
+    assert matrix.attrs["n"]["FC10"].tolist() == [21, 21]
+
+
+@pytest.mark.parametrize("grade", ["faithful", "best", "fast"])
+def test_a_matrix_needs_no_arguments_where_there_is_one_of_each(tmp_path, grade):
+    writer = SyntheticRun(tmp_path / "run")
+    writer.rules = (("untargeted", grade),)
+    writer.write("plan", "searched")
+    selection = ig.open_run(tmp_path / "run").transfer_matrix().attrs["selection"]
+    assert (selection.grade, selection.target_rule, selection.dataset) == (grade, "untargeted", "glyphs")
+
+
+def test_all_choices_that_are_open_are_listed_at_once(tmp_path):
+    writer = SyntheticRun(tmp_path / "run", datasets=("a", "b"))
+    writer.rules = (("untargeted", "best"), ("random", "fast"))
+    writer.write("plan", "searched")
+    run = ig.open_run(tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"values of dataset and grade and target_rule: choose dataset= one of 'a', 'b' and grade="
+    ):
+        run.transfer_matrix()
+    with pytest.raises(
+        InputError,
+        match=r"no transfer rows with dataset 'a' and grade 'best' and target_rule 'random': .* one of 'untargeted'",
+    ):
+        run.transfer_matrix(dataset="a", grade="best", target_rule="random")

@@ -46,3 +46,8 @@ def score_label(row: Mapping[str, Any]) -> str:
     """What a row's score is called: its metric, with the judge where that is not the first one."""
     judge = row.get("judge")
     return str(row["metric"]) if judge in (None, "", "encoder") else f"{row['metric']} (judged by {judge})"
+
+
+def figure(n: int, noun: str, more: str = "") -> tuple[str, str]:
+    """A count and what it counts, for the top of the page: ("3", "models")."""
+    return count(n), plural(n, noun).removeprefix(f"{count(n)} ") + more

@@ -163,7 +163,9 @@ def _sentence(
         for group in (by_model, by_data)
     )
     explaining = [s for s in (model, data) if significant(s.p)]
-    if not explaining:
+    if not explaining and significant(both.p):
+        answer = "The outcome comes from the combination of model and data, from neither alone"
+    elif not explaining:
         answer = "Neither the model nor the data explains the outcome"
     elif len(explaining) == 1:
         answer = f"The outcome comes from the {explaining[0].name}"

@@ -32,8 +32,8 @@ class Wording:
     """A short form of `lower`: "No evidence that units are purer than rotations, or [less so]"."""
     verb: str = "are"
     """The verb between the subject and `higher`."""
-    data: str = "inputs"
-    """What the statistic rests on, in the plural."""
+    datum: str = "input"
+    """What the statistic rests on, in the singular."""
 
 
 def scored_by(score: str, subject: str = "single units") -> Wording:
@@ -64,11 +64,12 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
         return Finding("unknown", f"No verdict on whether {compared}: {reason or 'the score does not exist'}.")
     p_holm, rotations = _known(test, "p_holm"), int(test["rotations"])
     p = p_two if p_holm is None else p_holm
-    side = "higher" if natural > mean else "lower"
+    tails = _known(test, "p_high"), _known(test, "p_low")
+    side = _side(natural - mean, *tails)
     if significant(p):
         meaning = wording.higher if side == "higher" else wording.lower
         outcome, opening = side, f"{wording.subject.capitalize()} {wording.verb} {meaning} than rotations"
-    elif p_two <= 2 / (rotations + 1):
+    elif min((tail for tail in tails if tail is not None), default=1.0) <= 1 / (rotations + 1):
         beyond = "above" if side == "higher" else "below"
         outcome, opening = "undecided", f"Undecided whether {compared}: {beyond} all rotations, too few to say more"
     else:
@@ -76,8 +77,8 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
     label = "p" if p_holm is None else "Holm's p"
     return Finding(
         outcome,
-        f"{opening}: {_figures(test, natural, mean)}, {label} = {p:.3g} ({rotations} rotations, {int(test['n'])} "
-        f"{wording.data}; {_limit(test)}).",
+        f"{opening}: {_figures(test, natural, mean)}, {label} = {p:.3g} ({counted(rotations, 'rotation')}, "
+        f"{counted(int(test['n']), wording.datum)}; {_limit(test)}).",
     )
 
 
@@ -88,13 +89,30 @@ def _figures(test: Mapping[str, Any], natural: float, mean: float) -> str:
     return f"{natural:.3g} against {mean:.3g}, difference {natural - mean:+.3g}{interval}{deviations}"
 
 
+def _side(difference: float, p_high: float | None, p_low: float | None) -> Literal["higher", "lower"]:
+    """On which side of the rotations the natural basis lies.
+
+    The mean of a skewed null may lie beyond its own tail, so the smaller tail says which side.
+    """
+    if p_high is None or p_low is None or p_high == p_low:
+        return "higher" if difference > 0 else "lower"
+    return "higher" if p_high < p_low else "lower"
+
+
 def _limit(test: Mapping[str, Any]) -> str:
-    detectable = _known(test, "detectable_effect")
+    """What the test could have found, in a clause."""
+    detectable, rotations = _known(test, "detectable_effect"), int(test["rotations"])
     if detectable is not None:
-        return f"smallest detectable effect {detectable:.1f}"
-    if _known(test, "null_sd") == 0:
-        return "the rotations all gave one value"
-    return f"{int(test['rotations'])} rotations are too few for any finding"
+        before = "" if _known(test, "p_holm") is None else " before the correction"
+        return f"smallest detectable effect {detectable:.1f}{before}"
+    if _known(test, "null_sd") == 0 and rotations > 1:
+        return "all rotations gave one value"
+    return f"{counted(rotations, 'rotation')} {'is' if rotations == 1 else 'are'} too few for any finding"
+
+
+def counted(n: int, noun: str) -> str:
+    """A count with its noun: "1 input", "2 inputs"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _known(test: Mapping[str, Any], name: str) -> float | None:

@@ -27,7 +27,7 @@ from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.stats.binomial import compare_with_chance
 from intriguing.stats.comparison import compare_with_draws
-from intriguing.stats.findings import LEVEL, significant
+from intriguing.stats.findings import LEVEL, counted, significant
 from intriguing.units.rotation import RotationTest, corrected
 from intriguing.words.judges import CHANCE, METRICS
 from intriguing.words.statistics import Statistics
@@ -173,10 +173,11 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
     positive = [r for r in by["varimax"] if significant(r["p_holm"]) and r["natural"] > r["null_mean"]]
     dealt = next(r for r in rows if r["control"] == "permuted_words" and r["metric"] == "any")
     sentences = [_differences(axes, len(embeddings))]
+    tests_won = f"{len(positive)} of {counted(len(by['varimax']), 'test')}"
+    beaten = tests_won if by["varimax"] else "no test: none was made"
     sentences.append(
-        f"The controls: axes made meaningful on purpose (varimax) beat rotations in {len(positive)} of "
-        f"{len(by['varimax'])} tests; with words dealt out at random, axes differ in any test in "
-        f"{round(dealt['natural'] * dealt['n'])} of {dealt['n']} deals."
+        f"The controls: axes made meaningful on purpose (varimax) beat rotations in {beaten}; with words dealt out at "
+        f"random, axes differ in any test in {round(dealt['natural'] * dealt['n'])} of {counted(dealt['n'], 'deal')}."
     )
     least = 2 / (axes[0]["rotations"] + 1) * len(axes)
     if least > LEVEL:
@@ -185,7 +186,7 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
             f"With {axes[0]['rotations']} rotations no corrected p-value can fall below {min(1.0, least):.2g}: "
             f"nothing follows. Use at least {enough}."
         )
-    elif not positive:
+    elif by["varimax"] and not positive:
         sentences.append(
             "As not even varimax axes are told from rotations, these tests have no power: nothing follows."
         )
@@ -201,9 +202,11 @@ def _differences(axes: list[dict], embeddings: int) -> str:
     """In which of the tests `axes` of the natural basis single axes differ from rotations, in a sentence."""
     different = [r for r in axes if significant(r["p_holm"])]
     metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
+    missing = metrics * conditions - len(axes)
     basis = (
-        f"{len(axes)} tests ({metrics} judges x {conditions} condition{'s' if conditions > 1 else ''}; {embeddings} "
-        f"embedding{'s, pooled' if embeddings > 1 else ''}; {axes[0]['rotations']} rotations)"
+        f"{counted(len(axes), 'test')} ({counted(metrics, 'judge')} x {counted(conditions, 'condition')}"
+        f"{f', {missing} without figures' if missing else ''}; {counted(embeddings, 'embedding')}"
+        f"{', pooled' if embeddings > 1 else ''}; {counted(axes[0]['rotations'], 'rotation')})"
     )
     if different:
         named = ", ".join(

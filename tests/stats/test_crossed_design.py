@@ -39,6 +39,7 @@ def test_a_combination_is_neither_alone():
     answer = explained(*design(lambda m, d: 4.0 * (m == d), seed=3))
     assert answer.sources[2].p < 0.05
     assert answer.sources[2].share > 0.8
+    assert answer.sentence.startswith("The outcome comes from the combination of model and data, from neither alone:")
 
 
 def test_shares_add_up_and_lie_in_their_intervals():

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -155,6 +156,24 @@ def test_a_null_without_spread_gives_a_verdict_without_an_effect():
     flat = {m: np.zeros(999) for m in METRICS}
     said = verdict(word_tests([replace(s, null=flat, measured={c: dict.fromkeys(METRICS, 1.0) for c in BASES})]))
     assert "more by npmi of raw vectors (p = " in said
+
+
+def test_the_verdict_counts_what_there_is():
+    table = word_tests([drawn(rotations=9)])
+    rows = [r for r in table.to_pylist() if r["control"] == "permuted_words" or r["metric"] == "npmi"]
+    rows = [r for r in rows if r["control"] != "varimax"]
+    said = verdict(pa.Table.from_pylist(rows, table.schema))
+    assert said.startswith("In none of 1 test (1 judge x 1 condition; 1 embedding; 9 rotations) do single axes")
+    assert "(varimax) beat rotations in no test: none was made;" in said
+    assert "not even varimax" not in said
+
+
+def test_tests_without_figures_are_not_counted_in_silence():
+    table = word_tests([drawn(condition=c) for c in ("raw", "l2")])
+    rows = [r | ({"p_two": None} if (r["metric"], r["condition"]) == ("npmi", "l2") else {}) for r in table.to_pylist()]
+    assert "of 11 tests (6 judges x 2 conditions, 1 without figures;" in verdict(
+        pa.Table.from_pylist(rows, table.schema)
+    )
 
 
 def test_without_power_nothing_follows():

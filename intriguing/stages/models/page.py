@@ -1,7 +1,7 @@
 """Data sets and models on the page: the figures at its top. Their table is in the overview of the run."""
 
 from intriguing.report import Context
-from intriguing.report.text import count
+from intriguing.report.text import count, figure
 
 
 def headline(context: Context) -> list[tuple[str, str]]:
@@ -9,6 +9,6 @@ def headline(context: Context) -> list[tuple[str, str]]:
     datasets = context.run.table("models", columns=["dataset"])["dataset"]
     if not len(datasets):
         return []
-    figures = [(count(len(datasets)), "trained model" if len(datasets) == 1 else "trained models")]
+    figures = [figure(len(datasets), "model")]
     several = len(datasets.unique())
     return [*figures, (count(several), "data sets")] if several > 1 else figures

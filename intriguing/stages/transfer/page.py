@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from intriguing.matrices import Fed
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import percent
+from intriguing.report.text import count, number, percent, plural
 
 _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
-    "gaussian": "Gaussian noise, same RMS, for",
+    "gaussian": "Gaussian noise as large as the changes made for",
 }
 
 _TOLD = {
@@ -27,13 +28,25 @@ def parts(context: Context) -> list[PagePart]:
     clean = {row["dataset"] for row in fed if row["kind"] == "clean"}
     matrices = []
     for key, rows in context.grouped((r for r in fed if r["kind"] != "clean"), "dataset", "target_rule", "grade"):
-        kinds = {row["kind"] for row in rows}
-        blocks = [(title, run.transfer_matrix(kind=kind, **key)) for kind, title in _KINDS.items() if kind in kinds]
+        there = {row["kind"] for row in rows}
+        kinds = [kind for kind in _KINDS if kind in there]
+        images = Fed(run, kinds, key, run.in_order)
+        blocks = [(_KINDS[kind], images.matrix(kind)) for kind in kinds]
+        changed = [(_KINDS[kind], images.matrix(kind, "target_correct")) for kind in kinds]
         if key["dataset"] in clean:
             blocks.append(("Unchanged images", run.transfer_matrix(kind="clean", dataset=key["dataset"])))
         targets = list(dict.fromkeys(target for _, matrix in blocks for target in matrix.columns))
-        shown = [_block(title, matrix, targets) for title, matrix in blocks]
-        matrices.append(key | {"targets": targets, "blocks": shown, "summary": _summary(shown)})
+        shown, right = ([_block(title, matrix, targets) for title, matrix in part] for part in (blocks, changed))
+        told = {
+            "summary": _summary(shown),
+            "alarm": _alarm(shown),
+            "counted": _counted(images.starts()),
+            "left_out": _left_out(right, images.unknown),
+            "noise": _noise(shown),
+            "drawn": _drawn(shown),
+        }
+        right = right if any(block["left_out"] for block in right) else []
+        matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **told})
     if not matrices:
         return []
     html = render("stages/transfer/page.html", matrices=matrices)
@@ -43,7 +56,7 @@ def parts(context: Context) -> list[PagePart]:
 def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
     """The rows of one kind of image, one cell per target."""
     kind = matrix.attrs["selection"].kind
-    frames = {"rate": matrix, **{name: matrix.attrs[name] for name in ("low", "high", "n")}}
+    frames = {"rate": matrix, **{name: matrix.attrs[name] for name in ("low", "high", "n", "left_out")}}
     whole = {name: frame.reindex(columns=targets).to_numpy(float, na_value=np.nan) for name, frame in frames.items()}
     rows = []
     for i, source in enumerate(matrix.index):
@@ -52,22 +65,89 @@ def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
             for j, target in enumerate(targets)
         ]
         rows.append({"source": source, "cells": cells, "rms": float(matrix.attrs["rms"].iloc[i])})
-    # A model's own minimal images fool it by construction: a diagonal below 1 is a fault of the run.
-    wrong = [r["source"] for r in rows if kind == "minimal" and any(c["own"] and c["rate"] < 1 for c in r["cells"])]
-    return {"title": title, "kind": kind, "rows": rows, "wrong": wrong}
+    left_out = int(np.nansum(whole["left_out"]))
+    return {"title": title, "kind": kind, "rows": rows, "left_out": left_out}
+
+
+def _alarm(blocks: list[Row]) -> str:
+    """How many of a model's own minimal images do not fool it: the search saw each of them do so."""
+    told = []
+    for row in (row for block in blocks if block["kind"] == "minimal" for row in block["rows"]):
+        for cell in (cell for cell in row["cells"] if cell["own"] and cell["n"] > 0):
+            failed = round((1 - cell["rate"]) * cell["n"])
+            if failed:
+                told.append(f"{row['source']} ({count(failed)} of {count(cell['n'])})")
+    return ", ".join(told)
 
 
 def _summary(blocks: list[Row]) -> str:
-    """The range of error rates of each kind of image, a model's own images left out, as a sentence."""
+    """The range of error rates of each kind of image, what was made for the model itself left out, as a sentence."""
     told = []
     for block in blocks:
-        rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and not c["own"]]
+        clean = block["kind"] == "clean"
+        rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and (clean or not c["own"])]
         if rates:
             low, high = percent(min(rates)), percent(max(rates))
-            told.append(f"{_TOLD[block['kind']]} {low if low == high else f'{low} to {high}'} %")
+            who = "; of all models on the " if clean and told else ", " if told else ""
+            told.append(f"{who}{_TOLD[block['kind']]}{':' if clean else ''} {_range(low, high)} %")
     adversarial = any(block["kind"] == "minimal" for block in blocks) and len(told) > 1
-    return f"Wrong answers of models that the images were not made for: {', '.join(told)}." if adversarial else ""
+    return f"Wrong answers of models that the images were not made for: {''.join(told)}." if adversarial else ""
+
+
+def _counted(starts: list[tuple[str, int, int]]) -> str:
+    """What the images of the matrix started from: images that their own model got right, or not all of them."""
+    found, wrong = sum(n for _, n, _ in starts), sum(w for *_, w in starts)
+    if not wrong:
+        every = "Its one image" if found == 1 else f"Each of its {plural(found, 'image')}"
+        return f"{every} was made from an image that the model it was made for classified rightly."
+    each = ", ".join(f"{name} {count(w)} of {count(n)}" for name, n, w in starts if w)
+    return (
+        f"Of its {plural(found, 'image')}, {count(wrong)} {'was' if wrong == 1 else 'were'} made from "
+        f"{'an image' if wrong == 1 else 'images'} that the model made for got wrong before any change ({each})."
+    )
+
+
+def _left_out(blocks: list[Row], unknown: int) -> str:
+    """How many images a cell loses when only those count that the model fed gets right unchanged."""
+    numbers = [int(c["left_out"]) for b in blocks for row in b["rows"] for c in row["cells"] if not np.isnan(c["n"])]
+    if not any(numbers):
+        return "Every model got every image right before the change, so every error in the table is due to the change."
+    size = _range(count(min(numbers)), count(max(numbers)))
+    if unknown:
+        why = "Models were wrong on some images before the change, or were not fed them unchanged yet"
+    else:
+        why = "Not every error is due to the change, for models were wrong on some images before it"
+    return f"{why}: the second table leaves these out, {size} per cell."
+
+
+def _noise(blocks: list[Row]) -> str:
+    """Whether the noise is as large, as fed, as the changes that it is a control for."""
+    rms = {block["kind"]: {row["source"]: row["rms"] for row in block["rows"]} for block in blocks}
+    if "gaussian" not in rms:
+        return ""
+    told = "Gaussian noise is the control: it shows what the size of a change does by itself."
+    both = rms["gaussian"].keys() & rms.get("minimal", {}).keys()
+    pairs = [(rms["gaussian"][source], rms["minimal"][source]) for source in both]
+    off = max((abs(noise / change - 1) for noise, change in pairs if change > 0), default=0.0)
+    if not pairs:
+        return f"{told} It is as large as the search's own changes, which are not shown."
+    if off < 0.01:
+        return f"{told} It is scaled so that clipping to [0, 1] leaves it as large as the search's own changes."
+    return f"{told} Its mean RMS, after clipping to [0, 1], is up to {number(100 * off, 2)} % off that of the changes."
+
+
+def _drawn(blocks: list[Row]) -> str:
+    """How many unchanged images there are: all that were drawn, and so not those of the rows above."""
+    numbers = [int(c["n"]) for b in blocks if b["kind"] == "clean" for r in b["rows"] for c in r["cells"] if c["n"] > 0]
+    if not numbers:
+        return ""
+    size = _range(count(min(numbers)), count(max(numbers)))
+    return f"The unchanged images are those drawn for the searches ({size}), whether or not a model gets them right."
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _own(kind: str, source: str, target: str) -> bool:
-    return kind in ("minimal", "amplified") and source == target
+    return kind != "clean" and source == target

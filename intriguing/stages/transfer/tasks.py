@@ -1,5 +1,6 @@
 """Tasks that feed images to models: clean ones, and those that were made for another model."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,16 @@ import torch
 from intriguing import tables
 from intriguing.data import Split
 from intriguing.engine.worker import Work
+from intriguing.errors import InputError
 from intriguing.models import predict
+from intriguing.pixels import StoredImages
 from intriguing.stages.common.resources import device, device_name
 from intriguing.stages.common.sampling import attacked_positions
 from intriguing.stages.transfer import functions
 from intriguing.transfer import Perturbed, amplify, gaussian_noise
+
+_AT_ONCE = 1 << 22
+"""Numbers of the images that are changed at once: 32 MB in float64."""
 
 
 @functions.CLEAN.implementation
@@ -24,11 +30,14 @@ def clean(work: Work, p: functions.CleanParameters) -> dict[str, pa.Table]:
     rows = work.resource("dataset").splits[p.attacked.split]
     chosen = attacked_positions(rows, p.attacked, p.shard)
     zeros = np.zeros(len(chosen), dtype=np.float32)
+    guesses = [
+        _predictions(work, rows.pixels(chosen[part]), p.compute.slots) for part in _parts(len(chosen), p.compute.slots)
+    ]
     columns = {
         "search_id": [f"clean/{i}" for i in rows.ids[chosen]],
         "rms": zeros,
         "clipped_fraction": zeros,
-        **_predicted(work, rows, chosen, rows.pixels(chosen), p.compute.slots),
+        **_answers(rows, chosen, guesses),
     }
     keys = {**p.key.columns, "source_model": "", "source_seed": -1}
     return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean")}
@@ -41,57 +50,95 @@ def feed(work: Work, p: functions.FeedParameters) -> dict[str, pa.Table]:
     work.device = device_name()
     rows = work.resource("dataset").splits[p.split]
     found = work.table("distortions", ["search_id", "example_id", "grade", "target_rule", "status"]).to_pandas()
-    images = {r["search_id"]: r for r in work.table("adversarial", ["search_id", "shape", "image"]).to_pylist()}
     found = found[found["status"] == "found"]
-    chosen = rows.positions(found["example_id"].to_numpy())
-    original = rows.pixels(chosen)
-    changed = torch.tensor(
-        np.array([images[s]["image"] for s in found["search_id"]], dtype=np.float32).reshape(tuple(original.shape))
-    )
-    rms = (changed.double() - original.double()).flatten(1).square().mean(dim=1).sqrt().numpy()
+    stored = StoredImages(work.table("adversarial", ["search_id", "shape", "image"]))
+    names, chosen = found["search_id"].tolist(), rows.positions(found["example_id"].to_numpy())
+    made: dict[str, list[Perturbed]] = {kind: [] for kind in p.kinds}
+    guesses: dict[str, list[np.ndarray]] = {kind: [] for kind in p.kinds}
+    # A batch at a time: beside the stored images, memory holds the pixels of one batch and what is fed in their place.
+    for part in _parts(len(found), p.compute.slots):
+        pairs = _Pairs(rows.pixels(chosen[part]), stored, names[part])
+        for kind in p.kinds:
+            fed = _changed(kind, pairs, p.amplified_rms, p.seed)
+            guesses[kind].append(_predictions(work, torch.from_numpy(fed.images), p.compute.slots))
+            made[kind].append(fed._replace(images=np.empty(0)))
     parts = []
     for kind in p.kinds:
-        made = _changed(kind, original, changed, rms, p.amplified_rms, p.seed, found["search_id"].tolist())
         columns = {
-            "search_id": found["search_id"].tolist(),
+            "search_id": names,
             "grade": found["grade"].tolist(),
             "target_rule": found["target_rule"].tolist(),
             "kind": [kind] * len(found),
-            "rms": made.rms_after,
-            "clipped_fraction": made.clipped_fraction,
-            **_predicted(work, rows, chosen, torch.from_numpy(made.images), p.compute.slots),
+            "rms": _joined([one.rms_after for one in made[kind]], np.float32),
+            "clipped_fraction": _joined([one.clipped_fraction for one in made[kind]], np.float32),
+            **_answers(rows, chosen, guesses[kind]),
         }
         sources = {"source_model": p.source_model, "source_seed": p.source_seed}
         parts.append(tables.TRANSFER.build(columns, **p.key.columns, **sources))
     return {"transfer": pa.concat_tables(parts)}
 
 
-def _changed(
-    kind: str,
-    original: torch.Tensor,
-    changed: torch.Tensor,
-    rms: np.ndarray,
-    amplified_rms: float,
-    seed: int,
-    names: list[str],
-) -> Perturbed:
+class _Pairs:
+    """The images of a batch and what their searches found, with the RMS of each change: (B,) float64."""
+
+    def __init__(self, original: torch.Tensor, stored: StoredImages, names: list[str]) -> None:
+        if stored.shape != tuple(original.shape[1:]):
+            raise InputError(f"Stored images of shape {stored.shape} for a data set of {tuple(original.shape[1:])}.")
+        self.original, self.names = original, names
+        self._stored = stored
+        # Arithmetic in float64 takes many times the pixels' own memory: few images at a time, where they are large.
+        self.parts = list(_parts(len(names), max(1, _AT_ONCE // max(1, original[0].numel()))))
+        self.rms = np.concatenate([_rms(self.changed(part), original[part]) for part in self.parts])
+
+    def changed(self, part: slice) -> torch.Tensor:
+        """What was found for a part of the batch, (n, *shape)."""
+        return torch.from_numpy(self._stored.stack(self.names[part]))
+
+
+def _changed(kind: str, pairs: _Pairs, amplified_rms: float, seed: int) -> Perturbed:
     """The images of one kind: as found, amplified to `amplified_rms`, or noise that is as large as what was found."""
-    match kind:
-        case "minimal":
-            return Perturbed(changed.numpy(), rms.astype(np.float32), np.zeros(len(rms), dtype=np.float32))
-        case "amplified":
-            return amplify(original.numpy(), changed.numpy(), amplified_rms)
-        case _:
-            return gaussian_noise(original.numpy(), rms, seed, names, after_clipping=True)
+    images = np.empty(tuple(pairs.original.shape), np.float32)
+    done = []
+    for part in pairs.parts:
+        original, rms = pairs.original[part].numpy(), pairs.rms[part]
+        match kind:
+            case "minimal":
+                zeros = np.zeros(len(rms), dtype=np.float32)
+                one = Perturbed(pairs.changed(part).numpy(), rms.astype(np.float32), zeros)
+            case "amplified":
+                one = amplify(original, pairs.changed(part).numpy(), amplified_rms)
+            case _:
+                one = gaussian_noise(original, rms, seed, pairs.names[part], after_clipping=True)
+        images[part] = one.images
+        done.append(one)
+    rms_after, clipped = (np.concatenate([one[i] for one in done]) for i in (1, 2))
+    return Perturbed(images, rms_after, clipped)
 
 
-def _predicted(work: Work, rows: Split, chosen: np.ndarray, images: torch.Tensor, slots: int) -> dict[str, Any]:
-    labels = rows.labels[chosen]
-    logits = predict(work.resource("model"), images.to(device()), slots)
-    predictions = logits.argmax(dim=1).cpu().numpy()
+def _rms(changed: torch.Tensor, original: torch.Tensor) -> np.ndarray:
+    change = (changed.double() - original.double()).flatten(1)
+    # A single row is added up by several threads at once, and rounded otherwise than a row among others.
+    change = change.expand(2, -1) if len(change) == 1 else change
+    return change.square().mean(dim=1).sqrt().numpy()[: len(changed)]
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _predictions(work: Work, images: torch.Tensor, slots: int) -> np.ndarray:
+    return predict(work.resource("model"), images.to(device()), slots).argmax(dim=1).cpu().numpy()
+
+
+def _answers(rows: Split, chosen: np.ndarray, guesses: list[np.ndarray]) -> dict[str, Any]:
+    labels, predictions = rows.labels[chosen], _joined(guesses, np.int64)
     return {
         "example_id": rows.ids[chosen],
         "label": labels,
         "prediction": predictions,
         "is_error": predictions != labels,
     }
+
+
+def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, kind)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from intriguing.printed import STUDY_ROWS
 from intriguing.report.figures import bands, forest
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import count
+from intriguing.report.text import figure
 from intriguing.stats.findings import finding, scored_by
 
 _DIRECTIONS = 5
@@ -79,7 +79,7 @@ def parts(context: Context) -> list[PagePart]:
 def headline(context: Context) -> list[tuple[str, str]]:
     """How many word embeddings there are."""
     embeddings = context.run.table("word_vectors", columns=["seed"]).num_rows
-    return [(count(embeddings), "word embedding" if embeddings == 1 else "word embeddings")] if embeddings else []
+    return [figure(embeddings, "word embedding")] if embeddings else []
 
 
 def _tables(context: Context, rows: list[Row]) -> tuple[list[Row], list[Row]]:
@@ -183,5 +183,5 @@ def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:
 
 
 def _told(test: Row) -> Row:
-    says = finding(test, replace(scored_by(_judge(test), "single dimensions"), data="words"))
+    says = finding(test, replace(scored_by(_judge(test), "single dimensions"), datum="word"))
     return test | {"outcome": says.outcome, "sentence": says.sentence}

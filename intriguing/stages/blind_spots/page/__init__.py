@@ -1,7 +1,7 @@
 """The blind spots on the page: example images, and how large the changes are."""
 
 from intriguing.report import Context, PagePart
-from intriguing.report.text import count, number, percent
+from intriguing.report.text import count, figure, number, percent
 from intriguing.stages.blind_spots.page import distortions, examples
 
 _TOTALS = """
@@ -23,10 +23,12 @@ def headline(context: Context) -> list[tuple[str, str]]:
     figures = []
     total = context.query(_TOTALS)[0]
     if total["searches"]:
-        figures.append((count(total["searches"]), "searches for blind spots"))
+        figures.append(figure(total["searches"], "search", " for blind spots"))
     if total["tried"]:
-        share = percent(total["found"] / total["tried"])
-        figures.append((f"{share} %", "of searches on rightly classified images succeeded"))
+        needless = total["searches"] - total["tried"]
+        left_out = f", {count(needless)} left out whose image needed no change" if needless else ""
+        figures.append((f"{percent(total['found'] / total['tried'])} %", f"of searches succeeded{left_out}"))
     for key, (row, *_) in context.grouped(context.query(_TYPICAL), "target_rule")[:1]:
-        figures.append((number(row["median"]), f"median distortion, {key['target_rule']}, pixels in [0, 1]"))
+        rule = {"every": "nearest of every wrong class"}.get(key["target_rule"], key["target_rule"])
+        figures.append((number(row["median"]), f"median distortion, {rule}, pixels in [0, 1]"))
     return figures

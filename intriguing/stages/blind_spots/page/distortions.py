@@ -1,8 +1,7 @@
 """How large the smallest changes are, per model."""
 
-from collections import Counter
-
 import numpy as np
+import pandas as pd
 
 from intriguing.report.figures import histograms
 from intriguing.report.parts import Context, PagePart, Row, render
@@ -13,12 +12,17 @@ _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "ba
 
 def part(context: Context) -> PagePart | None:
     """Histograms of distortions and a table of how the searches ended; None without searches."""
-    searches = context.run.table("distortions", columns=[*_MODEL, *_SEARCH]).to_pylist()
-    if not searches:
+    searches = context.run.table("distortions", columns=[*_MODEL, *_SEARCH])
+    if not searches.num_rows:
         return None
+    keys = [*_MODEL, "target_rule", "grade"]
+    parts = [
+        dict(zip(keys, values, strict=True)) | {"searches": part}
+        for values, part in searches.to_pandas().groupby(keys, sort=False)
+    ]
     groups = []
-    for key, rows in context.grouped(searches, "dataset", "target_rule", "grade"):
-        models = [(context.label(one), part) for one, part in context.grouped(rows, *_MODEL)]
+    for key, rows in context.grouped(parts, "dataset", "target_rule", "grade"):
+        models = [(context.label(one), part["searches"]) for one, [part] in context.grouped(rows, *_MODEL)]
         found = [(label, _distortions(part)) for label, part in models]
         series = [(label, values) for label, values in found if len(values)]
         alt = (
@@ -26,27 +30,37 @@ def part(context: Context) -> PagePart | None:
         )
         figure = histograms(series, "distortion, sqrt(Σ r² / n)", alt) if series else None
         groups.append(key | {"figure": figure, "rows": [_row(label, part) for label, part in models]})
-    return PagePart(
-        "distortions", "How small the changes are", render("stages/blind_spots/page/distortions.html", groups=groups)
-    )
+    needless = _needless({group["target_rule"] for group in groups})
+    html = render("stages/blind_spots/page/distortions.html", groups=groups, needless=needless)
+    return PagePart("distortions", "How small the changes are", html)
 
 
-def _distortions(rows: list[Row]) -> np.ndarray:
-    return np.array([row["distortion"] for row in rows if row["status"] == "found"], float)
+def _needless(rules: set[str]) -> str:
+    """When a search has nothing to do (status misclassified), for these target rules."""
+    told = []
+    if rules - {"random"}:
+        told.append("the model gives a wrong class on the unchanged image")
+    if "random" in rules:
+        told.append("the model gives the target on the unchanged image" + (" (random)" if told else ""))
+    return ", or ".join(told)
 
 
-def _row(label: str, rows: list[Row]) -> Row:
+def _distortions(searches: pd.DataFrame) -> np.ndarray:
+    return np.asarray(searches["distortion"][searches["status"] == "found"], np.float64)
+
+
+def _row(label: str, searches: pd.DataFrame) -> Row:
     """A model's line of the table."""
-    values = _distortions(rows)
+    values = _distortions(searches)
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95]) if len(values) else (None, None, None)
     return {
         "model": label,
-        "searches": len(rows),
-        "status": Counter(row["status"] for row in rows),
+        "searches": len(searches),
+        "status": searches["status"].value_counts().to_dict(),
         "mean": values.mean() if len(values) else None,
         "median": middle,
         "low": low,
         "high": high,
-        "forward": np.mean([row["forward_passes"] for row in rows]),
-        "backward": np.mean([row["backward_passes"] for row in rows]),
+        "forward": searches["forward_passes"].mean(),
+        "backward": searches["backward_passes"].mean(),
     }

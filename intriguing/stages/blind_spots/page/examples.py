@@ -1,7 +1,9 @@
 """Original, perturbation and adversarial image, side by side."""
 
 import numpy as np
+import pyarrow as pa
 
+from intriguing.pixels import StoredImages
 from intriguing.report.parts import NO_IMAGES, Context, PagePart, Row, render
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 
@@ -11,36 +13,42 @@ _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 
 def part(context: Context) -> PagePart | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
-    columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "distortion"]
-    found = context.run.table("distortions", columns=columns, status="found").to_pylist()
-    if not found:
+    columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "clean_prediction", "distortion"]
+    found = context.run.table("distortions", columns=columns, status="found")
+    if not found.num_rows:
         return None
     groups = []
-    for key, rows in context.grouped(found, *_KEYS):
-        cards = _cards(context, key, _spread(rows)) if context.images else []
+    for key, rows in context.grouped(found.take(_spread(found)).to_pylist(), *_KEYS):
+        cards = _cards(context, key, rows) if context.images else []
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
         "stages/blind_spots/page/examples.html",
         groups=groups,
+        wrong_before=any(card["before"] is not None for group in groups for card in group["cards"]),
         several=len({group["dataset"] for group in groups}) > 1,
         grades=len({group["grade"] for group in groups}) > 1,
         no_images=None if context.images else NO_IMAGES,
     )
-    return PagePart("blind-spots", "The smallest changes that fool a model", html)
+    return PagePart("blind-spots", "Small changes that fool a model", html)
 
 
-def _spread(rows: list[Row]) -> list[Row]:
-    """The searches nearest to fixed quantiles of distortion: chosen by a rule, not by eye."""
-    ordered = sorted(rows, key=lambda row: (row["distortion"], row["search_id"]))
-    return [ordered[place] for place in sorted({round(q * (len(ordered) - 1)) for q in _QUANTILES})]
+def _spread(found: pa.Table) -> np.ndarray:
+    """Which rows are nearest to fixed quantiles of their group's distortion: chosen by a rule, not by eye."""
+    frame = found.select([*_KEYS, "distortion", "search_id"]).to_pandas()
+    chosen = []
+    for _, part in frame.groupby(list(_KEYS), sort=False):
+        ordered = part.sort_values(["distortion", "search_id"]).index.to_numpy()
+        chosen.append(ordered[sorted({round(q * (len(ordered) - 1)) for q in _QUANTILES})])
+    return np.concatenate(chosen)
 
 
 def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
     """One card per search whose image is stored."""
     chosen = {name: key[name] for name in ("dataset", "model", "model_seed")}
     names = [row["search_id"] for row in rows]
-    stored = context.run.table("adversarial", **chosen, search_id=names).to_pylist()
-    images = {row["search_id"]: np.array(row["image"], np.float32).reshape(row["shape"]) for row in stored}
+    columns = ["search_id", "shape", "image"]
+    stored = StoredImages(context.run.table("adversarial", columns=columns, **chosen, search_id=names))
+    images = dict(zip(stored.names, stored.stack(stored.names), strict=True))
     originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
     cards = []
     for row in rows:
@@ -48,5 +56,9 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
         if image is not None and image.ndim == 3:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
             grey, scale = on_grey(adversarial - original)
-            cards.append(row | {"scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]})
+            before = None if row["clean_prediction"] == row["label"] else row["clean_prediction"]
+            cards.append(
+                row
+                | {"before": before, "scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]}
+            )
     return cards

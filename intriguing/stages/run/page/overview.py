@@ -40,6 +40,8 @@ def part(context: Context) -> PagePart | None:
         columns=columns,
         spec=json.dumps(run.spec, indent=2, ensure_ascii=False, default=str),
         path=run.path,
+        example=next((name for name in there if name != "activations"), None),
+        stored="activations" in there,
         tables=context.query(" union all ".join(_ROWS.format(name) for name in there)) if there else [],
     )
     return PagePart("overview", "What was run", html)

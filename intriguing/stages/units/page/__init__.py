@@ -1,7 +1,7 @@
 """The unit question on the page: top images, and the tests."""
 
 from intriguing.report import Context, PagePart
-from intriguing.report.text import count
+from intriguing.report.text import figure
 from intriguing.stages.units.page import rotation_tests, top_images
 
 _DIRECTIONS = """
@@ -18,4 +18,4 @@ def parts(context: Context) -> list[PagePart]:
 def headline(context: Context) -> list[tuple[str, str]]:
     """How many directions were looked at."""
     directions = context.query(_DIRECTIONS)[0]["n"]
-    return [(count(directions), "directions looked at")] if directions else []
+    return [figure(directions, "direction", " looked at")] if directions else []

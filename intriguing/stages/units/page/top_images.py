@@ -11,6 +11,13 @@ _DIRECTIONS = 8
 _IMAGES = 8
 _MAP = ("dataset", "model", "model_seed", "layer")
 _CONTROLS = ("gaussian", "haar", "covariance", "pca")
+_RANDOM = {
+    "gaussian": "random directions",
+    "haar": "a random rotation",
+    "covariance": "random directions",
+    "uniform01": "random directions",
+}
+_TITLES = {"natural": "single units", "pca": "principal components", **_RANDOM}
 _SHARES = """
 with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
                        count(*) as n
@@ -35,13 +42,14 @@ def part(context: Context) -> PagePart | None:
         return None
     totals = {_key(row, "basis", "rotation_seed"): row for row in context.query(_SHARES, _IMAGES)}
     fields: dict[tuple[Any, ...], dict[int, Row]] = {}
-    for row in context.run.table("receptive_fields").to_pylist():
+    places = sorted({row["position"] for row in rows})
+    for row in context.run.table("receptive_fields", position=places).to_pylist():
         fields.setdefault(tuple(row[name] for name in _MAP), {})[row["position"]] = row
     layers = []
     for key, members in context.grouped(rows, *LAYER):
         seen = fields.get(tuple(key[name] for name in _MAP), {})
         sides = [_side(context, *chosen, totals, seen) for chosen in _chosen(context, members)]
-        layers.append(key | {"name": context.label(key), "sides": sides, "cropped": bool(seen)})
+        layers.append(key | {"name": context.label(key), "sides": sides, "cropped": _cropped(sides)})
     html = render(
         "stages/units/page/top_images.html",
         layers=layers,
@@ -49,6 +57,7 @@ def part(context: Context) -> PagePart | None:
         conditions=len({layer["condition"] for layer in layers}) > 1,
         no_images=None if context.images else NO_IMAGES,
         k=max((row["rank"] for row in rows), default=0),
+        beside=any(len(layer["sides"]) > 1 for layer in layers),
         skipped=[row | {"name": context.label(row)} for row in skipped[:_REASONS]],
         reasons=len(skipped),
         left_out=sum(row["images"] for row in skipped),
@@ -75,11 +84,11 @@ def _side(
 ) -> Row:
     """One column: a basis, its directions, and their images, cut to what the place of the maximum can see.
 
-    `fields` are the receptive fields of the places of the layer's map. A direction across maps has no place, unless
-    every place of the map is a row of its own.
+    `fields` are the receptive fields of the places of the layer's map. A direction across maps has no place, and a
+    channel's mean has none, unless every place of the map is a row of its own.
     """
-    has_places = key["basis"] == "natural" or (context.run.spec.get("units") or {}).get("reduce") == "positions"
-    places = fields if has_places else {}
+    reduce = (context.run.spec.get("units") or {}).get("reduce", "max")
+    places = fields if reduce == "positions" or (reduce == "max" and key["basis"] == "natural") else {}
     noun = "unit" if key["basis"] == "natural" else "direction"
     pictures = context.pictures(rows[0]["dataset"], (row["example_id"] for row in rows))
     directions = []
@@ -91,11 +100,20 @@ def _side(
     total = totals.get(_key(rows[0], "basis", "rotation_seed"))
     return {
         "basis": key["basis"],
+        "title": _TITLES.get(key["basis"], "directions"),
+        "cropped": bool(places),
         "noun": noun,
         "directions": directions,
         "total": total["directions"] if total else None,
         "share": total["share"] if total else None,
     }
+
+
+def _cropped(sides: list[Row]) -> str:
+    """Of which images only a part is shown, as a sentence."""
+    which = [side["noun"] for side in sides if side["cropped"]]
+    whose = " or ".join(which) if len(which) > 1 else next(iter(which), "")
+    return f"Of each image of a {whose} only the part is shown that its place in the map can see." if which else ""
 
 
 def _picture(pictures: dict[int, np.ndarray], row: Row, places: dict[int, Row]) -> str | None:

@@ -102,7 +102,8 @@ def model_or_data(work: Work, p: functions.ModelOrDataParameters) -> dict[str, p
         every = {place: row for place, row in tested[RAW].items() if place[0] == score}
         without = {place: row for place, row in tested[LIVE].items() if place in every}
         if without:
-            told = f"without dead or saturated units, which {len(without)} of {len(every)} layers have"
+            verb = "has" if len(without) == 1 else "have"
+            told = f"without dead or saturated units, which {len(without)} of {len(every)} layers {verb}"
             live = _figures(score, LIVE, told, list((every | without).values()))
             raw = _figures(score, RAW, "all units", list(every.values()))
             also = f" With all units: {raw[0]['sentence'].partition(': ')[2].partition(':')[0]}."
@@ -135,10 +136,13 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         share = {name: median(shares[name]["value"] for shares in chosen.values()) for name in (*counts, "seed")}
         without = "with all units" if condition == RAW else "without dead or saturated units"
+        silent = len({row["metric"] for row in rows} - chosen.keys())
+        unanswered = f" ({silent} more {'has' if silent == 1 else 'have'} no answer)" if silent else ""
         sentence = (
-            f"Of {len(chosen)} scores, {without}, the model explains a part of the effects in {counts['model']} "
-            f"(median share {share['model']:.0%}), the data in {counts['data']} ({share['data']:.0%}), their "
-            f"combination in {counts['both']} ({share['both']:.0%}); seeds {share['seed']:.0%}."
+            f"Of {len(chosen)} score{'' if len(chosen) == 1 else 's'}{unanswered}, {without}, the model explains a "
+            f"part of the effects in {counts['model']} (median share {share['model']:.0%}), the data in "
+            f"{counts['data']} ({share['data']:.0%}), their combination in {counts['both']} ({share['both']:.0%}); "
+            f"seeds {share['seed']:.0%}."
         )
         blank = {
             "metric": "all",

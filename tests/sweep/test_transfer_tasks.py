@@ -1,0 +1,104 @@
+"""The task that feeds found images, called by hand: equal rows whatever the batch, and no Python numbers."""
+
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from intriguing.sweep.tasks import transfer
+from torch import nn
+
+from intriguing import tables
+from intriguing.data import Split
+from intriguing.errors import InputError
+
+KINDS = ["minimal", "amplified", "gaussian"]
+
+
+class Hand:
+    """What a worker gives a task: a data set of noise, a linear model, and searches of which one found nothing."""
+
+    def __init__(self, count=9, shape=(3, 8, 8)):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+        self.split = Split(images, np.arange(count) % 10, np.arange(count))
+        self.splits = {"test": self.split}
+        self.device = "cpu"
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 10)).eval()
+        order = rng.permutation(count)
+        status = ["not_found", *["found"] * (count - 1)]
+        columns = {"search_id": [f"s{i}" for i in order], "example_id": order, "status": status}
+        self.searches = pa.table({**columns, "grade": ["fast"] * count, "target_rule": ["untargeted"] * count})
+        changed = np.clip(images / np.float32(255) + rng.normal(0, 0.03, images.shape), 0, 1).astype(np.float32)
+        flat = pa.array(changed.reshape(-1))
+        offsets = np.arange(count + 1, dtype=np.int32) * int(np.prod(shape))
+        stored = {
+            "search_id": [f"s{i}" for i in range(count)],
+            "shape": [list(shape)] * count,
+            "image": pa.ListArray.from_arrays(offsets, flat),
+        }
+        self.images = tables.ADVERSARIAL.build(stored, dataset="d", model="m", model_seed=0)
+
+    def resource(self, name):
+        return self if name == "dataset" else self.model
+
+    def table(self, name, columns):
+        return (self.searches if name == "distortions" else self.images).select(columns)
+
+    def feed(self, slots, kinds=KINDS):
+        return transfer.feed(self, "d", "m", 0, "m", 0, "test", list(kinds), 0.1, 0, 1, slots)["transfer"]  # type: ignore
+
+
+@pytest.mark.parametrize("at_once", [1, 400, 1 << 22])
+@pytest.mark.parametrize("slots", [4, 8])
+def test_rows_do_not_depend_on_batches_or_on_how_many_images_are_changed_at_once(monkeypatch, at_once, slots):
+    monkeypatch.setattr(transfer, "_AT_ONCE", at_once)
+    hand = Hand()
+    rows = hand.feed(slots).to_pandas()
+    torch.manual_seed(0)
+    whole = Hand().feed(8).to_pandas()
+    assert rows.drop(columns="prediction").equals(whole.drop(columns="prediction"))
+    assert rows.kind.tolist() == [kind for kind in KINDS for _ in range(8)]
+    assert rows.search_id.tolist() == hand.searches["search_id"].to_pylist()[1:] * 3
+    assert np.allclose(rows.rms[rows.kind == "gaussian"], rows.rms[rows.kind == "minimal"], rtol=1e-5)
+
+
+def test_each_row_is_of_its_own_image():
+    hand = Hand()
+    rows = hand.feed(4, ["minimal"]).to_pandas()
+    stored = np.stack(hand.images["image"].to_numpy()).reshape(9, 3, 8, 8)
+    for row in rows.itertuples():
+        change = stored[int(row.search_id[1:])] - hand.split.images[row.example_id] / np.float32(255)
+        assert row.rms == pytest.approx(np.sqrt((change.astype(float) ** 2).mean()), rel=1e-6)
+        guess = hand.model(torch.from_numpy(stored[int(row.search_id[1:])])[None]).argmax()
+        assert (row.prediction, row.is_error) == (guess, guess != row.label)
+
+
+def test_a_shard_in_which_nothing_was_found_gives_no_rows():
+    hand = Hand()
+    hand.searches = hand.searches.slice(0, 1)
+    rows = hand.feed(4)
+    assert rows.num_rows == 0
+    assert rows.schema.equals(tables.TRANSFER.schema)
+
+
+def test_images_of_another_shape_than_the_data_sets_are_refused():
+    hand = Hand()
+    hand.images = Hand(shape=(3, 4, 4)).images
+    with pytest.raises(InputError, match=r"Stored images of shape \(3, 4, 4\) for a data set of \(3, 8, 8\)"):
+        hand.feed(4)
+
+
+def test_pixels_never_become_python_numbers():
+    hand = Hand(64, (3, 48, 48))
+    size = 64 * 3 * 48 * 48 * 4
+    tracemalloc.start()
+    try:
+        hand.feed(16, ["minimal"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A Python number takes 24 bytes and its place in a list 8, so turning them all into such takes eight times `size`.
+    assert peak < 2 * size
