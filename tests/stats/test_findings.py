@@ -80,7 +80,7 @@ def test_the_corrected_p_value_decides():
 
 def test_too_few_rotations_and_rotations_that_do_not_differ_are_told_apart():
     assert "9 rotations are too few for any finding" in says(compare_with_draws(0.1, NULL[:9])).sentence
-    assert "the rotations all gave one value" in says(compare_with_draws(1.0, np.ones(99))).sentence
+    assert "all rotations gave one value" in says(compare_with_draws(1.0, np.ones(99))).sentence
 
 
 def test_a_test_without_figures_says_why():
@@ -95,10 +95,30 @@ def test_missing_figures_of_a_pandas_row_are_missing():
 
 
 def test_a_score_of_which_only_the_name_is_known_is_worded_by_it():
-    words = replace(scored_by("NPMI", "single dimensions"), data="words")
+    words = replace(scored_by("NPMI", "single dimensions"), datum="word")
     assert says(compare_with_draws(0.9, NULL), wording=words).sentence.startswith(
         "Single dimensions score higher by NPMI than rotations: 0.9 against 0.5"
     )
     none = says(compare_with_draws(0.5, NULL), n=300, wording=words).sentence
     assert none.startswith("No evidence that single dimensions score higher by NPMI than rotations, or lower: ")
     assert "300 words" in none
+
+
+def test_the_side_is_that_of_the_smaller_tail_where_the_null_is_skewed():
+    skewed = compare_with_draws(3.5, np.r_[np.linspace(2.9, 3.1, 990), np.full(9, 500.0)])
+    assert skewed.natural < skewed.null_mean
+    assert says(skewed).outcome == "higher"
+    assert says(skewed).sentence.startswith("Units are purer than rotations")
+
+
+def test_the_detectable_effect_is_told_as_what_it_is_beside_a_corrected_p():
+    test = compare_with_draws(0.52, NULL, 0.01)
+    assert says(test, p_holm=1.0).sentence.endswith("before the correction).")
+    assert "correction" not in says(test).sentence
+
+
+def test_one_rotation_and_one_input_are_counted_as_such():
+    tie = says(compare_with_draws(0.5, np.array([0.5])), n=1)
+    assert tie.outcome == "none"
+    assert tie.sentence.endswith("(1 rotation, 1 input; 1 rotation is too few for any finding).")
+    assert says(compare_with_draws(0.6, np.array([0.5])), n=1).outcome == "undecided"

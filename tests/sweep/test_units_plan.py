@@ -162,7 +162,8 @@ def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
 
 
 def row_of(control: str, effect: float, p: float, half: float | None = None) -> dict[str, Any]:
-    figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": p, "p_low": 1.0, "p_two": p}
+    high, low = (p / 2, 1.0) if effect > 0 else (1.0, p / 2)
+    figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": high, "p_low": low, "p_two": p}
     if half is not None:
         figures |= {"low": effect / 10 - half, "high": effect / 10 + half}
     return {"dataset": "one", "model": "cnn", "control": control, "effect": effect, "metric": "auroc"} | figures

@@ -136,7 +136,7 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         share = {name: median(shares[name]["value"] for shares in chosen.values()) for name in (*counts, "seed")}
         without = "with all units" if condition == RAW else "without dead or saturated units"
-        silent = len({row["metric"] for row in rows} - chosen.keys())
+        silent = len({(row["metric"], row["judge"]) for row in rows} - chosen.keys())
         unanswered = f" ({silent} more {'has' if silent == 1 else 'have'} no answer)" if silent else ""
         sentence = (
             f"Of {len(chosen)} score{'' if len(chosen) == 1 else 's'}{unanswered}, {without}, the model explains a "
