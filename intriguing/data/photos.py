@@ -132,7 +132,9 @@ def _photos(kind: Path, found: _Folder) -> Iterator[Path]:
                 paths.append(Path(base, name))
             elif name in files:
                 litter = _is_litter(name)
-                found.left_out.append(("hidden" if litter else "of no known kind of photo", Path(base, name)))
+                found.left_out.append(
+                    ("hidden, or left behind by a system" if litter else "of no known kind of photo", Path(base, name))
+                )
     return iter(sorted(paths))
 
 
