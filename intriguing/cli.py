@@ -20,9 +20,10 @@ from rich.table import Table
 
 from intriguing.engine.driver import prune
 from intriguing.engine.progress import Snapshot
+from intriguing.engine.shown import LogLines
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
-from intriguing.sweep.running import LogLines, execute, image_reader, prepare
+from intriguing.sweep.running import execute, image_reader, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
 

@@ -107,6 +107,17 @@ class Split:
         shape = (0, *self.images.shape[1:])
         return torch.cat(images) if images else torch.zeros(shape), np.array(good, dtype=np.int64), bad
 
+    def pixels_or_nan(self, positions: np.ndarray) -> "torch.Tensor":
+        """The images (n, C, H, W) at these positions, all NaN where one cannot be read."""
+        import torch
+
+        images, at, bad = self.readable(positions)
+        if not bad:
+            return images
+        every = torch.full((len(positions), *self.images.shape[1:]), torch.nan)
+        every[np.isin(np.asarray(positions), at)] = images
+        return every
+
     def positions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where the examples with these `ids` stand in the split: (n,) int64. Raises `DataError` for an id it lacks."""
         wanted = np.asarray(ids, dtype=np.int64)

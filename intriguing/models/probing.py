@@ -1,7 +1,7 @@
 """A model under examination: frozen, fed in batches of one size, and checked before use."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -59,26 +59,13 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     device = device_of(model)
     wrong = seen = 0
     for start in range(0, len(split), 16 * slots):
-        images, at = _readable(split, np.arange(start, min(start + 16 * slots, len(split))))
+        images, at, _ = split.readable(np.arange(start, min(start + 16 * slots, len(split))))
         if len(at):
             guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
             wrong, seen = wrong + int((guesses != split.labels[at]).sum()), seen + len(at)
     if not seen:
         raise DataError("None of the split's images can be read.")
     return wrong / seen
-
-
-def _readable(split: Split, at: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-    """The images at those of the positions `at` whose images can be read, and these positions."""
-    try:
-        return split.pixels(at), at
-    except DataError:
-        found = []
-        for i in at:
-            with suppress(DataError):
-                found.append((split.pixels([i]), i))
-    images = torch.cat([image for image, _ in found]) if found else torch.zeros(0)
-    return images, np.array([i for _, i in found], dtype=np.int64)
 
 
 def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:

@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes."""
+    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes.
+
+    `names_hash` is over the names of classes and examples; empty where there are none.
+    """
 
     name: str
     source: str
@@ -31,6 +34,7 @@ class DatasetFacts:
     sizes: Mapping[str, int]
     shape: tuple[int, int, int]
     classes: int
+    names_hash: str = ""
 
     @property
     def values(self) -> int:
@@ -67,7 +71,9 @@ def gather_datasets(spec: Spec, root: str | None = None) -> dict[str, DatasetFac
             log.warning("The sweep goes on without the data set %r: %s", name, error)
             continue
         sizes = {split: len(rows) for split, rows in dataset.splits.items()}
-        found[name] = DatasetFacts(name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes)
+        found[name] = DatasetFacts(
+            name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
+        )
     return found
 
 

@@ -11,14 +11,15 @@ from intriguing.sweep.stages.common import RESOURCES, Trained, dataset_resource,
 
 
 def examples(facts: DatasetFacts) -> Task:
-    """The task that lists a data set's inputs."""
+    """The task that lists a data set's inputs, and what it left out where inputs have names."""
     rows = sum(facts.sizes.values())
+    named = {"named": facts.names_hash} if facts.names_hash else {}
     return Task(
         f"examples/{part_of(facts.name)}",
         functions.EXAMPLES,
-        {"dataset": facts.name},
+        {"dataset": facts.name} | named,
         resources={"dataset": dataset_resource(facts)},
-        publish={"examples": "examples"},
+        publish={"examples": "examples"} | ({"skipped": "skipped"} if named else {}),
         affinity=facts.content_hash,
         rows={"examples": rows},
         size=rows * 4,
@@ -50,19 +51,21 @@ def _model(
     keys = {"dataset": facts.name, "model": name, "model_seed": seed}
     parameters = {**keys, **built, "threads": spec.compute.threads, "slots": spec.compute.slots}
     resources = {"dataset": dataset_resource(facts)}
-    function = functions.LOAD
+    function, publish = functions.LOAD, {"models": "models"}
     if model.weights_hash:
         kept = {"sha256": model.weights_hash}
         resources["weights"] = Resource(f"{RESOURCES}:weights_file", kept, location={"path": model.weights_path})
     elif spec.models[name].is_trained:
         parameters["training"] = spec.models[name].training
         function = functions.TRAIN
+        if facts.names_hash:  # photos may turn out to be damaged when they are decoded
+            publish["skipped"] = "skipped"
     task = Task(
         f"model/{place}",
         function,
         parameters,
         resources=resources,
-        publish={"models": "models"},
+        publish=publish,
         affinity=facts.content_hash,
         noun="models",
         rows={"models": 1},

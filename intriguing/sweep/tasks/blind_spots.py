@@ -41,7 +41,7 @@ def search(
     options = SearchOptions(grade=grade, slots=slots)
     found = minimal_distortion(
         work.resource("model"),
-        rows.pixels(chosen).to(device()),
+        rows.pixels_or_nan(chosen).to(device()),  # one that cannot be read gets the status bad_input
         torch.from_numpy(np.array(labels)).to(device()),
         targets,
         options,

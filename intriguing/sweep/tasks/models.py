@@ -1,5 +1,7 @@
 """Tasks that make the tables `examples` and `models`: listing the inputs, training models, loading a user's weights."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.data import Dataset
+from intriguing.data import Dataset, Skipped
 from intriguing.engine.worker import Work
 from intriguing.models import (
     TrainOptions,
@@ -24,19 +26,26 @@ from intriguing.models import (
 from intriguing.sweep.resources import device, device_name
 
 
-def examples(work: Work, dataset: str) -> dict[str, pa.Table]:
-    """The table `examples`: id, label and split of every input."""
-    splits = work.resource("dataset").splits
-    return {
-        "examples": tables.EXAMPLES.build(
-            {
-                "example_id": np.concatenate([s.ids for s in splits.values()]),
-                "label": np.concatenate([s.labels for s in splits.values()]),
-                "split": [name for name, s in splits.items() for _ in range(len(s))],
-            },
-            dataset=dataset,
-        )
+def examples(work: Work, dataset: str, named: str = "") -> dict[str, pa.Table]:
+    """The table `examples`: id, label, split and names of every input; where inputs have names, `skipped` too."""
+    data: Dataset = work.resource("dataset")
+    splits = data.splits
+    labels = np.concatenate([s.labels for s in splits.values()])
+    columns = {
+        "example_id": np.concatenate([s.ids for s in splits.values()]),
+        "label": labels,
+        "split": [name for name, s in splits.items() for _ in range(len(s))],
+        "class_name": [data.class_names[n] for n in labels] if data.class_names else [None] * len(labels),
+        "path": [path for s in splits.values() for path in (s.paths or [None] * len(s))],
     }
+    made = {"examples": tables.EXAMPLES.build(columns, dataset=dataset)}
+    return made | ({"skipped": _skipped(data.skipped, dataset=dataset, model="", model_seed=-1)} if named else {})
+
+
+def _skipped(skipped: Sequence[Skipped], **keys: Any) -> pa.Table:
+    known = [bad for bad in skipped if bad.id >= 0]
+    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in known]
+    return tables.SKIPPED.build({"example_id": [bad.id for bad in known], "reason": reasons}, **keys)
 
 
 def train(
@@ -57,8 +66,10 @@ def train(
     torch.set_num_threads(threads)
     data = work.resource("dataset")
     net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, model_seed)
-    train_model(net.to(device()), data, TrainOptions.of(training), model_seed, threads, evaluate=False)
-    return _result(work, net, data, slots, dataset=dataset, model=model, model_seed=model_seed)
+    report = train_model(net.to(device()), data, TrainOptions.of(training), model_seed, threads, evaluate=False)
+    keys: dict[str, Any] = {"dataset": dataset, "model": model, "model_seed": model_seed}
+    left_out = [replace(bad, reason=f"left out of the training: {bad.reason}") for bad in report.skipped]
+    return _result(work, net, data, slots, **keys) | {"skipped": _skipped(left_out, **keys)}
 
 
 def load(

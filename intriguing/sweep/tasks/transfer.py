@@ -32,13 +32,13 @@ def clean(
     torch.set_num_threads(threads)
     work.device = device_name()
     rows = work.resource("dataset").splits[split]
-    chosen = attacked_positions(rows, images, seed)[start:stop]
+    pixels, chosen, _ = rows.readable(attacked_positions(rows, images, seed)[start:stop])
     zeros = np.zeros(len(chosen), dtype=np.float32)
     columns = {
         "search_id": [f"clean/{i}" for i in rows.ids[chosen]],
         "rms": zeros,
         "clipped_fraction": zeros,
-        **_predicted(work, rows, chosen, rows.pixels(chosen), slots),
+        **_predicted(work, rows, chosen, pixels, slots),
     }
     keys = {"dataset": dataset, "model": model, "model_seed": model_seed, "source_model": "", "source_seed": -1}
     return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean")}
