@@ -168,6 +168,12 @@ class Run:
         found = self.table("models", columns=["model", "model_seed"], **chosen).to_pylist()
         return self._in_order({(row["model"], row["model_seed"]) for row in found})
 
+    def class_names(self) -> dict[tuple[str, int], str]:
+        """The names of the classes by (dataset, label), of the data sets whose classes have names."""
+        rows = self.table("examples", columns=["dataset", "label", "class_name"])
+        known = rows.filter(pc.is_valid(rows["class_name"])).group_by(rows.column_names).aggregate([])
+        return {(row["dataset"], row["label"]): row["class_name"] for row in known.to_pylist()}
+
     def transfer_matrix(
         self,
         kind: str = "minimal",

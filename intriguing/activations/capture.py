@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from intriguing.activations.layers import Layer
-from intriguing.errors import InputError, ModelError
+from intriguing.brief import brief
+from intriguing.errors import InputError, IntriguingError, ModelError
+from intriguing.inputs import feeding
 
 Reduce = Literal["max", "mean", "positions"]
 REDUCTIONS: tuple[Reduce, ...] = ("max", "mean", "positions")
@@ -26,6 +28,8 @@ class _LastLayerSeen(Exception):
 @dataclass(frozen=True)
 class Captured:
     """A layer's output for a batch of n inputs."""
+
+    __repr__ = brief
 
     vectors: torch.Tensor
     """(n, units), or (n, places, units) for `positions`; float32."""
@@ -112,9 +116,12 @@ class Capture:
         self._seen, self._calls = {}, Counter()
         with torch.inference_mode():
             try:
-                self._model(batch)
+                with feeding(self._model, batch):
+                    self._model(batch)
             except _LastLayerSeen:
                 pass
+            except IntriguingError:
+                raise
             except (RuntimeError, TypeError, ValueError) as error:
                 raise ModelError(
                     f"The model cannot be fed a batch of shape {tuple(batch.shape)} and type {batch.dtype}: {error}"

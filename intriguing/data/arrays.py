@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.data.dataset import as_nchw
 from intriguing.errors import DataError
 
@@ -39,6 +40,8 @@ _ALIASES = {
 @dataclass(frozen=True)
 class Given:
     """A data set as arrays: its splits, and what else was given of it."""
+
+    __repr__ = brief
 
     parts: Parts
     """By split: images (N, C, H, W), labels, ids or None."""

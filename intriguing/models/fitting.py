@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from intriguing import randomness
+from intriguing.brief import brief
 from intriguing.data import Skipped, Split
 from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.options import TrainOptions
@@ -31,6 +32,8 @@ Loss = Callable[[Rows], torch.Tensor]
 @dataclass(frozen=True)
 class Examples:
     """Labelled inputs by position: `inputs(rows)` is a float32 tensor (n, ...), `labels` (N,) int64."""
+
+    __repr__ = brief
 
     inputs: Callable[[Rows], torch.Tensor]
     labels: torch.Tensor
@@ -80,6 +83,8 @@ class Examples:
 @dataclass(frozen=True)
 class Decay:
     """Weight decay: the penalty sum_i factor_i * sum(w_i^2) over weight tensors w_i (never biases)."""
+
+    __repr__ = brief
 
     terms: tuple[tuple[nn.Parameter, float], ...]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.sweep.section import CONFIG, Name
+from intriguing.sweep.section import CONFIG, Name, plain
 from intriguing.sweep.words_spec import WordsSpec
 
 _SPECS = Path(__file__).parent / "specs"
@@ -231,7 +231,7 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Spec):
         return name
     if isinstance(name, Mapping):
-        return _validate(dict(name), "the spec")
+        return _validate(plain(name), "the spec")
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
         path = _SPECS / f"{name}.toml"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from intriguing.brief import brief
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units import labels as u1
@@ -29,6 +30,8 @@ class Inputs:
     """The held-out inputs that bases are judged by. Build it with `Inputs.of`, which puts them in the order of the hash
     of their ids: then equal projections are ordered as a scan orders them, and nothing depends on how they came.
     """
+
+    __repr__ = brief
 
     activations: np.ndarray
     """(n, units) float32, finite."""
@@ -128,6 +131,8 @@ class View:
 
     What rests on the projections alone is made when first asked for, and serves other labels and judges too (`seen`).
     """
+
+    __repr__ = brief
 
     inputs: Inputs
     columns: np.ndarray

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from intriguing.brief import brief
 from intriguing.errors import InputError
 from intriguing.units.directions import Directions
 from intriguing.units.moments import Moments
@@ -39,6 +40,8 @@ class Binned:
 
     It serves any labels: shuffled ones as well.
     """
+
+    __repr__ = brief
 
     counts: torch.Tensor
     """How many inputs each bin holds, int64 (lines, bins)."""
@@ -104,6 +107,8 @@ class AurocHistogram:
     The counts are integers, so that any sharding gives the same result. Its error is bounded: see `error_bound`. The
     state takes directions x classes x bins x 8 bytes.
     """
+
+    __repr__ = brief
 
     directions: Directions
     classes: int

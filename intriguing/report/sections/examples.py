@@ -48,5 +48,11 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
         if image is not None and image.ndim == 3:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
             grey, scale = on_grey(adversarial - original)
-            cards.append(row | {"scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]})
+            classes = {
+                f"{name}_{form}": call(key["dataset"], row[name])
+                for name in ("label", "prediction")
+                for form, call in (("name", context.class_name), ("words", context.class_words))
+            }
+            pictures = [data_uri(p) for p in (original, grey, adversarial)]
+            cards.append(row | classes | {"scale": scale, "pictures": pictures})
     return cards
