@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -227,15 +228,24 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
 
 
 def _tell(folder: Path, found: _Folder, skipped: list[Skipped]) -> None:
-    """Log what was left out: photos one by one, the rest in a line."""
+    """Log what was left out, once per process: photos one by one, the rest in a line."""
     for bad in skipped[:20]:
-        _LOG.warning("photo left out: %s (%s)", folder / bad.path, bad.reason)
+        _once(f"photo left out: {_shown(folder / bad.path)} ({bad.reason})")
     if len(skipped) > 20:
-        _LOG.warning("photos left out: %d more; the data set's list `skipped` has them all", len(skipped) - 20)
+        _once(f"{_shown(folder)}: {len(skipped) - 20} more photos left out; the data set's `skipped` lists all")
     told = [f"{count} {why}" for why, count in Counter(why for why, _ in found.left_out).items()]
     told += [f"{len(found.links)} links to folders, which are not followed"] if found.links else []
     told += [f"{len(found.empty)} class folders without photos"] if found.empty else []
     if told:
         examples = [path for _, path in found.left_out[:2]] + found.links[:1]
         shown = [_name(path, folder) for path in examples] + sorted(found.empty)[:1]
-        _LOG.warning("%s: neither classes nor photos: %s (such as %s)", folder, ", ".join(told), ", ".join(shown))
+        _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(told)} (such as {', '.join(shown)})")
+
+
+@cache
+def _once(message: str) -> None:
+    _LOG.warning("%s", message)
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

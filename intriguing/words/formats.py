@@ -126,10 +126,15 @@ def _recognised(path: Path) -> str:
     return "word2vec-binary" if any(b < 9 or 13 < b < 32 for b in rest) else "word2vec"
 
 
+def _is_header(fields: list[bytes]) -> bool:
+    """Whether these are two whole numbers that a file can have (Python refuses to read one of 5,000 digits)."""
+    return len(fields) == 2 and all(f.isdigit() and len(f) <= 15 for f in fields)
+
+
 def _header(file: BinaryIO, name: str, encoding: str) -> tuple[int, int]:
     line = file.readline(1 << 16)
     fields = line.split()
-    if len(fields) != 2 or not all(f.isdigit() for f in fields) or int(fields[1]) < 1:
+    if not _is_header(fields) or int(fields[1]) < 1:
         shown = line[:60].decode(encoding, "replace")
         raise DataError(f"{name}: the first line of a word2vec file is 'COUNT DIMENSION', not {shown!r}. Is it GloVe?")
     return int(fields[0]), int(fields[1])
