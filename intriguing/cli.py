@@ -165,7 +165,7 @@ def show(
         names = opened.class_names() if {"dataset", "label"} <= set(frame) and "class_name" not in frame else {}
         if names:
             keys = zip(frame["dataset"], frame["label"], strict=True)
-            frame.insert(frame.columns.get_loc("label") + 1, "class_name", [names.get(key) for key in keys])
+            frame.insert(list(frame).index("label") + 1, "class_name", [names.get(key) for key in keys])
         _write(frame.to_string(index=False, max_rows=rows, max_colwidth=40))
     return 0
 

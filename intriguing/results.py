@@ -171,8 +171,8 @@ class Run:
     def class_names(self) -> dict[tuple[str, int], str]:
         """The names of the classes by (dataset, label), of the data sets whose classes have names."""
         rows = self.table("examples", columns=["dataset", "label", "class_name"])
-        known = rows.filter(pc.is_valid(rows["class_name"])).group_by(rows.column_names).aggregate([])
-        return {(row["dataset"], row["label"]): row["class_name"] for row in known.to_pylist()}
+        known = rows.group_by(rows.column_names).aggregate([]).to_pylist()
+        return {(row["dataset"], row["label"]): row["class_name"] for row in known if row["class_name"] is not None}
 
     def transfer_matrix(
         self,

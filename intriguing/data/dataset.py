@@ -115,7 +115,7 @@ class Split:
         if not bad:
             return images
         every = torch.full((len(positions), *self.images.shape[1:]), torch.nan)
-        every[np.isin(np.asarray(positions), at)] = images
+        every[torch.from_numpy(np.isin(np.asarray(positions), at))] = images
         return every
 
     def positions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -266,7 +266,8 @@ def _profile(photo: Image.Image) -> Any:
         return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-        fits = profile.profile.xcolor_space.strip() == _COLOURS[photo.mode]
+        inside: Any = profile.profile
+        fits = inside.xcolor_space.strip() == _COLOURS[photo.mode]
         return profile if fits and "srgb" not in ImageCms.getProfileDescription(profile).lower() else None
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
@@ -283,7 +284,7 @@ def _read_anew(photo: Image.Image, chunks: Collection[bytes]) -> bool:
     """
     if photo.mode in (*_DEEP, "LAB") or _profile(photo) is not None:
         return True
-    if _has_alpha(photo) and photo.convert("RGBA").getextrema()[3] != (255, 255):
+    if _has_alpha(photo) and photo.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         return True
     if photo.format == "TIFF" or (photo.format == "PNG" and b"eXIf" not in chunks):
         return False  # Pillow turns a TIFF upright by itself

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -308,3 +309,47 @@ def test_the_centre_of_a_strip_is_what_is_seen(tmp_path):
     strip[:, 29_900:30_100] = 200
     Image.fromarray(strip).save(tmp_path / "a.png")
     assert one_value(tmp_path / "a.png", PhotoOptions(224, 256, "L")) == [200]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damage_of_any_kind_is_told_or_shown_and_nothing_else_happens(data):
+    """Flipped bytes and cut ends, in every format: an image of the right shape, or a `DataError`."""
+    damaged = bytearray(data.draw(st.sampled_from(ONE_OF_EACH)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "intriguing-damaged"
+    path.write_bytes(damaged[: data.draw(st.integers(1, len(damaged)))])
+    try:
+        look(path, SMALL)
+        with suppress(DataError):
+            assert decode(path, SMALL).shape == (3, 8, 8)
+    finally:
+        path.unlink()
+
+
+def one_of_each():
+    noise = Image.effect_noise((24, 24), 80)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    made = []
+    for mode, form, options in (
+        ("RGB", "JPEG", {"exif": exif}),
+        ("CMYK", "JPEG", {}),
+        ("RGBA", "PNG", {}),
+        ("P", "PNG", {"transparency": 3}),
+        ("I;16", "PNG", {}),
+        ("P", "GIF", {}),
+        ("F", "TIFF", {"compression": "tiff_deflate"}),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+        ("RGB", "WEBP", {}),
+        ("RGB", "BMP", {}),
+        ("L", "PPM", {}),
+    ):
+        file = io.BytesIO()
+        noise.convert(mode).save(file, form, **options)
+        made.append(file.getvalue())
+    return made
+
+
+ONE_OF_EACH = one_of_each()

@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ig.Run:
     spec: dict[str, Any] = {
         "name": "pets",
         "datasets": {"pets": {"source": source}},
-        "models": {"softmax": {"layers": ["logits"], "training": {"epochs": 3}}},
+        "models": {"softmax": {"layers": ["logits"], "training": {"epochs": 100}}},
         "units": {"k": 3},
         "blind_spots": {"images": 12, "grade": "fast", "target_rules": ["untargeted"]},
         "transfer": {},
