@@ -73,7 +73,7 @@ def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: st
     if not fits:
         nearest = min(found, key=lambda one: len(set(one[1]) ^ set(own)))
         raise WeightsError(_misfit(*nearest, own, where, model))
-    best, *others = sorted(fits, key=lambda fit: fit.rank)
+    best, *others = sorted(fits, key=lambda fit: (fit.rank, fit.name))
     if others and not best.is_usual:
         names = ", ".join(fit.name for fit in (best, *others)[:_LISTED])
         raise WeightsError(f"{where} hold several state dicts that fit: {names}. Save the one that you mean, alone.")
