@@ -20,10 +20,11 @@ from rich.table import Table
 
 from intriguing.engine.driver import prune
 from intriguing.engine.progress import Snapshot
+from intriguing.engine.shown import LogLines
 from intriguing.errors import InputError, IntriguingError
 from intriguing.results import Run, open_run
 from intriguing.sweep.report import image_reader
-from intriguing.sweep.runner import LogLines, execute, prepare
+from intriguing.sweep.runner import execute, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
 
@@ -167,12 +168,27 @@ def show(
     if as_json:
         _write(frame.to_json(orient="records") or "[]")
     elif len(frame) or not note:
-        _write(frame.to_string(index=False, max_rows=len(frame), max_colwidth=40) if len(frame) else "")
+        _write(
+            _with_class_names(opened, frame).to_string(index=False, max_rows=len(frame), max_colwidth=40)
+            if len(frame)
+            else ""
+        )
     if len(frame) < total:
         note = f"{len(frame):,} of {total:,} rows; --rows N shows more.{note and ' ' + note}"
     if note:
         _err.print(note, highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _with_class_names(opened: Run, frame: Any) -> Any:
+    """`frame` with the names of its labels' classes, where they have names."""
+    names = opened.class_names() if {"dataset", "label"} <= set(frame) and "class_name" not in frame else {}
+    if not names:
+        return frame
+    keys = zip(frame["dataset"], frame["label"], strict=True)
+    named = frame.copy()
+    named.insert(list(frame).index("label") + 1, "class_name", [names.get(key) for key in keys])
+    return named
 
 
 @app.command

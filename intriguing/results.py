@@ -184,6 +184,12 @@ class Run:
         found = self.table("models", columns=["model", "model_seed"], **chosen).to_pylist()
         return self.in_order({(row["model"], row["model_seed"]) for row in found})
 
+    def class_names(self) -> dict[tuple[str, int], str]:
+        """The names of the classes by (dataset, label), of the data sets whose classes have names."""
+        rows = self.table("examples", columns=["dataset", "label", "class_name"])
+        known = rows.group_by(rows.column_names).aggregate([]).to_pylist()
+        return {(row["dataset"], row["label"]): row["class_name"] for row in known if row["class_name"] is not None}
+
     def transfer_matrix(
         self,
         kind: str = "minimal",

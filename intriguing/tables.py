@@ -91,7 +91,14 @@ _RULE = Field("target_rule", _S, "How the target was chosen: untargeted, random,
 EXAMPLES = Table(
     "examples",
     "an input",
-    (_DATASET, _EXAMPLE, _LABEL, Field("split", _S, "The split that it belongs to: train or test.")),
+    (
+        _DATASET,
+        _EXAMPLE,
+        _LABEL,
+        Field("split", _S, "The split that it belongs to: train or test."),
+        Field("class_name", _S, "The name of its true class; null where classes have none.", nullable=True),
+        Field("path", _S, "Its file below the data set's folder, or its name; null where it has none.", nullable=True),
+    ),
     ("dataset", "example_id"),
 )
 
@@ -113,9 +120,15 @@ MODELS = Table(
 
 SKIPPED = Table(
     "skipped",
-    "an input that a model gave no activations for",
-    (_DATASET, _MODEL, _SEED, _EXAMPLE, Field("reason", _S, "Why, in a sentence.")),
-    ("dataset", "model", "model_seed", "example_id"),
+    "an input that was left out",
+    (
+        _DATASET,
+        Field("model", _S, "The model that it was left out for; empty where no model could be fed it."),
+        Field("model_seed", pa.int32(), "That model's seed; -1 where no model could be fed it."),
+        _EXAMPLE,
+        Field("reason", _S, "Why, in a sentence."),
+    ),
+    ("dataset", "model", "model_seed", "example_id", "reason"),
 )
 
 

@@ -243,8 +243,26 @@ def test_sql_reads_layers_of_different_width_as_lists(two_sets):
     assert frame.d.tolist() == [16, 12]
 
 
-@pytest.mark.parametrize("query", ["copy models to '{}'", "attach '{}'", "export database '{}'", "install httpfs"])
-def test_sql_never_writes(one_set, tmp_path, query, monkeypatch):
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy models to '{}'",
+        "attach '{}'",
+        "export database '{}'",
+        "install httpfs",
+        "load httpfs",
+        "select * from read_csv('/etc/passwd')",
+        "select * from read_text('/etc/passwd')",
+        "select * from read_blob('/etc/passwd')",
+        "select * from '/etc/passwd'",
+        "select * from glob('/etc/*')",
+        "copy models from '/etc/passwd'",
+        "set enable_external_access = true",
+        "set lock_configuration = false",
+        "pragma database_list; copy models to '{}'",
+    ],
+)
+def test_sql_neither_reads_nor_writes_files(one_set, tmp_path, query, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="The query failed"):
         ig.open_run(one_set).sql(query.format(tmp_path / "out"))

@@ -18,7 +18,9 @@ from intriguing.activations.conventions import convention_of, output_of, usual_a
 from intriguing.activations.layers import Layer
 from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
+from intriguing.brief import brief
 from intriguing.errors import InputError, IntriguingError, ModelError
+from intriguing.inputs import feeding
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class _LastLayerSeen(Exception):
 @dataclass(frozen=True)
 class Captured:
     """A layer's output for a batch of n inputs."""
+
+    __repr__ = brief
 
     vectors: torch.Tensor
     """(n, units), or (n, places, units) for `positions`; float32."""
@@ -151,7 +155,8 @@ class Capture:
         self._seen, self._calls, self._rows = {}, Counter(), len(batch)
         with torch.inference_mode():
             try:
-                self._model(batch)
+                with feeding(self._model, batch):
+                    self._model(batch)
             except _LastLayerSeen:
                 pass
             except IntriguingError:

@@ -1,5 +1,6 @@
 """Activations of any torch model, block by block: memory does not grow with the number of inputs."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +14,11 @@ from torch import nn
 from intriguing.activations.capture import Capture, Captured, Reduce
 from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
+from intriguing.brief import brief
 from intriguing.errors import DataError, InputError
+from intriguing.inputs import as_tensor, looks_like_bytes
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Skipped:
 
 class Block(NamedTuple):
     """The activations of some inputs: unpack it as (ids, {layer: (n, D)}), or use the names for more."""
+
+    __repr__ = brief
 
     ids: np.ndarray
     """The inputs' ids, int64 (n,). For `positions` each id is repeated for every place of its map."""
@@ -44,6 +51,8 @@ class Block(NamedTuple):
 
 class MapBlock(NamedTuple):
     """The activations of some inputs with what is known of the layers' maps."""
+
+    __repr__ = brief
 
     ids: np.ndarray
     """The inputs' ids, int64 (n,)."""
@@ -73,9 +82,9 @@ def collect_activations(
 ) -> Iterator[Block]:
     """The activations of `layers` for all inputs of `loader`: an iterator of (ids, {layer: (n, D)}).
 
-    `loader` yields batches of any size: a tensor (n, ...), or a tuple or list that starts with one (labels and the like
-    are left alone). `ids` are the inputs' ids in the loader's order, by default 0, 1, 2, ... Names of layers as in
-    `intriguing.activations.layers`; an unknown one raises `UnknownNameError` with the nearest.
+    `loader` yields batches of any size: a tensor or NumPy array (n, ...), or a tuple or list that starts with one
+    (labels and the like are left alone). `ids` are the inputs' ids in the loader's order, by default 0, 1, 2, ... Names
+    of layers as in `intriguing.activations.layers`; an unknown one raises `UnknownNameError` with the nearest.
 
     Which axis is a layer's units follows from the model: the second after a convolution, the last after a linear map,
     and whatever permutes and reshapes make of it later. Where it cannot be known, `InputError` tells the readings, and
@@ -125,6 +134,11 @@ def collect_maps(
     if slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
     place = torch.device(device) if device is not None else _device_of(model)
+    if isinstance(loader, torch.Tensor | np.ndarray):
+        raise InputError(
+            f"The loader is one array of shape {tuple(loader.shape)}, whose rows would each be taken for a batch: "
+            f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
+        )
     wanted = resolve_layers(model, layers)
     with Capture(model, wanted, reduce, where=where) as capture:
         for batch, names in _full_batches(loader, ids, slots):
@@ -206,9 +220,11 @@ def _full_batches(
     held_ids: list[np.ndarray] = []
     size = total = 0
     for item in loader:
-        batch = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+        batch = as_tensor(item[0] if isinstance(item, (tuple, list)) else item, "A batch of the loader")
         if batch.ndim < 2:
-            raise InputError(f"A loader yields batches of shape (n, ...), not {tuple(batch.shape)}.")
+            raise InputError(f"A loader yields batches of shape (n, ...), not {tuple(batch.shape)}: write batch[None].")
+        if not total and batch.is_floating_point() and looks_like_bytes(batch):
+            _LOG.warning("The inputs are whole numbers from 0 to 255: write batch / 255 if the model takes 0 to 1.")
         if numbers is not None:
             names = np.fromiter(islice(numbers, len(batch)), dtype=np.int64)
             if len(names) < len(batch):

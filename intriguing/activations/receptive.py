@@ -9,12 +9,15 @@ from torch import nn
 
 from intriguing.activations.capture import Capture
 from intriguing.activations.layers import resolve_layers
+from intriguing.brief import brief
 from intriguing.errors import ModelError
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
     """For each row and column of a layer's map, which rows and columns of the input it can see."""
+
+    __repr__ = brief
 
     rows: np.ndarray
     """(map rows, 2): first input row, and one past the last."""

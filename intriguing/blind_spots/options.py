@@ -50,18 +50,20 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if self.grade not in GRADES:
-            raise unknown_name("grade", self.grade, GRADES)
+            raise unknown_name("grade", str(self.grade), GRADES)
         if self.penalty_form not in PENALTY_FORMS:
-            raise unknown_name("penalty form", self.penalty_form, PENALTY_FORMS)
+            raise unknown_name("penalty form", str(self.penalty_form), PENALTY_FORMS)
         if self.exact_linear not in ("auto", "off"):
-            raise unknown_name("value of exact_linear", self.exact_linear, ("auto", "off"))
+            raise unknown_name("value of exact_linear", str(self.exact_linear), ("auto", "off"))
+        _number("lower", self.lower)
+        _number("upper", self.upper)
         if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
             raise InputError(f"The box [{self.lower}, {self.upper}] must be finite, with lower < upper.")
         _at_least("slots", self.slots, 1)
         _at_least("classes", self.classes, 1)
-        if not 0 < self.penalty_tolerance < 1:
+        if not 0 < _number("penalty_tolerance", self.penalty_tolerance) < 1:
             raise InputError(f"penalty_tolerance is {self.penalty_tolerance}; it must lie between 0 and 1.")
-        if not 0 < self.memory_fraction <= 1:
+        if not 0 < _number("memory_fraction", self.memory_fraction) <= 1:
             raise InputError(f"memory_fraction is {self.memory_fraction}; it must lie in (0, 1].")
 
     def with_(self, **changes: object) -> "SearchOptions":
@@ -76,3 +78,9 @@ class SearchOptions:
 def _at_least(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} is {value!r}; it must be a number.")
+    return value

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from intriguing.brief import brief
+
 STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",
     "misclassified": "The model gives a wrong (targeted: the wanted) class before any change; the image is as it was.",
@@ -19,6 +21,8 @@ class SearchResult:
 
     Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
     """
+
+    __repr__ = brief
 
     adversarial: Tensor
     """(B, *shape), of the input's dtype: the changed images, inside the box."""

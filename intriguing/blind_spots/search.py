@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
+from intriguing.inputs import feeding, float_batch, looks_like_bytes
 
 EVERY = "every"
 _TOLERANCE = 1e-6
@@ -27,9 +29,9 @@ _NAN = float("nan")
 
 def minimal_distortion(
     model: nn.Module,
-    x: Tensor,
-    labels: Tensor | Sequence[int],
-    targets: Tensor | Sequence[int] | str | None = None,
+    x: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | Sequence[int],
+    targets: Tensor | np.ndarray | Sequence[int] | str | None = None,
     options: SearchOptions | None = None,
 ) -> SearchResult:
     """The smallest change of each image of `x`, in L2 and inside the box, that makes `model` give another class.
@@ -45,6 +47,7 @@ def minimal_distortion(
     The problem is equation (1) of section 4.1 of arXiv:1312.6199.
     """
     options = options or SearchOptions()
+    x = float_batch(x)
     images, labels, wanted = _checked(model, x, labels, targets)
     flat = images.flatten(1)
     bad_input = ~flat.isfinite().all(1) | (
@@ -53,19 +56,19 @@ def minimal_distortion(
     fixed = is_graphed(flat.device)
     block = options.slots if fixed else _BLOCK if options.slots >= _BLOCK else _LEAST
     evaluator = Evaluator(model, tuple(images.shape[1:]), block, block if fixed else _LEAST)
-    with frozen(model), full_precision(), reused_heap(), torch.no_grad():
+    if len(x) and bool(bad_input.all()) and options.upper == 1 and looks_like_bytes(x):
+        raise InputError(f"x runs from {float(x.min()):g} to {float(x.max()):g}, the box from 0 to 1: write x / 255.")
+    with feeding(model, images), frozen(model), full_precision(), reused_heap(), torch.no_grad():
         return _Search(evaluator, options, x, flat, labels, wanted, targets, bad_input).result()
 
 
 def _checked(
-    model: nn.Module, x: Tensor, labels: Tensor | Sequence[int], targets: Tensor | Sequence[int] | str | None
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor | np.ndarray | Sequence[int],
+    targets: Tensor | np.ndarray | Sequence[int] | str | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Images and classes on the model's device, or `InputError`."""
-    if not isinstance(x, Tensor) or x.ndim < 2 or x.dtype not in (torch.float32, torch.float64):
-        given = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(
-            f"x is {given}; it must be a float32 or float64 tensor (B, *shape): convert it with x.float()."
-        )
     device = next((p.device for p in model.parameters()), x.device)
     classes = {}
     for name, given in (("labels", labels), ("targets", targets)):
@@ -79,8 +82,10 @@ def _checked(
             continue
         value = torch.as_tensor(given)
         if value.shape != (len(x),) or value.is_floating_point() or value.dtype == torch.bool:
+            hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(
-                f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers, one per row of x."
+                f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers, one per row of x, "
+                f"which is {tuple(x.shape)}.{hint}"
             )
         if len(value) and int(value.min()) < 0:
             raise InputError(f"{name} holds {int(value.min())}; classes count from 0.")

@@ -1,26 +1,35 @@
 """Arrays under agreed names, as an npz file or a user's factory gives them, sorted into splits."""
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.data.dataset import as_nchw
 from intriguing.errors import DataError
+
+_LOG = logging.getLogger(__name__)
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
 KEYS = """\
 train_images, train_labels, test_images, test_labels (either split may be missing), or images and labels (taken as the
 split "test"), or x_train, y_train, x_test, y_test; with {train,test}_ids or ids where examples have numbers of their
-own, and classes (an integer) where the labels do not show how many there are. Images: uint8 (0 to 255) or floats in
-[0, 1], as (N, H, W), (N, H, W, C) or (N, C, H, W). Labels: integers from 0."""
+own, {train,test}_paths or paths (text) where they have names, class_names (text, one per class), classes (an integer)
+where the labels do not show how many there are, and channels ("first" or "last") where the shape does not show where
+they are. Images: uint8 (0 to 255) or floats in [0, 1], as (N, H, W), (N, H, W, C) or (N, C, H, W). Labels: integers
+from 0."""
 
 _SPLITS = ("train", "test")
+_PER_EXAMPLE = ("images", "labels", "ids", "paths")
 _ALIASES = {
     "images": "test_images",
     "labels": "test_labels",
     "ids": "test_ids",
+    "paths": "test_paths",
     "x_train": "train_images",
     "y_train": "train_labels",
     "x_test": "test_images",
@@ -28,8 +37,24 @@ _ALIASES = {
 }
 
 
-def parts_of(given: Any, what: str) -> tuple[Parts, int | None]:
-    """Splits as (images (N, C, H, W), labels, ids or None), and the number of classes where it was given.
+@dataclass(frozen=True)
+class Given:
+    """A data set as arrays: its splits, and what else was given of it."""
+
+    __repr__ = brief
+
+    parts: Parts
+    """By split: images (N, C, H, W), labels, ids or None."""
+    classes: int | None = None
+    """The number of classes."""
+    class_names: tuple[str, ...] = ()
+    """The classes' names, in the order of the labels."""
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By split: the examples' names."""
+
+
+def sorted_arrays(given: Any, what: str) -> Given:
+    """The splits and names in `given`.
 
     `given` is a mapping with the names of `KEYS`; or a mapping from split to (images, labels) or (images, labels, ids);
     or a tuple (images, labels), or ((images, labels), (images, labels)) for train and test. Raises `DataError`, `what`
@@ -45,19 +70,70 @@ def parts_of(given: Any, what: str) -> tuple[Parts, int | None]:
             flat |= {f"{name}_{k}": v for k, v in zip(("images", "labels", "ids"), value, strict=False)}
         else:
             flat[_ALIASES.get(name, name)] = value
-    classes = flat.pop("classes", None)
+    classes, names, channels = (flat.pop(key, None) for key in ("classes", "class_names", "channels"))
     splits = [s for s in _SPLITS if f"{s}_images" in flat]
-    unknown = sorted(set(flat) - {f"{s}_{k}" for s in _SPLITS for k in ("images", "labels", "ids")})
+    if "names" in flat:
+        raise DataError(
+            f"{what} has an array 'names', of classes or of examples: call it class_names (one per class) or paths "
+            "(one per example)."
+        )
+    unknown = sorted(set(flat) - {f"{s}_{k}" for s in _SPLITS for k in _PER_EXAMPLE})
     if unknown or not splits:
         raise DataError(f"{what} has the keys {sorted(map(str, given))}; the keys are {KEYS}")
     parts: Parts = {}
+    paths: dict[str, tuple[str, ...]] = {}
+    order = _channels(channels, what)
     for split in splits:
         if f"{split}_labels" not in flat:
             raise DataError(f"{what} has {split}_images and no {split}_labels.")
         ids = flat.get(f"{split}_ids")
-        images = as_nchw(_array(flat[f"{split}_images"]), f"{what}, split {split!r}")
+        images = as_nchw(_array(flat[f"{split}_images"]), f"{what}, split {split!r}", order)
         parts[split] = (images, _array(flat[f"{split}_labels"]), None if ids is None else _array(ids))
-    return parts, None if classes is None else int(classes)
+        if f"{split}_paths" in flat:
+            paths[split] = _texts(flat[f"{split}_paths"], f"{what}: {split}_paths", len(images))
+    _check_scale([images for images, _, _ in parts.values()], what)
+    return Given(
+        parts, _whole(classes, what), () if names is None else _texts(names, f"{what}: class_names", None), paths
+    )
+
+
+def _check_scale(images: list[np.ndarray], what: str) -> None:
+    """Refuse bytes that hold 0 and 1 alone: read as 0 to 255 they would all be black. Warn of floats that small."""
+    largest = max((float(part.max()) for part in images if part.size), default=0.0)
+    if images[0].dtype == np.uint8 and largest == 1:
+        raise DataError(
+            f"{what}: images of uint8 that hold 0 and 1 alone; of 0 to 255 these are black (1 is 1/255). "
+            "If 1 is white, give images * 255, or images.astype('float32')."
+        )
+    if images[0].dtype != np.uint8 and 0 < largest <= 1 / 255:
+        _LOG.warning("%s: no pixel is above %.3g; white is 1. Were the images divided by 255 twice?", what, largest)
+
+
+def _channels(given: Any, what: str) -> Literal["first", "last"] | None:
+    value = None if given is None else str(_array(given))
+    if value not in (None, "first", "last"):
+        raise DataError(f"{what}: channels is {value!r}; it must be 'first' (N, C, H, W) or 'last' (N, H, W, C).")
+    return value  # type: ignore[return-value]
+
+
+def _whole(classes: Any, what: str) -> int | None:
+    if classes is None:
+        return None
+    value = _array(classes)
+    if value.size != 1 or not np.issubdtype(value.dtype, np.integer) or int(value.item()) < 1:
+        shown = np.array2string(value, threshold=5)
+        raise DataError(f"{what}: classes is {shown}; it must be one whole number. Names go into class_names.")
+    return int(value.item())
+
+
+def _texts(given: Any, what: str, count: int | None) -> tuple[str, ...]:
+    """Names as text: a sequence of str, or an array of text."""
+    value = _array(given)
+    if value.dtype.kind not in "UO" or value.ndim != 1 or not all(isinstance(name, str) for name in value.tolist()):
+        raise DataError(f"{what} is of shape {value.shape} and type {value.dtype}; give one piece of text for each.")
+    if count is not None and len(value) != count:
+        raise DataError(f"{what} holds {len(value)} names for {count} images; give one for each.")
+    return tuple(value.tolist())
 
 
 def _is_pair(value: Any) -> bool:

@@ -1,11 +1,14 @@
 """What a data set is: splits of images and labels, checked when built. Pixels stay uint8 until a batch is read."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.data.files import frozen
 from intriguing.errors import DataError, unknown_name
 
@@ -14,6 +17,14 @@ if TYPE_CHECKING:
 
 # Resizing in float32 leaves values like -3e-8; they are clipped, what lies further out is an error.
 TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is called by name: the classes, in the order of the labels, and by split the examples."""
+
+    classes: tuple[str, ...] = ()
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Images(Protocol):
@@ -34,19 +45,26 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that a data set left out, and why."""
+    """A file that a data set left out, and why; `id` is the number that it would have, -1 where it would have none."""
 
     path: str
     reason: str
+    id: int = -1
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) as uint8 or as float32 in [0, 1], labels (N,) int64, and ids (N,) int64."""
+    """Images (N, C, H, W) as uint8 or as float32 in [0, 1], labels (N,) int64, and ids (N,) int64.
+
+    `paths` are the examples' names: files below the data set's folder, or what a user gave; none where there are none.
+    """
 
     images: Images
     labels: np.ndarray
     ids: np.ndarray
+    paths: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,6 +86,38 @@ class Split:
         check_range(values, self.ids[rows])
         return torch.from_numpy(np.array(values, np.float32, order="C")).clamp_(0.0, 1.0)
 
+    def readable(self, positions: np.ndarray) -> "tuple[torch.Tensor, np.ndarray, list[Skipped]]":
+        """The images at those of the `positions` (n,) that can be read, these positions, and the others with why.
+
+        Images (m, C, H, W), positions (m,) in the order given; one that cannot be read does not stop the others.
+        """
+        import torch
+
+        try:
+            return self.pixels(positions), np.asarray(positions, dtype=np.int64), []
+        except DataError:
+            images, good, bad = [], [], []
+        for at in positions:
+            try:
+                images.append(self.pixels([int(at)]))
+                good.append(int(at))
+            except DataError as error:
+                name = self.paths[int(at)] if self.paths else ""
+                bad.append(Skipped(name, str(error), int(self.ids[int(at)])))
+        shape = (0, *self.images.shape[1:])
+        return torch.cat(images) if images else torch.zeros(shape), np.array(good, dtype=np.int64), bad
+
+    def pixels_or_nan(self, positions: np.ndarray) -> "torch.Tensor":
+        """The images (n, C, H, W) at these positions, all NaN where one cannot be read."""
+        import torch
+
+        images, at, bad = self.readable(positions)
+        if not bad:
+            return images
+        every = torch.full((len(positions), *self.images.shape[1:]), torch.nan)
+        every[torch.from_numpy(np.isin(np.asarray(positions), at))] = images
+        return every
+
     def positions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where the examples with these `ids` stand in the split: (n,) int64. Raises `DataError` for an id it lacks."""
         wanted = np.asarray(ids, dtype=np.int64)
@@ -85,7 +135,8 @@ class Split:
 class Dataset:
     """A data set: `splits` ("train", "test", or one of them), images of `shape` (C, H, W), and how many `classes`.
 
-    `content_hash` is the SHA-256 of what it was read from, `skipped` lists files that could not be read.
+    `content_hash` is the SHA-256 of what it was read from, `skipped` lists files that could not be read, `class_names`
+    are the classes' names by label (none where they have none).
     """
 
     source: str
@@ -94,6 +145,9 @@ class Dataset:
     classes: int
     content_hash: str
     skipped: tuple[Skipped, ...] = field(default=())
+    class_names: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def name(self) -> str:
@@ -105,6 +159,14 @@ class Dataset:
         if name not in self.splits:
             raise unknown_name(f"split of data set {self.source!r}", name, self.splits)
         return self.splits[name]
+
+    @property
+    def names_hash(self) -> str:
+        """SHA-256 over the names of classes and examples; empty where there are none."""
+        named = {name: split.paths for name, split in self.splits.items() if split.paths}
+        if not (named or self.class_names):
+            return ""
+        return hashlib.sha256(json.dumps([self.class_names, named]).encode()).hexdigest()
 
 
 def check_range(values: np.ndarray, ids: np.ndarray) -> None:
@@ -123,29 +185,69 @@ def check_range(values: np.ndarray, ids: np.ndarray) -> None:
     )
 
 
-def as_nchw(images: np.ndarray, what: str) -> np.ndarray:
+def as_nchw(images: np.ndarray, what: str, channels: Literal["first", "last"] | None = None) -> np.ndarray:
     """Images given as (N, H, W), (N, H, W, C) or (N, C, H, W), as (N, C, H, W): uint8 as it is, floats as float32.
 
-    In four dimensions the axis of size 1, 3 or 4 holds the channels; where both could, (N, C, H, W) is taken. Raises
-    `DataError` for another rank or type.
+    `channels` says where the channels are in four dimensions. Without it, the axis of size 1, 3 or 4 holds them; where
+    both or none have such a size, they are where the other two axes make a square. Raises `DataError` where that tells
+    nothing, and for another rank or type.
     """
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{what}: images of type {images.dtype}; give uint8 (0 to 255) or floats in [0, 1].")
+        raise DataError(f"{what}: images of type {images.dtype}; {_line_for(images)}")
     if images.ndim not in (3, 4):
-        raise DataError(f"{what}: images of shape {images.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W).")
+        raise DataError(
+            f"{what}: images of shape {images.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W), as "
+            "images.reshape(N, H, W) makes them of rows, and images[None] of a single image."
+        )
     if images.ndim == 3:
         images = images[:, None]
-    elif images.shape[1] not in (1, 3, 4) and images.shape[3] in (1, 3, 4):
+    elif (channels or _channel_axis(images.shape, what)) == "last":
         images = images.transpose(0, 3, 1, 2)
     return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
 
 
+def _channel_axis(shape: tuple[int, ...], what: str) -> Literal["first", "last"]:
+    usual = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
+    if usual[0] != usual[1]:
+        return "first" if usual[0] else "last"
+    square = shape[2] == shape[3], shape[1] == shape[2]
+    if square[0] != square[1]:
+        return "first" if square[0] else "last"
+    raise DataError(
+        f"{what}: images of shape {shape} are {shape[1]} channels of {shape[2]} x {shape[3]}, or {shape[3]} channels "
+        f"of {shape[1]} x {shape[2]}: say which by the key channels, 'first' or 'last'."
+    )
+
+
+def _line_for(images: np.ndarray) -> str:
+    """What to write where images are neither uint8 nor floats."""
+    if images.dtype == np.bool_:
+        return "give images.astype('uint8') * 255."
+    if images.dtype.kind in "ui" and images.size:
+        low, high = int(images.min()), int(images.max())
+        if low >= 0 and high <= 255:
+            return "they lie within 0 to 255: give images.astype('uint8')."
+        return f"they run from {low} to {high}: give floats in [0, 1], such as images / {max(high, 1)}."
+    return "give uint8 (0 to 255) or floats in [0, 1]."
+
+
 def _labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
     if labels.shape != (count,):
-        raise DataError(f"{what}: {count} images and labels of shape {labels.shape}; give one label per image.")
+        hint = " One-hot rows become labels by labels.argmax(axis=1)." if labels.ndim == 2 else ""
+        raise DataError(f"{what}: {count} images and labels of shape {labels.shape}; give one label per image.{hint}")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{what}: labels of type {labels.dtype}; give integers from 0.")
+        raise DataError(f"{what}: labels of type {labels.dtype}; give integers from 0{_labels_line(labels)}.")
     return labels.astype(np.int64)
+
+
+def _labels_line(labels: np.ndarray) -> str:
+    if labels.dtype.kind in "USO":
+        return ": class_names, labels = numpy.unique(labels, return_inverse=True)"
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels)):
+        return ": labels.astype('int64')"
+    return ""
 
 
 def build_dataset(
@@ -154,12 +256,19 @@ def build_dataset(
     content_hash: str,
     classes: int | None = None,
     skipped: Sequence[Skipped] = (),
+    names: Names | None = None,
 ) -> Dataset:
     """A checked data set from splits given as (images (N, C, H, W), labels (N,), ids (N,) or None to number them).
 
-    `classes` None takes one more than the largest label. Raises `DataError` for an empty split, images of different
-    shapes, labels out of range, a single class, repeated ids, NaN or out-of-range pixels.
+    `classes` None takes as many as `names` has, else one more than the largest label; then every label must occur.
+    Raises `DataError` for an empty split, images of different shapes, labels out of range or with gaps, a single class,
+    repeated ids, NaN or out-of-range pixels.
     """
+    names = names or Names()
+    if classes is None and names.classes:
+        classes = len(names.classes)
+    if names.classes and len(names.classes) != classes:
+        raise DataError(f"Data set {source!r} has {len(names.classes)} class names for {classes} classes.")
     splits: dict[str, Split] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     first = 0
@@ -174,7 +283,8 @@ def build_dataset(
             raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
         kept = frozen(images) if isinstance(images, np.ndarray) else images
         numbers = numbers.astype(np.int64)
-        splits[name] = Split(kept, frozen(_labels(np.asarray(labels), count, what)), frozen(numbers))
+        kept_labels = frozen(_labels(np.asarray(labels), count, what))
+        splits[name] = Split(kept, kept_labels, frozen(numbers), names.paths.get(name, ()))
         shapes[name] = tuple(int(n) for n in images.shape[1:])
     if not splits:
         raise DataError(f"Data set {source!r} is empty: it has no split. Give 'train', 'test' or both.")
@@ -190,7 +300,8 @@ def build_dataset(
                 check_range(s.images[start : start + 4096], s.ids[start : start + 4096])
     channels, height, width = next(iter(shapes.values()))
     largest = max(int(s.labels.max()) for s in splits.values())
-    return Dataset(source, splits, (channels, height, width), classes or largest + 1, content_hash, tuple(skipped))
+    shape = (channels, height, width)
+    return Dataset(source, splits, shape, classes or largest + 1, content_hash, tuple(skipped), names.classes)
 
 
 def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None) -> None:
@@ -207,4 +318,11 @@ def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None)
         raise DataError(
             f"Data set {source!r} has one class only (label {int(seen[0])}); a classifier needs two. "
             "Add images of another class."
+        )
+    if classes is None and len(seen) <= int(seen[-1]):
+        gaps = np.setdiff1d(np.arange(min(int(seen[-1]), 1000)), seen)[:5].tolist()
+        raise DataError(
+            f"Data set {source!r} has {len(seen)} different labels up to {int(seen[-1])}, and none is "
+            f"{' or '.join(map(str, gaps[:3]))}. If some classes have no example here, give their number as `classes`; "
+            "if not, renumber: class_names, labels = numpy.unique(labels, return_inverse=True)."
         )

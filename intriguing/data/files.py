@@ -1,8 +1,12 @@
 """Reading arrays from files, and hashing what lies on disk. Imports neither torch nor torchvision."""
 
+import errno
 import hashlib
-import zipfile
+import math
+import os
+import stat
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,52 @@ from intriguing.errors import DataError
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def irregular(path: Path) -> str | None:
+    """Why `path` is no file that can be read (a folder, FIFO, device, dangling link, ...); None where it is one.
+
+    The file is not opened: opening a FIFO waits for a writer, and opening a device may do something.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as e:
+        if path.is_symlink():
+            return "a link in a circle" if e.errno == errno.ELOOP else "a link to nothing"
+        return e.strerror or "it cannot be looked at"
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """The regular file at `path` (or at the end of its links), opened for reading without ever waiting.
+
+    Raises `OSError`, with a `strerror` that ends a sentence, for anything else.
+    """
+    path.stat()  # a missing file's own error
+    if (what := irregular(path)) is not None:
+        raise OSError(errno.EINVAL, f"it is {what}, not a file", str(path))
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it became another thing since the look
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file, the format of MNIST (two zero bytes, a type, the rank, big-endian sizes, the values).
 
     Raises `DataError` when the file is missing, of another format, or shorter or longer than its header says.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as e:
         raise DataError(f"Cannot read {path}: {e.strerror}.") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_TYPES:
@@ -29,29 +72,11 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path} ends inside its header. It was cut short: remove it and download it again.")
     shape = tuple(int(n) for n in np.frombuffer(data, ">i4", data[3], 4))
     kind = np.dtype(_IDX_TYPES[data[2]])
-    needed = start + kind.itemsize * int(np.prod(shape, dtype=np.int64))
-    if len(data) != needed:
+    needed = start + kind.itemsize * math.prod(shape)
+    if len(data) != needed or min(shape, default=0) < 0:
         raise DataError(f"{path} has {len(data):,} bytes and its header asks for {needed:,}. Download it again.")
     array = np.frombuffer(data, kind, offset=start).reshape(shape)
     return array.astype(kind.newbyteorder("="), copy=False)
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file (no pickled objects).
-
-    Raises `DataError` when the file is missing, truncated, or holds Python objects.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is one array, not an npz archive. Save it with numpy.savez(images=, labels=).")
-            return {name: archive[name] for name in archive.files}
-    except DataError:
-        raise
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as e:
-        raise DataError(f"{path} cannot be read as an npz file ({e}). It is truncated or of another format.") from None
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -81,9 +106,10 @@ def hash_files(paths: Iterable[tuple[str, Path]], salt: str = "", ends: int | No
     digest = hashlib.sha256(f"{salt}\0".encode())
     for name, path in paths:
         try:
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                digest.update(f"{name}\0{size}\0".encode())
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                # A name that is no UTF-8 keeps its bytes.
+                digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
                 if ends is None or size <= 2 * ends:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
                 else:

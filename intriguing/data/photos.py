@@ -1,37 +1,38 @@
 """Photos in one folder per class, decoded when a batch asks for them."""
 
 import logging
+import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ImageColor
 
-from intriguing.data.dataset import Dataset, Skipped, build_dataset
-from intriguing.data.files import hash_files
+from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
+from intriguing.data.decoding import Look, PhotoOptions, decode, look
+from intriguing.data.files import hash_files, irregular
 from intriguing.errors import DataError, unknown_name
 
 _LOG = logging.getLogger(__name__)
-_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+)
+_NO_CLASSES = frozenset(
+    ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+)
+"""Folders that systems and tools leave behind. Names that begin with a dot are such, too."""
+_OPTIONS = ("size", "resize", "mode", "background")
 # Above this, a folder is hashed by names, sizes and both ends of every file: reading ImageNet takes minutes.
 _HASH_WHOLE = 512 * 1024**2
 _HASH_ENDS = 16 * 1024
 
 
-@dataclass(frozen=True)
-class PhotoOptions:
-    """How a photo becomes an image: shorter side to `resize` pixels, then the central `size` x `size`, in `mode`."""
-
-    size: int = 224
-    resize: int = 256
-    mode: str = "RGB"
-
-
 def parse(text: str) -> tuple[str, PhotoOptions]:
-    """The folder and the options in `PATH?size=64&resize=64&mode=L`.
+    """The folder and the options in `PATH?size=64&resize=64&mode=L&background=black`.
 
     `resize` alone follows `size` in ImageNet's proportion (256 / 224). Raises `UnknownNameError` for another option,
     `DataError` for a value out of range.
@@ -41,8 +42,8 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
         return text, PhotoOptions()
     given = dict(parse_qsl(query, keep_blank_values=True))
     for name in given:
-        if name not in ("size", "resize", "mode"):
-            raise unknown_name("option of imagefolder", name, ("size", "resize", "mode"))
+        if name not in _OPTIONS:
+            raise unknown_name("option of imagefolder", name, _OPTIONS)
     try:
         size = int(given.get("size", 224))
         resize = int(given.get("resize", round(size * 256 / 224)))
@@ -51,7 +52,12 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
     mode = given.get("mode", "RGB").upper()
     if not 1 <= size <= resize <= 16_384 or mode not in ("RGB", "L"):
         raise DataError(f"imagefolder options {query!r}: 1 <= size <= resize <= 16384, and mode is RGB or L.")
-    return folder, PhotoOptions(size, resize, mode)
+    background = given.get("background", "white")
+    try:
+        ImageColor.getrgb(background)
+    except ValueError:
+        raise DataError(f"imagefolder options {query!r}: background is a colour's name, or #RRGGBB.") from None
+    return folder, PhotoOptions(size, resize, mode, background)
 
 
 class Photos:
@@ -71,39 +77,70 @@ class Photos:
         return images
 
 
-def decode(path: Path, options: PhotoOptions) -> np.ndarray:
-    """One photo as uint8 (C, size, size), resized with antialiased bilinear interpolation and cropped at its centre."""
-    try:
-        with Image.open(path) as photo:
-            photo = photo.convert(options.mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise DataError(f"The photo {path} cannot be decoded ({e}). Remove it, or save it again, and go on.") from e
-    width, height = photo.size
-    scale = options.resize / min(width, height)
-    width, height = (max(options.resize, round(n * scale)) for n in (width, height))
-    left, top = (width - options.size) // 2, (height - options.size) // 2
-    resized = photo.resize((width, height), Image.Resampling.BILINEAR)
-    values = np.asarray(resized.crop((left, top, left + options.size, top + options.size)))
-    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+@dataclass
+class _Folder:
+    """What a folder holds: by split the photos as (class, path), and what else lay there."""
+
+    splits: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
+    left_out: list[tuple[str, Path]] = field(default_factory=list)
+    """What is no class and no photo, with why."""
+    folders: set[str] = field(default_factory=set)
+    """The names of all folders that could have been classes."""
+    empty: set[str] = field(default_factory=set)
+    """Class folders that hold no photo in any split."""
+    links: list[Path] = field(default_factory=list)
+    """Links to folders that are not followed."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, sorted."""
+        return sorted({kind for entries in self.splits.values() for kind, _ in entries})
 
 
-def _flaw(path: Path) -> str | None:
-    """Why a photo cannot be used, seen from its header and its end, without decoding it; None where all is well."""
-    try:
-        with Image.open(path) as photo:
-            kind = photo.format or ""
-            if kind not in _ENDS:
-                photo.verify()
-        if end := _ENDS.get(kind):
-            with path.open("rb") as file:
-                file.seek(-min(path.stat().st_size, 4096), 2)
-                if end not in file.read():
-                    return "cut short"
-    except UnidentifiedImageError:
-        return "not an image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        return f"{type(e).__name__}: {e}"
-    return None
+def _found(folder: Path) -> _Folder:
+    """What is in `folder`, in torchvision's order: classes sorted, then paths sorted. Nothing is opened."""
+    found = _Folder()
+    for split, place in _splits(folder).items():
+        entries = found.splits.setdefault(split, [])
+        for kind in sorted(place.iterdir(), key=lambda p: p.name):
+            if kind.is_dir():
+                found.folders.add(kind.name)
+            if _is_litter(kind.name):
+                found.left_out.append(("hidden, or left behind by a system", kind))
+            elif not kind.is_dir():
+                found.left_out.append(("beside the class folders", kind))
+            elif kind.is_symlink() and folder.resolve().is_relative_to(kind.resolve()):
+                found.links.append(kind)
+            else:
+                before = len(entries)
+                entries.extend((kind.name, path) for path in _photos(kind, found))
+                if len(entries) == before:
+                    found.empty.add(kind.name)
+    found.empty -= set(found.classes)
+    return found
+
+
+def _photos(kind: Path, found: _Folder) -> Iterator[Path]:
+    """The photos of a class, sorted, whatever they turn out to be; what is none is noted in `found`."""
+    paths = []
+    for base, folders, files in os.walk(kind):
+        for name in [n for n in folders if _is_litter(n)]:
+            found.left_out.append(("hidden, or left behind by a system", Path(base, name)))
+            folders.remove(name)
+        found.links += [Path(base, n) for n in folders if Path(base, n).is_symlink()]
+        for name in (*folders, *files):
+            if Path(name).suffix.lower() in _SUFFIXES and not _is_litter(name):
+                paths.append(Path(base, name))
+            elif name in files:
+                litter = _is_litter(name)
+                found.left_out.append(
+                    ("hidden, or left behind by a system" if litter else "of no known kind of photo", Path(base, name))
+                )
+    return iter(sorted(paths))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name in _NO_CLASSES
 
 
 def _splits(folder: Path) -> dict[str, Path]:
@@ -116,17 +153,40 @@ def _splits(folder: Path) -> dict[str, Path]:
     return found or {"test": folder}
 
 
-def _photos(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(class, path) of every photo, in torchvision's order: classes sorted, then paths sorted."""
-    for kind in sorted(p.name for p in folder.iterdir() if p.is_dir()):
-        yield from ((kind, p) for p in sorted((folder / kind).rglob("*")) if p.suffix.lower() in _SUFFIXES)
-
-
 def content_hash(folder: Path, options: PhotoOptions) -> str:
     """SHA-256 over options, names and contents; above 512 MB in all, of each file its size, first and last 16 KiB."""
-    files = [(str(p.relative_to(folder)), p) for f in _splits(folder).values() for _, p in _photos(f)]
-    whole = sum(p.stat().st_size for _, p in files) <= _HASH_WHOLE
-    return hash_files(files, salt=repr(options), ends=None if whole else _HASH_ENDS)
+    found = _found(folder)
+    return _hash(folder, options, found, _looks(found, options))
+
+
+def _looks(found: _Folder, options: PhotoOptions) -> dict[str, list[Look]]:
+    """By split, what each photo looks like from outside."""
+    return {split: [_look(path, options) for _, path in entries] for split, entries in found.splits.items()}
+
+
+def _look(path: Path, options: PhotoOptions) -> Look:
+    what = irregular(path)
+    return look(path, options) if what is None else Look(f"it is {what}, not a file", anew=True)
+
+
+def _hash(folder: Path, options: PhotoOptions, found: _Folder, looks: dict[str, list[Look]]) -> str:
+    # The hash of a folder is what it always was, unless something in it is now read otherwise.
+    paths = [path for entries in found.splits.values() for _, path in entries]
+    anew = [path for path, seen in zip(paths, (s for each in looks.values() for s in each), strict=True) if seen.anew]
+    regular = [path for path in paths if irregular(path) is None]
+    names = {path: _name(path, folder) for path in paths}
+    salt = options.salt
+    if anew or found.folders != set(found.classes):
+        told = [names[path] for path in anew], found.classes
+        salt = f"{salt}\0reader 2\0{told!r}"
+    whole = sum(path.stat().st_size for path in regular) <= _HASH_WHOLE
+    files = [(str(path.relative_to(folder)), path) for path in regular]
+    return hash_files(files, salt=salt, ends=None if whole else _HASH_ENDS)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A path below `folder` as text; bytes that are no UTF-8 are spelled out."""
+    return os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
 
 
 def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
@@ -134,24 +194,58 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
 
     Subfolders train/ and test/ (or val/) are splits; without them the folder is the split "test". A file that is no
     photo, or one cut short, is left out, logged, and listed in `Dataset.skipped`; ids count it all the same, so others
-    keep theirs when it is repaired. Raises `DataError` when nothing is left.
+    keep theirs when it is repaired. Hidden folders and files, what systems leave behind, folders without photos and
+    files of other kinds are neither classes nor photos; one line says so. Raises `DataError` when nothing is left.
     """
-    found = {split: list(_photos(place)) for split, place in _splits(folder).items()}
-    names = sorted({p.name for place in _splits(folder).values() for p in place.iterdir() if p.is_dir()})
-    if not any(found.values()):
+    found = _found(folder)
+    if not any(found.splits.values()):
         raise DataError(
             f"There are no photos in {folder}. Put them in one folder per class, as {folder}/test/CLASS/PHOTO.jpg."
         )
+    looks = _looks(found, options)
+    names = found.classes
     number = {name: n for n, name in enumerate(names)}
     skipped: list[Skipped] = []
-    parts, first = {}, 0
-    for split, entries in found.items():
-        flaws = [_flaw(path) for _, path in entries]
-        skipped += [Skipped(str(p), f) for (_, p), f in zip(entries, flaws, strict=True) if f is not None]
+    parts, paths, first = {}, {}, 0
+    for split, entries in found.splits.items():
+        flaws = [seen.flaw for seen in looks[split]]
+        skipped += [
+            Skipped(_name(path, folder), flaw, first + n)
+            for n, ((_, path), flaw) in enumerate(zip(entries, flaws, strict=True))
+            if flaw is not None
+        ]
         good = [n for n, flaw in enumerate(flaws) if flaw is None]
         labels = np.array([number[entries[n][0]] for n in good], np.int64)
         parts[split] = (Photos([entries[n][1] for n in good], options), labels, first + np.array(good, np.int64))
+        paths[split] = tuple(_name(entries[n][1], folder) for n in good)
         first += len(entries)
-    for bad in skipped:
-        _LOG.warning("photo left out: %s (%s)", bad.path, bad.reason)
-    return build_dataset(source, parts, content_hash(folder, options), max(2, len(names)), skipped)
+    _tell(folder, found, skipped)
+    known = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
+    if len(names) == 1:
+        known = Names((), paths)  # `build_dataset` says what is wrong
+    content = _hash(folder, options, found, looks)
+    return build_dataset(source, parts, content, max(2, len(names)), skipped, known)
+
+
+def _tell(folder: Path, found: _Folder, skipped: list[Skipped]) -> None:
+    """Log what was left out, once per process: photos one by one, the rest in a line."""
+    for bad in skipped[:20]:
+        _once(f"photo left out: {_shown(folder / bad.path)} ({bad.reason})")
+    if len(skipped) > 20:
+        _once(f"{_shown(folder)}: {len(skipped) - 20} more photos left out; the data set's `skipped` lists all")
+    told = [f"{count} {why}" for why, count in Counter(why for why, _ in found.left_out).items()]
+    told += [f"{len(found.links)} links to folders, which are not followed"] if found.links else []
+    told += [f"{len(found.empty)} class folders without photos"] if found.empty else []
+    if told:
+        examples = [path for _, path in found.left_out[:2]] + found.links[:1]
+        shown = [_name(path, folder) for path in examples] + sorted(found.empty)[:1]
+        _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(told)} (such as {', '.join(shown)})")
+
+
+@cache
+def _once(message: str) -> None:
+    _LOG.warning("%s", message)
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from intriguing.data import factories, photos
-from intriguing.data.arrays import parts_of
-from intriguing.data.dataset import Dataset, build_dataset
-from intriguing.data.files import hash_arrays, hash_files, read_idx, read_npz
+from intriguing.data.arrays import Given, Parts, sorted_arrays
+from intriguing.data.dataset import Dataset, Names, build_dataset
+from intriguing.data.files import hash_arrays, hash_files, read_idx
+from intriguing.data.npz import read_npz
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, unknown_name
 
@@ -32,10 +33,13 @@ class Known:
     folder: str = ""
     files: tuple[str, ...] = ()
     torchvision_class: str = ""
+    class_names: tuple[str, ...] = ()
 
 
 _IDX = tuple(f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
 _CIFAR = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _GREY, _FULL = (1, 28, 28), {"train": 60_000, "test": 10_000}
 
 KNOWN: dict[str, Known] = {
@@ -49,7 +53,17 @@ KNOWN: dict[str, Known] = {
             {"train": 8_000, "test": 2_000},
         ),
         Known("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
-        Known("fashion-mnist", "70,000 photos of clothes", _GREY, 10, _FULL, "FashionMNIST/raw", _IDX, "FashionMNIST"),
+        Known(
+            "fashion-mnist",
+            "70,000 photos of clothes",
+            _GREY,
+            10,
+            _FULL,
+            "FashionMNIST/raw",
+            _IDX,
+            "FashionMNIST",
+            _CLOTHES,
+        ),
         Known(
             "cifar10",
             "60,000 small colour photos",
@@ -59,6 +73,7 @@ KNOWN: dict[str, Known] = {
             "cifar-10-batches-py",
             _CIFAR,
             "CIFAR10",
+            _THINGS,
         ),
     )
 }
@@ -87,7 +102,7 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
     kind, _, rest = source.partition(":")
     if kind == "npz" and rest:
         path = _path(rest, root)
-        return _from_arrays(source, read_npz(path), dataset_hash(source, root))
+        return _built(source, sorted_arrays(read_npz(path), f"Data set {source!r}"), dataset_hash(source, root))
     if kind == "imagefolder" and rest:
         folder, options = photos.parse(rest)
         return photos.load(source, _path(folder, root), options)
@@ -95,20 +110,21 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
         made = factories.call(source)
         if isinstance(made, Dataset):
             return made
-        parts, classes = parts_of(made, f"What {source} returned")
+        given = sorted_arrays(made, f"What {source} returned")
         content = hash_arrays(
             (f"{split}/{name}", array)
-            for split, arrays in parts.items()
+            for split, arrays in given.parts.items()
             for name, array in zip(("images", "labels", "ids"), arrays, strict=True)
             if array is not None
         )
-        return build_dataset(source, parts, f"{factories.source_hash(source)[:32]}{content[:32]}", classes)
+        return _built(source, given, f"{factories.source_hash(source)[:32]}{content[:32]}")
     known = _known(source)
     if not known.folder:
         return _embedded()
     folder = _folder(known, data_root(root), download)
     reader = _read_cifar if known.torchvision_class == "CIFAR10" else _read_mnist
-    return build_dataset(source, reader(known, folder), _hash_known(known, folder), known.classes)
+    names = Names(known.class_names)
+    return build_dataset(source, reader(known, folder), _hash_known(known, folder), known.classes, names=names)
 
 
 def dataset_hash(source: str, root: str | Path | None = None) -> str:
@@ -191,16 +207,15 @@ def _path(text: str, root: str | Path | None) -> Path:
     return inside if inside.exists() else path
 
 
-def _from_arrays(source: str, arrays: dict[str, np.ndarray], content_hash: str) -> Dataset:
-    parts, classes = parts_of(arrays, f"Data set {source!r}")
-    return build_dataset(source, parts, content_hash, classes)
+def _built(source: str, given: Given, content_hash: str) -> Dataset:
+    return build_dataset(source, given.parts, content_hash, given.classes, names=Names(given.class_names, given.paths))
 
 
 @cache
 def _embedded() -> Dataset:
     with lzma.open(EMBEDDED) as packed, np.load(io.BytesIO(packed.read()), allow_pickle=False) as arrays:
-        parts, _ = parts_of(dict(arrays), "The embedded sample")
-    return build_dataset("mnist-sample", parts, dataset_hash("mnist-sample"), 10)
+        given = sorted_arrays(dict(arrays), "The embedded sample")
+    return build_dataset("mnist-sample", given.parts, dataset_hash("mnist-sample"), 10)
 
 
 def _folder(known: Known, root: Path, download: bool) -> Path:
@@ -225,7 +240,6 @@ def _hash_known(known: Known, folder: Path) -> str:
     return hash_files((f, folder / f) for f in known.files)
 
 
-Parts = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 _Reader = Callable[[Known, Path], Parts]
 
 

@@ -257,6 +257,7 @@ class Driver:
             log.warning("%s; %r is computed again", event.message, producer)
             self._store.discard(self._plan.fingerprints[producer])
             self._records.pop(producer, None)
+            self._progress.reopened(producer)
         for producer in self._schedule.reopen(event.task, producers):
             self._give_up(producer, event.error_type, event.message)
         return True
@@ -278,8 +279,10 @@ class Driver:
     def _tell(self, workers: int, always: bool = False) -> None:
         now = time.monotonic()
         running = sum(len(self._schedule.running_on(w)) for w in self._began)
-        failed = self._schedule.count(FAILED) + self._schedule.count(BLOCKED)
-        snapshot = self._progress.snapshot(now, running, workers, failed)
+        given_up: list[str] = []
+        if self._schedule.count(FAILED):
+            given_up = [*self._schedule.names(FAILED), *self._schedule.names(BLOCKED)]
+        snapshot = self._progress.snapshot(now, running, workers, given_up)
         self._listen(snapshot)
         if always or now - self._said > _HEARTBEAT:
             self._said = now

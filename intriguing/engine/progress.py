@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,10 @@ class Snapshot:
 
 @dataclass
 class Progress:
-    """Counts tasks as they end. `seconds` is the clock's reading, passed in so that this can be tested."""
+    """Counts tasks as they end. `seconds` is the clock's reading, passed in so that this can be tested.
+
+    A task counts once, however often it ends: one that has to run again (`reopened`) is not done until it has.
+    """
 
     tasks: Iterable[Task]
     started: float
@@ -64,7 +67,7 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._fresh: Counter[str] = Counter()
         self._busy: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._ended = 0
+        self._ended: set[str] = set()
 
     def reused(self, task: str, seconds: float = 0.0) -> None:
         """`task` was found finished; it took `seconds` when it ran."""
@@ -76,28 +79,38 @@ class Progress:
         noun, amount, _ = self._nouns[task]
         self._fresh[noun] += amount
 
-    def snapshot(self, now: float, running: int, workers: int, failed: int = 0) -> Snapshot:
-        """Where the run stands at `now`; `failed` tasks gave up or are blocked by one that did."""
+    def reopened(self, task: str) -> None:
+        """`task` has to run again: what it made is damaged."""
+        if task in self._ended:
+            noun, amount, function = self._nouns[task]
+            self._ended.remove(task)
+            self._done[noun] -= amount
+            self._left[function] += 1
+
+    def snapshot(self, now: float, running: int, workers: int, given_up: Collection[str] = ()) -> Snapshot:
+        """Where the run stands at `now`; the tasks `given_up` failed, or are blocked by one that did."""
         elapsed = max(now - self.started, 1e-9)
         counts = {n: Count(self._done[n], t, self._fresh[n] / elapsed) for n, t in self._total.items()}
         total = len(self._nouns)
-        return Snapshot(self._ended, total, running, failed, counts, self._seconds_left(workers))
+        return Snapshot(len(self._ended), total, running, len(given_up), counts, self._seconds_left(workers, given_up))
 
     def _end(self, task: str, seconds: float) -> None:
         noun, amount, function = self._nouns[task]
-        self._done[noun] += amount
-        self._ended += 1
-        self._left[function] -= 1
+        if task not in self._ended:
+            self._ended.add(task)
+            self._done[noun] += amount
+            self._left[function] -= 1
         self._busy[function][0] += seconds
         self._busy[function][1] += 1
 
-    def _seconds_left(self, workers: int) -> float | None:
+    def _seconds_left(self, workers: int, given_up: Collection[str]) -> float | None:
         spent, ended = (sum(v[i] for v in self._busy.values()) for i in (0, 1))
         if not ended:
             return None
         typical = spent / ended
         means = {f: (s / n if n else typical) for f, (s, n) in self._busy.items()}
-        return sum(n * means.get(f, typical) for f, n in self._left.items()) / max(workers, 1)
+        left = self._left - Counter(self._nouns[task][2] for task in given_up if task not in self._ended)
+        return sum(n * means.get(f, typical) for f, n in left.items()) / max(workers, 1)
 
 
 def write_heartbeat(run: Path, snapshot: Snapshot) -> None:

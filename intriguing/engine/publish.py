@@ -60,6 +60,8 @@ class Publication:
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
         for output, folder in self._plan.tasks[task].publish.items():
+            if output not in record.outputs:  # made by a version that did not tell it yet
+                continue
             name = f"{slug(task)}-{self._plan.fingerprints[task][:16]}.parquet"
             self._link(_Shard(name, task, output), self.folder / folder / name, record)
 
@@ -67,7 +69,7 @@ class Publication:
         """Make every folder hold the outputs of `records` and nothing else."""
         self._remove_strangers()
         for folder, shards in self._shards.items():
-            there = [s for s in shards if s.task in records]
+            there = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
             if len(there) > MOST_SHARDS:
                 self._settle_compacted(self.folder / folder, there, records)
             else:

@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from intriguing import randomness
@@ -61,6 +62,7 @@ def build_model(
         for key in options:
             if key not in valid:
                 raise unknown_name(f"option of {architecture}", key, valid)
+        _check_types(architecture, make, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "initial weights", architecture))
         try:
@@ -72,6 +74,17 @@ def build_model(
     if not isinstance(model, nn.Module):
         raise ModelError(f"{architecture} returned a {type(model).__name__}; it must return a torch.nn.Module.")
     return model
+
+
+def _check_types(architecture: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse an option of another type than the architecture's own function asks for, such as "16" or true for 16."""
+    hints = get_type_hints(make.func if isinstance(make, partial) else make)
+    for key, value in options.items():
+        try:
+            TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise ModelError(f"Option {key} of {architecture} is {value!r}: {said}.") from None
 
 
 def _parameters(make: Callable[..., Any]) -> list[str]:

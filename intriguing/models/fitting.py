@@ -1,5 +1,6 @@
 """Fitting a model to labelled examples: Adam or SGD in keyed order, or L-BFGS on all of them at once."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,13 +12,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from intriguing import randomness
-from intriguing.data import Split
-from intriguing.errors import InputError, ModelError
+from intriguing.brief import brief
+from intriguing.data import Skipped, Split
+from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.options import TrainOptions
 
 # Up to this size the images are kept as float32 for the whole training; above it, each batch is converted anew.
 _KEEP = 1024**3
 _CHUNK = 4096
+_BATCH = 256
+"""Images that are looked at together where they are not kept."""
+_LOG = logging.getLogger(__name__)
 
 # Positions of examples: a slice costs no copy.
 Rows = torch.Tensor | slice
@@ -28,17 +33,37 @@ Loss = Callable[[Rows], torch.Tensor]
 class Examples:
     """Labelled inputs by position: `inputs(rows)` is a float32 tensor (n, ...), `labels` (N,) int64."""
 
+    __repr__ = brief
+
     inputs: Callable[[Rows], torch.Tensor]
     labels: torch.Tensor
 
     @classmethod
-    def of(cls, split: Split, device: torch.device) -> Self:
-        """The images of a split, on `device`."""
-        labels = torch.tensor(split.labels, device=device)
-        if 4 * math.prod(split.images.shape) > _KEEP:
-            return cls(lambda rows: split.pixels(_plain(rows)).to(device), labels)
-        kept = torch.cat([split.pixels(slice(s, s + _CHUNK)) for s in range(0, len(split), _CHUNK)]).to(device)
-        return cls(kept.__getitem__, labels)
+    def of(cls, split: Split, device: torch.device) -> tuple[Self, tuple[Skipped, ...]]:
+        """The images of a split, on `device`, and those that cannot be read, which are left out.
+
+        Images that are kept in files are read once to find these. Raises `DataError` when none can be read.
+        """
+        keeps = 4 * math.prod(split.images.shape) <= _KEEP
+        if isinstance(split.images, np.ndarray) and not keeps:
+            labels = torch.tensor(split.labels, device=device)
+            return cls(lambda rows: split.pixels(_plain(rows)).to(device), labels), ()
+        kept, good, skipped = [], [], []
+        for start in range(0, len(split), _CHUNK if keeps else _BATCH):
+            step = np.arange(start, min(start + (_CHUNK if keeps else _BATCH), len(split)))
+            images, at, bad = split.readable(step)
+            kept += [images] if keeps else []
+            good.append(at)
+            skipped += bad
+        for bad in skipped:
+            _LOG.warning("left out of the training: %s", bad.reason)
+        positions = np.concatenate(good)
+        if not len(positions):
+            raise DataError(f"None of the {len(split)} training images can be read. The first: {skipped[0].reason}")
+        labels = torch.tensor(split.labels[positions], device=device)
+        if keeps:
+            return cls(torch.cat(kept).to(device).__getitem__, labels), tuple(skipped)
+        return cls(lambda rows: split.pixels(positions[_plain(rows)]).to(device), labels), tuple(skipped)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +83,8 @@ class Examples:
 @dataclass(frozen=True)
 class Decay:
     """Weight decay: the penalty sum_i factor_i * sum(w_i^2) over weight tensors w_i (never biases)."""
+
+    __repr__ = brief
 
     terms: tuple[tuple[nn.Parameter, float], ...]
 

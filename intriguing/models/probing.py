@@ -1,7 +1,7 @@
 """A model under examination: frozen, fed in batches of one size, and checked before use."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from intriguing import randomness
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
+from intriguing.inputs import as_tensor, feeding
 
 
 def probe(model: nn.Module) -> nn.Module:
@@ -32,7 +33,7 @@ def is_classifier(model: nn.Module) -> bool:
     return bool(getattr(model, "classifies", True))
 
 
-def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor:
+def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) -> torch.Tensor:
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
     Every batch has `slots` rows, the last one filled up with zeros, so that an image's logits do not depend on which
@@ -40,6 +41,9 @@ def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
+    x = as_tensor(x, "x")
+    if x.ndim < 2:
+        raise InputError(f"x has the shape {tuple(x.shape)}; it must be a batch (n, *shape): write x[None].")
     logits = []
     with torch.no_grad(), evaluating(model):
         for start in range(0, max(1, len(x)), slots):
@@ -47,7 +51,8 @@ def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor
             rows = len(batch)
             if rows < slots:
                 batch = torch.cat([batch, batch.new_zeros(slots - rows, *batch.shape[1:])])
-            logits.append(model(batch)[:rows])
+            with feeding(model, batch):
+                logits.append(model(batch)[:rows])
     return torch.cat(logits)
 
 
@@ -59,26 +64,13 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     device = device_of(model)
     wrong = seen = 0
     for start in range(0, len(split), 16 * slots):
-        images, at = _readable(split, np.arange(start, min(start + 16 * slots, len(split))))
+        images, at, _ = split.readable(np.arange(start, min(start + 16 * slots, len(split))))
         if len(at):
             guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
             wrong, seen = wrong + int((guesses != split.labels[at]).sum()), seen + len(at)
     if not seen:
         raise DataError("None of the split's images can be read.")
     return wrong / seen
-
-
-def _readable(split: Split, at: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-    """The images at those of the positions `at` whose images can be read, and these positions."""
-    try:
-        return split.pixels(at), at
-    except DataError:
-        found = []
-        for i in at:
-            with suppress(DataError):
-                found.append((split.pixels([i]), i))
-    images = torch.cat([image for image, _ in found]) if found else torch.zeros(0)
-    return images, np.array([i for _, i in found], dtype=np.int64)
 
 
 def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:

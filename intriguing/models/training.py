@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from intriguing import randomness
-from intriguing.data import Dataset
+from intriguing.data import Dataset, Skipped
 from intriguing.models.encoder import fit_encoder
 from intriguing.models.fitting import Decay, Examples, fit
 from intriguing.models.networks import Autoencoder
@@ -18,13 +18,17 @@ from intriguing.models.probing import device_of, error_rate
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training came to: fractions wrong (test_error None without a test split), options as used, last loss."""
+    """What a training came to: fractions wrong (test_error None without a test split), options as used, last loss.
+
+    `skipped` are the training images that could not be read; the training went on without them.
+    """
 
     train_error: float
     test_error: float | None
     epochs: int
     loss: float
     options: TrainOptions
+    skipped: tuple[Skipped, ...] = ()
 
 
 def resolved(model: nn.Module, options: TrainOptions | None = None) -> TrainOptions:
@@ -50,6 +54,7 @@ def train_model(
 
     Raises:
         UnknownNameError: the data set has no training split.
+        DataError: none of its images can be read; where some cannot, it is trained on the others.
         InputError: `weight_decay` has another number of entries than the model has weight tensors.
         ModelError: the loss became NaN or infinite.
     """
@@ -58,7 +63,7 @@ def train_model(
     head: nn.Module = model
     with _threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "training"))
-        examples = Examples.of(split, device_of(model))
+        examples, skipped = Examples.of(split, device_of(model))
         if isinstance(model, Autoencoder):
             encoder = model.get_submodule("encoder")
             fit_encoder(encoder, examples, chosen, seed)
@@ -70,7 +75,7 @@ def train_model(
         train_error = error_rate(model, split) if evaluate else float("nan")
         tested = evaluate and "test" in dataset.splits
         test_error = error_rate(model, dataset.split("test")) if tested else None
-    return TrainingReport(train_error, test_error, chosen.epochs or 0, loss, chosen)
+    return TrainingReport(train_error, test_error, chosen.epochs or 0, loss, chosen, skipped)
 
 
 @contextmanager

@@ -71,6 +71,19 @@ class Context:
         several = sum(name == row["model"] for name, _ in self._models(row["dataset"])) > 1
         return f"{row['model']}#{row['model_seed']}" if several else row["model"]
 
+    def class_name(self, dataset: str, label: int | None) -> str:
+        """What a class is called on the page: its name where it has one, else its number; "?" for none."""
+        return "?" if label is None else self._class_names.get((dataset, label), str(label))
+
+    def class_words(self, dataset: str, label: int | None) -> str:
+        """A class in a sentence: its number, and its name where it has one."""
+        name = self.class_name(dataset, label)
+        return name if label is None or name == str(label) else f"{label} ({name})"
+
+    @cached_property
+    def _class_names(self) -> dict[tuple[str, int], str]:
+        return self.run.class_names()
+
     def _place(self, key: str, value: Any) -> Any:
         """What a group is sorted by: a model's or layer's place in the spec, "natural" and "raw" first, the value."""
         if key == "model":

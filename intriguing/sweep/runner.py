@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from intriguing.engine.driver import Driver, Examination, Limits, Outcome, exami
 from intriguing.engine.lock import locked
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
+from intriguing.engine.shown import LogLines, shown
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError, TaskFailedError
 from intriguing.results import Run, open_run
@@ -106,6 +106,7 @@ def run(
     gpus_per_worker: float | None = None,
     data: str | None = None,
     strict: bool = True,
+    progress: bool | None = None,
 ) -> Run:
     """Run a sweep and open its results: ``ig.run("demo", out="outputs/demo", executor="inline")``.
 
@@ -117,9 +118,12 @@ def run(
         gpus_per_worker: how much of a GPU each holds.
         data: the folder that torchvision's data sets lie in.
         strict: raise `TaskFailedError` when a task gave up (everything else is finished and stored first).
+        progress: show a line on stderr that says how far the run is; by default in a terminal or notebook, unless
+            log lines of level INFO are shown, which say the same.
     """
     prepared = prepare(spec, out, data)
-    outcome = execute(prepared, executor, workers, gpus_per_worker)
+    with shown(progress) as listen:
+        outcome = execute(prepared, executor, workers, gpus_per_worker, listen)
     if strict and not outcome.complete:
         first = outcome.failures[0]
         raise TaskFailedError(
@@ -150,23 +154,6 @@ def pool_maker(
         return InlinePool(out, strict=chosen == "strict")
 
     return make
-
-
-class LogLines:
-    """Logs where a run stands every few seconds: the progress of a run without a terminal."""
-
-    def __init__(self, every: float = 5.0) -> None:
-        self._every = every
-        self._said = time.monotonic()
-        self._ended = False
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        """Log `snapshot` if the last line is old enough, or if it is the end."""
-        now = time.monotonic()
-        ended = snapshot.tasks_done == snapshot.tasks_total
-        if (ended and not self._ended) or (now - self._said >= self._every and not ended):
-            self._said, self._ended = now, ended
-            log.info("%s", snapshot.line())
 
 
 def _check_models(prepared: Prepared, found: Examination) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from intriguing.errors import SpecError, unknown_name
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
-from intriguing.stages.common.section import Name, Section
+from intriguing.stages.common.section import Name, Section, as_toml
 from intriguing.stages.common.stage import Stage
 
 _SPECS = Path(__file__).parent / "specs"
@@ -93,7 +93,7 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Spec):
         return name
     if isinstance(name, Mapping):
-        return _validate(dict(name), "the spec")
+        return _validate(as_toml(name), "the spec")
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
         path = _SPECS / f"{name}.toml"

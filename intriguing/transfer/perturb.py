@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from intriguing.brief import brief
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 
@@ -25,6 +26,8 @@ class Perturbed(NamedTuple):
     images: (B, *shape) float32 in the box. rms_after: (B,) float32, the RMS of the change as stored, after clipping.
     clipped_fraction: (B,) float32, the fraction of an image's numbers that lay outside the box.
     """
+
+    __repr__ = brief
 
     images: np.ndarray
     rms_after: np.ndarray
@@ -113,12 +116,23 @@ def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tup
     """The images as float64, checked to be a batch in the box."""
     if not lower < upper:
         raise InputError(f"The box [{lower}, {upper}] is empty: give lower < upper.")
-    batch = np.asarray(images, np.float64)
+    if hasattr(images, "detach"):  # a tensor, of any device, that may ask for gradients
+        images = images.detach().cpu().numpy()  # type: ignore[union-attr]
+    given = np.asarray(images)
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"The {name} images are of type {given.dtype}: numbers are needed.")
+    batch = given.astype(np.float64)
     if batch.ndim < 2 or not prod(batch.shape[1:]):
-        raise InputError(f"The {name} images have shape {batch.shape}: a batch (B, *shape) is needed.")
-    if batch.size and not (batch.min() >= lower and batch.max() <= upper):
         raise InputError(
-            f"The {name} images hold values outside [{lower}, {upper}] or NaN: scale them to the box first."
+            f"The {name} images have shape {batch.shape}: a batch (B, *shape) is needed, such as image[None]."
+        )
+    if batch.size and not (batch.min() >= lower and batch.max() <= upper):
+        low, high = float(batch.min()), float(batch.max())
+        bytes_like = low >= 0 and 1 < high <= 255 and (lower, upper) == (0, 1)
+        line = "give images / 255" if given.dtype.kind in "ui" and bytes_like else "scale them to the box first"
+        raise InputError(
+            f"The {name} images hold values outside [{lower}, {upper}] or NaN "
+            f"({given.dtype} from {low:g} to {high:g}): {line}."
         )
     return batch, (lower, upper)
 

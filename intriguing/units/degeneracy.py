@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.randomness import generator
 from intriguing.units.topk import Top
 
@@ -17,6 +18,8 @@ _MOST = 512
 @dataclass(frozen=True)
 class Degeneracy:
     """What a set of directions has in common."""
+
+    __repr__ = brief
 
     directions: int
     """How many directions there are."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from intriguing.brief import brief
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units.moments import Moments
@@ -31,6 +32,8 @@ class Directions:
     Build one with a class method. Random directions have unit length; `matrix` keeps the length that it is given.
     Equal descriptions give equal bits on one kind of machine, and the first columns do not depend on `count`.
     """
+
+    __repr__ = brief
 
     basis: str
     """Where the directions come from: natural, gaussian, haar, covariance, pca, uniform01 or matrix."""

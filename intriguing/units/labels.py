@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from intriguing.brief import brief
 from intriguing.errors import InputError
 from intriguing.stats.findings import LEVEL
 from intriguing.stats.multiple import benjamini_hochberg
@@ -44,6 +45,8 @@ class Enrichment:
 
     Built once from the classes' sizes; a whole basis is then a look-up.
     """
+
+    __repr__ = brief
 
     table: np.ndarray
     """P(n_c or more), (classes, K + 1)."""

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from intriguing.brief import brief
 from intriguing.randomness import hash_ids
 
 
 @dataclass(frozen=True)
 class Candidates:
     """Flat arrays of one length. `line` is the direction, or count + direction for the smallest projections."""
+
+    __repr__ = brief
 
     line: np.ndarray
     """The line of the state, int64."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from intriguing.brief import brief
+
 
 @dataclass(frozen=True)
 class Binned:
@@ -16,6 +18,8 @@ class Binned:
 
     It serves any labels: shuffled ones as well.
     """
+
+    __repr__ = brief
 
     counts: torch.Tensor
     """How many inputs each bin holds, int64 (lines, bins)."""

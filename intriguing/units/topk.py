@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
+from intriguing.brief import brief
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions
 from intriguing.units.prefilter import Prefilter
@@ -34,6 +35,8 @@ class Top:
     `values`, `ids` and `positions` have shape (directions, K), or (directions, N) where only N < K rows were seen;
     `ties` (directions,) counts the rows that share the value of the last rank, also those that found no place.
     """
+
+    __repr__ = brief
 
     values: np.ndarray
     """The projections, float32."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from intriguing.brief import brief
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.halves import random_half
@@ -25,6 +26,8 @@ class Inputs:
     """The held-out inputs that bases are judged by. Build it with `Inputs.of`, which puts them in the order of the hash
     of their ids: then equal projections are ordered as a scan orders them, and nothing depends on how they came.
     """
+
+    __repr__ = brief
 
     activations: np.ndarray
     """(n, units) float32, finite."""
@@ -126,6 +129,8 @@ class View:
     Whatever rests on the projections alone is computed when it is first needed, and shared with the views that
     `with_inputs` makes for other labels and judges.
     """
+
+    __repr__ = brief
 
     inputs: Inputs
     columns: np.ndarray

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from intriguing.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.words.corpus import Corpus
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
@@ -29,6 +30,8 @@ class Cooccurrence:
     word; `pairs` (V, V) CSR of integers, upper triangle, windows with both; `unmatched`: words asked for that the text
     lacks or has too rarely.
     """
+
+    __repr__ = brief
 
     words: tuple[str, ...]
     occurrences: np.ndarray

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.randomness import generator
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
@@ -29,6 +30,8 @@ class Corpus:
     where each sentence ends in `tokens` (exclusive, increasing, the last one is n). `skipped` counts what was left out
     or changed while reading: ``empty_lines``, ``undecodable_words``, ``split_lines`` (longer than a sentence may be).
     """
+
+    __repr__ = brief
 
     name: str
     words: tuple[str, ...]

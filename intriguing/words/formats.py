@@ -144,8 +144,9 @@ def _recognised(start: bytes, encoding: str) -> str:
 
 
 def _is_header(line: str) -> bool:
+    """Whether these are two whole numbers that a file can have (Python refuses to read one of 5,000 digits)."""
     fields = line.split()
-    return len(fields) == 2 and all(f.isascii() and f.isdigit() for f in fields)
+    return len(fields) == 2 and all(f.isascii() and f.isdigit() and len(f) <= 15 for f in fields)
 
 
 def _header(line: str, number: int, name: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from intriguing.brief import brief
 from intriguing.errors import InputError
 
 STRATUM_WORDS = 40
@@ -67,6 +68,8 @@ class NormCount:
     `spearman`: the rank correlation over `n` words, with its two-sided `p`. Per stratum (S,): `count_low`,
     `count_high`, `words`, and the 10 %, 50 % and 90 % quantiles of the norm, `low`, `median`, `high`.
     """
+
+    __repr__ = brief
 
     spearman: float
     p: float

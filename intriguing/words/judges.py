@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.errors import DataError
 from intriguing.words.cooccurrence import Cooccurrence, npmi_of_counts
 from intriguing.words.frequency import strata
@@ -49,6 +50,8 @@ class Panel:
     float32: their vectors in the independent embedding, at unit length; `stratum` (N,) and `expected` (S, S): strata of
     like count, and the mean NPMI of random pairs between them; `left_out`: words of the vectors that a judge lacks.
     """
+
+    __repr__ = brief
 
     words: tuple[str, ...]
     rows: np.ndarray

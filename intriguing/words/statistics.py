@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.words.packing import pack, unpack
 
 _ARRAYS = ("null", "dealt")
@@ -13,6 +14,8 @@ _ARRAYS = ("null", "dealt")
 @dataclass(frozen=True)
 class Statistics:
     """Statistics of one (corpus, seed, fold, condition), by control and metric."""
+
+    __repr__ = brief
 
     corpus: str
     """The corpus's name."""

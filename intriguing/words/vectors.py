@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from intriguing.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.words.corpus import Corpus
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
@@ -16,6 +17,8 @@ class WordVectors:
     """`words` (N distinct ones), `vectors` (N, D) float32, `counts` (N,) int64: how often each word occurs in the text
     that the vectors were trained on, -1 where that is not known. `notes` says where they come from.
     """
+
+    __repr__ = brief
 
     words: tuple[str, ...]
     vectors: np.ndarray

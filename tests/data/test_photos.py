@@ -1,7 +1,12 @@
 """Folders of photos."""
 
+import logging
+import os
+import threading
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from intriguing.data import dataset_hash, load_dataset
@@ -100,7 +105,142 @@ def test_one_folder_alone_is_one_class(tmp_path):
         load_dataset(f"imagefolder:{tmp_path}?size=8")
 
 
-@pytest.mark.parametrize("options", ["size=0", "size=ten", "size=8&resize=4", "mode=CMYK"])
+def test_the_hash_of_a_folder_is_what_it_was(tmp_path):
+    """A run folder of an earlier version goes on: its photos have the pixels and the hash that they had."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.pgm").write_bytes(b"P5 2 2 255\n" + name.encode() * 4)
+    assert dataset_hash(f"imagefolder:{tmp_path}?size=2") == HASH
+
+
+HASH = "e3a9b03b6a896fc92a3031acda6f29bd39f42ee0f6a631ad9a7b0f26ec9324e0"
+
+
+def test_photos_that_are_read_otherwise_than_before_change_the_hash(folder):
+    """Their pixels are others, so what was computed from them is computed again."""
+    source = f"imagefolder:{folder}?size=64"
+    path = folder / "train" / "cat" / "0.png"
+    content = path.read_bytes()
+    for image in (Image.new("I;16", (9, 9)), Image.new("RGBA", (9, 9)), Image.new("RGB", (2, 60_000))):
+        image.save(path)
+        before = dataset_hash(source)
+        assert before == load_dataset(source).content_hash
+        assert "reader 2" in salt_of(folder)
+    path.write_bytes(content)
+    assert "reader 2" not in salt_of(folder)
+
+
+def salt_of(folder):
+    """What the hash of a folder is salted with."""
+    salts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("intriguing.data.photos.hash_files", lambda files, salt, ends: salts.append(salt))
+        dataset_hash(f"imagefolder:{folder}?size=64")
+    return salts[0]
+
+
+def test_what_is_hidden_or_left_behind_is_no_class_and_no_photo(folder, caplog):
+    before = load_dataset(f"imagefolder:{folder}?size=8")
+    for litter in (
+        "train/.ipynb_checkpoints/0-checkpoint.png",
+        "train/__MACOSX/cat/0.png",
+        "train/.cat/0.png",
+        "train/cat/.ipynb_checkpoints/0-checkpoint.png",
+        "train/cat/@eaDir/0.png",
+        "train/cat/._0.png",
+        "val/cat/sub/.hidden/1.png",
+    ):
+        photo(folder / litter, (9, 9, 9))
+    (folder / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
+    (folder / "train" / "cat" / "notes.txt").write_text("x")
+    (folder / "train" / "loose.png").write_bytes(b"x")
+    (folder / "train" / "a bird").mkdir()
+    with caplog.at_level(logging.WARNING):
+        data = load_dataset(f"imagefolder:{folder}?size=8")
+    assert data.class_names == before.class_names == ("a dog", "cat")
+    for name in ("train", "test"):
+        assert data.split(name).paths == before.split(name).paths
+        assert np.array_equal(data.split(name).labels, before.split(name).labels)
+    assert data.skipped == ()
+    assert len(caplog.records) == 1
+    assert "2 of no known kind of photo, 1 beside the class folders, 1 class folders without photos" in caplog.text
+
+
+def test_an_empty_class_does_not_shift_the_labels(folder):
+    (folder / "train" / "a bird").mkdir()
+    data = load_dataset(f"imagefolder:{folder}?size=8")
+    assert (data.classes, set(data.split("train").labels.tolist())) == (2, {0, 1})
+
+
+def test_names_of_classes_and_files_are_kept(folder):
+    data = load_dataset(f"imagefolder:{folder}?size=8")
+    assert data.class_names == ("a dog", "cat")
+    assert data.split("test").paths == ("val/a dog/0.jpg", "val/a dog/1.jpg", "val/cat/0.png", "val/cat/1.png")
+
+
+def test_file_names_that_are_no_utf8_are_spelled_out(folder):
+    (folder / "val" / "cat" / "1.png").rename(folder / "val" / "cat" / os.fsdecode(b"caf\xe9.png"))
+    data = load_dataset(f"imagefolder:{folder}?size=8")
+    assert data.split("test").paths[-1] == "val/cat/caf\\xe9.png"
+    assert len(dataset_hash(f"imagefolder:{folder}?size=8")) == 64
+
+
+def waited(call, seconds=20):
+    """What `call` gives; fails where it does not end."""
+    given = []
+    thread = threading.Thread(target=lambda: given.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it waits for ever"
+    return given[0]
+
+
+def test_what_is_no_file_is_left_out_and_listed_and_never_waited_for(folder):
+    before = load_dataset(f"imagefolder:{folder}?size=8")
+    cat = folder / "train" / "cat"
+    os.mkfifo(cat / "z-fifo.png")
+    (cat / "z-gone.png").symlink_to("nowhere.png")
+    (cat / "z-loop.png").symlink_to("z-loop.png")
+    (cat / "z-zero.png").symlink_to("/dev/zero")
+    photo(cat / "z-folder.png" / "inside.png", (1, 2, 3))
+    data = waited(lambda: load_dataset(f"imagefolder:{folder}?size=8"))
+    assert {s.path.rpartition("/")[2]: s.reason for s in data.skipped} == {
+        "z-fifo.png": "it is a FIFO, not a file",
+        "z-gone.png": "it is a link to nothing, not a file",
+        "z-loop.png": "it is a link in a circle, not a file",
+        "z-zero.png": "it is a device, not a file",
+        "z-folder.png": "it is a folder, not a file",
+    }
+    assert set(data.split("train").paths) - set(before.split("train").paths) == {"train/cat/z-folder.png/inside.png"}
+    assert waited(lambda: dataset_hash(f"imagefolder:{folder}?size=8")) == data.content_hash
+
+
+def test_links_in_a_circle_are_not_followed_and_links_to_photos_are(folder, tmp_path, caplog):
+    (folder / "train" / "again").symlink_to(folder, target_is_directory=True)
+    (folder / "train" / "cat" / "up").symlink_to("..", target_is_directory=True)
+    (folder / "train" / "self").symlink_to("self", target_is_directory=True)
+    (folder / "train" / "cat" / "9.png").symlink_to(folder / "val" / "cat" / "0.png")
+    data = load_dataset(f"imagefolder:{folder}?size=8")
+    assert data.class_names == ("a dog", "cat")
+    assert len(data.split("train")) == 7
+    assert "2 links to folders" in caplog.text
+
+
+def test_a_damaged_photo_that_only_decoding_shows_is_told_and_the_others_are_read(folder):
+    path = folder / "train" / "cat" / "1.bmp"
+    Image.effect_noise((60, 60), 90).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:300])
+    split = load_dataset(f"imagefolder:{folder}?size=8").split("train")
+    images, at, bad = split.readable(np.arange(len(split)))
+    assert images.shape == (6, 3, 8, 8)
+    assert [(s.path, s.id) for s in bad] == [("train/cat/1.bmp", 4)]
+    assert at.tolist() == [0, 1, 2, 3, 5, 6]
+    assert torch.equal(images, split.pixels(at))
+
+
+@pytest.mark.parametrize(
+    "options", ["size=0", "size=ten", "size=8&resize=4", "mode=CMYK", "background=nocolour", "size=" + "9" * 5000]
+)
 def test_options_out_of_range_are_refused(folder, options):
     with pytest.raises(DataError, match="imagefolder options"):
         load_dataset(f"imagefolder:{folder}?{options}")

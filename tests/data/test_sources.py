@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intriguing.data import dataset_hash, dataset_sizes, describe, known_datasets, load_dataset
+from intriguing.data import KNOWN, dataset_hash, dataset_sizes, describe, known_datasets, load_dataset
 from intriguing.data.files import read_idx
 from intriguing.errors import DataError, UnknownNameError
 
@@ -173,6 +173,103 @@ def test_npz_of_python_objects_is_refused(tmp_path):
     np.savez(tmp_path / "evil.npz", images=np.array([{"a": 1}], dtype=object), labels=np.array([0]))
     with pytest.raises(DataError, match="cannot be read"):
         load_dataset(f"npz:{tmp_path / 'evil.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "seen"),
+    [
+        ((4, 2, 8, 8), None, (2, 8, 8)),
+        ((4, 8, 8, 2), None, (2, 8, 8)),
+        ((4, 12, 8, 8), None, (12, 8, 8)),
+        ((4, 8, 8, 12), None, (12, 8, 8)),
+        ((4, 12, 8, 10), "first", (12, 8, 10)),
+        ((4, 8, 10, 12), "last", (12, 8, 10)),
+        ((4, 4, 4, 3), None, (3, 4, 4)),
+        ((4, 1, 4, 4), None, (1, 4, 4)),
+        ((4, 3, 5, 3), "last", (3, 3, 5)),
+    ],
+)
+def test_npz_channels_are_found_or_said(npz, shape, channels, seen):
+    images = np.random.default_rng(0).random(shape).astype(np.float32)
+    said = {} if channels is None else {"channels": channels}
+    data = load_dataset(npz(images=images, labels=np.array([0, 1, 0, 1]), **said))
+    assert data.shape == seen
+    wanted = images if shape[1:] == seen else images.transpose(0, 3, 1, 2)
+    assert np.array_equal(data.split("test").images, wanted)
+
+
+@pytest.mark.parametrize("shape", [(4, 12, 8, 10), (4, 8, 8, 8), (4, 3, 5, 3), (4, 3, 3, 3)])
+def test_npz_channels_that_could_be_either_are_asked_for(npz, shape):
+    source = npz(images=np.zeros(shape, np.uint8), labels=np.array([0, 1, 0, 1]))
+    with pytest.raises(DataError, match="say which by the key channels, 'first' or 'last'"):
+        load_dataset(source)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"images": np.array([0, 1] * 8, np.uint8).reshape(4, 2, 2)}, r"hold 0 and 1 alone.*images \* 255"),
+        ({"images": np.ones((4, 2, 2), bool)}, r"type bool; give images.astype\('uint8'\) \* 255"),
+        ({"images": np.full((4, 2, 2), 200, np.int64)}, r"within 0 to 255: give images.astype\('uint8'\)"),
+        ({"images": np.full((4, 2, 2), 4095, np.uint16)}, "from 4095 to 4095: give floats in .0, 1., such as images"),
+        ({"images": np.full((4, 2, 2), 255.0)}, "pixels from 255 to 255"),
+        ({"images": np.zeros((4, 4))}, r"images.reshape\(N, H, W\)"),
+        ({"labels": np.array([0, 2, 5, 0])}, "none is 1 or 3 or 4.*give their number as `classes`"),
+        ({"labels": np.array([1, 2, 1, 2])}, "none is 0"),
+        ({"labels": np.array(["a", "b", "a", "b"])}, r"numpy.unique\(labels, return_inverse=True\)"),
+        ({"labels": np.array([0.0, 1.0, 0.0, 1.0])}, r"float64; give integers from 0: labels.astype\('int64'\)"),
+        ({"labels": np.array([0.5, 1.0, 0.0, 1.0])}, "float64; give integers from 0[.]"),
+        ({"labels": np.eye(4, dtype=np.int64)}, r"One-hot rows become labels by labels.argmax\(axis=1\)"),
+        ({"labels": np.array([{}, 1, 0, 1], object)}, "'labels' cannot be read: it holds Python objects"),
+        ({"names": np.array(["a", "b"])}, "call it class_names .one per class. or paths"),
+        ({"class_names": np.array(["a", "b", "c"]), "classes": 2}, "3 class names for 2 classes"),
+        ({"class_names": np.array([1, 2])}, "class_names is of shape .2,. and type int64; give one piece of text"),
+        ({"paths": np.array(["a", "b"])}, "2 names for 4 images"),
+        ({"classes": np.array(["cat", "dog"])}, "it must be one whole number. Names go into class_names"),
+        ({"channels": "middle"}, "it must be 'first'"),
+    ],
+)
+def test_npz_that_could_be_read_in_two_ways_is_refused_with_the_line_to_write(npz, arrays, told):
+    good = {"images": np.zeros((4, 2, 2)), "labels": np.array([0, 1, 0, 1])}
+    with pytest.raises(DataError, match=told):
+        load_dataset(npz(**(good | arrays)))
+
+
+def test_npz_labels_in_a_column_are_labels(npz):
+    data = load_dataset(npz(images=np.zeros((2, 4, 4)), labels=np.array([[0], [1]], np.uint8)))
+    assert data.split("test").labels.tolist() == [0, 1]
+
+
+def test_npz_names_of_classes_and_examples(npz):
+    data = load_dataset(
+        npz(
+            images=np.zeros((3, 4, 4)),
+            labels=np.array([0, 2, 0]),
+            class_names=np.array(["cat", "dog", "bird"]),
+            paths=np.array(["a.png", "b.png", "c.png"]),
+        )
+    )
+    assert (data.classes, data.class_names) == (3, ("cat", "dog", "bird"))
+    assert data.split("test").paths == ("a.png", "b.png", "c.png")
+    assert data.names_hash
+
+
+def test_the_sample_has_no_names_and_known_sets_have_theirs():
+    assert (load_dataset("mnist-sample").class_names, load_dataset("mnist-sample").names_hash) == ((), "")
+    assert KNOWN["cifar10"].class_names[5] == "dog"
+    assert KNOWN["fashion-mnist"].class_names[9] == "Ankle boot"
+    assert all(len(known.class_names) in (0, known.classes) for known in KNOWN.values())
+
+
+def test_a_data_set_is_shown_in_a_line(npz):
+    data = load_dataset(npz(images=np.zeros((30, 4, 4)), labels=np.arange(30) % 2))
+    assert "<float32 (30, 1, 4, 4)>" in repr(data.split("test"))
+    assert len(repr(data)) < 500
+
+
+def test_floats_that_were_divided_twice_are_warned_of(npz, caplog):
+    load_dataset(npz(images=np.full((2, 4, 4), 0.003), labels=np.array([0, 1])))
+    assert "divided by 255 twice?" in caplog.text
 
 
 def test_the_hash_on_disk_is_the_hash_of_the_loaded_data_set(npz, small_mnist):

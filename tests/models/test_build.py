@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 
-from intriguing.errors import ModelError, UnknownNameError
+from intriguing.errors import InputError, ModelError, UnknownNameError
 from intriguing.models import (
+    TrainOptions,
     build_model,
     check_model,
     known_models,
@@ -188,3 +189,34 @@ def test_a_factorys_hash_follows_its_source_without_importing_it(module_path):
 def test_every_known_architecture_has_a_builder_and_a_sentence():
     assert {name for name in known_models() if ":" not in name} == set(_BUILDERS)
     assert all(known_models().values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "told"),
+    [
+        ("mlp", {"hidden": "100"}, "Option hidden of mlp is '100'"),
+        ("mlp", {"hidden": [16.0]}, "Option hidden of mlp is .16.0.: Input should be a valid integer"),
+        ("mlp", {"hidden": [True]}, "Option hidden of mlp is .True.: Input should be a valid integer"),
+        ("mlp", {"activation": 1}, "Option activation of mlp is 1: Input should be a valid string"),
+        ("cnn", {"kernel": "5"}, "Option kernel of cnn is '5': Input should be a valid integer"),
+        ("autoencoder", {"hidden": 4.0}, "Option hidden of autoencoder is 4.0"),
+        ("torchvision:resnet18", {"published": "false"}, "Option published of torchvision:resnet18 is 'false'"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(architecture, options, told):
+    with pytest.raises(ModelError, match=told):
+        build_model(architecture, GREY, 10, options)
+
+
+@pytest.mark.parametrize("value", [True, "3", 3.0, [3]])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "encoder_epochs"])
+def test_a_training_option_that_is_no_whole_number_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} = .*a whole number"):
+        TrainOptions.of({name: value})
+
+
+@pytest.mark.parametrize("value", [True, "0.1", [True], ["0.1"]])
+def test_a_weight_decay_that_is_no_number_is_refused(value):
+    with pytest.raises(InputError, match="weight_decay = .*a number"):
+        TrainOptions.of({"weight_decay": value})
+    assert TrainOptions.of({"weight_decay": 1, "learning_rate": 1}).learning_rate == 1

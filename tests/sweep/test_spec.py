@@ -1,8 +1,10 @@
 """The spec: what is wrong with it is said by key, with the nearest valid one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from intriguing.errors import SpecError, UnknownNameError
@@ -26,6 +28,19 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name: str) -> No
         ({"units": {"k": 0}}, "units.k: Input should be greater than or equal to 1 (given: 0)"),
         ({"units": {"bases": ["gauss"]}}, "units.bases.0: Input should be 'natural', 'gaussian'"),
         ({"blind_spots": {"images": "many"}}, "blind_spots.images: Input should be a valid integer"),
+        ({"units": {"k": True}}, "units.k: Input should be a valid integer (given: True)"),
+        ({"units": {"k": "16"}}, "units.k: Input should be a valid integer (given: '16')"),
+        ({"units": {"k": 16.0}}, "units.k: Input should be a valid integer (given: 16.0)"),
+        ({"seed": 1.0}, "seed: Input should be a valid integer (given: 1.0)"),
+        ({"model_seeds": [0, True]}, "model_seeds.1: Input should be a valid integer (given: True)"),
+        ({"units": {"doses": [True]}}, "units.doses.0: Input should be a valid number (given: True)"),
+        (
+            {"datasets": {"mnist-sample": {"download": 1}}},
+            "mnist-sample.download: Input should be a valid bool",
+        ),
+        ({"compute": {"task_seconds": "60"}}, "compute.task_seconds: Input should be a valid number (given: '60')"),
+        ({"name": 7}, "name: Input should be a valid string (given: 7)"),
+        ({"models": {"cnn": {"layers": "fc1"}}}, "models.cnn.layers: Input should be a valid list (given: 'fc1')"),
         ({"transfer": {}}, "transfer: it feeds what [blind_spots] finds, and the spec has no such section"),
         ({"datasets": {}}, "datasets: a spec with models needs at least one data set"),
         ({"models": {"cnn": {}}, "units": {}}, "models.cnn.layers: name at least one layer"),
@@ -63,3 +78,23 @@ def test_a_folder_of_a_specs_name_does_not_hide_the_spec(tmp_path, monkeypatch):
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
     assert load_spec("demo").name == "demo"
+
+
+def test_a_whole_number_will_do_for_a_number() -> None:
+    spec = load_spec(BASE | {"units": {"k": 3}, "blind_spots": {}, "transfer": {"amplified_rms": 1}})
+    assert spec.transfer is not None
+    assert spec.transfer.amplified_rms == 1.0
+
+
+def test_a_spec_made_in_python_may_hold_what_toml_would_say_otherwise() -> None:
+    models = {"cnn": {"layers": ("fc1",), "weights": Path("w.pt"), "options": {"hidden": np.int64(8)}}}
+    spec = load_spec(BASE | {"models": models, "units": {"k": np.int32(3)}, "seed": np.int64(4)})
+    assert (spec.models["cnn"].layers, spec.models["cnn"].weights) == (["fc1"], "w.pt")
+    assert (spec.models["cnn"].options, spec.seed) == ({"hidden": 8}, 4)
+
+
+def test_a_spec_comes_back_as_it_was_stored() -> None:
+    """plan.json holds a spec as JSON; an old run's is read again by `report`, `prune` and `run`."""
+    for name in spec_names():
+        spec = load_spec(name)
+        assert load_spec(json.loads(json.dumps(spec.model_dump()))) == spec

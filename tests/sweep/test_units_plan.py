@@ -118,7 +118,7 @@ def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
     assert (over_all["live", "data"]["value"], over_all["live", "model"]["value"]) == (1, 0)
     assert (over_all["raw", "data"]["value"], over_all["raw", "model"]["value"]) == (0, 1)
     assert over_all["raw", "data"]["sentence"].startswith(
-        "Of 1 scores, with all units, the model explains a part of the effects in 1 (median share 100%)"
+        "Of 1 score, with all units, the model explains a part of the effects in 1 (median share 100%)"
     )
 
 

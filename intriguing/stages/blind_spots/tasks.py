@@ -29,7 +29,7 @@ def search(work: Work, p: functions.SearchParameters) -> dict[str, pa.Table]:
     options = SearchOptions(grade=p.grade, slots=p.compute.slots)
     found = minimal_distortion(
         work.resource("model"),
-        rows.pixels(chosen).to(device()),
+        rows.pixels_or_nan(chosen).to(device()),  # one that cannot be read gets the status bad_input
         torch.from_numpy(np.array(labels)).to(device()),
         targets,
         options,

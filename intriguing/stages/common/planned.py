@@ -19,7 +19,10 @@ WEIGHTS_FILE = Code("intriguing.sweep.resources:weights_file", f"{_LOADERS}:weig
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes."""
+    """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes.
+
+    names_hash: over the names of classes and examples; empty where there are none.
+    """
 
     name: str
     source: str
@@ -28,6 +31,7 @@ class PlannedDataset:
     sizes: Mapping[str, int]
     shape: tuple[int, int, int]
     classes: int
+    names_hash: str = ""
 
     @property
     def values(self) -> int:

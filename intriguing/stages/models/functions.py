@@ -14,9 +14,10 @@ SOURCES = ("intriguing.models", *_DATA)
 
 @dataclass(frozen=True)
 class ExamplesParameters:
-    """The data set whose inputs are listed."""
+    """The data set whose inputs are listed, and the hash of their names where they have names."""
 
     dataset: str
+    named: str = ""
 
 
 @dataclass(frozen=True)

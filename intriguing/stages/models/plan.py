@@ -39,13 +39,13 @@ def _check(section: ModelsSection, sweep: Sweep) -> None:
 
 
 def _examples(dataset: PlannedDataset) -> Task:
-    """The task that lists a data set's inputs."""
+    """The task that lists a data set's inputs, and what it left out where inputs have names."""
     rows = sum(dataset.sizes.values())
     return functions.EXAMPLES.task(
         dataset.examples.task,
-        functions.ExamplesParameters(dataset.name),
+        functions.ExamplesParameters(dataset.name, dataset.names_hash),
         resources={"dataset": dataset.resource},
-        publish={"examples": "examples"},
+        publish={"examples": "examples"} | ({"skipped": "skipped"} if dataset.names_hash else {}),
         affinity=dataset.content_hash,
         rows={"examples": rows},
         size=rows * 4,
@@ -68,6 +68,8 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
         "rows": {"models": 1},
     }
     if model.is_trained and not facts.weights_hash:
+        if dataset.names_hash:  # photos may turn out to be damaged when they are decoded
+            publish["skipped"] = "skipped"
         parameters = functions.TrainParameters(key, architecture, compute, model.training)
         task = functions.TRAIN.task(name, parameters, resources=resources, **common)
     else:

@@ -72,7 +72,7 @@ def _datasets(section: ModelsSection, root: str | None) -> dict[str, PlannedData
             continue
         sizes = {split: len(rows) for split, rows in dataset.splits.items()}
         datasets[name] = PlannedDataset(
-            name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes
+            name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
         )
     return datasets
 

@@ -1,5 +1,7 @@
 """Tasks that make the tables `examples` and `models`: listing the inputs, training models, loading a user's weights."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.data import Dataset
+from intriguing.data import Dataset, Skipped
 from intriguing.engine.worker import Work
 from intriguing.models import (
     TrainOptions,
@@ -28,18 +30,27 @@ from intriguing.stages.models import functions
 
 @functions.EXAMPLES.implementation
 def examples(work: Work, p: functions.ExamplesParameters) -> dict[str, pa.Table]:
-    """The table `examples`: id, label and split of every input."""
-    splits = work.resource("dataset").splits
-    return {
-        "examples": tables.EXAMPLES.build(
-            {
-                "example_id": np.concatenate([s.ids for s in splits.values()]),
-                "label": np.concatenate([s.labels for s in splits.values()]),
-                "split": [name for name, s in splits.items() for _ in range(len(s))],
-            },
-            dataset=p.dataset,
-        )
+    """The table `examples`: id, label, split and names of every input; where inputs have names, `skipped` too."""
+    data: Dataset = work.resource("dataset")
+    splits = data.splits
+    labels = np.concatenate([s.labels for s in splits.values()])
+    columns = {
+        "example_id": np.concatenate([s.ids for s in splits.values()]),
+        "label": labels,
+        "split": [name for name, s in splits.items() for _ in range(len(s))],
+        "class_name": [data.class_names[n] for n in labels] if data.class_names else [None] * len(labels),
+        "path": [path for s in splits.values() for path in (s.paths or [None] * len(s))],
     }
+    outputs = {"examples": tables.EXAMPLES.build(columns, dataset=p.dataset)}
+    if p.named:
+        outputs["skipped"] = _skipped(data.skipped, dataset=p.dataset, model="", model_seed=-1)
+    return outputs
+
+
+def _skipped(skipped: Sequence[Skipped], **keys: Any) -> pa.Table:
+    known = [bad for bad in skipped if bad.id >= 0]
+    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in known]
+    return tables.SKIPPED.build({"example_id": [bad.id for bad in known], "reason": reasons}, **keys)
 
 
 @functions.TRAIN.implementation
@@ -48,10 +59,11 @@ def train(work: Work, p: functions.TrainParameters) -> dict[str, Any]:
     torch.set_num_threads(p.compute.threads)
     data = work.resource("dataset")
     net = build(p.architecture, p.key.model_seed)
-    train_model(
-        net.to(device()), data, TrainOptions.of(p.training), p.key.model_seed, p.compute.threads, evaluate=False
-    )
-    return _result(work, net, data, p.key, p.compute.slots)
+    options = TrainOptions.of(p.training)
+    report = train_model(net.to(device()), data, options, p.key.model_seed, p.compute.threads, evaluate=False)
+    left_out = [replace(bad, reason=f"left out of the training: {bad.reason}") for bad in report.skipped]
+    outputs = _result(work, net, data, p.key, p.compute.slots)
+    return outputs | {"skipped": _skipped(left_out, **p.key.columns)}
 
 
 @functions.LOAD.implementation

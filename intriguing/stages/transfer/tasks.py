@@ -28,11 +28,14 @@ def clean(work: Work, p: functions.CleanParameters) -> dict[str, pa.Table]:
     torch.set_num_threads(p.compute.threads)
     work.device = device_name()
     rows = work.resource("dataset").splits[p.attacked.split]
-    chosen = attacked_positions(rows, p.attacked, p.shard)
+    attacked, slots = attacked_positions(rows, p.attacked, p.shard), p.compute.slots
+    fed, guesses = [np.empty(0, np.int64)], []
+    for part in _parts(len(attacked), slots):
+        pixels, readable, _ = rows.readable(attacked[part])
+        fed.append(readable)
+        guesses.append(_predictions(work, pixels, slots))
+    chosen = np.concatenate(fed)
     zeros = np.zeros(len(chosen), dtype=np.float32)
-    guesses = [
-        _predictions(work, rows.pixels(chosen[part]), p.compute.slots) for part in _parts(len(chosen), p.compute.slots)
-    ]
     columns = {
         "search_id": [f"clean/{i}" for i in rows.ids[chosen]],
         "rms": zeros,

@@ -57,8 +57,11 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
             grey, scale = on_grey(adversarial - original)
             before = None if row["clean_prediction"] == row["label"] else row["clean_prediction"]
-            cards.append(
-                row
-                | {"before": before, "scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]}
-            )
+            classes = {
+                f"{name}_{form}": call(key["dataset"], row[name])
+                for name in ("label", "prediction")
+                for form, call in (("name", context.class_name), ("words", context.class_words))
+            }
+            pictures = [data_uri(p) for p in (original, grey, adversarial)]
+            cards.append(row | classes | {"before": before, "scale": scale, "pictures": pictures})
     return cards

@@ -94,7 +94,7 @@ def _side(
     directions = []
     for one, members in context.grouped(rows, "direction"):
         ranked = sorted(members, key=lambda row: row["rank"])
-        tiles = [{"picture": _picture(pictures, row, places), "alt": _alt(noun, row)} for row in ranked]
+        tiles = [{"picture": _picture(pictures, row, places), "alt": _alt(context, noun, row)} for row in ranked]
         ties = max(row["ties"] for row in ranked)
         directions.append({"number": one["direction"], "tiles": tiles, "ties": ties if ties > len(ranked) else 0})
     total = totals.get(_key(rows[0], "basis", "rotation_seed"))
@@ -125,7 +125,7 @@ def _picture(pictures: dict[int, np.ndarray], row: Row, places: dict[int, Row]) 
     return data_uri(picture if box is None else picture[:, box["top"] : box["bottom"], box["left"] : box["right"]])
 
 
-def _alt(noun: str, row: Row) -> str:
+def _alt(context: Context, noun: str, row: Row) -> str:
     """What a tile shows, in words."""
-    of = "" if row["label"] is None else f" of class {row['label']}"
+    of = "" if row["label"] is None else f" of class {context.class_words(row['dataset'], row['label'])}"
     return f"{noun} {row['direction']}, rank {row['rank']}: image {row['example_id']}{of}, value {row['value']:.3g}"

@@ -1,0 +1,98 @@
+"""Reading npz files that may be damaged, or made to do harm: what a file declares is checked before it is read."""
+
+import io
+import math
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from intriguing.data.files import open_regular
+from intriguing.errors import DataError
+
+_MAGIC = b"\x93NUMPY"
+_HEADER = 10_000
+"""Bytes of an array's header at most, as NumPy has it."""
+_ROOM = 0.9
+"""How much of the memory that is available the arrays may take."""
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file (no pickled objects).
+
+    Raises `DataError` when the file is missing, truncated, holds Python objects, or declares more than the memory
+    holds: the sizes in its headers are checked before anything is unpacked.
+    """
+    try:
+        with open_regular(path) as file:
+            if file.read(len(_MAGIC)) == _MAGIC:
+                raise DataError(
+                    f"{path} is one array (.npy), not an npz archive: it has no labels. "
+                    "Save both with numpy.savez(path, images=images, labels=labels)."
+                )
+            return _members(path, file)
+    except FileNotFoundError:
+        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.") from None
+    except DataError:
+        raise
+    except OSError as e:
+        raise DataError(f"{path} cannot be read as an npz file ({e.strerror or e}).") from None
+    except Exception as e:  # damaged archives lead the unpacker to errors of many kinds
+        reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
+        raise DataError(
+            f"{path} cannot be read as an npz file ({reason}). It is truncated or of another format."
+        ) from None
+
+
+def _members(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        members = [m for m in archive.infolist() if not m.is_dir()]
+        declared, room = sum(m.file_size for m in members), _available()
+        if declared > _ROOM * room:
+            packed = sum(m.compress_size for m in members)
+            raise DataError(
+                f"{path} declares {declared:,} bytes of arrays (in {packed:,} packed ones), and {room:,} bytes of "
+                "memory are available. Save fewer images, or uint8 in place of floats."
+            )
+        names = [m.filename.removesuffix(".npy") for m in members]
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise DataError(f"{path} holds the array {name!r} twice. Save it again.")
+        return {name: _array(path, archive, m) for name, m in zip(names, members, strict=True)}
+
+
+def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array, its header held against the size that the archive declares."""
+    what = f"{path}: the array {member.filename.removesuffix('.npy')!r}"
+    with archive.open(member) as stream:
+        content = stream.read()
+    head = io.BytesIO(content)
+    version = np.lib.format.read_magic(head)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise DataError(f"{what} is of the unknown format version {version}. Save it again with numpy.savez.")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read(head, max_header_size=_HEADER)
+    if dtype.hasobject:
+        raise DataError(
+            f"{what} cannot be read: it holds Python objects, and reading them would run code in the file. "
+            "Save numbers (or text as a NumPy string array: array.astype(str))."
+        )
+    start, needed = head.tell(), math.prod(shape) * dtype.itemsize
+    if len(content) - start != needed or min(shape, default=0) < 0:
+        raise DataError(
+            f"{what} has {len(content) - start:,} bytes of values and its header asks for {needed:,}. It is damaged."
+        )
+    flat = np.frombuffer(content, dtype, count=math.prod(shape), offset=start) if needed else np.empty(shape, dtype)
+    return flat.reshape(shape, order="F" if in_columns else "C")
+
+
+def _available() -> int:
+    """Bytes of memory that can be used: what the kernel calls available."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as lines:
+            kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 2**63
+    return kilobytes * 1024

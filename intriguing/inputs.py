@@ -1,0 +1,89 @@
+"""What a person may hand to a library call as images, and what to write where it is something else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from intriguing.errors import InputError, IntriguingError, ModelError
+
+_SPANS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def as_tensor(given: Any, name: str) -> Tensor:
+    """`given`, a tensor or a NumPy array of any type, as a tensor that shares no read-only memory.
+
+    Raises `InputError` for anything else.
+    """
+    if isinstance(given, np.ndarray):
+        if given.dtype.kind not in "fiub":
+            raise InputError(f"{name} is an array of type {given.dtype}; it must be of numbers.")
+        native = given.astype(given.dtype.newbyteorder("="), copy=not given.flags.writeable)
+        return torch.from_numpy(np.ascontiguousarray(native))
+    if not isinstance(given, Tensor):
+        raise InputError(f"{name} is a {type(given).__name__}; it must be a tensor or a NumPy array (B, *shape).")
+    return given
+
+
+def float_batch(given: Any, name: str = "x") -> Tensor:
+    """`given` as a tensor (B, *shape) of float32 or float64; raises `InputError` with the line to write otherwise."""
+    x = as_tensor(given, name)
+    told = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
+    if not x.dtype.is_floating_point:
+        line = f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float()"
+        raise InputError(f"{told}; it must be float32 or float64 in the box: write {line}.")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{told}; it must be float32 or float64: write {name}.float().")
+    if x.ndim < 2:
+        raise InputError(f"{told}; it must be a batch (B, *shape): write {name}[None] for a single input.")
+    return x
+
+
+def looks_like_bytes(x: Tensor) -> bool:
+    """Whether `x` holds whole numbers from 0 to 255 of which some are above 1."""
+    if not x.numel():
+        return False
+    low, high = (float(v) for v in torch.aminmax(x))
+    return low >= 0 and 1 < high <= 255 and bool((x == x.round() if x.is_floating_point() else x == x).all())
+
+
+@contextmanager
+def feeding(model: nn.Module, x: Tensor) -> Iterator[None]:
+    """Inside, `model` is fed `x` (B, *shape); where that fails for a reason that shape and type tell, a `ModelError`
+    says what to write in place of torch's own error.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        out_of_memory = isinstance(error, torch.OutOfMemoryError)
+        line = None if out_of_memory or isinstance(error, IntriguingError) else _line(model, x)
+        if line is None:
+            raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ModelError(
+            f"The model does not take inputs of shape {tuple(x.shape)} and type {x.dtype}: {line} ({first})"
+        ) from error
+
+
+def _line(model: nn.Module, x: Tensor) -> str | None:
+    weights = next((p for p in model.parameters() if p.is_floating_point()), None)
+    conv = next((m for m in model.modules() if isinstance(m, tuple(_SPANS.values()))), None)
+    if conv is not None:
+        dims = next(n for n, kind in _SPANS.items() if isinstance(conv, kind))
+        channels = conv.in_channels
+        if x.ndim == dims + 1:
+            return "the batch dimension is missing: write x[None] for a single input."
+        if x.ndim == dims + 2 and x.shape[-1] == channels != x.shape[1]:
+            order = ", ".join(map(str, (0, dims + 1, *range(1, dims + 1))))
+            return f"the channels ({channels}) are last and must come second: write x.permute({order})."
+        if x.ndim == dims + 2 and x.shape[1] != channels:
+            return f"it has {x.shape[1]} channels, and the model takes {channels}."
+    if weights is not None and not x.is_floating_point():
+        line = "x / 255" if x.dtype == torch.uint8 else "x.float()"
+        return f"the model's weights are {weights.dtype}: write {line}."
+    if weights is not None and x.dtype != weights.dtype:
+        return f"the model's weights are {weights.dtype}: write x.to({weights.dtype})."
+    return None

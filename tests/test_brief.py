@@ -1,0 +1,58 @@
+"""No ``repr`` prints the pixels."""
+
+import importlib
+import pkgutil
+import re
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import intriguing as ig
+from intriguing.activations import collect_activations
+from intriguing.data import load_dataset
+from intriguing.transfer import gaussian_noise
+from intriguing.units import Directions, TopK
+
+
+def test_results_are_shown_in_a_line_with_their_shapes() -> None:
+    x = torch.rand(40, 1, 8, 8)
+    found = ig.minimal_distortion(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), x, torch.arange(40) % 3)
+    assert "adversarial=<float32 (40, 1, 8, 8)>" in repr(found)
+    assert "status=<list of 40>" in repr(found)
+    [block] = collect_activations(nn.Sequential(nn.Flatten()), [x], ["0"])
+    assert repr(block) == "Block(ids=<int64 (40,)>, vectors={'0': <float32 (40, 64)>})"
+    assert "images=<float32 (40, 64)>" in repr(gaussian_noise(x.flatten(1).numpy(), 0.1, 0, range(40)))
+    top = TopK(Directions.natural(64), 5)
+    top.update(x.flatten(1).numpy(), np.arange(40))
+    shown = [found, block, top.result(), Directions.natural(64), load_dataset("mnist-sample")]
+    assert all(len(repr(one)) < 700 for one in shown)
+    assert not any("array(" in repr(one) or "tensor(" in repr(one) for one in shown)
+
+
+def array_holders() -> list[type]:
+    """Every public dataclass and named tuple of the package that has a field of arrays or tensors."""
+    found = []
+    for module in pkgutil.walk_packages(ig.__path__, "intriguing."):
+        if "on_ray" in module.name or ".sweep" in module.name:
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if not isinstance(value, type) or value.__module__ != module.name or value.__name__.startswith("_"):
+                continue
+            kinds = [str(f.type) for f in fields(value)] if is_dataclass(value) else []
+            if hasattr(value, "_fields"):
+                kinds = [str(kind) for kind in value.__annotations__.values()]
+            shown = [f.repr for f in fields(value)] if is_dataclass(value) else [True] * len(kinds)
+            if any(
+                on and re.search("ndarray|Tensor", kind) and "Callable" not in kind
+                for kind, on in zip(kinds, shown, strict=True)
+            ):
+                found.append(value)
+    return found
+
+
+@pytest.mark.parametrize("kind", array_holders(), ids=lambda kind: kind.__qualname__)
+def test_whatever_holds_arrays_is_shown_by_their_shapes(kind: type) -> None:
+    assert kind.__repr__.__name__ == "brief"

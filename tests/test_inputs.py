@@ -1,0 +1,133 @@
+"""What a person hands to a library call by mistake, and the line that the error says to write."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import intriguing as ig
+from intriguing.errors import InputError, IntriguingError, ModelError
+from intriguing.models import predict
+from intriguing.transfer import amplify, gaussian_noise
+
+X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 2, 0])
+
+
+def conv() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def collect(x: Any) -> Any:
+    return list(ig.collect_activations(conv(), [x], ["0"], slots=4))
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "minimal_distortion": lambda x: ig.minimal_distortion(conv(), x, LABELS[: len(x)]),
+    "collect_activations": collect,
+    "predict": lambda x: predict(conv(), x, slots=4),
+}
+
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "channels last": (
+        X.permute(0, 2, 3, 1),
+        r"channels \(3\) are last and must come second: write x.permute\(0, 3, 1, 2\)",
+    ),
+    "float64": (X.double(), r"weights are torch.float32: write x.to\(torch.float32\)"),
+    "another number of channels": (X[:, :1], "it has 1 channels, and the model takes 3"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("call", CALLS)
+def test_what_a_model_does_not_take_is_told_with_the_line_to_write(call: str, mistake: str) -> None:
+    x, told = MISTAKES[mistake]
+    with pytest.raises(ModelError, match=told):
+        CALLS[call](x)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("minimal_distortion", "x is .* uint8; it must be float32 or float64 in the box: write x / 255"),
+        ("collect_activations", "weights are torch.float32: write x / 255"),
+        ("predict", "weights are torch.float32: write x / 255"),
+    ],
+)
+def test_bytes_are_told(call: str, told: str) -> None:
+    with pytest.raises(IntriguingError, match=told):
+        CALLS[call]((X * 255).to(torch.uint8))
+
+
+def test_one_image_without_its_batch_dimension_is_told() -> None:
+    for call in (collect, CALLS["predict"]):
+        with pytest.raises(ModelError, match=r"batch dimension is missing: write x\[None\]"):
+            call(X[0])
+    with pytest.raises(InputError, match=r"labels is \(\) torch.int64; it must be 3 whole.*write x\[None\]"):
+        ig.minimal_distortion(conv(), X[0], 1)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"write x\[None\] for a single input"):
+        ig.minimal_distortion(conv(), X[0, 0, 0], [1])
+    with pytest.raises(InputError, match=r"write x\[None\]"):
+        predict(nn.Linear(8, 2), X[0, 0, 0])
+
+
+def test_images_from_0_to_255_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    large = (X * 255).round()
+    with pytest.raises(InputError, match="x runs from 0 to 25., the box from 0 to 1: write x / 255"):
+        ig.minimal_distortion(conv(), large, LABELS)
+    assert ig.minimal_distortion(conv(), large, LABELS, options=ig.SearchOptions(upper=255)).status[0] != "bad_input"
+    collect(large)
+    assert caplog.text.count("whole numbers from 0 to 255: write batch / 255") == 1
+    for call in (lambda x: gaussian_noise(x, 0.1, 0, range(4)), lambda x: amplify(X.numpy(), x, 0.1)):
+        with pytest.raises(InputError, match=r"outside \[0.0, 1.0\] or NaN \(uint8 from 0 to 25.\): give images / 255"):
+            call(large.to(torch.uint8).numpy())
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_numpy_arrays_are_taken(call: str) -> None:
+    given = X.numpy().copy()
+    given.flags.writeable = False
+    seen, wanted = CALLS[call](given), CALLS[call](X)
+    if call == "minimal_distortion":
+        assert torch.equal(seen.adversarial, wanted.adversarial)
+    elif call == "predict":
+        assert torch.equal(seen, wanted)
+    else:
+        assert torch.equal(seen[0].vectors["0"], wanted[0].vectors["0"])
+
+
+def test_tensors_that_ask_for_gradients_are_taken_by_amplify() -> None:
+    moved = (X * 0.9).requires_grad_()
+    assert np.array_equal(amplify(X, moved, 0.1).images, amplify(X.numpy(), moved.detach().numpy(), 0.1).images)
+
+
+def test_one_tensor_is_no_loader() -> None:
+    with pytest.raises(InputError, match=r"one array of shape \(4, 3, 8, 8\).*write \[x\]"):
+        list(ig.collect_activations(conv(), X, ["0"]))
+
+
+def test_what_is_no_array_is_told() -> None:
+    with pytest.raises(InputError, match="x is a list"):
+        ig.minimal_distortion(conv(), [[1.0]], [0])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="type <U1; it must be of numbers"):
+        ig.minimal_distortion(conv(), np.array([["a"]]), [0])
+
+
+def test_an_error_of_the_models_own_is_left_as_it_is() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="^mine$"):
+        predict(Broken(), X, slots=4)
+
+
+@pytest.mark.parametrize("wrong", [True, "0.5", None])
+@pytest.mark.parametrize("name", ["penalty_tolerance", "memory_fraction", "slots", "classes", "upper"])
+def test_search_options_of_another_type_are_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is {wrong!r}"):
+        ig.SearchOptions(**{name: wrong})
