@@ -61,8 +61,9 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
     compute = Compute(sweep.compute.threads, sweep.compute.slots)
     resources = {"dataset": dataset.resource}
     name = f"model/{part_of(key.dataset)}/{part_of(key.model)}/{key.model_seed}"
+    publish = {"models": "models"}
     common = {
-        "publish": {"models": "models"},
+        "publish": publish,
         "affinity": dataset.content_hash,
         "noun": "models",
         "rows": {"models": 1},
