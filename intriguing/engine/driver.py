@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from intriguing.engine.store import Record, Store, as_plain, write_atomically
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.worker import Call, ResourceCall
 from intriguing.errors import StoreError
+from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,13 @@ def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Re
 
 
 def read_plan(run: Path) -> dict[str, Any]:
-    """The plan.json of `run`; empty where there is none or it cannot be read."""
+    """The plan.json of `run`; empty where there is none, it cannot be read, or it is not what a run writes."""
     try:
-        return json.loads((run / "plan.json").read_bytes())
+        body = parse_json(read_regular(run / "plan.json", LARGEST_PLAN))
+        checked_plan(body)
     except (OSError, ValueError):
         return {}
+    return body
 
 
 def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
@@ -310,10 +313,10 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(plan: Plan, run: Path) -> tuple[int, int]:
-    """Remove from the store what `plan` does not name; returns how many folders went, and their bytes."""
+def prune(kept: Collection[str], run: Path) -> tuple[int, int]:
+    """Remove from the store all but the fingerprints `kept`; returns how many folders went, and their bytes."""
     store = Store(run / "store")
-    gone = sorted(store.fingerprints() - set(plan.fingerprints.values()))
+    gone = sorted(store.fingerprints() - set(kept))
     size = 0
     for fingerprint in gone:
         size += sum(f.stat().st_size for f in store.folder(fingerprint).iterdir())

@@ -5,11 +5,13 @@ neither torch nor a data set's pixels are needed. Dependencies are per shard: a 
 shard of adversarial images is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from types import MappingProxyType
 
-from intriguing.engine.task import Plan
+from intriguing.engine.task import Plan, Task
 from intriguing.errors import SpecError, unknown_name
+from intriguing.naming import MOST_TASKS
 from intriguing.sweep.facts import DatasetFacts, ModelFacts, TextFacts
 from intriguing.sweep.spec import Spec
 from intriguing.sweep.stages.blind_spots import blind_spots
@@ -34,15 +36,28 @@ def build_plan(
     made = list(models(spec, datasets, facts))
     trained = [model for model, _ in made]
     return Plan(
-        [
-            *(examples(found) for found in datasets.values()),
-            *(task for _, task in made),
-            *units(spec, trained),  # section 3: do single units mean more than random directions?
-            *blind_spots(spec, trained),  # section 4.1: how small a change makes a model wrong?
-            *transfer(spec, trained),  # section 4.2: does it fool the others too?
-            *words(spec, texts),  # the follow-up: section 3's question, asked of word vectors
-        ]
+        _limited(
+            chain(
+                (examples(found) for found in datasets.values()),
+                (task for _, task in made),
+                units(spec, trained),  # section 3: do single units mean more than random directions?
+                blind_spots(spec, trained),  # section 4.1: how small a change makes a model wrong?
+                transfer(spec, trained),  # section 4.2: does it fool the others too?
+                words(spec, texts),  # the follow-up: section 3's question, asked of word vectors
+            )
+        )
     )
+
+
+def _limited(tasks: Iterable[Task]) -> Iterator[Task]:
+    """`tasks`, as long as they fit in memory; raises `SpecError` beyond that."""
+    for count, task in enumerate(tasks):
+        if count == MOST_TASKS:
+            raise SpecError(
+                f"The spec asks for more than {MOST_TASKS:,} tasks. Raise rows_per_shard, rotations_per_shard or "
+                "searches_per_shard in [compute], or cut the spec into several."
+            )
+        yield task
 
 
 def _check(spec: Spec, datasets: Mapping[str, DatasetFacts]) -> None:

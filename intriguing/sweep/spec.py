@@ -2,15 +2,15 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from intriguing.errors import SpecError, unknown_name
+from intriguing.naming import check_size, folder_name, read_toml
 from intriguing.sweep.section import CONFIG, Name
 from intriguing.sweep.words_spec import WordsSpec
 
@@ -155,14 +155,16 @@ class ComputeSpec(_Section):
     attempts: int = Field(default=3, ge=1)
     """How often a task is tried whose worker is lost."""
     task_seconds: float = Field(default=3_600.0, gt=0)
-    """A worker that answers no call for so long is killed."""
+    """A worker that answers no call for so long is killed; a data set of the user's that takes so long to make, too."""
+    check_seconds: float = Field(default=120.0, gt=0)
+    """How long the first look at a user's own model may take: to build it, to feed it one image."""
 
 
 class Spec(_Section):
     """A sweep: data sets, models, and what is asked of them."""
 
-    name: Name
-    """The run's name; runs go to outputs/NAME unless --out says otherwise."""
+    name: Annotated[Name, AfterValidator(folder_name)]
+    """The run's name, one component of a path; runs go to outputs/NAME unless --out says otherwise."""
     seed: int = Field(default=0, ge=0)
     """The root of every random number but the models'."""
     model_seeds: list[int] = Field(default=[0], min_length=1)
@@ -216,7 +218,9 @@ def spec_names() -> list[str]:
 
 
 def describe_spec(name: str) -> str:
-    """The first comment of the spec called `name` in the package."""
+    """The first comment of the spec called `name` in the package; raises `UnknownNameError` where there is none."""
+    if name not in spec_names():
+        raise unknown_name("spec", name, spec_names())
     first = (_SPECS / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip()
 
@@ -231,16 +235,16 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Spec):
         return name
     if isinstance(name, Mapping):
+        check_size(name, "The spec")
         return _validate(dict(name), "the spec")
+    if "\0" in str(name):
+        raise unknown_name("spec", str(name), spec_names())
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
-        path = _SPECS / f"{name}.toml"
-        if not path.exists():
+        if str(name) not in spec_names():
             raise unknown_name("spec", str(name), spec_names())
-    try:
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"The spec {path} cannot be read: {error}.") from error
+        path = _SPECS / f"{name}.toml"
+    body = read_toml(path)
     return _validate({"name": path.stem} | body, str(path))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
-from intriguing.report.section import NO_IMAGES, Context, Row, Section, render
+from intriguing.report.section import Context, Row, Section, render
 
 _QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
@@ -17,14 +17,14 @@ def section(context: Context) -> Section | None:
         return None
     groups = []
     for key, rows in context.grouped(found, *_KEYS):
-        cards = _cards(context, key, _spread(rows)) if context.images else []
+        cards = _cards(context, key, _spread(rows))
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
         "examples.html",
         groups=groups,
         several=len({group["dataset"] for group in groups}) > 1,
         grades=len({group["grade"] for group in groups}) > 1,
-        no_images=None if context.images else NO_IMAGES,
+        no_images=context.no_images(),
     )
     return Section("blind-spots", "The smallest changes that fool a model", html)
 
@@ -38,10 +38,12 @@ def _spread(rows: list[Row]) -> list[Row]:
 def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
     """One card per search whose image is stored."""
     chosen = {name: key[name] for name in ("dataset", "model", "model_seed")}
+    originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
+    if not originals:
+        return []
     names = [row["search_id"] for row in rows]
     stored = context.run.table("adversarial", **chosen, search_id=names).to_pylist()
     images = {row["search_id"]: np.array(row["image"], np.float32).reshape(row["shape"]) for row in stored}
-    originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
     cards = []
     for row in rows:
         image = images.get(row["search_id"])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from intriguing.report.pictures import data_uri
-from intriguing.report.section import LAYER, NO_IMAGES, Context, Row, Section, render
+from intriguing.report.section import LAYER, Context, Row, Section, render
 
 _DIRECTIONS = 8
 _IMAGES = 8
@@ -35,12 +35,13 @@ def section(context: Context) -> Section | None:
         seen = fields.get(tuple(key[name] for name in _MAP), {})
         sides = [_side(context, *chosen, totals, seen) for chosen in _chosen(context, members)]
         layers.append(key | {"name": context.label(key), "sides": sides, "cropped": bool(seen)})
+        layers[-1]["has_images"] = any(t["picture"] for s in sides for d in s["directions"] for t in d["tiles"])
     html = render(
         "top_images.html",
         layers=layers,
         several=len({layer["dataset"] for layer in layers}) > 1,
         conditions=len({layer["condition"] for layer in layers}) > 1,
-        no_images=None if context.images else NO_IMAGES,
+        no_images=context.no_images(),
         k=max(row["rank"] for row in rows),
     )
     return Section("units", "What single units respond to", html)
