@@ -59,11 +59,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = read_regular(path, LARGEST_SPEC).decode("utf-8")
         long = _DOTTED.search(text)
         if long is not None:
-            raise ValueError(f"a key of more than {2 * DEEPEST} parts, {long[0][:20]!r}... (at position {long.start()})")
+            raise ValueError(
+                f"a key of more than {2 * DEEPEST} parts, {long[0][:20]!r}... (at position {long.start()})"
+            )
         body = tomllib.loads(text)
     except RecursionError:
         raise SpecError(f"The spec {path} cannot be read: its lists or tables are nested too deeply.") from None
-    except (OSError, ValueError) as error:  # TOML that is wrong, no UTF-8, a number of 5,000 digits: all are ValueErrors
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # TOML that is wrong, no UTF-8, a number of 5,000 digits: all are ValueErrors
         raise SpecError(f"The spec {path} cannot be read: {str(error)[:500]}.") from error
     check_size(body, str(path))
     return body
@@ -77,7 +82,9 @@ def check_size(body: Mapping[str, Any], where: str) -> None:
         value, depth, key = stack.pop()
         count += 1
         if depth > DEEPEST:
-            raise SpecError(f"{where}: {key[:100]!r} is nested more than {DEEPEST} levels deep, which no key of a spec is.")
+            raise SpecError(
+                f"{where}: {key[:100]!r} is nested more than {DEEPEST} levels deep, which no key of a spec is."
+            )
         if count > MOST_VALUES:
             raise SpecError(f"{where} holds more than {MOST_VALUES:,} values. Cut it into several specs.")
         if isinstance(value, Mapping):
@@ -85,9 +92,13 @@ def check_size(body: Mapping[str, Any], where: str) -> None:
         elif isinstance(value, list | tuple):
             stack += [(inner, depth + 1, key) for inner in value]
         elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-            raise SpecError(f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits; at most 64 are read.")
+            raise SpecError(
+                f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits; at most 64 are read."
+            )
         elif isinstance(value, datetime.date | datetime.time):
-            raise SpecError(f"{where}: {key[:100]!r} is a date or a time, and no key of a spec takes one. Write it as text.")
+            raise SpecError(
+                f"{where}: {key[:100]!r} is a date or a time, and no key of a spec takes one. Write it as text."
+            )
     for key in ("datasets", "models"):
         named = body.get(key)
         if isinstance(named, Mapping) and len(named) > MOST_NAMED:

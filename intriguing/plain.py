@@ -26,4 +26,6 @@ def printable(value: Any, lines: bool = False) -> str:
 def _escape(character: str) -> str:
     number = ord(character)
     known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
-    return known or (f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65_536 else f"\\U{number:08x}")
+    return known or (
+        f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65_536 else f"\\U{number:08x}"
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
-from intriguing.engine.publish import Failure, Publication
+from intriguing.engine.publish import Failure, Publication, trimmed
 from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain, write_atomically
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
@@ -50,18 +50,19 @@ class Examination:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: what ran, what was reused, and what gave up or was blocked by that."""
+    """How a run ended: what ran, what was reused, what gave up or was blocked by that, and what was not asked for."""
 
     ran: tuple[str, ...]
     reused: tuple[str, ...]
     failures: tuple[Failure, ...] = ()
     blocked: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
     records: Mapping[str, Record] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every task of the plan is finished."""
-        return not self.failures and not self.blocked
+        return not (self.failures or self.blocked or self.waiting)
 
 
 def examine(plan: Plan, run: Path) -> Examination:
@@ -125,6 +126,7 @@ class Driver:
         make_pool: called once, and only when something has to run.
         limits: when to give up.
         listen: told of a `Snapshot` about every second.
+        only: the tasks to run, with what they need of what is not finished; all others wait. None: all.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Driver:
         make_pool: Callable[[], Pool],
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
+        only: Collection[str] | None = None,
     ) -> None:
         self._plan = plan
         self._run = run
@@ -148,15 +151,18 @@ class Driver:
         self._failures: dict[str, Failure] = {}
         self._began: dict[str, float] = {}
         self._said = 0.0
-        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in plan)
+        asked = plan.tasks.keys() if only is None else plan.needed_by(only, found.records) | found.records.keys()
+        self._waiting = tuple(name for name in plan.tasks if name not in asked)
+        tasks = [task for task in plan if task.name in asked]
+        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks)
         self._schedule = Schedule(nodes, found.records, self._limits.attempts)
-        self._progress = Progress(plan, time.monotonic())
+        self._progress = Progress(tasks, time.monotonic())
         for name, record in found.records.items():
             self._progress.reused(name, record.seconds)
         self._publication = Publication(run, plan, self._store)
 
-    def run(self, command: str = "") -> Outcome:
-        """Run to the end; `command` is the line that tries failed tasks again.
+    def run(self, rerun: Callable[[str], str] = lambda task: "") -> Outcome:
+        """Run to the end; `rerun` gives the line that tries a failed task again.
 
         What finished before a Ctrl-C or an error of the pool stays, published.
         """
@@ -168,15 +174,19 @@ class Driver:
         except BaseException:
             # What stopped the run matters more than what stops its publication, such as a disk that is still full.
             with suppress(StoreError):
-                self._publish(command)
+                self._publish(rerun)
             raise
-        self._publish(command)
+        self._publish(rerun)
         blocked = tuple(self._schedule.names(BLOCKED))
-        return Outcome(tuple(self._ran), tuple(self._reused), tuple(self._failures.values()), blocked, self._records)
+        failures = tuple(self._failures.values())
+        return Outcome(tuple(self._ran), tuple(self._reused), failures, blocked, self._waiting, self._records)
 
-    def _publish(self, command: str) -> None:
+    def _publish(self, rerun: Callable[[str], str]) -> None:
         self._publication.settle(self._records)
-        self._publication.summarise(self._records, list(self._failures.values()), command)
+        # What failed before and was not asked for now has failed still.
+        before = self._publication.failures() if self._waiting else []
+        still = [f for f in before if f.task in self._waiting]
+        self._publication.summarise(self._records, [*self._failures.values(), *still], rerun)
 
     def _work(self) -> None:
         pool = self._make_pool()
@@ -236,15 +246,14 @@ class Driver:
                     raise StoreError(event.message)  # a full or vanished disk: every other task would fail too
                 if not self._reopen(event):
                     self._schedule.raised(task)
-                    self._give_up(task, event.error_type, event.message)
-                    log.debug("%s", event.trace)
+                    self._give_up(task, event.error_type, event.message, event.trace)
             case Died(worker, reason):
                 self._began.pop(worker, None)
                 loss = self._schedule.lost(worker)
                 log.warning("%s is gone (%s); again: %s", worker, reason, ", ".join(loss.again) or "nothing")
                 for task in loss.given_up:
                     message = f"It lost its worker {self._limits.attempts} times; the last time: {reason}"
-                    self._give_up(task, "WorkerLost", message)
+                    self._give_up(task, "WorkerLost", message, reason)
 
     def _restart_clock(self, worker: str) -> None:
         self._began.pop(worker, None)
@@ -261,15 +270,16 @@ class Driver:
             self._store.discard(self._plan.fingerprints[producer])
             self._records.pop(producer, None)
         for producer in self._schedule.reopen(event.task, producers):
-            self._give_up(producer, event.error_type, event.message)
+            self._give_up(producer, event.error_type, event.message, event.trace)
         return True
 
     def _needed_by(self, task: str) -> list[str]:
         return list(dict.fromkeys(n.task for n in self._plan.tasks[task].needs))
 
-    def _give_up(self, task: str, error_type: str, message: str) -> None:
+    def _give_up(self, task: str, error_type: str, message: str, trace: str) -> None:
         function = self._plan.tasks[task].function.path
-        self._failures[task] = Failure(task, function, self._schedule.attempts[task], error_type, message)
+        attempts = self._schedule.attempts[task]
+        self._failures[task] = Failure(task, function, attempts, error_type, message, trimmed(trace))
         log.error("%s gave up: %s: %s", task, error_type, message)
 
     def _kill_hung(self, pool: Pool) -> None:
@@ -281,8 +291,8 @@ class Driver:
     def _tell(self, workers: int, always: bool = False) -> None:
         now = time.monotonic()
         running = sum(len(self._schedule.running_on(w)) for w in self._began)
-        failed = self._schedule.count(FAILED) + self._schedule.count(BLOCKED)
-        snapshot = self._progress.snapshot(now, running, workers, failed)
+        failed, blocked = self._schedule.count(FAILED), self._schedule.count(BLOCKED)
+        snapshot = self._progress.snapshot(now, running, workers, failed, blocked)
         self._listen(snapshot)
         if always or now - self._said > _HEARTBEAT:
             self._said = now

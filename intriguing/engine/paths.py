@@ -11,7 +11,6 @@ from pathlib import Path
 import intriguing
 
 
-
 @contextmanager
 def without_working_folder() -> Iterator[None]:
     """Take the working folder off the front of the path, where `python -c` and `python -m` put it.

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from intriguing.data import Dataset, load_dataset
+from intriguing.data import load_dataset
+from intriguing.data.factories import is_users_code
 from intriguing.errors import DataError, IntriguingError, SpecError, WeightsError
+from intriguing.sweep.child import Call, in_child
 from intriguing.sweep.spec import Spec
 from intriguing.sweep.words_spec import EMBEDDED, absolute
 
@@ -59,24 +61,50 @@ def gather_datasets(spec: Spec, root: str | None = None) -> dict[str, DatasetFac
     for name, wanted in spec.datasets.items():
         where = wanted.root or root
         where = str(Path(where).expanduser().resolve()) if where else None
+        looks = [DatasetLook(source, where, wanted.download) for source in (wanted.source or name, *wanted.instead)]
         try:
-            source, dataset = _first_there([wanted.source or name, *wanted.instead], where, wanted.download)
+            source, seen = _first_there(looks, f"datasets.{name}", spec.compute.task_seconds)
         except DataError as error:
             if not wanted.optional or len(spec.datasets) == 1:
                 raise
             log.warning("The sweep goes on without the data set %r: %s", name, error)
             continue
-        sizes = {split: len(rows) for split, rows in dataset.splits.items()}
-        found[name] = DatasetFacts(name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes)
+        found[name] = DatasetFacts(name, source, where, *seen)
     return found
 
 
-def _first_there(sources: Sequence[str], root: str | None, download: bool) -> tuple[str, Dataset]:
-    """The first of `sources` whose files are there, as (source, data set); the first one's error where none is."""
+@dataclass(frozen=True)
+class DatasetLook:
+    """A data set to look at: its source, where it lies, and whether it may be fetched."""
+
+    source: str
+    root: str | None = None
+    download: bool = False
+
+
+Seen = tuple[str, dict[str, int], tuple[int, int, int], int]
+"""What is seen of a data set: content hash, sizes of the splits, shape of an image, number of classes."""
+
+
+def look_at(look: DatasetLook) -> Seen:
+    """Load a data set, and say what it is; raises `DataError` where it cannot be read."""
+    dataset = load_dataset(look.source, look.root, look.download)
+    sizes = {split: len(rows) for split, rows in dataset.splits.items()}
+    return dataset.content_hash, sizes, dataset.shape, dataset.classes
+
+
+def _first_there(looks: Sequence[DatasetLook], key: str, seconds: float) -> tuple[str, Seen]:
+    """The first of `looks` whose files are there, as (source, what it is); the first one's error where none is.
+
+    A function of the user's is called in a process of its own, for at most `seconds`.
+    """
     errors = []
-    for source in sources:
+    for look in looks:
         try:
-            return source, load_dataset(source, root, download)
+            if not is_users_code(look.source):
+                return look.source, look_at(look)
+            calls = [Call(f"{key} ({look.source})", look)]
+            return look.source, in_child("intriguing.sweep.facts:look_at", calls, seconds, DataError)[0]
         except DataError as error:
             errors.append(error)
     raise errors[0]

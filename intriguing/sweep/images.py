@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from intriguing.data.factories import is_users_code
 from intriguing.errors import DataError, IntriguingError
 from intriguing.sweep.facts import DatasetFacts
 
@@ -25,18 +26,14 @@ class Source:
         return is_users_code(self.source)
 
 
-def is_users_code(source: str) -> bool:
-    """Whether `source` names a function, `module:factory`, rather than a data set, npz:PATH or imagefolder:PATH."""
-    kind, _, rest = source.partition(":")
-    return bool(rest) and kind not in ("npz", "imagefolder")
-
-
 def sources_of(facts: Mapping[str, DatasetFacts]) -> dict[str, Source]:
     """The sources of data sets whose facts were gathered."""
     return {name: Source(f.source, f.root, f.content_hash) for name, f in facts.items()}
 
 
-def saved_sources(saved: Mapping[str, Mapping[str, Any]], spec: Mapping[str, Any], root: str | None) -> dict[str, Source]:
+def saved_sources(
+    saved: Mapping[str, Mapping[str, Any]], spec: Mapping[str, Any], root: str | None
+) -> dict[str, Source]:
     """The sources that a run folder's plan.json names (`saved`); in older folders, those of its `spec`.
 
     `root` comes before what the folder says.

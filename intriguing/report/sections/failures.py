@@ -10,4 +10,7 @@ def section(context: Context) -> Section | None:
     rows = context.run.table("failures").to_pylist()
     if not rows:
         return None
-    return Section("failures", "Failures", render("failures.html", rows=rows[:_SHOWN], total=len(rows)))
+    done = context.run.table("tasks", columns=["seconds"]).num_rows
+    unfinished = max(0, context.run.tasks - done - len(rows))
+    html = render("failures.html", rows=rows[:_SHOWN], total=len(rows), unfinished=unfinished)
+    return Section("failures", "Failures", html)
