@@ -146,8 +146,8 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
         state = "running" if found["running"] else "not running"
         _say(
             _out,
-            f"{printable(found['name'])}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']:,} failed, "
-            f"{found['blocked']:,} blocked, {state}",
+            f"{printable(found['name'])}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']:,} "
+            f"failed, {found['blocked']:,} blocked, {state}",
         )
         for noun, (done, total) in found["amounts"].items():
             _say(_out, f"  {printable(noun)} {done:,}/{total:,}")
@@ -203,7 +203,7 @@ def report(
         Parameter(negative="", help="Run the functions (module:factory) that the run names, to show their images."),
     ] = False,
 ) -> int:
-    """Write the run's HTML page anew, and print where it is. Nothing that the run names is executed, but with --trust."""
+    """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
     from intriguing.report import write_report
     from intriguing.saved import read_saved_plan
     from intriguing.sweep.images import image_reader, saved_sources
@@ -230,8 +230,8 @@ def prune_command(folder: RunFolder) -> int:
         saved = read_saved_plan(run_folder)
         if len(saved.fingerprints) != saved.tasks:
             raise StoreError(
-                f"{folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is removed. "
-                "Run the spec again: it is written anew."
+                f"{folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is "
+                "removed. Run the spec again: it is written anew."
             )
         count, size = prune(saved.fingerprints.values(), run_folder)
     _write(f"{count} outputs removed, {size / 1e6:.1f} MB")
@@ -304,8 +304,8 @@ def _list(found: dict[str, str], as_json: bool) -> int:
 def _summarise(folder: Path, told: dict[str, Any]) -> None:
     waiting = f", {told['waiting']} not asked for" if told["waiting"] else ""
     _write(
-        f"{told['ran']} tasks ran, {told['reused']} reused, {len(told['failed'])} failed, {len(told['blocked'])} blocked"
-        f"{waiting} (of {told['tasks']})"
+        f"{told['ran']} tasks ran, {told['reused']} reused, {len(told['failed'])} failed, "
+        f"{len(told['blocked'])} blocked{waiting} (of {told['tasks']})"
     )
     for failure in told["failed"][:5]:
         _write(printable(f"  {failure['task']}: {failure['error_type']}: {failure['message']}"))

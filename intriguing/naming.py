@@ -32,8 +32,8 @@ _DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*+){{{2 * DEEPEST}}}")
 def folder_name(name: str) -> str:
     """`name` if it can be the name of a folder, one component of a path; else `ValueError` says why not.
 
-    It has at most 200 bytes, neither slashes nor control characters, no dot in front, no blank at either end, and is not
-    a name that Windows keeps for a device.
+    It has at most 200 bytes, neither slashes nor control characters, no dot in front, no blank at either end, and is
+    not a name that Windows keeps for a device.
     """
     why = ""
     if "/" in name or "\\" in name:

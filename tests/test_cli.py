@@ -42,9 +42,9 @@ def stored(out: Path) -> int:
     return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
 
 
-def start(spec_file: Path, out: Path, executor: str) -> subprocess.Popen[str]:
+def start(spec_file: Path, out: Path, executor: str, **variables: str) -> subprocess.Popen[str]:
     arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -83,9 +83,11 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, fini
 
 
 @pytest.mark.ray
-def test_a_worker_killed_from_outside_costs_no_result(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_worker_killed_from_outside_costs_no_result(
+    spec_file: Path, finished: Path, tmp_path: Path, ray_started: str
+) -> None:
     out = tmp_path / "run"
-    process = start(spec_file, out, "ray")
+    process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)
     assert process.stderr is not None
     lines: list[str] = []
     while not (lines and "runs on" in lines[-1]):
@@ -105,7 +107,7 @@ def test_a_worker_killed_from_outside_costs_no_result(spec_file: Path, finished:
 def test_a_finished_run_says_what_it_reused(spec_file: Path, finished: Path) -> None:
     again = call("run", str(spec_file), "--out", str(finished), "--executor", "inline")
     assert again.returncode == 0
-    assert re.search(r"0 tasks ran, \d+ reused, 0 failed", again.stdout)
+    assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", again.stdout)
 
 
 def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:

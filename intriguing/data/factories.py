@@ -28,7 +28,7 @@ def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[s
 
 
 def is_users_code(source: str) -> bool:
-    """Whether a data set's `source` names a function, `module:factory`, rather than a name, npz:... or imagefolder:...."""
+    """Whether a data set's `source` names a function, `module:factory`: it is no name, npz:PATH or imagefolder:PATH."""
     kind, _, rest = source.partition(":")
     return bool(rest) and kind not in ("npz", "imagefolder")
 
@@ -36,8 +36,8 @@ def is_users_code(source: str) -> bool:
 def source_files(source: str, error: type[IntriguingError] = DataError) -> list[Path]:
     """The Python files that `module:factory` depends on: its module's, and where that lies in a package, the package's.
 
-    Nothing is imported. Modules are looked for on `sys.path`, to which `intriguing run` and `intriguing plan` append the
-    working folder. Raises `error` when there is no such module.
+    Nothing is imported. Modules are looked for on `sys.path`, to which `intriguing run` and `intriguing plan` append
+    the working folder. Raises `error` when there is no such module.
     """
     module, _ = split_name(source, error)
     top, *rest = module.split(".")
@@ -49,8 +49,8 @@ def source_files(source: str, error: type[IntriguingError] = DataError) -> list[
         spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec else None
     if spec is None:
         raise error(
-            f"There is no module {module!r} (for {source!r}) on Python's path. Install it, put its folder on the path, or "
-            f"give `intriguing run` where it lies (the command looks in the working folder; this is {Path.cwd()})."
+            f"There is no module {module!r} (for {source!r}) on Python's path. Install it, put its folder on the "
+            f"path, or type `intriguing run` where it lies: it looks in the working folder too (now {Path.cwd()})."
         )
     if package is not None:
         return sorted(package.rglob("*.py"))

@@ -260,8 +260,8 @@ def _connect(workers: int | None) -> bool:
     found = find_cluster()
     if found.problem and found.is_named:
         raise ClusterError(
-            f"{found.problem}. Start the cluster, correct or unset RAY_ADDRESS (Ray is started on this machine then), or "
-            "run with --executor inline."
+            f"{found.problem}. Start the cluster, correct or unset RAY_ADDRESS (Ray is started on this machine then), "
+            "or run with --executor inline."
         )
     if found.is_usable:
         log.info("connecting to the Ray cluster at %s", found.address)

@@ -1,7 +1,7 @@
 """Where a Ray cluster is, and whether it answers, found without importing ray. Nothing here waits for long.
 
-Ray itself takes any address for a cluster that is slow, and tries for minutes. A file that a crashed Ray left behind, or
-that somebody else put there, is enough for that. So the address is asked first.
+Ray itself takes any address for a cluster that is slow, and tries for minutes. A file that a crashed Ray left behind,
+or that somebody else put there, is enough for that. So the address is asked first.
 """
 
 import os
@@ -21,7 +21,7 @@ _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What points to a cluster: its address ("" where nothing does), who names it, and why it cannot be used ("": it can).
+    """What points to a cluster: its address ("" where nothing does) and why it cannot be used ("" where it can).
 
     `is_named` says that the user named it, by RAY_ADDRESS.
     """

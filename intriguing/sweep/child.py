@@ -1,4 +1,4 @@
-"""A first call of the user's own code, in a process of its own: one that hangs, exits or crashes takes no run with it."""
+"""A first call of the user's own code, in a process of its own: if it hangs, exits or crashes, the run does not."""
 
 import json
 import logging

@@ -14,7 +14,7 @@ Images = Callable[[str, Any], Any]
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that images can be read from: its source, where it lies, and the hash of what the run saw ("": any)."""
+    """A data set to read images from: its source, where it lies, and the hash of what the run saw ("": any)."""
 
     source: str
     root: str | None = None
@@ -67,8 +67,8 @@ def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
         source = sources[name]
         if source.is_code and not trust:
             raise DataError(
-                f"they come from the function {source.source!r}, and `intriguing report` does not run what a run folder "
-                "names. If you trust that code, run `intriguing report RUN --trust` in its folder"
+                f"they come from the function {source.source!r}, and `intriguing report` does not run what a run "
+                "folder names. If you trust that code, run `intriguing report RUN --trust` in its folder"
             )
         try:
             data = load_dataset(source.source, source.root)

@@ -93,8 +93,8 @@ def execute(
 ) -> Outcome:
     """Run what of `prepared` is not finished, publish it, and write the report when anything changed.
 
-    only: names of tasks, or patterns such as ``search/*``: these are run, and what they need; the others wait. debug: is
-    called with the error of a task that raises, in this process (executor inline or strict).
+    only: names of tasks, or patterns such as ``search/*``: these are run, and what they need; the others wait.
+    debug: is called with the error of a task that raises, in this process (executor inline or strict).
 
     Raises:
         UnknownNameError: no task has a name of `only`; the nearest are listed.

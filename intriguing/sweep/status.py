@@ -1,4 +1,4 @@
-"""How far a run is, from its folder alone: no cluster, no data set, no torch, and nothing of the run's own is executed."""
+"""How far a run is, from its folder alone: no cluster, no data set, no torch, and nothing that it names is executed."""
 
 from collections import Counter
 from pathlib import Path
