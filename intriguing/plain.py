@@ -4,15 +4,13 @@ A name may hold a terminal's escape codes, a carriage return that overwrites wha
 the reading direction. Printed as they are, they lie to the reader or command the terminal.
 """
 
-import re
+import unicodedata
 from typing import Any
 
-# Control characters (C0, DEL, C1), line and paragraph separators, marks of direction and joining, the byte-order mark,
-# tags, and lone surrogates, which no output can encode.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f\ud800-\udfff]"
-)
+# Control characters, marks of format (such as those that turn the reading direction), lone surrogates (which no output
+# can encode), line and paragraph separators.
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"  # several scripts are written with them
 
 
 def printable(value: Any, lines: bool = False) -> str:
@@ -20,7 +18,15 @@ def printable(value: Any, lines: bool = False) -> str:
 
     lines: keep line breaks and tabs, for text of several lines; otherwise they are escaped too.
     """
-    return _HIDDEN.sub(lambda found: found[0] if lines and found[0] in "\n\t" else _escape(found[0]), str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    kept = _JOINERS + ("\n\t" if lines else "")
+    return "".join(c if c.isprintable() or c in kept or not _is_hidden(c) else _escape(c) for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN
 
 
 def _escape(character: str) -> str:

@@ -152,7 +152,9 @@ def _spec(value: Any) -> dict[str, Any]:
         layers = _list((model.get("layers") or []) if isinstance(model, dict) else [], "spec.models.layers")
         if not isinstance(model, dict | str) or not all(isinstance(layer, str) for layer in layers):
             raise ValueError("spec.models is not what a spec holds")
-    for key in ("datasets", "units", "blind_spots", "transfer", "words", "compute"):
+    if not isinstance(spec.get("datasets") or {}, dict | list):
+        raise ValueError("spec.datasets must be a mapping")
+    for key in ("units", "blind_spots", "transfer", "words", "compute"):
         _mapping(spec.get(key) or {}, f"spec.{key}")
     return spec
 

@@ -38,9 +38,10 @@ def saved_sources(
 
     `root` comes before what the folder says.
     """
+    listed = spec.get("datasets")
     given = saved or {
         name: {"source": about.get("source") or name, "root": about.get("root")}
-        for name, about in dict(spec.get("datasets") or {}).items()
+        for name, about in (listed.items() if isinstance(listed, Mapping) else ())
         if isinstance(about, Mapping)
     }
     found = {}

@@ -169,8 +169,8 @@ def test_workers_do_not_find_the_working_folder_first(ray_started: str) -> None:
         return sys.path
 
     found = ray.get(path.remote())
-    assert found[0] not in ("", os.getcwd())
-    assert found[0] != os.path.dirname(sys.argv[0])
+    assert found[0] not in ("", str(Path.cwd()))
+    assert found[0] != str(Path(sys.argv[0]).parent)
 
 
 def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch: Any) -> None:
@@ -180,4 +180,4 @@ def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch: Any) -> Non
     given = users_path()
     monkeypatch.setattr(sys, "path", ["/python", "/of/both"])
     extend_path(given)
-    assert sys.path == ["/python", "/of/both", os.getcwd(), "/of/the/driver"]
+    assert sys.path == ["/python", "/of/both", str(Path.cwd()), "/of/the/driver"]

@@ -49,6 +49,8 @@ def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
         image = images.get(row["search_id"])
         if image is not None and image.ndim == 3:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
+            if original.shape != adversarial.shape:
+                continue  # the data set is not the one that was attacked
             grey, scale = on_grey(adversarial - original)
             cards.append(row | {"scale": scale, "pictures": [data_uri(p) for p in (original, grey, adversarial)]})
     return cards
