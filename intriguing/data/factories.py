@@ -43,10 +43,11 @@ def source_files(source: str, error: type[IntriguingError] = DataError) -> list[
     top, *rest = module.split(".")
     spec = PathFinder.find_spec(top, [p or str(Path.cwd()) for p in sys.path])
     package = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
-    name = top
     for part in rest:
-        name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec else None
+        # By its last name: for a whole one, Python asks for the parents of a package without __init__.py among those
+        # that are imported.
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        spec = PathFinder.find_spec(part, folders) if folders else None
     if spec is None:
         raise error(
             f"There is no module {module!r} (for {source!r}) on Python's path. Install it, put its folder on the "
