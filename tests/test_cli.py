@@ -146,6 +146,33 @@ def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path
     assert (tmp_path / "outputs" / "mine" / "report.html").exists()
 
 
+def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(tmp_path: Path) -> None:
+    models = {"late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}}
+    spec = {"name": "late", "datasets": {"mnist-sample": {}}, "models": models, "units": {"k": 2}}
+    (tmp_path / "late.toml").write_text(toml(spec))
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    failed = call("run", "late.toml", "--out", "o", "--executor", "inline", cwd=tmp_path, env=path)
+    assert failed.returncode == 1, failed.stderr
+    told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed.stdout)
+    assert told is not None, failed.stdout
+    assert int(told[1]) + 1 + int(told[2]) == int(told[3])
+    status = json.loads(call("status", "o", "--json", cwd=tmp_path, env=path).stdout)
+    assert (status["failed"], status["blocked"]) == (1, int(told[2]))
+    shown = call("show", "o", "failures", cwd=tmp_path, env=path).stdout
+    assert "model/mnist-sample/late/0:\nTraceback (most recent call last):" in shown
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "<details><summary>Traceback</summary>" in page
+    assert f"{told[2]} other tasks are not finished" in page
+    [row] = json.loads(call("show", "o", "failures", "--json", cwd=tmp_path, env=path).stdout)
+    line = "intriguing run late.toml --out o --only model/mnist-sample/late/0 --executor inline"
+    assert row["rerun_command"] == line
+    alone = call(*line.split()[1:], cwd=tmp_path, env=path)
+    assert alone.returncode == 1
+    assert "RuntimeError: this model cannot be trained" in alone.stderr
+    assert 'user_models.py", line' in alone.stderr
+    assert "1 failed, 0 blocked, " in alone.stdout
+
+
 def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["status", str(finished), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
