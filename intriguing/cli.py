@@ -1,5 +1,7 @@
 """The `intriguing` command.
 
+Text from a run folder is printed as text: what would command the terminal is shown as escapes.
+
 Results and `--json` go to stdout, progress and logs to stderr. Exit codes: 0 all done, 1 some tasks failed, 2 bad use,
 130 stopped by Ctrl-C.
 """
@@ -17,13 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from intriguing.engine.driver import prune
+from intriguing.engine.paths import allow_working_folder, without_working_folder
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.shown import LogLines
-from intriguing.errors import InputError, IntriguingError
+from intriguing.errors import InputError, IntriguingError, StoreError
+from intriguing.plain import printable
 from intriguing.results import Run, open_run
-from intriguing.sweep.report import image_reader
 from intriguing.sweep.runner import execute, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
@@ -61,22 +64,36 @@ def run(
     workers: Annotated[int | None, Parameter(help="How many Ray actors; by default one per GPU or CPU.")] = None,
     gpus_per_worker: Annotated[float | None, Parameter(help="How much of a GPU each actor holds.")] = None,
     data: Data = None,
+    only: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="A task's name or a pattern of names: run it and what it needs; the others wait."),
+    ] = None,
+    pdb: Annotated[
+        bool, Parameter(negative="", help="Open the debugger where a task raises (with --executor inline).")
+    ] = False,
     dry_run: Annotated[
         bool, Parameter(negative="", help="Print tasks, rows, bytes and devices; write nothing.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Run a sweep, or continue it: what is finished is never computed again."""
+    """Run a sweep, or continue it: what is finished is never computed again.
+
+    A failed task's own line, in the table failures, runs it alone (--only) and prints its traceback.
+    """
     if dry_run:
         return plan(spec, out=out, data=data, as_json=as_json)
+    allow_working_folder()
     prepared = prepare(spec, out, data)
     try:
-        with _stdout_to_stderr(), _progress() as listen:
-            outcome = execute(prepared, executor, workers, gpus_per_worker, listen)
+        with _stdout_to_stderr(), _progress(quiet=pdb) as listen:
+            debug = _open_debugger if pdb else None
+            outcome = execute(prepared, executor, workers, gpus_per_worker, listen, only=only or (), debug=debug)
     except KeyboardInterrupt:
-        told = f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}"
-        _err.print(told, highlight=False, markup=False, soft_wrap=True)
+        _say(_err, f"Stopped. What is finished is kept. Continue with:\n  {prepared.command}")
         return 130
+    if only:
+        for failure in outcome.failures:
+            _say(_err, f"{failure.task}:\n{failure.traceback}")
     told = {
         "run": str(prepared.out),
         "report": str(prepared.out / "report.html"),
@@ -84,12 +101,14 @@ def run(
         "reused": len(outcome.reused),
         "failed": [vars(f) for f in outcome.failures],
         "blocked": list(outcome.blocked),
+        "waiting": len(outcome.waiting),
+        "tasks": len(prepared.plan),
     }
     if as_json:
         _print_json(told)
     else:
         _summarise(prepared.out, told)
-    return 0 if outcome.complete else 1
+    return 1 if outcome.failures or outcome.blocked else 0
 
 
 @app.command
@@ -97,21 +116,25 @@ def plan(spec: SpecArgument, *, out: Out = None, data: Data = None, as_json: Jso
     """Show what a run would do: tasks, rows, bytes and devices. Writes nothing."""
     from intriguing.sweep.dry_run import estimate
 
+    allow_working_folder()
     found = estimate(prepare(spec, out, data))
     if as_json:
         _print_json(vars(found))
         return 0
-    table = Table("stage", "tasks", "to run", "rows", "MB", box=None, title=found.folder, title_justify="left")
+    table = Table("stage", "tasks", "to run", "rows", "MB", box=None, title=_text(found.folder), title_justify="left")
     for stage in found.stages:
         size = f"{stage['bytes'] / 1e6:,.1f}" if stage["bytes"] else ""
-        table.add_row(stage["stage"], f"{stage['tasks']:,}", f"{stage['to_run']:,}", f"{stage['rows']:,}", size)
+        table.add_row(_text(stage["stage"]), f"{stage['tasks']:,}", f"{stage['to_run']:,}", f"{stage['rows']:,}", size)
     _out.print(table)
-    _out.print(
+    _say(
+        _out,
         f"{found.tasks:,} tasks: {found.to_run:,} to run, {found.reused:,} reused, {found.dropped:,} dropped; "
         f"at most {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB before compression; {found.device}.",
-        highlight=False,
-        soft_wrap=True,
     )
+    if found.imported:
+        _say(_out, "Your modules were imported (they run with your rights):")
+        for name, file in found.imported.items():
+            _say(_out, f"  {printable(name)}: {printable(file)}")
     return 0
 
 
@@ -125,16 +148,17 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
         _print_json(found)
     else:
         state = "running" if found["running"] else "not running"
-        _out.print(
-            f"{found['name']}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']} failed, {state}",
-            highlight=False,
+        _say(
+            _out,
+            f"{printable(found['name'])}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']:,} "
+            f"failed, {found['blocked']:,} blocked, {state}",
         )
         for noun, (done, total) in found["amounts"].items():
-            _out.print(f"  {noun} {done:,}/{total:,}", highlight=False)
+            _say(_out, f"  {printable(noun)} {done:,}/{total:,}")
         if found["line"]:
-            _out.print(f"  {found['line']}", highlight=False)
-        if found["done"] < found["tasks"] and not found["running"]:
-            _out.print(f"Continue with: {found['command']}", highlight=False, soft_wrap=True)
+            _say(_out, f"  {printable(found['line'])}")
+        if found["done"] < found["tasks"] and not found["running"] and found["command"]:
+            _say(_out, f"Continue with: {printable(found['command'])}")
     return 0
 
 
@@ -153,31 +177,37 @@ def show(
     """Print a table of a run, or the answer to a query."""
     if schema and table:
         known = named(table)
-        _out.print(f"{known.name}: a row is {known.row}; unique by {', '.join(known.key)}", highlight=False)
+        _say(_out, f"{known.name}: a row is {known.row}; unique by {', '.join(known.key)}")
         listing = Table("column", "type", "what", "unit", box=None)
         for field in known.fields:
-            listing.add_row(field.name, str(field.type), field.doc, field.unit)
+            listing.add_row(*map(_text, (field.name, field.type, field.doc, field.unit)))
         _out.print(listing)
         return 0
     opened = open_run(folder)
     if sql is None and table is None:
         for name in opened.tables():
-            _out.print(f"{name}: a row is {TABLES[name].row}", highlight=False)
+            _say(_out, f"{name}: a row is {TABLES[name].row}")
         return 0
     frame, total, note = _shown(opened, table, sql, rows, as_json)
     if as_json:
         _write(frame.to_json(orient="records") or "[]")
-    elif len(frame) or not note:
-        _write(
-            _with_class_names(opened, frame).to_string(index=False, max_rows=len(frame), max_colwidth=40)
-            if len(frame)
-            else ""
-        )
+        return 0
+    if len(frame) or not note:
+        _print_frame(_with_class_names(opened, frame), with_traces=sql is None and table == "failures")
     if len(frame) < total:
         note = f"{len(frame):,} of {total:,} rows; --rows N shows more.{note and ' ' + note}"
     if note:
-        _err.print(note, highlight=False, markup=False, soft_wrap=True)
+        _say(_err, note)
     return 0
+
+
+def _print_frame(frame: "pd.DataFrame", with_traces: bool) -> None:
+    """Print rows as a table; tracebacks follow it, each under its task's name."""
+    traces = frame.pop("traceback").tolist() if with_traces else []
+    shown = frame.to_string(index=False, max_rows=len(frame), max_colwidth=40) if len(frame) else ""
+    _write(printable(shown, lines=True))
+    for task, trace in zip(frame["task"] if traces else (), traces, strict=True):
+        _write(f"\n{printable(task)}:\n{printable(trace or 'no traceback was kept', lines=True)}")
 
 
 def _with_class_names(opened: Run, frame: Any) -> Any:
@@ -192,24 +222,46 @@ def _with_class_names(opened: Run, frame: Any) -> Any:
 
 
 @app.command
-def report(folder: RunFolder, *, data: Data = None) -> int:
-    """Write the run's HTML page anew, and print where it is."""
+def report(
+    folder: RunFolder,
+    *,
+    data: Data = None,
+    trust: Annotated[
+        bool,
+        Parameter(negative="", help="Run the functions (module:factory) that the run names, to show their images."),
+    ] = False,
+) -> int:
+    """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
+    from intriguing.saved import read_saved_plan
+    from intriguing.sweep.images import image_reader, saved_sources
     from intriguing.sweep.report import write_report
 
     opened = open_run(folder)
-    prepared = prepare(opened.spec, folder, data)
-    _write(str(write_report(Path(folder), images=image_reader(prepared.sweep.datasets))))
+    if trust:
+        allow_working_folder()
+    root = data or os.environ.get("INTRIGUING_DATA")
+    sources = saved_sources(read_saved_plan(Path(folder)).datasets, opened.spec, root)
+    _write(printable(write_report(Path(folder), images=image_reader(sources, trust))))
     return 0
 
 
 @app.command(name="prune")
-def prune_command(folder: RunFolder, *, data: Data = None) -> int:
-    """Remove from the store what the run's current spec no longer names."""
+def prune_command(folder: RunFolder) -> int:
+    """Remove from the store what the run's plan no longer names. Nothing that the run names is executed."""
+    from intriguing.engine.driver import prune
     from intriguing.engine.lock import locked
+    from intriguing.saved import read_saved_plan
 
-    prepared = prepare(open_run(folder).spec, folder, data)
-    with locked(prepared.out):
-        count, size = prune(prepared.plan, prepared.out)
+    run_folder = Path(folder)
+    read_saved_plan(run_folder)
+    with locked(run_folder):
+        saved = read_saved_plan(run_folder)
+        if len(saved.fingerprints) != saved.tasks:
+            raise StoreError(
+                f"{folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is "
+                "removed. Run the spec again: it is written anew."
+            )
+        count, size = prune(saved.fingerprints.values(), run_folder)
     _write(f"{count:,} output{'' if count == 1 else 's'} removed, {size / 1e6:.1f} MB")
     return 0
 
@@ -244,18 +296,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def call(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code.
+
+    Modules of the working folder can be imported by `run` and `plan` alone, and come after all others.
+    """
     _set_up_logging()
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # so that a spec can name a module:factory of the user's folder
-    with _terminate_as_interrupt():
+    with _terminate_as_interrupt(), without_working_folder():
         try:
             code = app(arguments, exit_on_error=False, print_error=False)
         except CycloptsError as error:
-            _err.print(f"{error} (intriguing --help lists the commands)", highlight=False, soft_wrap=True)
+            _say(_err, f"{error} (intriguing --help lists the commands)")
             return 2
         except IntriguingError as error:
-            _err.print(f"{error}", highlight=False, soft_wrap=True, markup=False)
+            _say(_err, error)
             return 2
         except KeyboardInterrupt:
             return 130
@@ -271,7 +324,7 @@ def _list(found: dict[str, str], as_json: bool) -> int:
         return 0
     table = Table(box=None, show_header=False)
     for name, sentence in found.items():
-        table.add_row(name, sentence)
+        table.add_row(_text(name), _text(sentence))
     _out.print(table)
     return 0
 
@@ -297,26 +350,48 @@ def _shown(
 
 
 def _summarise(folder: Path, told: dict[str, Any]) -> None:
-    _write(f"{told['ran']} tasks ran, {told['reused']} reused, {len(told['failed'])} failed")
+    waiting = f", {told['waiting']} not asked for" if told["waiting"] else ""
+    _write(
+        f"{told['ran']} tasks ran, {told['reused']} reused, {len(told['failed'])} failed, "
+        f"{len(told['blocked'])} blocked{waiting} (of {told['tasks']})"
+    )
     for failure in told["failed"][:5]:
-        _write(f"  {failure['task']}: {failure['error_type']}: {failure['message']}")
-    _write(f"tables: {folder}/tables\nreport: {told['report']}")
+        _write(printable(f"  {failure['task']}: {failure['error_type']}: {failure['message']}"))
+    _write(f"tables: {printable(folder)}/tables\nreport: {printable(told['report'])}")
 
 
 def _set_up_logging() -> None:
     level = os.environ.get("INTRIGUING_LOG", "INFO").upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_PlainFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Log lines in which nothing commands the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of `record`."""
+        return printable(super().format(record), lines=True)
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[Snapshot], None]]:
-    """Progress on stderr: a live line where it is a terminal, log lines elsewhere."""
-    if not _err.is_terminal:
+def _progress(quiet: bool = False) -> Iterator[Callable[[Snapshot], None]]:
+    """Progress on stderr: a live line where it is a terminal, log lines elsewhere and where it is to be `quiet`."""
+    if quiet or not _err.is_terminal:
         yield LogLines()
         return
     with _err.status("starting") as line:
-        yield lambda snapshot: line.update(snapshot.line())
+        yield lambda snapshot: line.update(_text(snapshot.line()))
+
+
+def _open_debugger(error: BaseException) -> None:
+    import pdb
+
+    _say(_err, f"{type(error).__name__}: {error}")
+    pdb.post_mortem(error.__traceback__)
 
 
 @contextmanager
@@ -349,6 +424,15 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 def _print_json(value: Any) -> None:
     _write(json.dumps(value, indent=1, default=str))
+
+
+def _text(value: object) -> Text:
+    """A cell or line as text: no markup, no escape codes."""
+    return Text(printable(value))
+
+
+def _say(console: Console, text: object) -> None:
+    console.print(Text(printable(text, lines=True)), highlight=False, soft_wrap=True)
 
 
 def _write(text: str) -> None:

@@ -4,7 +4,6 @@ Reads `plan.json` and `tables/` alone, from a local folder or an object store, w
 needs no cluster, and imports neither torch nor ray. Nothing here writes.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pyarrow import fs
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.matrices import AMONG, KINDS, Fed
+from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,10 +42,10 @@ def open_run(path: str | Path) -> "Run":
     try:
         system, root = fs.FileSystem.from_uri(text) if "://" in text else (fs.LocalFileSystem(), str(Path(text)))
         kind = system.get_file_info(root).type
-        plan = system.get_file_info(f"{root}/plan.json").type
+        there = system.get_file_info(f"{root}/plan.json").type
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{shown!r} cannot be opened: {error}") from error
-    if plan != fs.FileType.File:
+    if there != fs.FileType.File:
         found = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
         raise StoreError(
             f"{shown!r} is not the folder of a run: it {found}. Give the folder that `intriguing run SPEC --out FOLDER`"
@@ -53,13 +53,18 @@ def open_run(path: str | Path) -> "Run":
         )
     try:
         with system.open_input_stream(f"{root}/plan.json") as stream:
-            content = json.loads(stream.read())
-        spec, name, tasks = dict(content["spec"]), str(content.get("name", "")), int(content.get("tasks", 0))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            content = stream.read(LARGEST_PLAN + 1)
+        if len(content) > LARGEST_PLAN:
+            raise ValueError(f"it has more than {LARGEST_PLAN:,} bytes")
+        body = parse_json(content)
+        plan = checked_plan(body)
+        if "spec" not in body:
+            raise ValueError("it has no spec")
+    except (OSError, ValueError) as error:
         raise CorruptError(
             f"{shown}/plan.json cannot be read ({error}). Run the spec again: it is written anew."
         ) from error
-    return Run(path=shown, spec=spec, name=name, tasks=tasks, _system=system, _root=root)
+    return Run(path=shown, spec=plan.spec, name=plan.name, tasks=plan.tasks, _system=system, _root=root)
 
 
 def _without_secrets(uri: str) -> str:

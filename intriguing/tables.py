@@ -480,7 +480,8 @@ FAILURES = Table(
         Field("attempts", pa.int32(), "How many attempts were made."),
         Field("error_type", _S, "The error's class."),
         Field("message", _S, "What it said."),
-        Field("rerun_command", _S, "The command that tries it again."),
+        Field("rerun_command", _S, "The command that runs it alone again, in one process."),
+        Field("traceback", _S, "Where it was raised, the innermost call last; null in older runs.", nullable=True),
     ),
     ("task",),
 )

@@ -42,9 +42,9 @@ def stored(out: Path) -> int:
     return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
 
 
-def start(spec_file: Path, out: Path, executor: str) -> subprocess.Popen[str]:
+def start(spec_file: Path, out: Path, executor: str, **variables: str) -> subprocess.Popen[str]:
     arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -83,9 +83,11 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, fini
 
 
 @pytest.mark.ray
-def test_a_worker_killed_from_outside_costs_no_result(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_worker_killed_from_outside_costs_no_result(
+    spec_file: Path, finished: Path, tmp_path: Path, ray_started: str
+) -> None:
     out = tmp_path / "run"
-    process = start(spec_file, out, "ray")
+    process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)
     assert process.stderr is not None
     lines: list[str] = []
     while not (lines and "runs on" in lines[-1]):
@@ -105,7 +107,7 @@ def test_a_worker_killed_from_outside_costs_no_result(spec_file: Path, finished:
 def test_a_finished_run_says_what_it_reused(spec_file: Path, finished: Path) -> None:
     again = call("run", str(spec_file), "--out", str(finished), "--executor", "inline")
     assert again.returncode == 0
-    assert re.search(r"0 tasks ran, \d+ reused, 0 failed", again.stdout)
+    assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", again.stdout)
 
 
 def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
@@ -142,6 +144,33 @@ def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path
     done = call("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "outputs" / "mine" / "report.html").exists()
+
+
+def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(tmp_path: Path) -> None:
+    models = {"late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}}
+    spec = {"name": "late", "datasets": {"mnist-sample": {}}, "models": models, "units": {"k": 2}}
+    (tmp_path / "late.toml").write_text(toml(spec))
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    failed = call("run", "late.toml", "--out", "o", "--executor", "inline", cwd=tmp_path, env=path)
+    assert failed.returncode == 1, failed.stderr
+    told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed.stdout)
+    assert told is not None, failed.stdout
+    assert int(told[1]) + 1 + int(told[2]) == int(told[3])
+    status = json.loads(call("status", "o", "--json", cwd=tmp_path, env=path).stdout)
+    assert (status["failed"], status["blocked"]) == (1, int(told[2]))
+    shown = call("show", "o", "failures", cwd=tmp_path, env=path).stdout
+    assert "model/mnist-sample/late/0:\nTraceback (most recent call last):" in shown
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "<details><summary>Traceback</summary>" in page
+    assert f"{told[2]} other tasks are not finished" in page
+    [row] = json.loads(call("show", "o", "failures", "--json", cwd=tmp_path, env=path).stdout)
+    line = "intriguing run late.toml --out o --only model/mnist-sample/late/0 --executor inline"
+    assert row["rerun_command"] == line
+    alone = call(*line.split()[1:], cwd=tmp_path, env=path)
+    assert alone.returncode == 1
+    assert "RuntimeError: this model cannot be trained" in alone.stderr
+    assert 'user_models.py", line' in alone.stderr
+    assert "1 failed, 0 blocked, " in alone.stdout
 
 
 def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

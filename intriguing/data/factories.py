@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import sysconfig
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, IntriguingError
+
+IMPORTED: dict[str, str] = {}
+"""The modules of users that were imported, here or in a child process, and their files."""
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -23,24 +27,31 @@ def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[s
     return module, factory
 
 
+def is_users_code(source: str) -> bool:
+    """Whether a data set's `source` names a function, `module:factory`: it is no name, npz:PATH or imagefolder:PATH."""
+    kind, _, rest = source.partition(":")
+    return bool(rest) and kind not in ("npz", "imagefolder")
+
+
 def source_files(source: str, error: type[IntriguingError] = DataError) -> list[Path]:
     """The Python files that `module:factory` depends on: its module's, and where that lies in a package, the package's.
 
-    Nothing is imported. Modules are looked for on `sys.path` and in the working folder. Raises `error` when there is no
-    such module.
+    Nothing is imported. Modules are looked for on `sys.path`, to which `intriguing run` and `intriguing plan` append
+    the working folder. Raises `error` when there is no such module.
     """
     module, _ = split_name(source, error)
     top, *rest = module.split(".")
-    spec = PathFinder.find_spec(top, _search_path())
+    spec = PathFinder.find_spec(top, [p or str(Path.cwd()) for p in sys.path])
     package = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
-    name = top
     for part in rest:
-        name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec else None
+        # By its last name: for a whole one, Python asks for the parents of a package without __init__.py among those
+        # that are imported.
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        spec = PathFinder.find_spec(part, folders) if folders else None
     if spec is None:
         raise error(
-            f"There is no module {module!r} (for {source!r}) on Python's path or in {Path.cwd()}. "
-            "Install it, or run where it lies."
+            f"There is no module {module!r} (for {source!r}) on Python's path. Install it, put its folder on the "
+            f"path, or type `intriguing run` where it lies: it looks in the working folder too (now {Path.cwd()})."
         )
     if package is not None:
         return sorted(package.rglob("*.py"))
@@ -61,9 +72,6 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
     """The object that `module:factory` names, its module imported. Raises `error` when it is absent or not callable."""
     module, factory = split_name(source, error)
     source_files(source, error)
-    here = str(Path.cwd())
-    if not {here, ""} & set(sys.path):
-        sys.path.append(here)  # for good: what the module defines may be pickled later
     try:
         found = getattr(_imported(module), factory, None)
     except ImportError as e:
@@ -75,13 +83,26 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
 
 def _imported(module: str) -> ModuleType:
     """The module; where it asks for a torchvision that does not import beside this torch, by the door that does."""
+    before = set(sys.modules)
     try:
         return import_module(module)
     except RuntimeError as e:
         if "torchvision::" not in str(e):
             raise
+    finally:
+        _note(module, set(sys.modules) - before)
     torchvision()
     return import_module(module)
+
+
+def _note(module: str, new: set[str]) -> None:
+    """Keep in `IMPORTED` the module and what it imported that is neither Python's own nor installed."""
+    paths = sysconfig.get_paths()
+    installed = {Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+    for name in {module, *new}:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and (name == module or not installed & set(Path(file).resolve().parents)):
+            IMPORTED[name] = str(Path(file).resolve())
 
 
 def call(source: str) -> Any:
@@ -93,8 +114,3 @@ def call(source: str) -> Any:
         raise
     except Exception as e:
         raise DataError(f"The factory {source!r} failed: {type(e).__name__}: {e}") from e
-
-
-def _search_path() -> list[str]:
-    here = str(Path.cwd())
-    return [p or here for p in sys.path] + ([] if {here, ""} & set(sys.path) else [here])

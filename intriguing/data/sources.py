@@ -1,8 +1,10 @@
 """Data sets by name: where they lie, what they hash to, how to read them. Torch is imported for CIFAR-10 alone."""
 
 import io
+import logging
 import lzma
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +19,10 @@ from intriguing.data.files import hash_arrays, hash_files, read_idx
 from intriguing.data.npz import read_npz
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, unknown_name
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60.0
 
 EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
 
@@ -222,10 +228,15 @@ def _folder(known: Known, root: Path, download: bool) -> Path:
     folder = root / known.folder
     missing = [f for f in known.files if not (folder / f).is_file()]
     if missing and download:
+        log.info("downloading %s to %s; a server that says nothing for %g s ends it", known.name, root, _PATIENCE)
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(_PATIENCE)
         try:
             getattr(torchvision().datasets, known.torchvision_class)(str(root), download=True)
         except (OSError, RuntimeError) as e:
             raise DataError(f"Could not download {known.name} to {root}: {e}. Fill {folder} by hand.") from e
+        finally:
+            socket.setdefaulttimeout(before)
         missing = [f for f in known.files if not (folder / f).is_file()]
     if missing:
         raise DataError(

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any
 
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
-from intriguing.engine.publish import Failure, Publication
+from intriguing.engine.publish import Failure, Publication, trimmed
 from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain, write_atomically
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.worker import Call, ResourceCall
 from intriguing.errors import StoreError
+from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +50,19 @@ class Examination:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: what ran, what was reused, and what gave up or was blocked by that."""
+    """How a run ended: what ran, what was reused, what gave up or was blocked by that, and what was not asked for."""
 
     ran: tuple[str, ...]
     reused: tuple[str, ...]
     failures: tuple[Failure, ...] = ()
     blocked: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
     records: Mapping[str, Record] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every task of the plan is finished."""
-        return not self.failures and not self.blocked
+        return not (self.failures or self.blocked or self.waiting)
 
 
 def examine(plan: Plan, run: Path) -> Examination:
@@ -93,11 +95,13 @@ def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Re
 
 
 def read_plan(run: Path) -> dict[str, Any]:
-    """The plan.json of `run`; empty where there is none or it cannot be read."""
+    """The plan.json of `run`; empty where there is none, it cannot be read, or it is not what a run writes."""
     try:
-        return json.loads((run / "plan.json").read_bytes())
+        body = parse_json(read_regular(run / "plan.json", LARGEST_PLAN))
+        checked_plan(body)
     except (OSError, ValueError):
         return {}
+    return body
 
 
 def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
@@ -122,6 +126,7 @@ class Driver:
         make_pool: called once, and only when something has to run.
         limits: when to give up.
         listen: told of a `Snapshot` about every second.
+        only: the tasks to run, with what they need of what is not finished; all others wait. None: all.
     """
 
     def __init__(
@@ -132,6 +137,7 @@ class Driver:
         make_pool: Callable[[], Pool],
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
+        only: Collection[str] | None = None,
     ) -> None:
         self._plan = plan
         self._run = run
@@ -145,15 +151,18 @@ class Driver:
         self._failures: dict[str, Failure] = {}
         self._began: dict[str, float] = {}
         self._said = 0.0
-        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in plan)
+        asked = plan.tasks.keys() if only is None else plan.needed_by(only, found.records) | found.records.keys()
+        self._waiting = tuple(name for name in plan.tasks if name not in asked)
+        tasks = [task for task in plan if task.name in asked]
+        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks)
         self._schedule = Schedule(nodes, found.records, self._limits.attempts)
-        self._progress = Progress(plan, time.monotonic())
+        self._progress = Progress(tasks, time.monotonic())
         for name, record in found.records.items():
             self._progress.reused(name, record.seconds)
         self._publication = Publication(run, plan, self._store)
 
-    def run(self, command: str = "") -> Outcome:
-        """Run to the end; `command` is the line that tries failed tasks again.
+    def run(self, rerun: Callable[[str], str] = lambda task: "") -> Outcome:
+        """Run to the end; `rerun` gives the line that tries a failed task again.
 
         What finished before a Ctrl-C or an error of the pool stays, published.
         """
@@ -165,15 +174,19 @@ class Driver:
         except BaseException:
             # What stopped the run matters more than what stops its publication, such as a disk that is still full.
             with suppress(StoreError):
-                self._publish(command)
+                self._publish(rerun)
             raise
-        self._publish(command)
+        self._publish(rerun)
         blocked = tuple(self._schedule.names(BLOCKED))
-        return Outcome(tuple(self._ran), tuple(self._reused), tuple(self._failures.values()), blocked, self._records)
+        failures = tuple(self._failures.values())
+        return Outcome(tuple(self._ran), tuple(self._reused), failures, blocked, self._waiting, self._records)
 
-    def _publish(self, command: str) -> None:
+    def _publish(self, rerun: Callable[[str], str]) -> None:
         self._publication.settle(self._records)
-        self._publication.summarise(self._records, list(self._failures.values()), command)
+        # What failed before and was not asked for now has failed still.
+        before = self._publication.failures() if self._waiting else []
+        still = [f for f in before if f.task in self._waiting]
+        self._publication.summarise(self._records, [*self._failures.values(), *still], rerun)
 
     def _work(self) -> None:
         pool = self._make_pool()
@@ -233,15 +246,14 @@ class Driver:
                     raise StoreError(event.message)  # a full or vanished disk: every other task would fail too
                 if not self._reopen(event):
                     self._schedule.raised(task)
-                    self._give_up(task, event.error_type, event.message)
-                    log.debug("%s", event.trace)
+                    self._give_up(task, event.error_type, event.message, event.trace)
             case Died(worker, reason):
                 self._began.pop(worker, None)
                 loss = self._schedule.lost(worker)
                 log.warning("%s is gone (%s); again: %s", worker, reason, ", ".join(loss.again) or "nothing")
                 for task in loss.given_up:
                     message = f"It lost its worker {self._limits.attempts} times; the last time: {reason}"
-                    self._give_up(task, "WorkerLost", message)
+                    self._give_up(task, "WorkerLost", message, reason)
 
     def _restart_clock(self, worker: str) -> None:
         self._began.pop(worker, None)
@@ -259,15 +271,16 @@ class Driver:
             self._records.pop(producer, None)
             self._progress.reopened(producer)
         for producer in self._schedule.reopen(event.task, producers):
-            self._give_up(producer, event.error_type, event.message)
+            self._give_up(producer, event.error_type, event.message, event.trace)
         return True
 
     def _needed_by(self, task: str) -> list[str]:
         return list(dict.fromkeys(n.task for n in self._plan.tasks[task].needs))
 
-    def _give_up(self, task: str, error_type: str, message: str) -> None:
+    def _give_up(self, task: str, error_type: str, message: str, trace: str) -> None:
         function = self._plan.tasks[task].function.name
-        self._failures[task] = Failure(task, function, self._schedule.attempts[task], error_type, message)
+        attempts = self._schedule.attempts[task]
+        self._failures[task] = Failure(task, function, attempts, error_type, message, trimmed(trace))
         log.error("%s gave up: %s: %s", task, error_type, message)
 
     def _kill_hung(self, pool: Pool) -> None:
@@ -279,10 +292,9 @@ class Driver:
     def _tell(self, workers: int, always: bool = False) -> None:
         now = time.monotonic()
         running = sum(len(self._schedule.running_on(w)) for w in self._began)
-        given_up: list[str] = []
-        if self._schedule.count(FAILED):
-            given_up = [*self._schedule.names(FAILED), *self._schedule.names(BLOCKED)]
-        snapshot = self._progress.snapshot(now, running, workers, given_up)
+        failed = self._schedule.names(FAILED) if self._schedule.count(FAILED) else []
+        blocked = self._schedule.names(BLOCKED) if self._schedule.count(BLOCKED) else []
+        snapshot = self._progress.snapshot(now, running, workers, failed, blocked)
         self._listen(snapshot)
         if always or now - self._said > _HEARTBEAT:
             self._said = now
@@ -313,10 +325,10 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(plan: Plan, run: Path) -> tuple[int, int]:
-    """Remove from the store what `plan` does not name; returns how many folders went, and their bytes."""
+def prune(kept: Collection[str], run: Path) -> tuple[int, int]:
+    """Remove from the store all but the fingerprints `kept`; returns how many folders went, and their bytes."""
     store = Store(run / "store")
-    gone = sorted(store.fingerprints() - set(plan.fingerprints.values()))
+    gone = sorted(store.fingerprints() - set(kept))
     size = 0
     for fingerprint in gone:
         size += sum(f.stat().st_size for f in store.folder(fingerprint).iterdir())

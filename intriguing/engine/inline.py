@@ -2,6 +2,7 @@
 
 import pickle
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from intriguing.engine.pool import Event, answer
@@ -13,13 +14,15 @@ class InlinePool:
 
     `strict` passes every call through pickle and forgets resources between tasks, as if each ran on a worker of its
     own: what holds there holds on Ray. (Inputs are read-only in every pool: they are views of Arrow buffers.)
+    `debug` is called with the error of a task that raises, while its frames are there to be looked at.
     """
 
     depth = 1
 
-    def __init__(self, run: Path, strict: bool = False) -> None:
+    def __init__(self, run: Path, strict: bool = False, debug: Callable[[BaseException], None] | None = None) -> None:
         self._store = store_of(run)
         self._strict = strict
+        self._debug = debug
         self._resources = Resources()
         self._calls: deque[Call] = deque()
 
@@ -39,7 +42,7 @@ class InlinePool:
         call = self._calls.popleft()
         if self._strict:
             self._resources = Resources()
-        return answer(call, self._store, self._resources, "inline")
+        return answer(call, self._store, self._resources, "inline", self._debug)
 
     def kill(self, worker: str, reason: str) -> None:
         """Never called: the driver's own thread cannot be told to hang up on itself."""

@@ -12,15 +12,19 @@ import time
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; unset, it warns
 import ray
 from ray.exceptions import RayActorError, RayError
+from ray.job_config import JobConfig
 
 from intriguing import __version__
+from intriguing.engine.paths import extend_path, package_folder, users_path
 from intriguing.engine.pool import Died, Event, Finished, Raised, answer
+from intriguing.engine.ray_address import find_cluster
 from intriguing.engine.store import CarriedStore
 from intriguing.engine.worker import Call, Resources, store_of
 from intriguing.errors import ClusterError, StoreError
@@ -37,7 +41,8 @@ _CARRIED_KEPT = 64
 class _Worker:
     """What runs in an actor: one call after another, with the resources that earlier calls left loaded."""
 
-    def __init__(self, name: str, run: str) -> None:
+    def __init__(self, name: str, run: str, path: list[str]) -> None:
+        extend_path(path)
         self._name = name
         self._store = store_of(Path(run))
         self._resources = Resources()
@@ -64,6 +69,8 @@ def _versions() -> dict[str, str]:
 class RayPool:
     """Actors on the cluster that RAY_ADDRESS names, on one that runs on this machine, or on one that is started now.
 
+    A cluster counts as running when it answers within 3 seconds.
+
     Args:
         run: the run folder. Nodes that see it read and write it themselves.
         workers: how many actors; by default one per GPU, or per `gpus` of one, or per CPU where there is no GPU.
@@ -72,7 +79,8 @@ class RayPool:
         carry: whether inputs and results travel over Ray; by default where a node does not see the run folder.
 
     Raises:
-        ClusterError: nothing of that size fits the cluster, or the versions differ.
+        ClusterError: RAY_ADDRESS names a cluster that does not answer, nothing of that size fits the cluster, or the
+            versions differ.
     """
 
     depth = 2
@@ -158,10 +166,11 @@ class RayPool:
         actor = ray.remote(_Worker).options(  # type: ignore[call-overload]
             num_cpus=1, num_gpus=self._gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        self._actors[name] = actor.remote(name, str(self._run))
+        self._actors[name] = actor.remote(name, str(self._run), users_path())
         self._pending[self._actors[name].hello.remote(self._token)] = name
 
     def _wait_for_first(self) -> None:
+        log.info("waiting for the first of %d workers, for at most %g s", len(self._pending), self._timeout)
         while not self.workers:
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=self._timeout)
             if not ready:
@@ -248,13 +257,58 @@ def _connect(workers: int | None) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        cpus = max(workers or 0, os.cpu_count() or 1)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+    found = find_cluster()
+    if found.problem and found.is_named:
+        raise ClusterError(
+            f"{found.problem}. Start the cluster, correct or unset RAY_ADDRESS (Ray is started on this machine then), "
+            "or run with --executor inline."
+        )
+    if found.is_usable:
+        log.info("connecting to the Ray cluster at %s", found.address)
+        if "://" in found.address:
+            _start(f"Ray at {found.address} cannot be used", address=found.address)
+        else:
+            _start(f"Ray at {found.address} cannot be used", address=found.address, job_config=_job(), **quiet)
         return True
+    if found.problem:
+        log.warning("%s; that cluster is not used", found.problem)
+    log.info("starting Ray on this machine")
+    cpus = max(workers or 0, os.cpu_count() or 1)
+    _start(
+        "Ray cannot be started on this machine (--executor inline needs none)",
+        address="local",
+        num_cpus=cpus,
+        include_dashboard=False,
+        job_config=_job(),
+        **quiet,
+    )
     return True
+
+
+def _start(otherwise: str, **options: Any) -> None:
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises whatever went wrong, up to bare Exception
+        with suppress(Exception):
+            ray.shutdown()
+        raise ClusterError(f"{otherwise}: {_first_line(error)}") from error
+
+
+class _Fixed(list[str]):
+    """A list that Ray cannot add to."""
+
+    def extend(self, more: Any) -> None:
+        """Leave `more` out."""
+
+
+def _job() -> JobConfig:
+    """What workers find first on their path: no folder but the one that this package lies in, and that only if needed.
+
+    Ray would put the working folder and the script's before all others, so that a `pandas.py` that lies there runs.
+    """
+    job = JobConfig()
+    job._py_driver_sys_path = _Fixed(package_folder())
+    return job
 
 
 def _fetch(ref: Any) -> Any:

@@ -4,7 +4,7 @@
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,10 +72,18 @@ class Pool(Protocol):
         ...
 
 
-def answer(call: Call, store: Store, resources: Resources, worker: str) -> Finished | Raised:
-    """Run `call` on this worker and say how it ended: the same in every pool."""
+def answer(
+    call: Call,
+    store: Store,
+    resources: Resources,
+    worker: str,
+    debug: Callable[[BaseException], None] | None = None,
+) -> Finished | Raised:
+    """Run `call` on this worker and say how it ended: the same in every pool. `debug` is shown what it raises."""
     try:
         return Finished(worker, call.task, run_call(call, store, resources, worker))
     except Exception as error:
         trace = traceback.format_exc()
+        if debug is not None:
+            debug(error)
         return Raised(worker, call.task, type(error).__name__, error_text(error), trace, damaged_input(error))

@@ -24,7 +24,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a run stands: tasks by state, counts by noun, and the seconds left (None while nothing is known)."""
+    """Where a run stands: tasks by state, counts by noun, and the seconds left (None while nothing is known).
+
+    `failed` tasks gave up, `blocked` ones need what these should have made.
+    """
 
     tasks_done: int
     tasks_total: int
@@ -32,6 +35,7 @@ class Snapshot:
     failed: int
     counts: dict[str, Count]
     seconds_left: float | None
+    blocked: int = 0
 
     def line(self) -> str:
         """One line for a log."""
@@ -40,7 +44,7 @@ class Snapshot:
             if noun != "tasks":
                 rate = f" ({count.rate:,.3g}/s)" if count.rate else ""
                 parts.append(f"{noun} {count.done:,}/{count.total:,}{rate}")
-        parts.append(f"{self.failed} failed")
+        parts.append(f"{self.failed} failed" + (f", {self.blocked} blocked" if self.blocked else ""))
         if self.seconds_left is not None:
             parts.append(f"about {_duration(self.seconds_left)} left")
         return ", ".join(parts)
@@ -87,12 +91,15 @@ class Progress:
             self._done[noun] -= amount
             self._left[function] += 1
 
-    def snapshot(self, now: float, running: int, workers: int, given_up: Collection[str] = ()) -> Snapshot:
-        """Where the run stands at `now`; the tasks `given_up` failed, or are blocked by one that did."""
+    def snapshot(
+        self, now: float, running: int, workers: int, failed: Collection[str] = (), blocked: Collection[str] = ()
+    ) -> Snapshot:
+        """Where the run stands at `now`; the tasks `failed` gave up, those `blocked` wait for one that did."""
         elapsed = max(now - self.started, 1e-9)
         counts = {n: Count(self._done[n], t, self._fresh[n] / elapsed) for n, t in self._total.items()}
+        left = self._seconds_left(workers, [*failed, *blocked])
         total = len(self._nouns)
-        return Snapshot(len(self._ended), total, running, len(given_up), counts, self._seconds_left(workers, given_up))
+        return Snapshot(len(self._ended), total, running, len(failed), counts, left, len(blocked))
 
     def _end(self, task: str, seconds: float) -> None:
         noun, amount, function = self._nouns[task]
@@ -123,6 +130,7 @@ def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
         "tasks_done": snapshot.tasks_done,
         "tasks_total": snapshot.tasks_total,
         "failed": snapshot.failed,
+        "blocked": snapshot.blocked,
     }
     write_atomically(run / "live" / "status.json", json.dumps(told).encode())
 

@@ -9,11 +9,12 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from intriguing.engine.store import Record, Store, explained, parquet, write_atomically
 from intriguing.engine.task import Plan
@@ -35,6 +36,20 @@ class Failure:
     attempts: int
     error_type: str
     message: str
+    traceback: str = ""
+    """Where it was raised; of a lost worker, why it is gone. At most `LONGEST_TRACE` characters."""
+
+
+LONGEST_TRACE = 16_000
+
+
+def trimmed(trace: str) -> str:
+    """`trace`, its middle left out where it is long: its beginning says where it started, its end what was raised."""
+    text = trace.strip()
+    if len(text) <= LONGEST_TRACE:
+        return text
+    first, last = LONGEST_TRACE // 4, 3 * LONGEST_TRACE // 4 - 100
+    return f"{text[:first]}\n... {len(text) - first - last:,} characters are left out ...\n{text[-last:]}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,19 @@ class Publication:
             else:
                 self._settle_links(self.folder / folder, there, records)
 
-    def summarise(self, records: Mapping[str, Record], failures: Sequence[Failure], command: str) -> None:
+    def failures(self) -> list[Failure]:
+        """What the table `failures` holds; nothing where it cannot be read."""
+        wanted = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
+        try:
+            file = ds.dataset(self.folder / "failures" / "failures.parquet", schema=wanted, format="parquet")
+            rows = file.to_table().to_pylist()
+        except (OSError, pa.ArrowException):
+            return []
+        return [Failure(**row | {"traceback": row["traceback"] or ""}) for row in rows]
+
+    def summarise(
+        self, records: Mapping[str, Record], failures: Sequence[Failure], rerun: Callable[[str], str]
+    ) -> None:
         """Write the tables `tasks` and `failures` anew, from the records."""
         names = [task.name for task in self._plan if task.name in records]
         kept = [records[name] for name in names]
@@ -98,7 +125,8 @@ class Publication:
                 "attempts": [f.attempts for f in failures],
                 "error_type": [f.error_type for f in failures],
                 "message": [f.message for f in failures],
-                "rerun_command": [command] * len(failures),
+                "rerun_command": [rerun(f.task) for f in failures],
+                "traceback": [f.traceback or None for f in failures],
             }
         )
         for name, table in (("tasks", tasks), ("failures", failed)):

@@ -7,7 +7,7 @@ nor cares what they mean.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -137,6 +137,17 @@ class Plan:
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self.tasks.values())
+
+    def needed_by(self, names: Iterable[str], done: Container[str] = ()) -> set[str]:
+        """`names` without those that are `done`, and every task that they need, directly or not, that is not done."""
+        found: set[str] = set()
+        stack = [name for name in names if name not in done]
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack += [need.task for need in self.tasks[name].needs if need.task not in done]
+        return found
 
     def resource_key(self, resource: Resource) -> str:
         """The name under which a worker keeps `resource`: a hash of what makes it what it is."""

@@ -1,5 +1,6 @@
 """What a part of the page is made of and made from."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -9,13 +10,19 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from intriguing.errors import DataError
 from intriguing.report import text
 from intriguing.report.pictures import as_pictures
 from intriguing.results import Run
 from intriguing.stats.findings import significant
 
+log = logging.getLogger(__name__)
+
 Images = Callable[[str, np.ndarray], np.ndarray]
-"""images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]: the unchanged inputs with these example ids."""
+"""images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]: the unchanged inputs with these example ids.
+
+It may raise `DataError`: then the page leaves that data set's images out, and says why.
+"""
 
 Row = dict[str, Any]
 """A row of a table, by column."""
@@ -44,13 +51,27 @@ class Context:
     run: Run
     images: Images | None = None
     _known: dict[str | None, list[tuple[str, int]]] = field(default_factory=dict, repr=False)
+    _left_out: dict[str, str] = field(default_factory=dict, repr=False)
 
     def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
-        """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} without images."""
+        """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} where there are none to show."""
         wanted = np.array(sorted(set(ids)), np.int64)
-        if self.images is None or not len(wanted):
+        if self.images is None or not len(wanted) or dataset in self._left_out:
             return {}
-        return dict(zip(wanted.tolist(), as_pictures(self.images(dataset, wanted), len(wanted)), strict=True))
+        try:
+            images = self.images(dataset, wanted)
+        except DataError as error:
+            self._left_out[dataset] = str(error)
+            log.warning("The page leaves out the images of %r: %s", dataset, error)
+            return {}
+        return dict(zip(wanted.tolist(), as_pictures(images, len(wanted)), strict=True))
+
+    def no_images(self) -> str | None:
+        """Why images are left out, after they were asked for; None where none was."""
+        if self.images is None:
+            return NO_IMAGES
+        told = (f"The images of {name!r} are not shown: {why}." for name, why in self._left_out.items())
+        return " ".join(told) or None
 
     def query(self, sql: str, *parameters: object) -> list[Row]:
         """The rows that a query gives."""

@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from intriguing.data.factories import IMPORTED
 from intriguing.engine.driver import examine
 from intriguing.sweep.runner import Prepared
 
@@ -21,6 +22,8 @@ class Estimate:
     bytes: int
     device: str
     stages: list[dict[str, Any]]
+    imported: dict[str, str]
+    """The user's modules that were imported for this, and their files."""
 
 
 def estimate(prepared: Prepared) -> Estimate:
@@ -58,4 +61,5 @@ def estimate(prepared: Prepared) -> Estimate:
         bytes=sum(s["bytes"] for s in stages.values()),
         device=f"this machine's device: {device_name()}, {prepared.spec.compute.threads} thread(s) a task",
         stages=[{"stage": name, **stage} for name, stage in stages.items()],
+        imported=dict(sorted(IMPORTED.items())),
     )

@@ -5,10 +5,12 @@ neither torch nor a data set's pixels are needed. Dependencies are per shard: a 
 shard of adversarial images is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from intriguing.engine.task import Plan, Task
+from intriguing.errors import SpecError
+from intriguing.naming import MOST_TASKS
 from intriguing.stages import STAGES
 from intriguing.stages.common.stage import Sweep
 from intriguing.sweep.spec import Spec, section_of
@@ -21,11 +23,22 @@ def build_plan(spec: Spec, facts: Mapping[str, Any]) -> tuple[Plan, Sweep]:
         SpecError: the spec asks for more than its data sets hold; the message names the key.
     """
     sweep = Sweep(spec.seed, spec.compute)
-    tasks: list[Task] = []
+    return Plan(_tasks(spec, facts, sweep)), sweep
+
+
+def _tasks(spec: Spec, facts: Mapping[str, Any], sweep: Sweep) -> Iterator[Task]:
+    """The tasks of all stages; raises `SpecError` where there are more than fit in memory."""
+    count = 0
     for stage in STAGES:
         section = section_of(spec, stage)
         if stage.section is not None and section is None:
             continue
         sweep.facts = facts.get(stage.name)
-        tasks += stage.plan(section, sweep)
-    return Plan(tasks), sweep
+        for task in stage.plan(section, sweep):
+            count += 1
+            if count > MOST_TASKS:
+                raise SpecError(
+                    f"The spec asks for more than {MOST_TASKS:,} tasks. Raise rows_per_shard, rotations_per_shard or "
+                    "searches_per_shard in [compute], or cut the spec into several."
+                )
+            yield task

@@ -1,50 +1,104 @@
-"""What can be refused before any work starts: models that cannot be built or fed, layers that are not there."""
+"""What can be refused before any work starts: models that cannot be built or fed, layers that are not there.
+
+A model of the user's own, `module:factory`, is tried in a process of its own, since its code may hang or exit.
+"""
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-
-from intriguing.activations import collect_activations
 from intriguing.errors import IntriguingError, ModelError
-from intriguing.models import TrainOptions, build_model, check_model, is_classifier, load_weights, probe
+from intriguing.stages import STAGES
+from intriguing.stages.common.child import Call, in_child
+from intriguing.stages.common.parameters import Architecture
+from intriguing.stages.common.planned import PlannedModel
 from intriguing.stages.common.stage import Sweep
-from intriguing.sweep.spec import Spec
+from intriguing.sweep.spec import Spec, section_of
 
 
-def check_models(
-    spec: Spec, sweep: Sweep, wanted: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], dict[str, int]]:
-    """Build each (data set, model) of `wanted`, feed it a blank image and noise, and look its layers up.
+@dataclass(frozen=True)
+class Look:
+    """A model to look at, as plain data: what it takes to build and feed it, and the sections that ask things of it."""
+
+    dataset: str
+    name: str
+    architecture: Architecture
+    training: dict[str, Any]
+    weights_path: str
+    layers: tuple[str, ...]
+    sections: dict[str, Any]
+
+    @property
+    def is_users_code(self) -> bool:
+        """Whether building it runs code of the user's."""
+        name = self.architecture.architecture
+        return ":" in name and not name.startswith("torchvision:")
+
+
+def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
+    """Build the models of these (data set, model) `pairs`, feed each a few images, and look its layers up.
 
     Returns the number of units of each layer that the spec names, by (data set, model).
 
     Raises:
-        ModelError: it cannot be built or fed; the message names the model and the data set.
+        ModelError: it cannot be built or fed, or does not answer in time; the message names the model and the data set.
         UnknownNameError: it has no such layer; the nearest names are listed.
         WeightsError: its weights file does not fit.
         InputError: a training option is out of range.
     """
-    units = {}
+    asked = {stage.name: section_of(spec, stage) for stage in STAGES if stage.check_model}
+    sections = {name: section for name, section in asked.items() if section is not None}
     models = {(model.dataset.name, model.name): model for model in sweep.models}
-    for (dataset, name), model in sorted(models.items()):
-        if (dataset, name) not in wanted:
-            continue
-        built = model.architecture
-        try:
-            TrainOptions.of(model.training)
-            net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
-            if model.weights_path:
-                load_weights(net, model.weights_path)
-            check_model(probe(net), built.shape, built.classes)
-            if spec.blind_spots is not None and not is_classifier(net):
-                raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")
-            if model.layers:
-                # Noise, and four of it: only inputs that differ show whether they depend on their company.
-                noise = torch.rand(4, *built.shape, generator=torch.Generator().manual_seed(0))
-                [block] = collect_activations(net, [noise], model.layers, slots=len(noise))
-                units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}
-        except IntriguingError as error:
-            raise type(error)(f"models.{name} on {dataset}: {error}") from error
-        except Exception as error:
-            raise ModelError(f"models.{name} cannot be built for {dataset}: {type(error).__name__}: {error}") from error
-    return units
+    looks = [_look(model, sections) for pair, model in sorted(models.items()) if pair in pairs]
+    units = {(look.dataset, look.name): look_at(look) for look in looks if not look.is_users_code}
+    users = [look for look in looks if look.is_users_code]
+    if users:
+        calls = [
+            Call(f"models.{look.name} on {look.dataset} ({look.architecture.architecture})", look) for look in users
+        ]
+        answers = in_child(f"{__name__}:look_at", calls, spec.compute.check_seconds, ModelError)
+        units |= {(look.dataset, look.name): answer for look, answer in zip(users, answers, strict=True)}
+    return {pair: layers for pair, layers in units.items() if layers}
+
+
+def _look(model: PlannedModel, sections: dict[str, Any]) -> Look:
+    return Look(
+        dataset=model.dataset.name,
+        name=model.name,
+        architecture=model.architecture,
+        training=dict(model.training),
+        weights_path=model.weights_path,
+        layers=model.layers,
+        sections=sections,
+    )
+
+
+def look_at(look: Look) -> dict[str, int]:
+    """Build the model, feed it a few images, and count the units of its layers; raises as `check_models` does."""
+    import torch
+
+    from intriguing.activations import collect_activations
+    from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
+
+    built = look.architecture
+    try:
+        TrainOptions.of(look.training)
+        net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
+        if look.weights_path:
+            load_weights(net, look.weights_path)
+        check_model(probe(net), built.shape, built.classes)
+        for stage in STAGES:
+            if stage.check_model is not None and stage.name in look.sections:
+                stage.check_model.load()(look.sections[stage.name], net, built.shape)
+        if not look.layers:
+            return {}
+        # Noise, and four of it: only inputs that differ show whether they depend on their company.
+        noise = torch.rand(4, *built.shape, generator=torch.Generator().manual_seed(0))
+        [block] = collect_activations(net, [noise], look.layers, slots=len(noise))
+        return {layer: v.shape[1] for layer, v in block.vectors.items()}
+    except IntriguingError as error:
+        raise type(error)(f"models.{look.name} on {look.dataset}: {error}") from error
+    except Exception as error:
+        raise ModelError(
+            f"models.{look.name} cannot be built for {look.dataset}: {type(error).__name__}: {error}"
+        ) from error

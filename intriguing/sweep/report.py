@@ -1,13 +1,10 @@
 """The page of a run, with the parts that its stages have."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from intriguing.report import Context, Images, write_page
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
-from intriguing.stages.common.planned import PlannedDataset
 
 
 def write_report(run: str | Path | Run, out: str | Path | None = None, images: Images | None = None) -> Path:
@@ -25,25 +22,3 @@ def write_report(run: str | Path | Run, out: str | Path | None = None, images: I
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
     return write_page(context, parts, headline, out)
-
-
-def image_reader(datasets: Mapping[str, PlannedDataset]) -> Callable[[str, Any], Any]:
-    """What the report reads images with: (data set, ids) -> float32 (n, C, H, W)."""
-    from intriguing.data import Dataset, load_dataset
-
-    loaded: dict[str, Dataset] = {}
-
-    def images(dataset: str, ids: Any) -> Any:
-        import numpy as np
-
-        facts = datasets[dataset]
-        data = loaded.setdefault(dataset, load_dataset(facts.source, facts.root))
-        wanted = np.asarray(ids, dtype=np.int64)
-        result = np.zeros((len(wanted), *facts.shape), dtype=np.float32)
-        for split in data.splits.values():
-            there = np.isin(wanted, split.ids)
-            if there.any():
-                result[there] = split.pixels(split.positions(wanted[there])).numpy()
-        return result
-
-    return images

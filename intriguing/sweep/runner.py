@@ -3,22 +3,25 @@
 import logging
 import os
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from intriguing.engine.driver import Driver, Examination, Limits, Outcome, examine, write_plan
+from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
 from intriguing.engine.lock import locked
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
+from intriguing.engine.ray_address import find_cluster
 from intriguing.engine.shown import LogLines, shown
 from intriguing.engine.task import Plan
-from intriguing.errors import SpecError, TaskFailedError
+from intriguing.errors import SpecError, TaskFailedError, unknown_name
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
+from intriguing.sweep.images import image_reader, sources_of
 from intriguing.sweep.plan import build_plan
-from intriguing.sweep.report import image_reader, write_report
+from intriguing.sweep.report import write_report
 from intriguing.sweep.resolve import resolve
 from intriguing.sweep.spec import Spec, load_spec
 
@@ -31,7 +34,8 @@ EXECUTORS = ("auto", "inline", "strict", "ray")
 class Prepared:
     """A sweep that is ready to run: its spec, its folder, its plan and what the stages planned.
 
-    source: the spec's name or path, as it was given. environment: the variables that were followed.
+    source: the spec's name or path, as it was given. environment: the variables that were followed. data: the folder of
+    data sets that was named on the way.
     """
 
     spec: Spec
@@ -40,12 +44,18 @@ class Prepared:
     plan: Plan
     sweep: Sweep
     environment: Mapping[str, str]
+    data: str = ""
 
     @property
     def command(self) -> str:
         """The line that continues this run."""
         line = f"intriguing run {shlex.quote(self.source)} --out {shlex.quote(str(self.out))}"
+        line += f" --data {shlex.quote(self.data)}" if self.data else ""
         return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.environment.items()), line])
+
+    def rerun(self, task: str) -> str:
+        """The line that runs `task` alone, in one process, where a debugger can follow it."""
+        return f"{self.command} --only {shlex.quote(task)} --executor inline"
 
 
 def prepare(
@@ -57,12 +67,13 @@ def prepare(
     """
     by_name = isinstance(spec, str | os.PathLike)
     loaded = load_spec(spec)
-    outside = Outside(data or os.environ.get("INTRIGUING_DATA"), dict(os.environ) if by_name else {})
+    environment = dict(os.environ) if by_name else {}
+    outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
     resolved = resolve(loaded, outside)
     plan, sweep = build_plan(resolved.spec, resolved.facts)
     folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     source = str(spec) if by_name else loaded.name
-    return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment)
+    return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment, data or "")
 
 
 def execute(
@@ -71,30 +82,63 @@ def execute(
     workers: int | None = None,
     gpus_per_worker: float | None = None,
     listen: Callable[[Snapshot], None] | None = None,
+    *,
+    only: Sequence[str] = (),
+    debug: Callable[[BaseException], None] | None = None,
 ) -> Outcome:
     """Run what of `prepared` is not finished, publish it, and write the report when anything changed.
 
+    only: names of tasks, or patterns such as ``search/*``: these are run, and what they need; the others wait.
+    debug: is called with the error of a task that raises, in this process (executor inline or strict).
+
     Raises:
+        UnknownNameError: no task has a name of `only`; the nearest are listed.
         LockedError: another driver is at work in the folder.
         StoreError: the folder cannot be written.
         ModelError, UnknownNameError: a model cannot be built, or lacks a layer that the spec names.
     """
     spec, out = prepared.spec, prepared.out
-    make_pool = pool_maker(out, spec, executor, workers, gpus_per_worker)
+    make_pool = pool_maker(out, spec, executor, workers, gpus_per_worker, debug)
+    chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
         found = examine(prepared.plan, out)
         for damage in found.damaged:
             log.warning("%s", damage)
         log.info("%s: %s", out, found.summary(prepared.plan))
-        if len(found.records) < len(prepared.plan):
-            _check_models(prepared, found)
-        write_plan(out, prepared.plan, {"name": spec.name, "spec": spec.model_dump(), "command": prepared.command})
+        missing = prepared.plan.needed_by(chosen or prepared.plan.tasks, found.records)
+        if missing:
+            _check_models(prepared, missing)
+        write_plan(out, prepared.plan, about(prepared))
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
-        driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines())
-        outcome = driver.run(prepared.command)
+        driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines(), chosen)
+        outcome = driver.run(prepared.rerun)
         if outcome.ran or found.dropped or not (out / "report.html").exists():
-            write_report(out, images=image_reader(prepared.sweep.datasets))
+            write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
+
+
+def about(prepared: Prepared) -> dict[str, Any]:
+    """What plan.json says beside the tasks: enough for `status`, `report` and `prune` to run nothing of the spec's."""
+    return {
+        "name": prepared.spec.name,
+        "spec": prepared.spec.model_dump(),
+        "command": prepared.command,
+        "datasets": {name: asdict(dataset) for name, dataset in prepared.sweep.datasets.items()},
+    }
+
+
+def tasks_named(plan: Plan, patterns: Sequence[str]) -> set[str]:
+    """The tasks of these names, or that match them as patterns (``*``, ``?``, ``[...]``).
+
+    Raises `UnknownNameError` for one that no task answers to, with the nearest names.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = {pattern} if pattern in plan.tasks else {name for name in plan.tasks if fnmatchcase(name, pattern)}
+        if not matching:
+            raise unknown_name("task", pattern, plan.tasks)
+        found |= matching
+    return found
 
 
 def run(
@@ -134,35 +178,46 @@ def run(
 
 
 def pool_maker(
-    out: Path, spec: Spec, executor: str | None, workers: int | None, gpus: float | None
+    out: Path,
+    spec: Spec,
+    executor: str | None,
+    workers: int | None,
+    gpus: float | None,
+    debug: Callable[[BaseException], None] | None = None,
 ) -> Callable[[], Pool]:
-    """What makes the pool that `executor` names; flags come first, then INTRIGUING_*, then the spec."""
+    """What makes the pool that `executor` names; flags come first, then INTRIGUING_*, then the spec.
+
+    `auto` looks for a cluster when the pool is made, for at most 3 seconds.
+    """
     chosen = executor or os.environ.get("INTRIGUING_EXECUTOR") or spec.compute.executor
     if chosen not in EXECUTORS:
         raise SpecError(f"There is no executor {chosen!r}. Choose one of {', '.join(EXECUTORS)}.")
-    if chosen == "auto":
-        chosen = "ray" if _cluster_is_running() else "inline"
+    if debug is not None and chosen not in ("inline", "strict"):
+        raise SpecError(f"A debugger sees this process alone, and the executor is {chosen!r}: add --executor inline.")
     count = workers or int(os.environ.get("INTRIGUING_WORKERS", "0")) or spec.compute.workers
 
     def make() -> Pool:
-        if chosen == "ray":
+        if chosen == "ray" or (chosen == "auto" and _cluster_is_running()):
             from intriguing.engine.on_ray import RayPool
 
             return RayPool(out, count, spec.compute.gpus_per_worker if gpus is None else gpus)
         from intriguing.engine.inline import InlinePool
 
-        return InlinePool(out, strict=chosen == "strict")
+        return InlinePool(out, strict=chosen == "strict", debug=debug)
 
     return make
 
 
-def _check_models(prepared: Prepared, found: Examination) -> None:
+def _check_models(prepared: Prepared, missing: Iterable[str]) -> None:
     from intriguing.sweep.preflight import check_models
 
-    missing = [task for task in prepared.plan if task.name not in found.records]
-    wanted = {(str(t.parameters.get("dataset")), str(t.parameters.get("model"))) for t in missing}
-    check_models(prepared.spec, prepared.sweep, wanted)
+    tasks = [prepared.plan.tasks[name] for name in missing]
+    pairs = {(str(t.parameters.get("dataset")), str(t.parameters.get("model"))) for t in tasks}
+    check_models(prepared.spec, prepared.sweep, pairs)
 
 
 def _cluster_is_running() -> bool:
-    return bool(os.environ.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").exists()
+    found = find_cluster()
+    if found.problem:
+        log.warning("%s: running in this process", found.problem)
+    return found.is_usable

@@ -5,15 +5,15 @@ Its sections are those of the stages; this module names none of them.
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 
 from intriguing.errors import SpecError, unknown_name
+from intriguing.naming import check_size, folder_name, read_toml
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
 from intriguing.stages.common.section import Name, Section, as_toml
@@ -25,8 +25,8 @@ _SPECS = Path(__file__).parent / "specs"
 class Spec(Section):
     """A sweep: what is looked at, and what is asked. Each stage's section is a field of its name."""
 
-    name: Name
-    """The run's name; runs go to outputs/NAME unless --out says otherwise."""
+    name: Annotated[Name, AfterValidator(folder_name)]
+    """The run's name, one component of a path; runs go to outputs/NAME unless --out says otherwise."""
     seed: int = Field(default=0, ge=0)
     """The root of every random number but the models'."""
     compute: ComputeSpec = ComputeSpec()
@@ -78,7 +78,9 @@ def spec_names() -> list[str]:
 
 
 def describe_spec(name: str) -> str:
-    """The first comment of the spec called `name` in the package."""
+    """The first comment of the spec called `name` in the package; raises `UnknownNameError` where there is none."""
+    if name not in spec_names():
+        raise unknown_name("spec", name, spec_names())
     first = (_SPECS / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip()
 
@@ -93,16 +95,16 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Spec):
         return name
     if isinstance(name, Mapping):
+        check_size(name, "The spec")
         return _validate(as_toml(name), "the spec")
+    if "\0" in str(name):
+        raise unknown_name("spec", str(name), spec_names())
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
-        path = _SPECS / f"{name}.toml"
-        if not path.exists():
+        if str(name) not in spec_names():
             raise unknown_name("spec", str(name), spec_names())
-    try:
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"The spec {path} cannot be read: {error}.") from error
+        path = _SPECS / f"{name}.toml"
+    body = read_toml(path)
     return _validate({"name": path.stem} | body, str(path))
 
 

@@ -1,46 +1,41 @@
-"""How far a run is, from its folder alone: no cluster, no data set, no torch."""
+"""How far a run is, from its folder alone: no cluster, no data set, no torch, and nothing that it names is executed."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from intriguing.engine.driver import read_plan
 from intriguing.engine.lock import is_locked
 from intriguing.engine.store import Store
-from intriguing.errors import StoreError
+from intriguing.saved import read_saved_plan, read_status
 
 
 def status_of(run: Path) -> dict[str, Any]:
-    """Tasks done, failed and in all, amounts by noun, whether a driver is at work, and the command that continues.
+    """Tasks done, failed, blocked and in all, amounts by noun, whether a driver is at work, and how to continue.
 
     Raises:
         StoreError: the folder holds no run.
+        CorruptError: its plan.json is not what a run writes.
     """
-    plan = read_plan(run)
-    if not plan:
-        raise StoreError(f"{run} holds no run: there is no plan.json that can be read.")
+    plan = read_saved_plan(run)
     store = Store(run / "store")
     there = store.fingerprints()
-    finished = [t for t, f in plan["fingerprints"].items() if f in there and store.find(f)[0] is not None]
+    finished = [t for t, f in plan.fingerprints.items() if f in there and store.find(f)[0] is not None]
     done, total = Counter[str](), Counter[str]()
-    for amount, noun in plan["amounts"].values():
+    for amount, noun in plan.amounts.values():
         total[noun] += amount
     for task in finished:
-        amount, noun = plan["amounts"][task]
+        amount, noun = plan.amounts.get(task, (0, ""))
         done[noun] += amount
-    try:
-        live = json.loads((run / "live" / "status.json").read_bytes())
-    except (OSError, ValueError):
-        live = {}
+    live = read_status(run)
     running = is_locked(run)
     return {
-        "name": plan.get("name", run.name),
-        "tasks": plan["tasks"],
+        "name": plan.name or run.name,
+        "tasks": plan.tasks,
         "done": len(finished),
-        "failed": live.get("failed", 0),
+        "failed": live["failed"],
+        "blocked": live["blocked"],
         "running": running,
-        "line": live.get("line", "") if running else "",
+        "line": live["line"] if running else "",
         "amounts": {noun: [done[noun], amount] for noun, amount in total.items()},
-        "command": plan.get("command", ""),
+        "command": plan.command,
     }

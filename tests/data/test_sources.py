@@ -11,6 +11,7 @@ import pytest
 
 from intriguing.data import KNOWN, dataset_hash, dataset_sizes, describe, known_datasets, load_dataset
 from intriguing.data.files import read_idx
+from intriguing.engine.paths import allow_working_folder
 from intriguing.errors import DataError, UnknownNameError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -339,13 +340,26 @@ def test_a_module_in_a_package_is_hashed_with_the_package(module_path):
     assert dataset_hash("pack.data:build") != before
 
 
-def test_a_factory_in_the_working_folder_is_found(tmp_path, monkeypatch):
+def test_a_factory_in_the_working_folder_is_found_only_where_the_path_has_that_folder(tmp_path, monkeypatch):
     (tmp_path / "beside_me.py").write_text(
         "import numpy as np\ndef build():\n    return np.zeros((2, 3, 3)), np.array([0, 1])\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    with pytest.raises(DataError, match="no module 'beside_me'"):
+        load_dataset("beside_me:build")
+    allow_working_folder()
+    assert sys.path[-1] == str(tmp_path)
     assert len(load_dataset("beside_me:build").split("test")) == 2
+
+
+def test_a_module_in_packages_without_init_is_found(tmp_path, monkeypatch):
+    (tmp_path / "outer_space" / "inner").mkdir(parents=True)
+    (tmp_path / "outer_space" / "inner" / "deep.py").write_text(
+        "import numpy as np\ndef build():\n    return np.zeros((2, 3, 3)), np.array([0, 1])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(load_dataset("outer_space.inner.deep:build").split("test")) == 2
 
 
 @pytest.mark.parametrize(

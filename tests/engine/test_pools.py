@@ -20,7 +20,7 @@ def execute(plan: Plan, run: Path, make_pool: Any = None, **limits: Any) -> Outc
     with locked(run):
         write_plan(run, plan, {"name": "toy"})
         pool = make_pool or (lambda: InlinePool(run))
-        return Driver(plan, run, found, pool, Limits(**limits)).run("again")
+        return Driver(plan, run, found, pool, Limits(**limits)).run(lambda task: f"again {task}")
 
 
 def ray_pool(run: Path, workers: int = 2) -> Any:
@@ -74,6 +74,10 @@ def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path:
     assert [f.task for f in outcome.failures] == ["range/1"]
     assert sorted(outcome.blocked) == ["scale/1", "total"]
     failed = pq.read_table(tmp_path / "tables" / "failures").to_pylist()
+    trace = failed[0].pop("traceback")
+    assert trace.startswith("Traceback (most recent call last):")
+    assert 'toy.py", line' in trace
+    assert trace.endswith("ValueError: this one always raises")
     assert failed == [
         {
             "task": "range/1",
@@ -81,7 +85,7 @@ def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path:
             "attempts": 1,
             "error_type": "ValueError",
             "message": "this one always raises",
-            "rerun_command": "again",
+            "rerun_command": "again range/1",
         }
     ]
 

@@ -11,6 +11,7 @@ STAGE = Stage(
     section=BlindSpotsSpec,
     plan=plan,
     functions=FUNCTIONS,
+    check_model=Code("intriguing.stages.blind_spots.preflight:check_model"),
     page=Code("intriguing.stages.blind_spots.page:parts"),
     headline=Code("intriguing.stages.blind_spots.page:headline"),
 )

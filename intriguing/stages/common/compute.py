@@ -29,4 +29,6 @@ class ComputeSpec(Section):
     attempts: int = Field(default=3, ge=1)
     """How often a task is tried whose worker is lost."""
     task_seconds: float = Field(default=3_600.0, gt=0)
-    """A worker that answers no call for so long is killed."""
+    """A worker that answers no call for so long is killed; a data set of the user's that takes so long to make, too."""
+    check_seconds: float = Field(default=120.0, gt=0)
+    """How long the first look at a user's own model may take: to build it, to feed it one image."""

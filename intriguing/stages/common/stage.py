@@ -18,10 +18,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outside:
-    """Where a stage looks for what the spec names: the data folder, and the environment variables that count."""
+    """Where a stage looks for what the spec names: the data folder, and the environment variables that count.
+
+    seconds: how long a user's own code may take to make a data set.
+    """
 
     root: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Stage:
     plan(section, sweep): its tasks, without torch. functions: its task functions.
     resolve(section, outside): what the plan must know of files, gathered before any work.
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
+    check_model: the code of a function (section, network, shape) that raises before any work where the stage can do
+    nothing with a network.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     """
@@ -89,6 +95,7 @@ class Stage:
     at_top: bool = False
     resolve: Callable[[Any, Outside], Resolved] | None = None
     agree: Callable[[Any, Any], None] | None = None
+    check_model: Code | None = None
     page: Code | None = None
     headline: Code | None = None
 

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intriguing.data import Dataset, load_dataset
+from intriguing.data import load_dataset
+from intriguing.data.factories import is_users_code
 from intriguing.errors import DataError, WeightsError
+from intriguing.stages.common.child import Call, in_child
 from intriguing.stages.common.planned import PlannedDataset
 from intriguing.stages.common.stage import Outside, Resolved
 from intriguing.stages.models.spec import ModelsSection
@@ -42,7 +44,7 @@ def resolve(section: ModelsSection, outside: Outside) -> Resolved:
         DataError: a data set cannot be read, or is not what a data set should be.
         WeightsError: there is no such weights file.
     """
-    datasets = _datasets(section, outside.root)
+    datasets = _datasets(section, outside)
     section = without_datasets(section, section.datasets.keys() - datasets.keys())
     return Resolved(section, ModelsFacts(datasets, _models(section)))
 
@@ -58,31 +60,55 @@ def without_datasets(section: ModelsSection, missing: Collection[str]) -> Models
     return section.model_copy(update={"datasets": kept, "models": models})
 
 
-def _datasets(section: ModelsSection, root: str | None) -> dict[str, PlannedDataset]:
+@dataclass(frozen=True)
+class DatasetLook:
+    """A data set to look at: its source, where it lies, and whether it may be fetched."""
+
+    source: str
+    root: str | None = None
+    download: bool = False
+
+
+DatasetView = tuple[str, dict[str, int], tuple[int, int, int], int, str]
+"""What is seen of a data set: content hash, sizes of the splits, shape of an image, classes, hash of the names."""
+
+
+def look_at(look: DatasetLook) -> DatasetView:
+    """Load a data set, and say what it is; raises `DataError` where it cannot be read."""
+    dataset = load_dataset(look.source, look.root, look.download)
+    sizes = {split: len(rows) for split, rows in dataset.splits.items()}
+    return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
+
+
+def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedDataset]:
     datasets = {}
     for name, wanted in section.datasets.items():
-        where = wanted.root or root
+        where = wanted.root or outside.root
         where = str(Path(where).expanduser().resolve()) if where else None
+        looks = [DatasetLook(source, where, wanted.download) for source in (wanted.source or name, *wanted.instead)]
         try:
-            source, dataset = _first_there([wanted.source or name, *wanted.instead], where, wanted.download)
+            source, view = _first_there(looks, f"datasets.{name}", outside.seconds)
         except DataError as error:
             if not wanted.optional or len(section.datasets) == 1:
                 raise
             log.warning("The sweep goes on without the data set %r: %s", name, error)
             continue
-        sizes = {split: len(rows) for split, rows in dataset.splits.items()}
-        datasets[name] = PlannedDataset(
-            name, source, where, dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
-        )
+        datasets[name] = PlannedDataset(name, source, where, *view)
     return datasets
 
 
-def _first_there(sources: Sequence[str], root: str | None, download: bool) -> tuple[str, Dataset]:
-    """The first of `sources` whose files are there, as (source, data set); the first one's error where none is."""
+def _first_there(looks: Sequence[DatasetLook], key: str, seconds: float) -> tuple[str, DatasetView]:
+    """The first of `looks` whose files are there, as (source, what it is); the first one's error where none is.
+
+    A function of the user's is called in a process of its own, for at most `seconds`.
+    """
     errors = []
-    for source in sources:
+    for look in looks:
         try:
-            return source, load_dataset(source, root, download)
+            if not is_users_code(look.source):
+                return look.source, look_at(look)
+            calls = [Call(f"{key} ({look.source})", look)]
+            return look.source, in_child(f"{__name__}:look_at", calls, seconds, DataError)[0]
         except DataError as error:
             errors.append(error)
     raise errors[0]

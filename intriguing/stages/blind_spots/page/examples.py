@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from intriguing.pixels import StoredImages
-from intriguing.report.parts import NO_IMAGES, Context, PagePart, Row, render
+from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 
 _QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -19,7 +19,7 @@ def part(context: Context) -> PagePart | None:
         return None
     groups = []
     for key, rows in context.grouped(found.take(_spread(found)).to_pylist(), *_KEYS):
-        cards = _cards(context, key, rows) if context.images else []
+        cards = _cards(context, key, rows)
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
         "stages/blind_spots/page/examples.html",
@@ -27,7 +27,7 @@ def part(context: Context) -> PagePart | None:
         wrong_before=any(card["before"] is not None for group in groups for card in group["cards"]),
         several=len({group["dataset"] for group in groups}) > 1,
         grades=len({group["grade"] for group in groups}) > 1,
-        no_images=None if context.images else NO_IMAGES,
+        no_images=context.no_images(),
     )
     return PagePart("blind-spots", "Small changes that fool a model", html)
 
@@ -45,16 +45,20 @@ def _spread(found: pa.Table) -> np.ndarray:
 def _cards(context: Context, key: Row, rows: list[Row]) -> list[Row]:
     """One card per search whose image is stored."""
     chosen = {name: key[name] for name in ("dataset", "model", "model_seed")}
+    originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
+    if not originals:
+        return []
     names = [row["search_id"] for row in rows]
     columns = ["search_id", "shape", "image"]
     stored = StoredImages(context.run.table("adversarial", columns=columns, **chosen, search_id=names))
     images = dict(zip(stored.names, stored.stack(stored.names), strict=True))
-    originals = context.pictures(key["dataset"], (row["example_id"] for row in rows))
     cards = []
     for row in rows:
         image = images.get(row["search_id"])
         if image is not None and image.ndim == 3:
             original, adversarial = originals[row["example_id"]], as_pictures(image[None], 1)[0]
+            if original.shape != adversarial.shape:
+                continue  # the data set is not the one that was attacked
             grey, scale = on_grey(adversarial - original)
             before = None if row["clean_prediction"] == row["label"] else row["clean_prediction"]
             classes = {

@@ -10,6 +10,7 @@ def part(context: Context) -> PagePart | None:
     rows = context.run.table("failures").to_pylist()
     if not rows:
         return None
-    return PagePart(
-        "failures", "Failures", render("stages/run/page/failures.html", rows=rows[:_SHOWN], total=len(rows))
-    )
+    done = context.run.table("tasks", columns=["seconds"]).num_rows
+    unfinished = max(0, context.run.tasks - done - len(rows))
+    html = render("stages/run/page/failures.html", rows=rows[:_SHOWN], total=len(rows), unfinished=unfinished)
+    return PagePart("failures", "Failures", html)

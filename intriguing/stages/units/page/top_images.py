@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from intriguing.report.parts import LAYER, NO_IMAGES, Context, PagePart, Row, render
+from intriguing.report.parts import LAYER, Context, PagePart, Row, render
 from intriguing.report.pictures import data_uri
 
 _DIRECTIONS = 8
@@ -49,13 +49,15 @@ def part(context: Context) -> PagePart | None:
     for key, members in context.grouped(rows, *LAYER):
         seen = fields.get(tuple(key[name] for name in _MAP), {})
         sides = [_side(context, *chosen, totals, seen) for chosen in _chosen(context, members)]
-        layers.append(key | {"name": context.label(key), "sides": sides, "cropped": _cropped(sides)})
+        has_images = any(t["picture"] for s in sides for d in s["directions"] for t in d["tiles"])
+        shown = {"name": context.label(key), "sides": sides, "cropped": _cropped(sides), "has_images": has_images}
+        layers.append(key | shown)
     html = render(
         "stages/units/page/top_images.html",
         layers=layers,
         several=len({layer["dataset"] for layer in layers}) > 1,
         conditions=len({layer["condition"] for layer in layers}) > 1,
-        no_images=None if context.images else NO_IMAGES,
+        no_images=context.no_images(),
         k=max((row["rank"] for row in rows), default=0),
         beside=any(len(layer["sides"]) > 1 for layer in layers),
         skipped=[row | {"name": context.label(row)} for row in skipped[:_REASONS]],

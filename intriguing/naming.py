@@ -1,0 +1,105 @@
+"""What a name of the user's may be, and how large a spec: refused in a sentence, before anything is done with it."""
+
+import datetime
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intriguing.errors import SpecError
+from intriguing.plain import printable
+from intriguing.saved import read_regular
+
+LARGEST_SPEC = 250_000
+"""Bytes of the largest TOML file that is read."""
+DEEPEST = 20
+"""Levels of tables and lists in a spec."""
+MOST_VALUES = 100_000
+"""Values in a spec, all levels together."""
+MOST_NAMED = 1_000
+"""Data sets, and models, of a spec."""
+MOST_TASKS = 2_000_000
+"""Tasks of a plan: each takes about a kilobyte of memory."""
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_LONGEST_NAME = 200
+# The parser of TOML takes time that grows with the square of a dotted key's length.
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*+){{{2 * DEEPEST}}}")
+
+
+def folder_name(name: str) -> str:
+    """`name` if it can be the name of a folder, one component of a path; else `ValueError` says why not.
+
+    It has at most 200 bytes, neither slashes nor control characters, no dot in front, no blank at either end, and is
+    not a name that Windows keeps for a device.
+    """
+    why = ""
+    if "/" in name or "\\" in name:
+        why = "has a slash: it names one folder, not a path (--out takes a path)"
+    elif printable(name) != name:
+        why = "has a control character or another that cannot be seen"
+    elif name.startswith("."):
+        why = "starts with a dot"
+    elif name != name.strip():
+        why = "starts or ends with a blank"
+    elif name.partition(".")[0].lower() in _RESERVED:
+        why = "is kept for a device by Windows"
+    elif len(name.encode()) > _LONGEST_NAME:
+        why = f"has more than {_LONGEST_NAME} bytes"
+    if why:
+        raise ValueError(f"'{printable(name)[:100]}' {why}. Write another `name`")
+    return name
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The TOML file at `path`; raises `SpecError` where it cannot be read, is no file, or is larger than a spec is."""
+    try:
+        text = read_regular(path, LARGEST_SPEC).decode("utf-8")
+        long = _DOTTED.search(text)
+        if long is not None:
+            raise ValueError(
+                f"a key of more than {2 * DEEPEST} parts, {long[0][:20]!r}... (at position {long.start()})"
+            )
+        body = tomllib.loads(text)
+    except RecursionError:
+        raise SpecError(f"The spec {path} cannot be read: its lists or tables are nested too deeply.") from None
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # TOML that is wrong, no UTF-8, a number of 5,000 digits: all are ValueErrors
+        raise SpecError(f"The spec {path} cannot be read: {str(error)[:500]}.") from error
+    check_size(body, str(path))
+    return body
+
+
+def check_size(body: Mapping[str, Any], where: str) -> None:
+    """Raise `SpecError` where `body` is nested deeper or holds more than a spec does, or values that it cannot hold."""
+    stack: list[tuple[Any, int, str]] = [(body, 1, "")]
+    count = 0
+    while stack:
+        value, depth, key = stack.pop()
+        count += 1
+        if depth > DEEPEST:
+            raise SpecError(
+                f"{where}: {key[:100]!r} is nested more than {DEEPEST} levels deep, which no key of a spec is."
+            )
+        if count > MOST_VALUES:
+            raise SpecError(f"{where} holds more than {MOST_VALUES:,} values. Cut it into several specs.")
+        if isinstance(value, Mapping):
+            stack += [(inner, depth + 1, f"{key}.{name}".strip(".")) for name, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            stack += [(inner, depth + 1, key) for inner in value]
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise SpecError(
+                f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits; at most 64 are read."
+            )
+        elif isinstance(value, datetime.date | datetime.time):
+            raise SpecError(
+                f"{where}: {key[:100]!r} is a date or a time, and no key of a spec takes one. Write it as text."
+            )
+    for key in ("datasets", "models"):
+        named = body.get(key)
+        if isinstance(named, Mapping) and len(named) > MOST_NAMED:
+            raise SpecError(f"{where} has {len(named):,} {key}; at most {MOST_NAMED:,} are taken. Cut it into several.")

