@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from intriguing.sweep.running import tasks_named
 
 from intriguing.engine.driver import Driver, Outcome, examine, read_plan, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.publish import LONGEST_TRACE, Failure, Publication, trimmed
 from intriguing.engine.store import Store
 from intriguing.errors import UnknownNameError
+from intriguing.sweep.runner import tasks_named
 from tests.engine.toy import toy_plan
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intriguing.sweep.running import pool_maker
 
 from intriguing.engine import ray_address
 from intriguing.engine.ray_address import address_file, ask, find_cluster
 from intriguing.errors import ClusterError
+from intriguing.sweep.runner import pool_maker
 from intriguing.sweep.spec import load_spec
 
 

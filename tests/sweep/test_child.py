@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intriguing.sweep.child import Call, in_child
 
 from intriguing.errors import DataError, ModelError, UnknownNameError, WeightsError, unknown_name
+from intriguing.stages.common.child import Call, in_child
 
 
 def act(what: str) -> Any:
@@ -158,10 +158,10 @@ def test_a_data_set_that_exits_is_refused(users: str, tmp_path: Path) -> None:
 
 
 def test_a_built_in_model_is_looked_at_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from intriguing.sweep import check, prepare
+    from intriguing.sweep import preflight, prepare
     from tests.sweep.small import SMALL
 
-    monkeypatch.setattr(check, "in_child", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(preflight, "in_child", lambda *_: pytest.fail("a process was started"))
     prepared = prepare(SMALL, tmp_path)
-    units = check.check_models(prepared.spec, prepared.datasets, prepared.models, [("mnist-sample", "007")])
+    units = preflight.check_models(prepared.spec, prepared.sweep, [("mnist-sample", "007")])
     assert units == {("mnist-sample", "007"): {"hidden1": 16, "hidden2": 12}}

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from intriguing.sweep.facts import DatasetFacts
-from intriguing.sweep.running import execute, prepare
-from intriguing.sweep.stages.models import examples
 from PIL import Image
 
 import intriguing as ig
 from intriguing import tables
 from intriguing.cli import call
 from intriguing.engine.task import Plan
+from intriguing.stages.common.planned import PlannedDataset
+from intriguing.stages.models.plan import examples
+from intriguing.sweep.runner import execute, prepare
 
 
 def photos(folder: Path) -> Path:
@@ -78,8 +78,10 @@ def test_the_page_and_show_call_classes_by_name(finished: ig.Run, capsys: pytest
     assert "light dog" in shown
 
 
-def facts(names_hash: str) -> DatasetFacts:
-    return DatasetFacts("digits", "mnist-sample", None, "ab" * 32, {"train": 8, "test": 2}, (1, 28, 28), 10, names_hash)
+def facts(names_hash: str) -> PlannedDataset:
+    return PlannedDataset(
+        "digits", "mnist-sample", None, "ab" * 32, {"train": 8, "test": 2}, (1, 28, 28), 10, names_hash
+    )
 
 
 def test_a_data_set_without_names_keeps_the_fingerprint_of_its_list() -> None:

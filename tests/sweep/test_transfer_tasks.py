@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from intriguing.sweep.tasks import transfer
 from torch import nn
 
 from intriguing import tables
 from intriguing.data import Split
 from intriguing.errors import InputError
+from intriguing.stages.transfer import tasks as transfer
 
 KINDS = ["minimal", "amplified", "gaussian"]
 
@@ -48,7 +48,9 @@ class Hand:
         return (self.searches if name == "distortions" else self.images).select(columns)
 
     def feed(self, slots, kinds=KINDS):
-        return transfer.feed(self, "d", "m", 0, "m", 0, "test", list(kinds), 0.1, 0, 1, slots)["transfer"]  # type: ignore
+        parameters = {"dataset": "d", "model": "m", "model_seed": 0, "source_model": "m", "source_seed": 0, "seed": 0}
+        parameters |= {"split": "test", "kinds": list(kinds), "amplified_rms": 0.1, "threads": 1, "slots": slots}
+        return transfer.feed(self, **parameters)["transfer"]  # type: ignore
 
 
 @pytest.mark.parametrize("at_once", [1, 400, 1 << 22])

@@ -18,7 +18,7 @@ def plan(section: ModelsSection, sweep: Sweep) -> Iterator[Task]:
         sweep.add(dataset)
     _check(section, sweep)
     for dataset in sweep.datasets.values():
-        yield _examples(dataset)
+        yield examples(dataset)
     for name, model in section.models.items():
         for dataset_name in model.datasets or section.datasets:
             for seed in model.seeds or section.model_seeds:
@@ -38,7 +38,7 @@ def _check(section: ModelsSection, sweep: Sweep) -> None:
                 )
 
 
-def _examples(dataset: PlannedDataset) -> Task:
+def examples(dataset: PlannedDataset) -> Task:
     """The task that lists a data set's inputs, and what it left out where inputs have names."""
     rows = sum(dataset.sizes.values())
     return functions.EXAMPLES.task(
