@@ -16,7 +16,7 @@ def test_a_line_tells_done_total_rate_failures_and_what_is_left() -> None:
     progress.finished("s1", 10.0)
     line = progress.snapshot(now=20.0, running=1, workers=2).line()
     assert line == "2/5 tasks, searches 200/400 (5/s), 0 failed, about 15 s left"
-    line = progress.snapshot(now=20.0, running=1, workers=2, given_up=["t"]).line()
+    line = progress.snapshot(now=20.0, running=1, workers=2, failed=["t"]).line()
     assert line == "2/5 tasks, searches 200/400 (5/s), 1 failed, about 10 s left"
 
 

@@ -87,7 +87,7 @@ def test_our_own_errors_keep_their_class_and_message(what: str, kind: type[Excep
 
 def test_the_child_ends_with_its_parent() -> None:
     code = (
-        "import os, threading, time; from intriguing.sweep import child\n"
+        "import os, threading, time; from intriguing.stages.common import child\n"
         "from intriguing.errors import ModelError\n"
         "with child._process('tests.sweep.test_child:act', [child.Call('x', 'hang')], 600) as (process, _):\n"
         "    print(process.pid, flush=True); time.sleep(1.5); os._exit(0)"
