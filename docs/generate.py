@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from unittest.mock import patch
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -64,7 +65,8 @@ def tables_page() -> str:
 
 def cli_page() -> str:
     """Every command with its options, as `--help` gives them."""
-    text = cli.app.generate_docs(output_format="markdown", heading_level=1)
+    with patch.object(sys, "argv", ["intriguing"]):  # else the usage shows how this process was started
+        text = cli.app.generate_docs(output_format="markdown")
     start = text.index("## intriguing ")
     commands = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## intriguing ")]
     return _page(
@@ -249,11 +251,12 @@ def _options(kind: Any, defaults: Any = None) -> str:
 
 
 def _architectures() -> str:
-    rows = []
-    for name, make in build._BUILDERS.items():
-        for option in inspect.signature(make).parameters.values():
-            if option.name not in ("shape", "classes", "name"):
-                rows.append([f"`{name}`", f"`{option.name}`", _value(option.default)])
+    rows = [
+        [f"`{name}`", f"`{option.name}`", _value(option.default)]
+        for name, make in build._BUILDERS.items()
+        for option in inspect.signature(make).parameters.values()
+        if option.name not in ("shape", "classes", "name")
+    ]
     return _table(["architecture", "option", "default"], rows)
 
 
@@ -315,9 +318,9 @@ def _field_docs(kind: type) -> dict[str, str]:
     assert isinstance(node, ast.ClassDef)
     docs = {}
     for line, following in zip(node.body, node.body[1:], strict=False):
-        if isinstance(line, ast.AnnAssign) and isinstance(following, ast.Expr):
-            if isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
-                docs[ast.unparse(line.target)] = inspect.cleandoc(following.value.value)
+        text = following.value if isinstance(following, ast.Expr) else None
+        if isinstance(line, ast.AnnAssign) and isinstance(text, ast.Constant) and isinstance(text.value, str):
+            docs[ast.unparse(line.target)] = inspect.cleandoc(text.value)
     return docs
 
 
