@@ -312,7 +312,7 @@ def _plain_default(value: Any) -> str:
     return "" if value is MISSING or value is None or value == "" else f"`{value!r}`"
 
 
-def _field_docs(kind: type) -> dict[str, str]:
+def _field_docs(kind: Any) -> dict[str, str]:
     """The sentence under each field of a class."""
     node = _tree(kind)
     assert isinstance(node, ast.ClassDef)
