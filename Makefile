@@ -1,6 +1,7 @@
 # make demo   everything a newcomer needs: installs, runs the demo sweep, says where the page is
 # make test   the whole test suite
 # make check  style, types, import lines
+# make docs   the generated references under docs/
 # make peers  what jobs/benchmark.py compares with; never needed otherwise
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDED_MB := 4000
 
-.PHONY: demo test check peers clean
+.PHONY: demo test check docs golden peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -23,6 +24,9 @@ check: $(VENV)/.test $(VENV)/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.core
+	$(BIN)/python docs/generate.py
 
 peers: $(VENV)/.core
 	$(PIP) foolbox==3.3.4 numba tqdm psutil
@@ -56,6 +60,6 @@ $(VENV)/.check: $(VENV)/.core
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
 
-# after a decision about the versions in intriguing/sweep/functions.py
+# after a decision about the versions in intriguing/stages/*/functions.py
 golden: $(VENV)/.test
 	$(BIN)/python -m tests.sweep.golden

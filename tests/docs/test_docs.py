@@ -1,0 +1,281 @@
+"""The documentation holds: references are fresh, links lead somewhere, commands and snippets are of this version."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from cyclopts import CycloptsError
+
+import intriguing as ig
+from intriguing.cli import app, call
+from intriguing.sweep import prepare
+from intriguing.sweep.spec import load_spec, spec_names
+from intriguing.tables import TABLES
+from tests.docs.pages import IDS, PAGES, ROOT, anchors, commands, links, prose, snippets, spans
+
+_PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*")
+_CHEAP = ("status", "show", "specs", "models", "datasets")
+
+
+def _generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATED = _generator().PAGES
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_fresh(name: str) -> None:
+    page = ROOT / "docs" / name
+    assert page.read_text(encoding="utf-8") == GENERATED[name](), f"docs/{name} is stale: type `make docs`"
+
+
+def test_the_readme_stays_short_and_names_every_page() -> None:
+    readme = ROOT / "README.md"
+    assert len(readme.read_bytes()) < 10_000
+    named = {(ROOT / target.partition("#")[0]).resolve() for target in links(readme)}
+    assert not [str(page) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in named]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    for target in links(page):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), f"{page.name} links to {target}, and there is no such file"
+        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}; headings: {anchors(there)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_files_named_in_backticks_are_there(page: Path) -> None:
+    for span in spans(page):
+        if re.fullmatch(r"(intriguing|jobs|tests|cluster|docs)/[\w./-]+", span):
+            assert (ROOT / span).exists(), f"{page.name} names {span}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_shown_commands_are_of_this_version(page: Path) -> None:
+    for command in commands(page):
+        try:
+            _check(shlex.split(command))
+        except (AssertionError, ValueError, CycloptsError) as error:
+            pytest.fail(f"{page.name} shows `{command}`: {error}")
+
+
+def _check(words: list[str]) -> None:
+    """Raise where a command, one of its options, or a spec, table, file or target that it names is not there."""
+    while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    match words:
+        case ["intriguing", *rest]:
+            _check_intriguing(rest)
+        case ["python", script, *rest] if script.endswith(".py"):
+            _check_script(script, rest)
+        case ["make", *targets]:
+            known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+            assert {t for t in targets if "=" not in t} <= known, f"make knows {sorted(known)}"
+        case ["ray", "submit", cluster, script, *rest]:
+            assert cluster.isupper() or (ROOT / cluster).exists(), f"there is no {cluster}"
+            _check_script(script, rest)
+        case ["ray", "job", "submit", *rest] if "--" in rest:
+            _check(rest[rest.index("--") + 1 :])
+
+
+def _check_intriguing(words: list[str]) -> None:
+    if words[0].startswith("--") or _PLACEHOLDER.fullmatch(words[0]):
+        assert words[0] in ("--help", "--version") or _PLACEHOLDER.fullmatch(words[0]), f"no option {words[0]}"
+        return
+    if words == [words[0]] and words[0] in app:
+        return  # the command as such
+    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    given = bound.arguments
+    if "spec" in given:
+        _check_spec(given["spec"])
+    if isinstance(table := given.get("table"), str) and not _PLACEHOLDER.fullmatch(table):
+        assert table in TABLES, f"there is no table {table!r}"
+
+
+def _check_spec(name: str) -> None:
+    known = name in spec_names() or name.endswith(".toml") or _PLACEHOLDER.fullmatch(name)
+    assert known, f"there is no spec {name!r}"
+
+
+def _check_script(script: str, words: list[str]) -> None:
+    if not script.startswith(("jobs/", "docs/")):
+        return
+    if _PLACEHOLDER.fullmatch(Path(script).stem):
+        return
+    assert (ROOT / script).exists(), f"there is no {script}"
+    source = (ROOT / script).read_text()
+    if script == "jobs/benchmark.py":
+        if not words or _PLACEHOLDER.fullmatch(words[0]):
+            return
+        part = ROOT / "jobs" / "benchmarks" / f"{words[0]}.py"
+        assert f'"{words[0]}":' in source and part.exists(), f"there is no benchmark {words[0]!r}"
+        source, words = part.read_text(), words[1:]
+    sweeps = "intriguing.cli" in source
+    own = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', source))
+    if not sweeps:
+        unknown = [w for w in words if w.startswith("--") and w.partition("=")[0] not in own]
+        assert not unknown, f"{script} has no option {unknown}"
+        return
+    # What is not its own goes to `intriguing run`, which knows all of its own but --corpus.
+    for at in [i for i, word in enumerate(words) if word == "--corpus" and word in own]:
+        words = [*words[:at], *words[at + 2 :]]
+    default = re.search(r'default="(\w+)"', source)
+    named = bool(words) and not words[0].startswith("-")
+    _check_intriguing(["run", *([] if named else [default[1] if default else "full"]), *words])
+
+
+def test_the_command_check_refuses_what_is_not_there() -> None:
+    for wrong in (
+        "intriguing rum demo",
+        "intriguing run demmo",
+        "intriguing run demo --worker 3",
+        "intriguing show outputs/demo distortion",
+        "python jobs/full_swep.py",
+        "python jobs/full_sweep.py demo --executr ray",
+        "python jobs/words.py wods --corpus x",
+        "python jobs/full_sweep.py demo --corpus x",
+        "python jobs/benchmark.py serach",
+        "python jobs/benchmark.py search --quik",
+        "make dem",
+        "ray submit ray-clutser.yaml jobs/full_sweep.py",
+    ):
+        with pytest.raises((AssertionError, CycloptsError)):
+            _check(shlex.split(wrong))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_shown_specs_are_valid(page: Path) -> None:
+    whole = {"name": "shown", "datasets": {"mnist-sample": {}}, "models": {"softmax": {"layers": ["logits"]}}}
+    for snippet in snippets(page, "toml"):
+        body = tomllib.loads(snippet.text)
+        if "name" not in body:  # a part of a spec: the rest is as small as can be
+            body = whole | body
+            for name in ("datasets", "models"):
+                body[name] = body[name] or whole[name]
+        load_spec(body)
+
+
+def _defined_names(tree: ast.Module) -> list[str]:
+    return [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "ig"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_shown_python_names_what_is_there(page: Path) -> None:
+    for snippet in snippets(page, "python"):
+        if page.name in GENERATED:
+            continue  # signatures, out of the code itself
+        tree = ast.parse(snippet.text, snippet.place)
+        missing = [name for name in _defined_names(tree) if not hasattr(ig, name)]
+        assert not missing, f"{snippet.place}: ig has no {missing}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("intriguing"):
+                module = import_module(node.module or "")
+                assert all(hasattr(module, name.name) for name in node.names), f"{snippet.place}: {ast.unparse(node)}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder whose outputs/demo is a demo that is small in everything."""
+    spec: dict[str, Any] = load_spec("demo").model_dump()
+    spec["models"] = {name: spec["models"][name] | {"training": {"epochs": 1}} for name in ("softmax", "mlp")}
+    spec["units"] |= {"rows": 100, "rotations": 0}
+    spec["blind_spots"] |= {"images": 6}
+    where = tmp_path_factory.mktemp("docs")
+    ig.run(spec, out=where / "outputs" / "demo", executor="inline")
+    return where
+
+
+def _namespace() -> dict[str, Any]:
+    """What a snippet may take for given: a model, images, labels, a loader."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    for name, layer in (("flat", nn.Flatten()), ("layer4", nn.Linear(784, 512)), ("logits", nn.Linear(512, 10))):
+        model.add_module(name, layer)
+    x = torch.rand(4, 1, 28, 28)
+    return {"ig": ig, "model": model, "x": x, "labels": [0, 1, 2, 3], "loader": [x[:2], x[2:]]}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_shown_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [s for s in snippets(page, "python") if s.runs and page.name not in GENERATED]
+    if not shown:
+        pytest.skip("it shows no Python")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(ig, "run", lambda spec, out, executor: ig.open_run(out))  # that run is there already
+    namespace = _namespace()
+    for snippet in shown:
+        exec(compile(snippet.text, snippet.place, "exec"), namespace)
+        if "# mycode.py" in snippet.text:
+            _call_users_code(namespace)
+
+
+def _call_users_code(namespace: dict[str, Any]) -> None:
+    """A shown function of the user's gives what a spec needs of it."""
+    import torch
+
+    if (build := namespace.pop("build", None)) is not None:
+        assert build(shape=(1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    if (load := namespace.pop("load", None)) is not None:
+        assert {"train", "test"} == set(load())
+
+
+def test_shown_commands_that_cost_nothing_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.chdir(folder)
+    shown = {c for page in PAGES for c in commands(page) if re.match(rf"intriguing ({'|'.join(_CHEAP)})\b", c)}
+    run = [shlex.split(command)[1:] for command in sorted(shown)]
+    run = [words for words in run if words not in (["show"], ["status"])]
+    assert len(run) >= 5
+    for words in run:
+        if any(_PLACEHOLDER.fullmatch(word) for word in words):
+            continue
+        assert call(words) == 0, f"intriguing {shlex.join(words)}: {capfd.readouterr().err}"
+
+
+def test_the_demo_is_as_large_as_the_readme_says() -> None:
+    told = re.search(r"(\d+) tasks ran, 0 reused", (ROOT / "README.md").read_text())
+    assert told is not None
+    assert int(told[1]) == len(prepare("demo").plan)
+
+
+def test_every_environment_variable_has_a_line() -> None:
+    code = [*(ROOT / "intriguing").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]
+    used = {name for file in code for name in re.findall(r"\bINTRIGUING_[A-Z_]*[A-Z]\b", file.read_text())}
+    told = set(re.findall(r"`(INTRIGUING_[A-Z_]+)`", prose(ROOT / "docs/guides/environment.md")))
+    assert used == told
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == ig.__version__ == cited["version"]
+    assert project["license"] == cited["license"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+
+
+def test_pre_commit_makes_the_checks_of_make_check() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    entries = [hook["entry"] for repo in hooks for hook in repo["hooks"]]
+    rule = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert rule is not None
+    assert entries == [line.strip().replace("$(BIN)", ".venv/bin") for line in rule[1].splitlines()]
+    assert {repo["repo"] for repo in hooks} == {"local"}
