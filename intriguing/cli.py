@@ -18,7 +18,6 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from intriguing.engine.driver import prune
 from intriguing.engine.progress import Snapshot
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
@@ -166,24 +165,47 @@ def show(
 
 
 @app.command
-def report(folder: RunFolder, *, data: Data = None) -> int:
+def report(
+    folder: RunFolder,
+    *,
+    out: Annotated[
+        str | None,
+        Parameter(help="The file to write; by default report.html in the run folder."),
+    ] = None,
+    data: Data = None,
+) -> int:
     """Write the run's HTML page anew, and print where it is."""
     from intriguing.report import write_report
 
     opened = open_run(folder)
     prepared = prepare(opened.spec, folder, data)
-    _write(str(write_report(Path(folder), images=image_reader(prepared))))
+    _write(str(write_report(opened, out, images=image_reader(prepared))))
     return 0
 
 
-@app.command(name="prune")
-def prune_command(folder: RunFolder, *, data: Data = None) -> int:
-    """Remove from the store what the run's current spec no longer names."""
-    from intriguing.engine.lock import locked
+@app.command(name="verify")
+def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
+    """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
+    from intriguing.engine.verify import verify
 
-    prepared = prepare(open_run(folder).spec, folder, data)
-    with locked(prepared.out):
-        count, size = prune(prepared.plan, prepared.out)
+    found = verify(Path(folder))
+    if as_json:
+        _print_json(vars(found))
+    else:
+        _write("\n".join([*found.damaged, found.summary()]))
+    return 1 if found.damaged else 0
+
+
+@app.command(name="prune")
+def prune_command(folder: RunFolder) -> int:
+    """Remove from the store what the run's current plan no longer names."""
+    from intriguing.engine.driver import prune
+    from intriguing.engine.lock import locked
+    from intriguing.engine.ownership import owned_plan
+
+    owned_plan(Path(folder))
+    with locked(Path(folder)):
+        count, size = prune(Path(folder))
     _write(f"{count} outputs removed, {size / 1e6:.1f} MB")
     return 0
 

@@ -24,6 +24,7 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
+from intriguing.files import is_table_file
 from intriguing.transfer.intervals import wilson
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def open_run(path: str | Path) -> "Run":
         spec, name, tasks = dict(content["spec"]), str(content.get("name", "")), int(content.get("tasks", 0))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(
-            f"{shown}/plan.json cannot be read ({error}). Run the spec again: it is written anew."
+            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
+            "and run the spec there: what is in the store is not computed again."
         ) from error
     return Run(path=shown, spec=spec, name=name, tasks=tasks, _system=system, _root=root)
 
@@ -232,9 +234,8 @@ class Run:
         selector = fs.FileSelector(f"{self._root}/tables/{name}", recursive=name == "activations", allow_not_found=True)
         with _Reading(f"Table {name!r} of {self.path}"):
             found = self._system.get_file_info(selector)
-        names = (f for f in found if f.type == fs.FileType.File and f.extension == "parquet")
-        # A name that starts with a dot or underscore is a file still being published, to Arrow and Spark alike.
-        return sorted(f.path for f in names if not f.base_name.startswith((".", "_")))
+        # By their names: a file still being published, or one that the user put there, is no part of the table.
+        return sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
 
     def _worth_threads(self, files: list[str]) -> bool:
         """Whether to read with threads: for many small local files they cost several times what they save."""
@@ -296,8 +297,8 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
             raise CorruptError(
-                f"{self.what} cannot be read: {error} If a file is truncated or damaged, run the same command again: "
-                "it is found and computed anew."
+                f"{self.what} cannot be read: {error} If a file is truncated or damaged, `intriguing verify RUN` names "
+                "it, and the command of the run, given again, computes it anew."
             ) from error
 
 

@@ -9,19 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
 from intriguing.engine.publish import Failure, Publication
 from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
-from intriguing.engine.store import Record, Store, as_plain, write_atomically
+from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
+from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, ResourceCall
 from intriguing.errors import StoreError
+from intriguing.files import clear_temporaries, explaining, opened, write_file
 
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
 _HEARTBEAT = 2.0
+_SAVE = 60.0
+_OLD = 600.0
 
 
 @dataclass(frozen=True)
@@ -63,23 +68,44 @@ class Outcome:
         return not self.failures and not self.blocked
 
 
-def examine(plan: Plan, run: Path) -> Examination:
-    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now."""
+def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examination:
+    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now.
+
+    With `verified`, outputs that changed since they were found whole are hashed; without it, sizes alone are compared.
+
+    Raises:
+        StoreError: something that is not ours stands in the place of what the plan writes.
+    """
     store = Store(run / "store")
-    there = store.fingerprints()
+    found, damaged = _found(plan, store)
+    wrong = verified.wrong_outputs(found) if verified is not None else {}
     records: dict[str, Record] = {}
-    damaged = []
     for task in plan:
         fingerprint = plan.fingerprints[task.name]
-        if fingerprint not in there:
-            continue
-        record, wrong = store.find(fingerprint)
-        if record is None:
-            damaged.append(f"{wrong}: {task.name!r} is computed again")
-        elif _is_current(record, task, plan, records):
-            records[task.name] = record
+        if fingerprint in wrong:
+            damaged[task.name] = wrong[fingerprint]
+        elif fingerprint in found and _is_current(found[fingerprint], task, plan, records):
+            records[task.name] = found[fingerprint]
+    store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
+    Publication(run, plan, store, verified).check_free()
+    said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
-    return Examination(records, tuple(damaged), len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+    return Examination(records, said, len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+
+
+def _found(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
+    """The stored records of `plan` by fingerprint, and what is wrong with the others by task."""
+    there = store.fingerprints()
+    found: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for name, fingerprint in plan.fingerprints.items():
+        if fingerprint in there and fingerprint not in found:
+            record, wrong = store.find(fingerprint)
+            if record is None:
+                damaged[name] = wrong
+            else:
+                found[fingerprint] = record
+    return found, damaged
 
 
 def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Record]) -> bool:
@@ -92,24 +118,17 @@ def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Re
     return True
 
 
-def read_plan(run: Path) -> dict[str, Any]:
-    """The plan.json of `run`; empty where there is none or it cannot be read."""
-    try:
-        return json.loads((run / "plan.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
 def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
-    """Replace plan.json: `about` (name, spec, command), and every task's fingerprint and amount."""
+    """Replace plan.json: `about` (name, spec, command), and each task's fingerprint, amount and tables."""
     body = {
         **as_plain(about),
         "tasks": len(plan),
         "fingerprints": plan.fingerprints,
         "functions": {t.name: t.function.path for t in plan},
         "amounts": {t.name: [t.amount, t.noun] for t in plan},
+        "publish": {t.name: dict(t.publish) for t in plan if t.publish},
     }
-    write_atomically(run / "plan.json", json.dumps(body, indent=1).encode())
+    write_file(run, PLAN, json.dumps(body, indent=1).encode())
 
 
 class Driver:
@@ -122,6 +141,7 @@ class Driver:
         make_pool: called once, and only when something has to run.
         limits: when to give up.
         listen: told of a `Snapshot` about every second.
+        verified: which files were found whole, as `examine` left it; by default read from the run folder.
     """
 
     def __init__(
@@ -132,6 +152,7 @@ class Driver:
         make_pool: Callable[[], Pool],
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
+        verified: Verified | None = None,
     ) -> None:
         self._plan = plan
         self._run = run
@@ -150,7 +171,9 @@ class Driver:
         self._progress = Progress(plan, time.monotonic())
         for name, record in found.records.items():
             self._progress.reused(name, record.seconds)
-        self._publication = Publication(run, plan, self._store)
+        self._verified = verified or Verified(run)
+        self._saved = time.monotonic()
+        self._publication = Publication(run, plan, self._store, self._verified)
 
     def run(self, command: str = "") -> Outcome:
         """Run to the end; `command` is the line that tries failed tasks again.
@@ -158,6 +181,7 @@ class Driver:
         What finished before a Ctrl-C or an error of the pool stays, published.
         """
         self._store.prepare()
+        _clear_left(self._run)
         self._publication.settle(self._records)
         try:
             if not self._schedule.finished:
@@ -174,6 +198,7 @@ class Driver:
     def _publish(self, command: str) -> None:
         self._publication.settle(self._records)
         self._publication.summarise(self._records, list(self._failures.values()), command)
+        self._verified.save()
 
     def _work(self) -> None:
         pool = self._make_pool()
@@ -206,8 +231,11 @@ class Driver:
 
     def _still_valid(self, name: str) -> bool:
         # An input was computed again and came out the same: what was made from the old one stands.
-        record, _ = self._store.find(self._plan.fingerprints[name])
+        fingerprint = self._plan.fingerprints[name]
+        record, _ = self._store.find(fingerprint)
         if record is None or not _is_current(record, self._plan.tasks[name], self._plan, self._records):
+            return False
+        if self._verified.wrong_output(fingerprint, record):
             return False
         self._records[name] = record
         self._reused.append(name)
@@ -224,6 +252,7 @@ class Driver:
                 self._ran.append(task)
                 self._schedule.succeeded(task)
                 self._progress.finished(task, record.seconds)
+                self._verified.note_outputs(self._plan.fingerprints[task], record)
                 self._publication.add(task, record)
                 if record.shrunk:
                     log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
@@ -284,6 +313,9 @@ class Driver:
         if always or now - self._said > _HEARTBEAT:
             self._said = now
             write_heartbeat(self._run, snapshot)
+        if now - self._saved > _SAVE:
+            self._verified.save()
+            self._saved = time.monotonic()
 
     def _call(self, task: Task) -> Call:
         return Call(
@@ -310,12 +342,28 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(plan: Plan, run: Path) -> tuple[int, int]:
-    """Remove from the store what `plan` does not name; returns how many folders went, and their bytes."""
-    store = Store(run / "store")
-    gone = sorted(store.fingerprints() - set(plan.fingerprints.values()))
-    size = 0
-    for fingerprint in gone:
-        size += sum(f.stat().st_size for f in store.folder(fingerprint).iterdir())
-        store.discard(fingerprint)
-    return len(gone), size
+def prune(run: Path) -> tuple[int, int]:
+    """Remove from the store what the plan of `run` does not name; returns how many folders went, and their bytes.
+
+    The caller has locked the folder.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+    store, verified = Store(run / "store"), Verified(run)
+    gone = sorted(store.fingerprints() - set(owned_plan(run)["fingerprints"].values()))
+    size = sum(store.discard(fingerprint) for fingerprint in gone)
+    verified.forget_outputs(set(gone))
+    verified.save()
+    return len(gone) - len(store.fingerprints() & set(gone)), size
+
+
+def _clear_left(run: Path) -> None:
+    """Remove the temporary files that a killed process left; from the folder itself, where reports are written too,
+    only those that nobody can be writing any more. (The store and the tables see to their own.)
+    """
+    with explaining(run):
+        with opened(run) as folder:
+            clear_temporaries(folder, time.time() - _OLD)
+        with suppress(FileNotFoundError), opened(run, "live") as folder:
+            clear_temporaries(folder)

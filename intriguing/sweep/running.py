@@ -11,9 +11,11 @@ from typing import Any
 
 from intriguing.engine.driver import Driver, Examination, Limits, Outcome, examine, write_plan
 from intriguing.engine.lock import locked
+from intriguing.engine.ownership import check_ours
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.task import Plan
+from intriguing.engine.verified import Verified
 from intriguing.errors import SpecError, TaskFailedError
 from intriguing.report import write_report
 from intriguing.results import Run, open_run
@@ -52,15 +54,17 @@ def prepare(
     """Read the spec, gather the facts and build the plan; writes nothing.
 
     In a spec given by name or path, the text that INTRIGUING_CORPUS names stands in for the embedded one.
+    A folder that holds something else than a run is refused before anything is gathered (`StoreError`).
     """
     loaded = load_spec(spec)
+    folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
+    check_ours(folder)
     loaded, corpus = _with_corpus(loaded) if isinstance(spec, str | os.PathLike) else (loaded, "")
     given = str(spec) if isinstance(spec, str | os.PathLike) else loaded.name
     root = data or os.environ.get("INTRIGUING_DATA")
     datasets = gather_datasets(loaded, root)
     loaded = without_datasets(loaded, loaded.datasets.keys() - datasets.keys())
     models, texts = gather_models(loaded), gather_texts(loaded)
-    folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     plan = build_plan(loaded, datasets, models, texts)
     return Prepared(loaded, given, folder, datasets, models, plan, corpus)
 
@@ -83,13 +87,14 @@ def execute(
 
     Raises:
         LockedError: another driver is at work in the folder.
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or is not ours: nothing in it was touched.
         ModelError, UnknownNameError: a model cannot be built, or lacks a layer that the spec names.
     """
     spec, out = prepared.spec, prepared.out
     make_pool = pool_maker(out, spec, executor, workers, gpus_per_worker)
     with locked(out):
-        found = examine(prepared.plan, out)
+        verified = Verified(out)
+        found = examine(prepared.plan, out, verified)
         for damage in found.damaged:
             log.warning("%s", damage)
         log.info("%s: %s", out, found.summary(prepared.plan))
@@ -97,7 +102,7 @@ def execute(
             _check_models(prepared, found)
         write_plan(out, prepared.plan, {"name": spec.name, "spec": spec.model_dump(), "command": prepared.command})
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
-        driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines())
+        driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines(), verified)
         outcome = driver.run(prepared.command)
         if outcome.ran or found.dropped or not (out / "report.html").exists():
             write_report(out, images=image_reader(prepared))

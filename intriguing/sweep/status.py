@@ -5,10 +5,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from intriguing.engine.driver import read_plan
 from intriguing.engine.lock import is_locked
+from intriguing.engine.ownership import read_plan
 from intriguing.engine.store import Store
 from intriguing.errors import StoreError
+from intriguing.files import read_file
 
 
 def status_of(run: Path) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def status_of(run: Path) -> dict[str, Any]:
         amount, noun = plan["amounts"][task]
         done[noun] += amount
     try:
-        live = json.loads((run / "live" / "status.json").read_bytes())
+        live = json.loads(read_file(run / "live" / "status.json"))
     except (OSError, ValueError):
         live = {}
     running = is_locked(run)
