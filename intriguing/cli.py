@@ -205,8 +205,9 @@ def prune_command(folder: RunFolder) -> int:
 
     owned_plan(Path(folder))
     with locked(Path(folder)):
-        count, size = prune(Path(folder))
-    _write(f"{count} outputs removed, {size / 1e6:.1f} MB")
+        count, size, kept = prune(Path(folder))
+    stays = f"; {kept} folders of the store stay: they hold files that no run of ours is known to have written"
+    _write(f"{count} outputs removed, {size / 1e6:.1f} MB{stays if kept else ''}")
     return 0
 
 

@@ -298,7 +298,7 @@ class _Reading:
         if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
             raise CorruptError(
                 f"{self.what} cannot be read: {error} If a file is truncated or damaged, `intriguing verify RUN` names "
-                "it, and the command of the run, given again, computes it anew."
+                "it; then run the same command again: it is computed anew."
             ) from error
 
 

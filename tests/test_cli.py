@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from intriguing.cli import call as run_command
+from intriguing.engine.store import Record, Store
 from tests.sweep.small import SMALL, assert_equal_tables, call, command, toml
 
 
@@ -218,9 +219,11 @@ def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_p
 
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    stray = out / "store" / ("0" * 40)
-    stray.mkdir()
-    (stray / "x.bin").write_bytes(b"12345")
+    stray, mine = ("0" * 40, "1" * 40)
+    Store(out / "store").write(stray, {"x": b"12345"}, Record("x", "x:y", {}))
+    (out / "store" / mine).mkdir()
+    (out / "store" / mine / "mine.bin").write_bytes(b"12345")
     assert run_command(["prune", str(out)]) == 0
-    assert capsys.readouterr().out.startswith("1 outputs removed")
-    assert not stray.exists()
+    assert capsys.readouterr().out.startswith("1 outputs removed, 0.0 MB; 1 folders of the store stay")
+    assert not (out / "store" / stray).exists()
+    assert (out / "store" / mine / "mine.bin").exists()

@@ -342,20 +342,22 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(run: Path) -> tuple[int, int]:
-    """Remove from the store what the plan of `run` does not name; returns how many folders went, and their bytes.
+def prune(run: Path) -> tuple[int, int, int]:
+    """Remove from the store what the plan of `run` does not name.
 
+    Returns how many folders went, their bytes, and how many stay because something is in them that no record names.
     The caller has locked the folder.
 
     Raises:
         StoreError: the folder holds no run.
     """
     store, verified = Store(run / "store"), Verified(run)
-    gone = sorted(store.fingerprints() - set(owned_plan(run)["fingerprints"].values()))
-    size = sum(store.discard(fingerprint) for fingerprint in gone)
-    verified.forget_outputs(set(gone))
+    gone = store.fingerprints() - set(owned_plan(run)["fingerprints"].values())
+    size = sum(store.discard(fingerprint) for fingerprint in sorted(gone))
+    verified.forget_outputs(gone)
     verified.save()
-    return len(gone) - len(store.fingerprints() & set(gone)), size
+    kept = len(store.fingerprints() & gone)
+    return len(gone) - kept, size, kept
 
 
 def _clear_left(run: Path) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -191,7 +191,9 @@ class Store:
     def discard(self, fingerprint: str) -> int:
         """Remove what is stored under `fingerprint`, and return its bytes. What is not ours in its folder stays."""
         with self._opened() as store:
-            return self._discard(store, fingerprint)
+            path = self.folder(fingerprint)
+            there = path.is_dir() and not path.is_symlink()
+            return self._discard(store, fingerprint) if there else 0
 
     @contextmanager
     def _opened(self, make: bool = False) -> Iterator[int]:
@@ -240,33 +242,35 @@ class Store:
         os.rmdir(temporary, dir_fd=store)
 
     def _discard(self, store: int, fingerprint: str) -> int:
-        """Remove the outputs and then the record: a folder that is left by a kill still names the rest."""
+        """Remove the outputs that the record names, then the record: a folder that a kill leaves still names the rest.
+
+        Where no record can be read, nothing tells the outputs from files of the user's: they stay.
+        """
         try:
-            names = [stored.file for stored in _parse(self._content(fingerprint, _RECORD)).outputs.values()]
+            outputs = [stored.file for stored in _parse(self._content(fingerprint, _RECORD)).outputs.values()]
         except (OSError, *_UNREADABLE):
-            names = None  # no record tells which are ours: those of the form that we give them
-        return self._clear(store, fingerprint, names)
+            outputs = []
+        return self._remove(store, fingerprint, {*outputs, _RECORD}.__contains__)
 
-    def _clear(self, store: int, name: str, outputs: Iterable[str] | None = None) -> int:
-        """Remove the regular files `outputs` (None: every one of our form) and the record of a folder of the store.
+    def _clear(self, store: int, temporary: str) -> None:
+        """Remove a temporary folder, or file, that was left half-written."""
+        if temporary in regular_files(store):
+            os.unlink(temporary, dir_fd=store)
+        with suppress(StoreError):  # a link
+            self._remove(store, temporary, _FILE.fullmatch)
 
-        The folder goes with them when nothing else is in it; a file of that name goes, too. Returns the bytes removed.
+    def _remove(self, store: int, name: str, is_ours: Callable[[str], object]) -> int:
+        """Remove the regular files that are ours from a folder, the record last, and the folder if that empties it.
+
+        Returns the bytes removed.
         """
         size = 0
-        try:
-            with opened(self.root, name) as folder:
-                there = regular_files(folder)
-                ours = set(filter(_FILE.fullmatch, there)) if outputs is None else there & {*outputs, _RECORD}
-                for file in sorted(ours, key=lambda file: file == _RECORD):
-                    size += os.stat(file, dir_fd=folder, follow_symlinks=False).st_size
-                    os.unlink(file, dir_fd=folder)
-            with suppress(OSError):
-                os.rmdir(name, dir_fd=store)
-        except FileNotFoundError:
-            return size
-        except StoreError:  # no folder
-            if is_temporary(name) and name in regular_files(store):
-                os.unlink(name, dir_fd=store)
+        with suppress(FileNotFoundError), opened(self.root, name) as folder:
+            for file in sorted(filter(is_ours, regular_files(folder)), key=lambda file: file == _RECORD):
+                size += os.stat(file, dir_fd=folder, follow_symlinks=False).st_size
+                os.unlink(file, dir_fd=folder)
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=store)
         return size
 
 

@@ -51,9 +51,7 @@ class Verification:
             )
             lines[-1] += " says what was written. The run's own command, given again, writes them anew"
         if self.damaged and not self.noted:
-            lines.append(
-                "A run is at work in the folder, or it cannot be written: verify it again where that is not so"
-            )
+            lines.append("A run is at work there, or the folder cannot be written: verify again where that is not so")
         if self.damaged:
             lines.append("Give the run's own command again: what is damaged is computed anew")
         return ". ".join(lines) + "."
