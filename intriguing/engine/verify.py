@@ -133,8 +133,10 @@ class _Look:
         if group is not None and group[0].name == last:
             self._check(name, group[0].sha256(self._records))
         elif task := self._tasks_by_file.get(last):
-            record = self._records.get(task)
-            self._check(name, *(stored.sha256 for stored in record.outputs.values()) if record else ())
+            if task in self._records:
+                self._check(name, *(stored.sha256 for stored in self._records[task].outputs.values()))
+            else:
+                self.unknown.append(name)  # its record is damaged, which is said already
         elif sha256 := self.verified.sha256(name):
             self._check(name, sha256)
         elif group is not None:
