@@ -12,7 +12,7 @@ from typing import Any
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
-from intriguing.engine.publish import Failure, Publication
+from intriguing.engine.publish import Failure, Publication, check_free
 from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
@@ -87,7 +87,7 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
         elif fingerprint in found and _is_current(found[fingerprint], task, plan, records):
             records[task.name] = found[fingerprint]
     store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
-    Publication(run, plan, store, verified).check_free()
+    check_free(run, plan)
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
     return Examination(records, said, len(plan) - len(records), len(old - set(plan.fingerprints.values())))

@@ -20,12 +20,12 @@ from intriguing.engine.store import Record, Store, parquet
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
 from intriguing.files import (
-    check_free,
     clear_temporaries,
     explaining,
     is_table_file,
     link_file,
     names_in,
+    obstacle,
     opened,
     regular_files,
     write_file,
@@ -107,6 +107,18 @@ def files_of(shards: Sequence[Shard], records: Mapping[str, Record]) -> dict[str
     return {f"part-{i:05d}-{_hash(group, records)}.parquet": group for i, group in enumerate(groups)}
 
 
+def check_free(run: Path, plan: Plan) -> None:
+    """Raise `StoreError` where something that is not ours stands in the place of a file or folder of a table."""
+    for folder in {folder for task in plan for folder in task.publish.values()}.union(_OWN):
+        path = run / "tables" / folder
+        with suppress(FileNotFoundError), opened(run, f"tables/{folder}") as handle:
+            odd = set(filter(is_table_file, names_in(handle))) - regular_files(handle)
+            if odd:
+                names = {file_name(t.name, plan.fingerprints[t.name]) for t in plan if folder in t.publish.values()}
+                for name in sorted(odd & (names | {f"{own}.parquet" for own in _OWN})):
+                    raise obstacle(path / name, "a file")
+
+
 class Publication:
     """The tables folder of a run: what of `plan` is finished goes in, everything else of ours goes out."""
 
@@ -116,15 +128,6 @@ class Publication:
         self._store = store
         self._verified = verified or Verified(run)
         self._shards = shards_of({t.name: t.publish for t in plan if t.publish}, plan.fingerprints)
-
-    def check_free(self) -> None:
-        """Raise `StoreError` where something that is not ours stands in the place of a file or folder of a table."""
-        wanted = {folder: [s.name for s in shards] for folder, shards in self._shards.items()}
-        for folder, names in (wanted | {own: [f"{own}.parquet"] for own in _OWN}).items():
-            path = self._run / "tables" / folder
-            with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
-                for name in set(names) & set(names_in(handle)):
-                    check_free(handle, name, path / name)
 
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
