@@ -27,6 +27,7 @@ from intriguing.engine.shown import LogLines
 from intriguing.errors import InputError, IntriguingError, StoreError
 from intriguing.plain import printable
 from intriguing.results import Run, open_run
+from intriguing.stats.findings import counted
 from intriguing.sweep.runner import execute, prepare
 from intriguing.sweep.spec import spec_names
 from intriguing.tables import TABLES, named
@@ -225,6 +226,10 @@ def _with_class_names(opened: Run, frame: Any) -> Any:
 def report(
     folder: RunFolder,
     *,
+    out: Annotated[
+        str | None,
+        Parameter(help="The file to write; by default report.html in the run folder."),
+    ] = None,
     data: Data = None,
     trust: Annotated[
         bool,
@@ -241,8 +246,21 @@ def report(
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
     sources = saved_sources(read_saved_plan(Path(folder)).datasets, opened.spec, root)
-    _write(printable(write_report(Path(folder), images=image_reader(sources, trust))))
+    _write(printable(write_report(opened, out, images=image_reader(sources, trust))))
     return 0
+
+
+@app.command(name="verify")
+def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
+    """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
+    from intriguing.engine.verify import verify
+
+    found = verify(Path(folder))
+    if as_json:
+        _print_json(vars(found))
+    else:
+        _write("\n".join([*found.damaged, found.summary()]))
+    return 1 if found.damaged else 0
 
 
 @app.command(name="prune")
@@ -261,8 +279,10 @@ def prune_command(folder: RunFolder) -> int:
                 f"{folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is "
                 "removed. Run the spec again: it is written anew."
             )
-        count, size = prune(saved.fingerprints.values(), run_folder)
-    _write(f"{count:,} output{'' if count == 1 else 's'} removed, {size / 1e6:.1f} MB")
+        count, size, kept = prune(run_folder)
+    verb = "stays: it holds" if kept == 1 else "stay: they hold"
+    stay = f"; {counted(kept, 'folder')} of the store {verb} files that are not the run's" if kept else ""
+    _write(f"{counted(count, 'output')} removed, {size / 1e6:.1f} MB{stay}")
     return 0
 
 

@@ -22,6 +22,7 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
+from intriguing.files import is_table_file
 from intriguing.matrices import AMONG, KINDS, Fed
 from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json
 
@@ -62,7 +63,8 @@ def open_run(path: str | Path) -> "Run":
             raise ValueError("it has no spec")
     except (OSError, ValueError) as error:
         raise CorruptError(
-            f"{shown}/plan.json cannot be read ({error}). Run the spec again: it is written anew."
+            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
+            "and run the spec there: what is in the store is not computed again."
         ) from error
     return Run(path=shown, spec=plan.spec, name=plan.name, tasks=plan.tasks, _system=system, _root=root)
 
@@ -246,9 +248,8 @@ class Run:
         selector = fs.FileSelector(f"{self._root}/tables/{name}", recursive=name == "activations", allow_not_found=True)
         with _Reading(f"Table {name!r} of {self.path}"):
             found = self._system.get_file_info(selector)
-        names = (f for f in found if f.type == fs.FileType.File and f.extension == "parquet")
-        # A name that starts with a dot or underscore is a file still being published, to Arrow and Spark alike.
-        return sorted(f.path for f in names if not f.base_name.startswith((".", "_")))
+        # By their names: a file still being published, or one that the user put there, is no part of the table.
+        return sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
 
     def _worth_threads(self, files: list[str]) -> bool:
         """Whether to read with threads: for many small local files they cost several times what they save."""
@@ -310,8 +311,8 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
             raise CorruptError(
-                f"{self.what} cannot be read: {error} If a file is truncated or damaged, run the same command again: "
-                "it is found and computed anew."
+                f"{self.what} cannot be read: {error} If a file is truncated or damaged, `intriguing verify RUN` names "
+                "it; then run the same command again: it is computed anew."
             ) from error
 
 

@@ -69,7 +69,7 @@ class SyntheticRun:
             rows, start = pa.concat_tables(pieces), len(list(path.iterdir()))
             middle = (len(rows) + 1) // 2
             for number, shard in enumerate((rows[:middle], rows[middle:]), start):
-                pq.write_table(shard, path / f"part-{number:04d}.parquet", compression="zstd")
+                pq.write_table(shard, path / f"part-{number:05d}-{number:016x}.parquet", compression="zstd")
         self.rows.clear()
         return self.root
 

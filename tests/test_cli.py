@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from intriguing.cli import call as run_command
+from intriguing.engine.store import Record, Store
 from tests.sweep.small import SMALL, assert_equal_tables, call, command, toml
 
 
@@ -282,7 +283,9 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(sp
         subprocess.run(["umount", str(out)], check=True)
 
 
-@pytest.mark.parametrize("name", ["run", "plan", "status", "show", "report", "prune", "models", "datasets", "specs"])
+@pytest.mark.parametrize(
+    "name", ["run", "plan", "status", "show", "report", "verify", "prune", "models", "datasets", "specs"]
+)
 def test_every_command_has_help_and_a_place_in_the_readme(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([name, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
@@ -294,9 +297,60 @@ def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_p
 
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    stray = out / "store" / ("0" * 40)
-    stray.mkdir()
-    (stray / "x.bin").write_bytes(b"12345")
+    stray, mine = ("0" * 40, "1" * 40)
+    Store(out / "store").write(stray, {"x": b"12345"}, Record("x", "x:y", {}))
+    (out / "store" / mine).mkdir()
+    (out / "store" / mine / "mine.bin").write_bytes(b"12345")
     assert run_command(["prune", str(out)]) == 0
-    assert capsys.readouterr().out.startswith("1 output removed, ")
-    assert not stray.exists()
+    assert capsys.readouterr().out.startswith("1 output removed, 0.0 MB; 1 folder of the store stays")
+    assert not (out / "store" / stray).exists()
+    assert (out / "store" / mine / "mine.bin").exists()
+
+
+def test_verify_names_a_damaged_table_and_the_run_mends_it(
+    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
+) -> None:
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(finished, out, ignore=shutil.ignore_patterns("tables"))
+    assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    assert run_command(["verify", str(out)]) == 0
+    assert ": 0 damaged." in capsys.readouterr().out
+    table = next((out / "tables" / "transfer").iterdir())
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)  # in place: the store's file is the same one
+    assert run_command(["verify", str(out)]) == 1
+    told = capsys.readouterr().out
+    assert f"{table} was changed after it was written" in told
+    assert "Give the run's own command again" in told
+    again = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
+    assert "was changed after it was written: 'transfer" in again.stderr.replace("\n", " ")
+    assert "1 tasks ran" in again.stdout
+    assert run_command(["verify", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["damaged"] == []
+    assert_equal_tables(finished, out)
+
+
+def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file: Path, tmp_path: Path) -> None:
+    paper = tmp_path / "paper"
+    (paper / "tables" / "results").mkdir(parents=True)
+    files = [paper / "report.html", paper / "tables" / "results" / "mine.parquet"]
+    for file in files:
+        file.write_text("mine")
+    done = call("run", str(spec_file), "--out", str(paper), "--executor", "inline")
+    assert done.returncode == 2
+    assert "is not empty and holds no run" in done.stderr.replace("\n", " ")
+    assert sorted(p for p in paper.rglob("*") if p.is_file()) == sorted(files)
+    assert all(file.read_text() == "mine" for file in files)
+
+
+def test_the_report_of_a_run_that_must_not_be_written_goes_elsewhere(finished: Path, tmp_path: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
+    assert run_command(["report", str(finished), "--out", str(tmp_path / "new" / "page.html")]) == 0
+    assert (tmp_path / "new" / "page.html").read_text().startswith("<!doctype html>")
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob("*")} == before
+    (tmp_path / "link.html").symlink_to(tmp_path / "victim.html")
+    assert run_command(["report", str(finished), "--out", str(tmp_path / "link.html")]) == 2
+    assert not (tmp_path / "victim.html").exists()

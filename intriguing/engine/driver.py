@@ -9,20 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
-from intriguing.engine.publish import Failure, Publication, trimmed
+from intriguing.engine.publish import Failure, Publication, check_free, trimmed
 from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
-from intriguing.engine.store import Record, Store, as_plain, write_atomically
+from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
+from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, ResourceCall
 from intriguing.errors import StoreError
-from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json, read_regular
+from intriguing.files import clear_temporaries, explaining, opened, write_file
 
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
 _HEARTBEAT = 2.0
+_SAVE = 60.0
+_OLD = 600.0
 
 
 @dataclass(frozen=True)
@@ -65,23 +69,44 @@ class Outcome:
         return not (self.failures or self.blocked or self.waiting)
 
 
-def examine(plan: Plan, run: Path) -> Examination:
-    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now."""
+def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examination:
+    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now.
+
+    With `verified`, outputs that changed since they were found whole are hashed; without it, sizes alone are compared.
+
+    Raises:
+        StoreError: something that is not ours stands in the place of what the plan writes.
+    """
     store = Store(run / "store")
-    there = store.fingerprints()
+    found, damaged = _found(plan, store)
+    wrong = verified.wrong_outputs(found) if verified is not None else {}
     records: dict[str, Record] = {}
-    damaged = []
     for task in plan:
         fingerprint = plan.fingerprints[task.name]
-        if fingerprint not in there:
-            continue
-        record, wrong = store.find(fingerprint)
-        if record is None:
-            damaged.append(f"{wrong}: {task.name!r} is computed again")
-        elif _is_current(record, task, plan, records):
-            records[task.name] = record
+        if fingerprint in wrong:
+            damaged[task.name] = wrong[fingerprint]
+        elif fingerprint in found and _is_current(found[fingerprint], task, plan, records):
+            records[task.name] = found[fingerprint]
+    store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
+    check_free(run, plan)
+    said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
-    return Examination(records, tuple(damaged), len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+    return Examination(records, said, len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+
+
+def _found(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
+    """The stored records of `plan` by fingerprint, and what is wrong with the others by task."""
+    there = store.fingerprints()
+    found: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for name, fingerprint in plan.fingerprints.items():
+        if fingerprint in there and fingerprint not in found:
+            record, wrong = store.find(fingerprint)
+            if record is None:
+                damaged[name] = wrong
+            else:
+                found[fingerprint] = record
+    return found, damaged
 
 
 def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Record]) -> bool:
@@ -94,26 +119,19 @@ def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Re
     return True
 
 
-def read_plan(run: Path) -> dict[str, Any]:
-    """The plan.json of `run`; empty where there is none, it cannot be read, or it is not what a run writes."""
-    try:
-        body = parse_json(read_regular(run / "plan.json", LARGEST_PLAN))
-        checked_plan(body)
-    except (OSError, ValueError):
-        return {}
-    return body
-
-
 def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
-    """Replace plan.json: `about` (name, spec, command), and every task's fingerprint and amount."""
-    body = {
-        **as_plain(about),
+    """Replace plan.json: `about` (name, spec, command), and each task's fingerprint, amount and tables."""
+    large = {
         "tasks": len(plan),
         "fingerprints": plan.fingerprints,
         "functions": {t.name: t.function.name for t in plan},
         "amounts": {t.name: [t.amount, t.noun] for t in plan},
+        "publish": {t.name: dict(t.publish) for t in plan if t.publish},
     }
-    write_atomically(run / "plan.json", json.dumps(body, indent=1).encode())
+    # What a person may want to read is laid out; 100,000 fingerprints are a line (a fifth of the time).
+    lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in as_plain(about).items() if k not in large]
+    lines += [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in large.items()]
+    write_file(run, PLAN, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 class Driver:
@@ -127,6 +145,7 @@ class Driver:
         limits: when to give up.
         listen: told of a `Snapshot` about every second.
         only: the tasks to run, with what they need of what is not finished; all others wait. None: all.
+        verified: which files were found whole, as `examine` left it; by default read from the run folder.
     """
 
     def __init__(
@@ -138,6 +157,7 @@ class Driver:
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
         only: Collection[str] | None = None,
+        verified: Verified | None = None,
     ) -> None:
         self._plan = plan
         self._run = run
@@ -159,7 +179,9 @@ class Driver:
         self._progress = Progress(tasks, time.monotonic())
         for name, record in found.records.items():
             self._progress.reused(name, record.seconds)
-        self._publication = Publication(run, plan, self._store)
+        self._verified = verified or Verified(run)
+        self._saved = time.monotonic()
+        self._publication = Publication(run, plan, self._store, self._verified)
 
     def run(self, rerun: Callable[[str], str] = lambda task: "") -> Outcome:
         """Run to the end; `rerun` gives the line that tries a failed task again.
@@ -167,6 +189,7 @@ class Driver:
         What finished before a Ctrl-C or an error of the pool stays, published.
         """
         self._store.prepare()
+        _clear_left(self._run)
         self._publication.settle(self._records)
         try:
             if not self._schedule.finished:
@@ -187,6 +210,7 @@ class Driver:
         before = self._publication.failures() if self._waiting else []
         still = [f for f in before if f.task in self._waiting]
         self._publication.summarise(self._records, [*self._failures.values(), *still], rerun)
+        self._verified.save()
 
     def _work(self) -> None:
         pool = self._make_pool()
@@ -219,8 +243,11 @@ class Driver:
 
     def _still_valid(self, name: str) -> bool:
         # An input was computed again and came out the same: what was made from the old one stands.
-        record, _ = self._store.find(self._plan.fingerprints[name])
+        fingerprint = self._plan.fingerprints[name]
+        record, _ = self._store.find(fingerprint)
         if record is None or not _is_current(record, self._plan.tasks[name], self._plan, self._records):
+            return False
+        if self._verified.wrong_output(fingerprint, record):
             return False
         self._records[name] = record
         self._reused.append(name)
@@ -237,6 +264,7 @@ class Driver:
                 self._ran.append(task)
                 self._schedule.succeeded(task)
                 self._progress.finished(task, record.seconds)
+                self._verified.note_outputs(self._plan.fingerprints[task], record)
                 self._publication.add(task, record)
                 if record.shrunk:
                     log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
@@ -299,6 +327,9 @@ class Driver:
         if always or now - self._said > _HEARTBEAT:
             self._said = now
             write_heartbeat(self._run, snapshot)
+        if now - self._saved > _SAVE:
+            self._verified.save()
+            self._saved = time.monotonic()
 
     def _call(self, task: Task) -> Call:
         return Call(
@@ -325,12 +356,30 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(kept: Collection[str], run: Path) -> tuple[int, int]:
-    """Remove from the store all but the fingerprints `kept`; returns how many folders went, and their bytes."""
-    store = Store(run / "store")
-    gone = sorted(store.fingerprints() - set(kept))
-    size = 0
-    for fingerprint in gone:
-        size += sum(f.stat().st_size for f in store.folder(fingerprint).iterdir())
-        store.discard(fingerprint)
-    return len(gone), size
+def prune(run: Path) -> tuple[int, int, int]:
+    """Remove from the store what the plan of `run` does not name.
+
+    Returns how many folders went, their bytes, and how many stay because something is in them that no record names.
+    The caller has locked the folder.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+    store, verified = Store(run / "store"), Verified(run)
+    gone = store.fingerprints() - set(owned_plan(run)["fingerprints"].values())
+    size = sum(store.discard(fingerprint) for fingerprint in sorted(gone))
+    verified.forget_outputs(gone)
+    verified.save()
+    kept = len(store.fingerprints() & gone)
+    return len(gone) - kept, size, kept
+
+
+def _clear_left(run: Path) -> None:
+    """Remove the temporary files that a killed process left; from the folder itself, where reports are written too,
+    only those that nobody can be writing any more. (The store and the tables see to their own.)
+    """
+    with explaining(run):
+        with opened(run) as folder:
+            clear_temporaries(folder, time.time() - _OLD)
+        with suppress(FileNotFoundError), opened(run, "live") as folder:
+            clear_temporaries(folder)

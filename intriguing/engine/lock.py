@@ -3,27 +3,35 @@
 The operating system holds the lock and lets it go when its process ends, however it ends: a stale lock cannot be.
 """
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.engine.store import explained
-from intriguing.errors import LockedError
+from intriguing.engine.ownership import LOCK, check_ours
+from intriguing.errors import LockedError, StoreError
+from intriguing.files import explaining, obstacle, open_file, opened
+
+_BEGINNING = b'{"host": '
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the run folder `run` (made if absent); raises `LockedError` while another driver does."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        handle = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise explained(error, run) from error
+    """Hold the run folder `run`, made if absent.
+
+    Raises:
+        LockedError: another driver holds it.
+        StoreError: the folder is not ours (see `check_ours`), or cannot be written. Nothing in it was touched.
+    """
+    check_ours(run)
+    with explaining(run), opened(run, make=True) as folder:
+        handle = _open(folder, run / LOCK)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,9 +39,7 @@ def locked(run: Path) -> Iterator[None]:
             raise LockedError(
                 f"{run} is in use by another driver ({_holder(handle)}). Wait for it, stop it, or choose another --out."
             ) from error
-        told = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(told).encode(), 0)
+        _sign(handle)
         yield
     finally:
         os.close(handle)
@@ -42,16 +48,43 @@ def locked(run: Path) -> Iterator[None]:
 def is_locked(run: Path) -> bool:
     """Whether a driver is at work in the run folder `run`."""
     try:
-        handle = os.open(run / ".lock", os.O_RDWR)
+        handle = open_file(run / LOCK)
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
         os.close(handle)
     return False
+
+
+def _open(folder: int, path: Path) -> int:
+    """The lock file, made if absent; raises `StoreError` for a link, a pipe, or a file that is none of our locks."""
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(LOCK, flags, 0o644, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise obstacle(path, "a file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise obstacle(path, "a file")
+    if os.pread(handle, len(_BEGINNING), 0) not in (b"", _BEGINNING):
+        os.close(handle)
+        raise StoreError(f"{path} is not the lock of a run. Move it away, or choose another folder with --out.")
+    return handle
+
+
+def _sign(handle: int) -> None:
+    """Say in the lock file who holds it, for the message that others get; not where the file has a second name."""
+    signed = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    if os.fstat(handle).st_nlink == 1:
+        with suppress(OSError):  # a full disk
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(signed).encode(), 0)
 
 
 def _holder(handle: int) -> str:

@@ -100,8 +100,8 @@ class RayPool:
         self._carried: OrderedDict[str, Any] = OrderedDict()
         self._timeout = start_timeout
         self._owns_ray = _connect(workers)
-        self._token = f".seen-by-{uuid.uuid4().hex[:8]}"
-        (self._run / self._token).touch()
+        self._token = f".seen-by-{uuid.uuid4().hex}"
+        (self._run / self._token).touch(exist_ok=False)
         total = ray.cluster_resources()
         self._gpus = (1.0 if total.get("GPU") else 0.0) if gpus is None else gpus
         fits = total.get("GPU", 0.0) / self._gpus if self._gpus else total.get("CPU", 1.0)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intriguing.engine.store import write_atomically
 from intriguing.engine.task import Task
+from intriguing.files import write_file
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
         "failed": snapshot.failed,
         "blocked": snapshot.blocked,
     }
-    write_atomically(run / "live" / "status.json", json.dumps(told).encode())
+    write_file(run, "live/status.json", json.dumps(told).encode())
 
 
 def _duration(seconds: float) -> str:

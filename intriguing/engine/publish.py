@@ -1,30 +1,45 @@
 """Publishing: `tables/T/*.parquet` holds exactly the rows of the current plan.
 
-Files are hard links into the store (copies where the file system has none), named after their task and fingerprint, so
-that what is there can be compared with what should be by listing names. A table of more than 1,000 shards is compacted.
+Files are hard links into the store (copies where the file system has none), named after their task and fingerprint. A
+table of more than 1,000 shards is compacted into parts, named after what is in them. Only files with such names, in the
+folders of tables, are replaced or removed: what the user puts beside them stays, and is not read as part of a table.
 """
 
 import hashlib
 import logging
 import os
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from intriguing.engine.store import Record, Store, explained, parquet, write_atomically
+from intriguing.engine.store import Record, Store, parquet
 from intriguing.engine.task import Plan
-from intriguing.tables import FAILURES, TASKS
+from intriguing.engine.verified import Verified
+from intriguing.files import (
+    clear_temporaries,
+    explaining,
+    is_table_file,
+    link_file,
+    names_in,
+    obstacle,
+    opened,
+    regular_files,
+    write_file,
+)
+from intriguing.tables import FAILURES, TABLES, TASKS
 
 log = logging.getLogger(__name__)
 
 MOST_SHARDS = 1_000
 _GROUP = 500
-_OWN = {"tasks", "failures"}
+_OWN = ("tasks", "failures")
+_NESTED = {"activations"}
+"""Tables whose files lie in folders of their own."""
 
 
 @dataclass(frozen=True)
@@ -53,48 +68,106 @@ def trimmed(trace: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Shard:
+class Shard:
+    """An output that a table's folder shows: the name of its file there, and where it comes from."""
+
     name: str
     task: str
+    fingerprint: str
     output: str
+
+    def sha256(self, records: Mapping[str, Record]) -> str:
+        """The hash of its content."""
+        return records[self.task].outputs[self.output].sha256
+
+
+def shards_of(publish: Mapping[str, Mapping[str, str]], fingerprints: Mapping[str, str]) -> dict[str, list[Shard]]:
+    """The shards of each folder below tables/; `publish` says into which folder each task's outputs go."""
+    shards: dict[str, list[Shard]] = {}
+    for task, outputs in publish.items():
+        name = file_name(task, fingerprints[task])
+        for output, folder in outputs.items():
+            shards.setdefault(folder, []).append(Shard(name, task, fingerprints[task], output))
+    return shards
+
+
+def file_name(task: str, fingerprint: str) -> str:
+    """The name of a task's file in the folder of a table."""
+    return f"{slug(task)}-{fingerprint[:16]}.parquet"
+
+
+def table_folders(run: Path, folders: Iterable[str]) -> list[str]:
+    """The folders below tables/ that this plan, which publishes into `folders`, or an earlier one can have made.
+
+    Inner ones come first. Any other folder there is the user's, as a copy of a table is.
+    """
+    tops = {folder.partition("/")[0] for folder in folders} | TABLES.keys()
+    nested = {folder.partition("/")[0] for folder in folders if "/" in folder} | _NESTED
+    waiting, found = [""], []
+    while waiting:
+        where = waiting.pop()
+        with suppress(FileNotFoundError), opened(run, f"tables/{where}") as handle, os.scandir(handle) as entries:
+            inner = [f"{where}/{e.name}".lstrip("/") for e in entries if e.is_dir(follow_symlinks=False)]
+            inner = [folder for folder in inner if folder.partition("/")[0] in (nested if where else tops)]
+            waiting += inner
+            found += inner
+    return found[::-1]
+
+
+def files_of(shards: Sequence[Shard], records: Mapping[str, Record]) -> dict[str, list[Shard]]:
+    """The files that a table's folder has once its `shards` are finished, and the shards in each of them."""
+    if len(shards) <= MOST_SHARDS:
+        return {shard.name: [shard] for shard in shards}
+    groups = [list(shards[i : i + _GROUP]) for i in range(0, len(shards), _GROUP)]
+    return {f"part-{i:05d}-{_hash(group, records)}.parquet": group for i, group in enumerate(groups)}
+
+
+def check_free(run: Path, plan: Plan) -> None:
+    """Raise `StoreError` where something that is not ours stands in the place of a file or folder of a table."""
+    for folder in {folder for task in plan for folder in task.publish.values()}.union(_OWN):
+        path = run / "tables" / folder
+        with suppress(FileNotFoundError), opened(run, f"tables/{folder}") as handle:
+            odd = set(filter(is_table_file, names_in(handle))) - regular_files(handle)
+            if odd:
+                names = {file_name(t.name, plan.fingerprints[t.name]) for t in plan if folder in t.publish.values()}
+                for name in sorted(odd & (names | {f"{own}.parquet" for own in _OWN})):
+                    raise obstacle(path / name, "a file")
 
 
 class Publication:
-    """The tables folder of a run: what of `plan` is finished goes in, everything else goes out."""
+    """The tables folder of a run: what of `plan` is finished goes in, everything else of ours goes out."""
 
-    def __init__(self, run: Path, plan: Plan, store: Store) -> None:
-        self.folder = run / "tables"
+    def __init__(self, run: Path, plan: Plan, store: Store, verified: Verified | None = None) -> None:
+        self._run = run
         self._plan = plan
         self._store = store
-        self._shards: dict[str, list[_Shard]] = {}
-        for task in plan:
-            for output, folder in task.publish.items():
-                name = f"{slug(task.name)}-{plan.fingerprints[task.name][:16]}.parquet"
-                self._shards.setdefault(folder, []).append(_Shard(name, task.name, output))
+        self._verified = verified or Verified(run)
+        self._shards = shards_of({t.name: t.publish for t in plan if t.publish}, plan.fingerprints)
 
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
-        for output, folder in self._plan.tasks[task].publish.items():
-            if output not in record.outputs:  # made by a version that did not tell it yet
-                continue
-            name = f"{slug(task)}-{self._plan.fingerprints[task][:16]}.parquet"
-            self._link(_Shard(name, task, output), self.folder / folder / name, record)
+        publish = {task: self._plan.tasks[task].publish}
+        for folder, shards in shards_of(publish, self._plan.fingerprints).items():
+            for shard in shards:
+                if shard.output in record.outputs:  # an older version did not make it yet
+                    self._link(folder, shard, record)
 
     def settle(self, records: Mapping[str, Record]) -> None:
-        """Make every folder hold the outputs of `records` and nothing else."""
-        self._remove_strangers()
-        for folder, shards in self._shards.items():
-            there = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
-            if len(there) > MOST_SHARDS:
-                self._settle_compacted(self.folder / folder, there, records)
-            else:
-                self._settle_links(self.folder / folder, there, records)
+        """Make every folder hold the outputs of `records`, whole, and nothing else of ours."""
+        with explaining(self._run / "tables"):
+            self._take_out_strangers()
+            for folder, shards in self._shards.items():
+                there = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
+                if len(there) > MOST_SHARDS:
+                    self._settle_compacted(folder, there, records)
+                else:
+                    self._settle_links(folder, there, records)
 
     def failures(self) -> list[Failure]:
         """What the table `failures` holds; nothing where it cannot be read."""
         wanted = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
         try:
-            file = ds.dataset(self.folder / "failures" / "failures.parquet", schema=wanted, format="parquet")
+            file = ds.dataset(self._run / "tables" / "failures" / "failures.parquet", schema=wanted, format="parquet")
             rows = file.to_table().to_pylist()
         except (OSError, pa.ArrowException):
             return []
@@ -130,52 +203,80 @@ class Publication:
             }
         )
         for name, table in (("tasks", tasks), ("failures", failed)):
-            write_atomically(self.folder / name / f"{name}.parquet", parquet(table))
+            self._write(f"tables/{name}/{name}.parquet", parquet(table))
 
-    def _remove_strangers(self) -> None:
-        wanted = {self.folder / f for f in self._shards} | {self.folder / f for f in _OWN}
-        keep = wanted | {parent for folder in wanted for parent in folder.parents}
-        for base, folders, _ in os.walk(self.folder):
-            for folder in [f for f in folders if Path(base) / f not in keep]:
-                shutil.rmtree(Path(base) / folder)
-                folders.remove(folder)
+    def _take_out_strangers(self) -> None:
+        """Remove our files from the folders of tables that the plan does not have, and the folders that this empties.
 
-    def _settle_links(self, folder: Path, shards: Sequence[_Shard], records: Mapping[str, Record]) -> None:
-        there = _parquet_files(folder)
-        for gone in there.keys() - {s.name for s in shards}:
-            (folder / gone).unlink()
+        Temporary files of a killed driver go from every table.
+        """
+        emptied: set[str] = set()
+        for where in table_folders(self._run, self._shards):
+            with opened(self._run, f"tables/{where}") as handle:
+                clear_temporaries(handle)
+            if where in self._shards or where in _OWN:
+                continue
+            there = len(list(self._names(where)))
+            self._clean(where, set())
+            if there or where in emptied:
+                above, _, last = where.rpartition("/")
+                with opened(self._run, f"tables/{above}") as handle, suppress(OSError):
+                    os.rmdir(last, dir_fd=handle)  # fails where something else is in it
+                    emptied.add(above)
+
+    def _settle_links(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
+        there = self._clean(folder, {s.name for s in shards})
         for shard in shards:
-            if there.get(shard.name) != records[shard.task].outputs[shard.output].bytes:
-                self._link(shard, folder / shard.name, records[shard.task])
+            if shard.name not in there or not self._is_whole(folder, shard, records[shard.task]):
+                self._link(folder, shard, records[shard.task])
 
-    def _settle_compacted(self, folder: Path, shards: Sequence[_Shard], records: Mapping[str, Record]) -> None:
-        groups = [shards[i : i + _GROUP] for i in range(0, len(shards), _GROUP)]
-        names = [f"part-{i:05d}-{_hash(s.name for s in group)}.parquet" for i, group in enumerate(groups)]
-        there = _parquet_files(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, group in zip(names, groups, strict=True):
-            if name not in there:
-                tables = [self._table(shard) for shard in group]
-                write_atomically(folder / name, parquet(pa.concat_tables(tables)))
-        for gone in there.keys() - set(names):
-            (folder / gone).unlink()
+    def _settle_compacted(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
+        groups = files_of(shards, records)
+        there = set(self._names(folder))
+        for name, group in groups.items():
+            path = f"tables/{folder}/{name}"
+            sha256 = self._verified.sha256(path)
+            if name not in there or not sha256 or not self._verified.holds(path, sha256):
+                self._write(path, parquet(pa.concat_tables([table_of(self._store, shard) for shard in group])))
+        self._clean(folder, set(groups))
 
-    def _table(self, shard: _Shard) -> pa.Table:
-        found = self._store.read(self._plan.fingerprints[shard.task], shard.output)
-        assert isinstance(found, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
-        return found
+    def _names(self, folder: str) -> Iterator[str]:
+        with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
+            yield from filter(is_table_file, regular_files(handle))
 
-    def _link(self, shard: _Shard, target: Path, record: Record) -> None:
-        source = self._store.folder(self._plan.fingerprints[shard.task]) / record.outputs[shard.output].file
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            try:
-                target.hardlink_to(source)
-            except OSError:
-                shutil.copyfile(source, target)
-        except OSError as error:
-            raise explained(error, target.parent) from error
+    def _clean(self, folder: str, wanted: set[str]) -> set[str]:
+        """Remove every file of ours that is not `wanted` from a table's folder; returns the others."""
+        with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
+            there = set(filter(is_table_file, regular_files(handle)))
+            for name in there - wanted:
+                os.unlink(name, dir_fd=handle)
+                self._verified.forget(f"tables/{folder}/{name}")
+            return there & wanted
+        return set()
+
+    def _is_whole(self, folder: str, shard: Shard, record: Record) -> bool:
+        """Whether a published file is the store's own, or has the content of it."""
+        stored = record.outputs[shard.output]
+        name = f"tables/{folder}/{shard.name}"
+        there, source = os.lstat(self._run / name), os.lstat(self._store.folder(shard.fingerprint) / stored.file)
+        if (there.st_dev, there.st_ino) == (source.st_dev, source.st_ino):
+            return True
+        return there.st_size == stored.bytes and self._verified.holds(name, stored.sha256)
+
+    def _link(self, folder: str, shard: Shard, record: Record) -> None:
+        stored = record.outputs[shard.output]
+        link_file(self._run, f"store/{shard.fingerprint}/{stored.file}", f"tables/{folder}/{shard.name}")
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_file(self._run, name, content)
+        self._verified.note(name, hashlib.sha256(content).hexdigest())
+
+
+def table_of(store: Store, shard: Shard) -> pa.Table:
+    """The rows of a shard, from the store."""
+    found = store.read(shard.fingerprint, shard.output)
+    assert isinstance(found, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
+    return found
 
 
 def slug(name: str) -> str:
@@ -183,11 +284,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", ".", name).strip(".")[:80] or "unnamed"
 
 
-def _parquet_files(folder: Path) -> dict[str, int]:
-    if not folder.is_dir():
-        return {}
-    return {e.name: e.stat().st_size for e in os.scandir(folder) if e.name.endswith(".parquet")}
-
-
-def _hash(names: object) -> str:
-    return hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()  # type: ignore[arg-type]
+def _hash(shards: Iterable[Shard], records: Mapping[str, Record]) -> str:
+    """A hash of the names and contents of `shards`: a part of another content is another file."""
+    lines = [f"{shard.name} {shard.sha256(records)}" for shard in shards]
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()

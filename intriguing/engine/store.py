@@ -1,18 +1,20 @@
 """The store: finished outputs, immutable, one folder per fingerprint.
 
-    store/FP/record.json           written last: what ran, and size and SHA-256 of each output
+    store/FP/record.json           written last: what ran, size and SHA-256 of each output, and a seal: its own hash
     store/FP/NAME.parquet | .bin   the outputs
 
-A folder is written under a temporary name, synced and renamed, so a fingerprint is there whole or not at all.
+A folder is written under a temporary name, synced and renamed, so a fingerprint is there whole or not at all. Only
+fingerprints, temporary names, and in them the files above are ever removed; anything else in the store stays.
 """
 
 import errno
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterable, Mapping
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from intriguing.engine.ownership import is_fingerprint
 from intriguing.errors import CorruptError, StoreError
+from intriguing.files import (
+    check_free,
+    explaining,
+    is_temporary,
+    names_in,
+    obstacle,
+    opened,
+    read_file,
+    regular_files,
+    temporary_name,
+    write_new,
+)
 
 _RECORD = "record.json"
-_TEMPORARY = ".writing-"
+_SEAL = b',\n "seal": "'
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
 
 
 @dataclass(frozen=True)
@@ -65,15 +82,24 @@ class Store:
 
     def prepare(self) -> None:
         """Make the folder, try that it can be written, and clear what a killed driver left half-written."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f"{_TEMPORARY}{uuid.uuid4().hex}"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise explained(error, self.root) from error
-        for left in self.root.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        with self._opened(make=True) as store:
+            probe = temporary_name()
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=store))
+            os.unlink(probe, dir_fd=store)
+            for name in filter(is_temporary, names_in(store)):
+                self._clear(store, name)
+
+    def check_free(self, fingerprints: Iterable[str]) -> None:
+        """Raise `StoreError` where something that is not ours stands in the place of an output to be computed."""
+        there = self._entries()
+        for fingerprint in fingerprints:
+            if fingerprint in there:
+                path = self.folder(fingerprint)
+                if not there[fingerprint]:
+                    raise obstacle(path, "a folder")
+                with explaining(path), opened(path) as folder:
+                    for name in filter(_FILE.fullmatch, names_in(folder)):
+                        check_free(folder, name, path / name)
 
     def folder(self, fingerprint: str) -> Path:
         """Where the outputs of `fingerprint` are."""
@@ -81,30 +107,34 @@ class Store:
 
     def fingerprints(self) -> set[str]:
         """Every fingerprint that has a folder."""
-        if not self.root.is_dir():
-            return set()
-        return {e.name for e in os.scandir(self.root) if not e.name.startswith(".")}
+        return {name for name, is_folder in self._entries().items() if is_folder}
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, or None and what is wrong ("" where there is nothing at all).
 
-        Files are held against their recorded sizes here; their hashes are checked when they are read.
+        Files are held against their recorded sizes here, and the record against its seal; the hashes of the files are
+        checked when they are read, and by `intriguing.engine.verify`.
         """
         folder = f"{self.root}/{fingerprint}"
         try:
-            with open(f"{folder}/{_RECORD}", "rb") as file:  # noqa: PTH123 (100,000 of them: pathlib triples the time)
-                record = _parse(file.read())
+            record = _parse(read_file(f"{folder}/{_RECORD}"))
         except FileNotFoundError:
             return None, f"{folder} has no {_RECORD}" if os.path.isdir(folder) else ""  # noqa: PTH112
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except StoreError as error:
+            return None, str(error)
+        except OSError as error:
+            raise StoreError(f"{folder}/{_RECORD} cannot be read: {error}.") from error
+        except _UNREADABLE:
             return None, f"{folder}/{_RECORD} cannot be read"
         for stored in record.outputs.values():
             try:
-                size = os.stat(f"{folder}/{stored.file}").st_size  # noqa: PTH116
+                there = os.lstat(f"{folder}/{stored.file}")
             except FileNotFoundError:
                 return None, f"{folder}/{stored.file} is missing"
-            if size != stored.bytes:
-                return None, f"{folder}/{stored.file} has {size} bytes where {stored.bytes} were written"
+            if not stat.S_ISREG(there.st_mode):
+                return None, str(obstacle(Path(folder, stored.file), "a file"))
+            if there.st_size != stored.bytes:
+                return None, f"{folder}/{stored.file} has {there.st_size} bytes where {stored.bytes} were written"
         return record, ""
 
     def read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> pa.Table | bytes:
@@ -127,47 +157,121 @@ class Store:
             stored[name], content = _pack(name, value)
             files[stored[name].file] = content
         record = replace(record, outputs=stored)
-        files[_RECORD] = json.dumps(asdict(record), indent=1, sort_keys=True).encode()
+        files[_RECORD] = _sealed(record)
         self.adopt(fingerprint, files)
         return record
 
     def files(self, fingerprint: str) -> dict[str, bytes]:
         """All files of `fingerprint` by name, to be carried to where this folder cannot be seen."""
-        return {p.name: p.read_bytes() for p in self.folder(fingerprint).iterdir()}
+        path = self.folder(fingerprint)
+        try:
+            with opened(path) as folder:
+                there = regular_files(folder)
+            return {name: read_file(path / name) for name in filter(_FILE.fullmatch, there)}
+        except FileNotFoundError:
+            return {}  # whoever needs them says so
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing."""
-        temporary = self.root / f"{_TEMPORARY}{uuid.uuid4().hex}"
-        try:
-            temporary.mkdir(parents=True)
-            for name, content in files.items():
-                _write_synced(temporary / name, content)
-            self._rename(temporary, fingerprint)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise explained(error, self.root) from error
+        odd = [name for name in files if not _FILE.fullmatch(name)]
+        if odd:
+            raise StoreError(f"{odd[0]!r} is no name for a file of the store.")
+        temporary = temporary_name()
+        with self._opened(make=True) as store:
+            os.mkdir(temporary, dir_fd=store)
+            try:
+                with opened(self.root / temporary) as folder:
+                    for name, content in files.items():
+                        write_new(folder, name, content)
+                self._rename(store, temporary, fingerprint)
+            except OSError:
+                self._clear(store, temporary)
+                raise
 
-    def discard(self, fingerprint: str) -> None:
-        """Remove what is stored under `fingerprint`."""
-        folder = self.folder(fingerprint)
-        if folder.exists():
-            gone = self.root / f"{_TEMPORARY}{uuid.uuid4().hex}"
-            folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+    def discard(self, fingerprint: str) -> int:
+        """Remove what is stored under `fingerprint`, and return its bytes. What is not ours in its folder stays."""
+        with self._opened() as store:
+            path = self.folder(fingerprint)
+            there = path.is_dir() and not path.is_symlink()
+            return self._discard(store, fingerprint) if there else 0
+
+    @contextmanager
+    def _opened(self, make: bool = False) -> Iterator[int]:
+        """A descriptor of the store's folder, which is no link."""
+        with explaining(self.root), opened(self.root.parent, self.root.name, make) as store:
+            yield store
+
+    def _entries(self) -> dict[str, bool]:
+        """Everything that has the name of a fingerprint, and whether it is a folder (a link to one is none)."""
+        try:
+            with self._opened() as store, os.scandir(store) as entries:
+                return {e.name: e.is_dir(follow_symlinks=False) for e in entries if is_fingerprint(e.name)}
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return {}
+            raise
 
     def _content(self, fingerprint: str, file: str) -> bytes:
-        return (self.folder(fingerprint) / file).read_bytes()
+        return read_file(self.folder(fingerprint) / file)
 
-    def _rename(self, temporary: Path, fingerprint: str) -> None:
+    def _rename(self, store: int, temporary: str, fingerprint: str) -> None:
         try:
-            temporary.rename(self.folder(fingerprint))
+            _move(store, temporary, fingerprint)
         except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise obstacle(self.folder(fingerprint), "a folder") from error
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
             # A late duplicate of a task that was given up on, or a damaged folder: the newer one is whole.
-            self.discard(fingerprint)
-            temporary.rename(self.folder(fingerprint))
-        _sync_folder(self.root)
+            self._discard(store, fingerprint)
+            try:
+                _move(store, temporary, fingerprint)
+            except OSError:
+                self._move_into(store, temporary, fingerprint)
+        os.fsync(store)
+
+    def _move_into(self, store: int, temporary: str, fingerprint: str) -> None:
+        """Move the files of a temporary folder, the record last, into a folder that holds something foreign."""
+        target = self.folder(fingerprint)
+        with opened(self.root / temporary) as origin, opened(self.root, fingerprint) as folder:
+            names = sorted(names_in(origin), key=lambda name: name == _RECORD)
+            for name in names:
+                check_free(folder, name, target / name)
+            for name in names:
+                os.rename(name, name, src_dir_fd=origin, dst_dir_fd=folder)
+        os.rmdir(temporary, dir_fd=store)
+
+    def _discard(self, store: int, fingerprint: str) -> int:
+        """Remove the outputs that the record names, then the record: a folder that a kill leaves still names the rest.
+
+        Where no record can be read, nothing tells the outputs from files of the user's: they stay.
+        """
+        try:
+            outputs = [stored.file for stored in _parse(self._content(fingerprint, _RECORD)).outputs.values()]
+        except (OSError, *_UNREADABLE):
+            outputs = []
+        return self._remove(store, fingerprint, {*outputs, _RECORD}.__contains__)
+
+    def _clear(self, store: int, temporary: str) -> None:
+        """Remove a temporary folder, or file, that was left half-written."""
+        if temporary in regular_files(store):
+            os.unlink(temporary, dir_fd=store)
+        with suppress(StoreError):  # a link
+            self._remove(store, temporary, _FILE.fullmatch)
+
+    def _remove(self, store: int, name: str, is_ours: Callable[[str], object]) -> int:
+        """Remove the regular files that are ours from a folder, the record last, and the folder if that empties it.
+
+        Returns the bytes removed.
+        """
+        size = 0
+        with suppress(FileNotFoundError), opened(self.root, name) as folder:
+            for file in sorted(filter(is_ours, regular_files(folder)), key=lambda file: file == _RECORD):
+                size += os.stat(file, dir_fd=folder, follow_symlinks=False).st_size
+                os.unlink(file, dir_fd=folder)
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=store)
+        return size
 
 
 class CarriedStore(Store):
@@ -182,14 +286,21 @@ class CarriedStore(Store):
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, if it is held."""
-        files = self.held.get(fingerprint)
-        return (_parse(files[_RECORD]), "") if files else (None, f"{fingerprint} was not carried along")
+        files = self.held.get(fingerprint, {})
+        if _RECORD not in files:
+            return None, f"{fingerprint} was not carried along"
+        try:
+            return _parse(files[_RECORD]), ""
+        except _UNREADABLE:
+            return None, f"the {_RECORD} of {fingerprint} cannot be read"
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Keep `files` in `written`."""
         self.written[fingerprint] = files
 
     def _content(self, fingerprint: str, file: str) -> bytes:
+        if file not in self.held[fingerprint]:
+            raise CorruptError(f"{file} of {fingerprint} is missing")
         return self.held[fingerprint][file]
 
 
@@ -210,53 +321,33 @@ def _pack(name: str, value: Any) -> tuple[Stored, bytes]:
     return Stored(file, len(content), hashlib.sha256(content).hexdigest(), rows), content
 
 
+def _sealed(record: Record) -> bytes:
+    """`record` as JSON, with the SHA-256 of all that comes before it as its last key."""
+    body = json.dumps(asdict(record), indent=1, sort_keys=True).encode().removesuffix(b"\n}")
+    return body + _SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}'
+
+
 def _parse(content: bytes) -> Record:
+    """The record in a record.json; raises `ValueError` or `TypeError` where it is damaged. Older ones have no seal."""
+    body, sealed, seal = content.rpartition(_SEAL)
+    if sealed:
+        if seal != hashlib.sha256(body).hexdigest().encode() + b'"\n}':
+            raise ValueError("the record was changed after it was written")
+        content = body + b"\n}"
     raw = json.loads(content)
     raw["outputs"] = {name: Stored(**o) for name, o in raw["outputs"].items()}
+    if not all(_FILE.fullmatch(stored.file) for stored in raw["outputs"].values()):
+        raise ValueError("an output has no name that a run gives")
     return Record(**raw)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(temporary, content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise explained(error, path.parent) from error
-
-
-def explained(error: OSError, folder: Path) -> StoreError:
-    """An `OSError` met while writing below `folder`, as an error that says what to do."""
-    if error.errno == errno.ENOSPC:
-        return StoreError(f"The disk of {folder} is full. Free some space, then run the same command to continue.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StoreError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return StoreError(f"{folder} is, or lies below, a file. Choose a folder with --out.")
-    return StoreError(f"{folder} cannot be written: {error}.")
+def _move(store: int, old: str, new: str) -> None:
+    os.rename(old, new, src_dir_fd=store, dst_dir_fd=store)
 
 
 def total_bytes(records: Iterable[Record]) -> int:
     """The bytes of all outputs of `records`."""
     return sum(stored.bytes for record in records for stored in record.outputs.values())
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def as_plain(value: Any) -> Any:

@@ -1,8 +1,6 @@
 """The page: its parts in order, in one file that needs nothing else."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from markupsafe import Markup
 
 import intriguing
 from intriguing.errors import InputError, StoreError
+from intriguing.files import write_file
 from intriguing.report.parts import Context, PagePart, render
 
 
@@ -29,15 +28,11 @@ def write_page(
         raise InputError(f"The run lies at {run.path}: say where to write the page, as in out='report.html'.")
     path = Path(run.path, "report.html") if out is None else Path(out)
     html = _html(context, parts, headline)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
+        write_file(path.parent, path.name, html.encode("utf-8", errors="backslashreplace"))
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"The report cannot be written to {path}: {error}. Choose another file with out=.") from error
+        raise StoreError(f"The report cannot be written to {path}: {error} Choose another file with out=.") from error
     return path
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
 from intriguing.engine.lock import locked
+from intriguing.engine.ownership import check_ours
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.ray_address import find_cluster
 from intriguing.engine.shown import LogLines, shown
 from intriguing.engine.task import Plan
+from intriguing.engine.verified import Verified
 from intriguing.errors import SpecError, TaskFailedError, unknown_name
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
@@ -63,15 +65,17 @@ def prepare(
 ) -> Prepared:
     """Read the spec, look at the files that it names, and build the plan; writes nothing.
 
-    Environment variables that name data (INTRIGUING_CORPUS) count for a spec given by name or path.
+    Environment variables that name data (INTRIGUING_CORPUS) count for a spec given by name or path. A folder that holds
+    something else than a run is refused first (`StoreError`).
     """
     by_name = isinstance(spec, str | os.PathLike)
     loaded = load_spec(spec)
+    folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
+    check_ours(folder)
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
     resolved = resolve(loaded, outside)
     plan, sweep = build_plan(resolved.spec, resolved.facts)
-    folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     source = str(spec) if by_name else loaded.name
     return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment, data or "")
 
@@ -94,14 +98,15 @@ def execute(
     Raises:
         UnknownNameError: no task has a name of `only`; the nearest are listed.
         LockedError: another driver is at work in the folder.
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or is not ours: nothing in it was touched.
         ModelError, UnknownNameError: a model cannot be built, or lacks a layer that the spec names.
     """
     spec, out = prepared.spec, prepared.out
     make_pool = pool_maker(out, spec, executor, workers, gpus_per_worker, debug)
     chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
-        found = examine(prepared.plan, out)
+        verified = Verified(out)
+        found = examine(prepared.plan, out, verified)
         for damage in found.damaged:
             log.warning("%s", damage)
         log.info("%s: %s", out, found.summary(prepared.plan))
@@ -110,7 +115,9 @@ def execute(
             _check_models(prepared, missing)
         write_plan(out, prepared.plan, about(prepared))
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
-        driver = Driver(prepared.plan, out, found, make_pool, limits, listen or LogLines(), chosen)
+        driver = Driver(
+            prepared.plan, out, found, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
+        )
         outcome = driver.run(prepared.rerun)
         if outcome.ran or found.dropped or not (out / "report.html").exists():
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))

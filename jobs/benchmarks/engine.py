@@ -14,6 +14,7 @@ from intriguing.engine.driver import Driver, examine, write_plan
 from intriguing.engine.pool import Pool
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Function, Output, Plan, Task
+from intriguing.engine.verified import Verified
 
 FUNCTION = Function("benchmark:none", 1)
 
@@ -43,8 +44,10 @@ def fill(plan: Plan, run: Path) -> None:
 
 def finish(plan: Plan, run: Path) -> None:
     """What a finished run does when its command is given again."""
+    verified = Verified(run)
+    found = examine(plan, run, verified)
     write_plan(run, plan, {"name": "benchmark"})
-    outcome = Driver(plan, run, examine(plan, run), _no_pool).run()
+    outcome = Driver(plan, run, found, _no_pool, verified=verified).run()
     assert outcome.complete
     assert not outcome.ran
 
@@ -62,7 +65,7 @@ def main(argv: list[str]) -> None:
         plan = build(tasks)
         built = time.perf_counter() - began
         fill(plan, run)
-        finish(plan, run)  # publishes and compacts
+        finish(plan, run)  # hashes, publishes and compacts
         began = time.perf_counter()
         finish(plan, run)
         found = time.perf_counter() - began

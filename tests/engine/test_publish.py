@@ -1,5 +1,6 @@
 """Publishing: the tables folder holds the rows of the current plan, in few files."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,23 +45,39 @@ def test_many_shards_are_compacted_in_order_and_only_once(tmp_path: Path, monkey
     assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
 
 
-def test_a_file_that_no_task_made_and_a_table_of_another_plan_are_taken_out(tmp_path: Path) -> None:
+def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tmp_path: Path) -> None:
     publication, records = published(tmp_path, 2)
-    stranger = tmp_path / "tables" / "old" / "x.parquet"
-    stranger.parent.mkdir(parents=True)
-    stranger.write_bytes(b"")
-    (tmp_path / "tables" / "things").mkdir()
-    (tmp_path / "tables" / "things" / "gone.parquet").write_bytes(b"")
+    ours = f"x-{0:016x}.parquet"
+    gone = ["distortions", "activations/cnn/layer", "things"]
+    kept = ["results", "results/deeper", "distortions/copy", "things/copy"]
+    for folder in gone + kept:
+        (tmp_path / "tables" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tables" / folder / ours).write_bytes(b"")
+    mine = [tmp_path / "tables" / folder / "mine.parquet" for folder in ("things", "unit_scores", "transfer")]
+    mine += [tmp_path / "tables" / folder / ours for folder in kept]
+    for path in mine[:3]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "tables" / "transfer" / ours).write_bytes(b"")
+    (tmp_path / "tables" / "models").mkdir()  # empty, and so perhaps the user's
     publication.settle(records)
-    assert [p.name for p in (tmp_path / "tables").iterdir()] == ["things"]
-    assert len(list((tmp_path / "tables" / "things").iterdir())) == 2
+    files = {p for p in (tmp_path / "tables").rglob("*") if p.is_file()}
+    assert files == {
+        *mine,
+        *(
+            tmp_path / "tables" / "things" / f"t.{i}-{f[:16]}.parquet"
+            for i, f in enumerate(publication._plan.fingerprints.values())
+        ),
+    }
+    assert (tmp_path / "tables" / "models").is_dir()
+    assert not (tmp_path / "tables" / "activations").exists()
 
 
 def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object) -> None:
+    def no_links(*_: object, **__: object) -> None:
         raise OSError("no hard links here")
 
-    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    monkeypatch.setattr(os, "link", no_links)
     publication, records = published(tmp_path, 2)
     publication.settle(records)
     assert pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist() == [0, 1]

@@ -16,14 +16,15 @@ from intriguing.errors import CorruptError, StoreError
 
 TABLE = pa.table({"id": [1, 2, 3]})
 RECORD = Record("task", "x:y", {})
+F = "f" * 40
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    record = store.write("f", {"rows": TABLE, "weights": b"abc"}, RECORD)
-    assert store.read("f", "rows").equals(TABLE)
-    assert store.read("f", "weights") == b"abc"
-    assert store.find("f") == (record, "")
+    record = store.write(F, {"rows": TABLE, "weights": b"abc"}, RECORD)
+    assert store.read(F, "rows").equals(TABLE)
+    assert store.read(F, "weights") == b"abc"
+    assert store.find(F) == (record, "")
     assert record.outputs["rows"].rows == 3
 
 
@@ -31,8 +32,8 @@ def test_nothing_is_there_before_the_last_byte_is(tmp_path: Path, monkeypatch: p
     store = Store(tmp_path / "store")
     monkeypatch.setattr(Store, "_rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        store.write("f", {"rows": TABLE}, RECORD)
-    assert store.find("f") == (None, "")
+        store.write(F, {"rows": TABLE}, RECORD)
+    assert store.find(F) == (None, "")
     assert store.fingerprints() == set()
     store.prepare()
     assert list((tmp_path / "store").iterdir()) == []
@@ -40,10 +41,10 @@ def test_nothing_is_there_before_the_last_byte_is(tmp_path: Path, monkeypatch: p
 
 def test_a_late_duplicate_replaces_what_is_there(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write("f", {"rows": TABLE}, RECORD)
-    store.write("f", {"rows": TABLE}, RECORD)
-    assert store.read("f", "rows").equals(TABLE)
-    assert store.fingerprints() == {"f"}
+    store.write(F, {"rows": TABLE}, RECORD)
+    store.write(F, {"rows": TABLE}, RECORD)
+    assert store.read(F, "rows").equals(TABLE)
+    assert store.fingerprints() == {F}
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,9 @@ def test_a_late_duplicate_replaces_what_is_there(tmp_path: Path) -> None:
 )
 def test_damage_is_found_and_named(tmp_path: Path, damage: Any, message: str) -> None:
     store = Store(tmp_path)
-    store.write("f", {"rows": TABLE}, RECORD)
-    damage(store.folder("f"))
-    record, wrong = store.find("f")
+    store.write(F, {"rows": TABLE}, RECORD)
+    damage(store.folder(F))
+    record, wrong = store.find(F)
     assert record is None
     with pytest.raises(CorruptError, match=message):
         raise CorruptError(wrong)
@@ -67,10 +68,10 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: Any, message: str) ->
 
 def test_a_changed_byte_is_found_when_it_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write("f", {"weights": b"abc"}, RECORD)
-    (store.folder("f") / "weights.bin").write_bytes(b"abd")
+    store.write(F, {"weights": b"abc"}, RECORD)
+    (store.folder(F) / "weights.bin").write_bytes(b"abd")
     with pytest.raises(CorruptError, match="was changed after it was written"):
-        store.read("f", "weights")
+        store.read(F, "weights")
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     store = Store(tmp_path)
     monkeypatch.setattr(store_module.os, "fsync", full)
     with pytest.raises(StoreError, match="is full. Free some space, then run the same command to continue"):
-        store.write("f", {"rows": TABLE}, RECORD)
+        store.write(F, {"rows": TABLE}, RECORD)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,5 +104,5 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_files_can_be_read_by_others(tmp_path: Path) -> None:
-    Store(tmp_path).write("f", {"rows": TABLE}, RECORD)
-    assert (tmp_path / "f" / "rows.parquet").stat().st_mode & stat.S_IRUSR
+    Store(tmp_path).write(F, {"rows": TABLE}, RECORD)
+    assert (tmp_path / F / "rows.parquet").stat().st_mode & stat.S_IRUSR

@@ -1,0 +1,111 @@
+"""Whose folder it is: a run writes only where its plan.json says that the folder is one of ours, or into nothing.
+
+A folder without plan.json is taken if all that it holds is what a run leaves that was stopped before its plan was
+written (a lock, temporary files, a store), and files that systems and editors put everywhere.
+"""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from intriguing.errors import StoreError
+from intriguing.files import explained, is_temporary, names_in, obstacle, read_file
+from intriguing.saved import checked_plan, parse_json
+
+PLAN = "plan.json"
+LOCK = ".lock"
+_FINGERPRINT = re.compile(r"[0-9a-f]{40}")
+_HARMLESS = {".gitignore", ".gitkeep", ".keep", ".DS_Store", ".directory", "Thumbs.db", "desktop.ini", "lost+found"}
+# Temporary names of earlier versions of this package, and the token by which Ray's workers know the folder.
+_LEFT = re.compile(r"\.plan\.json\.[0-9a-f]{8}|\.seen-by-[0-9a-f]{8,32}")
+_FILES = (PLAN, LOCK, "report.html", "live/status.json", "live/verified.json")
+_FOLDERS = ("store", "tables", "live")
+
+
+def is_fingerprint(name: str) -> bool:
+    """Whether `name` is one that a task's folder in the store has: 40 hexadecimal digits."""
+    return _FINGERPRINT.fullmatch(name) is not None
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """The plan.json of `run`; empty where there is none, or none of our form."""
+    try:
+        plan = parse_json(read_file(run / PLAN))
+        checked_plan(plan)
+    except (OSError, ValueError):
+        return {}
+    return plan if _is_plan(plan) else {}
+
+
+def owned_plan(run: Path) -> dict[str, Any]:
+    """The plan.json of `run`; raises `StoreError` where the folder is no run, or something stands in its files' way."""
+    plan = read_plan(run)
+    if not plan:
+        raise StoreError(f"{run} holds no run: there is no plan.json that can be read.")
+    _check_places(run)
+    return plan
+
+
+def check_ours(run: Path) -> None:
+    """Check that `run` may be written: absent, empty, or a run of ours with nothing foreign in its files' way.
+
+    Raises:
+        StoreError: the folder holds something else; nothing in it was touched.
+    """
+    try:
+        names = names_in(run)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise explained(error, run) from error
+    if PLAN not in names:
+        _check_empty(run, names)
+    elif not read_plan(run):
+        if not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
+            raise obstacle(run / PLAN, "a file")
+        raise StoreError(
+            f"{run}/{PLAN} is not the plan of a run, or it is damaged: nothing in {run} is touched. Choose an empty or "
+            "new folder with --out. (If this was a run, move its store/ into the new folder: what is in it is reused.)"
+        )
+    _check_places(run)
+
+
+def _is_plan(plan: Any) -> bool:
+    if not isinstance(plan, dict) or not isinstance(plan.get("tasks"), int):
+        return False
+    if not all(isinstance(plan.get(key), dict) for key in ("fingerprints", "functions", "amounts")):
+        return False
+    return all(isinstance(f, str) and is_fingerprint(f) for f in plan["fingerprints"].values())
+
+
+def _check_empty(run: Path, names: list[str]) -> None:
+    foreign = [name for name in names if not _is_left_over(run / name)]
+    if foreign:
+        shown = ", ".join(map(repr, foreign[:3])) + (", ..." if len(foreign) > 3 else "")
+        raise StoreError(
+            f"{run} is not empty and holds no run: it has {shown} and no {PLAN} of ours. Nothing in it is touched. "
+            "Choose an empty or new folder with --out."
+        )
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether something in a folder without plan.json is what a stopped first run leaves, or harmless."""
+    kept = path.name in _HARMLESS or is_temporary(path.name) or _LEFT.fullmatch(path.name) is not None
+    if kept or path.name == LOCK:
+        return True  # a lock is looked at when it is opened
+    if path.name != "store" or not stat.S_ISDIR(os.lstat(path).st_mode):
+        return False
+    return all(is_fingerprint(name) or is_temporary(name) for name in names_in(path))
+
+
+def _check_places(run: Path) -> None:
+    for names, test, needed in ((_FOLDERS, stat.S_ISDIR, "a folder"), (_FILES, stat.S_ISREG, "a file")):
+        for name in names:
+            try:
+                mode = os.lstat(run / name).st_mode
+            except FileNotFoundError:
+                continue
+            if not test(mode):
+                raise obstacle(run / name, needed)

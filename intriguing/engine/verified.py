@@ -1,0 +1,132 @@
+"""Which files of a run were found whole, so that a run hashes a file only when it changed since.
+
+Damage that leaves size, time and inode as they were (a failing disk) is for `intriguing.engine.verify`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from intriguing.engine.store import Record, Stored
+from intriguing.errors import StoreError
+from intriguing.files import open_file, read_file, write_file
+
+log = logging.getLogger(__name__)
+
+INDEX = "live/verified.json"
+_WORTH_A_LINE = 1 << 30
+
+
+class Verified:
+    """Which files of the run folder `run` were whole, and their size, time, inode and SHA-256 then.
+
+    It is kept in live/verified.json: a cache, without which a run hashes everything once. Names are relative to `run`.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._changed = False
+        self._files: dict[str, list[Any]] = {}
+        with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
+            content = json.loads(read_file(run / INDEX))
+            self._files = {k: v for k, v in content["files"].items() if isinstance(v, list) and len(v) == 4}
+
+    def sha256(self, name: str) -> str:
+        """What the file `name` must hash to, where nothing else says so; "" if unknown."""
+        return str(self._files[name][3]) if name in self._files else ""
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the file `name` has this hash: as remembered, if it did not change since, or hashed now."""
+        try:
+            if self.unchanged(name, sha256):
+                return True
+            found, look = hash_file(self._run / name)
+        except OSError:
+            return False
+        if found == sha256:
+            self._note(name, look, sha256)
+        return found == sha256
+
+    def unchanged(self, name: str, sha256: str) -> bool:
+        """Whether the file `name` had this hash and did not change since; raises `OSError` where it is gone."""
+        known = self._files.get(name)
+        return known is not None and known[3] == sha256 and known[:3] == _look(os.lstat(f"{self._run}/{name}"))
+
+    def note(self, name: str, sha256: str) -> None:
+        """The file `name` was written just now, and has this hash."""
+        with suppress(OSError):
+            self._note(name, _look(os.lstat(f"{self._run}/{name}")), sha256)
+
+    def forget(self, name: str) -> None:
+        """Know nothing of the file `name`."""
+        if self._files.pop(name, None) is not None:
+            self._changed = True
+
+    def note_outputs(self, fingerprint: str, record: Record) -> None:
+        """The outputs of a task were written just now."""
+        for stored in record.outputs.values():
+            self.note(stored_name(fingerprint, stored), stored.sha256)
+
+    def forget_outputs(self, fingerprints: Collection[str]) -> None:
+        """Know nothing of the outputs of `fingerprints`."""
+        for name in [k for k in self._files if k.startswith("store/") and k.split("/")[1] in fingerprints]:
+            self.forget(name)
+
+    def wrong_output(self, fingerprint: str, record: Record) -> str:
+        """What is wrong with the outputs of a task; "" where they are what was written."""
+        for stored in record.outputs.values():
+            name = stored_name(fingerprint, stored)
+            if not self.holds(name, stored.sha256):
+                return f"{self._run / name} was changed after it was written"
+        return ""
+
+    def wrong_outputs(self, records: Mapping[str, Record]) -> dict[str, str]:
+        """What is wrong with the outputs of tasks, by fingerprint; hashes what changed since it was found whole."""
+        changed = {f: r for f, r in records.items() if not self._unchanged(f, r)}
+        size = sum(stored.bytes for record in changed.values() for stored in record.outputs.values())
+        if size > _WORTH_A_LINE:
+            log.info("checking %.1f GB of outputs that changed since they were last found whole", size / 1e9)
+        return {f: wrong for f, r in changed.items() if (wrong := self.wrong_output(f, r))}
+
+    def _unchanged(self, fingerprint: str, record: Record) -> bool:
+        try:
+            return all(self.unchanged(stored_name(fingerprint, s), s.sha256) for s in record.outputs.values())
+        except OSError:
+            return False
+
+    def save(self) -> bool:
+        """Write what is remembered, if it changed; False where it cannot be written, which stops nothing."""
+        if self._changed:
+            try:
+                write_file(self._run, INDEX, json.dumps({"files": self._files}, separators=(",", ":")).encode())
+            except StoreError as error:
+                log.debug("%s", error)
+                return False
+            self._changed = False
+        return True
+
+    def _note(self, name: str, look: list[int], sha256: str) -> None:
+        if self._files.get(name) != [*look, sha256]:
+            self._files[name] = [*look, sha256]
+            self._changed = True
+
+
+def stored_name(fingerprint: str, stored: Stored) -> str:
+    """The name of an output below the run folder."""
+    return f"store/{fingerprint}/{stored.file}"
+
+
+def _look(there: os.stat_result) -> list[int]:
+    return [there.st_size, there.st_mtime_ns, there.st_ino]
+
+
+def hash_file(path: Path) -> tuple[str, list[int]]:
+    """The SHA-256 of a regular file, and how it looked before it was read; raises `OSError` if it cannot be."""
+    with os.fdopen(open_file(path), "rb") as file:
+        look = _look(os.fstat(file.fileno()))
+        return hashlib.file_digest(file, "sha256").hexdigest(), look

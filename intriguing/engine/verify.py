@@ -1,0 +1,189 @@
+"""Verify a run: hash everything that its plan has stored and published, and name what is not what was written.
+
+Nothing is mended here. What is damaged is forgotten by the run's index of whole files, so that the next run looks at
+it, names it and computes it anew, also where a failing disk left size and time as they were.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from intriguing.engine.lock import locked
+from intriguing.engine.ownership import owned_plan
+from intriguing.engine.publish import Shard, file_name, files_of, shards_of, table_folders, table_of
+from intriguing.engine.store import Record, Store
+from intriguing.engine.verified import Verified, hash_file, stored_name
+from intriguing.errors import StoreError
+from intriguing.files import is_table_file, opened, read_file, regular_files
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    `files` and `bytes` were hashed; `damaged` are sentences, one for each file that is not what was written; `missing`
+    tasks are not computed yet; of the files `unknown`, nothing says what was written; `noted` tells whether the next
+    run was made to look at what is damaged.
+    """
+
+    files: int
+    bytes: int
+    damaged: tuple[str, ...]
+    missing: int
+    unknown: tuple[str, ...]
+    noted: bool
+
+    def summary(self) -> str:
+        """What was found, and how to mend it."""
+        lines = [f"{self.files:,} files, {self.bytes / 1e6:,.1f} MB: {len(self.damaged)} damaged"]
+        if self.missing:
+            lines.append(f"{self.missing:,} tasks are not computed yet")
+        if self.unknown:
+            lines.append(
+                f"{len(self.unknown):,} files of tables, such as {self.unknown[0]}, cannot be checked: nothing"
+            )
+            lines[-1] += " says what was written. The run's own command, given again, writes them anew"
+        if self.damaged and not self.noted:
+            lines.append("A run is at work there, or the folder cannot be written: verify again where that is not so")
+        if self.damaged:
+            lines.append("Give the run's own command again: what is damaged is computed anew")
+        return ". ".join(lines) + "."
+
+
+def verify(run: Path) -> Verification:
+    """Hash every stored output of the plan of `run` and every published table file.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+    plan = owned_plan(run)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(run))
+            noted = True
+        except StoreError:  # another driver is at work, or the folder is read-only
+            noted = False
+        look = _Look(run, plan, alone=noted)
+        look.at_everything()
+        if noted:
+            noted = look.verified.save()
+    return Verification(look.files, look.bytes, tuple(look.damaged), look.missing, tuple(look.unknown), noted)
+
+
+class _Look:
+    """One look at everything; `alone` where no driver writes at the same time."""
+
+    def __init__(self, run: Path, plan: Mapping[str, Any], alone: bool) -> None:
+        self.run = run
+        self.files = self.bytes = self.missing = 0
+        self.damaged: list[str] = []
+        self.unknown: list[str] = []
+        self.verified = Verified(run)
+        self._fingerprints: dict[str, str] = plan["fingerprints"]
+        self._publish = plan.get("publish")
+        self._alone = alone
+        self._store = Store(run / "store")
+        self._records: dict[str, Record] = {}
+        self._hashes: dict[tuple[int, int], str] = {}
+
+    def at_everything(self) -> None:
+        there = self._store.fingerprints()
+        for task, fingerprint in self._fingerprints.items():
+            record, wrong = self._store.find(fingerprint) if fingerprint in there else (None, "")
+            if record is not None:
+                self._records[task] = record
+                for stored in record.outputs.values():
+                    self._check(stored_name(fingerprint, stored), stored.sha256)
+            elif wrong:
+                self.damaged.append(wrong)
+            else:
+                self.missing += 1
+        expected = dict(self._expected())
+        published = set(self._published())
+        for name in sorted(published):
+            self._check_table(name, expected.get(name))
+        # A run that was stopped publishes the rest of what it finished when it goes on.
+        if self._alone and not self.missing and self._publish is not None:
+            self.damaged += [f"{self.run / name} is missing" for name in sorted(expected.keys() - published)]
+
+    def _expected(self) -> Iterator[tuple[str, list[Shard]]]:
+        """The files of every table's folder by name, and the shards in each."""
+        if self._publish is not None:
+            for folder, shards in shards_of(self._publish, self._fingerprints).items():
+                there = [s for s in shards if s.task in self._records]
+                for name, group in files_of(there, self._records).items():
+                    yield f"tables/{folder}/{name}", group
+
+    def _published(self) -> Iterator[str]:
+        """The names of all files of ours in the folders of tables."""
+        folders = [folder for publish in (self._publish or {}).values() for folder in publish.values()]
+        for where in table_folders(self.run, folders):
+            with opened(self.run, f"tables/{where}") as handle:
+                yield from (f"tables/{where}/{name}" for name in regular_files(handle) if is_table_file(name))
+
+    def _check_table(self, name: str, group: list[Shard] | None) -> None:
+        last = name.rpartition("/")[2]
+        if group is not None and group[0].name == last:
+            self._check(name, group[0].sha256(self._records))
+        elif task := self._tasks_by_file.get(last):
+            if task in self._records:
+                self._check(name, *(stored.sha256 for stored in self._records[task].outputs.values()))
+            else:
+                self.unknown.append(name)  # its record is damaged, which is said already
+        elif sha256 := self.verified.sha256(name):
+            self._check(name, sha256)
+        elif group is not None:
+            self._check_rows(name, group)
+        elif last.startswith("part-") or last in ("tasks.parquet", "failures.parquet"):
+            self.unknown.append(name)
+        elif self._alone and not self.missing:
+            self.damaged.append(f"{self.run / name} is not of the run's plan")
+
+    @cached_property
+    def _tasks_by_file(self) -> dict[str, str]:
+        return {file_name(task, fingerprint): task for task, fingerprint in self._fingerprints.items()}
+
+    def _check(self, name: str, *accepted: str) -> None:
+        """Hash the file `name`, which must have one of the hashes `accepted`."""
+        try:
+            found = self._hash(name)
+        except OSError as error:
+            self.damaged.append(f"{self.run / name} cannot be read: {error}")
+            return
+        if found in accepted:
+            self.verified.note(name, found)
+        else:
+            self.damaged.append(f"{self.run / name} was changed after it was written")
+            self.verified.forget(name)
+
+    def _hash(self, name: str) -> str:
+        """The hash of a file; one that has several names is read once."""
+        there = os.lstat(self.run / name)
+        inode = (there.st_dev, there.st_ino)
+        if inode not in self._hashes:
+            self._hashes[inode] = hash_file(self.run / name)[0]
+            self.bytes += there.st_size
+        self.files += 1
+        return self._hashes[inode]
+
+    def _check_rows(self, name: str, group: list[Shard]) -> None:
+        """Hold a part of which nothing says what was written against the rows in the store."""
+        self.files += 1
+        try:
+            rows = pa.concat_tables([table_of(self._store, shard) for shard in group])
+        except StoreError:  # named already
+            self.unknown.append(name)
+            return
+        try:
+            whole = pq.read_table(pa.BufferReader(read_file(self.run / name))).equals(rows)
+        except (OSError, pa.ArrowException):
+            whole = False
+        if not whole:
+            self.damaged.append(f"{self.run / name} was changed after it was written")

@@ -1,0 +1,230 @@
+"""Files of a run folder: read, written and removed without ever following a link, and only under names that are ours.
+
+A file is named by the folder that the user gave and a name below it ("tables/models/x.parquet"). The user's folder may
+be reached through links; below it, every folder is opened without following any, and new content is written under a
+random temporary name and takes its place by renaming: what lies behind a link, or under another hard link, stays.
+"""
+
+import errno
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from intriguing.errors import StoreError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.writing-[0-9a-f]{32}")
+_TABLE_FILE = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}\.parquet|tasks\.parquet|failures\.parquet")
+_KINDS = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def temporary_name() -> str:
+    """A random name for something that is being written: `.writing-` and 32 hexadecimal digits."""
+    return f".writing-{uuid.uuid4().hex}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether `name` is of the form of `temporary_name`."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_table_file(name: str) -> bool:
+    """Whether `name` is one that a run gives to a file below tables/: only these are read as tables, or removed."""
+    return _TABLE_FILE.fullmatch(name) is not None and not name.startswith(".")
+
+
+@contextmanager
+def opened(root: Path, where: str = "", make: bool = False) -> Iterator[int]:
+    """A descriptor of the folder `where` ("tables/models") below `root`; with `make`, both are made if absent.
+
+    Raises:
+        StoreError: a link, or something else that is no folder, stands on the way below `root`.
+        OSError: the folder is absent, or cannot be opened or made.
+    """
+    if make:
+        root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(root, _FOLDER)
+    try:
+        path = root
+        for part in filter(None, where.split("/")):
+            path = path / part
+            inner = _step(handle, part, path, make)
+            os.close(handle)
+            handle = inner
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _step(handle: int, part: str, path: Path, make: bool) -> int:
+    if part == "..":
+        raise StoreError(f"{path} leads out of the folder. Nothing is written there.")
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(part, dir_fd=handle)
+    try:
+        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise obstacle(path, "a folder") from error
+        raise
+
+
+def obstacle(path: Path, needed: str) -> StoreError:
+    """The error for something at `path` that is not ours and stands where a run needs `needed` ("a file")."""
+    try:
+        mode = os.lstat(path).st_mode
+        kind = next((name for test, name in _KINDS if test(mode)), "a device")
+    except OSError:
+        kind = "something else"
+    return StoreError(
+        f"{path} is {kind}: a run needs {needed} of its own there, and neither follows links nor replaces what is not "
+        "its own. Move it away, or choose another folder with --out."
+    )
+
+
+def check_free(folder: int, name: str, path: Path) -> None:
+    """Raise `StoreError` if anything but a regular file stands at `name` in `folder`; `path` is for the error."""
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise obstacle(path, "a file")
+
+
+def read_file(path: str | Path) -> bytes:
+    """The content of a regular file; raises `StoreError` for a link or a pipe, and any other `OSError` as it comes."""
+    with open(open_file(path), "rb", buffering=0) as file:  # unbuffered: 100,000 records are read so
+        return file.read()
+
+
+def open_file(path: str | Path) -> int:
+    """A descriptor for reading the regular file `path`; raises as `read_file`. A named pipe is never waited for."""
+    try:
+        handle = os.open(path, _READ)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise obstacle(Path(path), "a file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise obstacle(Path(path), "a file")
+    return handle
+
+
+def write_file(root: Path, name: str, content: bytes) -> None:
+    """Write `content` to `name` below `root` so that a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        StoreError: something that is not a file of ours stands there or on the way, or the disk refuses.
+    """
+    where, _, last = name.rpartition("/")
+    with explaining((root / name).parent), opened(root, where, make=True) as folder:
+        check_free(folder, last, root / name)
+        with _replacing(folder, last) as temporary:
+            write_new(folder, temporary, content)
+
+
+def link_file(root: Path, source: str, target: str) -> None:
+    """Make `target` below `root` the file `source` below it: a hard link, or a copy where links cannot be made.
+
+    Raises:
+        StoreError: as `write_file`.
+    """
+    (source_folder, _, name), (target_folder, _, last) = source.rpartition("/"), target.rpartition("/")
+    with (
+        explaining((root / target).parent),
+        opened(root, source_folder) as origin,
+        opened(root, target_folder, make=True) as folder,
+    ):
+        check_free(folder, last, root / target)
+        with _replacing(folder, last) as temporary:
+            try:
+                os.link(name, temporary, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                _copy(origin, name, folder, temporary)
+
+
+@contextmanager
+def _replacing(folder: int, name: str) -> Iterator[str]:
+    """A temporary name in `folder`; what the caller makes under it takes the place of `name` when all went well."""
+    temporary = temporary_name()
+    try:
+        yield temporary
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        # Gone after the renaming, unless both were links to one file: renaming does nothing then.
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+
+
+def _copy(origin: int, name: str, folder: int, temporary: str) -> None:
+    with (
+        os.fdopen(os.open(name, _READ, dir_fd=origin), "rb") as old,
+        os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as new,
+    ):
+        shutil.copyfileobj(old, new, 1 << 20)
+
+
+def write_new(folder: int, name: str, content: bytes) -> None:
+    """Write a new file into the open `folder`, synced; raises `FileExistsError` where there is one."""
+    with os.fdopen(os.open(name, _NEW, 0o666, dir_fd=folder), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def names_in(folder: int | Path) -> list[str]:
+    """The names of everything in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries)
+
+
+def regular_files(folder: int) -> set[str]:
+    """The names of the regular files in the open `folder`."""
+    with os.scandir(folder) as entries:
+        return {e.name for e in entries if e.is_file(follow_symlinks=False)}
+
+
+def clear_temporaries(folder: int, older_than: float = float("inf")) -> None:
+    """Remove the temporary files that a killed process left in the open `folder`, last changed before `older_than`."""
+    for name in filter(is_temporary, regular_files(folder)):
+        with suppress(FileNotFoundError):
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < older_than:
+                os.unlink(name, dir_fd=folder)
+
+
+@contextmanager
+def explaining(folder: Path) -> Iterator[None]:
+    """Turns an `OSError` met below `folder` into a `StoreError` that says what to do."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def explained(error: OSError, folder: Path) -> StoreError:
+    """An `OSError` met while writing below `folder`, as an error that says what to do."""
+    if error.errno == errno.ENOSPC:
+        return StoreError(f"The disk of {folder} is full. Free some space, then run the same command to continue.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return StoreError(f"{folder} is, or lies below, a file. Choose a folder with --out.")
+    return StoreError(f"{folder} cannot be written: {error}.")
