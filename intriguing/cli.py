@@ -192,8 +192,7 @@ def show(
     frame, total, note = _shown(opened, table, sql, rows, as_json)
     if as_json:
         _write(frame.to_json(orient="records") or "[]")
-        return 0
-    if len(frame) or not note:
+    elif len(frame) or not note:
         _print_frame(_with_class_names(opened, frame), with_traces=sql is None and table == "failures")
     if len(frame) < total:
         note = f"{len(frame):,} of {total:,} rows; --rows N shows more.{note and ' ' + note}"

@@ -286,10 +286,10 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(sp
 @pytest.mark.parametrize(
     "name", ["run", "plan", "status", "show", "report", "verify", "prune", "models", "datasets", "specs"]
 )
-def test_every_command_has_help_and_a_place_in_the_readme(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_and_a_place_in_the_docs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([name, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
-    assert f"intriguing {name}" in (Path(__file__).parents[1] / "README.md").read_text()
+    assert f"intriguing {name}" in (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
 
 
 def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_path: Path, capsys: Any) -> None:
