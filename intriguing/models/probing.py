@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
     Every batch has `slots` rows, the last one filled up with zeros, so that an image's logits do not depend on which
-    other images it came with: they are bitwise the same in every shard.
+    other images it came with: they are bitwise the same in every shard. The model is given copies, so that one that
+    changes its input in place does not change `x`.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
@@ -47,6 +49,8 @@ def predict(model: nn.Module, x: torch.Tensor, slots: int = 256) -> torch.Tensor
             rows = len(batch)
             if rows < slots:
                 batch = torch.cat([batch, batch.new_zeros(slots - rows, *batch.shape[1:])])
+            else:
+                batch = batch.clone()
             logits.append(model(batch)[:rows])
     return torch.cat(logits)
 
@@ -109,10 +113,17 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every layer in eval mode; afterwards, each as it was."""
+    """Every layer in eval mode; afterwards, each as it was.
+
+    An exported program has no modes: it stays as it was exported, and what is around it changes mode.
+    """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
+        try:
+            model.eval()
+        except NotImplementedError:
+            for module, _ in modes:
+                module.training = False
         yield
     finally:
         for module, mode in modes:
@@ -121,4 +132,5 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's weights are; the CPU for a model without weights."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    weights = chain(model.parameters(), model.buffers())
+    return next((weight.device for weight in weights), torch.device("cpu"))

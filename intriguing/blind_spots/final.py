@@ -1,0 +1,143 @@
+"""The last word on every result: the model, fed with that one image, as a user feeds it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.objective import margin
+
+_FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 20, 4
+"""A push begins at this share of the change, is doubled so often at most, and is halved back so often."""
+
+Pushes = Callable[[int, int], Tensor]
+"""The image (n,) that is pushed `k` doublings beyond the result of example `i`; pushes grow with k."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Says of which images (n,) the model errs, alone and in a batch."""
+
+    evaluator: Evaluator
+    labels: Tensor
+    wanted: Tensor | None
+    """(B,) the class to reach; None: any but the label."""
+
+    def succeeds(self, prediction: int, example: int) -> bool:
+        """Whether this class is an error as it is asked for."""
+        if self.wanted is not None:
+            return prediction == int(self.wanted[example])
+        return prediction != int(self.labels[example])
+
+    def alone(self, image: Tensor, example: int) -> int | None:
+        """The class (an error) of the image by itself and in a batch; None unless both are an error."""
+        out = self.evaluator.alone(image)
+        prediction = int(out.argmax())
+        if bool(out.isnan().any()) or not self.succeeds(prediction, example):
+            return None
+        out = self.evaluator.outputs(image[None])[0]
+        return None if bool(out.isnan().any()) or not self.succeeds(int(out.argmax()), example) else prediction
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of it, per example (B,)."""
+
+    best: Tensor
+    """(B, n)"""
+    prediction: Tensor
+    unstable: Tensor
+    """Found in a batch, but not alone, and not by a push either."""
+    forward: Tensor
+    backward: Tensor
+
+
+def settle(judge: Judge, box: Box, x0: Tensor, best: Tensor, found: Tensor, pushes: Pushes | None = None) -> Settled:
+    """Feed each found image alone; one that fails is pushed on by the smallest step that holds.
+
+    x0, best: (B, n); found: (B,). A push goes on along the ray from the image, then along the margin's gradient.
+    `pushes` replaces that, for results that lie on a grid. An image's fate does not depend on its company.
+    """
+    best = best.clone()
+    prediction = torch.full_like(judge.labels, -1)
+    forward, backward = torch.zeros_like(judge.labels), torch.zeros_like(judge.labels)
+    outputs = judge.evaluator.outputs(best) if bool(found.any()) else None
+    unstable = torch.zeros_like(found)
+    for i in found.nonzero().squeeze(1).tolist():
+        assert outputs is not None
+        forward[i] += 2
+        together = outputs[i]
+        out = judge.evaluator.alone(best[i])
+        guesses = (int(together.argmax()), int(out.argmax()))
+        if all(judge.succeeds(guess, i) for guess in guesses) and not bool((out.isnan() | together.isnan()).any()):
+            prediction[i] = guesses[1]
+            continue
+        ways = [pushes] if pushes else list(_ways(judge, box, x0, best))
+        backward[i] += len(ways) - 1
+        for way in ways:
+            image, guess, spent = _pushed(judge, way, i, halved=pushes is None)
+            forward[i] += spent
+            if image is not None and guess is not None:
+                best[i], prediction[i] = image, guess
+                break
+        else:
+            unstable[i] = True
+    return Settled(best, prediction, unstable, forward, backward)
+
+
+def _ways(judge: Judge, box: Box, x0: Tensor, best: Tensor) -> Iterator[Pushes]:
+    """Two ways to go on from a result: along its change, and up the margin."""
+
+    def ray(i: int, k: float) -> Tensor:
+        return box.clamp(torch.lerp(x0[i], best[i], 1 + _FIRST * 2.0**k)[None])[0]
+
+    def up(i: int, k: float) -> Tensor:
+        normal = slope_of(judge, best[i], i)
+        size = (best[i] - x0[i]).norm() / normal.norm().clamp(min=1e-30)
+        return box.clamp((best[i] + _FIRST * 2.0**k * size * normal)[None])[0]
+
+    yield ray
+    yield up
+
+
+def slope_of(judge: Judge, image: Tensor, example: int) -> Tensor:
+    """The gradient (n,) at an image of the margin of the wanted class, or the best wrong one, over its best rival."""
+    classes = torch.arange(judge.evaluator.classes, device=image.device)[None]
+    if judge.wanted is not None:
+        rivals = classes != judge.wanted[example]
+    else:
+        rivals = classes == judge.labels[example]
+
+    def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+        target = logits.masked_fill(rivals, -torch.inf).argmax(1)
+        gap, rival = margin(logits, target, rivals)
+        slope = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
+        return gap, slope
+
+    return judge.evaluator.gradient(image[None], loss)[2][0]
+
+
+def _pushed(judge: Judge, way: Pushes, i: int, halved: bool) -> tuple[Tensor | None, int | None, int]:
+    """The image of the smallest push that holds, its class, and the passes spent; None where none holds."""
+    spent = 0
+    for k in range(_DOUBLINGS):
+        image = way(i, k)
+        guess = judge.alone(image, i)
+        spent += 2
+        if guess is None:
+            continue
+        low, high = k - 1.0, float(k)
+        for _ in range(_HALVINGS if halved and k else 0):
+            middle = (low + high) / 2
+            other = way(i, middle)  # type: ignore[arg-type]
+            again = judge.alone(other, i)
+            spent += 2
+            if again is None:
+                low = middle
+            else:
+                high, image, guess = middle, other, again
+        return image, guess, spent
+    return None, None, spent
