@@ -1,5 +1,6 @@
 """The box that inputs lie in: numbers, or a bound per value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,11 @@ class Box:
     def pair(self) -> tuple[Bound, Bound]:
         """Both bounds."""
         return self.lower, self.upper
+
+    def shaped(self, shape: Sequence[int]) -> tuple[Bound, Bound]:
+        """Both bounds, as they broadcast to images of that shape."""
+        lower, upper = (b.reshape(tuple(shape)) if isinstance(b, Tensor) else b for b in self.pair)
+        return lower, upper
 
     def clamp(self, x: Tensor) -> Tensor:
         """The nearest point of the box to each row of x (R, n)."""

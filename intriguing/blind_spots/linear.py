@@ -128,18 +128,21 @@ def solve(
     """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a proven lower bound.
 
     `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is for a
-    slack of zero, and valid whether or not the dual has converged.
+    slack of zero, and valid whether or not the dual has converged; it lets the model's own rounding be in favour of t.
     """
+    eps = torch.finfo(x0.dtype).eps
     x0 = x0.double()
     logits = x0 @ weight.T + bias
     aim = logits.gather(1, target[:, None])
     never = (aim.squeeze(1) == -torch.inf) | logits.isnan().any(1)
     need = (logits - aim + slack).masked_fill(~rivals, -torch.inf)
     need = need.masked_fill(never[:, None], -torch.inf)
+    size = x0.abs() @ weight.abs().T + bias.abs()
+    rounding = (2 * eps * (size + size.gather(1, target[:, None]))).nan_to_num(0, 0, 0)
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
         normals, need = (weight[target] - weight[which])[:, None], need.gather(1, which[:, None])
-        slack = slack.gather(1, which[:, None])
+        slack, rounding = slack.gather(1, which[:, None]), rounding.gather(1, which[:, None])
     else:
         normals = weight[target][:, None] - weight
     # A rival that wins nowhere in the box, as one that is masked with a huge number, is no constraint.
@@ -147,8 +150,8 @@ def solve(
     need = need.masked_fill(need <= -torch.linalg.vector_norm(normals, dim=2) * reach[:, None], -torch.inf)
     r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=60)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
-    value = value - (multipliers * slack).sum(1)
+    value = value - (multipliers * (slack + rounding)).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
     reached = (gap >= -0.5 * slack).all(1) & ~never
     l2 = torch.linalg.vector_norm(r, dim=1)
-    return x0 + r, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt()
+    return x0 + r, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt() * (1 - 4 * eps)

@@ -64,6 +64,16 @@ class SearchResult:
     notes: tuple[str, ...] = ()
     """What a user should know of how the search was made: probabilities in place of logits, fewer slots, and such."""
 
+    @classmethod
+    def none(cls, x: Tensor, labels: Tensor) -> "SearchResult":
+        """The result for no images at all, of x's shape and type."""
+        numbers, whole = x.new_zeros(0), labels.new_zeros(0).to(x.device)
+        floats = dict.fromkeys(("l2", "distortion", "linf", "penalty", "lower_bound"), numbers)
+        ints = dict.fromkeys(
+            ("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole
+        )
+        return cls(adversarial=x.detach().clone(), status=[], **floats, **ints)
+
     @property
     def sentences(self) -> dict[str, str]:
         """What each status means."""

@@ -61,7 +61,7 @@ def test_a_constant_network_is_never_fooled():
     model[1].bias.data = torch.tensor([1.0, 0.0, 0.0])
     x = torch.rand(3, 12)
     result = minimal_distortion(model, x, torch.zeros(3, dtype=torch.int64), options=SearchOptions(exact_linear="off"))
-    assert result.status == ["not_found"] * 3
+    assert result.status == ["no_gradient"] * 3
     assert torch.equal(result.adversarial, x) and bool(result.l2.isnan().all())
 
 
@@ -107,17 +107,22 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_no_precision_is_given_up_silently():
-    """torch rounds CUDA convolutions to TF32 unless it is told not to; afterwards all is as the user had it."""
+    """torch rounds CUDA convolutions to TF32 unless it is told not to; results are confirmed, and left, as the user has it."""
     seen = []
 
     class Watching(nn.Sequential):
         def forward(self, x):
-            seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+            seen.append((len(x), torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
             return super().forward(x)
 
     before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
-    minimal_distortion(Watching(nn.Linear(5, 3)), torch.rand(2, 5), [0, 1], options=SearchOptions(grade="fast"))
-    assert set(seen) == {("ieee", "ieee")}
+    torch.manual_seed(0)
+    model = Watching(nn.Linear(5, 3))
+    x = torch.rand(1, 5)
+    minimal_distortion(model, x, nn.Sequential.forward(model, x).argmax(1), options=SearchOptions(grade="fast"))
+    confirmed = next(i for i, call in enumerate(seen) if call[1:] == before)
+    assert {call[1:] for call in seen[:confirmed]} == {("ieee", "ieee")}
+    assert [call for call in seen[confirmed:] if call[1:] == before][:2] == [(32, *before), (1, *before)]
     assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
 
 
