@@ -82,27 +82,30 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
     one = images[0].numel() * images.element_size()
     kept = _kept(model, conduct, images[:1])
     tries = max(1, {"one": 1, "some": min(options.classes, conduct.classes - 1), "all": conduct.classes - 1}[tried])
-    for choice in _choices(options.slots, conduct.rows, fixed):
+    choices = list(_choices(options.slots, conduct.rows, fixed))
+
+    def needed(count: int, choice: tuple[int, int, int]) -> float:
         slots, block, _ = choice
+        state = width_of(count * tries, slots, fixed) * _ROWS_OF_STATE * one
+        return _COPIES * count * tries * one + state + block * kept
 
-        def needed(count: int, slots: int = slots, block: int = block) -> float:
-            searches = count * tries
-            state = width_of(searches, slots, fixed) * _ROWS_OF_STATE * one
-            return _COPIES * searches * one + state + block * kept
-
-        if needed(len(images)) <= budget:
+    for choice in choices:
+        if needed(len(images), choice) <= budget and (choice[2] == choices[0][2] or fixed):
             return Plan(len(images), *choice)
-        # Half of the memory for images that wait is enough: smaller slots would only be slower.
-        if needed(1) <= budget / 2:
-            count = max(1, min(len(images), int(budget / 2 / (_COPIES * tries * one))))
-            while count > 1 and needed(count) > budget:
-                count //= 2
+    # Images in turns: half of the memory for those that wait, where that leaves enough for the slots.
+    for choice in choices:
+        count = min(len(images), max(1, int(budget / 2 / (_COPIES * tries * one))))
+        while count > 1 and needed(count, choice) > budget:
+            count //= 2
+        if needed(count, choice) <= budget and (count * tries >= choice[0] or choice is choices[-1]):
             return Plan(count, *choice)
-    if needed(1) <= budget:
-        return Plan(1, *choice)
+    for choice in choices:
+        if needed(1, choice) <= budget:
+            return Plan(1, *choice)
+    least = needed(1, choices[-1])
     raise InputError(
-        f"The search of one image of {images[0].numel()} values needs about {needed(1) / 1e9:.2f} GB; the share of "
-        f"{options.memory_fraction} of the device's available memory that may be used is {budget / 1e9:.2f} GB: use a "
+        f"The search of one image of {images[0].numel()} values needs about {least / 1e6:.3g} MB; the share of "
+        f"{options.memory_fraction} of the device's available memory that may be used is {budget / 1e6:.3g} MB: use a "
         "device with more memory, a smaller model or smaller images."
     )
 
@@ -132,16 +135,24 @@ def available(device: torch.device) -> float:
 
 
 def _kept(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
-    """Bytes that autograd keeps between the forward and the backward pass of one image."""
+    """Bytes that autograd keeps between the forward and the backward pass of one image, twice over for what it computes.
+
+    Weights, which it keeps as well, or views of them, are there once whatever the number of images.
+    """
+    counted = {w.untyped_storage().data_ptr() for w in (*model.parameters(), *model.buffers())}
     total = 0
 
     def pack(value: Tensor) -> Tensor:
         nonlocal total
-        total += value.numel() * value.element_size() if not isinstance(value, nn.Parameter) else 0
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in counted:
+            counted.add(storage.data_ptr())
+            total += storage.nbytes()
         return value
 
-    rows = conduct.rows or 1
-    batch = image.detach().nan_to_num(0.0).expand(rows if conduct.alone or conduct.rows else 2, *image.shape[1:])
+    rows = conduct.rows or (1 if conduct.alone else 2)
+    batch = image.detach().nan_to_num(0.0).expand(rows, *image.shape[1:])
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        model(batch.to(conduct.dtype, copy=True).requires_grad_() * 1)
-    return 2 * total / len(batch)
+        out = model(batch.to(conduct.dtype, copy=True).requires_grad_() * 1)
+    del out
+    return 2 * total / rows

@@ -18,7 +18,7 @@ from intriguing.blind_spots.linear import affine, agrees, is_linear
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
-from intriguing.models.examination import ROWS, Conduct, as_module, examine
+from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.probing import device_of
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def minimal_distortion(
     options = options or SearchOptions()
     with torch.inference_mode(False):
         network = as_module(model)
+        check_weights(network)
         images, classes, wanted = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)
         if len(images) == 0:
@@ -83,10 +84,10 @@ def _fitted(
             weight, bias = affine(network, tuple(images.shape[1:]), images)
             probe = Evaluator(network, tuple(images.shape[1:]), ROWS, 1, conduct)
             affinity = (weight, bias) if agrees(weight, bias, probe, few.flatten(1)) else None
-    tried = "one"
-    if wanted is None:
-        tried = "all" if every or affinity is not None else "some" if grade.separate else "one"
-    plan = memory.plan(network, conduct, images, options, tried)
+        tried = "one"
+        if wanted is None:
+            tried = "all" if every or affinity is not None else "some" if grade.separate else "one"
+        plan = memory.plan(network, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
     for note in notes:
         log.info(note)

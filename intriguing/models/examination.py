@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from intriguing import randomness
 from intriguing.errors import ModelError
 from intriguing.models.logits import logits_behind
-from intriguing.models.probing import evaluating
+from intriguing.models.probing import device_of, evaluating
 
 ROWS = 8
 """Images of a call that examines a model; half of them are random."""
@@ -92,7 +92,6 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
     Raises `ModelError` for a model that cannot be searched: it fails, its output is no (B, classes) tensor, it is
     random, an image's output depends on its company, or no gradient reaches the input.
     """
-    check_weights(model)
     first: Exception | None = None
     for size in dict.fromkeys(sizes):
         for dtype in _precisions(model, images.dtype):
@@ -161,7 +160,8 @@ def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[i
     A model whose gradient is zero at every image is refused too, unless other weights make it live: one that is yet to
     be trained may start at zero.
     """
-    device = next((w.device for w in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+    check_weights(model)
+    device = device_of(model)
     with torch.inference_mode(False), evaluating(model):
         images = torch.zeros(0, *shape, device=device)
         conduct = examine(model, images, (0.0, 1.0), sizes)

@@ -115,9 +115,9 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> 
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Every layer in eval mode; afterwards, each as it was.
 
-    An exported program has no modes: it stays as it was exported, and what is around it changes mode.
+    An exported program and a frozen script have no modes: they stay as they are, and what is around them changes mode.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     try:
         try:
             model.eval()

@@ -8,6 +8,7 @@ from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import memory
 from intriguing.errors import InputError
 from intriguing.memory import available_memory
+from intriguing.models.examination import Conduct
 
 MB = 2**20
 
@@ -62,31 +63,36 @@ def problem(inputs=60, count=40):
     return model, x, model(x).argmax(1)
 
 
-def test_slots_and_images_are_fitted_and_the_results_are_the_same(monkeypatch):
-    model, x, y = problem()
-    whole = minimal_distortion(model, x, y)
+@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.2, "64 slots fit"), (400, 0.9, "searched in turns")])
+def test_slots_and_images_are_fitted_and_the_results_are_the_same(monkeypatch, count, megabytes, told):
+    model, x, y = problem(count=count)
+    options = SearchOptions(grade="fast" if count > 100 else "best")
+    whole = minimal_distortion(model, x, y, options=options)
     assert whole.notes == ()
-    # 60 float32 values: a slot holds 48 vectors of them, each of 3 searches per image 4.
-    for megabytes, told in ((1.2, "slots fit"), (0.9, "searched in turns")):
-        monkeypatch.setattr(memory, "available", lambda device, room=megabytes: room * 1e6)
-        fitted = minimal_distortion(model, x, y)
-        assert any(told in note for note in fitted.notes)
-        assert torch.equal(fitted.adversarial, whole.adversarial) and fitted.status == whole.status
+    monkeypatch.setattr(memory, "available", lambda device: megabytes * 1e6)
+    fitted = minimal_distortion(model, x, y, options=options)
+    assert any(told in note for note in fitted.notes)
+    assert torch.equal(fitted.adversarial, whole.adversarial) and fitted.status == whole.status
 
 
-def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch):
+@pytest.mark.parametrize("room", [2e5, 5e5, 1e6, 2e6, 1e7])
+def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
+    """Counted anew: 60 float32 values per vector, 3 searches per image, 48 vectors per slot in use, 8 at the least."""
     model, x, _ = problem(count=200)
-    one = 60 * 4
-    seen = []
-    for room in (10**5, 10**6, 10**7):
-        monkeypatch.setattr(memory, "available", lambda device, room=room: room)
-        conduct = memory.Conduct(torch.float32, 4)
-        plan = memory.plan(model, conduct, x, SearchOptions(), "all")
-        kept = memory._kept(model, conduct, x[:1])
-        rows = min(plan.slots, 256, -(-plan.images * 3 // 8) * 8)
-        assert plan.images * 3 * 4 * one + rows * 48 * one + plan.block * kept <= 0.8 * room
-        seen.append((plan.images, plan.slots, plan.block))
-    assert seen == sorted(seen) and seen[-1] == (200, 256, 128)
+    monkeypatch.setattr(memory, "available", lambda device: room)
+    plan = memory.plan(model, Conduct(torch.float32, 4), x, SearchOptions(memory_fraction=0.5), "all")
+    searches = plan.images * 3
+    rows = max(8, min(plan.slots, 256, -(-searches // 8) * 8))
+    activations = 2 * 24 * 4
+    assert searches * 4 * 240 + rows * 48 * 240 + plan.block * activations <= room / 2
+    assert plan.slots >= plan.block >= plan.least
+    if room == 1e7:
+        assert plan == memory.Plan(200, 256, 128, 32)
+
+
+def test_weights_are_counted_once_not_for_every_image():
+    wide = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)).requires_grad_(False)
+    assert memory._kept(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == 2 * 4 * 1000
 
 
 def test_a_single_image_that_does_not_fit_is_refused(monkeypatch):
