@@ -8,9 +8,9 @@ from torch import Tensor
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import MASKED, Evaluator, full_precision
-from intriguing.blind_spots.final import Judge, Settled, settle, slope_of
+from intriguing.blind_spots.final import Judge, Settled, settle
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.grid import Grid, on_grid, outward
+from intriguing.blind_spots.grid import Grid, on_grid
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import optima
 from intriguing.blind_spots.objective import cross_entropy
@@ -18,6 +18,7 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.rank import nearest_classes
 from intriguing.blind_spots.result import SearchResult
 from intriguing.blind_spots.rows import ALIGNED, search_rows
+from intriguing.models.logits import floor_of
 
 EVERY = "every"
 _NAN = float("nan")
@@ -80,6 +81,7 @@ class Call:
             wrong = prediction != self.labels if self.wanted is None else prediction == self.wanted
             already = usable & ~bad_output & wrong
             ended = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
+            saturated = self._saturated(clean)
             if self.options.quantised_levels:
                 ended = self._quantised(ended, self.options.quantised_levels)
         settled = self._settled(ended)
@@ -90,8 +92,15 @@ class Call:
             with full_precision():
                 penalty = self._penalty(settled.best, r, found)
         clean_prediction = torch.where(usable & ~bad_output, prediction, -1)
-        status = self._status(already, found, bad_output | ended.broken, settled.unstable, ended.blind)
+        status = self._status(already, found, bad_output | ended.broken, settled.unstable, ended.blind | saturated)
         return self._assembled(status, r, settled, found, already, penalty, clean_prediction)
+
+    def _saturated(self, clean: Tensor) -> Tensor:
+        """Which images (B,) have a probability of the wanted classes that rounds to 0, whose slope is lost."""
+        if not (self.evaluator.conduct and self.evaluator.conduct.probabilities):
+            return torch.zeros_like(self.bad_input)
+        wanted, _ = self._masks()
+        return clean.masked_fill(~wanted, -torch.inf).amax(1) == floor_of(clean)
 
     def _masks(self) -> tuple[Tensor, Tensor]:
         """The classes (B, C) to reach, and their rivals."""
@@ -180,18 +189,11 @@ class Call:
 
     def _settled(self, ended: _Found) -> Settled:
         """The successes, confirmed by the model fed with each image alone."""
+        levels = self.options.quantised_levels
+        grid = Grid(levels, self.box) if levels else None
         judge = Judge(self.evaluator, self.labels, self.wanted)
-        pushes = None
-        if self.options.quantised_levels:
-            grid = Grid(self.options.quantised_levels, self.box)
-
-            def pushes(i: int, k: float) -> Tensor:
-                slope = slope_of(judge, ended.best[i], i)
-                return outward(grid, self.x0[i], ended.best[i], slope, int(2**k))
-
-        settled = settle(judge, self.box, self.x0, ended.best, ended.found, pushes)
+        settled = settle(judge, self.box, self.x0, ended.best, ended.found, grid)
         self.passes["forward"] += settled.forward
-        self.passes["backward"] += settled.backward
         return settled
 
     def _penalty(self, best: Tensor, r: Tensor, found: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
     The gradient of the input alone costs about one forward pass more, a training step's backward two.
     """
-    flags = [(p, p.requires_grad) for p in model.parameters()]
+    flags = [(p, p.requires_grad) for p in model.parameters() if p.is_leaf]
     with evaluating(model):
         try:
             for p, _ in flags:

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.objective import margin
+from intriguing.blind_spots.grid import Grid, outward
+from intriguing.blind_spots.objective import margin, pair
 
 _FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 20, 4
 """A push begins at this share of the change, is doubled so often at most, and is halved back so often."""
 
-Pushes = Callable[[int, int], Tensor]
-"""The image (n,) that is pushed `k` doublings beyond the result of example `i`; pushes grow with k."""
+Pushes = Callable[[int, float], Tensor]
+"""The image (n,) that is pushed by the `k`-th step beyond the result of example `i`; steps grow with k."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,17 @@ class Settled:
     unstable: Tensor
     """Found in a batch, but not alone, and not by a push either."""
     forward: Tensor
-    backward: Tensor
 
 
-def settle(judge: Judge, box: Box, x0: Tensor, best: Tensor, found: Tensor, pushes: Pushes | None = None) -> Settled:
+def settle(judge: Judge, box: Box, x0: Tensor, best: Tensor, found: Tensor, grid: Grid | None = None) -> Settled:
     """Feed each found image alone; one that fails is pushed on by the smallest step that holds.
 
     x0, best: (B, n); found: (B,). A push goes on along the ray from the image, then along the margin's gradient.
-    `pushes` replaces that, for results that lie on a grid. An image's fate does not depend on its company.
+    Results that lie on a `grid` stay on it. An image's fate does not depend on its company.
     """
     best = best.clone()
     prediction = torch.full_like(judge.labels, -1)
-    forward, backward = torch.zeros_like(judge.labels), torch.zeros_like(judge.labels)
+    forward = torch.zeros_like(judge.labels)
     outputs = judge.evaluator.outputs(best) if bool(found.any()) else None
     unstable = torch.zeros_like(found)
     for i in found.nonzero().squeeze(1).tolist():
@@ -75,17 +75,15 @@ def settle(judge: Judge, box: Box, x0: Tensor, best: Tensor, found: Tensor, push
         if all(judge.succeeds(guess, i) for guess in guesses) and not bool((out.isnan() | together.isnan()).any()):
             prediction[i] = guesses[1]
             continue
-        ways = [pushes] if pushes else list(_ways(judge, box, x0, best))
-        backward[i] += len(ways) - 1
-        for way in ways:
-            image, guess, spent = _pushed(judge, way, i, halved=pushes is None)
+        for way in _ways(judge, box, x0, best) if grid is None else _grid_ways(judge, grid, x0, best):
+            image, guess, spent = _pushed(judge, way, i, halved=grid is None)
             forward[i] += spent
             if image is not None and guess is not None:
                 best[i], prediction[i] = image, guess
                 break
         else:
             unstable[i] = True
-    return Settled(best, prediction, unstable, forward, backward)
+    return Settled(best, prediction, unstable, forward)
 
 
 def _ways(judge: Judge, box: Box, x0: Tensor, best: Tensor) -> Iterator[Pushes]:
@@ -94,13 +92,34 @@ def _ways(judge: Judge, box: Box, x0: Tensor, best: Tensor) -> Iterator[Pushes]:
     def ray(i: int, k: float) -> Tensor:
         return box.clamp(torch.lerp(x0[i], best[i], 1 + _FIRST * 2.0**k)[None])[0]
 
+    slopes: dict[int, Tensor] = {}
+
     def up(i: int, k: float) -> Tensor:
-        normal = slope_of(judge, best[i], i)
+        if i not in slopes:
+            slopes[i] = slope_of(judge, best[i], i)
+        normal = slopes[i]
         size = (best[i] - x0[i]).norm() / normal.norm().clamp(min=1e-30)
         return box.clamp((best[i] + _FIRST * 2.0**k * size * normal)[None])[0]
 
     yield ray
     yield up
+
+
+def _grid_ways(judge: Judge, grid: Grid, x0: Tensor, best: Tensor) -> Iterator[Pushes]:
+    """The same on a grid: level by level up the margin, as it is after each, and along the change."""
+    walks: dict[int, list[Tensor]] = {}
+
+    def up(i: int, k: float) -> Tensor:
+        walk = walks.setdefault(i, [best[i]])
+        while len(walk) < k + 2:
+            walk.append(outward(grid, x0[i], walk[-1], slope_of(judge, walk[-1], i), 1))
+        return walk[int(k) + 1]
+
+    def ray(i: int, k: float) -> Tensor:
+        return grid.nearest(torch.lerp(x0[i], best[i], 1 + 2.0 ** (k - 12))[None])[0]
+
+    yield up
+    yield ray
 
 
 def slope_of(judge: Judge, image: Tensor, example: int) -> Tensor:
@@ -113,9 +132,8 @@ def slope_of(judge: Judge, image: Tensor, example: int) -> Tensor:
 
     def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
         target = logits.masked_fill(rivals, -torch.inf).argmax(1)
-        gap, rival = margin(logits, target, rivals)
-        slope = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0).scatter_(1, rival[:, None], -1.0)
-        return gap, slope
+        _, rival = margin(logits, target, rivals)
+        return pair(logits, target, rival)
 
     return judge.evaluator.gradient(image[None], loss)[2][0]
 
@@ -132,7 +150,7 @@ def _pushed(judge: Judge, way: Pushes, i: int, halved: bool) -> tuple[Tensor | N
         low, high = k - 1.0, float(k)
         for _ in range(_HALVINGS if halved and k else 0):
             middle = (low + high) / 2
-            other = way(i, middle)  # type: ignore[arg-type]
+            other = way(i, middle)
             again = judge.alone(other, i)
             spent += 2
             if again is None:

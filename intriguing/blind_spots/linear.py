@@ -17,8 +17,8 @@ from intriguing.blind_spots.qp import project
 _SHARE, _ROUNDING = 1e-6, 1.0
 """By how much the wanted class first has to win: this share of the rival's lead at the image, and so many units in the
 last place of the two logits. What rounding takes beyond that shows when the model is asked; see `optima`."""
-_TENFOLD = 6
-"""How often that is taken ten times as large, at most."""
+_GROWTH, _TIMES = 3, 13
+"""It is taken so many times as large, so often at most."""
 _BYTES = 2**28
 """What the constraints of the rows that are solved at once may hold."""
 
@@ -75,7 +75,7 @@ def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], b
     """The exact optimum of every row of a linear model: as `search_rows` gives it, with `lower_bound` per row.
 
     `affinity`: W (C, n) and b (C,), as `affine` gives them. The boundary is passed by the least that survives float32:
-    where the model itself does not yet see the wanted class on the rounded image, the slack is taken ten times as
+    where the model itself does not yet see the wanted class on the rounded image, the slack is taken three times as
     large, and again.
     """
     count = len(rows["x0"])
@@ -91,16 +91,16 @@ def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], b
         "blind": torch.zeros_like(rows["target"], dtype=torch.bool),
     }
     waiting = torch.arange(count, device=weight.device)
-    for tenfold in range(_TENFOLD):
+    for turn in range(_TIMES):
         missed = []
         for index in waiting.split(at_once):
             x0, target, rivals = rows["x0"][index], rows["target"][index], rows["rivals"][index]
-            least = 10**tenfold * _least(weight, bias, x0, target, box)
+            least = _GROWTH**turn * _least(weight, bias, x0, target, box)
             x, l2, bound = solve(weight, bias, x0, target, rivals, least, box.pair)
             image = box.clamp(x.to(x0.dtype))
             won = l2.isfinite() & (margin(evaluator.forward(image), target, rivals)[0] > 0)
             ended["forward"][index] += 1
-            if tenfold == 0:
+            if turn == 0:
                 ended["lower_bound"][index] = bound.to(x0.dtype)
             done = index[won]
             ended["best"][done] = image[won]

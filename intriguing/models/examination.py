@@ -154,7 +154,7 @@ def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:
     return len(outputs) > 0 and bool((inside & ((outputs.sum(1) - 1).abs() <= _SUM.get(dtype, 1e-3))).all())
 
 
-def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[int]) -> None:
+def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[int] = (ROWS,)) -> None:
     """Raise `ModelError` unless images of `shape` in [0, 1] can be searched through `model`; as `examine` does.
 
     A model whose gradient is zero at every image is refused too, unless other weights make it live: one that is yet to

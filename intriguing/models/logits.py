@@ -41,5 +41,10 @@ def logits_behind(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
             return out, source
     if not out.is_floating_point():
         return out, out
-    out = out if torch.finfo(out.dtype).bits >= 32 else out.float()
-    return out, out.clamp(min=torch.finfo(out.dtype).tiny).log()
+    wide = out if torch.finfo(out.dtype).bits >= 32 else out.float()
+    return out, wide.clamp(min=torch.finfo(wide.dtype).tiny).log()
+
+
+def floor_of(logits: Tensor) -> Tensor:
+    """The logarithm that `logits_behind` gives for a probability of 0, in the precision of `logits`."""
+    return logits.new_tensor(torch.finfo(logits.dtype).tiny).log()

@@ -85,30 +85,39 @@ def _readable(split: Split, at: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
     return images, np.array([i for _, i in found], dtype=np.int64)
 
 
-def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
-    """Feed a blank and a random image; raise `ModelError` unless the logits are finite and of shape (2, classes).
+def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2) -> int:
+    """Feed blank and random images; raise `ModelError` unless the logits are finite and of shape (rows, classes).
 
-    Of a model that is no classifier, only that its output is finite.
+    Two images are fed, and a full batch of `slots` to a model that does not take two. Of a model that is no classifier,
+    only that its output is finite. Returns how many images it took.
     """
-    generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
-    x = torch.stack([torch.zeros(shape), torch.rand(shape, generator=generator)]).to(device_of(model))
-    try:
-        with torch.no_grad(), evaluating(model):
-            out = model(x)
-    except Exception as e:
-        first = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {first}") from e
+    out, rows = None, 0
+    first: Exception | None = None
+    for rows in dict.fromkeys((2, slots)):
+        generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
+        x = torch.cat([torch.zeros(1, *shape), torch.rand(rows - 1, *shape, generator=generator)])
+        try:
+            with torch.no_grad(), evaluating(model):
+                out = model(x.to(device_of(model)))
+            break
+        except Exception as e:
+            first = first or e
+    else:
+        assert first is not None
+        line = (str(first).strip() or type(first).__name__).splitlines()[0]
+        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {line}") from first
     if not isinstance(out, torch.Tensor):
         raise ModelError(f"The model returns a {type(out).__name__}; it must return a tensor of logits (B, {classes}).")
-    if is_classifier(model) and out.shape != (2, classes):
+    if is_classifier(model) and out.shape != (rows, classes):
         raise ModelError(
-            f"The model returns {tuple(out.shape)} for 2 images; the data set has {classes} classes, so it must return "
-            f"logits of shape (2, {classes})."
+            f"The model returns {tuple(out.shape)} for {rows} images; the data set has {classes} classes, so it must "
+            f"return logits of shape ({rows}, {classes})."
         )
-    if not torch.isfinite(out).all():
+    if out.isnan().any() or (out == torch.inf).any() or bool((out == -torch.inf).all()):
         raise ModelError(
             "The model's logits are not finite (NaN or infinity). Check its weights and its normalisation."
         )
+    return rows
 
 
 @contextmanager

@@ -6,7 +6,15 @@ import torch
 
 from intriguing.activations import collect_activations
 from intriguing.errors import IntriguingError, ModelError
-from intriguing.models import TrainOptions, build_model, check_model, is_classifier, load_weights, probe
+from intriguing.models import (
+    TrainOptions,
+    build_model,
+    check_model,
+    check_searchable,
+    is_classifier,
+    load_weights,
+    probe,
+)
 from intriguing.sweep.facts import DatasetFacts, ModelFacts
 from intriguing.sweep.spec import Spec
 
@@ -37,11 +45,13 @@ def check_models(
             net = build_model(model.architecture or name, facts.shape, facts.classes, model.options, seed=0)
             if models[name].weights_path:
                 load_weights(net, models[name].weights_path)
-            check_model(probe(net), facts.shape, facts.classes)
+            rows = check_model(probe(net), facts.shape, facts.classes, spec.compute.slots)
             if spec.blind_spots is not None and not is_classifier(net):
                 raise ModelError("it has no logits, so it cannot be attacked: take [blind_spots] out of the spec")
+            if spec.blind_spots is not None:
+                check_searchable(net, facts.shape, (8, spec.compute.slots, 1))
             if model.layers:
-                [block] = collect_activations(net, [torch.zeros(1, *facts.shape)], model.layers, slots=1)
+                [block] = collect_activations(net, [torch.zeros(1, *facts.shape)], model.layers, slots=1 if rows == 2 else rows)
                 units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}
         except IntriguingError as error:
             raise type(error)(f"models.{name} on {dataset}: {error}") from error

@@ -28,7 +28,7 @@ NULL = Function(f"{_TASKS}.unit_tests:null", 1, _TESTED)
 TEST = Function(f"{_TASKS}.unit_tests:test", 2, _TESTED)
 CORRECT = Function(f"{_TASKS}.unit_answers:correct", 3, (f"{_TASKS}.unit_answers", "intriguing.units"))
 MODEL_OR_DATA = Function(f"{_TASKS}.unit_answers:model_or_data", 3, (f"{_TASKS}.unit_answers", "intriguing.units"))
-SEARCH = Function(f"{_TASKS}.blind_spots:search", 3, (f"{_TASKS}.blind_spots", "intriguing.blind_spots", *_MODELS))
+SEARCH = Function(f"{_TASKS}.blind_spots:search", 4, (f"{_TASKS}.blind_spots", "intriguing.blind_spots", *_MODELS))
 CLEAN = Function(f"{_TASKS}.transfer:clean", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
 FEED = Function(f"{_TASKS}.transfer:feed", 1, (f"{_TASKS}.transfer", "intriguing.transfer", *_MODELS))
 

@@ -325,3 +325,16 @@ def test_an_examination_says_how_a_model_is_called():
     conduct = examine(base(), images(3), (0.0, 1.0), [8])
     assert (conduct.dtype, conduct.classes, conduct.rows, conduct.alone) == (torch.float32, CLASSES, 0, True)
     assert not conduct.probabilities and not conduct.blind
+
+
+def test_a_classifier_that_is_to_be_searched_is_checked_in_full_blocks():
+    from intriguing.models import check_model
+
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return base()(x.view(16, INPUTS))
+
+    assert check_model(Fixed(), (1, 3, 4), CLASSES, 16) == 16
+    check_searchable(Fixed(), (1, 3, 4), (8, 16, 1))
+    with pytest.raises(ModelError, match="does not take"):
+        check_model(Fixed(), (1, 3, 4), CLASSES)

@@ -6,6 +6,7 @@ import numpy as np
 
 from intriguing.report.figures import histograms
 from intriguing.report.section import Context, Row, Section, render
+from intriguing.report.text import count
 
 _MODEL = ("dataset", "model", "model_seed")
 _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
@@ -33,6 +34,12 @@ def _distortions(rows: list[Row]) -> np.ndarray:
     return np.array([row["distortion"] for row in rows if row["status"] == "found"], float)
 
 
+def _unsearched(rows: list[Row]) -> str:
+    """How many searches could not be made, by what was in the way."""
+    counts = Counter(row["status"] for row in rows if row["status"] not in ("found", "misclassified", "not_found"))
+    return ", ".join(f"{count(number)} {status.replace('_', ' ')}" for status, number in sorted(counts.items())) or "0"
+
+
 def _row(label: str, rows: list[Row]) -> Row:
     """A model's line of the table."""
     values = _distortions(rows)
@@ -41,6 +48,7 @@ def _row(label: str, rows: list[Row]) -> Row:
         "model": label,
         "searches": len(rows),
         "status": Counter(row["status"] for row in rows),
+        "unsearched": _unsearched(rows),
         "mean": values.mean() if len(values) else None,
         "median": middle,
         "low": low,

@@ -15,7 +15,8 @@ select dataset, count(*) as images, count(distinct label) as classes,
 from examples group by dataset order by dataset"""
 _TOTALS = """
 select count(*) as searches, count(*) filter (status = 'found') as found,
-       count(*) filter (status <> 'misclassified') as tried
+       count(*) filter (status in ('found', 'not_found')) as tried,
+       count(*) filter (status not in ('found', 'not_found', 'misclassified')) as unsearched
 from distortions"""
 _TYPICAL = """
 select target_rule, median(distortion) as median from distortions where status = 'found' group by all"""
@@ -68,6 +69,8 @@ def headline(context: Context) -> list[tuple[str, str]]:
     total = context.query(_TOTALS)[0]
     if total["searches"]:
         figures.append((count(total["searches"]), "searches for blind spots"))
+    if total["unsearched"]:
+        figures.append((count(total["unsearched"]), "of them could not be searched: no sign of robustness"))
     if total["tried"]:
         figures.append(
             (f"{percent(total['found'] / total['tried'])} %", "of searches on rightly classified images succeeded")
