@@ -266,9 +266,9 @@ DISTORTIONS = Table(
         Field(
             "status",
             _S,
-            "found, misclassified (before any change) or not_found; not searched, so no sign of robustness: no_gradient "
-            "(zero wherever the search looked), unstable (found in a batch, not for the image alone), bad_output (a "
-            "logit or gradient is not finite), bad_input (a pixel is not finite or outside [0, 1]).",
+            "found, misclassified (before any change) or not_found; not searched, which is no sign of robustness: "
+            "no_gradient (zero wherever the search looked), unstable (found in a batch, not for the image alone), "
+            "bad_output (a logit or gradient is not finite), bad_input (a pixel is not finite or outside [0, 1]).",
         ),
         Field("prediction", _I, "The class of the result, as the model itself gives it; null without one.", "", True),
         Field("clean_prediction", _I, "The class of the unchanged input.", "", True),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
@@ -157,7 +157,7 @@ class BoundaryFinish:
         s = newton + 0.02 * (1 - newton).abs()
         s = torch.where(won, s.clamp(0.5, 1.0), torch.minimum(s.clamp(max=2.0), far))
         for _ in range(self.searches):
-            x = torch.lerp(x0, trial, s[:, None]).clamp(self.lower, self.upper)
+            x = clip(torch.lerp(x0, trial, s[:, None]), self.lower, self.upper)
             z = self.evaluator.forward(x)
             gap, rival = margin(z, target, rivals)
             gap = gap - slack(z, target, rival)

@@ -15,6 +15,11 @@ _TOLERANCE = 1e-6
 """How far outside a value may lie and is clipped, as a share of the box's width or of its larger bound."""
 
 
+def clip(x: Tensor, lower: Bound, upper: Bound) -> Tensor:
+    """The nearest point within the bounds to each row of x (R, n)."""
+    return x.clamp(lower, upper)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Box:
     """Bounds of flat inputs (n,): two numbers where all values have the same, else two tensors (n,)."""
@@ -56,7 +61,7 @@ class Box:
 
     def clamp(self, x: Tensor) -> Tensor:
         """The nearest point of the box to each row of x (R, n)."""
-        return x.clamp(self.lower, self.upper)  # type: ignore[arg-type]
+        return clip(x, self.lower, self.upper)
 
     def outside(self, x: Tensor) -> Tensor:
         """Which rows of x (R, n) hold a value that is not finite, or outside by more than rounding."""
@@ -65,7 +70,7 @@ class Box:
         return far.any(1) | ~x.isfinite().all(1)
 
     def inside(self, x: Tensor) -> Tensor:
-        """x (R, n) clipped to the box, what is not finite at the lower bound."""
+        """The rows of x (R, n), clipped to the box, what is not finite at the lower bound."""
         lower = torch.as_tensor(self.lower, dtype=x.dtype, device=x.device)
         return self.clamp(torch.where(x.isfinite(), x, lower))
 
@@ -81,7 +86,7 @@ class Box:
         return float(width.square().mean().sqrt()) if isinstance(width, Tensor) else width
 
     def padded(self, x: Tensor, multiple: int) -> tuple[Tensor, "Box"]:
-        """x (R, n) filled up to a multiple of so many values, and the box of that; the rest stands at its lower bound."""
+        """The rows of x (R, n) filled up to a multiple of so many values at a lower bound, and the box of that."""
         more = -x.shape[1] % multiple
         if not isinstance(self.lower, Tensor) or not isinstance(self.upper, Tensor):
             return pad(x, (0, more), value=float(self.lower)), self

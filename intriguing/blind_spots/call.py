@@ -138,9 +138,7 @@ class Call:
         if not self.grade.separate or len(examples) == 0:
             # All wrong classes are wanted together; the class held here stands for them.
             return (labels[:, None] + 1) % count
-        near, spent = nearest_classes(
-            self.evaluator, x0, labels, clean[examples], self.options.classes, *self.box.pair
-        )
+        near, spent = nearest_classes(self.evaluator, x0, labels, clean[examples], self.options.classes, *self.box.pair)
         for kind in self.passes.values():
             kind[examples] += spent
         return near

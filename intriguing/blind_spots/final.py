@@ -125,10 +125,8 @@ def _grid_ways(judge: Judge, grid: Grid, x0: Tensor, best: Tensor) -> Iterator[P
 def slope_of(judge: Judge, image: Tensor, example: int) -> Tensor:
     """The gradient (n,) at an image of the margin of the wanted class, or the best wrong one, over its best rival."""
     classes = torch.arange(judge.evaluator.classes, device=image.device)[None]
-    if judge.wanted is not None:
-        rivals = classes != judge.wanted[example]
-    else:
-        rivals = classes == judge.labels[example]
+    wanted = judge.wanted
+    rivals = classes == judge.labels[example] if wanted is None else classes != wanted[example]
 
     def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
         target = logits.masked_fill(rivals, -torch.inf).argmax(1)

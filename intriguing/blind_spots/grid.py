@@ -199,7 +199,7 @@ def _exchanged(rows: _Rows, grid: Grid, x: Tensor, gradient: Tensor, spare: Tens
 
 
 def outward(grid: Grid, x0: Tensor, x: Tensor, gradient: Tensor, count: int) -> Tensor:
-    """x (n,) with the `count` single-level moves that gain most margin for their distance; `gradient`: the margin's."""
+    """The point x (n,) after the `count` single-level moves that gain most margin for their distance."""
     level = grid.level(x[None])[0]
     up = (level + gradient.double().sign()).clamp(0, grid.levels - 1)
     moved = grid.value(up[None], x)[0]

@@ -5,6 +5,8 @@ programme with classes - 1 constraints, solved by its dual in float64. The dual'
 change succeeds.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ _BYTES = 2**28
 _PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_FORWARDS = {kind: kind.forward for kind in (*_PASSIVE, *_LINEAR, *_NORM, nn.Sequential)}
+_FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in (*_PASSIVE, *_LINEAR, *_NORM, nn.Sequential)}
 """As torch defines them: somebody may have put others in their place."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -125,10 +127,11 @@ def _least(weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, box: Box) -
 def solve(
     weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[Bound, Bound]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a proven lower bound.
+    """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a lower bound.
 
-    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is for a
-    slack of zero, and valid whether or not the dual has converged; it lets the model's own rounding be in favour of t.
+    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is
+    proven, for a slack of zero, whether or not the dual has converged; it lets the model's own rounding be in favour of
+    class t.
     """
     eps = torch.finfo(x0.dtype).eps
     x0 = x0.double()
@@ -154,4 +157,8 @@ def solve(
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
     reached = (gap >= -0.5 * slack).all(1) & ~never
     l2 = torch.linalg.vector_norm(r, dim=1)
-    return x0 + r, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt() * (1 - 4 * eps)
+    return (
+        x0 + r,
+        torch.where(reached, l2, torch.full_like(l2, float("inf"))),
+        (2 * value.clamp(min=0)).sqrt() * (1 - 4 * eps),
+    )

@@ -135,7 +135,7 @@ def available(device: torch.device) -> float:
 
 
 def _kept(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
-    """Bytes that autograd keeps between the forward and the backward pass of one image, twice over for what it computes.
+    """Bytes that autograd keeps between the passes of one image, and as much again for its own work.
 
     Weights, which it keeps as well, or views of them, are there once whatever the number of images.
     """

@@ -106,7 +106,9 @@ def _bound(name: str, value: Any) -> "float | Tensor":
     try:
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"{name} is {value!r}; it must be a number, or a tensor that broadcasts to an image.") from None
+        raise InputError(
+            f"{name} is {value!r}; it must be a number, or a tensor that broadcasts to an image."
+        ) from None
     if tensor.dtype == torch.bool or tensor.is_complex():
         raise InputError(f"{name} is a {tensor.dtype} tensor; it must hold numbers.")
     return tensor.double() if tensor.ndim else float(tensor)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.graph import is_graphed
@@ -138,7 +138,7 @@ class PenaltySearch:
             **history,
             **plan,
             "x": x,
-            "trial": (x + step[:, None] * way).clamp(self.lower, self.upper),
+            "trial": clip(x + step[:, None] * way, self.lower, self.upper),
             "loss": loss,
             "loss_gradient": gradient,
             "step": step,

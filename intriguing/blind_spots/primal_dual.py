@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
@@ -120,7 +120,7 @@ class PrimalDual:
         better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
         best_l2 = torch.where(better, l2, state["best_l2"])
 
-        width = self.upper - self.lower if self.width is None else self.width
+        width = float(self.upper - self.lower) if self.width is None else self.width
         far = _FAR * width * math.sqrt(self.evaluator.size)
         # A margin of four units, over its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
@@ -144,7 +144,7 @@ class PrimalDual:
         rate = _DUAL_RATE * (1 - 0.9 * tick / max(1, self.ticks - 1))
         dual = (state["dual"] - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
         return {
-            "trial": moved.clamp(self.lower, self.upper),
+            "trial": clip(moved, self.lower, self.upper),
             "mean": torch.where(keep, mean, state["mean"]),
             "square": torch.where(keep, square, state["square"]),
             "unit": unit,

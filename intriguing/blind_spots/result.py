@@ -10,8 +10,8 @@ STATUS_SENTENCES = {
     "not_found": "No change within the box was found that gives the wanted class; the image is as it was.",
     "no_gradient": "Every gradient that the search met is zero, so it saw no way to go: no sign of robustness. "
     "Look for rounding, thresholds, saturation or .detach() in the model's forward; the image is as it was.",
-    "unstable": "A change was found in a batch, but fed alone the image keeps its class, and no small step beyond helps; "
-    "the image is as it was.",
+    "unstable": "A change was found in a batch, but fed alone the image keeps its class, and no small step beyond "
+    "helps; the image is as it was.",
     "bad_output": "The model gave a logit, or at the image a gradient, that is not finite; the image is as it was.",
     "bad_input": "The image holds a value that is not finite or lies outside the box; it was not searched.",
 }
@@ -69,9 +69,7 @@ class SearchResult:
         """The result for no images at all, of x's shape and type."""
         numbers, whole = x.new_zeros(0), labels.new_zeros(0).to(x.device)
         floats = dict.fromkeys(("l2", "distortion", "linf", "penalty", "lower_bound"), numbers)
-        ints = dict.fromkeys(
-            ("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole
-        )
+        ints = dict.fromkeys(("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole)
         return cls(adversarial=x.detach().clone(), status=[], **floats, **ints)
 
     @property

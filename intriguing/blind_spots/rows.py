@@ -57,7 +57,8 @@ class _Rows:
     def searched(self, recipe: Recipe, width: float) -> State:
         """The start of all rows and the finish of those in question, then the second start of the nearest.
 
-        `width`: of the box, in root mean square. The nearest row of an example is finished first; the distance that it reaches is the bar for all others.
+        `width`: of the box, in root mean square. The nearest row of an example is finished first; the distance that it
+        reaches is the bar for all others.
         """
         self.ended = self._run(PrimalDual(self.evaluator, *self.box, recipe.ticks, width=width), self.rows)
         started = self.ended["best_l2"].clone()

@@ -22,6 +22,7 @@ from intriguing.models.examination import ROWS, Conduct, as_module, check_weight
 from intriguing.models.probing import device_of
 
 log = logging.getLogger(__name__)
+_IMAGES = "a float32 or float64 tensor (B, *shape)"
 
 
 def minimal_distortion(
@@ -175,8 +176,8 @@ def _checked(
 def _unfit(x: Any) -> str:
     """What is wrong with images that are no floating-point batch, and what to do."""
     if not isinstance(x, Tensor):
-        return f"x is a {type(x).__name__}; it must be a float32 or float64 tensor (B, *shape): torch.as_tensor(x) makes one."
-    given = f"x is {tuple(x.shape)} {x.dtype}; it must be a float32 or float64 tensor (B, *shape)"
+        return f"x is a {type(x).__name__}; it must be {_IMAGES}: torch.as_tensor(x) makes a tensor."
+    given = f"x is {tuple(x.shape)} {x.dtype}; it must be {_IMAGES}"
     if x.ndim < 2:
         return f"{given}: give one image as x[None]."
     if x.dtype == torch.uint8:

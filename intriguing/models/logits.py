@@ -1,7 +1,7 @@
 """The logits behind a model's probabilities.
 
-Probabilities saturate: in float32 all of them but one are 0 or 1 long before a network's decision is in doubt, and their
-gradient vanishes. Their logarithms give the same decision and do not saturate.
+Probabilities saturate: in float32 a network that is sure gives exactly 1 and 0, and their gradient vanishes. Their
+logarithms give the same decision and do not saturate.
 """
 
 from typing import Any

@@ -51,7 +51,9 @@ def check_models(
             if spec.blind_spots is not None:
                 check_searchable(net, facts.shape, (8, spec.compute.slots, 1))
             if model.layers:
-                [block] = collect_activations(net, [torch.zeros(1, *facts.shape)], model.layers, slots=1 if rows == 2 else rows)
+                [block] = collect_activations(
+                    net, [torch.zeros(1, *facts.shape)], model.layers, slots=1 if rows == 2 else rows
+                )
                 units[dataset, name] = {layer: v.shape[1] for layer, v in block.vectors.items()}
         except IntriguingError as error:
             raise type(error)(f"models.{name} on {dataset}: {error}") from error

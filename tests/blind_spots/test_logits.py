@@ -72,7 +72,7 @@ def test_a_masked_class_changes_nothing_on_the_exact_path(targeted):
 
 
 def test_a_class_that_is_ruled_out_is_not_found_and_costs_nothing():
-    x, y, _ = batch()
+    x, _, _ = batch()
     for model, mask in ((Net(with_class(-torch.inf)), -torch.inf), (linear(-torch.inf), -torch.inf)):
         labels = model(x).argmax(1)
         result = minimal_distortion(model, x, labels, [CLASSES] * 10)

@@ -161,11 +161,11 @@ def in_float64():
     return Wrapped(after=lambda z: z.double())
 
 
-@pytest.mark.parametrize(
-    "build",
-    [scripted, frozen_script, traced, exported, function, in_training_mode, by_its_forward, in_place, through_data]
-    + [in_float64],
-)
+MAKES = [scripted, frozen_script, traced, exported, function, in_training_mode, by_its_forward, in_place]
+MAKES += [through_data, in_float64]
+
+
+@pytest.mark.parametrize("build", MAKES)
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_of_another_make_gives_what_the_plain_one_gives(build):
     x = images()
@@ -267,7 +267,10 @@ def test_a_forward_put_in_a_layer_s_place_is_not_taken_for_linear(monkeypatch):
     replaced = layer()
     replaced.forward = crooked(replaced)
     assert not is_linear(replaced) and not proven(replaced)
-    for register in (nn.modules.module.register_module_forward_hook, nn.modules.module.register_module_forward_pre_hook):
+    for register in (
+        nn.modules.module.register_module_forward_hook,
+        nn.modules.module.register_module_forward_pre_hook,
+    ):
         handle = register(lambda module, *given: None)
         try:
             assert not is_linear(layer()) and not proven(layer())

@@ -107,7 +107,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_no_precision_is_given_up_silently():
-    """torch rounds CUDA convolutions to TF32 unless it is told not to; results are confirmed, and left, as the user has it."""
+    """torch rounds CUDA convolutions to TF32 unless it is told not to; results are confirmed as the user has it."""
     seen = []
 
     class Watching(nn.Sequential):

@@ -44,7 +44,8 @@ def mine(shape, classes):
 def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(_MINE)
     models = {"mine": {"architecture": "mine:mine"}}
-    (tmp_path / "spec.toml").write_text(toml(SMALL | {"models": models, "units": {}} ))
+    parts = {name: part for name, part in SMALL.items() if name != "units"}
+    (tmp_path / "spec.toml").write_text(toml(parts | {"models": models}))
     done = call("run", "spec.toml", "--out", "run", "--executor", "inline", cwd=tmp_path)
     assert done.returncode != 0
     assert "models.mine on mnist-sample: The model is random" in " ".join(done.stderr.split())
