@@ -200,7 +200,7 @@ def _random(like: Tensor, box: tuple[Any, Any], count: int, purpose: str) -> Ten
 def _precisions(model: nn.Module, given: torch.dtype) -> list[torch.dtype]:
     """The precisions to try: that of the images, and that of the weights."""
     weights = (w.dtype for w in [*model.parameters(), *model.buffers()] if w.is_floating_point())
-    return list(dict.fromkeys([given, *list(weights)[:1]]))
+    return list(dict.fromkeys([given, *weights]))
 
 
 def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:

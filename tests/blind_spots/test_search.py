@@ -1,10 +1,13 @@
 """What `minimal_distortion` promises about its call: statuses, counts, the box, and independence of company."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.grades import GRADES, Grade
 from intriguing.errors import InputError, ModelError, UnknownNameError
 
 
@@ -153,3 +156,20 @@ def test_unknown_options_name_the_valid_ones():
         SearchOptions(grade="bset")
     with pytest.raises(InputError):
         SearchOptions(lower=1.0, upper=0.0)
+
+
+def test_a_new_grade_is_one_entry(monkeypatch):
+    short = replace(GRADES["fast"].recipe, steps=2, elsewhere=0)
+    hasty = Grade("hasty", "for a first look", separate=False, exact=False, recipe=short)
+    monkeypatch.setitem(GRADES, "hasty", hasty)
+    model = net()
+    x, y = batch(model, 12)
+    result = minimal_distortion(model, x, y, options=SearchOptions(grade="hasty"))
+    best = minimal_distortion(model, x, y)
+    assert result.status == ["found"] * 12
+    assert int(result.backward_passes.sum()) < int(best.backward_passes.sum())
+    assert bool((result.l2 >= best.l2 * 0.999).all())
+
+
+def test_every_grade_has_a_sentence_under_its_own_name():
+    assert all(name == grade.name and len(grade.sentence) > 10 for name, grade in GRADES.items())
