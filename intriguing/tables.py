@@ -284,7 +284,13 @@ DISTORTIONS = Table(
         Field("target", _I, "The class searched for; null when any wrong class will do.", nullable=True),
         _RULE,
         _GRADE,
-        Field("status", _S, "found, misclassified (no change is needed), not_found, bad_output, bad_input."),
+        Field(
+            "status",
+            _S,
+            "found, misclassified (no change is needed) or not_found; not searched, which is no sign of robustness: "
+            "no_gradient (zero wherever the search looked), unstable (found in a batch, not for the image alone), "
+            "bad_output (a logit or gradient is not finite), bad_input (a pixel is not finite or outside [0, 1]).",
+        ),
         Field("prediction", _I, "The class of the result, as the model itself gives it; null without one.", "", True),
         Field("clean_prediction", _I, "The class of the unchanged input.", "", True),
         Field("l2", _F, "The perturbation's L2 norm, pixels in [0, 1].", "pixel range", True),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
@@ -30,8 +31,8 @@ class BoundaryFinish:
     """A stage that walks along the decision boundary to its point nearest to the image."""
 
     evaluator: Evaluator
-    lower: float
-    upper: float
+    lower: Bound
+    upper: Bound
     steps: int
     """Gradients per row, at most."""
     cuts: int = 6
@@ -90,7 +91,7 @@ class BoundaryFinish:
         _, rival = margin(z, target, rivals)
         first = state["taken"] == 0
         logits = torch.where(first[:, None], z, state["best_logits"])
-        best, l2, logits, improved = self._line(state, z, gap, normal, logits)
+        best, l2, logits, improved = self._line(state, z, gap - slack(z, target, rival), normal, logits)
         keep = active & improved
         best = torch.where(keep[:, None], best, state["best"])
         l2 = torch.where(keep, l2, state["best_l2"])
@@ -134,14 +135,14 @@ class BoundaryFinish:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The nearest success on the ray from the image through the trial point: point, norm, logits, nearer than best.
 
-        The trial point's gap and slope start a secant search that aims a little inside the region of success.
+        The trial point's gap, less what rounding may hide, and its slope start a secant search that aims a little
+        inside the region of success.
         """
         x0, target, rivals, trial = state["x0"], state["target"], state["rivals"], state["trial"]
         best, best_l2 = state["best"], state["best_l2"]
         ray = trial - x0
         length = dot(ray, ray).sqrt().clamp(min=1e-30)
         far = best_l2 / length * (1 - 1e-6)
-        gap = gap - slack(z)
         won = gap > 0
         improved = won & (length < best_l2)
         best = torch.where(improved[:, None], trial, best)
@@ -156,10 +157,10 @@ class BoundaryFinish:
         s = newton + 0.02 * (1 - newton).abs()
         s = torch.where(won, s.clamp(0.5, 1.0), torch.minimum(s.clamp(max=2.0), far))
         for _ in range(self.searches):
-            x = torch.lerp(x0, trial, s[:, None]).clamp(self.lower, self.upper)
+            x = clip(torch.lerp(x0, trial, s[:, None]), self.lower, self.upper)
             z = self.evaluator.forward(x)
-            gap, _ = margin(z, target, rivals)
-            gap = gap - slack(z)
+            gap, rival = margin(z, target, rivals)
+            gap = gap - slack(z, target, rival)
             won = gap > 0
             r = x - x0
             l2 = dot(r, r).sqrt()

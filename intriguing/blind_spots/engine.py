@@ -55,7 +55,7 @@ def run(stage: Stage, given: State, slots: int) -> State:
     device = next(iter(given.values())).device
     fixed = graph.is_graphed(device)
     grain = slots if fixed else _GRAIN
-    width = slots if fixed else min(_ceil(count, grain), _ceil(min(slots, _CACHED), grain))
+    width = width_of(count, slots, fixed)
     rows = torch.arange(width, device=device)
     live = rows < count
     rows = rows.clamp(max=count - 1)
@@ -91,6 +91,11 @@ def run(stage: Stage, given: State, slots: int) -> State:
             keep = _compact(live, _ceil(left, grain))
             state, rows, live = _take(state, keep), rows[keep], live[keep]
             advance = _stepper(stage, device)
+
+
+def width_of(count: int, slots: int, fixed: bool) -> int:
+    """How many of `count` rows a stage holds at once, those that pad it included."""
+    return slots if fixed else min(_ceil(count, _GRAIN), _ceil(min(slots, _CACHED), _GRAIN))
 
 
 def _ceil(count: int, multiple: int) -> int:

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.box import Bound
+
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner products of rows: (R, n), (R, n) -> (R,)."""
     return torch.linalg.vecdot(a, b)
 
 
-def free_variables(x: Tensor, gradient: Tensor, lower: float, upper: float) -> Tensor:
+def free_variables(x: Tensor, gradient: Tensor, lower: Bound, upper: Bound) -> Tensor:
     """Mask (R, n) of the variables that a descent step may move: not held at a bound by the gradient."""
     return ~(((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0)))
 

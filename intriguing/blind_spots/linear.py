@@ -5,30 +5,46 @@ programme with classes - 1 constraints, solved by its dual in float64. The dual'
 change succeeds.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from intriguing.blind_spots.box import Bound, Box
 from intriguing.blind_spots.engine import State
-from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.objective import margin
 from intriguing.blind_spots.qp import project
 
-_SLACK = 1e-6
+_SHARE, _ROUNDING = 1e-6, 1.0
+"""By how much the wanted class first has to win: this share of the rival's lead at the image, and so many units in the
+last place of the two logits. What rounding takes beyond that shows when the model is asked; see `optima`."""
+_GROWTH, _TIMES = 3, 13
+"""It is taken so many times as large, so often at most."""
 _BYTES = 2**28
 """What the constraints of the rows that are solved at once may hold."""
 
 _PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in (*_PASSIVE, *_LINEAR, *_NORM, nn.Sequential)}
+"""As torch defines them: somebody may have put others in their place."""
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def is_linear(model: nn.Module) -> bool:
     """Whether `model` is, by its structure, an affine map of its input in eval mode.
 
     True for the affine layers of torch.nn and sequences of them. Never found by probing: a ReLU network is affine near
-    any point, and a module with a forward of its own may do anything. A module with hooks counts as not linear.
+    any point, and a module with a forward of its own may do anything. A module with hooks, of its own or for all
+    modules, or whose forward was replaced, counts as not linear.
     """
-    if model._forward_hooks or model._forward_pre_hooks:
+    every = nn.modules.module
+    if any(getattr(every, f"_global{name}") for name in _HOOKS):
+        return False
+    if any(getattr(model, name) for name in _HOOKS) or {"forward", "_call_impl", "__call__"} & vars(model).keys():
+        return False
+    if type(model) in _FORWARDS and type(model).forward is not _FORWARDS[type(model)]:
         return False
     if type(model) is nn.Sequential:
         return all(is_linear(child) for child in model)
@@ -48,15 +64,24 @@ def affine(model: nn.Module, shape: tuple[int, ...], like: Tensor) -> tuple[Tens
     return torch.stack(rows).double(), logits[0].detach().double()
 
 
-def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple[float, float], at_once: int) -> State:
+def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:
+    """Whether the model gives W x + b on `rows` (R, n), but for rounding: a check of what its structure promises."""
+    expected = rows.double() @ weight.T + bias
+    logits = evaluator.forward(rows).double()
+    size = rows.double().abs() @ weight.abs().T + bias.abs()
+    close = (logits - expected).abs() <= 64 * torch.finfo(rows.dtype).eps * size
+    return bool((close | (logits <= MASKED) | ~expected.isfinite()).all())
+
+
+def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], box: Box, at_once: int) -> State:
     """The exact optimum of every row of a linear model: as `search_rows` gives it, with `lower_bound` per row.
 
-    The boundary is passed by the least that survives float32: where the model itself does not yet see the wanted class
-    on the rounded image, the slack is taken ten times as large, and again.
+    `affinity`: W (C, n) and b (C,), as `affine` gives them. The boundary is passed by the least that survives float32:
+    where the model itself does not yet see the wanted class on the rounded image, the slack is taken three times as
+    large, and again.
     """
     count = len(rows["x0"])
-    weight, bias = affine(evaluator.model, shape, rows["x0"])
-    width = box[1] - box[0]
+    weight, bias = affinity
     at_once = max(1, min(at_once, _BYTES // (weight.element_size() * weight.numel())))
     ended = {
         "best": rows["x0"].clone(),
@@ -65,19 +90,19 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
         "forward": torch.zeros_like(rows["target"]),
         "backward": torch.zeros_like(rows["target"]),
         "broken": torch.zeros_like(rows["target"], dtype=torch.bool),
+        "blind": torch.zeros_like(rows["target"], dtype=torch.bool),
     }
     waiting = torch.arange(count, device=weight.device)
-    for tenfold in range(4):
+    for turn in range(_TIMES):
         missed = []
         for index in waiting.split(at_once):
             x0, target, rivals = rows["x0"][index], rows["target"][index], rows["rivals"][index]
-            scale = (x0.double() @ weight.T + bias).abs().amax(1)
-            scale = torch.where(scale > 0, scale, torch.linalg.vector_norm(weight, dim=1).amax() * min(1.0, width))
-            x, l2, bound = solve(weight, bias, x0, target, rivals, _SLACK * 10**tenfold * scale, box)
-            image = x.to(x0.dtype).clamp(*box)
+            least = _GROWTH**turn * _least(weight, bias, x0, target, box)
+            x, l2, bound = solve(weight, bias, x0, target, rivals, least, box.pair)
+            image = box.clamp(x.to(x0.dtype))
             won = l2.isfinite() & (margin(evaluator.forward(image), target, rivals)[0] > 0)
             ended["forward"][index] += 1
-            if tenfold == 0:
+            if turn == 0:
                 ended["lower_bound"][index] = bound.to(x0.dtype)
             done = index[won]
             ended["best"][done] = image[won]
@@ -89,27 +114,51 @@ def optima(evaluator: Evaluator, rows: State, shape: tuple[int, ...], box: tuple
     return ended
 
 
-def solve(
-    weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[float, float]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The nearest point (R, n) where class t beats its rivals by `slack` (R,), its L2 norm, and a proven lower bound.
+def _least(weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, box: Box) -> Tensor:
+    """By how much class t has to beat each rival (R, C) at first; each rival by its own logit, so none counts twice."""
+    logits = x0.double() @ weight.T + bias
+    aim = logits.gather(1, target[:, None])
+    size = torch.maximum(logits.abs(), aim.abs())
+    least = _SHARE * (logits - aim).abs() + _ROUNDING * torch.finfo(x0.dtype).eps * size
+    tiny = _SHARE * torch.linalg.vector_norm(weight, dim=1).amax() * min(1.0, box.root_mean_square())
+    return torch.where(least.isfinite() & (least > 0), least, tiny)
 
-    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is for a
-    slack of zero, and valid whether or not the dual has converged.
+
+def solve(
+    weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[Bound, Bound]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a lower bound.
+
+    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is
+    proven, for a slack of zero, whether or not the dual has converged; it lets the model's own rounding be in favour of
+    class t.
     """
+    eps = torch.finfo(x0.dtype).eps
     x0 = x0.double()
     logits = x0 @ weight.T + bias
-    need = logits - logits.gather(1, target[:, None]) + slack[:, None]
-    need = need.masked_fill(~rivals, -float("inf"))
+    aim = logits.gather(1, target[:, None])
+    never = (aim.squeeze(1) == -torch.inf) | logits.isnan().any(1)
+    need = (logits - aim + slack).masked_fill(~rivals, -torch.inf)
+    need = need.masked_fill(never[:, None], -torch.inf)
+    size = x0.abs() @ weight.abs().T + bias.abs()
+    rounding = (2 * eps * (size + size.gather(1, target[:, None]))).nan_to_num(0, 0, 0)
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
         normals, need = (weight[target] - weight[which])[:, None], need.gather(1, which[:, None])
+        slack, rounding = slack.gather(1, which[:, None]), rounding.gather(1, which[:, None])
     else:
         normals = weight[target][:, None] - weight
+    # A rival that wins nowhere in the box, as one that is masked with a huge number, is no constraint.
+    reach = torch.linalg.vector_norm(torch.maximum(box[1] - x0, x0 - box[0]), dim=1)
+    need = need.masked_fill(need <= -torch.linalg.vector_norm(normals, dim=2) * reach[:, None], -torch.inf)
     r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=60)
     # The constraints' right sides held the slack; without it the dual's value is this much lower.
-    value = value - (multipliers * slack[:, None]).sum(1)
+    value = value - (multipliers * (slack + rounding)).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
-    reached = (gap >= -0.5 * slack[:, None]).all(1)
+    reached = (gap >= -0.5 * slack).all(1) & ~never
     l2 = torch.linalg.vector_norm(r, dim=1)
-    return x0 + r, torch.where(reached, l2, torch.full_like(l2, float("inf"))), (2 * value.clamp(min=0)).sqrt()
+    return (
+        x0 + r,
+        torch.where(reached, l2, torch.full_like(l2, float("inf"))),
+        (2 * value.clamp(min=0)).sqrt() * (1 - 4 * eps),
+    )

@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError, unknown_name
 
-GRADES = ("best", "fast", "faithful")
+if TYPE_CHECKING:
+    from torch import Tensor
+
 PENALTY_FORMS = ("squared_l2", "l2")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SearchOptions:
     """Options of `minimal_distortion`; each is checked when the object is built.
 
@@ -19,17 +23,24 @@ class SearchOptions:
     grade: str = "best"
     """best: nearest to the optimum. fast: a quick approximation. faithful: the paper's procedure and nothing else."""
 
-    lower: float = 0.0
-    """Lower bound of every input value; the box is part of the problem."""
+    lower: "float | Tensor" = 0.0
+    """Lower bound of every input value; the box is part of the problem. A tensor that broadcasts to an image gives each
+    value its own: for images (C, H, W) that were normalised outside of the model, (0 - mean) / std of shape (C, 1, 1).
+    All distances are in the units of the input as given."""
 
-    upper: float = 1.0
-    """Upper bound of every input value."""
+    upper: "float | Tensor" = 1.0
+    """Upper bound of every input value, as `lower`."""
+
+    quantised_levels: int | None = None
+    """Results lie on so many evenly spaced levels from the lower to the upper bound: 256 for 8-bit images. They are
+    searched for on this grid, and the distances are theirs. None: any value of the box."""
 
     slots: int = 256
-    """Searches that are in the device's memory at once; finished ones make room for waiting ones. The model sees full
-    batches, the last one padded: on a GPU of as many rows as slots, on a CPU of 128 and of multiples of 32 (with fewer
-    than 128 slots of 32 alone). Their number changes no result on a CPU (where torch's products are MKL's, only if
-    `intriguing` was imported before the first one: see `intriguing/__init__.py`).
+    """Searches that are in the device's memory at once; finished ones make room for waiting ones, and where they do not
+    fit in it, fewer are used. The model sees full batches, the last one padded: on a GPU of as many rows as slots, on a
+    CPU of 128 and of multiples of 32 (with fewer than 128 slots of 32 alone; fewer only where the memory asks for it).
+    Their number changes no result on a CPU (where torch's products are MKL's, only if `intriguing` was imported before
+    the first one: see `intriguing/__init__.py`).
     """
 
     classes: int = 3
@@ -46,7 +57,7 @@ class SearchOptions:
     """faithful: the bracket of c is halved, in its logarithm, until its ends differ by less than this factor."""
 
     memory_fraction: float = 0.8
-    """Share of the device's free memory that a search may plan with; more is refused before any work."""
+    """Share of the device's available memory that a search may plan with."""
 
     def __post_init__(self) -> None:
         if self.grade not in GRADES:
@@ -55,10 +66,11 @@ class SearchOptions:
             raise unknown_name("penalty form", str(self.penalty_form), PENALTY_FORMS)
         if self.exact_linear not in ("auto", "off"):
             raise unknown_name("value of exact_linear", str(self.exact_linear), ("auto", "off"))
-        _number("lower", self.lower)
-        _number("upper", self.upper)
-        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
-            raise InputError(f"The box [{self.lower}, {self.upper}] must be finite, with lower < upper.")
+        object.__setattr__(self, "lower", _bound("lower", self.lower))
+        object.__setattr__(self, "upper", _bound("upper", self.upper))
+        _check_box(self.lower, self.upper)
+        if self.quantised_levels is not None:
+            _at_least("quantised_levels", self.quantised_levels, 2)
         _at_least("slots", self.slots, 1)
         _at_least("classes", self.classes, 1)
         if not 0 < _number("penalty_tolerance", self.penalty_tolerance) < 1:
@@ -73,6 +85,50 @@ class SearchOptions:
             if name not in valid:
                 raise unknown_name("search option", name, valid)
         return replace(self, **changes)  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SearchOptions) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        values = (getattr(self, f.name) for f in fields(self))
+        return tuple((tuple(v.shape), *v.flatten().tolist()) if hasattr(v, "shape") else v for v in values)
+
+
+def _bound(name: str, value: Any) -> "float | Tensor":
+    """A bound as a number, or as a tensor of one dimension or more."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    import torch
+
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name} is {value!r}; it must be a number, or a tensor that broadcasts to an image."
+        ) from None
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise InputError(f"{name} is a {tensor.dtype} tensor; it must hold numbers.")
+    return tensor.double() if tensor.ndim else float(tensor)
+
+
+def _check_box(lower: Any, upper: Any) -> None:
+    """Raise `InputError` unless both bounds are finite and the lower one is below the upper one everywhere."""
+    if not hasattr(lower, "shape") and not hasattr(upper, "shape"):
+        if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+            raise InputError(f"The box [{lower}, {upper}] must be finite, with lower < upper.")
+        return
+    import torch
+
+    try:
+        low, high = torch.broadcast_tensors(torch.as_tensor(lower).cpu(), torch.as_tensor(upper).cpu())
+    except RuntimeError:
+        shapes = f"{tuple(lower.shape)} and {tuple(upper.shape)}"
+        raise InputError(f"lower and upper have the shapes {shapes}, which do not broadcast to each other.") from None
+    if not bool((low.isfinite() & high.isfinite() & (low < high)).all()):
+        raise InputError("The box must be finite, with lower < upper for every value.")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.graph import is_graphed
@@ -23,8 +24,8 @@ class PenaltySearch:
     """A stage that minimises loss + c times the squared (`form` l2: the plain) norm of the change, and moves c."""
 
     evaluator: Evaluator
-    lower: float
-    upper: float
+    lower: Bound
+    upper: Bound
     schedule: Truncated | Bracketing
     form: str = "squared_l2"
     memory: int = 5
@@ -37,6 +38,7 @@ class PenaltySearch:
         "forward",
         "backward",
         "broken",
+        "blind",
     )
 
     def load(self, given: State) -> State:
@@ -66,6 +68,7 @@ class PenaltySearch:
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
             "broken": none.clone(),
+            "blind": ~none,
             "done": none.clone(),
         }
 
@@ -85,15 +88,15 @@ class PenaltySearch:
             trial, lambda logits, s: cross_entropy(logits, wanted[s], rivals[s])
         )
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
-        gap, winner, _ = contest(z, wanted, rivals)
-        success = (gap > slack(z)) & ~broken
+        gap, winner, rival = contest(z, wanted, rivals)
+        rounding = slack(z, winner, rival)
+        success = (gap > rounding) & ~broken
 
         first = state["penalty"] < 0
         # At the boundary of two classes |grad loss| is half of |grad margin|: this is the c that holds a point there,
         # halved, if the margin were linear from the image on.
-        guess = dot(gradient, gradient) / (8 * loss.clamp(min=1e-30))
-        if self.form != "squared_l2":
-            guess = dot(gradient, gradient).sqrt() / 4
+        square = dot(gradient, gradient)
+        guess = square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
         penalty = torch.where(first, guess, state["penalty"])
 
         x, old_loss, old_gradient = state["x"], state["loss"], state["loss_gradient"]
@@ -104,7 +107,9 @@ class PenaltySearch:
         old = old_loss + penalty * norm_old
         new = loss + penalty * norm
         forced = state["rejected"] >= self.schedule.rejections
-        rise = torch.maximum(1e-4 * slope, self.schedule.noise * old.abs())
+        # Logits with a large common offset are rounded more coarsely than the loss itself.
+        noise = torch.maximum(self.schedule.noise * old.abs(), rounding if self.schedule.noise else 0 * rounding)
+        rise = torch.maximum(1e-4 * slope, noise)
         accept = (first | (new <= old + rise) | (forced & self.schedule.forces)) & ~broken
         history = self._history(state, accept & ~first, forced, moved, gradient - old_gradient, pull - pull_old)
 
@@ -133,7 +138,7 @@ class PenaltySearch:
             **history,
             **plan,
             "x": x,
-            "trial": (x + step[:, None] * way).clamp(self.lower, self.upper),
+            "trial": clip(x + step[:, None] * way, self.lower, self.upper),
             "loss": loss,
             "loss_gradient": gradient,
             "step": step,
@@ -148,6 +153,7 @@ class PenaltySearch:
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
             "broken": state["broken"] | (broken & first & active),
+            "blind": state["blind"] & ((square == 0) | ~active),
             "done": state["done"] | plan["done"] | (broken & first),
         }
 

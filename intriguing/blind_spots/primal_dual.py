@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
@@ -45,8 +46,8 @@ class PrimalDual:
     """
 
     evaluator: Evaluator
-    lower: float
-    upper: float
+    lower: Bound
+    upper: Bound
     ticks: int
     first: float = 4.0
     last: float = 2.0
@@ -57,8 +58,10 @@ class PrimalDual:
     dual: float = 0.0
     """Logarithm of the first multiplier."""
     patient: bool = False
+    width: float | None = None
+    """Of the box, in root mean square over the values; left out, that of a box of two numbers."""
     poll: int = 4
-    outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken")
+    outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken", "blind")
 
     def load(self, given: State) -> State:
         """Rows start at the image."""
@@ -81,6 +84,7 @@ class PrimalDual:
             "forward": torch.zeros_like(given["target"]),
             "backward": torch.zeros_like(given["target"]),
             "broken": none.clone(),
+            "blind": ~none,
             "done": none.clone(),
         }
 
@@ -92,14 +96,14 @@ class PrimalDual:
         first = tick == 0
         never = state["best_l2"].isinf()
 
-        def units(logits: Tensor, gap: Tensor, s: slice) -> Tensor:
-            unit = torch.maximum(gap.abs() / 4, slack(logits))
+        def units(logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
+            unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
             return torch.where(first[s], unit.where(unit > 0, torch.ones_like(unit)), known[s])
 
         def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
             _, winner, rival = contest(logits, wanted[s], rivals[s])
             gap, slope = pair(logits, winner, rival)
-            unit = units(logits, gap, s)
+            unit = units(logits, gap, (winner, rival), s)
             hinge = -slope * _sigmoid(-gap / unit)[:, None]
             if self.patient:
                 return gap, hinge / unit[:, None]
@@ -109,14 +113,15 @@ class PrimalDual:
         z, gap, gradient = self.evaluator.gradient(trial, loss)
         norm = dot(gradient, gradient).sqrt()
         sound = gap.isfinite() & gradient.isfinite().all(1)
-        unit = units(z, gap, slice(None))
+        _, winner, rival = contest(z, wanted, rivals)
+        unit = units(z, gap, (winner, rival), slice(None))
         r = trial - x0
         l2 = dot(r, r).sqrt()
-        better = sound & (gap > slack(z)) & (l2 < state["best_l2"]) & active
-        _, winner, _ = contest(z, wanted, rivals)
+        better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
         best_l2 = torch.where(better, l2, state["best_l2"])
 
-        far = _FAR * (self.upper - self.lower) * math.sqrt(self.evaluator.size)
+        width = float(self.upper - self.lower) if self.width is None else self.width
+        far = _FAR * width * math.sqrt(self.evaluator.size)
         # A margin of four units, over its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
         scale = torch.where(best_l2.isinf() & (tick >= _WAIT), _GROWTH * scale, torch.minimum(scale, best_l2))
@@ -139,7 +144,7 @@ class PrimalDual:
         rate = _DUAL_RATE * (1 - 0.9 * tick / max(1, self.ticks - 1))
         dual = (state["dual"] - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
         return {
-            "trial": moved.clamp(self.lower, self.upper),
+            "trial": clip(moved, self.lower, self.upper),
             "mean": torch.where(keep, mean, state["mean"]),
             "square": torch.where(keep, square, state["square"]),
             "unit": unit,
@@ -153,5 +158,6 @@ class PrimalDual:
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
             "broken": state["broken"] | (first & ~sound & active),
+            "blind": state["blind"] & ((norm == 0) | ~active),
             "done": state["done"] | (count >= self.ticks) | (first & ~sound),
         }

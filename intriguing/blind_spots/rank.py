@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.box import Bound
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.objective import pair
 from intriguing.blind_spots.qp import project
@@ -12,7 +13,7 @@ MOST = 9
 
 
 def nearest_classes(
-    evaluator: Evaluator, x0: Tensor, labels: Tensor, logits: Tensor, count: int, lower: float, upper: float
+    evaluator: Evaluator, x0: Tensor, labels: Tensor, logits: Tensor, count: int, lower: Bound, upper: Bound
 ) -> tuple[Tensor, int]:
     """The `count` wrong classes (R, count) whose linearised boundary is nearest within the box, and the passes spent.
 

@@ -10,6 +10,10 @@ STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",
     "misclassified": "The model gives a wrong (targeted: the wanted) class before any change; the image is as it was.",
     "not_found": "No change within the box was found that gives the wanted class; the image is as it was.",
+    "no_gradient": "Every gradient that the search met is zero, so it saw no way to go: no sign of robustness. "
+    "Look for rounding, thresholds, saturation or .detach() in the model's forward; the image is as it was.",
+    "unstable": "A change was found in a batch, but fed alone the image keeps its class, and no small step beyond "
+    "helps; the image is as it was.",
     "bad_output": "The model gave a logit, or at the image a gradient, that is not finite; the image is as it was.",
     "bad_input": "The image holds a value that is not finite or lies outside the box; it was not searched.",
 }
@@ -31,7 +35,7 @@ class SearchResult:
     """A key of `sentences` per example."""
 
     prediction: Tensor
-    """(B,) int64: the class of the returned image, by the model itself in full batches; -1 where there is none."""
+    """(B,) int64: the class of the returned image, by the model itself, fed with it alone; -1 where there is none."""
 
     clean_prediction: Tensor
     """(B,) int64: the class of the unchanged image; -1 where the model was not or could not be asked."""
@@ -60,6 +64,17 @@ class SearchResult:
 
     lower_bound: Tensor
     """(B,): no smaller L2 norm can succeed, proven (exact linear path); NaN where nothing is proven."""
+
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the search was made: probabilities in place of logits, fewer slots, and such."""
+
+    @classmethod
+    def none(cls, x: Tensor, labels: Tensor) -> "SearchResult":
+        """The result for no images at all, of x's shape and type."""
+        numbers, whole = x.new_zeros(0), labels.new_zeros(0).to(x.device)
+        floats = dict.fromkeys(("l2", "distortion", "linf", "penalty", "lower_bound"), numbers)
+        ints = dict.fromkeys(("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole)
+        return cls(adversarial=x.detach().clone(), status=[], **floats, **ints)
 
     @property
     def sentences(self) -> dict[str, str]:

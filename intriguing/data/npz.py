@@ -11,6 +11,7 @@ import numpy as np
 
 from intriguing.data.files import open_regular
 from intriguing.errors import DataError
+from intriguing.memory import available_memory
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000
@@ -49,11 +50,11 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 def _members(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         members = [m for m in archive.infolist() if not m.is_dir()]
-        declared, room = sum(m.file_size for m in members), _available()
+        declared, room = sum(m.file_size for m in members), available_memory()
         if declared > _ROOM * room:
             packed = sum(m.compress_size for m in members)
             raise DataError(
-                f"{path} declares {declared:,} bytes of arrays (in {packed:,} packed ones), and {room:,} bytes of "
+                f"{path} declares {declared:,} bytes of arrays (in {packed:,} packed ones), and {room:,.0f} bytes of "
                 "memory are available. Save fewer images, or uint8 in place of floats."
             )
         names = [m.filename.removesuffix(".npy") for m in members]
@@ -86,13 +87,3 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.
         )
     flat = np.frombuffer(content, dtype, count=math.prod(shape), offset=start) if needed else np.empty(shape, dtype)
     return flat.reshape(shape, order="F" if in_columns else "C")
-
-
-def _available() -> int:
-    """Bytes of memory that can be used: what the kernel calls available."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as lines:
-            kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 2**63
-    return kilobytes * 1024

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intriguing.models.build import build_model
+    from intriguing.models.examination import check_searchable
     from intriguing.models.options import GENERAL, TrainOptions
     from intriguing.models.probing import (
         check_model,
@@ -29,6 +30,7 @@ _HOME = {
     "TrainingReport": "training",
     "build_model": "build",
     "check_model": "probing",
+    "check_searchable": "examination",
     "device_of": "probing",
     "error_rate": "probing",
     "is_classifier": "probing",
@@ -51,6 +53,7 @@ __all__ = [
     "TrainingReport",
     "build_model",
     "check_model",
+    "check_searchable",
     "device_of",
     "error_rate",
     "is_classifier",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
     Every batch has `slots` rows, the last one filled up with zeros, so that an image's logits do not depend on which
-    other images it came with: they are bitwise the same in every shard.
+    other images it came with: they are bitwise the same in every shard. The model is given copies, so that one that
+    changes its input in place does not change `x`.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
@@ -51,6 +53,8 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
             rows = len(batch)
             if rows < slots:
                 batch = torch.cat([batch, batch.new_zeros(slots - rows, *batch.shape[1:])])
+            else:
+                batch = batch.clone()
             with feeding(model, batch):
                 logits.append(model(batch)[:rows])
     return torch.cat(logits)
@@ -73,38 +77,54 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     return wrong / seen
 
 
-def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
-    """Feed a blank and a random image; raise `ModelError` unless the logits are finite and of shape (2, classes).
+def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2) -> int:
+    """Feed blank and random images; raise `ModelError` unless the logits are finite and of shape (rows, classes).
 
-    Of a model that is no classifier, only that its output is finite.
+    Two images are fed, and a full batch of `slots` to a model that does not take two. Of a model that is no classifier,
+    only that its output is finite. Returns how many images it took.
     """
-    generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
-    x = torch.stack([torch.zeros(shape), torch.rand(shape, generator=generator)]).to(device_of(model))
-    try:
-        with torch.no_grad(), evaluating(model):
-            out = model(x)
-    except Exception as e:
-        first = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {first}") from e
+    out, rows = None, 0
+    first: Exception | None = None
+    for rows in dict.fromkeys((2, slots)):
+        generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
+        x = torch.cat([torch.zeros(1, *shape), torch.rand(rows - 1, *shape, generator=generator)])
+        try:
+            with torch.no_grad(), evaluating(model):
+                out = model(x.to(device_of(model)))
+            break
+        except Exception as e:
+            first = first or e
+    else:
+        assert first is not None
+        line = (str(first).strip() or type(first).__name__).splitlines()[0]
+        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {line}") from first
     if not isinstance(out, torch.Tensor):
         raise ModelError(f"The model returns a {type(out).__name__}; it must return a tensor of logits (B, {classes}).")
-    if is_classifier(model) and out.shape != (2, classes):
+    if is_classifier(model) and out.shape != (rows, classes):
         raise ModelError(
-            f"The model returns {tuple(out.shape)} for 2 images; the data set has {classes} classes, so it must return "
-            f"logits of shape (2, {classes})."
+            f"The model returns {tuple(out.shape)} for {rows} images; the data set has {classes} classes, so it must "
+            f"return logits of shape ({rows}, {classes})."
         )
-    if not torch.isfinite(out).all():
+    if out.isnan().any() or (out == torch.inf).any() or bool((out == -torch.inf).all()):
         raise ModelError(
             "The model's logits are not finite (NaN or infinity). Check its weights and its normalisation."
         )
+    return rows
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every layer in eval mode; afterwards, each as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Every layer in eval mode; afterwards, each as it was.
+
+    An exported program and a frozen script have no modes: they stay as they are, and what is around them changes mode.
+    """
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     try:
+        try:
+            model.eval()
+        except NotImplementedError:
+            for module, _ in modes:
+                module.training = False
         yield
     finally:
         for module, mode in modes:
@@ -113,4 +133,5 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's weights are; the CPU for a model without weights."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    weights = chain(model.parameters(), model.buffers())
+    return next((weight.device for weight in weights), torch.device("cpu"))

@@ -26,6 +26,7 @@ class Look:
     training: dict[str, Any]
     weights_path: str
     layers: tuple[str, ...]
+    slots: int
     sections: dict[str, Any]
 
     @property
@@ -49,7 +50,7 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
     asked = {stage.name: section_of(spec, stage) for stage in STAGES if stage.check_model}
     sections = {name: section for name, section in asked.items() if section is not None}
     models = {(model.dataset.name, model.name): model for model in sweep.models}
-    looks = [_look(model, sections) for pair, model in sorted(models.items()) if pair in pairs]
+    looks = [_look(model, spec.compute.slots, sections) for pair, model in sorted(models.items()) if pair in pairs]
     units = {(look.dataset, look.name): look_at(look) for look in looks if not look.is_users_code}
     users = [look for look in looks if look.is_users_code]
     if users:
@@ -61,7 +62,7 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
     return {pair: layers for pair, layers in units.items() if layers}
 
 
-def _look(model: PlannedModel, sections: dict[str, Any]) -> Look:
+def _look(model: PlannedModel, slots: int, sections: dict[str, Any]) -> Look:
     return Look(
         dataset=model.dataset.name,
         name=model.name,
@@ -69,6 +70,7 @@ def _look(model: PlannedModel, sections: dict[str, Any]) -> Look:
         training=dict(model.training),
         weights_path=model.weights_path,
         layers=model.layers,
+        slots=slots,
         sections=sections,
     )
 
@@ -86,15 +88,15 @@ def look_at(look: Look) -> dict[str, int]:
         net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
         if look.weights_path:
             load_weights(net, look.weights_path)
-        check_model(probe(net), built.shape, built.classes)
+        rows = check_model(probe(net), built.shape, built.classes, look.slots)
         for stage in STAGES:
             if stage.check_model is not None and stage.name in look.sections:
-                stage.check_model.load()(look.sections[stage.name], net, built.shape)
+                stage.check_model.load()(look.sections[stage.name], net, built.shape, look.slots)
         if not look.layers:
             return {}
         # Noise, and four of it: only inputs that differ show whether they depend on their company.
         noise = torch.rand(4, *built.shape, generator=torch.Generator().manual_seed(0))
-        [block] = collect_activations(net, [noise], look.layers, slots=len(noise))
+        block = next(collect_activations(net, [noise], look.layers, slots=len(noise) if rows == 2 else rows))
         return {layer: v.shape[1] for layer, v in block.vectors.items()}
     except IntriguingError as error:
         raise type(error)(f"models.{look.name} on {look.dataset}: {error}") from error

@@ -27,7 +27,7 @@ def traced(step, state):
 def as_on_a_gpu(monkeypatch):
     RECORDED.clear()
     monkeypatch.setattr(graph, "record", traced)
-    for module in ("graph", "penalty", "qp", "search"):
+    for module in ("graph", "memory", "penalty", "qp", "search"):
         monkeypatch.setattr(f"intriguing.blind_spots.{module}.is_graphed", lambda device: True)
 
 

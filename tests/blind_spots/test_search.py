@@ -1,10 +1,13 @@
 """What `minimal_distortion` promises about its call: statuses, counts, the box, and independence of company."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.grades import GRADES, Grade
 from intriguing.errors import InputError, ModelError, UnknownNameError
 
 
@@ -61,7 +64,7 @@ def test_a_constant_network_is_never_fooled():
     model[1].bias.data = torch.tensor([1.0, 0.0, 0.0])
     x = torch.rand(3, 12)
     result = minimal_distortion(model, x, torch.zeros(3, dtype=torch.int64), options=SearchOptions(exact_linear="off"))
-    assert result.status == ["not_found"] * 3
+    assert result.status == ["no_gradient"] * 3
     assert torch.equal(result.adversarial, x) and bool(result.l2.isnan().all())
 
 
@@ -107,17 +110,22 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_no_precision_is_given_up_silently():
-    """torch rounds CUDA convolutions to TF32 unless it is told not to; afterwards all is as the user had it."""
+    """torch rounds CUDA convolutions to TF32 unless it is told not to; results are confirmed as the user has it."""
     seen = []
 
     class Watching(nn.Sequential):
         def forward(self, x):
-            seen.append((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+            seen.append((len(x), torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
             return super().forward(x)
 
     before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
-    minimal_distortion(Watching(nn.Linear(5, 3)), torch.rand(2, 5), [0, 1], options=SearchOptions(grade="fast"))
-    assert set(seen) == {("ieee", "ieee")}
+    torch.manual_seed(0)
+    model = Watching(nn.Linear(5, 3))
+    x = torch.rand(1, 5)
+    minimal_distortion(model, x, nn.Sequential.forward(model, x).argmax(1), options=SearchOptions(grade="fast"))
+    confirmed = next(i for i, call in enumerate(seen) if call[1:] == before)
+    assert {call[1:] for call in seen[:confirmed]} == {("ieee", "ieee")}
+    assert [call for call in seen[confirmed:] if call[1:] == before][:2] == [(32, *before), (1, *before)]
     assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
 
 
@@ -148,3 +156,20 @@ def test_unknown_options_name_the_valid_ones():
         SearchOptions(grade="bset")
     with pytest.raises(InputError):
         SearchOptions(lower=1.0, upper=0.0)
+
+
+def test_a_new_grade_is_one_entry(monkeypatch):
+    short = replace(GRADES["fast"].recipe, steps=2, elsewhere=0)
+    hasty = Grade("hasty", "for a first look", separate=False, exact=False, recipe=short)
+    monkeypatch.setitem(GRADES, "hasty", hasty)
+    model = net()
+    x, y = batch(model, 12)
+    hurried = minimal_distortion(model, x, y, options=SearchOptions(grade="hasty"))
+    fast = minimal_distortion(model, x, y, options=SearchOptions(grade="fast"))
+    assert hurried.status == fast.status and hurried.status.count("found") > 10
+    assert int(hurried.backward_passes.sum()) < int(fast.backward_passes.sum())
+    assert float((hurried.l2 / fast.l2).nanmedian()) < 1.1
+
+
+def test_every_grade_has_a_sentence_under_its_own_name():
+    assert all(name == grade.name and len(grade.sentence) > 10 for name, grade in GRADES.items())

@@ -82,8 +82,8 @@ class Stage:
     plan(section, sweep): its tasks, without torch. functions: its task functions.
     resolve(section, outside): what the plan must know of files, gathered before any work.
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
-    check_model: the code of a function (section, network, shape) that raises before any work where the stage can do
-    nothing with a network.
+    check_model: the code of a function (section, network, shape, slots) that raises before any work where the stage can
+    do nothing with a network.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     """

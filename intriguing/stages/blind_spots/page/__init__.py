@@ -6,7 +6,9 @@ from intriguing.stages.blind_spots.page import distortions, examples
 
 _TOTALS = """
 select count(*) as searches, count(*) filter (status = 'found') as found,
-       count(*) filter (status <> 'misclassified') as tried
+       count(*) filter (status in ('found', 'not_found')) as tried,
+       count(*) filter (status = 'misclassified') as needless,
+       count(*) filter (status not in ('found', 'not_found', 'misclassified')) as unsearched
 from distortions"""
 _TYPICAL = """
 select target_rule, median(distortion) as median from distortions where status = 'found' group by all"""
@@ -24,8 +26,10 @@ def headline(context: Context) -> list[tuple[str, str]]:
     total = context.query(_TOTALS)[0]
     if total["searches"]:
         figures.append(figure(total["searches"], "search", " for blind spots"))
+    if total["unsearched"]:
+        figures.append((count(total["unsearched"]), "of them could not be searched: no sign of robustness"))
     if total["tried"]:
-        needless = total["searches"] - total["tried"]
+        needless = total["needless"]
         left_out = f", {count(needless)} left out whose image needed no change" if needless else ""
         figures.append((f"{percent(total['found'] / total['tried'])} %", f"of searches succeeded{left_out}"))
     for key, (row, *_) in context.grouped(context.query(_TYPICAL), "target_rule")[:1]:

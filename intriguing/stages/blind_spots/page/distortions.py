@@ -5,6 +5,7 @@ import pandas as pd
 
 from intriguing.report.figures import histograms
 from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.text import count
 
 _MODEL = ("dataset", "model", "model_seed")
 _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
@@ -49,6 +50,13 @@ def _distortions(searches: pd.DataFrame) -> np.ndarray:
     return np.asarray(searches["distortion"][searches["status"] == "found"], np.float64)
 
 
+def _unsearched(searches: pd.DataFrame) -> str:
+    """How many searches could not be made, by what was in the way."""
+    counts = searches["status"].value_counts()
+    in_the_way = counts.drop(labels=["found", "misclassified", "not_found"], errors="ignore").sort_index()
+    return ", ".join(f"{count(number)} {str(status).replace('_', ' ')}" for status, number in in_the_way.items()) or "0"
+
+
 def _row(label: str, searches: pd.DataFrame) -> Row:
     """A model's line of the table."""
     values = _distortions(searches)
@@ -57,6 +65,7 @@ def _row(label: str, searches: pd.DataFrame) -> Row:
         "model": label,
         "searches": len(searches),
         "status": searches["status"].value_counts().to_dict(),
+        "unsearched": _unsearched(searches),
         "mean": values.mean() if len(values) else None,
         "median": middle,
         "low": low,

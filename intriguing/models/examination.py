@@ -1,0 +1,297 @@
+"""How a model has to be called so that inputs can be searched through it, found out by calling it a few times.
+
+What cannot be searched is refused here, before any work, with a sentence that says what to do. A search of such a model
+would end without a success for every image, which looks as if the model were robust.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from intriguing import randomness
+from intriguing.errors import ModelError
+from intriguing.models.logits import logits_behind
+from intriguing.models.probing import device_of, evaluating
+
+ROWS = 8
+"""Images of a call that examines a model; half of them are random."""
+_SUM = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""How far the sum of a row of probabilities may be from 1 in these precisions; 1e-3 in others."""
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How to call a model, and what its outputs are."""
+
+    dtype: torch.dtype
+    """The precision of the images that it takes."""
+    classes: int
+    rows: int = 0
+    """The number of rows that each of its batches must have; 0: any number."""
+    alone: bool = True
+    """Whether it takes a single image."""
+    probabilities: bool = False
+    """Its outputs are probabilities: each row lies in [0, 1] and sums to 1."""
+    blind: bool = False
+    """The gradient was exactly zero at all images of the examination."""
+
+
+class _Function(nn.Module):
+    """A plain function as a module; a method of a module brings its weights and its mode with it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+        owner = getattr(function, "__self__", None)
+        self.owner = owner if isinstance(owner, nn.Module) else None
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+
+def as_module(model: Any) -> nn.Module:
+    """`model` as a module: one already, an exported program, or a function of a batch of images.
+
+    Raises `ModelError` for anything else.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if isinstance(model, torch.export.ExportedProgram):
+        return model.module()
+    if callable(model):
+        return _Function(model)
+    raise ModelError(
+        f"The model is a {type(model).__name__}; it must be a torch.nn.Module, an exported program, or a function "
+        "from images (B, *shape) to logits (B, classes)."
+    )
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise `ModelError` for weights that no gradient can pass: made in inference mode, or without values."""
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if weight.is_inference():
+            raise ModelError(
+                f"The weight {name} was made inside torch.inference_mode(), so no gradient can pass it: build or load "
+                "the model outside of it (torch.no_grad() does no harm)."
+            )
+        if weight.is_meta:
+            raise ModelError(f"The weight {name} is on the device 'meta', without values: load the model's weights.")
+
+
+def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Sequence[int]) -> Conduct:
+    """Call `model`, frozen and in eval mode, on a few batches, and say how it has to be called.
+
+    images: (b, *shape), a few that will be searched, or none of shape (0, *shape); random ones from the `box` are
+    added. sizes: the numbers of rows to try, in this order.
+
+    Raises `ModelError` for a model that cannot be searched: it fails, its output is no (B, classes) tensor, it is
+    random, an image's output depends on its company, or no gradient reaches the input.
+    """
+    first: Exception | None = None
+    for size in dict.fromkeys(sizes):
+        for dtype in _precisions(model, images.dtype):
+            batch = torch.cat([images[: size // 2], _random(images, box, size - len(images[: size // 2]), "first")])
+            try:
+                out = _called(model, batch, dtype)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as e:
+                first = first or e
+                continue
+            classes = _classes(out, size)
+            conduct = Conduct(dtype, classes, rows=0 if size == sizes[0] else size)
+            return _examined(model, conduct, batch, out, images, box)
+    assert first is not None
+    tried = " or ".join(str(s) for s in dict.fromkeys(sizes))
+    raise ModelError(
+        f"The model does not take a batch of {tried} images of shape {tuple(images.shape[1:])} and type "
+        f"{str(images.dtype).removeprefix('torch.')}: {_line(first)}"
+    ) from first
+
+
+def _examined(
+    model: nn.Module, conduct: Conduct, batch: Tensor, out: Tensor, images: Tensor, box: tuple[Any, Any]
+) -> Conduct:
+    """The rest of `examine`, once a batch has passed."""
+    size = len(batch)
+    kept = batch[: size // 2] if size > 1 else batch
+    # The same images at other places, in other company.
+    other = torch.cat([_random(images, box, size - len(kept), "second"), kept])
+    answer, blind = _differentiated(model, other, conduct.dtype)
+    before, after = out[: len(kept)], answer[size - len(kept) :]
+    if _differ(before, after):
+        if size == 1 or _differ(out, _called(model, batch, conduct.dtype), exact=True):
+            raise ModelError(
+                "The model is random: twice the same images give different outputs. Switch its noise or dropout off in "
+                "eval mode (F.dropout needs training=self.training), or draw the noise once and keep it."
+            )
+        raise ModelError(
+            "The model's output for an image depends on the other images of its batch: it uses statistics of the batch "
+            "in eval mode. Give its normalisation layers running statistics (track_running_stats=True, and "
+            "training=self.training in F.batch_norm), or normalise each image by itself."
+        )
+    rows = torch.cat([out, answer])
+    probabilities = are_probabilities(rows, out.dtype)
+    conduct = replace(conduct, probabilities=probabilities, blind=blind)
+    try:
+        alone = _called(model, batch[:1], conduct.dtype)
+        return replace(conduct, alone=alone.shape == (1, conduct.classes))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        return replace(conduct, alone=False)
+
+
+def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:
+    """Whether each row of `outputs` (n, C), computed in `dtype`, lies in [0, 1] and sums to 1."""
+    outputs = outputs.double()
+    inside = ((outputs >= 0) & (outputs <= 1 + 1e-6)).all(1)
+    return len(outputs) > 0 and bool((inside & ((outputs.sum(1) - 1).abs() <= _SUM.get(dtype, 1e-3))).all())
+
+
+def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[int] = (ROWS,)) -> None:
+    """Raise `ModelError` unless images of `shape` in [0, 1] can be searched through `model`; as `examine` does.
+
+    A model whose gradient is zero at every image is refused too, unless other weights make it live: one that is yet to
+    be trained may start at zero.
+    """
+    check_weights(model)
+    device = device_of(model)
+    with torch.inference_mode(False), evaluating(model):
+        images = torch.zeros(0, *shape, device=device)
+        conduct = examine(model, images, (0.0, 1.0), sizes)
+        if conduct.blind and not _revived(model, conduct, images):
+            raise ModelError(
+                f"The gradient of the logits is zero at all {conduct.rows or sizes[0]} images that were tried, so "
+                "nothing can be searched. Look for rounding, thresholds, argmax, sign or .detach() in the "
+                "forward, or a saturated softmax or sigmoid at its end (return the logits instead)."
+            )
+
+
+def _revived(model: nn.Module, conduct: Conduct, images: Tensor) -> bool:
+    """Whether a gradient appears when the weights of a copy are moved a little."""
+    try:
+        other = copy.deepcopy(model)
+    except Exception:
+        return True
+    random = torch.Generator().manual_seed(randomness.torch_seed(0, "revive"))
+    moved = False
+    with torch.no_grad():
+        for weight in other.parameters():
+            if weight.is_floating_point():
+                weight.add_(0.1 * torch.randn(weight.shape, generator=random).to(weight))
+                moved = True
+    batch = _random(images, (0.0, 1.0), conduct.rows or ROWS, "revive")
+    return moved and not _differentiated(other, batch, conduct.dtype)[1]
+
+
+def _random(like: Tensor, box: tuple[Any, Any], count: int, purpose: str) -> Tensor:
+    """Random images (count, *shape) of the box, of the precision and on the device of `like`."""
+    random = torch.Generator().manual_seed(randomness.torch_seed(0, "examine", purpose))
+    unit = torch.rand(count, *like.shape[1:], generator=random, dtype=torch.float64).to(like)
+    return (box[0] + (box[1] - box[0]) * unit).to(like)
+
+
+def _precisions(model: nn.Module, given: torch.dtype) -> list[torch.dtype]:
+    """The precisions to try: that of the images, and that of the weights."""
+    weights = (w.dtype for w in [*model.parameters(), *model.buffers()] if w.is_floating_point())
+    return list(dict.fromkeys([given, *weights]))
+
+
+def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
+    with torch.no_grad():
+        return model(batch.to(dtype, copy=True))
+
+
+def _classes(out: Any, size: int) -> int:
+    """The number of classes of an output, or `ModelError`."""
+    if not isinstance(out, Tensor):
+        which = "the logits out of it"
+        if "logits" in _keys(out):
+            which = "output['logits']" if isinstance(out, dict) else "output.logits"
+        elif isinstance(out, (tuple, list)):
+            which = "output[0]"
+        raise ModelError(
+            f"The model returns a {type(out).__name__}; a search needs one tensor of logits (batch, classes): wrap the "
+            f"model in a module that returns {which}."
+        )
+    if out.shape in ((size, 1), (size,)):
+        raise ModelError(
+            f"The model gives one logit per image, {tuple(out.shape)} for {size}; a search needs one per class, at "
+            "least two. Wrap it: `z = model(x).view(-1, 1); return torch.cat([torch.zeros_like(z), z], 1)`, "
+            "with class 1 where z > 0 (for a probability p, return torch.cat([1 - p, p], 1))."
+        )
+    if out.ndim != 2 or len(out) != size:
+        raise ModelError(
+            f"The model gave {tuple(out.shape)} for a batch of {size}; a search needs one row of logits per input: "
+            "wrap the model so that it returns (batch, classes)."
+        )
+    return out.shape[1]
+
+
+def _keys(out: Any) -> list[str]:
+    names = out if isinstance(out, dict) else getattr(out, "_fields", None) or getattr(out, "__dict__", {})
+    return [str(name) for name in names]
+
+
+def _differentiated(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> tuple[Tensor, bool]:
+    """The output of a batch, and whether the gradient of each row's two largest logits is zero everywhere."""
+    with torch.enable_grad():
+        leaf = batch.detach().clone().requires_grad_()
+        try:
+            out, logits = _both(model, leaf.to(dtype, copy=True))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as e:
+            raise ModelError(
+                f"The model cannot be differentiated with respect to its input: {_line(e)}. A search follows the "
+                "gradient of the logits: keep the whole forward in torch, without NumPy."
+            ) from e
+        if not logits.requires_grad:
+            raise ModelError(
+                "The model's output does not depend on its input for torch: its forward runs under torch.no_grad() or "
+                "torch.inference_mode(), detaches, goes through NumPy, or rounds to integers. A search follows the "
+                "gradient of the logits: remove that from the forward."
+            )
+        top = logits.topk(2, dim=1).values
+        try:
+            pull = partial(torch.autograd.grad, inputs=leaf, allow_unused=True)
+            (gradient,) = pull((top[:, 0] - top[:, 1]).nan_to_num(0, 0, 0).sum())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as e:
+            raise ModelError(f"The gradient of the model's logits cannot be computed: {_line(e)}.") from e
+    return out.detach(), gradient is None or bool((gradient == 0).all())
+
+
+def _both(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """A model's output, and the logits behind it where it is probabilities."""
+    out, logits = logits_behind(model, images)
+    return out, logits if are_probabilities(out.detach(), out.dtype) else out
+
+
+def _differ(one: Tensor, other: Tensor, exact: bool = False) -> bool:
+    """Whether at least half of the rows of two outputs (n, C) differ by more than rounding.
+
+    Differences of a row's logits from its largest are compared, so that a common offset, or a class that is masked with
+    a huge number, hides nothing.
+    """
+    small = torch.finfo(one.dtype).eps if one.is_floating_point() else 0.0
+    share, eps = (1e-5, 16 * small) if exact else (1e-3, (64 if small < 1e-4 else 8) * small)
+    one, other = one.double(), other.double()
+    top = one.argmax(1, keepdim=True)
+    high = one.gather(1, top)
+    a, b = one - high, other - other.gather(1, top)
+    allowed = share * a.abs() + eps * (one.abs() + high.abs())
+    same = ((a - b).abs() <= allowed) | (one == other)
+    unknown = one.isnan().any(1) | other.isnan().any(1)
+    return 2 * int((~same.all(1) & ~unknown).sum()) >= max(1, len(one))
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,101 @@
+"""Searches are fitted to the memory that is available; what is available is asked of the system, not guessed."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots import memory
+from intriguing.errors import InputError
+from intriguing.memory import available_memory
+from intriguing.models.examination import Conduct
+
+MB = 2**20
+
+
+def tree(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+MEMINFO = "MemTotal: 8000 kB\nMemFree: 100 kB\nMemAvailable: 6000 kB\n"
+
+
+def test_the_page_cache_counts_as_available(tmp_path):
+    assert available_memory(tree(tmp_path, {"proc/meminfo": MEMINFO})) == 6000 * 1024
+
+
+def test_a_container_s_limit_counts_less_what_it_cannot_give_back(tmp_path):
+    group = "sys/fs/cgroup/jobs"
+    files = {
+        "proc/meminfo": MEMINFO.replace("6000", str(10**9)),
+        "proc/self/cgroup": "0::/jobs/mine\n",
+        f"{group}/memory.max": str(100 * MB),
+        f"{group}/memory.current": str(80 * MB),
+        f"{group}/memory.stat": f"anon {30 * MB}\nactive_file {20 * MB}\ninactive_file {30 * MB}\n",
+        f"{group}/mine/memory.max": "max",
+        f"{group}/mine/memory.current": str(80 * MB),
+    }
+    assert available_memory(tree(tmp_path, files)) == 70 * MB
+
+
+def test_version_1_of_control_groups_is_understood(tmp_path):
+    group = "sys/fs/cgroup/memory"
+    files = {
+        "proc/meminfo": MEMINFO.replace("6000", str(10**9)),
+        "proc/self/cgroup": "5:devices:/x\n4:cpu,memory:/not/visible/here\n",
+        f"{group}/memory.limit_in_bytes": str(100 * MB),
+        f"{group}/memory.usage_in_bytes": str(90 * MB),
+        f"{group}/memory.stat": f"inactive_file 1\ntotal_inactive_file {40 * MB}\ntotal_active_file 0\n",
+    }
+    assert available_memory(tree(tmp_path, files)) == 50 * MB
+    (tmp_path / f"{group}/memory.limit_in_bytes").write_text("9223372036854771712")
+    assert available_memory(tmp_path) == 1024e9
+
+
+def problem(inputs=60, count=40):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(inputs, 24), nn.Tanh(), nn.Linear(24, 4)).requires_grad_(False)
+    x = torch.rand(count, inputs, generator=torch.Generator().manual_seed(1))
+    return model, x, model(x).argmax(1)
+
+
+@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.2, "64 slots fit"), (400, 0.9, "searched in turns")])
+def test_slots_and_images_are_fitted_and_the_results_are_the_same(monkeypatch, count, megabytes, told):
+    model, x, y = problem(count=count)
+    options = SearchOptions(grade="fast" if count > 100 else "best")
+    whole = minimal_distortion(model, x, y, options=options)
+    assert whole.notes == ()
+    monkeypatch.setattr(memory, "available", lambda device: megabytes * 1e6)
+    fitted = minimal_distortion(model, x, y, options=options)
+    assert any(told in note for note in fitted.notes)
+    assert torch.equal(fitted.adversarial, whole.adversarial) and fitted.status == whole.status
+
+
+@pytest.mark.parametrize("room", [2e5, 5e5, 1e6, 2e6, 1e7])
+def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
+    """Counted anew: 60 float32 values per vector, 3 searches per image, 48 vectors per slot in use, 8 at the least."""
+    model, x, _ = problem(count=200)
+    monkeypatch.setattr(memory, "available", lambda device: room)
+    plan = memory.plan(model, Conduct(torch.float32, 4), x, SearchOptions(memory_fraction=0.5), "all")
+    searches = plan.images * 3
+    rows = max(8, min(plan.slots, 256, -(-searches // 8) * 8))
+    activations = 2 * 24 * 4
+    assert searches * 4 * 240 + rows * 48 * 240 + plan.block * activations <= room / 2
+    assert plan.slots >= plan.block >= plan.least
+    if room == 1e7:
+        assert plan == memory.Plan(200, 256, 128, 32)
+
+
+def test_weights_are_counted_once_not_for_every_image():
+    wide = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)).requires_grad_(False)
+    assert memory._kept(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == 2 * 4 * 1000
+
+
+def test_a_single_image_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 1e5)
+    with pytest.raises(InputError, match="one image of 10000 values needs about .* more memory"):
+        minimal_distortion(nn.Linear(10_000, 2), torch.rand(2, 10_000), [0, 1])

@@ -1,0 +1,343 @@
+"""Models that cannot be searched are refused with what to do; models with ways of their own are searched rightly."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.linear import is_linear
+from intriguing.errors import InputError, ModelError
+from intriguing.models.examination import check_searchable, examine
+
+INPUTS, CLASSES = 12, 4
+
+
+def base(seed=0):
+    torch.manual_seed(seed)
+    layers = nn.Linear(INPUTS, 24), nn.ReLU(), nn.Linear(24, CLASSES)
+    return nn.Sequential(*layers).requires_grad_(False).eval()
+
+
+def images(count=6, seed=1):
+    return torch.rand(count, INPUTS, generator=torch.Generator().manual_seed(seed))
+
+
+class Wrapped(nn.Module):
+    """`base`, with something before and something after it."""
+
+    def __init__(self, before=None, after=None):
+        super().__init__()
+        self.inner = base()
+        self.before = before or (lambda x: x)
+        self.after = after or (lambda z: z)
+
+    def forward(self, x):
+        return self.after(self.inner(self.before(x)))
+
+
+class NoGrad(Wrapped):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Inferring(Wrapped):
+    @torch.inference_mode()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class NumPy(Wrapped):
+    def forward(self, x):
+        return super().forward(torch.from_numpy(x.numpy() * 2))
+
+
+class OfTheBatch(Wrapped):
+    def forward(self, x):
+        return super().forward(F.batch_norm(x, None, None, training=True))
+
+
+def noisy(x):
+    return x + 0.1 * torch.randn_like(x)
+
+
+def centred(x):
+    return x - x.mean(0)
+
+
+REFUSED = {
+    "no_grad": (NoGrad(), "does not depend on its input for torch"),
+    "inference mode": (Inferring(), "does not depend on its input for torch|cannot be differentiated"),
+    "detach": (Wrapped(after=torch.Tensor.detach), "does not depend on its input for torch"),
+    "numpy": (NumPy(), "cannot be differentiated.*without NumPy"),
+    "classes": (Wrapped(after=lambda z: F.one_hot(z.argmax(1), CLASSES)), "does not depend on its input for torch"),
+    "noise": (Wrapped(noisy), "model is random"),
+    "dropout": (Wrapped(lambda x: F.dropout(x, 0.5)), r"model is random.*training=self\.training"),
+    "batch statistics": (OfTheBatch(), "depends on the other images of its batch.*running statistics"),
+    "centred": (Wrapped(centred), "depends on the other images of its batch"),
+    "one logit": (Wrapped(after=lambda z: z[:, :1]), r"one logit per image, \(8, 1\).*torch\.cat"),
+    "one number": (Wrapped(after=lambda z: z[:, 0]), r"one logit per image, \(8,\).*torch\.cat"),
+    "tuple": (Wrapped(after=lambda z: (z, z)), r"returns a tuple.*output\[0\]"),
+    "dict": (Wrapped(after=lambda z: {"logits": z}), r"returns a dict.*output\['logits'\]"),
+    "map": (Wrapped(after=lambda z: z[:, :, None, None]), r"gave \(8, 4, 1, 1\) for a batch of 8"),
+    "wrong shape": (nn.Linear(5, 3), r"does not take .* of shape \(12,\) and type float32: mat1 and mat2"),
+    "meta": (base().to("meta"), "on the device 'meta'.*load"),
+    "nothing": (3, "is a int"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_cannot_be_searched_is_refused_with_what_to_do(name):
+    model, told = REFUSED[name]
+    with pytest.raises(ModelError, match=told):
+        minimal_distortion(model, images(), [0] * 6)
+    if name not in ("nothing", "meta"):
+        with pytest.raises(ModelError, match=told):
+            check_searchable(model, (INPUTS,), [8, 32])
+
+
+@pytest.mark.parametrize("step", [torch.round, lambda x: (x - 0.5).sign(), lambda x: (x * 4).floor() / 4])
+def test_a_gradient_that_is_zero_everywhere_is_no_robustness(step):
+    model = Wrapped(step)
+    x = images()
+    result = minimal_distortion(model, x, model(x).argmax(1))
+    assert result.status == ["no_gradient"] * 6
+    assert "no sign of robustness" in result.sentences["no_gradient"]
+    with pytest.raises(ModelError, match="gradient of the logits is zero at all 8 images.*rounding"):
+        check_searchable(model, (INPUTS,), [8])
+
+
+def test_a_network_that_starts_at_zero_may_still_be_trained():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(INPUTS, 3))
+    nn.init.zeros_(model[1].weight)
+    check_searchable(model, (INPUTS,), [8])
+    assert bool((model[1].weight == 0).all())
+
+
+def scripted():
+    return torch.jit.script(base())
+
+
+def frozen_script():
+    return torch.jit.freeze(scripted())
+
+
+def traced():
+    return torch.jit.trace(base(), images(3))
+
+
+def exported():
+    return torch.export.export(base(), (images(3),), dynamic_shapes=({0: torch.export.Dim("n", min=2, max=512)},))
+
+
+def function():
+    model = base()
+    return lambda x: model(x)
+
+
+def in_training_mode():
+    model = nn.Sequential(*base(), nn.Dropout(0.5)).train()
+    return model.requires_grad_(True)
+
+
+def by_its_forward():
+    return in_training_mode().forward
+
+
+def in_place():
+    return Wrapped(lambda x: x.mul_(1.0).add_(0.0))
+
+
+def through_data():
+    def moved(x):
+        x.data.add_(1.0)
+        return x - 1.0
+
+    return Wrapped(moved)
+
+
+def in_float64():
+    return Wrapped(after=lambda z: z.double())
+
+
+MAKES = [scripted, frozen_script, traced, exported, function, in_training_mode, by_its_forward, in_place]
+MAKES += [through_data, in_float64]
+
+
+@pytest.mark.parametrize("build", MAKES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_of_another_make_gives_what_the_plain_one_gives(build):
+    x = images()
+    before = x.clone()
+    y = base()(x).argmax(1)
+    options = SearchOptions("fast")
+    plain = minimal_distortion(base(), x, y, options=options)
+    other = minimal_distortion(build(), x, y, options=options)
+    assert plain.status == other.status == ["found"] * 6
+    assert torch.equal(x, before)
+    assert torch.allclose(plain.l2, other.l2, rtol=2e-2)
+    assert bool((base()(other.adversarial).argmax(1) != y).all())
+
+
+def test_modes_and_flags_are_put_back_whatever_the_make():
+    model = in_training_mode()
+    minimal_distortion(model.forward, images(), [0] * 6)
+    assert model.training and all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("fixed", [3, 16, 128])
+def test_a_model_of_one_batch_size_is_fed_with_it(fixed):
+    class Fixed(Wrapped):
+        def forward(self, x):
+            return super().forward(x.view(fixed, INPUTS))
+
+    x = images()
+    y = base()(x).argmax(1)
+    result = minimal_distortion(Fixed(), x, y, options=SearchOptions(slots=fixed))
+    assert result.status == ["found"] * 6
+    assert any(f"batches of {fixed} only" in note for note in result.notes)
+    assert bool((base()(result.adversarial).argmax(1) != y).all())
+
+
+def test_a_model_that_takes_single_images_alone_is_searched():
+    class Single(Wrapped):
+        def forward(self, x):
+            return super().forward(x.view(1, INPUTS))
+
+    x = images(2)
+    y = base()(x).argmax(1)
+    assert minimal_distortion(Single(), x, y).status == ["found"] * 2
+
+
+def test_a_model_that_loses_the_batch_of_one_is_confirmed_in_copies():
+    model = Wrapped(after=torch.squeeze, before=lambda x: x.squeeze())
+    x = images()
+    result = minimal_distortion(model, x, base()(x).argmax(1))
+    assert result.status == ["found"] * 6 and any("copies" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_searched_in_it(dtype):
+    model = base().to(dtype)
+    x = images()
+    y = model(x.to(dtype)).argmax(1)
+    result = minimal_distortion(model, x, y)
+    assert result.status == ["found"] * 6
+    assert any(str(dtype).removeprefix("torch.") in note for note in result.notes)
+    for i in range(6):
+        assert int(model(result.adversarial[i : i + 1].to(dtype)).argmax()) != int(y[i])
+    # Half precision decides a little elsewhere, no more.
+    exact = minimal_distortion(base(), x, y)
+    assert float((result.l2 / exact.l2).median()) == pytest.approx(1, abs=0.06)
+
+
+def test_inference_mode_around_the_call_changes_nothing():
+    model, options = base(), SearchOptions("fast")
+    plain = minimal_distortion(model, images(), model(images()).argmax(1), options=options)
+    with torch.inference_mode():
+        x = images()
+        result = minimal_distortion(model, x, model(x).argmax(1), options=options)
+    assert torch.equal(result.adversarial, plain.adversarial)
+    assert not result.adversarial.is_inference()
+
+
+def test_weights_made_in_inference_mode_are_refused():
+    with torch.inference_mode():
+        model = nn.Linear(INPUTS, 3)
+    with pytest.raises(ModelError, match="weight was made inside torch.inference_mode"):
+        minimal_distortion(model, images(), [0] * 6)
+
+
+def test_a_forward_put_in_a_layer_s_place_is_not_taken_for_linear(monkeypatch):
+    x = images()
+
+    def crooked(layer):
+        return lambda x: F.linear(x, layer.weight, layer.bias) + 0.5 * torch.sin(20 * x[:, :3])
+
+    def proven(model):
+        result = minimal_distortion(model, x, model(x).argmax(1))
+        return bool((~result.lower_bound.isnan()).any())
+
+    def layer():
+        torch.manual_seed(0)
+        return nn.Linear(INPUTS, 3).requires_grad_(False)
+
+    assert proven(layer())
+    replaced = layer()
+    replaced.forward = crooked(replaced)
+    assert not is_linear(replaced) and not proven(replaced)
+    for register in (
+        nn.modules.module.register_module_forward_hook,
+        nn.modules.module.register_module_forward_pre_hook,
+    ):
+        handle = register(lambda module, *given: None)
+        try:
+            assert not is_linear(layer())
+        finally:
+            handle.remove()
+    assert is_linear(layer())
+    monkeypatch.setattr(nn.Linear, "forward", lambda layer, x: crooked(layer)(x))
+    assert not is_linear(layer()) and not proven(layer())
+
+
+def test_what_the_structure_promises_is_checked_on_the_images(monkeypatch):
+    """A function of torch itself may have been replaced, which no look at the modules shows."""
+    plain = F.linear
+    monkeypatch.setattr(F, "linear", lambda x, w, b: plain(x, w, b) + 0.3 * torch.sin(9 * x[:, :3]))
+    torch.manual_seed(0)
+    model = nn.Linear(INPUTS, 3).requires_grad_(False)
+    assert is_linear(model)
+    result = minimal_distortion(model, images(), model(images()).argmax(1))
+    assert result.status == ["found"] * 6 and bool(result.lower_bound.isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (torch.zeros(2, 12, dtype=torch.uint8), r"x\.float\(\) / 255"),
+        (torch.zeros(2, 12, dtype=torch.int64), "scale it to the box"),
+        (torch.zeros(2, 12, dtype=torch.float16), r"convert it with x\.float\(\)\."),
+        (torch.zeros(12), r"one image as x\[None\]"),
+        ([[0.0] * 12] * 2, r"torch\.as_tensor"),
+    ],
+)
+def test_images_of_another_type_are_refused_with_the_right_conversion(x, told):
+    with pytest.raises(InputError, match=told):
+        minimal_distortion(base(), x, [0, 1])
+
+
+def test_eight_bit_images_converted_as_advised_are_searched():
+    eight = (images() * 255).round().to(torch.uint8)
+    x = eight.float() / 255
+    assert "bad_input" not in minimal_distortion(base(), x, base()(x).argmax(1)).status
+
+
+@pytest.mark.parametrize("mask", [-1e9, -1e6, -torch.inf])
+def test_a_masked_class_hides_no_noise(mask):
+    """A class at -1e9 must not make every difference look like rounding."""
+    hidden = torch.zeros(CLASSES)
+    hidden[0] = mask
+    with pytest.raises(ModelError, match="random"):
+        minimal_distortion(Wrapped(noisy, lambda z: z + hidden), images(), [1] * 6)
+    with pytest.raises(ModelError, match="batch"):
+        minimal_distortion(Wrapped(centred, lambda z: z + hidden), images(), [1] * 6)
+
+
+def test_an_examination_says_how_a_model_is_called():
+    conduct = examine(base(), images(3), (0.0, 1.0), [8])
+    assert (conduct.dtype, conduct.classes, conduct.rows, conduct.alone) == (torch.float32, CLASSES, 0, True)
+    assert not conduct.probabilities and not conduct.blind
+
+
+def test_a_classifier_that_is_to_be_searched_is_checked_in_full_blocks():
+    from intriguing.models import check_model
+
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return base()(x.view(16, INPUTS))
+
+    assert check_model(Fixed(), (1, 3, 4), CLASSES, 16) == 16
+    check_searchable(Fixed(), (1, 3, 4), (8, 16, 1))
+    with pytest.raises(ModelError, match="does not take"):
+        check_model(Fixed(), (1, 3, 4), CLASSES)
