@@ -33,7 +33,7 @@ def float_batch(given: Any, name: str = "x") -> Tensor:
     x = as_tensor(given, name)
     told = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
     if not x.dtype.is_floating_point:
-        line = f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float()"
+        line = f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float(), scaled to the box"
         raise InputError(f"{told}; it must be float32 or float64 in the box: write {line}.")
     if x.dtype not in (torch.float32, torch.float64):
         raise InputError(f"{told}; it must be float32 or float64: write {name}.float().")

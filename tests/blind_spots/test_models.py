@@ -295,11 +295,11 @@ def test_what_the_structure_promises_is_checked_on_the_images(monkeypatch):
 @pytest.mark.parametrize(
     ("x", "told"),
     [
-        (torch.zeros(2, 12, dtype=torch.uint8), r"x\.float\(\) / 255"),
-        (torch.zeros(2, 12, dtype=torch.int64), "scale it to the box"),
-        (torch.zeros(2, 12, dtype=torch.float16), r"convert it with x\.float\(\)\."),
-        (torch.zeros(12), r"one image as x\[None\]"),
-        ([[0.0] * 12] * 2, r"torch\.as_tensor"),
+        (torch.zeros(2, 12, dtype=torch.uint8), r"write x / 255\."),
+        (torch.zeros(2, 12, dtype=torch.int64), "scaled to the box"),
+        (torch.zeros(2, 12, dtype=torch.float16), r"write x\.float\(\)\."),
+        (torch.zeros(12), r"write x\[None\] for a single input"),
+        ([[0.0] * 12] * 2, "it must be a tensor or a NumPy array"),
     ],
 )
 def test_images_of_another_type_are_refused_with_the_right_conversion(x, told):

@@ -27,7 +27,6 @@ _BEGIN = (
     "answer_calls(int(sys.argv[2]), float(sys.argv[3]))"
 )
 _LENGTH = struct.Struct("<Q")
-_LARGEST = 1 << 30
 _SAY = 10.0
 _GRACE = 5.0
 
@@ -110,12 +109,14 @@ def _receive(
         ready.register(reading, selectors.EVENT_READ)
         while True:
             ended = process.poll() is not None
-            more = os.read(reading, 1 << 16) if ready.select(0 if ended else 0.2) else None
+            size = _LENGTH.size + _LENGTH.unpack(content[: _LENGTH.size])[0] if len(content) >= _LENGTH.size else None
+            # No more than this answer: the next one may be in the pipe already.
+            missing = (_LENGTH.size if size is None else size) - len(content)
+            more = os.read(reading, min(missing, 1 << 16)) if ready.select(0 if ended else 0.2) else None
             if more == b"" or (ended and more is None):
                 raise error(f"{call.what}: the process that tried it {_how_it_ended(process)}. What it said is above")
             content += more or b""
-            wanted = _LENGTH.unpack(content[: _LENGTH.size])[0] if len(content) >= _LENGTH.size else _LARGEST
-            if len(content) >= _LENGTH.size + wanted:
+            if size is not None and len(content) == size:
                 return _message(content[_LENGTH.size :], call, error)
             now = time.monotonic()
             if now - began > seconds:
