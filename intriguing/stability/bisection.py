@@ -117,7 +117,9 @@ class _Block:
             radius = torch.minimum((radius * least).sqrt() * 0.99, self.top * 0.999).clamp(min=1e-9)
         return out
 
-    def evaluate(self, bounds: LinearBounds, radius: Tensor, known: Intervals | None) -> tuple[Tensor, Tensor, Intervals]:
+    def evaluate(
+        self, bounds: LinearBounds, radius: Tensor, known: Intervals | None
+    ) -> tuple[Tensor, Tensor, Intervals]:
         """Per class the least norm that the lines at `radius` allow (B, C) (a proof up to `radius`), and the intervals."""
         intervals = bounds.intervals(self.values, self.region, radius, known)
         last = len(bounds.graph.nodes) - 1

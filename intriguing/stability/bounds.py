@@ -94,7 +94,11 @@ def _nothing(x: Tensor, classes: int, reason: str) -> Certificates:
 def without_softmax(graph: Graph) -> Graph:
     """The graph without a softmax at its end, which keeps the order of the classes."""
     last = graph.nodes[-1]
-    if isinstance(last.op, Smooth) and last.op.kind in ("softmax", "log_softmax") and last.inputs == (len(graph.nodes) - 2,):
+    if (
+        isinstance(last.op, Smooth)
+        and last.op.kind in ("softmax", "log_softmax")
+        and last.inputs == (len(graph.nodes) - 2,)
+    ):
         return without_softmax(Graph(graph.nodes[:-1]))
     return graph
 
@@ -162,8 +166,12 @@ class _Problem:
 
     def slack(self, radius: Tensor) -> Tensor:
         """What a margin (B,) must exceed for a change of up to `radius`: float32 errors of two logits."""
+        return self.slack_of(radius, slice(None))
+
+    def slack_of(self, radius: Tensor, rows: slice) -> Tensor:
+        """`slack` of some of the images, whose radii (b,) are given."""
         assert self.rounding is not None
-        return math.sqrt(2) * self.rounding.error(self.values, radius)
+        return math.sqrt(2) * self.rounding.error([v[rows] for v in self.values], radius)
 
     def _product(self, margins: Tensor) -> Tensor:
         """Margins over Lipschitz bounds: the product of the norms, the last dense layer taken for pairs of classes.
@@ -194,8 +202,12 @@ class _Problem:
         bounds = torch.empty_like(margins)
         for rows in _split(len(self.x), weight.numel()):
             slope = weight[self.labels[rows]][:, None] - weight
-            need = margins[rows] - self.slack(reach)[rows, None]
             part = self.region.rows(rows)
+            # Without rounding no bound is larger than these distances, so rounding counts no further away.
+            plain = part.distance(slope, margins[rows], turns=40)
+            far = torch.where(plain.isfinite(), plain, 0.0).amax(1)
+            far = torch.where(plain.isinf().any(1), reach[rows], torch.minimum(far, reach[rows]))
+            need = margins[rows] - self.slack_of(far, rows)[:, None]
             bounds[rows] = part.distance(slope, need, turns=40)
         return bounds.clamp(min=0)
 

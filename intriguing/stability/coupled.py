@@ -28,6 +28,8 @@ _LARGEST = 1200
 _THIN = 1e-3
 """Sectors are made at least this wide: one of no width needs an infinite multiplier."""
 _GRID = 160
+_NEAR = 1e-6
+"""Points nearer than this to the image have the tangent as their secant."""
 
 Start = tuple[Tensor, Tensor]
 """Multipliers of the neurons (B, count) and of the box (B, C, n)."""
@@ -73,31 +75,31 @@ def secants(op: Elementwise, at: Tensor, low: Tensor, high: Tensor) -> tuple[Ten
     shape = relaxations.shape_of(op)
     assert shape is not None
     f, tangent = op.function, shape.slope(at)
-    origin, scale = f(at), 1e-9 * (1 + at.abs())
+    origin = f(at)
 
     def slope(z: Tensor) -> Tensor:
         step = z - at
-        near = step.abs() <= 1e-6 * (1 + at.abs())
+        near = step.abs() <= _NEAR * (1 + at.abs())
         return torch.where(near, tangent, (f(z) - origin) / torch.where(near, 1.0, step))
 
-    marks = [low, high, *[torch.minimum(torch.maximum(torch.full_like(at, k), low), high) for k in shape.kinks]]
-    room = scale
-    if shape.bend:
-        # The slope changes by at most bend / 2 per unit, so between the marks of a grid by a quarter of that a cell.
-        cell = (high - low) / _GRID
-        marks += [low + cell * i for i in range(1, _GRID)]
-        room = scale + shape.bend * cell / 4 + shape.bend * 1e-6 * (1 + at.abs())
-    values = [slope(z) for z in marks]
-    least, most = values[0], values[0]
-    for value in values[1:]:
-        least, most = torch.minimum(least, value), torch.maximum(most, value)
-    at_kink = torch.zeros_like(at, dtype=torch.bool)
+    kinks = [torch.minimum(torch.maximum(torch.full_like(at, k), low), high) for k in shape.kinks]
+    values, room = [tangent, *[slope(z) for z in (low, high, *kinks)]], 1e-9 * (1 + at.abs())
     for kink in shape.kinks:
-        at_kink |= (at - kink).abs() <= 1e-6 * (1 + at.abs())
-    # Next to a kink the slope at the image is that of either side.
-    least = torch.where(at_kink, torch.minimum(least, torch.minimum(shape.slope(at - 1e-3), shape.slope(at + 1e-3))), least)
-    most = torch.where(at_kink, torch.maximum(most, torch.maximum(shape.slope(at - 1e-3), shape.slope(at + 1e-3))), most)
-    least, most = torch.minimum(least, tangent) - room, torch.maximum(most, tangent) + room
+        # Where the image lies on a kink, the slope of either side.
+        on = (at - kink).abs() <= _NEAR * (1 + at.abs())
+        values += [torch.where(on, shape.slope(at + side * 2 * _NEAR * (1 + at.abs())), tangent) for side in (-1, 1)]
+    if shape.bend:
+        cell = (high - low) / _GRID
+        marks = [low + cell * i for i in range(1, _GRID)]
+        values += [slope(z) for z in marks]
+        # The slope changes by at most bend / 2 per unit, so between the marks of a grid by a quarter of that a cell.
+        room = room + shape.bend * (cell / 4 + 4 * _NEAR * (1 + at.abs()))
+        if shape.kinks:
+            # Across a kink the slope is not so smooth, but it stays between the least and the largest derivative.
+            beside = [z + side * _NEAR for z in kinks for side in (-1, 1)]
+            values += [shape.slope(z) for z in (low, high, *beside, *marks)]
+            room = room + shape.bend * cell / 2
+    least, most = torch.stack(values).amin(0) - room, torch.stack(values).amax(0) + room
     spread = (_THIN - (most - least)).clamp(min=0) / 2
     return least - spread, most + spread
 

@@ -60,7 +60,9 @@ class LinearBounds:
         self.pools = {i: _gather(n.op, graph.nodes[n.inputs[0]].shape, like) for i, n in enumerate(graph.nodes)
                       if isinstance(n.op, MaxPool)}  # fmt: skip
 
-    def intervals(self, values: list[Tensor], region: Region, radius: Tensor, known: Intervals | None = None) -> Intervals:
+    def intervals(
+        self, values: list[Tensor], region: Region, radius: Tensor, known: Intervals | None = None
+    ) -> Intervals:
         """Intervals for changes of up to `radius` (B,); `values` are those of the nodes at the images.
 
         `known` are intervals of a larger radius: where they prove that a ReLU does not bend they are kept.
@@ -163,7 +165,9 @@ class LinearBounds:
             part = op.adjoint(flat, shapes[0]).reshape(*a.shape[:2], *shapes[0])
             if op.offset is None:
                 return [(node.inputs[0], part, None)]
-            offset = op.offset.expand(1, *node.shape).reshape(-1) if op.offset.ndim else op.offset.expand(size(node.shape))
+            offset = (
+                op.offset.expand(1, *node.shape).reshape(-1) if op.offset.ndim else op.offset.expand(size(node.shape))
+            )
             return [(node.inputs[0], part, a.flatten(2) @ offset)]
         if isinstance(op, Sum):
             return [(j, c * a, None) for j, c in zip(node.inputs, op.coefficients, strict=True)]

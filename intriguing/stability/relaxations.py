@@ -22,6 +22,7 @@ _CELLS = 96
 _SLACK = 1e-9
 """What intercepts are widened by, relative to the size of the values: far above float64's rounding."""
 _NARROW = 1e-7
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,11 @@ def shape_of(op: Elementwise) -> Shape | None:
         return Shape(lambda z: ((z > low) & (z < high)).to(z), kinks, _nowhere)
     if kind == "elu":
         alpha, scale, inner = p
-        slope: Callable[[Tensor], Tensor] = lambda z: scale * torch.where(  # noqa: E731
-            z > 0, 1.0, alpha * inner * (inner * z.clamp(max=0)).exp()
+        slope: Callable[[Tensor], Tensor] = lambda z: (
+            scale
+            * torch.where(  # noqa: E731
+                z > 0, 1.0, alpha * inner * (inner * z.clamp(max=0)).exp()
+            )
         )
         return Shape(slope, (0.0,), None, abs(scale * alpha) * inner**2)
     if kind == "celu":
@@ -116,6 +120,12 @@ _SHAPES: dict[str, Shape] = {
     "gelu_tanh": Shape(_slope_gelu_tanh, (), None, 0.82),
     "silu": Shape(_slope_silu, (), None, 0.5001),
     "mish": Shape(_slope_mish, (), None, 0.65),
+    "selu": Shape(
+        lambda z: torch.where(z > 0, _SELU_SCALE, _SELU_SCALE * _SELU_ALPHA * z.clamp(max=0).exp()),
+        (0.0,),
+        None,
+        1.7582,
+    ),
     "log_sigmoid": Shape(lambda z: torch.sigmoid(-z), (), None, 0.2501),
     "hardsigmoid": Shape(lambda z: (z.abs() < 3).to(z) / 6, (-3.0, 3.0), _nowhere),
     "hardswish": Shape(
