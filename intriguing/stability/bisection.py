@@ -1,5 +1,6 @@
 """The largest radius that linear bounds certify, per image: a few evaluations, each of which proves a radius."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from intriguing.stability.coupled import Chain, Coupled
 from intriguing.stability.linear_bounds import Intervals, LinearBounds
-from intriguing.stability.ops import size
+from intriguing.stability.ops import Elementwise, MaxPool, size
 from intriguing.stability.region import Region
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 _TOGETHER = 16
 """Images whose semidefinite bounds are found side by side."""
+_SHARES = (0.6, 0.45, 0.2)
+"""The first radius, as a part of what a search found, for one, two, and more nonlinear layers."""
 _STEEP = 4.0
 """How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
 _BACK = 0.998
 """The last radius is this part of the one that the bracket points to: beyond the meeting less is proven."""
-_GUIDES = 5
-"""Evaluations in float32 that look for the radius; one in float64 then proves it."""
+_GUIDES = (5, 5, 3)
+"""Evaluations in float32 that look for the radius, for one, two, and more nonlinear layers; then one proves it."""
 _BLOCK = 2**23
 """Numbers that the widest step of one image's pass back times the images of a block may hold."""
 
@@ -32,6 +35,8 @@ def certify(problem: "_Problem", margins: Tensor, bounds: Tensor, effort: str) -
     guide = LinearBounds(graph, problem.x.float()[:0])
     prover = LinearBounds(graph, problem.x[:0])
     chain = Chain.of(prover) if effort == "slow" else None
+    if effort == "slow" and chain is None:
+        guide.many = prover.many = 2**30
     rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
     each = min(rows * max(size(n.shape) for n in graph.nodes), 2**23)
     out = bounds.clone()
@@ -66,6 +71,8 @@ class _Block:
     """(B,): bounds that are proven already."""
     top: Tensor
     """(B,): nothing above is of interest."""
+    depth: int
+    """Nonlinear layers."""
 
     @classmethod
     def of(cls, problem: "_Problem", part: slice, margins: Tensor, bounds: Tensor) -> "_Block":
@@ -78,7 +85,10 @@ class _Block:
         start = torch.where(wrong, bounds, torch.inf).amin(1)
         start = torch.where(start.isfinite(), start, 0.0)
         top = torch.full_like(start, torch.inf) if problem.found is None else problem.found[part]
-        return cls(problem, values, problem.region.rows(part), margins, unit[labels][:, None] - unit, wrong, start, top)
+        depth = sum(isinstance(n.op, Elementwise | MaxPool) for n in problem.graph.nodes)
+        return cls(
+            problem, values, problem.region.rows(part), margins, unit[labels][:, None] - unit, wrong, start, top, depth
+        )
 
     def like(self, bounds: LinearBounds) -> "_Block":
         """In the dtype of `bounds`."""
@@ -91,9 +101,12 @@ class _Block:
         """(B, C): the radius that is proven for every class."""
         rough = self.like(guide)
         bracket = _Bracket.of(rough._first(), rough.start, rough.top)
-        known = None
-        for _ in range(_GUIDES):
-            reached, _, _ = rough.evaluate(guide, bracket.radius, known)
+        known, reach = None, bracket.radius
+        for _ in range(_GUIDES[min(self.depth, len(_GUIDES)) - 1]):
+            # Intervals of a larger radius say which ReLUs need not be looked at again.
+            fits = known is not None and bool((bracket.radius <= reach).all())
+            reached, _, found = rough.evaluate(guide, bracket.radius, known if fits else None)
+            known, reach = found, bracket.radius
             bracket.learn(rough._least(reached))
         final = torch.maximum(bracket.radius.double() * _BACK, self.start)
         reached, _, _ = self.evaluate(prover, final, None)
@@ -120,7 +133,12 @@ class _Block:
     def evaluate(
         self, bounds: LinearBounds, radius: Tensor, known: Intervals | None
     ) -> tuple[Tensor, Tensor, Intervals]:
-        """Per class the least norm that the lines at `radius` allow (B, C) (a proof up to `radius`), and the intervals."""
+        """Per class the least norm that the lines at `radius` allow (B, C) (which is
+        proven up to `radius`), and the intervals.
+        """
+        reach = self.problem.rounding.reach if self.problem.rounding is not None else []
+        balls = {i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])}
+        bounds = bounds.within(balls)
         intervals = bounds.intervals(self.values, self.region, radius, known)
         last = len(bounds.graph.nodes) - 1
         form = bounds.form(last, self.rows, self.values, intervals)
@@ -144,7 +162,8 @@ class _Block:
         guess = self.top
         if not bool(guess.isfinite().all()):
             guess = torch.where(guess.isfinite(), guess, 8 * self.start + 1e-3)
-        return torch.maximum(0.45 * guess, self.start)
+        share = _SHARES[min(self.depth, len(_SHARES)) - 1]
+        return torch.maximum(share * guess, self.start)
 
 
 class _Bracket:

@@ -3,9 +3,9 @@
     certificates = lower_bounds(model, x, labels)
     certificates.bound        # (B,): no change inside the box of a smaller L2 norm makes the model give another class
 
-The problem is that of section 4.1 of arXiv:1312.6199: the least |r| with x + r in the box and another class. A bound holds
-for the float32 network as it is evaluated: margins must exceed a bound of its rounding errors. Where nothing can be
-proven the bound is NaN.
+The problem is that of section 4.1 of arXiv:1312.6199: the least |r| with x + r in the box and another class. A bound
+holds for the float32 network as it is evaluated: margins must exceed a bound of its rounding errors. Where nothing can
+be proven the bound is NaN.
 """
 
 import math
@@ -59,8 +59,9 @@ def lower_bounds(
 
     model: from (B, *shape) to logits (B, C), or its traced graph (`trace`). x: (B, *shape) inside the box [lower,
     upper]. labels: (B,) true classes. targets: (B,) classes to reach, None for any wrong one. found: (B,) norms that a
-    search found: they save time, for nothing above them is tried, and say which classes are out of reach. effort: slow
-    takes about twenty times as long on small dense networks and proves more, fast is linear bounds alone.
+    search found: they save time, for nothing above them is tried, and say which classes are out of reach. effort: fast
+    is linear bounds; slow proves more: on dense networks by a semidefinite bound that takes about twenty times as long,
+    on others by the L2 balls of all layers (twice).
 
     Raises `InputError` for arguments that do not fit. A model that cannot be traced or bounded gives NaN, with the
     reason.

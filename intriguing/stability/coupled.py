@@ -1,9 +1,9 @@
 """A semidefinite lower bound for dense networks, which couples the neurons of a layer under the L2 ball.
 
 Bounds by lines take every neuron at its worst at once; under an L2 ball that cannot be. Here each neuron gives one
-quadratic inequality: with h what enters it, less what enters at the image, and d what leaves it, (d - a h)(d - b h) <= 0
-for the least and largest secant slopes a, b through the image on the neuron's interval (the sectors of Fazlyab et al.
-2019, arXiv:1906.04893, made local). With a multiplier T_i >= 0 for each, weak duality gives, for any T with P(T) > 0,
+quadratic inequality, (d - a h)(d - b h) <= 0, with h what enters it less what enters at the image, d what leaves it,
+and a, b the least and largest secant slope through the image on the neuron's interval (the sectors of Fazlyab et al.
+2019, arXiv:1906.04893, made local). With a multiplier T_i >= 0 for each, weak duality gives for any T with P(T) > 0
 
     margin(x + r) >= margin(x) - |r| sqrt(q^T P(T)^-1 q),    P(T) = |r|^2 + sum_i T_i (d_i - a_i h_i)(d_i - b_i h_i),
 
@@ -205,7 +205,7 @@ class Coupled:
         return t * scale ** layer.to(a)
 
     def _linear(self, box: Tensor) -> tuple[Tensor, Tensor]:
-        """The linear form q (B, C, N) for box multipliers (B, C, n), and the part of |q|^2 outside of the rows' span."""
+        """The linear form q (B, C, N) for box multipliers (B, C, n), and the part of |q|^2 that no neuron sees."""
         k = -(box @ self.first.T)
         inner = k @ self.inverse
         zeros = box.new_zeros(*box.shape[:2], self.count - self.widths[-1])
@@ -293,7 +293,7 @@ class Coupled:
             slope = -(ahead - (ahead @ self.first.T) @ self.inverse @ self.first) + inside
             moved = ahead + rate[:, None, None] * slope
             # r_i >= 0 at the lower edge takes a multiplier >= 0, r_i <= 0 at the upper edge one <= 0.
-            moved = down * moved.clamp(min=0) + up * moved.clamp(max=0) + (1 - down) * (1 - up) * 0
+            moved = down * moved.clamp(min=0) + up * moved.clamp(max=0)
             further = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = moved + (momentum - 1) / further * (moved - last)
             ahead = down * ahead.clamp(min=0) + up * ahead.clamp(max=0)

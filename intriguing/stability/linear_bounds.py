@@ -4,6 +4,7 @@ CROWN (Zhang et al. 2018, arXiv:1811.00866) on a traced graph, for changes of bo
 """
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +14,12 @@ from intriguing.stability import relaxations
 from intriguing.stability.graph import Graph, Node
 from intriguing.stability.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
 from intriguing.stability.region import Region
+from intriguing.stability.relu_ball import relu_ball
 
 _MATRIX = 2**24
 """Entries of the matrix of a layer that is affine in the input, up to which it is kept."""
+_MANY = 600
+"""Rows per image above which the balls are left out: those of a wide layer's intervals, where they cost the most."""
 _HELD = 2**25
 """Numbers that the rows of one pass back may hold per step."""
 
@@ -57,8 +61,17 @@ class LinearBounds:
         self.nonlinear = [i for i, n in enumerate(graph.nodes) if isinstance(n.op, Elementwise | MaxPool)]
         self.read = sorted({self.graph.nodes[i].inputs[0] for i in self.nonlinear})
         self.matrices: dict[int, Tensor] = {}
+        self.many = _MANY
+        self.radii: dict[int, Tensor] = {}
+        self.centres: list[Tensor] = []
         self.pools = {i: _gather(n.op, graph.nodes[n.inputs[0]].shape, like) for i, n in enumerate(graph.nodes)
                       if isinstance(n.op, MaxPool)}  # fmt: skip
+
+    def within(self, radii: dict[int, Tensor] | None) -> "LinearBounds":
+        """These bounds with L2 balls around the values at the images: for nodes, the radii (B,) of what they can do."""
+        other = copy(self)
+        other.radii = radii or {}
+        return other
 
     def intervals(
         self, values: list[Tensor], region: Region, radius: Tensor, known: Intervals | None = None
@@ -68,6 +81,7 @@ class LinearBounds:
         `known` are intervals of a larger radius: where they prove that a ReLU does not bend they are kept.
         """
         found: Intervals = {}
+        self.centres = values
         for i in self.read:
             found[i] = self._interval(i, values, region, radius, found, known)
         return found
@@ -185,6 +199,10 @@ class LinearBounds:
         plus = flat.clamp(min=0)
         part = flat * above[:, None] + plus * (below - above)[:, None]
         shift = _times(flat, most) + _times(plus, least - most)
+        if source in self.radii and op.kind == "relu" and a.shape[1] <= self.many:
+            at = self.centres[source].flatten(1)
+            ball = relu_ball(flat, part, at, low.flatten(1), high.flatten(1), self.radii[source])
+            shift = torch.maximum(shift, ball)
         return [(source, part.reshape(*part.shape[:2], *shapes[0]), shift)]
 
 

@@ -146,7 +146,7 @@ class Reshape(Affine):
     """The same values in another shape."""
 
     shape: Shape
-    offset: None = None
+    offset: Tensor | None = None
     kind: str = "reshape"
 
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -168,7 +168,7 @@ class Linear(Affine):
     kind: str
     matrices: tuple[Tensor, ...] = ()
     copies: bool = False
-    offset: None = None
+    offset: Tensor | None = None
 
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.function(x)

@@ -5,6 +5,7 @@ interval and so makes the line sound whatever the slope (CROWN, Zhang et al. 201
 chooses the same slopes for ReLU and the sigmoid).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,17 +61,15 @@ def shape_of(op: Elementwise) -> Shape | None:
         return Shape(lambda z: ((z > low) & (z < high)).to(z), kinks, _nowhere)
     if kind == "elu":
         alpha, scale, inner = p
-        slope: Callable[[Tensor], Tensor] = lambda z: (
-            scale
-            * torch.where(  # noqa: E731
-                z > 0, 1.0, alpha * inner * (inner * z.clamp(max=0)).exp()
-            )
-        )
+
+        def slope(z: Tensor) -> Tensor:
+            return scale * torch.where(z > 0, 1.0, alpha * inner * (inner * z.clamp(max=0)).exp())
+
         return Shape(slope, (0.0,), None, abs(scale * alpha) * inner**2)
     if kind == "celu":
         return Shape(lambda z: (z.clamp(max=0) / p[0]).exp(), (0.0,), None, 1 / abs(p[0]))
     if kind == "softplus" and p[0] > 0:
-        # Beyond the threshold torch goes over to z itself, by a step of exp(-threshold) / beta; at 20 it is 2e-9 / beta.
+        # Beyond the threshold torch goes over to z itself, by a step of exp(-threshold) / beta: 2e-9 / beta at 20.
         return Shape(lambda z: torch.sigmoid(p[0] * z), (), None, p[0] / 4, "convex") if p[1] >= 20 else None
     return None
 
@@ -158,7 +157,7 @@ def intercept(op: Elementwise, shape: Shape, k: Tensor, low: Tensor, high: Tenso
     if shape.touch is None:
         # On each smooth piece: the largest value on a grid, and what a bent arc can rise above its chord, M h^2 / 8.
         ends = [low, *[torch.minimum(torch.maximum(z, low), high) for z in inner], high]
-        for a, b in zip(ends[:-1], ends[1:], strict=True):
+        for a, b in itertools.pairwise(ends):
             h = (b - a) / _CELLS
             for cell in range(1, _CELLS):
                 best = torch.maximum(best, gap(a + cell * h) + shape.bend * h * h / 8)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
+from torch.fx.node import map_arg
 
 from intriguing.stability.ops import Op, Scale, Smooth, Unknown
 
@@ -66,8 +67,8 @@ def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 def _normalised(kind: str, node: FxNode, weight: Any, eps: float) -> Op:
     target: Any = node.target
     owner: Any = node.graph.owning_module
-    rest = torch.fx.node.map_arg(node.args[1:], lambda n: getattr(owner, n.target).detach().double())
-    kwargs = torch.fx.node.map_arg(node.kwargs, lambda n: getattr(owner, n.target).detach().double())
+    rest = map_arg(node.args[1:], lambda n: getattr(owner, n.target).detach().double())
+    kwargs = map_arg(node.kwargs, lambda n: getattr(owner, n.target).detach().double())
     gain = 1.0 if weight is None else float(weight.detach().double().abs().amax())
     bound = gain / math.sqrt(eps) if eps > 0 else math.inf
     return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN)

@@ -73,6 +73,7 @@ def _cholesky_bound(gram: Tensor) -> float:
     n = gram.shape[-1]
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(len(gram), n, 1, generator=generator, dtype=torch.float64).to(gram)
+    estimate = v
     for _ in range(30):
         w = gram @ v
         estimate = torch.linalg.vector_norm(w, dim=1, keepdim=True)

@@ -174,4 +174,6 @@ if __name__ == "__main__":
     while time.monotonic() < end:
         trials, bounded, bad = hunt(20, at, 64)
         at, total, proven, wrong = at + 20, total + trials, proven + bounded, wrong + bad
-        print(f"{total} trials, {proven} with a bound, {len(wrong)} violations {wrong[:5]}", flush=True)
+        line = f"{total} trials, {proven} with a bound, {len(wrong)} violations {wrong[:5]}\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()

@@ -13,6 +13,8 @@ from intriguing.stability.gains import slope_bound
 from intriguing.stability.linear_bounds import LinearBounds
 from intriguing.stability.ops import Elementwise
 from intriguing.stability.region import Region
+from intriguing.stability.relu_ball import relu_ball
+from intriguing.stability.rounding import Rounding
 
 from . import hunt
 
@@ -30,7 +32,7 @@ def test_lines_hold_on_every_part_of_the_interval(op):
     for given in (None, slopes):
         k, b, k2, b2 = relaxations.lines(op, low, high, given)
         below, above = op.function(z) - k * z - b, k2 * z + b2 - op.function(z)
-        # Between two points a gap falls by at most its own Lipschitz constant times half a cell, in interval arithmetic.
+        # Between two points a gap falls by at most its Lipschitz constant times half a cell (interval arithmetic).
         steep = slope_bound(op) + torch.maximum(k.abs(), k2.abs())
         room = steep * (high - low) / cells / 2
         assert bool((below.amin(0) >= 0).all())
@@ -96,6 +98,23 @@ def test_the_least_of_a_linear_form_over_ball_and_box_is_never_missed():
     reached = region.distance(a, c)
     over = along <= -c
     assert bool((r.norm(dim=2)[:, :, None].expand_as(along)[over] >= reached.expand_as(along)[over]).all())
+
+
+def test_relus_in_a_ball_are_never_below_their_bound():
+    g = torch.Generator().manual_seed(0)
+    at, c = torch.randn(3, 7, generator=g).double(), torch.randn(3, 5, 7, generator=g).double()
+    low, high = at - torch.rand(3, 7, generator=g).double() * 2, at + torch.rand(3, 7, generator=g).double() * 2
+    radius = torch.tensor([0.3, 1.0, 2.5]).double()
+    k, _, k2, _ = relaxations.lines(Elementwise("relu"), low, high)
+    slope = torch.where(c > 0, c * k[:, None], c * k2[:, None])
+    bound = relu_ball(c, slope, at, low, high, radius)
+    z = torch.randn(20000, 3, 7, generator=g).double()
+    z = z / z.norm(dim=2, keepdim=True) * radius[:, None] * torch.rand(20000, 1, 1, generator=g).double() ** 0.1
+    z = torch.minimum(torch.maximum(at + z, low), high)
+    value = torch.einsum("brn,sbn->sbr", c, z.relu()) - torch.einsum("brn,sbn->sbr", slope, z)
+    stable = torch.where(((low < 0) & (high > 0))[:, None], 0.0, c * at[:, None].relu() - slope * at[:, None]).sum(2)
+    assert bool((value.amin(0) >= bound + stable - 1e-9).all())
+    assert bool((value.amin(0) <= bound + stable + 1.0).all())
 
 
 def test_no_search_result_lies_below_its_bound():
@@ -167,8 +186,8 @@ def test_a_planted_error_is_caught(monkeypatch, module, name, wrong, effort):
 
 def test_a_linear_network_is_bounded_by_its_optimum():
     torch.manual_seed(0)
-    model = nn.Sequential(hunt.Normalise(), nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.AvgPool2d(2), nn.Flatten(),
-                          nn.Linear(27, 4), nn.Softmax(1)).eval()  # fmt: skip
+    model = nn.Sequential(hunt.Normalise(), nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.AvgPool2d(2),
+                          nn.Flatten(), nn.Linear(27, 4), nn.Softmax(1)).eval()  # fmt: skip
     x = hunt.images(0, 24, (1, 6, 6), (0.0, 1.0))
     with torch.no_grad():
         labels = model(x).argmax(1)
@@ -242,8 +261,6 @@ def test_bad_arguments_are_refused():
 
 
 def test_the_float32_slack_covers_what_float32_does():
-    from intriguing.stability.rounding import Rounding
-
     torch.manual_seed(0)
     for seed in range(8):
         model, shape, box = hunt.network(seed)
