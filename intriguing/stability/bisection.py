@@ -19,6 +19,8 @@ _TOGETHER = 16
 """Images whose semidefinite bounds are found side by side."""
 _SHARES = (0.6, 0.45, 0.2)
 """The first radius, as a part of what a search found, for one, two, and more nonlinear layers."""
+_TURNS = (1, 1)
+"""Turns of Newton's method and the box's multipliers, for each radius that is tried."""
 _STEEP = 4.0
 """How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
 _BACK = 0.998
@@ -119,7 +121,7 @@ class _Block:
             return bounds
         radius = torch.minimum(1.35 * self.start, self.top * 0.999).clamp(min=1e-9)
         out, multipliers = bounds, None
-        for turns in (1, 1, 2):
+        for turns in _TURNS:
             intervals = prover.intervals(self.values, self.region, radius, None)
             falls, multipliers = problem.falls(intervals, self.margins, self.wrong, turns, multipliers)
             need = (self.margins - self.problem_slack(radius)[:, None]).clamp(min=0)

@@ -67,8 +67,8 @@ def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 def _normalised(kind: str, node: FxNode, weight: Any, eps: float) -> Op:
     target: Any = node.target
     owner: Any = node.graph.owning_module
-    rest = map_arg(node.args[1:], lambda n: getattr(owner, n.target).detach().double())
-    kwargs = map_arg(node.kwargs, lambda n: getattr(owner, n.target).detach().double())
+    rest = map_arg(node.args[1:], lambda n: getattr(owner, str(n.target)).detach().double())
+    kwargs = map_arg(node.kwargs, lambda n: getattr(owner, str(n.target)).detach().double())
     gain = 1.0 if weight is None else float(weight.detach().double().abs().amax())
     bound = gain / math.sqrt(eps) if eps > 0 else math.inf
     return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN)
