@@ -121,7 +121,7 @@ class _Problem:
     def of(
         cls, graph: Graph, x: Tensor, labels: Tensor, lower: float, upper: float, found: Tensor | None
     ) -> "_Problem":
-        graph = without_softmax(graph)
+        whole, graph = graph, without_softmax(graph)
         images = x.detach().double().clamp(lower, upper)
         flat = images.flatten(1)
         region = Region.of(flat, lower, upper)
@@ -129,7 +129,15 @@ class _Problem:
         graph = graph.to(flat)
         broken = graph.unknown
         values = [] if broken else graph.values(images)
-        return cls(graph, flat, labels, values, region, known, None if broken else Rounding.of(graph))
+        return cls(
+            graph,
+            flat,
+            labels,
+            values,
+            region,
+            known,
+            None if broken else Rounding.of(graph, len(whole.nodes) != len(graph.nodes)),
+        )
 
     def certificates(self, wanted: Tensor | None, effort: str) -> Certificates:
         if self.rounding is None:

@@ -46,9 +46,11 @@ class Rounding:
     """For every node a Lipschitz bound from it to the output."""
     spread: list[float]
     """For every affine node a bound on the norm of the matrix of moduli."""
+    softened: bool
+    """Whether a softmax follows, which in float32 can make equal what differs by a few roundings."""
 
     @classmethod
-    def of(cls, graph: Graph) -> "Rounding":
+    def of(cls, graph: Graph, softened: bool = False) -> "Rounding":
         """The constants of `graph` (float64)."""
         gains, spread = [1.0], [1.0]
         for node in graph.nodes[1:]:
@@ -68,7 +70,7 @@ class Rounding:
                 else:
                     factor = 1.0 if isinstance(node.op, Concat) else gains[i]
                 carry[j] += carry[i] * factor
-        return cls(graph, gains, reach, carry, spread)
+        return cls(graph, gains, reach, carry, spread, softened)
 
     @property
     def product(self) -> float:
@@ -81,6 +83,9 @@ class Rounding:
         `values` are those of the nodes at the images, float64.
         """
         total = torch.zeros_like(radius)
+        if self.softened:
+            largest = torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius
+            total = 32 * _UNIT * (1 + largest)
         for i, node in enumerate(self.graph.nodes[1:], start=1):
             op = node.op
             assert op is not None
