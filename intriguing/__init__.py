@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from intriguing.activations import collect_activations
     from intriguing.blind_spots import SearchOptions, SearchResult, minimal_distortion
     from intriguing.results import Run, open_run
+    from intriguing.stability import operator_norm
     from intriguing.sweep import run
     from intriguing.units import Directions, TopK
 
@@ -28,6 +29,7 @@ _HOME = {
     "collect_activations": "intriguing.activations",
     "minimal_distortion": "intriguing.blind_spots",
     "open_run": "intriguing.results",
+    "operator_norm": "intriguing.stability",
     "run": "intriguing.sweep",
 }
 
@@ -42,6 +44,7 @@ __all__ = [  # noqa: RUF022 (the order of the README)
     "collect_activations",
     "Directions",
     "TopK",
+    "operator_norm",
     "__version__",
 ]
 

@@ -1,0 +1,18 @@
+"""How stable a network is: operator norms, Lipschitz bounds, and certified lower bounds for minimal distortions."""
+
+from intriguing.stability.bounds import Certificates, lower_bounds
+from intriguing.stability.graph import Graph, UntracedError, trace
+from intriguing.stability.norms import LayerNorm, NetworkNorms, OperatorNorm, layer_norms, operator_norm
+
+__all__ = [
+    "Certificates",
+    "Graph",
+    "LayerNorm",
+    "NetworkNorms",
+    "OperatorNorm",
+    "UntracedError",
+    "layer_norms",
+    "lower_bounds",
+    "operator_norm",
+    "trace",
+]

@@ -1,0 +1,206 @@
+"""The largest radius that linear bounds certify, per image: a few evaluations, each of which proves a radius."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from intriguing.stability.coupled import Chain, Coupled
+from intriguing.stability.linear_bounds import Intervals, LinearBounds
+from intriguing.stability.ops import Elementwise, MaxPool, size
+from intriguing.stability.region import Region
+
+if TYPE_CHECKING:
+    from intriguing.stability.bounds import _Problem
+
+_TOGETHER = 16
+"""Images whose semidefinite bounds are found side by side."""
+_SHARES = (0.6, 0.45, 0.2)
+"""The first radius, as a part of what a search found, for one, two, and more nonlinear layers."""
+_TURNS = (1, 1)
+"""Turns of Newton's method and the box's multipliers, for each radius that is tried."""
+_STEEP = 4.0
+"""How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
+_BACK = 0.998
+"""The last radius is this part of the one that the bracket points to: beyond the meeting less is proven."""
+_GUIDES = (5, 5, 3)
+"""Evaluations in float32 that look for the radius, for one, two, and more nonlinear layers; then one proves it."""
+_BLOCK = 2**23
+"""Numbers that the widest step of one image's pass back times the images of a block may hold."""
+
+
+def certify(problem: "_Problem", margins: Tensor, bounds: Tensor, effort: str) -> tuple[str, Tensor]:
+    """The name of the method, and (B, C) bounds that are at least `bounds`."""
+    graph = problem.graph
+    guide = LinearBounds(graph, problem.x.float()[:0])
+    prover = LinearBounds(graph, problem.x[:0])
+    chain = Chain.of(prover) if effort == "slow" else None
+    if effort == "slow" and chain is None:
+        guide.many = prover.many = 2**30
+    rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
+    each = min(rows * max(size(n.shape) for n in graph.nodes), 2**23)
+    out = bounds.clone()
+    step = max(1, min(64, _BLOCK // each))
+    for start in range(0, len(margins), step):
+        part = slice(start, start + step)
+        block = _Block.of(problem, part, margins[part], bounds[part])
+        out[part] = torch.fmax(block.certified(guide, prover), out[part])
+    if chain is None:
+        return "lines", out
+    for start in range(0, len(margins), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        block = _Block.of(problem, part, margins[part], out[part])
+        out[part] = torch.fmax(block.coupled(prover, chain, out[part]), out[part])
+    return "coupled", out
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some images of a problem, float64."""
+
+    problem: "_Problem"
+    values: list[Tensor]
+    region: Region
+    margins: Tensor
+    """(B, C): how far the label's logit leads each other one; 0 at the label."""
+    rows: Tensor
+    """(B, C, C): the linear forms of the logits that are the margins."""
+    wrong: Tensor
+    """(B, C): classes that are not the label and do not lead already."""
+    start: Tensor
+    """(B,): bounds that are proven already."""
+    top: Tensor
+    """(B,): nothing above is of interest."""
+    depth: int
+    """Nonlinear layers."""
+
+    @classmethod
+    def of(cls, problem: "_Problem", part: slice, margins: Tensor, bounds: Tensor) -> "_Block":
+        labels = problem.labels[part]
+        classes = margins.shape[1]
+        unit = torch.eye(classes, dtype=margins.dtype, device=margins.device)
+        wrong = torch.arange(classes, device=margins.device) != labels[:, None]
+        wrong = wrong & (margins > 0)
+        values = [v[part] for v in problem.values]
+        start = torch.where(wrong, bounds, torch.inf).amin(1)
+        start = torch.where(start.isfinite(), start, 0.0)
+        top = torch.full_like(start, torch.inf) if problem.found is None else problem.found[part]
+        depth = sum(isinstance(n.op, Elementwise | MaxPool) for n in problem.graph.nodes)
+        return cls(
+            problem, values, problem.region.rows(part), margins, unit[labels][:, None] - unit, wrong, start, top, depth
+        )
+
+    def like(self, bounds: LinearBounds) -> "_Block":
+        """In the dtype of `bounds`."""
+        to = bounds.like
+        moved = {"values": [v.to(to) for v in self.values], "region": self.region.to(to)}
+        moved |= {n: getattr(self, n).to(to) for n in ("margins", "rows", "start", "top")}
+        return replace(self, **moved)  # type: ignore[arg-type]
+
+    def certified(self, guide: LinearBounds, prover: LinearBounds) -> Tensor:
+        """(B, C): the radius that is proven for every class."""
+        rough = self.like(guide)
+        bracket = _Bracket.of(rough._first(), rough.start, rough.top)
+        known, reach = None, bracket.radius
+        for _ in range(_GUIDES[min(self.depth, len(_GUIDES)) - 1]):
+            # Intervals of a larger radius say which ReLUs need not be looked at again.
+            fits = known is not None and bool((bracket.radius <= reach).all())
+            reached, _, found = rough.evaluate(guide, bracket.radius, known if fits else None)
+            known, reach = found, bracket.radius
+            bracket.learn(rough._least(reached))
+        final = torch.maximum(bracket.radius.double() * _BACK, self.start)
+        reached, _, _ = self.evaluate(prover, final, None)
+        return torch.where(self.wrong, torch.minimum(reached, final[:, None]), torch.inf)
+
+    def coupled(self, prover: LinearBounds, chain: Chain, bounds: Tensor) -> Tensor:
+        """(B, C): radii that the semidefinite bound proves, from those that lines prove."""
+        problem = Coupled(chain, prover.graph, self.values, self.region, self.rows)
+        if not problem.usable:
+            return bounds
+        radius = torch.minimum(1.35 * self.start, self.top * 0.999).clamp(min=1e-9)
+        out, multipliers = bounds, None
+        for turns in _TURNS:
+            intervals = prover.intervals(self.values, self.region, radius, None)
+            falls, multipliers = problem.falls(intervals, self.margins, self.wrong, turns, multipliers)
+            need = (self.margins - self.problem_slack(radius)[:, None]).clamp(min=0)
+            reached = torch.where(self.wrong, need / falls.clamp(min=1e-300), torch.inf)
+            out = torch.fmax(out, torch.minimum(reached, radius[:, None]))
+            least = self._least(torch.fmax(reached, bounds))
+            # Less is proven at a larger radius, but slowly: the two meet near the geometric mean, a little below.
+            radius = torch.minimum((radius * least).sqrt() * 0.99, self.top * 0.999).clamp(min=1e-9)
+        return out
+
+    def evaluate(
+        self, bounds: LinearBounds, radius: Tensor, known: Intervals | None
+    ) -> tuple[Tensor, Tensor, Intervals]:
+        """Per class the least norm that the lines at `radius` allow (B, C) (which is
+        proven up to `radius`), and the intervals.
+        """
+        reach = self.problem.rounding.reach if self.problem.rounding is not None else []
+        balls = {i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])}
+        bounds = bounds.within(balls)
+        intervals = bounds.intervals(self.values, self.region, radius, known)
+        last = len(bounds.graph.nodes) - 1
+        form = bounds.form(last, self.rows, self.values, intervals)
+        slack = self.problem_slack(radius)
+        need = torch.where(self.wrong, form.constant - slack[:, None], 1.0)
+        need = need - (1e-9 if need.dtype == torch.float64 else 1e-6) * form.constant.abs()
+        return self.region.distance(form.slope, need), form.constant, intervals
+
+    def problem_slack(self, radius: Tensor) -> Tensor:
+        """The rounding slack of the margins of these images."""
+        rounding = self.problem.rounding
+        assert rounding is not None
+        values = [v.double() for v in self.values]
+        return (2**0.5 * rounding.error(values, radius.double())).to(radius)
+
+    def _least(self, reached: Tensor) -> Tensor:
+        return torch.where(self.wrong, reached, torch.inf).amin(1)
+
+    def _first(self) -> Tensor:
+        """A radius to begin with: half of what a search found, or of the distance by the gradient at the image."""
+        guess = self.top
+        if not bool(guess.isfinite().all()):
+            guess = torch.where(guess.isfinite(), guess, 8 * self.start + 1e-3)
+        share = _SHARES[min(self.depth, len(_SHARES)) - 1]
+        return torch.maximum(share * guess, self.start)
+
+
+class _Bracket:
+    """Regula falsi per image for the radius at which the norm that is proven meets the radius itself.
+
+    What is proven falls with about the fourth power of the radius, so both are taken by their logarithms. A bracket of
+    the last radius that passed and the last that did not; the end that stays twice is halved (Illinois).
+    """
+
+    def __init__(self, radius: Tensor, top: Tensor) -> None:
+        self.radius = radius
+        self.top = top
+        self.low, self.high = torch.full_like(radius, -torch.inf), torch.full_like(radius, torch.inf)
+        self.at_low, self.at_high = torch.zeros_like(radius), torch.zeros_like(radius)
+        self.last = torch.zeros_like(radius)
+        self.before, self.at = torch.full_like(radius, torch.nan), radius.log()
+
+    @classmethod
+    def of(cls, radius: Tensor, start: Tensor, top: Tensor) -> "_Bracket":
+        return cls(torch.maximum(radius, start).clamp(min=1e-9), top)
+
+    def learn(self, least: Tensor) -> None:
+        """Take in that `least` was proven at the radius, and move on to the next one."""
+        excess = (least / self.radius).clamp(0.2, 20.0).log()
+        passed = excess >= 0
+        here = self.radius.log()
+        again = torch.where(passed, self.last > 0, self.last < 0)
+        self.at_high = torch.where(passed & again, self.at_high / 2, self.at_high)
+        self.at_low = torch.where(~passed & again, self.at_low / 2, self.at_low)
+        self.low, self.at_low = torch.where(passed, here, self.low), torch.where(passed, excess, self.at_low)
+        self.high, self.at_high = torch.where(passed, self.high, here), torch.where(passed, self.at_high, excess)
+        self.last = torch.where(passed, 1.0, -1.0).to(excess)
+        steep = ((self.before - excess) / (here - self.at).clamp(min=-10, max=10)).nan_to_num(_STEEP).clamp(1.2, 8.0)
+        self.before, self.at = excess, here
+        both = self.low.isfinite() & self.high.isfinite()
+        share = self.at_low / (self.at_low - self.at_high).clamp(min=1e-12)
+        between = torch.where(both, self.low + share * (self.high - self.low), here + excess / steep)
+        self.radius = torch.minimum(between.exp(), self.top).clamp(min=1e-9)

@@ -1,0 +1,207 @@
+"""The structure of a network, read from what its forward does: traced operations, never module types.
+
+    graph = trace(model, (1, 28, 28))
+    for node in graph.nodes: print(node.name, node.op.kind, node.shape)
+
+So a normalisation in front, functional ReLUs, residual additions, views and hooks are all seen. A forward that depends
+on the values of its input cannot be traced; one that is misread is caught, for the graph is checked against the model.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.nn.modules import module as hooks
+
+from intriguing.errors import ModelError
+from intriguing.stability.convert import Converter
+from intriguing.stability.ops import Affine, Concat, Op, Shape, Sum, Unknown
+
+_ROWS = 3
+"""Rows of the example that is traced; an odd number that is unlikely to be a number of channels."""
+
+
+class UntracedError(ModelError):
+    """A model that runs, but whose structure cannot be read."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a network."""
+
+    name: str
+    """The module that it belongs to, as `named_modules` has it, or what it does; unique in the graph."""
+    op: Op | None
+    """None for the input."""
+    inputs: tuple[int, ...]
+    """Indices of the nodes that it reads."""
+    shape: Shape
+    """Of one sample of its output; () where an operation before it is unknown."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network as operations in the order of their evaluation; node 0 is the input, the last one the output."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The names of operations that cannot be bounded, with what they are."""
+        return [f"{n.name} ({n.op.kind})" for n in self.nodes if isinstance(n.op, Unknown)]
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the output is an affine map of the input."""
+        return all(n.op is None or isinstance(n.op, Affine | Sum | Concat) for n in self.nodes)
+
+    def to(self, like: Tensor) -> "Graph":
+        """The graph with its constants on the device and of the dtype of `like`."""
+        return Graph(tuple(n if n.op is None else Node(n.name, n.op.to(like), n.inputs, n.shape) for n in self.nodes))
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value (R, *shape) of every node for inputs `x` (R, *shape)."""
+        values = [x]
+        for node in self.nodes[1:]:
+            assert node.op is not None
+            values.append(node.op.apply(*(values[i] for i in node.inputs)))
+        return values
+
+
+def trace(model: nn.Module, shape: Shape) -> Graph:
+    """The graph of `model` in eval mode, for samples of `shape` (without the batch axis), constants in float64.
+
+    Operations that nothing here can bound stay in it as `Unknown`. Raises `UntracedError`, a `ModelError`, where the
+    model cannot be traced (its forward depends on values of its input) or where graph and model disagree; `ModelError`
+    where the model fails on this shape.
+    """
+    parameter = next(iter(model.parameters()), None)
+    parameter = parameter if parameter is not None else next(iter(model.buffers()), None)
+    like = parameter if parameter is not None and parameter.is_floating_point() else torch.zeros(())
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(_ROWS, *shape, generator=generator).to(device=like.device, dtype=like.dtype)
+    owners: dict[str, str] = {}
+    with _evaluation(model), torch.no_grad(), warnings.catch_warnings(), _named(model, owners):
+        warnings.simplefilter("ignore")
+        try:
+            expected = model(x.clone())
+        except Exception as e:
+            raise ModelError(
+                f"{type(model).__name__} fails on inputs of {tuple(shape)}: {type(e).__name__}: {_line(e)}. "
+                "Give the shape of one sample without the batch axis."
+            ) from e
+        if not isinstance(expected, Tensor) or expected.shape[:1] != x.shape[:1]:
+            raise UntracedError(f"{type(model).__name__} gives no tensor with a row for every input.")
+        try:
+            traced = make_fx(model, pre_dispatch=True)(x.clone())
+        except Exception as e:
+            raise UntracedError(
+                f"{type(model).__name__} cannot be traced on inputs of {tuple(shape)}: {type(e).__name__}: {_line(e)}. "
+                "A forward whose steps depend on values of the input has no fixed structure to bound."
+            ) from e
+    graph = _build(traced, x, owners)
+    if not graph.unknown:
+        _check(graph, model, x, expected)
+    return graph
+
+
+def _line(e: Exception) -> str:
+    return str(e).splitlines()[0][:300] if str(e) else ""
+
+
+def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str]) -> Graph:
+    """The traced operations that the output needs, as nodes; chains that the converter knows as one are one node."""
+    converter = Converter(traced, x.double())
+    nodes = [Node("input", None, (), tuple(x.shape[1:]))]
+    index: dict[Any, int] = {converter.placeholder: 0}
+    seen: dict[str, int] = {}
+    for step in converter.steps():
+        name = owners.get(step.origin.name) or step.op.kind
+        seen[name] = seen.get(name, 0) + 1
+        name = name if seen[name] == 1 else f"{name}:{seen[name]}"
+        index[step.origin] = len(nodes)
+        nodes.append(Node(name, step.op, tuple(index[i] for i in step.inputs), step.shape))
+    return Graph(tuple(nodes))
+
+
+def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
+    """Refuse a graph that does not compute what the model computes, on the traced inputs and on others."""
+    generator = torch.Generator().manual_seed(1)
+    others = torch.randn(x.shape, generator=generator).to(x)
+    with _evaluation(model), torch.no_grad():
+        pairs = [(x, expected), (others, model(others.clone()))]
+        for inputs, outputs in pairs:
+            ours = graph.values(inputs.double())[-1]
+            wrong = (ours - outputs.double()).abs().amax() if ours.shape == outputs.shape else torch.tensor(torch.inf)
+            if not bool(wrong <= 1e-3 * (outputs.abs().amax() + 1e-6)):
+                raise UntracedError(
+                    f"{type(model).__name__}: the traced operations do not give what the model gives (largest "
+                    f"difference {float(wrong):.3g}). Does its forward draw random numbers or keep a state?"
+                )
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; every module's mode is put back after."""
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training
+
+
+@contextmanager
+def _named(model: nn.Module, owners: dict[str, str]) -> Iterator[None]:
+    """Inside, `owners` learns for every traced operation the name of the innermost module that ran it."""
+    names = {id(m): name for name, m in model.named_modules()}
+    start: list[int] = []
+
+    def placed() -> list[str]:
+        mode = get_proxy_mode()
+        return [] if mode is None else [n.name for n in mode.tracer.graph.nodes]  # type: ignore[union-attr]
+
+    def before(module: nn.Module, inputs: Any) -> None:
+        start.append(len(placed()))
+
+    def after(module: nn.Module, inputs: Any, output: Any) -> None:
+        first = start.pop()
+        for node in placed()[first:]:
+            owners.setdefault(node, names.get(id(module), ""))
+
+    handles: list[Any] = [hooks.register_module_forward_pre_hook(before), hooks.register_module_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def linear_function(graph: Graph) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """A x and A^T y of an affine graph, for rows x (R, *input shape) and y (R, *output shape)."""
+
+    def forward(x: Tensor) -> Tensor:
+        values = [x]
+        for node in graph.nodes[1:]:
+            inputs = [values[i] for i in node.inputs]
+            values.append(node.op.linear(inputs[0]) if isinstance(node.op, Affine) else node.op.apply(*inputs))  # type: ignore[union-attr]
+        return values[-1]
+
+    def adjoint(y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = y.new_zeros(len(y), *graph.nodes[0].shape, requires_grad=True)
+            (g,) = torch.autograd.grad(forward(x), x, y)
+        return g
+
+    return forward, adjoint
+
+
+def is_passive(op: Op | None) -> bool:
+    """Whether an operation only moves values or adds constants: its norm is 1 and it is no layer."""
+    return op is None or op.kind in ("reshape", "shift")

@@ -1,0 +1,260 @@
+"""The operations that a traced network is made of: affine maps, elementwise functions, pools, sums.
+
+Tensors are (R, *shape): R rows (images, or rows of a linear form), then the shape of one sample.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+class Op:
+    """One operation. `inputs` of `apply` are (R, *shape) each, its result is (R, *output shape)."""
+
+    kind: str
+
+    def apply(self, *inputs: Tensor) -> Tensor:
+        """The operation itself, in the dtype of its inputs."""
+        raise NotImplementedError
+
+    def to(self, like: Tensor) -> "Op":
+        """The operation with its constants on the device and of the dtype of `like`."""
+        moved = {k: v.to(like) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved) if moved else self  # type: ignore[type-var]
+
+
+class Affine(Op):
+    """x -> A x + offset. `linear` is A, `adjoint` its transpose."""
+
+    offset: Tensor | None
+
+    def linear(self, x: Tensor) -> Tensor:
+        """A x for rows x (R, *input shape)."""
+        raise NotImplementedError
+
+    def apply(self, *inputs: Tensor) -> Tensor:
+        """A x + offset."""
+        y = self.linear(inputs[0])
+        return y if self.offset is None else y + self.offset
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:
+        """A^T y (R, *shape) for rows y (R, *output shape); `shape` is that of an input."""
+        with torch.enable_grad():
+            x = torch.zeros(len(y), *shape, dtype=y.dtype, device=y.device, requires_grad=True)
+            (g,) = torch.autograd.grad(self.linear(x), x, y)
+        return g
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Affine):
+    """x W^T + b along the last axis; weight (out, in), offset (out,)."""
+
+    weight: Tensor
+    offset: Tensor | None
+    kind: str = "linear"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x @ self.weight.T
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        return y @ self.weight
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Affine):
+    """Pads the last axes: `pads` as in torch.nn.functional.pad; constant, reflect, replicate or circular.
+
+    `offset` is the border itself where the constant is not zero.
+    """
+
+    pads: tuple[int, ...]
+    mode: str = "constant"
+    offset: Tensor | None = None
+    kind: str = "pad"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return F.pad(x, self.pads, mode=self.mode)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Affine):
+    """A convolution over the last `len(stride)` axes, or its transpose; `pad`, if any, comes before it."""
+
+    weight: Tensor
+    offset: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
+    groups: int = 1
+    pad: Pad | None = None
+    kind: str = "convolution"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        x = x if self.pad is None else self.pad.linear(x)
+        return torch.ops.aten.convolution(x, self.weight, None, *self._form())
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        inner = shape if self.pad is None else padded_shape(shape, self.pad.pads)
+        x = y.new_zeros(()).expand(len(y), *inner)
+        g = torch.ops.aten.convolution_backward(y, x, self.weight, None, *self._form(), [True, False, False])[0]
+        return g if self.pad is None else self.pad.adjoint(g, shape)
+
+    def _form(self) -> tuple:
+        extra = self.output_padding or (0,) * len(self.stride)
+        return self.stride, self.padding, self.dilation, self.transposed, extra, self.groups
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Affine):
+    """x * weight + offset, value by value (both are broadcast): normalisations by constants, batch norm in eval."""
+
+    weight: Tensor
+    offset: Tensor | None
+    kind: str = "scale"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x * self.weight
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        return (y * self.weight).sum_to_size(len(y), *shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Affine):
+    """x + offset."""
+
+    offset: Tensor | None
+    kind: str = "shift"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Affine):
+    """The same values in another shape."""
+
+    shape: Shape
+    offset: Tensor | None = None
+    kind: str = "reshape"
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x.reshape(len(x), *self.shape)
+
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        return y.reshape(len(y), *shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Affine):
+    """Any other linear map, given as a function of rows: pooling by mean, permutation, slice, interpolation.
+
+    `matrices` are the maps (outputs, inputs) of its last axes where it is their Kronecker product, empty where it is
+    not. `copies` says that it moves values: each input value is read at most once.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    kind: str
+    matrices: tuple[Tensor, ...] = ()
+    copies: bool = False
+    offset: Tensor | None = None
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.function(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Elementwise(Op):
+    """A function of single values, one of `relaxations.FUNCTIONS` where it can be relaxed."""
+
+    kind: str
+    parameters: tuple[float, ...] = ()
+    function: Callable[[Tensor], Tensor] = field(default=torch.relu)
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        return self.function(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Op):
+    """The maximum of each window of the last axes; `windows[a][j]` lists the positions of window j along axis a."""
+
+    function: Callable[[Tensor], Tensor]
+    windows: tuple[tuple[tuple[int, ...], ...], ...]
+    kind: str = "max_pool"
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        return self.function(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Op):
+    """The sum of `coefficients[i] * input i`; inputs that are broadcast give an infinite bound, as unknown ones do."""
+
+    coefficients: tuple[float, ...]
+    kind: str = "sum"
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        total = inputs[0] if self.coefficients[0] == 1 else self.coefficients[0] * inputs[0]
+        for c, x in zip(self.coefficients[1:], inputs[1:], strict=True):
+            total = total + (x if c == 1 else c * x)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Op):
+    """The inputs side by side along `axis` (of a batch: the rows are axis 0)."""
+
+    axis: int
+    kind: str = "concat"
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        return torch.cat(inputs, self.axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Smooth(Op):
+    """An operation of which only a global Lipschitz bound is known: softmax, layer norm, local response norm."""
+
+    kind: str
+    function: Callable[[Tensor], Tensor]
+    bound: float
+    attained: float
+    """A value that the Lipschitz constant is at least; NaN where none is known."""
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        return self.function(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown(Op):
+    """An operation that cannot be bounded. `kind` is its name."""
+
+    kind: str
+
+    def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
+        raise NotImplementedError(self.kind)
+
+
+def padded_shape(shape: Shape, pads: tuple[int, ...]) -> Shape:
+    """The shape after padding the last axes by `pads` (last axis first, low then high)."""
+    out = list(shape)
+    for i in range(len(pads) // 2):
+        out[-1 - i] += pads[2 * i] + pads[2 * i + 1]
+    return tuple(out)
+
+
+def size(shape: Shape) -> int:
+    """The number of values of a sample of `shape`."""
+    return math.prod(shape)

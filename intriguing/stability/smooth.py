@@ -1,0 +1,123 @@
+"""Operations of which a global Lipschitz bound is known, and no more: softmax and the normalisations of one input."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node as FxNode
+from torch.fx.node import map_arg
+
+from intriguing.stability.ops import Op, Scale, Smooth, Unknown
+
+if TYPE_CHECKING:
+    from intriguing.stability.convert import Converter
+
+_NAN = float("nan")
+
+
+def softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Softmax: its Jacobian diag(p) - p p^T has norm at most 1/2, reached at p = (1/2, 1/2)."""
+    axis = int(a["dim"])
+    if axis % x[0].ndim == 0:
+        return Unknown("softmax across the batch")
+    # With k classes of a large share each the norm nears 1/2, so the bound is the supremum for two classes or more.
+    return Smooth("softmax", lambda t: torch.softmax(t, axis), 0.5, 0.5 if x[0].shape[axis] > 1 else 0.0)
+
+
+def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Log-softmax of k values: I - 1 p^T is an oblique projector, of norm |1| |p| <= sqrt(k), p near a corner."""
+    axis = int(a["dim"])
+    if axis % x[0].ndim == 0:
+        return Unknown("log_softmax across the batch")
+    bound = math.sqrt(x[0].shape[axis])
+    return Smooth("log_softmax", lambda t: torch.log_softmax(t, axis), bound, bound)
+
+
+def layer_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Layer norm: u / sqrt(|u|^2 / n + eps) of the centred u has its steepest slope 1 / sqrt(eps) at u = 0."""
+    if len(a["normalized_shape"]) >= x[0].ndim:
+        return Unknown("layer_norm across the batch")
+    return _normalised("layer_norm", node, a["weight"], a["eps"])
+
+
+def group_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Group norm, bounded as layer norm."""
+    return _normalised("group_norm", node, a["weight"], a["eps"])
+
+
+def rms_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """RMS norm, bounded as layer norm."""
+    eps = a["eps"] if a["eps"] is not None else torch.finfo(torch.float32).eps
+    return _normalised("rms_norm", node, a["weight"], eps)
+
+
+def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Instance norm: with running statistics affine, else bounded as layer norm."""
+    if a["use_input_stats"]:
+        return _normalised("instance_norm", node, a["weight"], a["eps"])
+    scale = 1 / (a["running_var"].double() + a["eps"]).sqrt()
+    scale = scale if a["weight"] is None else scale * a["weight"].detach().double()
+    offset = -a["running_mean"].double() * scale
+    offset = offset if a["bias"] is None else offset + a["bias"].detach().double()
+    shape = (-1, *[1] * (x[0].ndim - 2))
+    return Scale(scale.reshape(shape), offset.reshape(shape), "instance_norm")
+
+
+def _normalised(kind: str, node: FxNode, weight: Any, eps: float) -> Op:
+    target: Any = node.target
+    owner: Any = node.graph.owning_module
+    rest = map_arg(node.args[1:], lambda n: getattr(owner, str(n.target)).detach().double())
+    kwargs = map_arg(node.kwargs, lambda n: getattr(owner, str(n.target)).detach().double())
+    gain = 1.0 if weight is None else float(weight.detach().double().abs().amax())
+    bound = gain / math.sqrt(eps) if eps > 0 else math.inf
+    return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN)
+
+
+def local_response(node: FxNode, converter: "Converter") -> tuple[Op, FxNode] | None:
+    """The local response normalisation that ends in `node` (a quotient), and its input; None where it is no such.
+
+    torch writes x / (k + alpha / n * sum of x^2 over n neighbouring channels)^beta as a chain of ten operations.
+    """
+    if "div" not in node.name or len(node.args) != 2 or not isinstance(node.args[1], FxNode):
+        return None
+    source, chain, at = node.args[0], [], node.args[1]
+    figures: dict[str, float] = {}
+    while isinstance(at, FxNode) and at.op == "call_function" and len(chain) < 12:
+        name = str(at.target).split(".")[1] if "." in str(at.target) else ""
+        chain.append(name)
+        if name == "mul" and at.args[0] is at.args[1]:
+            break
+        if name in ("pow", "mul", "add"):
+            figures[name] = float(at.args[1])  # type: ignore[arg-type]
+        if name.startswith("avg_pool"):
+            figures["size"] = float(max(at.args[1]))  # type: ignore[type-var, arg-type]
+        at = at.args[0]
+    expected = {"pow", "add", "mul", "size"}
+    if not isinstance(at, FxNode) or set(figures) != expected or at.args[0] is not source:
+        return None
+    if not isinstance(source, FxNode) or chain[:3] != ["pow", "add", "mul"]:
+        return None
+    size, alpha, beta, k = int(figures["size"]), figures["mul"], figures["pow"], figures["add"]
+    channels = converter.values[converter.same.get(source, source)].shape[1]
+    op = Smooth("local_response_norm", *_local_response(size, alpha, beta, k, channels))
+    return op, source
+
+
+def _local_response(size: int, alpha: float, beta: float, k: float, channels: int) -> tuple:
+    """The function, an upper bound of its Lipschitz constant, and a value that the constant reaches.
+
+    At x = 0 the Jacobian is k^-beta, which is what the paper gives (section 4.3, for x / (eps + |x|^2)^gamma over the
+    whole vector and gamma in [0.5, 1]; right there, for then the Jacobian is symmetric with eigenvalues in +-d^-beta).
+    Over a window of `size` channels J = d^-beta - 2 beta d^(-beta-1) (alpha / size) x_c x_c' has another, unsymmetric
+    part: each row of it has norm at most 2 beta max_d (d - k) d^(-beta-1), and each column is in at most `size` rows.
+    """
+    attained = k**-beta if k > 0 else math.inf
+    if k <= 0 or alpha < 0 or beta < 0:
+        bound = math.inf
+    elif size >= 2 * channels - 1 and beta <= 1:
+        bound = attained
+    else:
+        rows = min(size, channels)
+        bound = attained * (1 + 2 * math.sqrt(rows) * beta ** (beta + 1) / (beta + 1) ** (beta + 1))
+    return lambda t: torch.nn.functional.local_response_norm(t, size, alpha, beta, k), bound, attained

@@ -1,0 +1,179 @@
+"""Hunts for a search result below a certified bound: random networks of every layer kind, boxes and images.
+
+    python tests/stability/hunt.py SECONDS [SEED]
+
+prints the number of trials (a trial is an image of a network, at one effort) and every violation. The suite runs a few
+seconds of it.
+"""
+
+import sys
+import time
+
+import torch
+from torch import nn
+
+import intriguing as ig
+from intriguing.stability.bounds import lower_bounds
+from intriguing.stability.graph import trace
+
+ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Hardtanh, nn.ReLU6,
+               nn.Mish, nn.SELU, nn.Hardswish, nn.CELU, nn.Hardsigmoid, nn.LogSigmoid)  # fmt: skip
+BOXES = ((0.0, 1.0), (-1.0, 1.0), (0.25, 0.75), (0.0, 4.0), (-3.0, -1.0))
+
+
+class Normalise(nn.Module):
+    def forward(self, x):
+        return (x - 0.3) / 0.4
+
+
+class Residual(nn.Module):
+    def __init__(self, inner, act):
+        super().__init__()
+        self.inner, self.act = inner, act
+
+    def forward(self, x):
+        return self.act(x + self.inner(x))
+
+
+class Both(nn.Module):
+    def __init__(self, left, right):
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x):
+        return torch.cat([self.left(x), 0.5 * self.right(x) - 0.1], 1)
+
+
+def pick(generator, options):
+    return options[int(torch.randint(len(options), (), generator=generator))]
+
+
+def activation(g):
+    return pick(g, ACTIVATIONS)()
+
+
+def dense(g, n):
+    layers = [nn.Flatten()]
+    for _ in range(pick(g, (0, 1, 1, 2, 2, 3))):
+        width = pick(g, (3, 8, 16))
+        layers += [nn.Linear(n, width), activation(g)]
+        if pick(g, (0, 0, 1)):
+            layers.append(nn.BatchNorm1d(width))
+        n = width
+    return [*layers, nn.Linear(n, pick(g, (2, 3, 5)))]
+
+
+def block(g, c):
+    """Layers that keep the channels' number odd or even as it is, and the shape where `padding` allows."""
+    mode, k = pick(g, ("zeros", "circular", "reflect", "replicate")), pick(g, (1, 2, 3))
+    conv = nn.Conv2d(
+        c,
+        4,
+        k,
+        padding="same" if k % 2 and pick(g, (0, 1)) else k // 2,
+        padding_mode=mode,
+        groups=pick(g, (1, 2)) if c == 2 else 1,
+    )
+    kind = pick(g, range(8))
+    if kind == 0:
+        return [conv, nn.BatchNorm2d(4), activation(g)], 4
+    if kind == 1:
+        return [Residual(nn.Conv2d(c, c, 3, padding=1, padding_mode=mode), activation(g))], c
+    if kind == 2:
+        return [conv, activation(g), pick(g, (nn.MaxPool2d(2), nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 1, 1)))], 4
+    if kind == 3:
+        return [nn.Conv2d(c, 4, 3, stride=2, padding=1), activation(g)], 4
+    if kind == 4:
+        return [Both(nn.Conv2d(c, 2, 3, padding=1), nn.Sequential(nn.Conv2d(c, 1, 1), activation(g)))], 3
+    if kind == 5:
+        return [
+            nn.ConvTranspose2d(c, 2, 3, stride=2, padding=1, output_padding=1),
+            activation(g),
+            nn.AvgPool2d(3, 2),
+        ], 2
+    if kind == 6:
+        return [nn.Conv2d(c, 3, 3, dilation=2, padding=2), activation(g), nn.AdaptiveAvgPool2d(4)], 3
+    return [nn.AvgPool2d(3, 1, 1), conv, activation(g), nn.AdaptiveMaxPool2d(3)], 4
+
+
+def network(seed):
+    """A random network in eval mode, the shape of its inputs and its box."""
+    g = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    shape = pick(g, ((1, 5, 5), (2, 6, 6), (1, 8, 7)))
+    layers = [Normalise()] if pick(g, (0, 0, 1)) else []
+    c = shape[0]
+    for _ in range(pick(g, (0, 0, 1, 1, 2))):
+        more, c = block(g, c)
+        layers += more
+    try:
+        with torch.no_grad():
+            n = nn.Sequential(*layers).eval()(torch.zeros(1, *shape)).numel()
+    except RuntimeError:
+        layers, n = layers[:1] if layers and isinstance(layers[0], Normalise) else [], shape[0] * shape[1] * shape[2]
+    layers += dense(g, n)
+    if pick(g, (0, 0, 0, 1)):
+        layers.append(pick(g, (nn.Softmax(1), nn.LogSoftmax(1))))
+    model = nn.Sequential(*layers)
+    scale = pick(g, (1.0, 1.5, 3.0))
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
+            m.running_mean.normal_()
+            m.running_var.uniform_(0.2, 2.0)
+            m.weight.data.normal_()
+        elif getattr(m, "weight", None) is not None:
+            m.weight.data.mul_(scale)
+    return model.eval(), shape, pick(g, BOXES)
+
+
+def images(seed, count, shape, box):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.rand(count, *shape, generator=g) * 2.4 - 0.7
+    return (x.clamp(0, 1) * (box[1] - box[0]) + box[0]).clamp(*box)
+
+
+def trial(seed, count=16, effort="fast", grade="fast"):
+    """(trials, bounded, violations) of one network: violations are (seed, row, bound, what was found)."""
+    model, shape, box = network(seed)
+    x = images(seed + 1, count, shape, box)
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+    options = ig.SearchOptions(grade=grade, lower=box[0], upper=box[1], exact_linear="off")
+    result = ig.minimal_distortion(model, x, labels, options=options)
+    found = result.l2.double()
+    graph = trace(model, shape)
+    certificates = lower_bounds(graph, x, labels, lower=box[0], upper=box[1], effort=effort,
+                                found=found if seed % 2 else None)  # fmt: skip
+    bad, bounded = [], 0
+    for row, status in enumerate(result.status):
+        bound = float(certificates.bound[row])
+        if bound != bound:
+            continue
+        bounded += 1
+        norm = float((result.adversarial[row].double() - x[row].double()).norm())
+        per = float(certificates.per_class[row, int(result.prediction[row])])
+        if status == "found" and norm < max(bound, per if per == per else 0.0):
+            bad.append((seed, row, max(bound, per), norm))
+    return count, bounded, bad
+
+
+def hunt(networks, seed=0, count=16):
+    """Trials, bounded trials and violations of some networks."""
+    trials, bounded, bad = 0, 0, []
+    for at in range(seed, seed + networks):
+        n, b, v = trial(at, count, "slow" if at % 3 == 0 else "fast", "best" if at % 7 == 0 else "fast")
+        trials, bounded = trials + n, bounded + b
+        bad += v
+    return trials, bounded, bad
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    at = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    end, total, proven, wrong = time.monotonic() + float(sys.argv[1]), 0, 0, []
+    while time.monotonic() < end:
+        trials, bounded, bad = hunt(20, at, 64)
+        at, total, proven, wrong = at + 20, total + trials, proven + bounded, wrong + bad
+        line = f"{total} trials, {proven} with a bound, {len(wrong)} violations {wrong[:5]}\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()

@@ -1,0 +1,280 @@
+"""Certified bounds: sound against every search, tight where they should be, null where nothing is proven."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import intriguing as ig
+from intriguing.errors import InputError, UnknownNameError
+from intriguing.stability import coupled, linear_bounds, lower_bounds, relaxations, trace
+from intriguing.stability.gains import slope_bound
+from intriguing.stability.linear_bounds import LinearBounds
+from intriguing.stability.ops import Elementwise
+from intriguing.stability.region import Region
+from intriguing.stability.relu_ball import relu_ball
+from intriguing.stability.rounding import Rounding
+
+from . import hunt
+
+FUNCTIONS = [node.op for act in hunt.ACTIVATIONS for node in trace(act(), (2,)).nodes[1:]]
+
+
+@pytest.mark.parametrize("op", FUNCTIONS, ids=lambda op: op.kind)
+def test_lines_hold_on_every_part_of_the_interval(op):
+    g = torch.Generator().manual_seed(0)
+    low = 5 * torch.randn(150, generator=g, dtype=torch.float64)
+    high = low + torch.rand(150, generator=g, dtype=torch.float64) ** 4 * 12
+    slopes = tuple(torch.rand(150, generator=g, dtype=torch.float64) * 1.4 - 0.2 for _ in range(2))
+    cells = 2000
+    z = low + (high - low) * torch.linspace(0, 1, cells + 1, dtype=torch.float64)[:, None]
+    for given in (None, slopes):
+        k, b, k2, b2 = relaxations.lines(op, low, high, given)
+        below, above = op.function(z) - k * z - b, k2 * z + b2 - op.function(z)
+        # Between two points a gap falls by at most its Lipschitz constant times half a cell (interval arithmetic).
+        steep = slope_bound(op) + torch.maximum(k.abs(), k2.abs())
+        room = steep * (high - low) / cells / 2
+        assert bool((below.amin(0) >= 0).all())
+        assert bool((above.amin(0) >= 0).all())
+        assert bool((torch.minimum(below, above).amin(0) + room >= 0).all())
+        # No more slack than rounding and the grid ask for: each line touches.
+        touch = 1e-3 + (high - low) ** 2 * 1e-4
+        assert bool((below.amin(0) <= touch).all())
+        assert bool((above.amin(0) <= touch).all())
+
+
+@pytest.mark.parametrize("op", FUNCTIONS, ids=lambda op: op.kind)
+def test_secants_hold_every_slope_through_the_image(op):
+    g = torch.Generator().manual_seed(1)
+    at = torch.cat([4 * torch.randn(150, generator=g, dtype=torch.float64), torch.tensor([0.0, 1e-9, 3.0]).double()])
+    low = at - torch.rand(153, generator=g, dtype=torch.float64) ** 3 * 8
+    high = at + torch.rand(153, generator=g, dtype=torch.float64) ** 3 * 8
+    least, most = coupled.secants(op, at, low, high)
+    z = low + (high - low) * torch.linspace(0, 1, 3001, dtype=torch.float64)[:, None]
+    step = z - at
+    slope = torch.where(step.abs() < 1e-5, least, (op.function(z) - op.function(at)) / step)
+    assert bool((slope >= least - 1e-9).all())
+    assert bool((slope <= torch.maximum(most, least) + 1e-9).all())
+
+
+def test_intervals_hold_what_the_network_does_inside_of_the_region():
+    for seed in range(14):
+        model, shape, box = hunt.network(seed)
+        model = model.double()
+        x = hunt.images(seed, 3, shape, box).double()
+        graph = trace(model, shape)
+        flat = x.flatten(1)
+        bounds, region = LinearBounds(graph, flat[:0]), Region.of(flat, *box)
+        radius = torch.full((3,), 0.4, dtype=torch.float64)
+        values = bounds.graph.values(x)
+        kinds = {n.op.kind for n in bounds.graph.nodes[1:]}
+        if kinds & {"softmax", "log_softmax"}:
+            continue
+        intervals = bounds.intervals(values, region, radius)
+        rows = torch.randn(1, 4, *bounds.graph.nodes[-1].shape, dtype=torch.float64)
+        form = bounds.form(len(values) - 1, rows, values, intervals)
+        for _ in range(60):
+            r = torch.randn_like(flat) * (torch.rand(3, 1) * 3).exp()
+            r = torch.minimum(torch.maximum(r * 0.4 / r.norm(dim=1, keepdim=True), region.low), region.high)
+            there = bounds.graph.values((flat + r).reshape(x.shape))
+            for i, (low, high) in intervals.items():
+                assert bool((there[i] >= low).all() and (there[i] <= high).all()), (seed, graph.nodes[i].name)
+            real = there[-1].flatten(1) @ rows[0].flatten(1).T
+            line = form.constant + torch.einsum("brn,bn->br", form.slope, r)
+            assert bool((real >= line - 1e-9).all()), seed
+
+
+def test_the_least_of_a_linear_form_over_ball_and_box_is_never_missed():
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(6, 9, generator=g, dtype=torch.float64).mul(1.6).sub(0.3).clamp(0, 1)
+    region = Region.of(x, 0.0, 1.0)
+    a = torch.randn(6, 4, 9, generator=g, dtype=torch.float64)
+    r = torch.randn(4000, 6, 9, generator=g, dtype=torch.float64)
+    r = torch.minimum(torch.maximum(r, region.low), region.high)
+    along = torch.einsum("krn,skn->skr", a, r)
+    assert bool((along >= -region.norms(a) * r.norm(dim=2)[:, :, None] - 1e-12).all())
+    c = torch.rand(6, 4, generator=g, dtype=torch.float64)
+    reached = region.distance(a, c)
+    over = along <= -c
+    assert bool((r.norm(dim=2)[:, :, None].expand_as(along)[over] >= reached.expand_as(along)[over]).all())
+
+
+def test_relus_in_a_ball_are_never_below_their_bound():
+    g = torch.Generator().manual_seed(0)
+    at, c = torch.randn(3, 7, generator=g).double(), torch.randn(3, 5, 7, generator=g).double()
+    low, high = at - torch.rand(3, 7, generator=g).double() * 2, at + torch.rand(3, 7, generator=g).double() * 2
+    radius = torch.tensor([0.3, 1.0, 2.5]).double()
+    k, _, k2, _ = relaxations.lines(Elementwise("relu"), low, high)
+    slope = torch.where(c > 0, c * k[:, None], c * k2[:, None])
+    bound = relu_ball(c, slope, at, low, high, radius)
+    z = torch.randn(20000, 3, 7, generator=g).double()
+    z = z / z.norm(dim=2, keepdim=True) * radius[:, None] * torch.rand(20000, 1, 1, generator=g).double() ** 0.1
+    z = torch.minimum(torch.maximum(at + z, low), high)
+    value = torch.einsum("brn,sbn->sbr", c, z.relu()) - torch.einsum("brn,sbn->sbr", slope, z)
+    stable = torch.where(((low < 0) & (high > 0))[:, None], 0.0, c * at[:, None].relu() - slope * at[:, None]).sum(2)
+    assert bool((value.amin(0) >= bound + stable - 1e-9).all())
+    assert bool((value.amin(0) <= bound + stable + 1.0).all())
+
+
+def test_no_search_result_lies_below_its_bound():
+    trials, bounded, bad = hunt.hunt(14, seed=100)
+    assert bad == []
+    assert bounded == trials == 14 * 16
+
+
+def _tilted(*args, **options):
+    k, b, k2, b2 = _LINES(*args, **options)
+    return k, b + 0.3 * (args[2] - args[1]), k2, b2
+
+
+def _chord(op, shape, k, low, high, side):
+    return _INTERCEPT(op, shape, k, low, high, side if side > 0 else 1)
+
+
+def _narrow(*args):
+    a, b = _SECANTS(*args)
+    return a, (a + b) / 2
+
+
+_LINES, _INTERCEPT, _SECANTS = relaxations.lines, relaxations.intercept, coupled.secants
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong", "effort"),
+    [
+        (relaxations, "lines", _tilted, "fast"),
+        (relaxations, "intercept", _chord, "fast"),
+        (coupled, "secants", _narrow, "slow"),
+        (linear_bounds, "_pool_back", None, "fast"),
+        (Region, "_masks", None, "fast"),
+    ],
+    ids=["a line that is too high", "the intercept of the other side", "sectors of half the width",
+         "a max-pool by its mean", "a pixel that moves one way taken as fixed"],
+)  # fmt: skip
+def test_a_planted_error_is_caught(monkeypatch, module, name, wrong, effort):
+    if name == "_pool_back":
+        right = linear_bounds._pool_back
+
+        def wrong(a, table, low, high):
+            return right(a, table, (low + high) / 2, (low + high) / 2)
+
+    if name == "_masks":
+        masks = Region._masks
+
+        def wrong(self, like):
+            down, up = masks(self, like)
+            return down * up, down * up
+
+    monkeypatch.setattr(module, name, wrong)
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3)).eval()
+    dense = [nn.Sequential(nn.Flatten(), nn.Linear(36, 12), act(), nn.Linear(12, 3)).eval()
+             for act in (nn.ReLU, nn.Sigmoid, nn.ReLU, nn.Tanh)]  # fmt: skip
+    caught = 0
+    for seed, model in enumerate([pool] if name == "_pool_back" else dense):
+        for p in model.parameters():
+            p.data.mul_(3.0)
+        x = hunt.images(seed, 48, (1, 6, 6), (0.0, 1.0))
+        with torch.no_grad():
+            labels = model(x).argmax(1)
+        found = ig.minimal_distortion(model, x, labels)
+        bound = lower_bounds(model, x, labels, effort=effort).bound
+        caught += int((found.l2.double() < bound).sum())
+    assert caught > 0
+
+
+def test_a_linear_network_is_bounded_by_its_optimum():
+    torch.manual_seed(0)
+    model = nn.Sequential(hunt.Normalise(), nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.AvgPool2d(2),
+                          nn.Flatten(), nn.Linear(27, 4), nn.Softmax(1)).eval()  # fmt: skip
+    x = hunt.images(0, 24, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+    certificates = lower_bounds(model, x, labels)
+    assert certificates.method == "exact"
+    result = ig.minimal_distortion(nn.Sequential(*model[:-1]), x, labels)
+    ok = torch.tensor([s == "found" for s in result.status])
+    assert int(ok.sum()) > 5
+    ratio = (certificates.bound / result.l2)[ok]
+    assert bool((ratio <= 1).all())
+    assert float(ratio.median()) > 0.995
+
+
+def test_the_slow_effort_proves_more_and_each_class_has_a_bound():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(36, 20), nn.Sigmoid(), nn.Linear(20, 20), nn.Sigmoid(), nn.Linear(20, 4)
+    ).eval()
+    for p in model.parameters():
+        p.data.mul_(4.0)
+    x = hunt.images(3, 24, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+    fast, slow = (lower_bounds(model, x, labels, effort=e) for e in ("fast", "slow"))
+    assert (fast.method, slow.method) == ("lines", "coupled")
+    assert bool((slow.per_class >= fast.per_class).all())
+    assert float((slow.bound / fast.bound).median()) > 1.05
+    rows = torch.arange(24)
+    assert bool(slow.per_class[rows, labels].isinf().all())
+    targets = (labels + 1) % 4
+    assert torch.equal(lower_bounds(model, x, labels, targets).bound, fast.per_class[rows, targets])
+
+
+def test_a_network_without_lines_gets_the_product_bound_and_an_unknown_one_nothing():
+    torch.manual_seed(0)
+    x = hunt.images(3, 4, (1, 6, 6), (0.0, 1.0))
+
+    class Square(nn.Module):
+        def forward(self, x):
+            return x * x
+
+    norm = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.LayerNorm(8, eps=0.1), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        labels = norm(x).argmax(1)
+    product = lower_bounds(norm, x, labels)
+    assert product.method == "product"
+    assert "layer_norm" in product.reason
+    assert bool((product.bound > 0).all())
+    nothing = lower_bounds(nn.Sequential(nn.Flatten(), Square(), nn.Linear(36, 3)), x, labels)
+    assert nothing.method == "none"
+    assert bool(nothing.bound.isnan().all())
+    assert "product of two inputs" in nothing.reason
+
+
+def test_an_image_that_is_wrong_already_is_at_no_distance():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
+    x = hunt.images(3, 6, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = (model(x).argmax(1) + 1) % 3
+    assert bool((lower_bounds(model, x, labels).bound == 0).all())
+
+
+def test_bad_arguments_are_refused():
+    model, x = nn.Linear(4, 3), torch.rand(2, 4)
+    with pytest.raises(InputError, match="outside of the box"):
+        lower_bounds(model, x + 1, [0, 1])
+    with pytest.raises(InputError, match="labels"):
+        lower_bounds(model, x, [0])
+    with pytest.raises(UnknownNameError, match="fast"):
+        lower_bounds(model, x, [0, 1], effort="quick")
+
+
+def test_the_float32_slack_covers_what_float32_does():
+    torch.manual_seed(0)
+    for seed in range(8):
+        model, shape, box = hunt.network(seed)
+        graph = trace(model, shape)
+        x = hunt.images(seed, 64, shape, box)
+        if graph.nodes[-1].op.kind in ("softmax", "log_softmax"):
+            continue
+        values = graph.values(x.double())
+        with torch.no_grad():
+            wrong = (model(x).double() - values[-1]).norm(dim=1)
+        error = Rounding.of(graph).error(values, torch.zeros(64).double())
+        assert bool((wrong <= error).all())
+        assert bool((error < math.inf).all())
+
+
+def test_elementwise_operations_that_cannot_be_relaxed_are_named():
+    assert not relaxations.can_relax(Elementwise("softshrink", (0.5,)))
