@@ -33,7 +33,9 @@ def float_batch(given: Any, name: str = "x") -> Tensor:
     x = as_tensor(given, name)
     told = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
     if not x.dtype.is_floating_point:
-        line = f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float(), scaled to the box"
+        line = (
+            f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float(), scaled to the box"
+        )
         raise InputError(f"{told}; it must be float32 or float64 in the box: write {line}.")
     if x.dtype not in (torch.float32, torch.float64):
         raise InputError(f"{told}; it must be float32 or float64: write {name}.float().")
@@ -59,7 +61,7 @@ def feeding(model: nn.Module, x: Tensor) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         out_of_memory = isinstance(error, torch.OutOfMemoryError)
-        line = None if out_of_memory or isinstance(error, IntriguingError) else _line(model, x)
+        line = None if out_of_memory or isinstance(error, IntriguingError) else advice(model, x)
         if line is None:
             raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
@@ -68,7 +70,8 @@ def feeding(model: nn.Module, x: Tensor) -> Iterator[None]:
         ) from error
 
 
-def _line(model: nn.Module, x: Tensor) -> str | None:
+def advice(model: nn.Module, x: Tensor) -> str | None:
+    """What to write so that `model` takes `x` (B, *shape), where shape and type tell; None where they do not."""
     weights = next((p for p in model.parameters() if p.is_floating_point()), None)
     conv = next((m for m in model.modules() if isinstance(m, tuple(_SPANS.values()))), None)
     if conv is not None:

@@ -45,6 +45,9 @@ MISTAKES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("call", CALLS)
 def test_what_a_model_does_not_take_is_told_with_the_line_to_write(call: str, mistake: str) -> None:
+    if (call, mistake) == ("minimal_distortion", "float64"):
+        assert "found" in ig.minimal_distortion(conv(), X.double(), LABELS).status  # a search casts what it feeds
+        return
     x, told = MISTAKES[mistake]
     with pytest.raises(ModelError, match=told):
         CALLS[call](x)

@@ -99,7 +99,9 @@ class SearchOptions:
 
 def _bound(name: str, value: Any) -> "float | Tensor":
     """A bound as a number, or as a tensor of one dimension or more."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (bool, str)):
+        raise InputError(f"{name} is {value!r}; it must be a number, or a tensor that broadcasts to an image.")
+    if isinstance(value, (int, float)):
         return value
     import torch
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from intriguing import randomness
 from intriguing.errors import ModelError
+from intriguing.inputs import advice
 from intriguing.models.logits import logits_behind
 from intriguing.models.probing import device_of, evaluating
 
@@ -110,7 +111,7 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
     tried = " or ".join(str(s) for s in dict.fromkeys(sizes))
     raise ModelError(
         f"The model does not take a batch of {tried} images of shape {tuple(images.shape[1:])} and type "
-        f"{str(images.dtype).removeprefix('torch.')}: {_line(first)}"
+        f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or _line(first)}"
     ) from first
 
 
