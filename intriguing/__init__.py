@@ -8,6 +8,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from intriguing.basics.version import __version__
+
 if TYPE_CHECKING:
     from intriguing.activations import collect_activations
     from intriguing.blind_spots import SearchOptions, SearchResult, minimal_distortion
@@ -33,7 +35,6 @@ _HOME = {
     "run": "intriguing.sweep",
 }
 
-__version__ = "0.1.0"
 __all__ = [  # noqa: RUF022 (the order of the README)
     "run",
     "open_run",

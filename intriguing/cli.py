@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from intriguing.basics.printable import printable
 from intriguing.engine.paths import allow_working_folder, without_working_folder
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.shown import LogLines
 from intriguing.errors import InputError, IntriguingError, StoreError
-from intriguing.plain import printable
 from intriguing.results import Run, open_run
 from intriguing.stats.findings import counted
 from intriguing.sweep.runner import execute, prepare
@@ -236,7 +236,7 @@ def report(
     ] = False,
 ) -> int:
     """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
-    from intriguing.saved import read_saved_plan
+    from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.sweep.images import image_reader, saved_sources
     from intriguing.sweep.report import write_report
 
@@ -265,9 +265,9 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
 @app.command(name="prune")
 def prune_command(folder: RunFolder) -> int:
     """Remove from the store what the run's plan no longer names. Nothing that the run names is executed."""
+    from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.engine.driver import prune
     from intriguing.engine.lock import locked
-    from intriguing.saved import read_saved_plan
 
     run_folder = Path(folder)
     read_saved_plan(run_folder)

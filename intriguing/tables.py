@@ -4,74 +4,10 @@ Rows carry their keys; nothing is coded in a path, and no type is inferred. `int
 The primary key is in the schema's metadata under ``primary_key`` (JSON), the sentences under each field's ``doc``.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-
 import pyarrow as pa
 
-from intriguing.errors import InputError, unknown_name
-
-
-@dataclass(frozen=True)
-class Field:
-    """A column: its name, its Arrow type, a sentence, and its unit where it has one."""
-
-    name: str
-    type: pa.DataType
-    doc: str
-    unit: str = ""
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: its name, what a row is, its fields, and the fields that together are unique."""
-
-    name: str
-    row: str
-    fields: tuple[Field, ...]
-    key: tuple[str, ...]
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema, with sentences and primary key in its metadata."""
-        return pa.schema(
-            [
-                pa.field(f.name, f.type, f.nullable, {"doc": f.doc} | ({"unit": f.unit} if f.unit else {}))
-                for f in self.fields
-            ],
-            {"table": self.name, "row": self.row, "primary_key": json.dumps(list(self.key))},
-        )
-
-    def build(self, columns: Mapping[str, Sequence | pa.Array], **constants: object) -> pa.Table:
-        """A table of this schema from `columns`, with `constants` repeated in every row.
-
-        Raises `InputError` when a column is missing or unknown, or when lengths differ.
-        """
-        names = {f.name for f in self.fields}
-        given = set(columns) | set(constants)
-        if given != names:
-            raise InputError(f"Table {self.name!r}: missing {sorted(names - given)}, unknown {sorted(given - names)}.")
-        lengths = {len(c) for c in columns.values()}
-        if len(lengths) > 1:
-            raise InputError(f"Table {self.name!r}: columns of different lengths {sorted(lengths)}.")
-        rows = lengths.pop() if lengths else 1
-        arrays = []
-        for f in self.fields:
-            values: Any = columns[f.name] if f.name in columns else [constants[f.name]] * rows
-            array = values if isinstance(values, pa.Array) else pa.array(values, f.type)
-            arrays.append(array if array.type == f.type else array.cast(f.type))
-        return pa.table(arrays, schema=self.schema)
-
-
-def duplicates(table: pa.Table, key: Iterable[str]) -> int:
-    """How many rows of `table` repeat the `key` of an earlier row (0: the key is unique)."""
-    columns = list(key)
-    return table.num_rows - table.select(columns).group_by(columns).aggregate([]).num_rows
-
+from intriguing.basics.table import Field, Table
+from intriguing.errors import unknown_name
 
 _S, _I, _F, _D, _B = pa.string(), pa.int64(), pa.float32(), pa.float64(), pa.bool_()
 
@@ -148,6 +84,10 @@ def activations(dim: int, dtype: pa.DataType = _F) -> Table:
         ),
         ("dataset", "model", "model_seed", "layer", "example_id", "position"),
     )
+
+
+ACTIVATIONS = activations(1)
+"""The table `activations`, told by a layer of one unit."""
 
 
 TOPK = Table(
@@ -342,37 +282,6 @@ TRANSFER = Table(
     ("dataset", "source_model", "source_seed", "model", "model_seed", "search_id", "kind"),
 )
 
-OPERATOR_NORMS = Table(
-    "operator_norms",
-    "a layer",
-    (
-        _DATASET,
-        _MODEL,
-        _SEED,
-        _LAYER,
-        Field("kind", _S, "linear, conv2d, ..."),
-        Field("stride", pa.int32(), "The convolution's stride; 1 for other layers."),
-        Field("method", _S, "exact, or paper (the formula as printed)."),
-        Field("upper_bound", _D, "An upper bound of the layer's Lipschitz constant."),
-    ),
-    ("dataset", "model", "model_seed", "layer", "method"),
-)
-
-HARDENING = Table(
-    "hardening",
-    "an epoch of a variant",
-    (
-        _DATASET,
-        Field("variant", _S, "The training variant's name."),
-        Field("seed", pa.int32(), "Its seed."),
-        Field("epoch", pa.int32(), "From 1."),
-        Field("train_error", _D, "Wrong on the training split.", "fraction"),
-        Field("test_error", _D, "Wrong on the test split.", "fraction"),
-        Field("mean_distortion", _D, "Mean distortion of the pool's examples.", "pixel range", True),
-    ),
-    ("dataset", "variant", "seed", "epoch"),
-)
-
 WORD_ROWS = Table(
     "word_rows",
     "a direction's top words",
@@ -442,25 +351,6 @@ WORD_NORMS = Table(
     ("corpus", "seed", "fold", "stratum"),
 )
 
-PAPER_COMPARISON = Table(
-    "paper_comparison",
-    "a cell of the paper",
-    (
-        Field("table", _S, "The paper's table."),
-        Field("row", _S, "Its row."),
-        Field("column", _S, "Its column."),
-        Field("ours", _D, "What this run measured."),
-        Field("low", _D, "Lower end of our 95 % interval."),
-        Field("high", _D, "Upper end."),
-        Field("n", _I, "How many inputs ours rests on."),
-        Field("paper", _D, "What the paper printed."),
-        Field("paper_low", _D, "Lower end of the interval that 256 images give the paper's figure.", "", True),
-        Field("paper_high", _D, "Upper end.", "", True),
-        Field("overlap", _B, "Whether the intervals overlap."),
-    ),
-    ("table", "row", "column"),
-)
-
 TASKS = Table(
     "tasks",
     "a task of the run",
@@ -492,33 +382,8 @@ FAILURES = Table(
     ("task",),
 )
 
-TABLES: dict[str, Table] = {
-    t.name: t
-    for t in (
-        EXAMPLES,
-        MODELS,
-        SKIPPED,
-        activations(1),
-        TOPK,
-        RECEPTIVE_FIELDS,
-        UNIT_SCORES,
-        ROTATION_TESTS,
-        MODEL_OR_DATA,
-        DISTORTIONS,
-        ADVERSARIAL,
-        TRANSFER,
-        OPERATOR_NORMS,
-        HARDENING,
-        WORD_ROWS,
-        WORD_TESTS,
-        WORD_VERDICTS,
-        WORD_VECTORS,
-        WORD_NORMS,
-        PAPER_COMPARISON,
-        TASKS,
-        FAILURES,
-    )
-}
+TABLES: dict[str, Table] = {table.name: table for table in list(vars().values()) if isinstance(table, Table)}
+"""Every table by name, in the order of this page."""
 
 
 def named(name: str) -> Table:

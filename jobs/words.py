@@ -11,8 +11,8 @@ import sys
 
 from intriguing.cli import call
 from intriguing.results import Run, open_run
+from intriguing.stages.words.study import render, study_tables
 from intriguing.sweep import prepare
-from intriguing.words import render, study_tables
 
 
 def study(run: Run, corpus: str) -> str:

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intriguing as ig
+from intriguing.basics.printable import printable
+from intriguing.basics.saved_plan import safe_command
 from intriguing.cli import call as run_command
 from intriguing.errors import CorruptError, SpecError, UnknownNameError
-from intriguing.naming import LARGEST_SPEC
-from intriguing.plain import printable
-from intriguing.saved import safe_command
+from intriguing.sweep.limits import LARGEST_SPEC
 from intriguing.sweep.spec import load_spec
 from tests.sweep.small import call, command, toml
 from tests.synthetic_run import SyntheticRun
@@ -40,7 +40,7 @@ def foreign(tmp_path: Path) -> Path:
     plan = json.loads((root / "plan.json").read_text())
     plan["spec"]["datasets"] = {"glyphs": {"source": "evil:factory"}}
     plan["spec"]["models"] = {"FC10": {"architecture": "evil:factory"}}
-    plan |= {"tasks": 1, "fingerprints": {"a": FINGERPRINT}, "amounts": {"a": [1, "tasks"]}}
+    plan |= {"tasks": 1, "fingerprints": {"a": FINGERPRINT}, "amounts": {"a": [1, "tasks"]}, "functions": {}}
     (root / "plan.json").write_text(json.dumps(plan))
     return root
 

@@ -5,8 +5,10 @@ import json
 import pyarrow as pa
 import pytest
 
+from intriguing.basics.table import Table
 from intriguing.errors import InputError, UnknownNameError
-from intriguing.tables import MODELS, TABLES, Table, activations, duplicates, named
+from intriguing.tables import MODELS, TABLES, activations, named
+from tests.keys import duplicates
 
 ROW = {
     "dataset": ["mnist"],

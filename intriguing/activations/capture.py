@@ -18,9 +18,9 @@ from intriguing.activations.conventions import convention_of, output_of, usual_a
 from intriguing.activations.layers import Layer
 from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
+from intriguing.basics.inputs import feeding
 from intriguing.errors import InputError, IntriguingError, ModelError
-from intriguing.inputs import feeding
 
 log = logging.getLogger(__name__)
 

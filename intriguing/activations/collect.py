@@ -14,9 +14,9 @@ from torch import nn
 from intriguing.activations.capture import Capture, Captured, Reduce
 from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
+from intriguing.basics.inputs import as_tensor, looks_like_bytes
 from intriguing.errors import DataError, InputError
-from intriguing.inputs import as_tensor, looks_like_bytes
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from intriguing.activations.capture import Capture
 from intriguing.activations.layers import resolve_layers
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.errors import ModelError
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.memory import available_memory
 from intriguing.blind_spots.engine import width_of
 from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.errors import InputError
-from intriguing.memory import available_memory
 from intriguing.models.examination import Conduct
 
 _ROWS_OF_STATE = 48

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from intriguing.basics.brief import brief
 from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError, unknown_name
 
@@ -19,6 +20,8 @@ class SearchOptions:
 
     Raises `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
     """
+
+    __repr__ = brief
 
     grade: str = "best"
     """best: nearest to the optimum. fast: a quick approximation. faithful: the paper's procedure and nothing else."""

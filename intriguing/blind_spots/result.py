@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 
 STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.call import EVERY, Call
@@ -19,7 +20,6 @@ from intriguing.blind_spots.linear import affine, agrees, is_linear
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
-from intriguing.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.probing import device_of
 

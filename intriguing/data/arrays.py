@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.data.dataset import as_nchw
 from intriguing.errors import DataError
 

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from intriguing.basics.memory import available_memory
 from intriguing.data.files import open_regular
 from intriguing.errors import DataError
-from intriguing.memory import available_memory
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000

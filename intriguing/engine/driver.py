@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.files import clear_temporaries, explaining, opened, write_file
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
@@ -19,7 +20,6 @@ from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, ResourceCall
 from intriguing.errors import StoreError
-from intriguing.files import clear_temporaries, explaining, opened, write_file
 
 log = logging.getLogger(__name__)
 

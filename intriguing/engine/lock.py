@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from intriguing.basics.files import explaining, obstacle, open_file, opened
 from intriguing.engine.ownership import LOCK, check_ours
 from intriguing.errors import LockedError, StoreError
-from intriguing.files import explaining, obstacle, open_file, opened
 
 _BEGINNING = b'{"host": '
 

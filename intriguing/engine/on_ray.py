@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayError
 from ray.job_config import JobConfig
 
-from intriguing import __version__
+from intriguing.basics.version import __version__
 from intriguing.engine.paths import extend_path, package_folder, users_path
 from intriguing.engine.pool import Died, Event, Finished, Raised, answer
 from intriguing.engine.ray_address import find_cluster

@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.files import explained, is_temporary, names_in, obstacle, read_file
+from intriguing.basics.saved_plan import checked_plan, parse_json
 from intriguing.errors import StoreError
-from intriguing.files import explained, is_temporary, names_in, obstacle, read_file
-from intriguing.saved import checked_plan, parse_json
 
 PLAN = "plan.json"
 LOCK = ".lock"

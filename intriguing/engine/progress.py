@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from intriguing.basics.files import write_file
 from intriguing.engine.task import Task
-from intriguing.files import write_file
 
 
 @dataclass(frozen=True)

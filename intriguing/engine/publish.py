@@ -17,10 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from intriguing.engine.store import Record, Store, parquet
-from intriguing.engine.task import Plan
-from intriguing.engine.verified import Verified
-from intriguing.files import (
+from intriguing.basics.files import (
     clear_temporaries,
     explaining,
     is_table_file,
@@ -31,6 +28,9 @@ from intriguing.files import (
     regular_files,
     write_file,
 )
+from intriguing.engine.store import Record, Store, parquet
+from intriguing.engine.task import Plan
+from intriguing.engine.verified import Verified
 from intriguing.tables import FAILURES, TABLES, TASKS
 
 log = logging.getLogger(__name__)

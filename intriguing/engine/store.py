@@ -22,9 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from intriguing.engine.ownership import is_fingerprint
-from intriguing.errors import CorruptError, StoreError
-from intriguing.files import (
+from intriguing.basics.files import (
     check_free,
     explaining,
     is_temporary,
@@ -36,6 +34,8 @@ from intriguing.files import (
     temporary_name,
     write_new,
 )
+from intriguing.engine.ownership import is_fingerprint
+from intriguing.errors import CorruptError, StoreError
 
 _RECORD = "record.json"
 _SEAL = b',\n "seal": "'

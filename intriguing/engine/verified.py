@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.files import open_file, read_file, write_file
 from intriguing.engine.store import Record, Stored
 from intriguing.errors import StoreError
-from intriguing.files import open_file, read_file, write_file
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from intriguing.basics.files import is_table_file, opened, read_file, regular_files
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import owned_plan
 from intriguing.engine.publish import Shard, file_name, files_of, shards_of, table_folders, table_of
 from intriguing.engine.store import Record, Store
 from intriguing.engine.verified import Verified, hash_file, stored_name
 from intriguing.errors import StoreError
-from intriguing.files import is_table_file, opened, read_file, regular_files
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from intriguing import randomness
+from intriguing.basics.inputs import advice
 from intriguing.errors import ModelError
-from intriguing.inputs import advice
 from intriguing.models.logits import logits_behind
 from intriguing.models.probing import device_of, evaluating
 

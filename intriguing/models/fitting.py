@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from intriguing import randomness
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.data import Skipped, Split
 from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.options import TrainOptions

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from intriguing import randomness
+from intriguing.basics.inputs import as_tensor, feeding
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
-from intriguing.inputs import as_tensor, feeding
 
 
 def probe(model: nn.Module) -> nn.Module:

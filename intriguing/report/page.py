@@ -6,9 +6,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-import intriguing
+from intriguing.basics.files import write_file
+from intriguing.basics.version import __version__
 from intriguing.errors import InputError, StoreError
-from intriguing.files import write_file
 from intriguing.report.parts import Context, PagePart, render
 
 
@@ -41,7 +41,7 @@ def _html(context: Context, parts: Sequence[PagePart], headline: Sequence[tuple[
     return render(
         "report/templates/page.html",
         name=context.run.name or Path(context.run.path).name,
-        version=intriguing.__version__,
+        version=__version__,
         style=Markup(style),
         parts=parts,
         headline=headline,

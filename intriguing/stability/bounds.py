@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.brief import brief
 from intriguing.errors import InputError, ModelError, unknown_name
 from intriguing.stability.graph import Graph, linear_function, trace
 from intriguing.stability.linear_bounds import can_bound
@@ -31,6 +32,8 @@ _SHRINK = 1 - 1e-7
 @dataclass(frozen=True)
 class Certificates:
     """Lower bounds on minimal distortions, in L2, for B images and C classes, float64 on the device of the images."""
+
+    __repr__ = brief
 
     bound: Tensor
     """(B,): no change inside the box of a smaller norm succeeds; NaN where nothing is proven. 0 where the image has the

@@ -10,9 +10,9 @@ from typing import Any
 
 from intriguing.engine.task import Plan, Task
 from intriguing.errors import SpecError
-from intriguing.naming import MOST_TASKS
 from intriguing.stages import STAGES
 from intriguing.stages.common.stage import Sweep
+from intriguing.sweep.limits import MOST_TASKS
 from intriguing.sweep.spec import Spec, section_of
 
 

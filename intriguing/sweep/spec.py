@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 
 from intriguing.errors import SpecError, unknown_name
-from intriguing.naming import check_size, folder_name, read_toml
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
 from intriguing.stages.common.section import Name, Section, as_toml
 from intriguing.stages.common.stage import Stage
+from intriguing.sweep.limits import check_size, folder_name, read_toml
 
 _SPECS = Path(__file__).parent / "specs"
 

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.saved_plan import read_saved_plan, read_status
 from intriguing.engine.lock import is_locked
 from intriguing.engine.store import Store
-from intriguing.saved import read_saved_plan, read_status
 
 
 def status_of(run: Path) -> dict[str, Any]:

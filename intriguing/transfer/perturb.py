@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units.moments import Moments

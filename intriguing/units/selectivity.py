@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions
 from intriguing.units.prefilter import Prefilter

@@ -11,7 +11,6 @@ from intriguing.words.formats import from_keyed_vectors, read_vectors
 from intriguing.words.inference import verdict, word_tests
 from intriguing.words.judging import judge
 from intriguing.words.options import JudgeOptions
-from intriguing.words.study import render, study_tables
 from intriguing.words.training import TrainingOptions, train
 from intriguing.words.vectors import WordVectors
 
@@ -27,9 +26,7 @@ __all__ = [
     "npmi",
     "read_corpus",
     "read_vectors",
-    "render",
     "select_folds",
-    "study_tables",
     "train",
     "verdict",
     "word_tests",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from intriguing.brief import brief
+from intriguing.basics.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.words.corpus import Corpus
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings

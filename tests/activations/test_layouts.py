@@ -468,7 +468,7 @@ MOVES = {
     "permute": lambda x, i, j: x.permute(*np.roll(range(x.ndim), i).tolist()),
     "transpose": lambda x, i, j: x.transpose(i, j),
     "movedim": lambda x, i, j: torch.movedim(x, i, j),
-    "t": lambda x, i, j: x.mT,
+    "t": lambda x, i, j: x.mT if x.ndim > 1 else x,
     "flatten": lambda x, i, j: x.flatten(min(i, j), max(i, j)),
     "unflatten": lambda x, i, j: x.unflatten(i, (x.shape[i] // 2, 2)) if x.shape[i] % 2 == 0 else x,
     "unsqueeze": lambda x, i, j: x.unsqueeze(i),

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.basics.memory import available_memory
 from intriguing.blind_spots import memory
 from intriguing.errors import InputError
-from intriguing.memory import available_memory
 from intriguing.models.examination import Conduct
 
 MB = 2**20

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from intriguing.basics.files import read_file, write_file
 from intriguing.engine.driver import Driver, examine, prune, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import is_locked, locked
@@ -19,7 +20,6 @@ from intriguing.engine.ownership import check_ours
 from intriguing.engine.verified import Verified
 from intriguing.engine.verify import verify
 from intriguing.errors import StoreError
-from intriguing.files import read_file, write_file
 from tests.engine.toy import toy_plan
 
 PLAN, SMALL = toy_plan(2), toy_plan(1, bad=0, do="")

@@ -21,6 +21,7 @@ from intriguing.errors import InputError, StoreError
 from intriguing.report import Context
 from intriguing.stages import STAGES
 from intriguing.sweep.report import write_report
+from tests.keys import duplicates
 
 synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
 NASTY, SyntheticRun, images = (synthetic[name] for name in ("NASTY", "SyntheticRun", "images"))
@@ -508,7 +509,7 @@ def test_a_run_of_before_the_column_of_judges_is_shown_as_it_was(small):
     for name in ("rotation_tests", "unit_scores"):
         table = run.table(name)
         assert table["judge"].null_count == len(table) > 0
-        assert tables.duplicates(table, tables.named(name).key) == 0
+        assert duplicates(table, tables.named(name).key) == 0
     assert "purity natural 16" in Document(write_report(small.root).read_text()).words
 
 

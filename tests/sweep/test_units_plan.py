@@ -10,6 +10,7 @@ from intriguing import tables
 from intriguing.engine.task import Plan
 from intriguing.stages.units.tasks.answers import correction, model_or_data
 from intriguing.sweep.spec import load_spec
+from tests.keys import duplicates
 from tests.sweep.planning import digits, plan_of
 
 
@@ -139,7 +140,7 @@ def test_two_judges_of_a_score_get_an_answer_each() -> None:
         for row in crossed_rows(lambda m, d, seed, by=by_model: by * m + (5.0 - by) * d + 0.1 * seed)
     ]
     answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"]  # type: ignore[arg-type]
-    assert tables.duplicates(answer, tables.MODEL_OR_DATA.key) == 0
+    assert duplicates(answer, tables.MODEL_OR_DATA.key) == 0
     sentences = {row["judge"]: row["sentence"] for row in answer.to_pylist()}
     assert sentences["encoder"].startswith("intruder: The outcome comes from the model: ")
     assert sentences["pixels"].startswith("intruder judged by pixels: The outcome comes from the data: ")

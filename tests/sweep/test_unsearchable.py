@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from intriguing.report.sections.distortions import _row
 
 from intriguing.errors import ModelError
+from intriguing.stages.blind_spots.page.distortions import _row
 from intriguing.sweep import execute, prepare
 from tests.sweep.small import SMALL, call, toml
 
@@ -54,7 +55,8 @@ def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
 def test_a_page_counts_what_was_not_searched_apart() -> None:
     blank = {"distortion": None, "forward_passes": 1, "backward_passes": 1}
     statuses = ["found", "not_found", "no_gradient", "no_gradient", "unstable", "bad_input"]
-    row = _row("a", [blank | {"status": s, "distortion": 0.1 if s == "found" else None} for s in statuses])
+    searches = [blank | {"status": s, "distortion": 0.1 if s == "found" else None} for s in statuses]
+    row = _row("a", pd.DataFrame(searches))
     assert row["status"]["not_found"] == 1
     assert row["unsearched"] == "1 bad input, 2 no gradient, 1 unstable"
-    assert _row("a", [blank | {"status": "not_found"}])["unsearched"] == "0"
+    assert _row("a", pd.DataFrame([blank | {"status": "not_found"}]))["unsearched"] == "0"

@@ -85,7 +85,7 @@ def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(
     ("content", "message"),
     [
         (b"\x80\x04pickled", "is a pickle, and reading a pickle runs the code in it"),
-        (b"word 1 x 2\n", "is not a word and 3 numbers"),
+        (b"word 1 x 2\n", "line 1 is not a word and numbers"),
         (b"", "holds no vectors"),
     ],
 )

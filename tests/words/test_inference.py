@@ -12,6 +12,7 @@ from intriguing.stats.multiple import holm
 from intriguing.words.inference import any_difference, pooled, verdict, word_tests
 from intriguing.words.judges import METRICS
 from intriguing.words.statistics import Statistics
+from tests.keys import duplicates
 
 BASES = ("trained", "varimax", "pca", "gaussian")
 DEALS = 5
@@ -55,7 +56,7 @@ def rows_of(table, **keys):
 def test_every_control_and_metric_has_a_row_and_keys_are_unique():
     table = word_tests([drawn(), drawn(condition="l2")])
     assert table.schema.equals(tables.WORD_TESTS.schema)
-    assert tables.duplicates(table, tables.WORD_TESTS.key) == 0
+    assert duplicates(table, tables.WORD_TESTS.key) == 0
     assert table.num_rows == 2 * (5 * 6 + 2 + 1) + 1  # and the family of all dealt tests
 
 

@@ -13,6 +13,7 @@ from intriguing.words.options import JudgeOptions
 from intriguing.words.rows import judged_rows
 from intriguing.words.statistics import Statistics
 from intriguing.words.vectors import WordVectors
+from tests.keys import duplicates
 from tests.words.planted import DIM, WORDS, topic_counts, topic_vectors
 
 QUICK = JudgeOptions(rotations=249, subsamples=10, subsample_rotations=2, matched_draws=99)
@@ -84,7 +85,7 @@ def test_intruders_are_found_above_chance_where_axes_mean_something(aligned):
 
 def test_rows_hold_every_basis_direction_and_end_once(aligned):
     rows = aligned[0]
-    assert tables.duplicates(rows, tables.WORD_ROWS.key) == 0
+    assert duplicates(rows, tables.WORD_ROWS.key) == 0
     assert rows.schema.equals(tables.WORD_ROWS.schema)
     assert rows.num_rows == 5 * DIM * 2
     assert set(rows["basis"].to_pylist()) == {"natural", "haar", "gaussian", "pca", "varimax"}

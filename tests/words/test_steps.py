@@ -12,6 +12,7 @@ from intriguing.words.cooccurrence import Cooccurrence
 from intriguing.words.corpus import Corpus, select_folds
 from intriguing.words.inference import verdict
 from intriguing.words.vectors import WordVectors
+from tests.keys import duplicates
 from tests.words.planted import topic_corpus, topic_vectors
 
 TEXT = Path(__file__).parents[3] / "shared" / "data" / "text" / "corpus.txt.gz"
@@ -36,7 +37,7 @@ def test_a_study_of_the_sample_fills_every_table_with_unique_keys(outcome):
     for name, table in outcome.items():
         schema = tables.named(name)
         assert table.schema.equals(schema.schema) and table.num_rows > 0
-        assert tables.duplicates(table, schema.key) == 0
+        assert duplicates(table, schema.key) == 0
 
 
 def test_every_condition_and_seed_has_its_rows_and_the_pool_too(outcome):

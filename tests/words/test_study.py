@@ -4,8 +4,8 @@ import pytest
 
 from intriguing import tables
 from intriguing.errors import InputError
-from intriguing.printed import STUDY_ROWS
-from intriguing.words.study import render, study_tables
+from intriguing.stages.words.printed import STUDY_ROWS
+from intriguing.stages.words.study import render, study_tables
 
 
 def rows(npmi=-0.25):

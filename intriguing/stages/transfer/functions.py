@@ -35,5 +35,8 @@ class FeedParameters:
 
 
 CLEAN = TaskFunction(Function(f"{_NAME}:clean", 1, _COVERS, f"{_TASKS}:clean"), CleanParameters)
-FEED = TaskFunction(Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.pixels"), f"{_TASKS}:feed"), FeedParameters)
+FEED = TaskFunction(
+    Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:feed"),
+    FeedParameters,
+)
 FUNCTIONS = (CLEAN, FEED)

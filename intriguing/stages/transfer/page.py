@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from intriguing.matrices import Fed
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import count, number, percent, plural
+from intriguing.results.matrices import Fed
 
 _KINDS = {
     "minimal": "Adversarial images made for",

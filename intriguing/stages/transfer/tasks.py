@@ -12,9 +12,9 @@ from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import InputError
 from intriguing.models import predict
-from intriguing.pixels import StoredImages
 from intriguing.stages.common.resources import device, device_name
 from intriguing.stages.common.sampling import attacked_positions
+from intriguing.stages.common.stored_images import StoredImages
 from intriguing.stages.transfer import functions
 from intriguing.transfer import Perturbed, amplify, gaussian_noise
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from markupsafe import Markup
 
-from intriguing.printed import STUDY_ROWS
 from intriguing.report.figures import bands, forest
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import figure
+from intriguing.stages.words.printed import STUDY_ROWS
 from intriguing.stats.findings import finding, scored_by
 
 _DIRECTIONS = 5

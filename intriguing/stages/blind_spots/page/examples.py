@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
-from intriguing.pixels import StoredImages
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
+from intriguing.stages.common.stored_images import StoredImages
 
 _QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")

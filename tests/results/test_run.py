@@ -20,8 +20,9 @@ import intriguing as ig
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
 from intriguing.stats.intervals import wilson
+from tests.keys import duplicates
 
-synthetic = runpy.run_path(str(Path(__file__).with_name("synthetic_run.py")))
+synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
 NASTY, SyntheticRun, make_run = synthetic["NASTY"], synthetic["SyntheticRun"], synthetic["make_run"]
 WRITTEN = ["examples", "models", "topk", "unit_scores", "rotation_tests", "distortions", "adversarial", "transfer"]
 WRITTEN += ["word_rows", "word_tests", "word_verdicts", "word_vectors", "word_norms", "tasks"]
@@ -116,7 +117,7 @@ def test_a_table_has_the_schema_of_tables_and_a_unique_key(two_sets, name):
     table = ig.open_run(two_sets).table(name)
     assert table.num_rows
     assert table.schema.equals(tables.named(name).schema)
-    assert tables.duplicates(table, tables.named(name).key) == 0
+    assert duplicates(table, tables.named(name).key) == 0
 
 
 def test_a_table_without_rows_is_empty_and_has_its_schema(one_set):

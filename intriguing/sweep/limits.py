@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.printable import printable
+from intriguing.basics.saved_plan import read_regular
 from intriguing.errors import SpecError
-from intriguing.plain import printable
-from intriguing.saved import read_regular
 
 LARGEST_SPEC = 250_000
 """Bytes of the largest TOML file that is read."""

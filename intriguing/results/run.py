@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
+from intriguing.basics.files import is_table_file
+from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
-from intriguing.files import is_table_file
-from intriguing.matrices import AMONG, KINDS, Fed
-from intriguing.saved import LARGEST_PLAN, checked_plan, parse_json
+from intriguing.results.matrices import AMONG, KINDS, Fed
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intriguing.errors import InputError
-from intriguing.printed import STUDY_ROWS
+from intriguing.stages.words.printed import STUDY_ROWS
 
 _CONDITION = {"raw": "Raw vectors", "l2": "Normalised vectors"}
 _BASIS = {"natural": "natural axes", "gaussian": "random directions"}

@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import re
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -33,24 +32,24 @@ def test_results_are_shown_in_a_line_with_their_shapes() -> None:
 
 
 def array_holders() -> list[type]:
-    """Every public dataclass and named tuple of the package that has a field of arrays or tensors."""
-    found = []
-    for module in pkgutil.walk_packages(ig.__path__, "intriguing."):
-        if "on_ray" in module.name or ".sweep" in module.name:
-            continue
-        for value in vars(importlib.import_module(module.name)).values():
-            if not isinstance(value, type) or value.__module__ != module.name or value.__name__.startswith("_"):
-                continue
-            kinds = [str(f.type) for f in fields(value)] if is_dataclass(value) else []
-            if hasattr(value, "_fields"):
-                kinds = [str(kind) for kind in value.__annotations__.values()]
-            shown = [f.repr for f in fields(value)] if is_dataclass(value) else [True] * len(kinds)
-            if any(
-                on and re.search("ndarray|Tensor", kind) and "Callable" not in kind
-                for kind, on in zip(kinds, shown, strict=True)
-            ):
-                found.append(value)
-    return found
+    """Every dataclass and named tuple with a field of arrays that a package's `__all__` names."""
+    holders = []
+    for package in pkgutil.iter_modules(ig.__path__, "intriguing."):
+        module = importlib.import_module(package.name)
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if isinstance(value, type) and any("ndarray" in kind or "Tensor" in kind for kind in shown_kinds(value)):
+                holders.append(value)
+    return list(dict.fromkeys(holders))
+
+
+def shown_kinds(value: type) -> list[str]:
+    """The types of the fields that a repr shows, but for functions."""
+    if is_dataclass(value):
+        kinds = [str(f.type) for f in fields(value) if f.repr]
+    else:
+        kinds = [str(kind) for kind in value.__annotations__.values()] if hasattr(value, "_fields") else []
+    return [kind for kind in kinds if "Callable" not in kind]
 
 
 @pytest.mark.parametrize("kind", array_holders(), ids=lambda kind: kind.__qualname__)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intriguing.errors import InputError
-from intriguing.pixels import StoredImages
+from intriguing.stages.common.stored_images import StoredImages
 
 
 def table(images, shapes=None):

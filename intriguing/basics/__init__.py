@@ -1,0 +1,1 @@
+"""What every room of the house uses: files written safely, memory, input checks, text for terminals."""

@@ -1,0 +1,63 @@
+"""What a table is: fields with a type, a sentence and a unit, and a primary key."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from intriguing.errors import InputError
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column: its name, its Arrow type, a sentence, and its unit where it has one."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, what a row is, its fields, and the fields that together are unique."""
+
+    name: str
+    row: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with sentences and primary key in its metadata."""
+        return pa.schema(
+            [
+                pa.field(f.name, f.type, f.nullable, {"doc": f.doc} | ({"unit": f.unit} if f.unit else {}))
+                for f in self.fields
+            ],
+            {"table": self.name, "row": self.row, "primary_key": json.dumps(list(self.key))},
+        )
+
+    def build(self, columns: Mapping[str, Sequence | pa.Array], **constants: object) -> pa.Table:
+        """A table of this schema from `columns`, with `constants` repeated in every row.
+
+        Raises `InputError` when a column is missing or unknown, or when lengths differ.
+        """
+        names = {f.name for f in self.fields}
+        given = set(columns) | set(constants)
+        if given != names:
+            raise InputError(f"Table {self.name!r}: missing {sorted(names - given)}, unknown {sorted(given - names)}.")
+        lengths = {len(c) for c in columns.values()}
+        if len(lengths) > 1:
+            raise InputError(f"Table {self.name!r}: columns of different lengths {sorted(lengths)}.")
+        rows = lengths.pop() if lengths else 1
+        arrays = []
+        for f in self.fields:
+            values: Any = columns[f.name] if f.name in columns else [constants[f.name]] * rows
+            array = values if isinstance(values, pa.Array) else pa.array(values, f.type)
+            arrays.append(array if array.type == f.type else array.cast(f.type))
+        return pa.table(arrays, schema=self.schema)

@@ -1,0 +1,5 @@
+"""Open a run and read it: tables as Arrow, pandas or SQL, and transfer matrices. Nothing here writes."""
+
+from intriguing.results.run import Run, open_run
+
+__all__ = ["Run", "open_run"]
