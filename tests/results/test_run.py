@@ -124,7 +124,7 @@ def test_a_table_without_rows_is_empty_and_has_its_schema(one_set):
     failures = ig.open_run(one_set).table("failures")
     assert failures.num_rows == 0
     assert failures.schema.equals(tables.FAILURES.schema)
-    assert list(ig.open_run(one_set).pandas("word_norms", columns=["epoch", "seed"]).columns) == ["epoch", "seed"]
+    assert list(ig.open_run(one_set).pandas("word_norms", columns=["stratum", "seed"]).columns) == ["stratum", "seed"]
 
 
 def test_an_unknown_table_or_column_names_the_nearest(one_set):
