@@ -7,6 +7,7 @@ at once: the next layer may overwrite it in place (AlexNet's ReLUs do).
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import feeding
+from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import InputError, IntriguingError, ModelError
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,8 @@ def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where
     """
     n = len(output)
     if output.ndim == 2:
-        kept = output.float()
-        return Captured(kept.clone() if copy and kept is output else kept, None, ())
+        vectors = output.float()
+        return Captured(vectors.clone() if copy and vectors is output else vectors, None, ())
     shape, places = tuple(output.shape[2:]), output.flatten(2)
     if reduce == "mean":
         return Captured(places.float().mean(dim=2), None, shape)
@@ -112,30 +114,28 @@ class Capture:
         self._tracker: Tracker | None = None
         self._rows = 0
         self._checked = False
-        self._modes: list[tuple[nn.Module, bool]] = []
         self._handles: list[Any] = []
+        self._evaluating = ExitStack()
 
     def __enter__(self) -> "Capture":
         modules = dict(self._model.named_modules())
-        self._modes = [(module, module.training) for module in modules.values()]
-        self._model.eval()
+        self._evaluating.enter_context(evaluating(self._model))
         by_path: dict[str, list[Layer]] = {}
         for layer in self._layers:
             by_path.setdefault(layer.path, []).append(layer)
-        for path, wanted in by_path.items():
+        for path, layers in by_path.items():
             module = modules[path]
-            inputs = [layer for layer in wanted if layer.is_input]
+            inputs = [layer for layer in layers if layer.is_input]
             if inputs:
                 self._handles.append(module.register_forward_pre_hook(self._before(path, inputs), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._after(path, wanted, counts=not inputs)))
+            self._handles.append(module.register_forward_hook(self._after(path, layers, counts=not inputs)))
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        for module, mode in self._modes:
-            module.training = mode
-        self._handles, self._modes = [], []
+        self._handles = []
+        self._evaluating.close()
 
     def __call__(self, batch: torch.Tensor) -> dict[str, Captured]:
         """The layers' vectors for a `batch` of inputs (n, ...), by the layers' names."""
@@ -146,10 +146,10 @@ class Capture:
         company = torch.zeros(n - len(same), dtype=torch.long, device=batch.device)
         elsewhere = self._learn(batch[torch.cat([same, company])])
         self._checked = True
-        found = self._run(batch)
-        for name, captured in found.items():
+        captured_layers = self._run(batch)
+        for name, captured in captured_layers.items():
             self._compare(name, captured.vectors[same], elsewhere[name].vectors[: len(same)])
-        return found
+        return captured_layers
 
     def _run(self, batch: torch.Tensor) -> dict[str, Captured]:
         self._seen, self._calls, self._rows = {}, Counter(), len(batch)
@@ -202,9 +202,9 @@ class Capture:
         """Hold the activations of the same inputs in two batches against each other."""
         if here.shape != there.shape:
             return
-        known = torch.isfinite(here) & torch.isfinite(there)
-        apart = torch.where(known, (here - there).abs(), 0).amax()
-        largest = torch.where(known, here.abs(), 0).amax()
+        finite = torch.isfinite(here) & torch.isfinite(there)
+        apart = torch.where(finite, (here - there).abs(), 0).amax()
+        largest = torch.where(finite, here.abs(), 0).amax()
         if bool(apart > self._noise[name] * largest):
             raise ModelError(
                 f"Layer {name!r}: the same inputs gave activations that differ by {float(apart / largest):.0%} of the "
@@ -213,19 +213,19 @@ class Capture:
                 "layer that takes the inputs for something else (batch_first)."
             )
 
-    def _before(self, path: str, wanted: list[Layer]) -> Callable[..., None]:
+    def _before(self, path: str, layers: list[Layer]) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls[path] += 1
-            for layer in wanted:
+            for layer in layers:
                 if self._calls[path] == (layer.call or 1):
                     self._keep(layer, module, args[0] if args else next(iter(kwargs.values()), None))
 
         return hook
 
-    def _after(self, path: str, wanted: list[Layer], counts: bool) -> Callable[..., None]:
+    def _after(self, path: str, layers: list[Layer], counts: bool) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._calls[path] += counts
-            for layer in wanted:
+            for layer in layers:
                 if not layer.is_input and self._calls[path] == (layer.call or 1):
                     self._keep(layer, module, output_of(module, output))
 
@@ -253,27 +253,27 @@ class Capture:
     def _sequences(self, layer: Layer, packed: PackedSequence) -> Captured:
         if layer.axis not in (None, -1):
             raise InputError(f"Layer {layer.name!r} gives packed sequences, whose units are the last axis: write @-1.")
-        found = reduce_sequences(packed, layer.name, self._reduce, where=self._where)
-        if len(found.vectors) != self._rows:
-            raise ModelError(f"Layer {layer.name!r} gave {len(found.vectors)} sequences for {self._rows} inputs.")
+        captured = reduce_sequences(packed, layer.name, self._reduce, where=self._where)
+        if len(captured.vectors) != self._rows:
+            raise ModelError(f"Layer {layer.name!r} gave {len(captured.vectors)} sequences for {self._rows} inputs.")
         self._noise.setdefault(layer.name, _NOISE.get(packed.data.dtype, 0.01))
-        return found
+        return captured
 
     def _reading(self, layer: Layer, module: nn.Module, tensor: torch.Tensor) -> Reading:
         """How to read the layer's `tensor`: worked out once, in the pass that is followed where that goes."""
-        known = self._readings.get(layer.name)
-        if known is not None and known.ndim == tensor.ndim:
-            return known
-        if known is not None:
-            raise ModelError(f"Layer {layer.name!r} gives {tensor.ndim} axes, where it gave {known.ndim} before.")
+        earlier = self._readings.get(layer.name)
+        if earlier is not None and earlier.ndim == tensor.ndim:
+            return earlier
+        if earlier is not None:
+            raise ModelError(f"Layer {layer.name!r} gives {tensor.ndim} axes, where it gave {earlier.ndim} before.")
         layout = self._tracker.layout_of(tensor) if self._tracker is not None else None
         kind = convention_of(module, is_input=layer.is_input)
         if layout is None and kind == Convention():
             kind = usual_axis(module)
-        made = reading(layer.name, tuple(tensor.shape), self._rows, layout, kind, layer.axis)
-        self._readings[layer.name] = made
+        new = reading(layer.name, tuple(tensor.shape), self._rows, layout, kind, layer.axis)
+        self._readings[layer.name] = new
         self._noise[layer.name] = _NOISE.get(tensor.dtype, 0.01)
-        return made
+        return new
 
 
 def _only_tensor(value: Any) -> torch.Tensor | None:

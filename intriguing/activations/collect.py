@@ -16,6 +16,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
+from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError
 
 _LOG = logging.getLogger(__name__)
@@ -133,14 +134,14 @@ def collect_maps(
     """As `collect_activations`, with the layers' maps: every position apart, their shape, and `where` maxima lie."""
     if slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
-    place = torch.device(device) if device is not None else _device_of(model)
+    place = torch.device(device) if device is not None else device_of(model)
     if isinstance(loader, torch.Tensor | np.ndarray):
         raise InputError(
             f"The loader is one array of shape {tuple(loader.shape)}, whose rows would each be taken for a batch: "
             f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
         )
-    wanted = resolve_layers(model, layers)
-    with Capture(model, wanted, reduce, where=where) as capture:
+    resolved = resolve_layers(model, layers)
+    with Capture(model, resolved, reduce, where=where) as capture:
         for batch, names in _full_batches(loader, ids, slots):
             yield _run(capture, batch, names, slots, place, skipped)
 
@@ -153,25 +154,25 @@ def read_items(
 
     Feed it to `collect_activations(..., ids=None)`, which takes the ids from pairs of this kind.
     """
-    read: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     names: list[int] = []
     for name in ids:
         try:
             item = items[int(name)]
             tensor = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
-            if read and tensor.shape != read[0].shape:
-                raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(read[0].shape)}")
+            if inputs and tensor.shape != inputs[0].shape:
+                raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(inputs[0].shape)}")
         except Exception as error:
             if skipped is not None:
                 skipped.append(Skipped(int(name), f"cannot be read: {type(error).__name__}: {error}"))
             continue
-        read.append(tensor)
+        inputs.append(tensor)
         names.append(int(name))
-        if len(read) == batch:
-            yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
-            read, names = [], []
-    if read:
-        yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
+        if len(inputs) == batch:
+            yield _IdentifiedBatch((torch.stack(inputs), np.asarray(names, dtype=np.int64)))
+            inputs, names = [], []
+    if inputs:
+        yield _IdentifiedBatch((torch.stack(inputs), np.asarray(names, dtype=np.int64)))
 
 
 class _IdentifiedBatch(tuple):
@@ -190,20 +191,20 @@ def _run(
     if n < slots:
         batch = torch.cat([batch, batch[-1:].expand(slots - n, *batch.shape[1:])])
     batch = batch.to(place, non_blocking=True)
-    seen = capture(batch)
-    flat = [captured.vectors[:n].flatten(1) for captured in seen.values()]
+    layers = capture(batch)
+    flat = [captured.vectors[:n].flatten(1) for captured in layers.values()]
     if all(isfinite(float(f.sum())) for f in flat):
-        return MapBlock(names, seen if n == slots else {name: _rows(c, slice(0, n)) for name, c in seen.items()})
+        return MapBlock(names, layers if n == slots else {name: _rows(c, slice(0, n)) for name, c in layers.items()})
     good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
     if skipped is not None:
         floating = batch.is_floating_point()
         for at in np.nonzero(~keep)[0]:
-            given = not floating or bool(torch.isfinite(batch[at]).all())
-            what = "the model's activations are" if given else "the input is"
+            finite_input = not floating or bool(torch.isfinite(batch[at]).all())
+            what = "the model's activations are" if finite_input else "the input is"
             skipped.append(Skipped(int(names[at]), f"{what} not finite"))
     index = torch.nonzero(good)[:, 0]  # all of them where a sum alone overflowed
-    return MapBlock(names[keep], {name: _rows(c, index) for name, c in seen.items()})
+    return MapBlock(names[keep], {name: _rows(c, index) for name, c in layers.items()})
 
 
 def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:
@@ -250,9 +251,3 @@ def _full_batches(
                 held, held_ids = [], []
     if size:
         yield torch.cat(held), np.concatenate(held_ids)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")

@@ -61,9 +61,9 @@ def _is(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
     return not own and any(isinstance(module, k) and _forward(type(module), k) for k in kinds)
 
 
-def _forward(made: type[nn.Module], kind: type[nn.Module]) -> bool:
+def _forward(subclass: type[nn.Module], kind: type[nn.Module]) -> bool:
     """Whether the class `made` gets its forward from torch.nn."""
-    for base in made.__mro__:
+    for base in subclass.__mro__:
         if "forward" in vars(base):
             return base.__module__.startswith("torch.nn.") and issubclass(base, kind)
     return False

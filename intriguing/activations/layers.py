@@ -39,11 +39,11 @@ def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
     """
     path = name
     ends: dict[str, str] = {}
-    while path not in paths and (found := _ENDING.search(path)):
-        mark, value = found[0][0], found[0][1:]
+    while path not in paths and (ending := _ENDING.search(path)):
+        mark, value = ending[0][0], ending[0][1:]
         if mark in ends:
             raise InputError(f"Layer {name!r} has two endings that begin with {mark!r}: write one.")
-        ends[mark], path = value, path[: found.start()]
+        ends[mark], path = value, path[: ending.start()]
     number, axis = ends.get("#"), ends.get("@")
     if number is not None and (not number.isdecimal() or int(number) < 1):
         raise InputError(f"Layer {name!r}: '#' is followed by the number of the call, from 1.")
@@ -58,20 +58,20 @@ def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
 
     A wildcard means modules without children. Raises `UnknownNameError` with the nearest names where nothing answers.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
-    if not wanted:
+    patterns = [names] if isinstance(names, str) else list(names)
+    if not patterns:
         raise InputError("Give at least one layer's name.")
     paths = {path: module for path, module in model.named_modules() if path}
-    found: dict[str, Layer] = {}
-    for name in wanted:
+    layers: dict[str, Layer] = {}
+    for name in patterns:
         layer = parse_layer(name, frozenset(paths))
         if layer.path in paths:
-            found[layer.name] = layer
+            layers[layer.name] = layer
             continue
         ending = name[len(layer.path) :]
         matching = [p for p, m in paths.items() if fnmatchcase(p, layer.path) and not any(m.children())]
         if not matching:
             raise unknown_name("layer", layer.path, paths)
         for path in matching:
-            found[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
-    return list(found.values())
+            layers[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
+    return list(layers.values())

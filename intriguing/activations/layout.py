@@ -81,26 +81,26 @@ def of_input(batch: torch.Tensor) -> Layout:
 
 def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
     """The layout after a row-major reshape to `shape`; None where a new axis cuts an old one unevenly."""
-    left = [atom for one in layout for atom in one][::-1]
-    if 0 in shape or prod(atom.size for atom in left) != prod(shape):
+    remaining = [atom for one in layout for atom in one][::-1]
+    if 0 in shape or prod(atom.size for atom in remaining) != prod(shape):
         return None
     axes = []
-    for wanted in shape:
+    for size in shape:
         atoms: list[Atom] = []
         have = 1
-        if wanted == 1 and left and left[-1].size == 1:
-            atoms.append(left.pop())
-        while have < wanted:
-            atom = left.pop()
-            if wanted % have or (have * atom.size > wanted and atom.size % (wanted // have)):
+        if size == 1 and remaining and remaining[-1].size == 1:
+            atoms.append(remaining.pop())
+        while have < size:
+            atom = remaining.pop()
+            if size % have or (have * atom.size > size and atom.size % (size // have)):
                 return None
-            if have * atom.size > wanted:
-                part = wanted // have
-                left.append(Atom(atom.kind, atom.size // part))
+            if have * atom.size > size:
+                part = size // have
+                remaining.append(Atom(atom.kind, atom.size // part))
                 atom = Atom(atom.kind, part)
             atoms.append(atom)
             have *= atom.size
-        if have != wanted:
+        if have != size:
             return None
         axes.append(tuple(a for a in atoms if a.size > 1) or tuple(atoms[:1]))
     return tuple(axes)
@@ -109,20 +109,20 @@ def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
 def broadcast(layouts: Iterable[Layout], shape: Sequence[int]) -> Layout | None:
     """The layout of an elementwise operation's result of `shape`; claims that contradict each other leave it open."""
     axes = []
-    given = [layout for layout in layouts if len(layout) <= len(shape)]
-    if not given:
+    fitting = [layout for layout in layouts if len(layout) <= len(shape)]
+    if not fitting:
         return None
     for back in range(len(shape), 0, -1):
         size = shape[-back]
-        claims = [one[-back] for one in given if len(one) >= back]
+        claims = [one[-back] for one in fitting if len(one) >= back]
         if any(size_of(claim) not in (1, size) for claim in claims):
             return None
-        known = [claim for claim in claims if size_of(claim) == size and claim]
-        kinds = {kind_of(claim) for claim in known} - {OPEN}
+        sized = [claim for claim in claims if size_of(claim) == size and claim]
+        kinds = {kind_of(claim) for claim in sized} - {OPEN}
         if len(kinds) == 1:
-            axes.append(next(claim for claim in known if kind_of(claim) in kinds))
+            axes.append(next(claim for claim in sized if kind_of(claim) in kinds))
         else:
-            axes.append(() if size == 1 and not known else axis(OPEN, size))
+            axes.append(() if size == 1 and not sized else axis(OPEN, size))
     return tuple(axes)
 
 
@@ -156,7 +156,7 @@ class Convention:
 
 
 def reading(
-    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention, chosen: int | None
+    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention, named_axis: int | None
 ) -> Reading:
     """How to read the output of `layer`, of `shape` for `n` inputs.
 
@@ -175,11 +175,12 @@ def reading(
     batch, split = _batch(layer, shape, n, layout, kind)
     free = [i for i in range(ndim) if i != batch]
     at = None
-    if chosen is not None:
-        at = chosen % ndim if -ndim <= chosen < ndim else None
+    if named_axis is not None:
+        at = named_axis % ndim if -ndim <= named_axis < ndim else None
         if at is None or at == batch:
             raise InputError(
-                f"Layer {layer!r}: shape {tuple(shape)} has no axis {chosen} of units. Its axes but that of the inputs "
+                f"Layer {layer!r}: shape {tuple(shape)} has no axis {named_axis} of units. "
+                f"Its axes but that of the inputs "
                 f"are {', '.join(map(str, free))}."
             )
     elif kind.units is not None:
@@ -193,8 +194,8 @@ def reading(
     apart = layout[:batch] + parts + layout[batch + 1 :]
     inside = batch + next(i for i, (atom,) in enumerate(parts) if atom.kind == BATCH)
     if at is None:
-        found = _candidates(apart, [i for i in range(len(apart)) if i != inside])
-        units = found[0] if len(found) == 1 else _only(layer, shape, free, free)
+        candidates = _candidates(apart, [i for i in range(len(apart)) if i != inside])
+        units = candidates[0] if len(candidates) == 1 else _only(layer, shape, free, free)
         return Reading(ndim, split, inside, units)
     return Reading(ndim, split, inside, at + (len(parts) - 1 if at > batch else 0))
 
@@ -232,18 +233,18 @@ def _candidates(layout: Layout | None, free: Sequence[int]) -> list[int]:
     kinds = {i: kind_of(layout[i]) for i in free}
     for kind in (UNITS, OPEN):
         if kind in kinds.values():
-            found = [i for i in free if kinds[i] == kind]
-            return found if kind == UNITS or len(found) > 1 else list(free)
+            candidates = [i for i in free if kinds[i] == kind]
+            return candidates if kind == UNITS or len(candidates) > 1 else list(free)
     return list(free)
 
 
-def _only(layer: str, shape: Sequence[int], free: Sequence[int], found: Sequence[int]) -> int:
+def _only(layer: str, shape: Sequence[int], free: Sequence[int], candidates: Sequence[int]) -> int:
     """The one axis that is `found`; raises `InputError` with the readings where there are several."""
-    if len(found) == 1:
-        return found[0]
+    if len(candidates) == 1:
+        return candidates[0]
     readings = " or ".join(
         f"{f'{layer}@{i}'!r} ({shape[i]} units at {' x '.join(str(shape[j]) for j in free if j != i)} places)"
-        for i in sorted({found[0], found[-1]})
+        for i in sorted({candidates[0], candidates[-1]})
     )
     raise InputError(
         f"Layer {layer!r} gives shape {tuple(shape)}, and nothing tells which axis is its units. Write {readings}."

@@ -10,6 +10,7 @@ from torch import nn
 from intriguing.activations.capture import Capture
 from intriguing.activations.layers import resolve_layers
 from intriguing.basics.brief import brief
+from intriguing.basics.torch_modes import device_of
 from intriguing.errors import ModelError
 
 
@@ -40,11 +41,11 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
     inputs run at once.
     """
     channels, height, width = input_shape
-    wanted = resolve_layers(model, layer)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    layers = resolve_layers(model, layer)
+    device = device_of(model)
     seen_rows, seen_columns = [], []
     with (
-        Capture(model, wanted, "positions") as capture,
+        Capture(model, layers, "positions") as capture,
         torch.backends.nnpack.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
     ):
@@ -54,7 +55,7 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
             batch = torch.zeros((len(part), channels, height, width), device=device)
             at = torch.arange(len(part))
             batch[at, :, torch.from_numpy(part % height), torch.from_numpy(part % width)] = torch.nan
-            captured = capture(batch)[wanted[0].name]
+            captured = capture(batch)[layers[0].name]
             if len(captured.map_shape) != 2:
                 raise ModelError(f"Layer {layer!r} has no map of rows and columns, but the shape {captured.map_shape}.")
             hit = captured.vectors.isnan().any(dim=2).view(len(part), *captured.map_shape)
@@ -64,8 +65,9 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
     return ReceptiveField(_interval(rows), _interval(columns))
 
 
-def _interval(seen: np.ndarray) -> np.ndarray:
+def _interval(visible: np.ndarray) -> np.ndarray:
     """First and one past the last pixel (places, 2) of `seen` (pixels, places); the whole where nothing was seen."""
-    first = seen.argmax(axis=0)
-    last = len(seen) - seen[::-1].argmax(axis=0)
-    return np.stack([np.where(seen.any(axis=0), first, 0), np.where(seen.any(axis=0), last, len(seen))], axis=1)
+    first = visible.argmax(axis=0)
+    last = len(visible) - visible[::-1].argmax(axis=0)
+    reached = visible.any(axis=0)
+    return np.stack([np.where(reached, first, 0), np.where(reached, last, len(visible))], axis=1)

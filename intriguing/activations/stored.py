@@ -30,18 +30,18 @@ def narrowed(vectors: torch.Tensor, dtype: torch.dtype, layer: str) -> torch.Ten
     """
     if not dtype.is_floating_point:
         raise InputError(f"Activations are real numbers: dtype is torch.float32 or torch.float16, not {dtype}.")
-    kept = vectors.to(dtype)
+    narrow = vectors.to(dtype)
     limit = torch.finfo(dtype).max
     if vectors.numel() and limit < torch.finfo(vectors.dtype).max:
         least, most = torch.aminmax(vectors)
         largest = max(-float(least), float(most))
-        if largest > limit and not bool(torch.isfinite(kept).all()):
+        if largest > limit and not bool(torch.isfinite(narrow).all()):
             name = str(dtype).removeprefix("torch.")
             raise InputError(
                 f"Layer {layer!r} has activations as large as {largest:.6g}, and {name} ends at {limit:.6g}: they "
                 'would become infinite. Use dtype = "float32" (torch.float32 in a call).'
             )
-    return kept
+    return narrow
 
 
 def vector_array(vectors: torch.Tensor | np.ndarray) -> pa.FixedSizeListArray:

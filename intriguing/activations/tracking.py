@@ -51,8 +51,8 @@ class Tracker(TorchFunctionMode):
         """Call `func`, then note the layout of what it gives."""
         result = func(*args, **(kwargs or {}))
         name = _name(func)
-        made = [result] if isinstance(result, torch.Tensor) else result if isinstance(result, (tuple, list)) else []
-        for number, out in enumerate(made):
+        outputs = [result] if isinstance(result, torch.Tensor) else result if isinstance(result, (tuple, list)) else []
+        for number, out in enumerate(outputs):
             if isinstance(out, torch.Tensor):
                 if number and name in _FIRST_ALONE:
                     break
@@ -79,10 +79,10 @@ class Call:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         out: torch.Tensor,
-        known: WeakTensorKeyDictionary,
+        layouts: WeakTensorKeyDictionary,
     ) -> None:
         self.name, self.args, self.kwargs, self.out = name, args, kwargs, out
-        self._known = known
+        self._layouts = layouts
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by its place or its name."""
@@ -91,18 +91,18 @@ class Call:
     def layout(self, position: int = 0, name: str = "input") -> Layout | None:
         """The layout of an argument."""
         value = self.get(position, name)
-        return self._known.get(value) if isinstance(value, torch.Tensor) else None
+        return self._layouts.get(value) if isinstance(value, torch.Tensor) else None
 
     def numbers(self, position: int, name: str) -> list[int]:
         """Whole numbers that were given one by one, or as one sequence."""
-        given = self.get(position, name, ())
-        if isinstance(given, int):
-            return [v for v in self.args[position:] if isinstance(v, int)] or [given]
-        return [int(v) for v in given]
+        value = self.get(position, name, ())
+        if isinstance(value, int):
+            return [v for v in self.args[position:] if isinstance(v, int)] or [value]
+        return [int(v) for v in value]
 
     def layouts(self) -> list[Layout]:
         """The layouts of all tensors among the arguments."""
-        return [self._known[t] for t in _tensors((*self.args, *self.kwargs.values())) if t in self._known]
+        return [self._layouts[t] for t in _tensors((*self.args, *self.kwargs.values())) if t in self._layouts]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -196,10 +196,10 @@ def _stretched(call: Call) -> Layout | None:
 def _joined(call: Call) -> Layout | None:
     """What stands in the axis that is joined is of one kind, or not known."""
     at = call.get(1, "dim", call.kwargs.get("axis", 0)) % len(call.shape)
-    given = [layout for layout in call.layouts() if len(layout) == len(call.shape)]
-    rest = [(*layout[:at], (), *layout[at + 1 :]) for layout in given]
+    layouts = [layout for layout in call.layouts() if len(layout) == len(call.shape)]
+    rest = [(*layout[:at], (), *layout[at + 1 :]) for layout in layouts]
     joined = broadcast(rest, [*call.shape[:at], 1, *call.shape[at + 1 :]])
-    kinds = {kind_of(layout[at]) for layout in given}
+    kinds = {kind_of(layout[at]) for layout in layouts}
     if joined is None:
         return None
     kind = kinds.pop() if len(kinds) == 1 else OPEN
@@ -230,21 +230,21 @@ def _indexed(call: Call) -> Layout | None:
     if Ellipsis not in [p if p is Ellipsis else 0 for p in parts]:
         parts.append(Ellipsis)
     axes: list[Axis] = []
-    left, lists = list(layout), 0
+    remaining, lists = list(layout), 0
     for part in parts:
         if part is None:
             axes.append(())
         elif part is Ellipsis:
-            many = len(left) - (taking - (len(layout) - len(left)))
-            axes += left[:many]
-            left = left[many:]
+            many = len(remaining) - (taking - (len(layout) - len(remaining)))
+            axes += remaining[:many]
+            remaining = remaining[many:]
         elif isinstance(part, slice):
-            one = left.pop(0)
+            one = remaining.pop(0)
             axes.append(resized(one, len(range(*part.indices(size_of(one))))))
         elif isinstance(part, int) and not isinstance(part, bool):
-            left.pop(0)
+            remaining.pop(0)
         elif isinstance(part, torch.Tensor) and part.ndim == 1 and not lists:
-            one, lists = left.pop(0), 1
+            one, lists = remaining.pop(0), 1
             axes.append(resized(one, call.shape[len(axes)]))
         else:
             return None
@@ -379,16 +379,16 @@ def _summed(call: Call) -> Layout | None:
     terms, _, result = equation.replace(" ", "").partition("->")
     if "." in equation or not result:
         return None
-    found: dict[str, Axis] = {}
+    axes_by_letter: dict[str, Axis] = {}
     for term, tensor in zip(terms.split(","), operands, strict=True):
         layout = call._known.get(tensor)
         for letter, one in zip(term, layout or (), strict=False):
-            found.setdefault(letter, one)
-    if not found:
+            axes_by_letter.setdefault(letter, one)
+    if not axes_by_letter:
         return None
-    new = [letter for letter in result if letter not in found]
-    axes = [found.get(letter, axis(UNITS, size)) for letter, size in zip(result, call.shape, strict=True)]
-    return tuple(demoted(a) if new and letter in found else a for letter, a in zip(result, axes, strict=True))
+    new = [letter for letter in result if letter not in axes_by_letter]
+    axes = [axes_by_letter.get(letter, axis(UNITS, size)) for letter, size in zip(result, call.shape, strict=True)]
+    return tuple(demoted(a) if new and letter in axes_by_letter else a for letter, a in zip(result, axes, strict=True))
 
 
 _FIRST_ALONE = {"lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward", "_pad_packed_sequence"}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
 from intriguing.models.logits import logits_behind
-from intriguing.models.probing import evaluating
 
 Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """A function of the logits (b, C) of some rows and the slice of these rows: a value (b,) and its gradient (b, C)."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
+from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
@@ -21,7 +22,6 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
-from intriguing.models.probing import device_of
 
 log = logging.getLogger(__name__)
 _IMAGES = "a float32 or float64 tensor (B, *shape)"

@@ -120,15 +120,15 @@ class Split:
 
     def positions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Where the examples with these `ids` stand in the split: (n,) int64. Raises `DataError` for an id it lacks."""
-        wanted = np.asarray(ids, dtype=np.int64)
+        numbers = np.asarray(ids, dtype=np.int64)
         order = np.argsort(self.ids, kind="stable")
-        found = np.minimum(np.searchsorted(self.ids, wanted, sorter=order), len(self) - 1)
-        missing = wanted[self.ids[order[found]] != wanted]
+        places = np.minimum(np.searchsorted(self.ids, numbers, sorter=order), len(self) - 1)
+        missing = numbers[self.ids[order[places]] != numbers]
         if missing.size:
             raise DataError(
-                f"The split has no example {int(missing[0])} ({missing.size} of {wanted.size} ids lacking)."
+                f"The split has no example {int(missing[0])} ({missing.size} of {numbers.size} ids lacking)."
             )
-        return order[found]
+        return order[places]
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,10 +281,10 @@ def build_dataset(
         first += count
         if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
             raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
-        kept = frozen(images) if isinstance(images, np.ndarray) else images
+        stored = frozen(images) if isinstance(images, np.ndarray) else images
         numbers = numbers.astype(np.int64)
         kept_labels = frozen(_labels(np.asarray(labels), count, what))
-        splits[name] = Split(kept, kept_labels, frozen(numbers), names.paths.get(name, ()))
+        splits[name] = Split(stored, kept_labels, frozen(numbers), names.paths.get(name, ()))
         shapes[name] = tuple(int(n) for n in images.shape[1:])
     if not splits:
         raise DataError(f"Data set {source!r} is empty: it has no split. Give 'train', 'test' or both.")
@@ -313,16 +313,16 @@ def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None)
                 f"Data set {source!r}, split {name!r}: example {int(split.ids[bad[0]])} has the label "
                 f"{int(split.labels[bad[0]])}; labels run from 0 {top}."
             )
-    seen = np.unique(np.concatenate([s.labels for s in splits.values()]))
-    if len(seen) < 2:
+    present = np.unique(np.concatenate([s.labels for s in splits.values()]))
+    if len(present) < 2:
         raise DataError(
-            f"Data set {source!r} has one class only (label {int(seen[0])}); a classifier needs two. "
+            f"Data set {source!r} has one class only (label {int(present[0])}); a classifier needs two. "
             "Add images of another class."
         )
-    if classes is None and len(seen) <= int(seen[-1]):
-        gaps = np.setdiff1d(np.arange(min(int(seen[-1]), 1000)), seen)[:5].tolist()
+    if classes is None and len(present) <= int(present[-1]):
+        gaps = np.setdiff1d(np.arange(min(int(present[-1]), 1000)), present)[:5].tolist()
         raise DataError(
-            f"Data set {source!r} has {len(seen)} different labels up to {int(seen[-1])}, and none is "
+            f"Data set {source!r} has {len(present)} different labels up to {int(present[-1])}, and none is "
             f"{' or '.join(map(str, gaps[:3]))}. If some classes have no example here, give their number as `classes`; "
             "if not, renumber: class_names, labels = numpy.unique(labels, return_inverse=True)."
         )

@@ -220,11 +220,11 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
         paths[split] = tuple(_name(entries[n][1], folder) for n in good)
         first += len(entries)
     _tell(folder, found, skipped)
-    known = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
+    labels_and_paths = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
     if len(names) == 1:
-        known = Names((), paths)  # `build_dataset` says what is wrong
+        labels_and_paths = Names((), paths)  # `build_dataset` says what is wrong
     content = _hash(folder, options, found, looks)
-    return build_dataset(source, parts, content, max(2, len(names)), skipped, known)
+    return build_dataset(source, parts, content, max(2, len(names)), skipped, labels_and_paths)
 
 
 def _tell(folder: Path, found: _Folder, skipped: list[Skipped]) -> None:

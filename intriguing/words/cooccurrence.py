@@ -80,25 +80,25 @@ def count_windows(
     number_of = {word: i for i, word in enumerate(corpus.words)}
     numbers = np.array([number_of.get(word, -1) for word in words], np.int64)
     counts = corpus.counts()
-    kept = np.flatnonzero((numbers >= 0) & (counts[numbers] >= min_count))
-    kept = kept[np.argsort(-counts[numbers[kept]], kind="stable")]
-    if len(kept) < 2:
+    rows = np.flatnonzero((numbers >= 0) & (counts[numbers] >= min_count))
+    rows = rows[np.argsort(-counts[numbers[rows]], kind="stable")]
+    if len(rows) < 2:
         raise DataError(
-            f"Of {len(words)} words {len(kept)} occur at least {min_count} times in the {len(corpus)} words of "
+            f"Of {len(words)} words {len(rows)} occur at least {min_count} times in the {len(corpus)} words of "
             f"{corpus.name!r} that are to judge them. Give more text, of the same language and letter case."
         )
     renumber = np.full(len(corpus.words), -1, np.int64)
-    renumber[numbers[kept]] = np.arange(len(kept))
-    size = len(kept)
+    renumber[numbers[rows]] = np.arange(len(rows))
+    size = len(rows)
     rare = sparse.csr_array((size, size), dtype=np.int64)
     dense = np.zeros(min(size, _DENSE) ** 2)
     singles = np.zeros(size, np.int64)
     for start in range(0, len(corpus), chunk):
-        ids, left = _stretch(corpus, renumber, start, chunk, width)
+        ids, room = _stretch(corpus, renumber, start, chunk, width)
         own = min(chunk, len(corpus) - start)
-        reach = np.minimum(left, _next_same(ids, width))
-        known = ids[:own] >= 0
-        singles += np.bincount(ids[:own][known], reach[:own][known], size).astype(np.int64)
+        reach = np.minimum(room, _next_same(ids, width))
+        counted = ids[:own] >= 0
+        singles += np.bincount(ids[:own][counted], reach[:own][counted], size).astype(np.int64)
         rare = rare + _pairs_of(ids, reach, own, width, size, dense)
     side = min(size, _DENSE)
     frequent = sparse.csr_array(dense.reshape(side, side).astype(np.int64))
@@ -106,8 +106,8 @@ def count_windows(
     pairs = sparse.csr_array(rare + frequent)
     if pairs.nnz == 0 or pairs.data.max() < 2**31:
         pairs.data = pairs.data.astype(np.int32)
-    kept_words = tuple(str(words[i]) for i in kept.tolist())
-    return Cooccurrence(kept_words, counts[numbers[kept]], singles, pairs, len(corpus), len(words) - size)
+    kept_words = tuple(str(words[i]) for i in rows.tolist())
+    return Cooccurrence(kept_words, counts[numbers[rows]], singles, pairs, len(corpus), len(words) - size)
 
 
 def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,13 +116,13 @@ def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width
     """
     stop = min(len(corpus), start + chunk + 2 * width)
     ids = renumber[corpus.tokens[start:stop]]
-    left = np.full(stop - start, width, np.int64)
+    room = np.full(stop - start, width, np.int64)
     ends = corpus.ends[(corpus.ends > start) & (corpus.ends < stop + width)] - start
     for back in range(1, width):
         at = ends - back
-        at = at[(at >= 0) & (at < len(left))]
-        left[at] = np.minimum(left[at], back)
-    return ids, left
+        at = at[(at >= 0) & (at < len(room))]
+        room[at] = np.minimum(room[at], back)
+    return ids, room
 
 
 def _next_same(ids: np.ndarray, width: int) -> np.ndarray:
@@ -145,7 +145,7 @@ def _pairs_of(
     """
     bits = int(width).bit_length()
     side = round(len(dense) ** 0.5)
-    found, cells, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    codes, cells, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for d in range(1, min(width, len(ids))):
         many = min(own, len(ids) - d)
         weight = np.minimum(reach[:many] - d, reach[d : d + many])
@@ -156,9 +156,9 @@ def _pairs_of(
         cells.append(low[frequent] * side + high[frequent])
         weights.append(weight[frequent])
         keep &= high >= side
-        found.append(((low[keep] * size + high[keep]) << bits) | weight[keep])
+        codes.append(((low[keep] * size + high[keep]) << bits) | weight[keep])
     dense += np.bincount(np.concatenate(cells), np.concatenate(weights), len(dense))
-    packed = np.concatenate(found)
+    packed = np.concatenate(codes)
     packed.sort()
     keys, sizes = packed >> bits, packed & ((1 << bits) - 1)
     heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
@@ -182,9 +182,9 @@ def npmi(counts: Cooccurrence, first: np.ndarray, second: np.ndarray) -> np.ndar
 
 def npmi_of_counts(together: np.ndarray, first: np.ndarray, second: np.ndarray, windows: int) -> np.ndarray:
     """NPMI from window counts: with both words, with the first, with the second, and in all."""
-    seen = together > 0
-    p = np.where(seen, together, 1) / windows
+    observed = together > 0
+    p = np.where(observed, together, 1) / windows
     lift = np.log(p) - np.log(first / windows) - np.log(second / windows)
     always = p >= 1
     value = lift / np.where(always, 1.0, -np.log(np.where(always, 0.5, p)))
-    return np.where(seen, np.where(always, 1.0, value), -1.0)
+    return np.where(observed, np.where(always, 1.0, value), -1.0)

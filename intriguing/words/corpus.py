@@ -162,21 +162,21 @@ class _Encoder:
 
     def sentence(self, words: list[str]) -> None:
         """One line's words, cut where they are more than a sentence may hold."""
-        kept = [w for w in words if "\ufffd" not in w] if any("\ufffd" in w for w in words) else words
-        self.skipped["undecodable_words"] += len(words) - len(kept)
-        if not kept:
+        decodable = [w for w in words if "\ufffd" not in w] if any("\ufffd" in w for w in words) else words
+        self.skipped["undecodable_words"] += len(words) - len(decodable)
+        if not decodable:
             self.skipped["empty_lines"] += not words
             return
-        self.skipped["split_lines"] += len(kept) > self.sentence_words
-        self._append(kept)
+        self.skipped["split_lines"] += len(decodable) > self.sentence_words
+        self._append(decodable)
 
     def running(self, words: list[str]) -> list[str]:
         """Words of an endless line: whole sentences are taken, the rest is handed back."""
-        kept = [w for w in words if "\ufffd" not in w]
-        self.skipped["undecodable_words"] += len(words) - len(kept)
-        whole = len(kept) - len(kept) % self.sentence_words
-        self._append(kept[:whole])
-        return kept[whole:]
+        decodable = [w for w in words if "\ufffd" not in w]
+        self.skipped["undecodable_words"] += len(words) - len(decodable)
+        whole = len(decodable) - len(decodable) % self.sentence_words
+        self._append(decodable[:whole])
+        return decodable[whole:]
 
     def _append(self, words: list[str]) -> None:
         size = self.sentence_words
@@ -238,9 +238,9 @@ def _read_text(encoder: _Encoder, blocks: Iterator[str], layout: str) -> None:
         if rest:
             encoder.sentence(rest.split())
     else:
-        left = encoder.running([*words, rest] if rest else words)
-        if left:
-            encoder.sentence(left)
+        rest_of_line = encoder.running([*words, rest] if rest else words)
+        if rest_of_line:
+            encoder.sentence(rest_of_line)
 
 
 def _wikipedia_sample() -> Iterator[list[str]]:

@@ -121,7 +121,7 @@ def from_keyed_vectors(vectors: Any) -> WordVectors:
     """
     words = tuple(str(word) for word in vectors.index_to_key)
     counts = vectors.expandos.get("count")
-    found = np.full(len(words), -1, np.int64) if counts is None else np.asarray(counts, np.int64)
+    word_counts = np.full(len(words), -1, np.int64) if counts is None else np.asarray(counts, np.int64)
     rows = np.array(vectors.vectors, np.float32).reshape(len(words), -1)
     good = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if not len(good):
@@ -129,7 +129,7 @@ def from_keyed_vectors(vectors: Any) -> WordVectors:
     notes = {"made_by": type(vectors).__name__}
     if len(good) < len(words):
         notes["vectors_not_finite"] = str(len(words) - len(good))
-    return WordVectors(tuple(words[i] for i in good.tolist()), rows[good], found[good], notes)
+    return WordVectors(tuple(words[i] for i in good.tolist()), rows[good], word_counts[good], notes)
 
 
 def _recognised(start: bytes, encoding: str) -> str:

@@ -46,8 +46,8 @@ def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.ran
     sizes = np.bincount(stratum)
     starts = np.cumsum(sizes) - sizes
     strata_of_sets = stratum[sets]
-    asked = np.max([np.bincount(row, minlength=len(sizes)) for row in strata_of_sets], axis=0)
-    if (asked > sizes).any():
+    needed = np.max([np.bincount(row, minlength=len(sizes)) for row in strata_of_sets], axis=0)
+    if (needed > sizes).any():
         raise InputError("A stratum holds fewer words than a set takes from it. Use larger strata or fewer words.")
     words = np.empty((draws, *sets.shape), np.int64)
     redraw = np.ones(words.shape, bool)
@@ -90,17 +90,18 @@ def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
     counted = np.flatnonzero(counts > 0)
     if len(counted) < 3:
         raise InputError(f"{len(counted)} of {len(counts)} words have a count: take counts from a corpus first.")
-    norms, seen = np.linalg.norm(vectors[counted].astype(np.float64), axis=1), counts[counted]
-    result: Any = stats.spearmanr(norms, seen) if np.ptp(norms) > 0 and np.ptp(seen) > 0 else (np.nan, np.nan)
-    groups = strata(seen)
+    norms, counts_known = np.linalg.norm(vectors[counted].astype(np.float64), axis=1), counts[counted]
+    varied = np.ptp(norms) > 0 and np.ptp(counts_known) > 0
+    result: Any = stats.spearmanr(norms, counts_known) if varied else (np.nan, np.nan)
+    groups = strata(counts_known)
     inside = [groups == g for g in range(groups.max() + 1)]
     quantiles = np.array([np.quantile(norms[i], [0.1, 0.5, 0.9]) for i in inside])
     return NormCount(
         spearman=float(result[0]),
         p=float(result[1]),
         n=len(counted),
-        count_low=np.array([seen[i].min() for i in inside]),
-        count_high=np.array([seen[i].max() for i in inside]),
+        count_low=np.array([counts_known[i].min() for i in inside]),
+        count_high=np.array([counts_known[i].max() for i in inside]),
         words=np.array([i.sum() for i in inside]),
         low=quantiles[:, 0],
         median=quantiles[:, 1],

@@ -186,13 +186,13 @@ def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) ->
     first, second = np.take(top, _FIRST, axis=1), np.take(top, _SECOND, axis=1)
     likeness = of.npmi(first, second)
     excess = likeness - of.expected[of.stratum[first], of.stratum[second]]
-    shown = top[:, :_INTRUSION_WORDS]
-    vectors, foreign = of.unit[shown], of.unit[intruders]
-    npmis, cosines = np.zeros((2, *shown.shape, _INTRUSION_WORDS))
+    listed = top[:, :_INTRUSION_WORDS]
+    vectors, foreign = of.unit[listed], of.unit[intruders]
+    npmis, cosines = np.zeros((2, *listed.shape, _INTRUSION_WORDS))
     for pair, (b, a) in enumerate(zip(_SECOND[:_INTRUSION_PAIRS], _FIRST[:_INTRUSION_PAIRS], strict=True)):
         npmis[:, a, b] = npmis[:, b, a] = likeness[:, pair]
         cosines[:, a, b] = cosines[:, b, a] = (vectors[:, a] * vectors[:, b]).sum(axis=1)
-    to_npmi = of.npmi(np.broadcast_to(shown, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
+    to_npmi = of.npmi(np.broadcast_to(listed, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
     to_cosine = np.stack([(foreign * vectors[:, a]).sum(axis=2) for a in range(_INTRUSION_WORDS)], axis=2)
     apart = np.flatnonzero(~np.eye(_INTRUSION_WORDS, dtype=bool))
     within = np.take(_distance(cosines).reshape(len(top), -1), apart, axis=1).mean(axis=1)
@@ -254,5 +254,5 @@ def draw_intruders(scores: np.ndarray, rng: np.random.Generator, draws: int = 1)
     depth = lines[here[:, None], tried]
     depth = np.stack([middle[:, :1] - depth[:, 0], depth[:, 1] - middle[:, 1:]], axis=1)
     fits = depth >= 0
-    chosen = np.where(fits.any(axis=-1), fits.argmax(axis=-1), depth.argmax(axis=-1))
-    return np.take_along_axis(tried, chosen[..., None], axis=-1).reshape(draws, 2 * many)
+    choice = np.where(fits.any(axis=-1), fits.argmax(axis=-1), depth.argmax(axis=-1))
+    return np.take_along_axis(tried, choice[..., None], axis=-1).reshape(draws, 2 * many)

@@ -99,9 +99,9 @@ def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "erro
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             # The decoder counts from the bytes that it kept of the block before.
-            kept = len(error.object) - len(block)
+            carried = len(error.object) - len(block)
             raise DataError(
-                f"{path.name}: byte {done - kept + error.start} is not {encoding} ({error.reason}). "
+                f"{path.name}: byte {done - carried + error.start} is not {encoding} ({error.reason}). "
                 "Name the file's encoding (encoding='latin-1', ...), or drop such words with undecodable='replace'."
             ) from None
         except DAMAGED as error:
@@ -114,7 +114,7 @@ def marked(start: bytes, encoding: str) -> str:
     """The encoding of what begins with `start`: a byte order mark overrules the default, UTF-8."""
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         return encoding
-    return next((found for mark, found in _MARKS if start.startswith(mark)), encoding)
+    return next((name for mark, name in _MARKS if start.startswith(mark)), encoding)
 
 
 def encoding_of(start: bytes, encoding: str, name: str) -> str:

@@ -135,9 +135,9 @@ def train(corpus: Corpus, options: TrainingOptions | None = None, *, seed: int =
     )
     words = tuple(str(word) for word in model.wv.index_to_key)
     index = {word: i for i, word in enumerate(corpus.words)}
-    seen = np.array([counts[index[w]] if w in index else 0 for w in words], np.int64)
+    word_counts = np.array([counts[index[w]] if w in index else 0 for w in words], np.int64)
     notes = {"made_by": "gensim Word2Vec", "corpus": corpus.name, "seed": str(seed), "stream": stream}
-    return WordVectors(words, np.array(model.wv.vectors, np.float32), seen, notes)
+    return WordVectors(words, np.array(model.wv.vectors, np.float32), word_counts, notes)
 
 
 def stable_hash(text: str) -> int:

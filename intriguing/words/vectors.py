@@ -61,12 +61,12 @@ class WordVectors:
         for word in corpus.words:
             if not word.isascii():
                 theirs.setdefault(unicodedata.normalize("NFC", word), word)
-        taken, words, changed = set(self.words), list(self.words), 0
+        spellings, words, changed = set(self.words), list(self.words), 0
         for row, word in enumerate(self.words):
             other = None if word.isascii() or word in there else theirs.get(unicodedata.normalize("NFC", word))
-            if other is not None and other not in taken:
+            if other is not None and other not in spellings:
                 words[row], changed = other, changed + 1
-                taken.add(other)
+                spellings.add(other)
         if not changed:
             return self
         notes = self.notes | {"words_in_another_normal_form": str(changed)}
@@ -93,13 +93,13 @@ class WordVectors:
         """
         many, dim = self.vectors.shape
         same = {axis: int((self.vectors.max(axis) == self.vectors.min(axis)).sum()) for axis in (0, 1)}
-        found = {
+        remarks = {
             "constant_vectors": same[1] if dim > 1 else 0,
             "repeated_vectors": many - len({hash(row) for row in self._row_bytes()}),
             "constant_dimensions": same[0] if many > 1 else 0,
         }
         noted = ("words_in_another_normal_form", "unended_lines")
-        return {k: n for k, n in found.items() if n} | {k: int(self.notes[k]) for k in noted if k in self.notes}
+        return {k: n for k, n in remarks.items() if n} | {k: int(self.notes[k]) for k in noted if k in self.notes}
 
     def _row_bytes(self) -> Iterator[bytes]:
         for start in range(0, len(self.words), 1 << 14):
