@@ -1,7 +1,7 @@
-"""One forward pass that ends after the last wanted layer and gives a vector per input, or per place, of each layer.
+"""One forward pass that ends after the last requested layer, with a vector per input, or per position, of each layer.
 
-Plain hooks, because they see every module that runs, also where tracing fails. What a hook gets is reduced or copied
-at once: the next layer may overwrite it in place (AlexNet's ReLUs do).
+It uses hooks, because they work for every module that runs, also where tracing fails. The output that a hook receives
+is reduced or copied at once, because the next layer may overwrite it in place (AlexNet's ReLUs do).
 """
 
 import logging
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 Reduce = Literal["max", "mean", "positions"]
 REDUCTIONS: tuple[Reduce, ...] = ("max", "mean", "positions")
 _NOISE = {torch.float16: 0.1, torch.bfloat16: 0.1}
-"""By how much of a layer's largest activation rounding may change others, by their type; else by a hundredth."""
+"""Tolerance for rounding, as a share of a layer's largest activation, by dtype; a hundredth for others."""
 
 
 class _LastLayerSeen(Exception):
-    """Ends a forward pass: all that was asked for is there."""
+    """Raised to end a forward pass after the last requested layer."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ class Captured:
     vectors: torch.Tensor
     """(n, units), or (n, places, units) for `positions`; float32."""
     places: torch.Tensor | None
-    """Where in the map (row major) the maximum of each unit lies, (n, units) int32; for `max` of a map alone."""
+    """Position in the map (row major) of the maximum of each unit, (n, units) int32; only for `max` of a map."""
     map_shape: tuple[int, ...]
     """The shape of the layer's map: () for one vector per input."""
 
 
 def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where: bool = True) -> Captured:
-    """A layer's `output` (n, units, places ...) as vectors of its units; without `copy` they may share its memory,
-    without `where` the places of the maxima are left out, which is quicker.
+    """A layer's `output` (n, units, places ...) as vectors of its units.
+
+    copy: False allows the vectors to share memory with the output. where: False leaves out the positions of the maxima,
+    which is faster.
     """
     n = len(output)
     if output.ndim == 2:
@@ -72,7 +74,7 @@ def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where
 
 
 def reduce_sequences(packed: PackedSequence, layer: str, reduce: Reduce, *, where: bool = True) -> Captured:
-    """Sequences of unequal length as vectors of their units: what pads them plays no part."""
+    """Sequences of unequal length as vectors of their units; padding is ignored."""
     padded, lengths = pad_packed_sequence(packed, batch_first=True)
     output, longest = padded.movedim(2, 1), padded.shape[1]
     lengths = lengths.to(output.device)
@@ -93,10 +95,10 @@ def reduce_sequences(packed: PackedSequence, layer: str, reduce: Reduce, *, wher
 class Capture:
     """Runs `model` up to the last of `layers`; use it as a context manager, which adds and removes the hooks.
 
-    Before the first batch counts, some of its inputs run in other company, to the end. That pass tells which axis of
-    each layer is which, that every layer runs, and once unless its name says which call is meant. Activations that the
-    first batch itself gives otherwise are an error: they depend on the rest of a batch, or on chance. The model is in
-    evaluation mode meanwhile, and gets its own mode back.
+    Before the first batch, some of its inputs run together with other inputs, through the whole model. This pass finds
+    the meaning of the axes of each layer, and checks that every layer runs, and only once unless its name chooses a
+    call. It is an error if the first batch then has other activations for the same inputs: they depend on the rest of
+    the batch, or are random. The model is in eval mode inside and has its own modes again afterwards.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class Capture:
         return {layer.name: self._seen[layer.name] for layer in self._layers}
 
     def _learn(self, batch: torch.Tensor) -> dict[str, Captured]:
-        """The layers' vectors for `batch`, from a pass in which what becomes of its axes is followed."""
+        """The layers' vectors for `batch`, from a pass that tracks the axes of all tensors."""
         self._tracker = Tracker(batch)
         try:
             with self._tracker:
@@ -178,7 +180,7 @@ class Capture:
         except IntriguingError as error:
             if error.__cause__ is None:
                 raise
-        except Exception as error:  # what a compiled or scripted model says to being followed can be anything
+        except Exception as error:  # a compiled or scripted model can raise any exception when it is tracked
             log.debug("The model cannot be followed: %s", error)
         finally:
             self._tracker = None
@@ -199,7 +201,7 @@ class Capture:
                 )
 
     def _compare(self, name: str, here: torch.Tensor, there: torch.Tensor) -> None:
-        """Hold the activations of the same inputs in two batches against each other."""
+        """Compare the activations of the same inputs in two batches. Raises: `ModelError` if they differ."""
         if here.shape != there.shape:
             return
         finite = torch.isfinite(here) & torch.isfinite(there)
@@ -260,7 +262,7 @@ class Capture:
         return captured
 
     def _reading(self, layer: Layer, module: nn.Module, tensor: torch.Tensor) -> Reading:
-        """How to read the layer's `tensor`: worked out once, in the pass that is followed where that goes."""
+        """How to read the layer's `tensor`; determined once, in the tracked pass if that works."""
         earlier = self._readings.get(layer.name)
         if earlier is not None and earlier.ndim == tensor.ndim:
             return earlier

@@ -1,8 +1,8 @@
-"""Which tensor of a model a layer's name means.
+"""Names of layers, and the tensors that they mean.
 
-A name is `model.named_modules()`'s, with shell wildcards (`features.*`), and with optional endings in any order:
-`:in` for the layer's input instead of its output, `#2` for the second of several calls in one forward, and `@-1` for
-the axis of the tensor that is its units, where that cannot be known (counted as torch does: the first is 0).
+A name is one of `model.named_modules()`, or has shell wildcards (`features.*`). Optional endings, in any order: `:in`
+for the layer's input instead of its output, `#2` for the second of several calls in one forward pass, and `@-1` for the
+axis of the units, if that cannot be determined (counted as in torch: the first is 0).
 """
 
 import re
@@ -28,14 +28,14 @@ class Layer:
     is_input: bool = False
     """Whether the module's input is meant."""
     call: int | None = None
-    """Which call of the module in one forward, from 1; None where it must be the only one."""
+    """Which call of the module in one forward pass, from 1; None: there must be only one."""
     axis: int | None = None
-    """Which axis of the tensor is the units; None where that is worked out."""
+    """The axis of the units; None: it is determined from the model."""
 
 
 def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
-    """The parts of one `name`. Endings are taken off until the rest is one of `paths`, so that a module whose own name
-    holds `@`, `#` or `:in` is found; raises `InputError` for an ending that is none.
+    """The parts of one `name`. Endings are removed until the rest is one of `paths`, so that a module's own name may
+    contain `@`, `#` or `:in`. Raises: `InputError` for an unknown ending.
     """
     path = name
     ends: dict[str, str] = {}
@@ -54,9 +54,9 @@ def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
 
 
 def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
-    """The layers that `names` mean in `model`, wildcards spelled out, in the order of the names.
+    """The layers of `model` with these `names`, in their order; wildcards are expanded.
 
-    A wildcard means modules without children. Raises `UnknownNameError` with the nearest names where nothing answers.
+    A wildcard matches only modules without children. Raises: `UnknownNameError` with the nearest names if none matches.
     """
     patterns = [names] if isinstance(names, str) else list(names)
     if not patterns:

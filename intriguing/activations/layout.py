@@ -1,7 +1,7 @@
-"""What the axes of a tensor are: inputs, units, or places.
+"""The layout of a tensor: which of its axes are inputs, units, or places (positions in a map).
 
-An axis is a tuple of atoms, as in `einops`: the tokens of a picture of 8 x 6 places are one axis of the atoms 8 and 6,
-and a reshape only deals the atoms out to axes anew. So a layout survives what windows, heads and patches do to shapes.
+An axis is a tuple of atoms, as in `einops`: the tokens of an image of 8 x 6 places are one axis of the atoms 8 and 6. A
+reshape only groups the atoms differently, so windows, heads and patches do not lose the layout.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ import torch
 from intriguing.errors import InputError, ModelError
 
 BATCH, UNITS, PLACES, OPEN = "batch", "units", "places", "open"
-"""What an atom counts: inputs, units of a layer, places of its map, or one of the two that nothing tells apart."""
+"""Kinds of atoms: inputs, units of a layer, places of its map, or open (units or places, not known which)."""
 
 
 class Atom(NamedTuple):
@@ -34,12 +34,12 @@ def axis(kind: str, size: int) -> Axis:
 
 
 def size_of(one: Axis) -> int:
-    """How long an axis is."""
+    """The length of an axis."""
     return prod(atom.size for atom in one)
 
 
 def kind_of(one: Axis) -> str:
-    """What an axis is: units where it holds any, "mixed" where inputs share it with something else."""
+    """The kind of an axis: units if it has any, "mixed" if it has inputs and something else."""
     kinds = {atom.kind for atom in one if atom.size > 1} or {atom.kind for atom in one}
     if BATCH in kinds:
         return BATCH if len(kinds) == 1 else "mixed"
@@ -47,12 +47,12 @@ def kind_of(one: Axis) -> str:
 
 
 def demoted(one: Axis) -> Axis:
-    """The axis once another one is known to be the units."""
+    """The axis after another one was found to be the units."""
     return tuple(Atom(PLACES, atom.size) if atom.kind in (UNITS, OPEN) else atom for atom in one)
 
 
 def with_units(layout: Sequence[Axis], at: int, size: int) -> Layout:
-    """`layout` with the units, `size` of them, on the axis `at`, and on no other."""
+    """`layout` with `size` units on the axis `at` and on no other."""
     axes = [demoted(one) for one in layout]
     axes[at] = axis(UNITS, size)
     return tuple(axes)
@@ -65,8 +65,9 @@ def resized(one: Axis, size: int) -> Axis:
 
 
 def of_input(batch: torch.Tensor) -> Layout:
-    """The layout of what a model is fed: images are (n, channels, rows, columns), vectors (n, units), numbers of words
-    (n, places); of sequences and volumes nothing tells which axis is the units.
+    """The layout of a model's input: images (n, channels, rows, columns), vectors (n, units), words (n, places).
+
+    Words are whole numbers. The units of sequences and volumes are not known.
     """
     n, *rest = batch.shape
     kinds = [OPEN] * len(rest)
@@ -80,7 +81,7 @@ def of_input(batch: torch.Tensor) -> Layout:
 
 
 def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
-    """The layout after a row-major reshape to `shape`; None where a new axis cuts an old one unevenly."""
+    """The layout after a row-major reshape to `shape`; None if the atoms cannot be divided so."""
     remaining = [atom for one in layout for atom in one][::-1]
     if 0 in shape or prod(atom.size for atom in remaining) != prod(shape):
         return None
@@ -107,7 +108,7 @@ def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
 
 
 def broadcast(layouts: Iterable[Layout], shape: Sequence[int]) -> Layout | None:
-    """The layout of an elementwise operation's result of `shape`; claims that contradict each other leave it open."""
+    """The layout of the result, of `shape`, of an elementwise operation; axes are open where `layouts` disagree."""
     axes = []
     fitting = [layout for layout in layouts if len(layout) <= len(shape)]
     if not fitting:
@@ -128,12 +129,12 @@ def broadcast(layouts: Iterable[Layout], shape: Sequence[int]) -> Layout | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the output of a layer is to be read."""
+    """How to read the output of a layer."""
 
     ndim: int
-    """How many axes it has."""
+    """Number of axes."""
     split: tuple[int, ...] | None
-    """The shape that takes inputs and places apart where they share an axis; then `batch` and `units` are of it."""
+    """Shape that separates inputs and places if they share an axis; `batch` and `units` then refer to it."""
     batch: int
     """The axis of the inputs."""
     units: int
@@ -147,12 +148,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Convention:
-    """Which axes a module of torch.nn takes for what; None where its kind does not say."""
+    """The axes of a module of torch.nn; None where its class does not determine them."""
 
     units: int | None = None
     batch: int | None = None
     ndim: int | None = None
-    """How many axes its output needs for this to hold."""
+    """Number of axes of the output for which this holds; None: any."""
 
 
 def reading(
@@ -160,8 +161,8 @@ def reading(
 ) -> Reading:
     """How to read the output of `layer`, of `shape` for `n` inputs.
 
-    `layout` is what is known of the tensor, `kind` what its module's kind says, `chosen` the axis that the layer's name
-    ends with. Raises `InputError` with the possible readings where the units' axis is not known, and `ModelError` where
+    layout: that of the tensor, if known; kind: the convention of the module's class; named_axis: the axis in the
+    layer's name. Raises: `InputError` with the possible readings if the axis of the units is not known; `ModelError` if
     the output has no axis of inputs.
     """
     ndim = len(shape)
@@ -203,7 +204,7 @@ def reading(
 def _batch(
     layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention
 ) -> tuple[int, tuple[int, ...] | None]:
-    """The axis that holds the inputs, and the shape that takes it apart where it holds places as well."""
+    """The axis of the inputs, and the shape that separates inputs and places if they share it."""
     holding = [i for i, one in enumerate(layout or ()) if any(atom.kind == BATCH for atom in one)]
     if layout is not None and len(holding) == 1:
         [at] = holding
@@ -227,7 +228,7 @@ def _batch(
 
 
 def _candidates(layout: Layout | None, free: Sequence[int]) -> list[int]:
-    """The axes out of `free` that may be the units; one where that is known."""
+    """The axes of `free` that may be the units; only one if that is known."""
     if len(free) == 1 or layout is None:
         return list(free)
     kinds = {i: kind_of(layout[i]) for i in free}
@@ -239,7 +240,7 @@ def _candidates(layout: Layout | None, free: Sequence[int]) -> list[int]:
 
 
 def _only(layer: str, shape: Sequence[int], free: Sequence[int], candidates: Sequence[int]) -> int:
-    """The one axis that is `found`; raises `InputError` with the readings where there are several."""
+    """The only one of the `candidates`. Raises: `InputError` with the possible readings if there are several."""
     if len(candidates) == 1:
         return candidates[0]
     readings = " or ".join(

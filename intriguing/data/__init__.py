@@ -1,4 +1,4 @@
-"""Images in: by name, from a file, from a folder of photos, or from a user's own function."""
+"""Data sets of images: by name, from a file, from a folder of photos, or from a user's own function."""
 
 from intriguing.data.dataset import Dataset, Skipped, Split
 from intriguing.data.sources import (

@@ -1,4 +1,4 @@
-"""Arrays under agreed names, as an npz file or a user's factory gives them, sorted into splits."""
+"""Sort the arrays of an npz file or a user's factory into splits, by their names."""
 
 import logging
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set as arrays: its splits, and what else was given of it."""
+    """A data set as arrays: its splits, classes and names."""
 
     __repr__ = brief
 
@@ -54,11 +54,12 @@ class Arrays:
 
 
 def sorted_arrays(data: Any, what: str) -> Arrays:
-    """The splits and names in `given`.
+    """The splits and names in `data`.
 
-    `given` is a mapping with the names of `KEYS`; or a mapping from split to (images, labels) or (images, labels, ids);
-    or a tuple (images, labels), or ((images, labels), (images, labels)) for train and test. Raises `DataError`, `what`
-    being the subject of its message, for anything else.
+    data: a mapping with the names of `KEYS`; or a mapping from split to (images, labels) or (images, labels, ids); or a
+    tuple (images, labels), or ((images, labels), (images, labels)) for train and test. what: the subject of messages.
+
+    Raises: `DataError` for anything else.
     """
     if isinstance(data, tuple | list) and len(data) == 2:
         data = dict(zip(_SPLITS, data, strict=True)) if _is_pair(data[0]) else {"test": tuple(data)}
@@ -98,7 +99,7 @@ def sorted_arrays(data: Any, what: str) -> Arrays:
 
 
 def _check_scale(images: list[np.ndarray], what: str) -> None:
-    """Refuse bytes that hold 0 and 1 alone: read as 0 to 255 they would all be black. Warn of floats that small."""
+    """Raise `DataError` for bytes that are only 0 and 1, which would all be black; warn of floats that small."""
     largest = max((float(part.max()) for part in images if part.size), default=0.0)
     if images[0].dtype == np.uint8 and largest == 1:
         raise DataError(
@@ -141,6 +142,6 @@ def _is_pair(value: Any) -> bool:
 
 
 def _array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a tensor, of any device, that may ask for gradients
+    if hasattr(value, "detach"):  # a tensor of any device, perhaps with a gradient
         value = value.detach().cpu().numpy()
     return np.asarray(value)

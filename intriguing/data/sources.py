@@ -1,4 +1,4 @@
-"""Data sets by name: where they lie, what they hash to, how to read them. Torch is imported for CIFAR-10 alone."""
+"""Named data sets: their folders, hashes and readers. Torch is imported only for CIFAR-10."""
 
 import io
 import logging
@@ -29,7 +29,7 @@ EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A data set that has a name of its own: a sentence, its sizes, and its files under the root folder."""
+    """A named data set: a sentence, its sizes, and its files below the root folder."""
 
     name: str
     sentence: str
@@ -84,7 +84,7 @@ KNOWN: dict[str, NamedSource] = {
     )
 }
 
-# Sources that take a path or a name after the colon, as help texts show them.
+# Sources with a path or a name after the colon, for help texts.
 FORMS: dict[str, str] = {
     "npz:PATH": "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
     "imagefolder:PATH": "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
@@ -93,17 +93,19 @@ FORMS: dict[str, str] = {
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that named data sets lie in: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
+    """The folder of named data sets: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
     return Path(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing").expanduser()
 
 
 def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
-    """The data set that `source` names, read and checked.
+    """Read and check the data set of a `source`.
 
     `source` is a known name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
-    lie in `data_root(root)` in torchvision's layout, and are fetched there with `download`; relative paths are looked
-    for in the working folder, then in that root. Raises `UnknownNameError` for a name that nothing answers to, and
-    `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).
+    are in `data_root(root)`, in torchvision's layout; `download` fetches missing ones. Relative paths are searched in
+    the working folder, then in that root.
+
+    Raises: `UnknownNameError` for an unknown name; `DataError` for missing files (it names their path) and for unusable
+    contents (see `build_dataset`).
     """
     kind, _, rest = source.partition(":")
     if kind == "npz" and rest:
@@ -134,10 +136,10 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
 
 
 def dataset_hash(source: str, root: str | Path | None = None) -> str:
-    """The SHA-256 of a data set's content as it lies on disk, without torch and without decoding an image.
+    """The SHA-256 of a data set's files, without torch and without decoding images.
 
-    For `module:factory` it covers the factory's source alone: what the function returns enters `Dataset.content_hash`
-    when it is loaded. For every other source the two are equal. Raises as `load_dataset` does.
+    For `module:factory` it covers only the factory's source; `Dataset.content_hash` also covers the returned arrays.
+    For all other sources both are equal. Raises: as `load_dataset`.
     """
     kind, _, rest = source.partition(":")
     if kind == "npz" and rest:
@@ -157,9 +159,9 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
 
 
 def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
-    """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
+    """The row of a source in `intriguing datasets`: name, sentence, shape, classes, sizes, path, `present`.
 
-    `path` is the folder or file that holds it, None where it needs none. A source that is not known by name is loaded.
+    `path` is its folder or file, None if it needs none. A source that is not a named one is loaded.
     """
     if source not in KNOWN:
         data = load_dataset(source, root)
@@ -188,7 +190,7 @@ def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
 
 
 def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
-    """`describe` of every data set that has a name, in the order of the registry."""
+    """`describe` of every named data set, in the order of `KNOWN`."""
     return [describe(name, root) for name in KNOWN]
 
 
@@ -256,7 +258,7 @@ def _read_mnist(entry: NamedSource, folder: Path) -> Parts:
 
 
 def _read_cifar(entry: NamedSource, folder: Path) -> Parts:
-    # The files are pickles: torchvision opens them only after checking their MD5 sums.
+    # The files are pickles; torchvision checks their MD5 sums before opening them.
     try:
         sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
     except RuntimeError:

@@ -39,6 +39,8 @@ class Inputs:
     """(n, E) float32: an independent encoder's vectors, at unit length."""
     classes: int = 0
     """Number of classes."""
+    variants: "dict[str, Inputs]" = field(init=False, repr=False, compare=False, default_factory=dict)
+    """These inputs with other labels or judge vectors, by name; see `variant`."""
 
     @classmethod
     def of(
@@ -118,6 +120,12 @@ class Inputs:
             labels=None if self.labels is None else self.labels[order],
             judge=None if self.judge is None else self.judge[order],
         )
+
+    def variant(self, name: str, change: Callable[["Inputs"], "Inputs"]) -> "Inputs":
+        """These inputs after `change` of their labels or judge vectors; computed once per `name`."""
+        if name not in self.variants:
+            self.variants[name] = change(self)
+        return self.variants[name]
 
     def without(self, units: np.ndarray) -> "Inputs":
         """The same inputs without some `units`, given as a mask (units,), such as the dead ones."""

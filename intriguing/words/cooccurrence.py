@@ -1,8 +1,9 @@
-"""Counting which words stand near each other, and NPMI.
+"""Count the words that occur near each other, and compute NPMI.
 
-A window is `width` consecutive words that end at some word of the text and do not reach back over the start of its
-sentence: as many windows as running words. Every window counts a word, or a pair of words, at most once, as in the
-Boolean sliding window of Roeder, Both and Hinneburg 2015 ("Exploring the space of topic coherence measures").
+Each running word ends one window: it and the words before it, at most `width` in all, within its sentence. A window
+counts a word, or a pair of words, at most once.
+
+Source: Roeder, Both and Hinneburg 2015, "Exploring the space of topic coherence measures" (Boolean sliding window).
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
 
 WINDOW = 10
 _CHUNK = 1 << 20
-# Pairs of the most frequent words are half of all pairs: a small dense table takes them without sorting.
+# Half of all pairs are of the most frequent words: a small dense table counts them without sorting.
 _DENSE = 2048
 
 
@@ -41,21 +42,21 @@ class Cooccurrence:
     unmatched: int = 0
 
     def together(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """How many windows hold both words (indices, equal shapes, no word with itself): integers."""
+        """Number of windows with both words; first, second: indices of equal shapes, no word with itself."""
         if not first.size:
             return np.zeros(first.shape, np.int64)
         low, high = np.minimum(first, second).ravel(), np.maximum(first, second).ravel()
         return np.asarray(self.pairs[low, high]).reshape(first.shape)
 
     def to_bytes(self) -> bytes:
-        """The counts in one piece (safetensors), for a store; `from_bytes` reads them back."""
+        """The counts as safetensors bytes, for a store; `from_bytes` reads them back."""
         arrays = {"occurrences": self.occurrences, "singles": self.singles, "data": self.pairs.data}
         arrays |= {"indices": self.pairs.indices, "indptr": self.pairs.indptr} | pack_strings("words", self.words)
         return pack(arrays, {"windows": str(self.windows), "unmatched": str(self.unmatched)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Cooccurrence":
-        """The counts that `to_bytes` wrote; raises `DataError` for other bytes."""
+        """The counts that `to_bytes` wrote. Raises: `DataError` for other bytes."""
         arrays, notes = unpack(data, "co-occurrence", ("occurrences", "singles", "data", "indices", "indptr"))
         words = unpack_strings("words", arrays)
         pairs = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), (len(words), len(words)))
@@ -69,11 +70,11 @@ def count_windows(
 ) -> Cooccurrence:
     """Count the windows of `width` words of `corpus` that hold each of `words`, and each pair of them.
 
-    Words that occur fewer than `min_count` times in this text are left out and counted in `unmatched`: too few
-    occurrences say nothing about their neighbours. The text goes through in chunks of `chunk` running words, so memory
-    is that of a chunk's pairs (`width` - 1 numbers of 8 bytes per word) plus the result.
+    Words that occur fewer than `min_count` times in this text are left out and counted in `unmatched`, because so few
+    occurrences are not enough for an estimate. The text is processed in chunks of `chunk` running words. Memory: the
+    pairs of a chunk (`width` - 1 numbers of 8 bytes per word) and the result.
 
-    Raises `DataError` when fewer than 2 words are left.
+    Raises: `DataError` if fewer than 2 words remain.
     """
     if not 2 <= width <= 1 << 8:
         raise InputError(f"width={width}: a window holds 2 to 256 words.")
@@ -111,8 +112,8 @@ def count_windows(
 
 
 def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of a chunk's words and of the 2 x width words after it (-1: not counted), and for each how far its
-    sentence goes on, itself included, at most `width`.
+    """The numbers of a chunk's words and of the 2 x width words after it (-1: not counted), and for each the number of
+    words from it to the end of its sentence, at most `width`.
     """
     stop = min(len(corpus), start + chunk + 2 * width)
     ids = renumber[corpus.tokens[start:stop]]
@@ -126,7 +127,7 @@ def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width
 
 
 def _next_same(ids: np.ndarray, width: int) -> np.ndarray:
-    """How many words on the same word comes again, at most `width`."""
+    """For each word the distance to its next occurrence, at most `width`."""
     distance = np.full(len(ids), width, np.int64)
     for d in range(min(width, len(ids)) - 1, 0, -1):
         distance[:-d][ids[:-d] == ids[d:]] = d
@@ -138,10 +139,9 @@ def _pairs_of(
 ) -> sparse.csr_array:
     """The pairs whose earlier word is one of the first `own` words; those of two frequent words are added to `dense`.
 
-    A window that holds both words is counted once, at the last occurrence a of the one and b > a of the other in it:
-    its end e satisfies b <= e < a + reach[a] and e < b + reach[b], where reach stops at the word's next occurrence, at
-    the sentence's end, and after `width` words. So the pair (a, b) stands for min(a + reach[a], b + reach[b]) - b
-    windows.
+    A window with both words is counted once, at the last occurrences a and b > a in it. Its end e satisfies
+    b <= e < a + reach[a] and e < b + reach[b], where reach ends at the word's next occurrence, at the end of the
+    sentence, and after `width` words. So the pair (a, b) counts min(a + reach[a], b + reach[b]) - b windows.
     """
     bits = int(width).bit_length()
     side = round(len(dense) ** 0.5)
@@ -173,9 +173,10 @@ def _pairs_of(
 def npmi(counts: Cooccurrence, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """NPMI of words `first` with words `second` (indices into `counts.words`, equal shapes): values in [-1, 1].
 
-    log(p_ij / (p_i p_j)) / -log p_ij (Bouma 2009), probabilities over windows; -1 for a pair that no window holds (its
-    limit), and 1 for one that every window holds. Natural logarithms cancel. The facts' "+ eps" is not added: with
-    unseen pairs at their limit it would change nothing but the seen ones.
+    NPMI = log(p_ij / (p_i p_j)) / -log p_ij, with probabilities over windows. It is -1 for a pair that is in no window
+    (the limit), and 1 for a pair that is in all. Nothing is added to the probabilities.
+
+    Source: Bouma 2009.
     """
     return npmi_of_counts(counts.together(first, second), counts.singles[first], counts.singles[second], counts.windows)
 

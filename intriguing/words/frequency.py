@@ -1,8 +1,8 @@
-"""How often words occur, and what that alone explains.
+"""Control for word frequency.
 
-Frequent words have long vectors and stand near anything, so the top words of any direction of raw vectors look alike
-whatever the direction. Everything here serves to take that out: strata of words of like count, random words drawn from
-the same strata, and the relation of norm and count itself.
+Frequent words have long vectors and occur near all other words, so the top words of all directions of raw vectors look
+similar. To allow for this, this module forms strata of words of similar counts, draws random words from the same
+strata, and measures how the norms of vectors depend on counts.
 """
 
 from dataclasses import dataclass
@@ -37,10 +37,9 @@ def strata(counts: np.ndarray, smallest: int = STRATUM_WORDS) -> np.ndarray:
 
 
 def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Random words in place of each of `sets` (L, K), from the same strata, no word twice in a set: (draws, L, K).
+    """Random sets (draws, L, K) in place of `sets` (L, K): words of the same strata, no word twice in a set.
 
-    `stratum` (N,) is that of each word. Raises `InputError` when a stratum is too small to fill a set without
-    repeating.
+    stratum: (N,), that of each word. Raises: `InputError` if a stratum has too few words for a set.
     """
     members = np.argsort(stratum, kind="stable")
     sizes = np.bincount(stratum)
@@ -83,9 +82,9 @@ class NormCount:
 
 
 def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
-    """The relation of vectors' norms to their words' `counts` (N,), over the words whose count is known (above 0).
+    """The relation of the norms of `vectors` (N, D) to the `counts` (N,), over the words with a count above 0.
 
-    Raises `InputError` when fewer than 3 are.
+    Raises: `InputError` if these are fewer than 3.
     """
     counted = np.flatnonzero(counts > 0)
     if len(counted) < 3:
