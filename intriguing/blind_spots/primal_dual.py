@@ -40,6 +40,13 @@ def _sigmoid(x: Tensor) -> Tensor:
     return torch.sigmoid(x.double()).to(x.dtype)
 
 
+def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
+    """The unit of the margin (b,) of the rows in a slice: a quarter of the margin (b,) at the image."""
+    unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
+    unit = unit.where(unit > 0, torch.ones_like(unit))
+    return torch.where(state["tick"][s] == 0, unit, state["unit"][s])
+
+
 @dataclass(frozen=True)
 class PrimalDual:
     """A solver with `ticks` evaluations per row; steps are `first` to `last` times as long as the unit of distance.
@@ -91,33 +98,29 @@ class PrimalDual:
             "done": none.clone(),
         }
 
+    def _loss(self, state: State, logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+        """The margin (b,) of the rows in a slice, and the gradient (b, C) of their loss in the logits (b, C)."""
+        goals, rivals = state["goals"][s], state["rivals"][s]
+        _, winner, rival = contest(logits, goals, rivals)
+        gap, slope = pair(logits, winner, rival)
+        unit = _unit_of(state, logits, gap, (winner, rival), s)
+        hinge = -slope * _sigmoid(-gap / unit)[:, None]
+        if self.patient:
+            return gap, hinge / unit[:, None]
+        _, entropy = cross_entropy(logits, goals, rivals)
+        never = state["best_l2"][s].isinf()
+        return gap, torch.where((never & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
+
     def step(self, state: State) -> State:
         """One evaluation of all rows, and the next trial points."""
         active = ~state["done"]
-        goals, rivals, x0, trial = state["goals"], state["rivals"], state["x0"], state["trial"]
-        tick, old_unit = state["tick"], state["unit"]
+        goals, rivals, x0, trial, tick = (state[name] for name in ("goals", "rivals", "x0", "trial", "tick"))
         first = tick == 0
-        never = state["best_l2"].isinf()
-
-        def units(logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
-            unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
-            return torch.where(first[s], unit.where(unit > 0, torch.ones_like(unit)), old_unit[s])
-
-        def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-            _, winner, rival = contest(logits, goals[s], rivals[s])
-            gap, slope = pair(logits, winner, rival)
-            unit = units(logits, gap, (winner, rival), s)
-            hinge = -slope * _sigmoid(-gap / unit)[:, None]
-            if self.patient:
-                return gap, hinge / unit[:, None]
-            _, entropy = cross_entropy(logits, goals[s], rivals[s])
-            return gap, torch.where((never[s] & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
-
-        z, gap, gradient = self.evaluator.gradient(trial, loss)
+        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s))
         norm = dot(gradient, gradient).sqrt()
         sound = gap.isfinite() & gradient.isfinite().all(1)
         _, winner, rival = contest(z, goals, rivals)
-        unit = units(z, gap, (winner, rival), slice(None))
+        unit = _unit_of(state, z, gap, (winner, rival), slice(None))
         r = trial - x0
         l2 = dot(r, r).sqrt()
         better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active

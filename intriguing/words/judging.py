@@ -57,14 +57,8 @@ def judge(
     everything = conditioned(trained.vectors, condition, removed=options.removed)
     own_seed = key(options.seed, "word judges", fold, seed) & 0x7FFFFFFF
     bench = Bench(panel, everything[panel.rows], own_seed, options.pool_words, options.intruders)
+    bases = _bases(everything, own_seed)
     dim = trained.dim
-    bases = {
-        "natural": np.eye(dim, dtype=np.float32),
-        "haar": basis(dim, 0, own_seed).astype(np.float32),
-        "gaussian": Directions.gaussian(dim, dim, own_seed).columns,
-        "pca": Directions.pca(covariance(everything)).columns,
-        "varimax": varimax(everything).astype(np.float32),
-    }
     deals = [
         generator(own_seed, "permuted words", *([number] if number else [])).permutation(len(panel.words))
         for number in range(options.deals)
@@ -74,8 +68,7 @@ def judge(
     axes = basis(dim, -1, own_seed).astype(np.float32)
     natural, *dealt = bench.measure(axes, "natural", deals)
     [once] = Bench(panel, everything[panel.rows], own_seed, options.pool_words, 1).measure(axes, "natural")
-    measured = {"trained": natural}
-    measured |= {
+    controls = {
         name: bench.measure(bases[name][:, : axes.shape[1]], name)[0] for name in ("varimax", "pca", "gaussian")
     }
     rows, matched = word_rows(
@@ -89,7 +82,7 @@ def judge(
         words=len(panel.words),
         left_out=panel.left_out,
         lines=2 * axes.shape[1],
-        measured={name: means(lines) for name, lines in measured.items()},
+        measured={name: means(lines) for name, lines in {"trained": natural, **controls}.items()},
         null=null,
         dealt={
             m: np.array([[own[m].mean(), *others[m]] for own, others in zip(dealt, dealt_null, strict=True)])
@@ -101,6 +94,18 @@ def judge(
         matched_null=matched[1],
     )
     return rows, statistics
+
+
+def _bases(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """The bases (D, D) of the vectors (N, D) that `word_rows` lists, by name."""
+    dim = vectors.shape[1]
+    return {
+        "natural": np.eye(dim, dtype=np.float32),
+        "haar": basis(dim, 0, seed).astype(np.float32),
+        "gaussian": Directions.gaussian(dim, dim, seed).columns,
+        "pca": Directions.pca(covariance(vectors)).columns,
+        "varimax": varimax(vectors).astype(np.float32),
+    }
 
 
 def means(lines: Mapping[str, np.ndarray]) -> dict[str, float]:
