@@ -18,7 +18,7 @@ PENALTY_FORMS = ("squared_l2", "l2")
 class SearchOptions:
     """Options of `minimal_distortion`; each is checked when the object is built.
 
-    Raises `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
+    Raises: `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
     """
 
     __repr__ = brief

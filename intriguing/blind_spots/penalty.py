@@ -80,22 +80,35 @@ class PenaltySearch:
         l2 = square.sqrt()
         return l2, r / l2.clamp(min=1e-30)[:, None]
 
-    def step(self, state: State) -> State:
-        """One evaluation of all rows, and the next trial points."""
-        active = ~state["done"]
-        goals, rivals, x0, trial = state["goals"], state["rivals"], state["x0"], state["trial"]
-        z, loss, gradient = self.evaluator.gradient(trial, lambda logits, s: cross_entropy(logits, goals[s], rivals[s]))
+    def _evaluated(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """At the trial points: loss (R,), its gradient (R, n), whether one is not finite (R,), success (R,), the goal
+        with the largest logit (R,), and the rounding error of the margin (R,).
+        """
+        goals, rivals = state["goals"], state["rivals"]
+        z, loss, gradient = self.evaluator.gradient(
+            state["trial"], lambda logits, s: cross_entropy(logits, goals[s], rivals[s])
+        )
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
         gap, winner, rival = contest(z, goals, rivals)
         rounding = slack(z, winner, rival)
-        success = (gap > rounding) & ~broken
+        return loss, gradient, broken, (gap > rounding) & ~broken, winner, rounding
 
+    def _first_penalty(self, loss: Tensor, square: Tensor) -> Tensor:
+        """The first c (R,), from the loss (R,) at the image and the square (R,) of its gradient's norm.
+
+        It is half of the c whose minimiser lies on the boundary if the margin is linear; on the boundary |grad loss| is
+        half of |grad margin|.
+        """
+        return square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
+
+    def step(self, state: State) -> State:
+        """One evaluation of all rows, and the next trial points."""
+        active = ~state["done"]
+        x0, trial = state["x0"], state["trial"]
+        loss, gradient, broken, success, winner, rounding = self._evaluated(state)
         first = state["penalty"] < 0
-        # Half of the c whose minimiser lies on the boundary if the margin is linear: there |grad loss| is half of
-        # |grad margin|.
         square = dot(gradient, gradient)
-        guess = square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
-        penalty = torch.where(first, guess, state["penalty"])
+        penalty = torch.where(first, self._first_penalty(loss, square), state["penalty"])
 
         x, old_loss, old_gradient = state["x"], state["loss"], state["loss_gradient"]
         norm_old, pull_old = self._norm(x - x0)

@@ -73,8 +73,8 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise DataError(f"{what} is of the unknown format version {version}. Save it again with numpy.savez.")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, in_columns, dtype = read(head, max_header_size=_HEADER)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read_header(head, max_header_size=_HEADER)
     if dtype.hasobject:
         raise DataError(
             f"{what} cannot be read: it holds Python objects, and reading them would run code in the file. "

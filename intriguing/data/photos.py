@@ -40,19 +40,19 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
     folder, mark, query = text.rpartition("?")
     if not mark:
         return text, PhotoOptions()
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    for name in given:
+    values = dict(parse_qsl(query, keep_blank_values=True))
+    for name in values:
         if name not in _OPTIONS:
             raise unknown_name("option of imagefolder", name, _OPTIONS)
     try:
-        size = int(given.get("size", 224))
-        resize = int(given.get("resize", round(size * 256 / 224)))
+        size = int(values.get("size", 224))
+        resize = int(values.get("resize", round(size * 256 / 224)))
     except ValueError:
         raise DataError(f"imagefolder options {query!r}: size and resize are whole numbers of pixels.") from None
-    mode = given.get("mode", "RGB").upper()
+    mode = values.get("mode", "RGB").upper()
     if not 1 <= size <= resize <= 16_384 or mode not in ("RGB", "L"):
         raise DataError(f"imagefolder options {query!r}: 1 <= size <= resize <= 16384, and mode is RGB or L.")
-    background = given.get("background", "white")
+    background = values.get("background", "white")
     try:
         ImageColor.getrgb(background)
     except ValueError:

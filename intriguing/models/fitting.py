@@ -122,7 +122,7 @@ def _plain(rows: Rows) -> np.ndarray | slice:
 def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Decay, seed: int) -> float:
     """Minimise cross-entropy plus weight decay over the weights of `model`; returns the last loss.
 
-    Raises `ModelError` when the loss becomes NaN or infinite.
+    Raises: `ModelError` when the loss becomes NaN or infinite.
     """
 
     def loss(rows: Rows) -> torch.Tensor:

@@ -73,6 +73,6 @@ def train_model(
         loss = fit(head, examples, options_used, Decay.of(head, options_used), seed)
         model.eval()
         train_error = error_rate(model, split) if evaluate else float("nan")
-        tested = evaluate and "test" in dataset.splits
-        test_error = error_rate(model, dataset.split("test")) if tested else None
+        has_test = evaluate and "test" in dataset.splits
+        test_error = error_rate(model, dataset.split("test")) if has_test else None
     return TrainingReport(train_error, test_error, options_used.epochs or 0, loss, options_used, skipped)

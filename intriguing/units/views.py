@@ -54,7 +54,7 @@ class Inputs:
     ) -> "Inputs":
         """Inputs with these `activations` (n, units), `ids` (default 0, 1, ...), `labels` and `judge` vectors.
 
-        Raises `InputError` where lengths differ or a number is not finite.
+        Raises: `InputError` where lengths differ or a number is not finite.
         """
         rows = np.asarray(activations, dtype=np.float32)
         n = len(rows)

@@ -90,7 +90,7 @@ def read_corpus(
     empty lines are skipped and counted, longer ones cut) or ``auto`` (``text8`` when the first 4 MiB hold no line
     break). Words are what white space separates. gensim itself cuts sentences at 10,000 words, hence the default.
 
-    Raises `DataError` for a missing, unreadable, wrongly encoded or empty text.
+    Raises: `DataError` for a missing, unreadable, wrongly encoded or empty text.
     """
     if layout not in ("auto", "text8", "lines"):
         raise InputError(f"layout={layout!r}: use 'auto', 'text8' or 'lines'.")

@@ -45,7 +45,7 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     natural basis against 1/6, by the exact binomial (`rotations` is 0, `n` counts lists); ``count_matched``: NPMI of
     the natural basis's rows against random words of the same counts (`rotations` counts draws).
 
-    Raises `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
+    Raises: `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
     """
     keys = [(s.corpus, s.seed, s.fold, s.condition) for s in statistics]
     if not keys or len(set(keys)) < len(keys):

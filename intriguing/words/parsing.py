@@ -58,11 +58,11 @@ class VectorTable:
         else:
             self.rows[word] = vector
 
-    def unequal(self, where: str, word: str, found: int) -> DataError:
-        """The error for a row with a wrong number of numbers, `found`."""
+    def unequal(self, where: str, word: str, numbers: int) -> DataError:
+        """The error for a row with a wrong count of `numbers`."""
         needed = f"its header promises {self.dim}" if self.from_header else f"the vectors before it have {self.dim}"
         return DataError(
-            f"{self.name}, {where}: {word[:60]!r} has {found} numbers, {needed}. Remove or repair that line, or the "
+            f"{self.name}, {where}: {word[:60]!r} has {numbers} numbers, {needed}. Remove or repair that line, or the "
             "header (a word that holds a space and a number looks like this, too)."
         )
 
@@ -91,7 +91,7 @@ class VectorTable:
 def lines_of(file: BinaryIO, name: str, encoding: str) -> Iterator[tuple[int, str]]:
     """The lines of a text with their numbers from 1, ends included, without a byte order mark.
 
-    Raises `DataError` with the number of a line that is not of the encoding.
+    Raises: `DataError` with the number of a line that is not of the encoding.
     """
     number = 0
     wide = is_wide(encoding)
@@ -215,8 +215,8 @@ def read_binary(file: BinaryIO, table: VectorTable, encoding: str, *, ends: bool
         word = _named(buffer[at:space], table, encoding)
         table.add(word, np.frombuffer(buffer, np.float32, size // 4, space + 1))
         at = space + 1 + size
-    left = buffer[at:] + file.read(1 << 12)
-    if ends and left.strip(b"\r\n "):
+    rest = buffer[at:] + file.read(1 << 12)
+    if ends and rest.strip(b"\r\n "):
         raise DataError(
             f"{table.name} goes on after the {table.count} vectors of {table.dim} numbers that its header promises: "
             "one of the two numbers is wrong, or the file is damaged."
