@@ -38,12 +38,12 @@ class Tracker(TorchFunctionMode):
 
     def __init__(self, batch: torch.Tensor) -> None:
         super().__init__()
-        self._known = WeakTensorKeyDictionary()
-        self._known[batch] = of_input(batch)
+        self._layouts = WeakTensorKeyDictionary()
+        self._layouts[batch] = of_input(batch)
 
     def layout_of(self, tensor: torch.Tensor) -> Layout | None:
         """The layout of `tensor`; None if it is not known."""
-        layout = self._known.get(tensor)
+        layout = self._layouts.get(tensor)
         return layout if layout is not None and _fits(layout, tensor.shape) else None
 
     def __torch_function__(
@@ -57,7 +57,7 @@ class Tracker(TorchFunctionMode):
             if isinstance(out, torch.Tensor):
                 if number and name in _FIRST_ALONE:
                     break
-                self._note(Call(name, args, kwargs or {}, out, self._known), out)
+                self._note(Call(name, args, kwargs or {}, out, self._layouts), out)
         return result
 
     def _note(self, call: "Call", out: torch.Tensor) -> None:
@@ -66,9 +66,9 @@ class Tracker(TorchFunctionMode):
         except (IndexError, KeyError, TypeError, ValueError, AttributeError):  # an unknown order of arguments
             layout = None
         if layout is not None and _fits(layout, out.shape):
-            self._known[out] = layout
+            self._layouts[out] = layout
         else:
-            self._known.pop(out, None)
+            self._layouts.pop(out, None)
 
 
 class Call:
@@ -382,7 +382,7 @@ def _summed(call: Call) -> Layout | None:
         return None
     axes_by_letter: dict[str, Axis] = {}
     for term, tensor in zip(terms.split(","), operands, strict=True):
-        layout = call._known.get(tensor)
+        layout = call._layouts.get(tensor)
         for letter, one in zip(term, layout or (), strict=False):
             axes_by_letter.setdefault(letter, one)
     if not axes_by_letter:
