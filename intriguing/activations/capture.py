@@ -1,12 +1,13 @@
-"""One forward pass that ends after the last wanted layer and gives a vector per input, or per place, of each layer.
+"""One forward pass that ends after the last requested layer, with a vector per input, or per position, of each layer.
 
-Plain hooks, because they see every module that runs, also where tracing fails. What a hook gets is reduced or copied
-at once: the next layer may overwrite it in place (AlexNet's ReLUs do).
+It uses hooks, because they work for every module that runs, also where tracing fails. The output that a hook receives
+is reduced or copied at once, because the next layer may overwrite it in place (AlexNet's ReLUs do).
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import feeding
+from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import InputError, IntriguingError, ModelError
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,11 @@ log = logging.getLogger(__name__)
 Reduce = Literal["max", "mean", "positions"]
 REDUCTIONS: tuple[Reduce, ...] = ("max", "mean", "positions")
 _NOISE = {torch.float16: 0.1, torch.bfloat16: 0.1}
-"""By how much of a layer's largest activation rounding may change others, by their type; else by a hundredth."""
+"""Tolerance for rounding, as a share of a layer's largest activation, by dtype; a hundredth for others."""
 
 
 class _LastLayerSeen(Exception):
-    """Ends a forward pass: all that was asked for is there."""
+    """Raised to end a forward pass after the last requested layer."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,21 @@ class Captured:
     vectors: torch.Tensor
     """(n, units), or (n, places, units) for `positions`; float32."""
     places: torch.Tensor | None
-    """Where in the map (row major) the maximum of each unit lies, (n, units) int32; for `max` of a map alone."""
+    """Position in the map (row major) of the maximum of each unit, (n, units) int32; only for `max` of a map."""
     map_shape: tuple[int, ...]
     """The shape of the layer's map: () for one vector per input."""
 
 
 def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where: bool = True) -> Captured:
-    """A layer's `output` (n, units, places ...) as vectors of its units; without `copy` they may share its memory,
-    without `where` the places of the maxima are left out, which is quicker.
+    """A layer's `output` (n, units, places ...) as vectors of its units.
+
+    copy: False allows the vectors to share memory with the output. where: False leaves out the positions of the maxima,
+    which is faster.
     """
     n = len(output)
     if output.ndim == 2:
-        kept = output.float()
-        return Captured(kept.clone() if copy and kept is output else kept, None, ())
+        vectors = output.float()
+        return Captured(vectors.clone() if copy and vectors is output else vectors, None, ())
     shape, places = tuple(output.shape[2:]), output.flatten(2)
     if reduce == "mean":
         return Captured(places.float().mean(dim=2), None, shape)
@@ -70,7 +74,7 @@ def reduce_map(output: torch.Tensor, reduce: Reduce, *, copy: bool = True, where
 
 
 def reduce_sequences(packed: PackedSequence, layer: str, reduce: Reduce, *, where: bool = True) -> Captured:
-    """Sequences of unequal length as vectors of their units: what pads them plays no part."""
+    """Sequences of unequal length as vectors of their units; padding is ignored."""
     padded, lengths = pad_packed_sequence(packed, batch_first=True)
     output, longest = padded.movedim(2, 1), padded.shape[1]
     lengths = lengths.to(output.device)
@@ -91,10 +95,10 @@ def reduce_sequences(packed: PackedSequence, layer: str, reduce: Reduce, *, wher
 class Capture:
     """Runs `model` up to the last of `layers`; use it as a context manager, which adds and removes the hooks.
 
-    Before the first batch counts, some of its inputs run in other company, to the end. That pass tells which axis of
-    each layer is which, that every layer runs, and once unless its name says which call is meant. Activations that the
-    first batch itself gives otherwise are an error: they depend on the rest of a batch, or on chance. The model is in
-    evaluation mode meanwhile, and gets its own mode back.
+    Before the first batch, some of its inputs run together with other inputs, through the whole model. This pass finds
+    the meaning of the axes of each layer, and checks that every layer runs, and only once unless its name chooses a
+    call. It is an error if the first batch then has other activations for the same inputs: they depend on the rest of
+    the batch, or are random. The model is in eval mode inside and has its own modes again afterwards.
     """
 
     def __init__(
@@ -112,30 +116,28 @@ class Capture:
         self._tracker: Tracker | None = None
         self._rows = 0
         self._checked = False
-        self._modes: list[tuple[nn.Module, bool]] = []
         self._handles: list[Any] = []
+        self._evaluating = ExitStack()
 
     def __enter__(self) -> "Capture":
         modules = dict(self._model.named_modules())
-        self._modes = [(module, module.training) for module in modules.values()]
-        self._model.eval()
+        self._evaluating.enter_context(evaluating(self._model))
         by_path: dict[str, list[Layer]] = {}
         for layer in self._layers:
             by_path.setdefault(layer.path, []).append(layer)
-        for path, wanted in by_path.items():
+        for path, layers in by_path.items():
             module = modules[path]
-            inputs = [layer for layer in wanted if layer.is_input]
+            inputs = [layer for layer in layers if layer.is_input]
             if inputs:
                 self._handles.append(module.register_forward_pre_hook(self._before(path, inputs), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._after(path, wanted, counts=not inputs)))
+            self._handles.append(module.register_forward_hook(self._after(path, layers, counts=not inputs)))
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        for module, mode in self._modes:
-            module.training = mode
-        self._handles, self._modes = [], []
+        self._handles = []
+        self._evaluating.close()
 
     def __call__(self, batch: torch.Tensor) -> dict[str, Captured]:
         """The layers' vectors for a `batch` of inputs (n, ...), by the layers' names."""
@@ -146,10 +148,10 @@ class Capture:
         company = torch.zeros(n - len(same), dtype=torch.long, device=batch.device)
         elsewhere = self._learn(batch[torch.cat([same, company])])
         self._checked = True
-        found = self._run(batch)
-        for name, captured in found.items():
+        captured_layers = self._run(batch)
+        for name, captured in captured_layers.items():
             self._compare(name, captured.vectors[same], elsewhere[name].vectors[: len(same)])
-        return found
+        return captured_layers
 
     def _run(self, batch: torch.Tensor) -> dict[str, Captured]:
         self._seen, self._calls, self._rows = {}, Counter(), len(batch)
@@ -170,7 +172,7 @@ class Capture:
         return {layer.name: self._seen[layer.name] for layer in self._layers}
 
     def _learn(self, batch: torch.Tensor) -> dict[str, Captured]:
-        """The layers' vectors for `batch`, from a pass in which what becomes of its axes is followed."""
+        """The layers' vectors for `batch`, from a pass that tracks the axes of all tensors."""
         self._tracker = Tracker(batch)
         try:
             with self._tracker:
@@ -178,7 +180,7 @@ class Capture:
         except IntriguingError as error:
             if error.__cause__ is None:
                 raise
-        except Exception as error:  # what a compiled or scripted model says to being followed can be anything
+        except Exception as error:  # a compiled or scripted model can raise any exception when it is tracked
             log.debug("The model cannot be followed: %s", error)
         finally:
             self._tracker = None
@@ -199,12 +201,12 @@ class Capture:
                 )
 
     def _compare(self, name: str, here: torch.Tensor, there: torch.Tensor) -> None:
-        """Hold the activations of the same inputs in two batches against each other."""
+        """Compare the activations of the same inputs in two batches. Raises: `ModelError` if they differ."""
         if here.shape != there.shape:
             return
-        known = torch.isfinite(here) & torch.isfinite(there)
-        apart = torch.where(known, (here - there).abs(), 0).amax()
-        largest = torch.where(known, here.abs(), 0).amax()
+        finite = torch.isfinite(here) & torch.isfinite(there)
+        apart = torch.where(finite, (here - there).abs(), 0).amax()
+        largest = torch.where(finite, here.abs(), 0).amax()
         if bool(apart > self._noise[name] * largest):
             raise ModelError(
                 f"Layer {name!r}: the same inputs gave activations that differ by {float(apart / largest):.0%} of the "
@@ -213,19 +215,19 @@ class Capture:
                 "layer that takes the inputs for something else (batch_first)."
             )
 
-    def _before(self, path: str, wanted: list[Layer]) -> Callable[..., None]:
+    def _before(self, path: str, layers: list[Layer]) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._calls[path] += 1
-            for layer in wanted:
+            for layer in layers:
                 if self._calls[path] == (layer.call or 1):
                     self._keep(layer, module, args[0] if args else next(iter(kwargs.values()), None))
 
         return hook
 
-    def _after(self, path: str, wanted: list[Layer], counts: bool) -> Callable[..., None]:
+    def _after(self, path: str, layers: list[Layer], counts: bool) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._calls[path] += counts
-            for layer in wanted:
+            for layer in layers:
                 if not layer.is_input and self._calls[path] == (layer.call or 1):
                     self._keep(layer, module, output_of(module, output))
 
@@ -253,27 +255,27 @@ class Capture:
     def _sequences(self, layer: Layer, packed: PackedSequence) -> Captured:
         if layer.axis not in (None, -1):
             raise InputError(f"Layer {layer.name!r} gives packed sequences, whose units are the last axis: write @-1.")
-        found = reduce_sequences(packed, layer.name, self._reduce, where=self._where)
-        if len(found.vectors) != self._rows:
-            raise ModelError(f"Layer {layer.name!r} gave {len(found.vectors)} sequences for {self._rows} inputs.")
+        captured = reduce_sequences(packed, layer.name, self._reduce, where=self._where)
+        if len(captured.vectors) != self._rows:
+            raise ModelError(f"Layer {layer.name!r} gave {len(captured.vectors)} sequences for {self._rows} inputs.")
         self._noise.setdefault(layer.name, _NOISE.get(packed.data.dtype, 0.01))
-        return found
+        return captured
 
     def _reading(self, layer: Layer, module: nn.Module, tensor: torch.Tensor) -> Reading:
-        """How to read the layer's `tensor`: worked out once, in the pass that is followed where that goes."""
-        known = self._readings.get(layer.name)
-        if known is not None and known.ndim == tensor.ndim:
-            return known
-        if known is not None:
-            raise ModelError(f"Layer {layer.name!r} gives {tensor.ndim} axes, where it gave {known.ndim} before.")
+        """How to read the layer's `tensor`; determined once, in the tracked pass if that works."""
+        earlier = self._readings.get(layer.name)
+        if earlier is not None and earlier.ndim == tensor.ndim:
+            return earlier
+        if earlier is not None:
+            raise ModelError(f"Layer {layer.name!r} gives {tensor.ndim} axes, where it gave {earlier.ndim} before.")
         layout = self._tracker.layout_of(tensor) if self._tracker is not None else None
         kind = convention_of(module, is_input=layer.is_input)
         if layout is None and kind == Convention():
             kind = usual_axis(module)
-        made = reading(layer.name, tuple(tensor.shape), self._rows, layout, kind, layer.axis)
-        self._readings[layer.name] = made
+        new = reading(layer.name, tuple(tensor.shape), self._rows, layout, kind, layer.axis)
+        self._readings[layer.name] = new
         self._noise[layer.name] = _NOISE.get(tensor.dtype, 0.01)
-        return made
+        return new
 
 
 def _only_tensor(value: Any) -> torch.Tensor | None:

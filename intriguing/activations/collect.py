@@ -1,4 +1,4 @@
-"""Activations of any torch model, block by block: memory does not grow with the number of inputs."""
+"""Activations of any torch model, in blocks, so that memory does not grow with the number of inputs."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
+from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError
 
 _LOG = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Skipped:
-    """An input that gave no activations."""
+    """An input without activations."""
 
     id: int
     """Its id."""
@@ -32,25 +33,25 @@ class Skipped:
 
 
 class Block(NamedTuple):
-    """The activations of some inputs: unpack it as (ids, {layer: (n, D)}), or use the names for more."""
+    """The activations of some inputs. It can be unpacked as (ids, {layer: (n, D)})."""
 
     __repr__ = brief
 
     ids: np.ndarray
-    """The inputs' ids, int64 (n,). For `positions` each id is repeated for every place of its map."""
+    """The inputs' ids, int64 (n,). For `positions` each id is repeated for every position of the map."""
     vectors: dict[str, torch.Tensor]
-    """By layer: (n, units), of the type asked for."""
+    """By layer: (n, units), of the requested dtype."""
 
     @property
     def positions(self) -> np.ndarray:
-        """Each row's place in its input's map, row major, int32 (n,): 0 where there is one row per input."""
+        """Each row's position in its input's map, row major, int32 (n,); 0 if there is one row per input."""
         begins = np.flatnonzero(np.diff(self.ids, prepend=self.ids[:1] - 1))
         lengths = np.diff(begins, append=len(self.ids))
         return (np.arange(len(self.ids)) - np.repeat(begins, lengths)).astype(np.int32)
 
 
 class MapBlock(NamedTuple):
-    """The activations of some inputs with what is known of the layers' maps."""
+    """The activations of some inputs, with the shapes of the layers' maps and the positions of the maxima."""
 
     __repr__ = brief
 
@@ -82,21 +83,22 @@ def collect_activations(
 ) -> Iterator[Block]:
     """The activations of `layers` for all inputs of `loader`: an iterator of (ids, {layer: (n, D)}).
 
-    `loader` yields batches of any size: a tensor or NumPy array (n, ...), or a tuple or list that starts with one
-    (labels and the like are left alone). `ids` are the inputs' ids in the loader's order, by default 0, 1, 2, ... Names
-    of layers as in `intriguing.activations.layers`; an unknown one raises `UnknownNameError` with the nearest.
+    loader: yields batches of any size, as a tensor or NumPy array (n, ...), or a tuple or list that starts with one
+    (the rest, such as labels, is ignored). ids: the inputs' ids in the loader's order, by default 0, 1, 2, ... layers:
+    names as in `intriguing.activations.layers`.
 
-    Which axis is a layer's units follows from the model: the second after a convolution, the last after a linear map,
-    and whatever permutes and reshapes make of it later. Where it cannot be known, `InputError` tells the readings, and
-    the layer's name says which ("norm@-1"). An input whose activations depend on the rest of its batch, or on chance,
-    is a `ModelError`.
+    The axis of a layer's units follows from the model: the second after a convolution, the last after a linear map, and
+    permutations and reshapes are tracked. If it cannot be determined, the name of the layer must give it ("norm@-1").
 
-    `reduce` says what becomes of maps: the "max" or "mean" of each channel, or every position ("positions": then all
-    layers must have maps of one shape, and each id is repeated, row major). `dtype` float16 rounds, ranks are then
-    those of the rounded values, and activations beyond its range raise `InputError`. The model always sees `slots`
-    inputs at once (short batches are padded, then cut), so that a row's bits do not depend on the loader's batches.
-    `device`: where to compute, by default where the model is. Inputs or activations that are not finite are left out
-    and listed in `skipped`.
+    reduce: what to do with maps. "max" or "mean" of each channel, or "positions" for every position; then all layers
+    must have maps of one shape, and each id is repeated, row major. dtype: float16 rounds; ranks are then those of the
+    rounded values. slots: number of inputs per call of the model; batches are divided or padded, so that a row's bits
+    do not depend on the loader's batches. device: where to compute; None: where the model is. Inputs and activations
+    that are not finite are left out and listed in `skipped`.
+
+    Raises: `UnknownNameError` for an unknown layer, with the nearest names; `InputError` if the axis of units cannot be
+    determined (it lists the possible readings), and for activations outside the range of `dtype`; `ModelError` if an
+    input's activations depend on the rest of its batch or are random.
     """
     for block in collect_maps(
         model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped, where=False
@@ -130,17 +132,17 @@ def collect_maps(
     skipped: list[Skipped] | None = None,
     where: bool = True,
 ) -> Iterator[MapBlock]:
-    """As `collect_activations`, with the layers' maps: every position apart, their shape, and `where` maxima lie."""
+    """As `collect_activations`, with separate positions, the maps' shapes and, with `where`, the maxima's positions."""
     if slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
-    place = torch.device(device) if device is not None else _device_of(model)
+    place = torch.device(device) if device is not None else device_of(model)
     if isinstance(loader, torch.Tensor | np.ndarray):
         raise InputError(
             f"The loader is one array of shape {tuple(loader.shape)}, whose rows would each be taken for a batch: "
             f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
         )
-    wanted = resolve_layers(model, layers)
-    with Capture(model, wanted, reduce, where=where) as capture:
+    resolved = resolve_layers(model, layers)
+    with Capture(model, resolved, reduce, where=where) as capture:
         for batch, names in _full_batches(loader, ids, slots):
             yield _run(capture, batch, names, slots, place, skipped)
 
@@ -148,30 +150,30 @@ def collect_maps(
 def read_items(
     items: Items, ids: Iterable[int], *, batch: int = 256, skipped: list[Skipped] | None = None
 ) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-    """Batches (inputs, ids) of the `items` with these `ids`, read one by one: one that cannot be read is listed in
-    `skipped` with the error's text and left out, instead of ending the run.
+    """Batches (inputs, ids) of the `items` with these `ids`, read one by one.
 
-    Feed it to `collect_activations(..., ids=None)`, which takes the ids from pairs of this kind.
+    An item that cannot be read is left out and listed in `skipped` with the error's text. The batches are for
+    `collect_activations(..., ids=None)`, which takes the ids from them.
     """
-    read: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     names: list[int] = []
     for name in ids:
         try:
             item = items[int(name)]
             tensor = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
-            if read and tensor.shape != read[0].shape:
-                raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(read[0].shape)}")
+            if inputs and tensor.shape != inputs[0].shape:
+                raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(inputs[0].shape)}")
         except Exception as error:
             if skipped is not None:
                 skipped.append(Skipped(int(name), f"cannot be read: {type(error).__name__}: {error}"))
             continue
-        read.append(tensor)
+        inputs.append(tensor)
         names.append(int(name))
-        if len(read) == batch:
-            yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
-            read, names = [], []
-    if read:
-        yield _IdentifiedBatch((torch.stack(read), np.asarray(names, dtype=np.int64)))
+        if len(inputs) == batch:
+            yield _IdentifiedBatch((torch.stack(inputs), np.asarray(names, dtype=np.int64)))
+            inputs, names = [], []
+    if inputs:
+        yield _IdentifiedBatch((torch.stack(inputs), np.asarray(names, dtype=np.int64)))
 
 
 class _IdentifiedBatch(tuple):
@@ -190,20 +192,20 @@ def _run(
     if n < slots:
         batch = torch.cat([batch, batch[-1:].expand(slots - n, *batch.shape[1:])])
     batch = batch.to(place, non_blocking=True)
-    seen = capture(batch)
-    flat = [captured.vectors[:n].flatten(1) for captured in seen.values()]
+    layers = capture(batch)
+    flat = [captured.vectors[:n].flatten(1) for captured in layers.values()]
     if all(isfinite(float(f.sum())) for f in flat):
-        return MapBlock(names, seen if n == slots else {name: _rows(c, slice(0, n)) for name, c in seen.items()})
+        return MapBlock(names, layers if n == slots else {name: _rows(c, slice(0, n)) for name, c in layers.items()})
     good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
     if skipped is not None:
         floating = batch.is_floating_point()
         for at in np.nonzero(~keep)[0]:
-            given = not floating or bool(torch.isfinite(batch[at]).all())
-            what = "the model's activations are" if given else "the input is"
+            finite_input = not floating or bool(torch.isfinite(batch[at]).all())
+            what = "the model's activations are" if finite_input else "the input is"
             skipped.append(Skipped(int(names[at]), f"{what} not finite"))
-    index = torch.nonzero(good)[:, 0]  # all of them where a sum alone overflowed
-    return MapBlock(names[keep], {name: _rows(c, index) for name, c in seen.items()})
+    index = torch.nonzero(good)[:, 0]  # all rows, if only a sum overflowed
+    return MapBlock(names[keep], {name: _rows(c, index) for name, c in layers.items()})
 
 
 def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:
@@ -250,9 +252,3 @@ def _full_batches(
                 held, held_ids = [], []
     if size:
         yield torch.cat(held), np.concatenate(held_ids)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""What the kinds of modules in torch.nn say of the axes of their tensors."""
+"""The meaning of the axes of the tensors of torch.nn's modules."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ _FIRST_OF_SEVERAL = (nn.RNNBase, nn.LSTMCell, nn.MultiheadAttention, *_POOLS)
 
 
 def output_of(module: nn.Module, value: Any) -> Any:
-    """The output proper of a `module` that gives more: a recurrent one its states, attention its weights, pooling its
-    indices.
+    """The main output of a `module` that returns more, such as states (recurrent), weights (attention) or indices
+    (pooling).
     """
     if isinstance(module, _FIRST_OF_SEVERAL) and isinstance(value, tuple) and not hasattr(value, "batch_sizes"):
         return value[0]
@@ -27,10 +27,10 @@ def output_of(module: nn.Module, value: Any) -> Any:
 
 
 def convention_of(module: nn.Module, *, is_input: bool) -> Convention:
-    """What the kind of `module` says of the axes of its output (or its input), whatever came before.
+    """The axes of the output (or the input) of `module` that follow from its class alone.
 
-    A class of the user's own that brings its own `forward` says nothing, even where it derives from one that does:
-    torchvision's LayerNorm2d keeps the channels second.
+    A user's class with its own `forward` gives no information, even if it derives from a class that does: torchvision's
+    LayerNorm2d has its channels on the second axis.
     """
     if _is(module, _NORMS) and len(module.normalized_shape) > 1:  # type: ignore[arg-type]
         return Convention()
@@ -50,20 +50,20 @@ def convention_of(module: nn.Module, *, is_input: bool) -> Convention:
 
 
 def usual_axis(module: nn.Module) -> Convention:
-    """What is usual for a `module` without weights, for where nothing is known of the tensor it is fed."""
+    """The usual axes of a `module` without weights, for inputs whose layout is not known."""
     spatial = isinstance(module, (*_POOLS, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle))
     return Convention(units=1) if spatial else Convention()
 
 
 def _is(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Whether `module` is one of `kinds` and runs its forward."""
+    """Whether `module` is one of `kinds` and uses its forward."""
     own = "forward" in vars(module)
     return not own and any(isinstance(module, k) and _forward(type(module), k) for k in kinds)
 
 
-def _forward(made: type[nn.Module], kind: type[nn.Module]) -> bool:
-    """Whether the class `made` gets its forward from torch.nn."""
-    for base in made.__mro__:
+def _forward(subclass: type[nn.Module], kind: type[nn.Module]) -> bool:
+    """Whether the class `subclass` has the forward of `kind`."""
+    for base in subclass.__mro__:
         if "forward" in vars(base):
             return base.__module__.startswith("torch.nn.") and issubclass(base, kind)
     return False

@@ -1,8 +1,8 @@
-"""Which tensor of a model a layer's name means.
+"""Names of layers, and the tensors that they mean.
 
-A name is `model.named_modules()`'s, with shell wildcards (`features.*`), and with optional endings in any order:
-`:in` for the layer's input instead of its output, `#2` for the second of several calls in one forward, and `@-1` for
-the axis of the tensor that is its units, where that cannot be known (counted as torch does: the first is 0).
+A name is one of `model.named_modules()`, or has shell wildcards (`features.*`). Optional endings, in any order: `:in`
+for the layer's input instead of its output, `#2` for the second of several calls in one forward pass, and `@-1` for the
+axis of the units, if that cannot be determined (counted as in torch: the first is 0).
 """
 
 import re
@@ -28,22 +28,22 @@ class Layer:
     is_input: bool = False
     """Whether the module's input is meant."""
     call: int | None = None
-    """Which call of the module in one forward, from 1; None where it must be the only one."""
+    """Which call of the module in one forward pass, from 1; None: there must be only one."""
     axis: int | None = None
-    """Which axis of the tensor is the units; None where that is worked out."""
+    """The axis of the units; None: it is determined from the model."""
 
 
 def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
-    """The parts of one `name`. Endings are taken off until the rest is one of `paths`, so that a module whose own name
-    holds `@`, `#` or `:in` is found; raises `InputError` for an ending that is none.
+    """The parts of one `name`. Endings are removed until the rest is one of `paths`, so that a module's own name may
+    contain `@`, `#` or `:in`. Raises: `InputError` for an unknown ending.
     """
     path = name
     ends: dict[str, str] = {}
-    while path not in paths and (found := _ENDING.search(path)):
-        mark, value = found[0][0], found[0][1:]
+    while path not in paths and (ending := _ENDING.search(path)):
+        mark, value = ending[0][0], ending[0][1:]
         if mark in ends:
             raise InputError(f"Layer {name!r} has two endings that begin with {mark!r}: write one.")
-        ends[mark], path = value, path[: found.start()]
+        ends[mark], path = value, path[: ending.start()]
     number, axis = ends.get("#"), ends.get("@")
     if number is not None and (not number.isdecimal() or int(number) < 1):
         raise InputError(f"Layer {name!r}: '#' is followed by the number of the call, from 1.")
@@ -54,24 +54,24 @@ def parse_layer(name: str, paths: Sequence[str] | frozenset[str] = ()) -> Layer:
 
 
 def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
-    """The layers that `names` mean in `model`, wildcards spelled out, in the order of the names.
+    """The layers of `model` with these `names`, in their order; wildcards are expanded.
 
-    A wildcard means modules without children. Raises `UnknownNameError` with the nearest names where nothing answers.
+    A wildcard matches only modules without children. Raises: `UnknownNameError` with the nearest names if none matches.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
-    if not wanted:
+    patterns = [names] if isinstance(names, str) else list(names)
+    if not patterns:
         raise InputError("Give at least one layer's name.")
     paths = {path: module for path, module in model.named_modules() if path}
-    found: dict[str, Layer] = {}
-    for name in wanted:
+    layers: dict[str, Layer] = {}
+    for name in patterns:
         layer = parse_layer(name, frozenset(paths))
         if layer.path in paths:
-            found[layer.name] = layer
+            layers[layer.name] = layer
             continue
         ending = name[len(layer.path) :]
         matching = [p for p, m in paths.items() if fnmatchcase(p, layer.path) and not any(m.children())]
         if not matching:
             raise unknown_name("layer", layer.path, paths)
         for path in matching:
-            found[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
-    return list(found.values())
+            layers[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
+    return list(layers.values())

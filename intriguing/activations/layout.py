@@ -1,7 +1,7 @@
-"""What the axes of a tensor are: inputs, units, or places.
+"""The layout of a tensor: which of its axes are inputs, units, or places (positions in a map).
 
-An axis is a tuple of atoms, as in `einops`: the tokens of a picture of 8 x 6 places are one axis of the atoms 8 and 6,
-and a reshape only deals the atoms out to axes anew. So a layout survives what windows, heads and patches do to shapes.
+An axis is a tuple of atoms, as in `einops`: the tokens of an image of 8 x 6 places are one axis of the atoms 8 and 6. A
+reshape only groups the atoms differently, so windows, heads and patches do not lose the layout.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ import torch
 from intriguing.errors import InputError, ModelError
 
 BATCH, UNITS, PLACES, OPEN = "batch", "units", "places", "open"
-"""What an atom counts: inputs, units of a layer, places of its map, or one of the two that nothing tells apart."""
+"""Kinds of atoms: inputs, units of a layer, places of its map, or open (units or places, not known which)."""
 
 
 class Atom(NamedTuple):
@@ -34,12 +34,12 @@ def axis(kind: str, size: int) -> Axis:
 
 
 def size_of(one: Axis) -> int:
-    """How long an axis is."""
+    """The length of an axis."""
     return prod(atom.size for atom in one)
 
 
 def kind_of(one: Axis) -> str:
-    """What an axis is: units where it holds any, "mixed" where inputs share it with something else."""
+    """The kind of an axis: units if it has any, "mixed" if it has inputs and something else."""
     kinds = {atom.kind for atom in one if atom.size > 1} or {atom.kind for atom in one}
     if BATCH in kinds:
         return BATCH if len(kinds) == 1 else "mixed"
@@ -47,12 +47,12 @@ def kind_of(one: Axis) -> str:
 
 
 def demoted(one: Axis) -> Axis:
-    """The axis once another one is known to be the units."""
+    """The axis after another one was found to be the units."""
     return tuple(Atom(PLACES, atom.size) if atom.kind in (UNITS, OPEN) else atom for atom in one)
 
 
 def with_units(layout: Sequence[Axis], at: int, size: int) -> Layout:
-    """`layout` with the units, `size` of them, on the axis `at`, and on no other."""
+    """`layout` with `size` units on the axis `at` and on no other."""
     axes = [demoted(one) for one in layout]
     axes[at] = axis(UNITS, size)
     return tuple(axes)
@@ -65,8 +65,9 @@ def resized(one: Axis, size: int) -> Axis:
 
 
 def of_input(batch: torch.Tensor) -> Layout:
-    """The layout of what a model is fed: images are (n, channels, rows, columns), vectors (n, units), numbers of words
-    (n, places); of sequences and volumes nothing tells which axis is the units.
+    """The layout of a model's input: images (n, channels, rows, columns), vectors (n, units), words (n, places).
+
+    Words are whole numbers. The units of sequences and volumes are not known.
     """
     n, *rest = batch.shape
     kinds = [OPEN] * len(rest)
@@ -80,60 +81,60 @@ def of_input(batch: torch.Tensor) -> Layout:
 
 
 def reshaped(layout: Layout, shape: Sequence[int]) -> Layout | None:
-    """The layout after a row-major reshape to `shape`; None where a new axis cuts an old one unevenly."""
-    left = [atom for one in layout for atom in one][::-1]
-    if 0 in shape or prod(atom.size for atom in left) != prod(shape):
+    """The layout after a row-major reshape to `shape`; None if the atoms cannot be divided so."""
+    remaining = [atom for one in layout for atom in one][::-1]
+    if 0 in shape or prod(atom.size for atom in remaining) != prod(shape):
         return None
     axes = []
-    for wanted in shape:
+    for size in shape:
         atoms: list[Atom] = []
         have = 1
-        if wanted == 1 and left and left[-1].size == 1:
-            atoms.append(left.pop())
-        while have < wanted:
-            atom = left.pop()
-            if wanted % have or (have * atom.size > wanted and atom.size % (wanted // have)):
+        if size == 1 and remaining and remaining[-1].size == 1:
+            atoms.append(remaining.pop())
+        while have < size:
+            atom = remaining.pop()
+            if size % have or (have * atom.size > size and atom.size % (size // have)):
                 return None
-            if have * atom.size > wanted:
-                part = wanted // have
-                left.append(Atom(atom.kind, atom.size // part))
+            if have * atom.size > size:
+                part = size // have
+                remaining.append(Atom(atom.kind, atom.size // part))
                 atom = Atom(atom.kind, part)
             atoms.append(atom)
             have *= atom.size
-        if have != wanted:
+        if have != size:
             return None
         axes.append(tuple(a for a in atoms if a.size > 1) or tuple(atoms[:1]))
     return tuple(axes)
 
 
 def broadcast(layouts: Iterable[Layout], shape: Sequence[int]) -> Layout | None:
-    """The layout of an elementwise operation's result of `shape`; claims that contradict each other leave it open."""
+    """The layout of the result, of `shape`, of an elementwise operation; axes are open where `layouts` disagree."""
     axes = []
-    given = [layout for layout in layouts if len(layout) <= len(shape)]
-    if not given:
+    fitting = [layout for layout in layouts if len(layout) <= len(shape)]
+    if not fitting:
         return None
     for back in range(len(shape), 0, -1):
         size = shape[-back]
-        claims = [one[-back] for one in given if len(one) >= back]
+        claims = [one[-back] for one in fitting if len(one) >= back]
         if any(size_of(claim) not in (1, size) for claim in claims):
             return None
-        known = [claim for claim in claims if size_of(claim) == size and claim]
-        kinds = {kind_of(claim) for claim in known} - {OPEN}
+        sized = [claim for claim in claims if size_of(claim) == size and claim]
+        kinds = {kind_of(claim) for claim in sized} - {OPEN}
         if len(kinds) == 1:
-            axes.append(next(claim for claim in known if kind_of(claim) in kinds))
+            axes.append(next(claim for claim in sized if kind_of(claim) in kinds))
         else:
-            axes.append(() if size == 1 and not known else axis(OPEN, size))
+            axes.append(() if size == 1 and not sized else axis(OPEN, size))
     return tuple(axes)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the output of a layer is to be read."""
+    """How to read the output of a layer."""
 
     ndim: int
-    """How many axes it has."""
+    """Number of axes."""
     split: tuple[int, ...] | None
-    """The shape that takes inputs and places apart where they share an axis; then `batch` and `units` are of it."""
+    """Shape that separates inputs and places if they share an axis; `batch` and `units` then refer to it."""
     batch: int
     """The axis of the inputs."""
     units: int
@@ -147,21 +148,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Convention:
-    """Which axes a module of torch.nn takes for what; None where its kind does not say."""
+    """The axes of a module of torch.nn; None where its class does not determine them."""
 
     units: int | None = None
     batch: int | None = None
     ndim: int | None = None
-    """How many axes its output needs for this to hold."""
+    """Number of axes of the output for which this holds; None: any."""
 
 
 def reading(
-    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention, chosen: int | None
+    layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention, named_axis: int | None
 ) -> Reading:
     """How to read the output of `layer`, of `shape` for `n` inputs.
 
-    `layout` is what is known of the tensor, `kind` what its module's kind says, `chosen` the axis that the layer's name
-    ends with. Raises `InputError` with the possible readings where the units' axis is not known, and `ModelError` where
+    layout: that of the tensor, if known; kind: the convention of the module's class; named_axis: the axis in the
+    layer's name. Raises: `InputError` with the possible readings if the axis of the units is not known; `ModelError` if
     the output has no axis of inputs.
     """
     ndim = len(shape)
@@ -175,11 +176,12 @@ def reading(
     batch, split = _batch(layer, shape, n, layout, kind)
     free = [i for i in range(ndim) if i != batch]
     at = None
-    if chosen is not None:
-        at = chosen % ndim if -ndim <= chosen < ndim else None
+    if named_axis is not None:
+        at = named_axis % ndim if -ndim <= named_axis < ndim else None
         if at is None or at == batch:
             raise InputError(
-                f"Layer {layer!r}: shape {tuple(shape)} has no axis {chosen} of units. Its axes but that of the inputs "
+                f"Layer {layer!r}: shape {tuple(shape)} has no axis {named_axis} of units. "
+                f"Its axes but that of the inputs "
                 f"are {', '.join(map(str, free))}."
             )
     elif kind.units is not None:
@@ -193,8 +195,8 @@ def reading(
     apart = layout[:batch] + parts + layout[batch + 1 :]
     inside = batch + next(i for i, (atom,) in enumerate(parts) if atom.kind == BATCH)
     if at is None:
-        found = _candidates(apart, [i for i in range(len(apart)) if i != inside])
-        units = found[0] if len(found) == 1 else _only(layer, shape, free, free)
+        candidates = _candidates(apart, [i for i in range(len(apart)) if i != inside])
+        units = candidates[0] if len(candidates) == 1 else _only(layer, shape, free, free)
         return Reading(ndim, split, inside, units)
     return Reading(ndim, split, inside, at + (len(parts) - 1 if at > batch else 0))
 
@@ -202,7 +204,7 @@ def reading(
 def _batch(
     layer: str, shape: Sequence[int], n: int, layout: Layout | None, kind: Convention
 ) -> tuple[int, tuple[int, ...] | None]:
-    """The axis that holds the inputs, and the shape that takes it apart where it holds places as well."""
+    """The axis of the inputs, and the shape that separates inputs and places if they share it."""
     holding = [i for i, one in enumerate(layout or ()) if any(atom.kind == BATCH for atom in one)]
     if layout is not None and len(holding) == 1:
         [at] = holding
@@ -226,24 +228,24 @@ def _batch(
 
 
 def _candidates(layout: Layout | None, free: Sequence[int]) -> list[int]:
-    """The axes out of `free` that may be the units; one where that is known."""
+    """The axes of `free` that may be the units; only one if that is known."""
     if len(free) == 1 or layout is None:
         return list(free)
     kinds = {i: kind_of(layout[i]) for i in free}
     for kind in (UNITS, OPEN):
         if kind in kinds.values():
-            found = [i for i in free if kinds[i] == kind]
-            return found if kind == UNITS or len(found) > 1 else list(free)
+            candidates = [i for i in free if kinds[i] == kind]
+            return candidates if kind == UNITS or len(candidates) > 1 else list(free)
     return list(free)
 
 
-def _only(layer: str, shape: Sequence[int], free: Sequence[int], found: Sequence[int]) -> int:
-    """The one axis that is `found`; raises `InputError` with the readings where there are several."""
-    if len(found) == 1:
-        return found[0]
+def _only(layer: str, shape: Sequence[int], free: Sequence[int], candidates: Sequence[int]) -> int:
+    """The only one of the `candidates`. Raises: `InputError` with the possible readings if there are several."""
+    if len(candidates) == 1:
+        return candidates[0]
     readings = " or ".join(
         f"{f'{layer}@{i}'!r} ({shape[i]} units at {' x '.join(str(shape[j]) for j in free if j != i)} places)"
-        for i in sorted({found[0], found[-1]})
+        for i in sorted({candidates[0], candidates[-1]})
     )
     raise InputError(
         f"Layer {layer!r} gives shape {tuple(shape)}, and nothing tells which axis is its units. Write {readings}."

@@ -1,4 +1,4 @@
-"""Which part of the input a place of a layer's map can see: the crop that caused a maximum."""
+"""Receptive fields: the part of the input that a position of a layer's map depends on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from torch import nn
 from intriguing.activations.capture import Capture
 from intriguing.activations.layers import resolve_layers
 from intriguing.basics.brief import brief
+from intriguing.basics.torch_modes import device_of
 from intriguing.errors import ModelError
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """For each row and column of a layer's map, which rows and columns of the input it can see."""
+    """For each row and column of a layer's map, the rows and columns of the input that it depends on."""
 
     __repr__ = brief
 
     rows: np.ndarray
     """(map rows, 2): first input row, and one past the last."""
     columns: np.ndarray
-    """(map columns, 2), likewise."""
+    """(map columns, 2), the same for columns."""
 
     def crop(self, position: int) -> tuple[int, int, int, int]:
-        """The box (top, bottom, left, right) of the input behind the `position` (row major) in the map."""
+        """The box (top, bottom, left, right) of the input for a `position` (row major) of the map."""
         row, column = divmod(int(position), len(self.columns))
         top, bottom = self.rows[row]
         left, right = self.columns[column]
@@ -35,16 +36,16 @@ class ReceptiveField:
 def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *, probes: int = 16) -> ReceptiveField:
     """The receptive field of a `layer` with a map, for one input of `input_shape` (channels, height, width).
 
-    By probing: a pixel that is not a number makes so whatever can see it, through any layer (convolutions, pooling,
-    attention), whatever the weights. Convolutions run without the libraries whose tilings spread it further. `probes`
-    inputs run at once.
+    It is found by setting pixels to NaN: all activations that depend on the pixel become NaN, through any layer and for
+    any weights. Convolutions run without the libraries whose tiling spreads NaN further. probes: inputs per call of the
+    model.
     """
     channels, height, width = input_shape
-    wanted = resolve_layers(model, layer)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    layers = resolve_layers(model, layer)
+    device = device_of(model)
     seen_rows, seen_columns = [], []
     with (
-        Capture(model, wanted, "positions") as capture,
+        Capture(model, layers, "positions") as capture,
         torch.backends.nnpack.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
     ):
@@ -54,7 +55,7 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
             batch = torch.zeros((len(part), channels, height, width), device=device)
             at = torch.arange(len(part))
             batch[at, :, torch.from_numpy(part % height), torch.from_numpy(part % width)] = torch.nan
-            captured = capture(batch)[wanted[0].name]
+            captured = capture(batch)[layers[0].name]
             if len(captured.map_shape) != 2:
                 raise ModelError(f"Layer {layer!r} has no map of rows and columns, but the shape {captured.map_shape}.")
             hit = captured.vectors.isnan().any(dim=2).view(len(part), *captured.map_shape)
@@ -64,8 +65,9 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
     return ReceptiveField(_interval(rows), _interval(columns))
 
 
-def _interval(seen: np.ndarray) -> np.ndarray:
-    """First and one past the last pixel (places, 2) of `seen` (pixels, places); the whole where nothing was seen."""
-    first = seen.argmax(axis=0)
-    last = len(seen) - seen[::-1].argmax(axis=0)
-    return np.stack([np.where(seen.any(axis=0), first, 0), np.where(seen.any(axis=0), last, len(seen))], axis=1)
+def _interval(visible: np.ndarray) -> np.ndarray:
+    """First and one past the last pixel (places, 2) of the mask `visible` (pixels, places); all if it is empty."""
+    first = visible.argmax(axis=0)
+    last = len(visible) - visible[::-1].argmax(axis=0)
+    reached = visible.any(axis=0)
+    return np.stack([np.where(reached, first, 0), np.where(reached, last, len(visible))], axis=1)

@@ -1,4 +1,4 @@
-"""Activations as rows of the `activations` table: built without a copy, written at the speed of the disk."""
+"""Activations as rows of the table `activations`, built without copying the vectors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,34 +14,34 @@ from intriguing.tables import activations
 
 TYPES = {torch.float32: pa.float32(), torch.float16: pa.float16()}
 WRITE_OPTIONS: Mapping[str, Any] = {
-    # Vectors never repeat: looking for repeats takes four times as long as all the rest.
+    # Vectors never repeat, and dictionary encoding would take four times as long as all the rest.
     "use_dictionary": ["dataset", "model", "layer"],
     "write_statistics": ["example_id", "position"],
     "compression": "zstd",
     "compression_level": 1,
 }
-"""What `pyarrow.parquet.write_table` is to be given for such a table."""
+"""Keyword arguments of `pyarrow.parquet.write_table` for this table."""
 
 
 def narrowed(vectors: torch.Tensor, dtype: torch.dtype, layer: str) -> torch.Tensor:
-    """`vectors`, finite numbers, as `dtype`; raises `InputError` with the largest where `dtype` would make it infinite.
+    """`vectors`, finite numbers, as `dtype`. float16 keeps three digits, and numbers below 6e-8 become 0.
 
-    A narrower type rounds: float16 keeps three digits, and takes what is below 6e-8 for 0.
+    Raises: `InputError` if a number is too large for `dtype`.
     """
     if not dtype.is_floating_point:
         raise InputError(f"Activations are real numbers: dtype is torch.float32 or torch.float16, not {dtype}.")
-    kept = vectors.to(dtype)
+    narrow = vectors.to(dtype)
     limit = torch.finfo(dtype).max
     if vectors.numel() and limit < torch.finfo(vectors.dtype).max:
         least, most = torch.aminmax(vectors)
         largest = max(-float(least), float(most))
-        if largest > limit and not bool(torch.isfinite(kept).all()):
+        if largest > limit and not bool(torch.isfinite(narrow).all()):
             name = str(dtype).removeprefix("torch.")
             raise InputError(
                 f"Layer {layer!r} has activations as large as {largest:.6g}, and {name} ends at {limit:.6g}: they "
                 'would become infinite. Use dtype = "float32" (torch.float32 in a call).'
             )
-    return kept
+    return narrow
 
 
 def vector_array(vectors: torch.Tensor | np.ndarray) -> pa.FixedSizeListArray:
@@ -49,7 +49,7 @@ def vector_array(vectors: torch.Tensor | np.ndarray) -> pa.FixedSizeListArray:
     rows = torch.as_tensor(vectors).detach().cpu().contiguous()
     if rows.ndim != 2 or rows.dtype not in TYPES:
         raise InputError(f"Vectors are (n, dim) of float32 or float16, not {tuple(rows.shape)} of {rows.dtype}.")
-    # pyarrow's own conversion of float16 goes through Python objects.
+    # pyarrow's conversion of float16 uses Python objects, which is slow.
     flat = pa.Array.from_buffers(TYPES[rows.dtype], rows.numel(), [None, pa.py_buffer(rows.numpy())])
     return pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
 
@@ -94,9 +94,9 @@ def vectors_of(table: pa.Table) -> np.ndarray:
 
 
 def read_vectors(files: Sequence[str | Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (n,) and vectors (n, dim) of stored shards of one layer, by id and position whatever the order of the files.
+    """Ids (n,) and vectors (n, dim) of stored shards of one layer, sorted by id and position.
 
-    Raises `DataError` when an input's place is there twice, or when the shards are not of one layer.
+    Raises: `DataError` if a position of an input occurs twice, or the shards are of several layers.
     """
     tables = [pq.read_table(file) for file in files]
     if not tables:

@@ -1,7 +1,8 @@
-"""Follows the layout of tensors through a forward pass: every call of torch's functions tells what becomes of the axes.
+"""Track the layouts of tensors through a forward pass, by the rules of torch's functions.
 
-A convolution's units are its second axis and a linear map's the last, permute moves them, a reshape deals them out, and
-what works element by element keeps them. A function that nothing is known of loses the layout, unless the shape stays.
+The units of a convolution are its second axis, those of a linear map its last. permute moves axes, a reshape groups
+them differently, and elementwise functions keep them. A function without a rule loses the layout, unless the shape is
+the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,41 +34,41 @@ Rule = Callable[["Call"], Layout | None]
 
 
 class Tracker(TorchFunctionMode):
-    """While it is entered, the layouts of all tensors that come from a batch by known functions are known."""
+    """Inside this mode the layouts of all tensors that known functions compute from a batch are stored."""
 
     def __init__(self, batch: torch.Tensor) -> None:
         super().__init__()
-        self._known = WeakTensorKeyDictionary()
-        self._known[batch] = of_input(batch)
+        self._layouts = WeakTensorKeyDictionary()
+        self._layouts[batch] = of_input(batch)
 
     def layout_of(self, tensor: torch.Tensor) -> Layout | None:
-        """The layout of `tensor`; None where it was lost."""
-        layout = self._known.get(tensor)
+        """The layout of `tensor`; None if it is not known."""
+        layout = self._layouts.get(tensor)
         return layout if layout is not None and _fits(layout, tensor.shape) else None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call `func`, then note the layout of what it gives."""
+        """Call `func`, and store the layouts of its outputs."""
         result = func(*args, **(kwargs or {}))
         name = _name(func)
-        made = [result] if isinstance(result, torch.Tensor) else result if isinstance(result, (tuple, list)) else []
-        for number, out in enumerate(made):
+        outputs = [result] if isinstance(result, torch.Tensor) else result if isinstance(result, (tuple, list)) else []
+        for number, out in enumerate(outputs):
             if isinstance(out, torch.Tensor):
                 if number and name in _FIRST_ALONE:
                     break
-                self._note(Call(name, args, kwargs or {}, out, self._known), out)
+                self._note(Call(name, args, kwargs or {}, out, self._layouts), out)
         return result
 
     def _note(self, call: "Call", out: torch.Tensor) -> None:
         try:
             layout = RULES.get(call.name, _elementwise)(call)
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError):  # arguments in an order unknown here
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError):  # an unknown order of arguments
             layout = None
         if layout is not None and _fits(layout, out.shape):
-            self._known[out] = layout
+            self._layouts[out] = layout
         else:
-            self._known.pop(out, None)
+            self._layouts.pop(out, None)
 
 
 class Call:
@@ -79,30 +80,30 @@ class Call:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         out: torch.Tensor,
-        known: WeakTensorKeyDictionary,
+        layouts: WeakTensorKeyDictionary,
     ) -> None:
         self.name, self.args, self.kwargs, self.out = name, args, kwargs, out
-        self._known = known
+        self._layouts = layouts
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument by its place or its name."""
+        """An argument by its position or its name."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     def layout(self, position: int = 0, name: str = "input") -> Layout | None:
         """The layout of an argument."""
         value = self.get(position, name)
-        return self._known.get(value) if isinstance(value, torch.Tensor) else None
+        return self._layouts.get(value) if isinstance(value, torch.Tensor) else None
 
     def numbers(self, position: int, name: str) -> list[int]:
-        """Whole numbers that were given one by one, or as one sequence."""
-        given = self.get(position, name, ())
-        if isinstance(given, int):
-            return [v for v in self.args[position:] if isinstance(v, int)] or [given]
-        return [int(v) for v in given]
+        """An argument that is several whole numbers, passed separately or as one sequence."""
+        value = self.get(position, name, ())
+        if isinstance(value, int):
+            return [v for v in self.args[position:] if isinstance(v, int)] or [value]
+        return [int(v) for v in value]
 
     def layouts(self) -> list[Layout]:
         """The layouts of all tensors among the arguments."""
-        return [self._known[t] for t in _tensors((*self.args, *self.kwargs.values())) if t in self._known]
+        return [self._layouts[t] for t in _tensors((*self.args, *self.kwargs.values())) if t in self._layouts]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -175,7 +176,7 @@ def _last_two(_: Call, ndim: int) -> list[int]:
 
 
 def _kept(call: Call) -> Layout | None:
-    """The same axes in the same order, of which some have other sizes."""
+    """The same axes in the same order; sizes may differ."""
     layout = call.layout()
     if layout is None or len(layout) != len(call.shape):
         return None
@@ -194,12 +195,12 @@ def _stretched(call: Call) -> Layout | None:
 
 
 def _joined(call: Call) -> Layout | None:
-    """What stands in the axis that is joined is of one kind, or not known."""
+    """`cat`: the joined axis is of one kind, or open."""
     at = call.get(1, "dim", call.kwargs.get("axis", 0)) % len(call.shape)
-    given = [layout for layout in call.layouts() if len(layout) == len(call.shape)]
-    rest = [(*layout[:at], (), *layout[at + 1 :]) for layout in given]
+    layouts = [layout for layout in call.layouts() if len(layout) == len(call.shape)]
+    rest = [(*layout[:at], (), *layout[at + 1 :]) for layout in layouts]
     joined = broadcast(rest, [*call.shape[:at], 1, *call.shape[at + 1 :]])
-    kinds = {kind_of(layout[at]) for layout in given}
+    kinds = {kind_of(layout[at]) for layout in layouts}
     if joined is None:
         return None
     kind = kinds.pop() if len(kinds) == 1 else OPEN
@@ -213,7 +214,7 @@ def _stacked(call: Call) -> Layout | None:
 
 
 def _without(call: Call) -> Layout | None:
-    """`unbind` and `select`: one axis goes."""
+    """`unbind` and `select`: one axis is removed."""
     layout = call.layout()
     if layout is None:
         return None
@@ -230,21 +231,21 @@ def _indexed(call: Call) -> Layout | None:
     if Ellipsis not in [p if p is Ellipsis else 0 for p in parts]:
         parts.append(Ellipsis)
     axes: list[Axis] = []
-    left, lists = list(layout), 0
+    remaining, lists = list(layout), 0
     for part in parts:
         if part is None:
             axes.append(())
         elif part is Ellipsis:
-            many = len(left) - (taking - (len(layout) - len(left)))
-            axes += left[:many]
-            left = left[many:]
+            many = len(remaining) - (taking - (len(layout) - len(remaining)))
+            axes += remaining[:many]
+            remaining = remaining[many:]
         elif isinstance(part, slice):
-            one = left.pop(0)
+            one = remaining.pop(0)
             axes.append(resized(one, len(range(*part.indices(size_of(one))))))
         elif isinstance(part, int) and not isinstance(part, bool):
-            left.pop(0)
+            remaining.pop(0)
         elif isinstance(part, torch.Tensor) and part.ndim == 1 and not lists:
-            one, lists = left.pop(0), 1
+            one, lists = remaining.pop(0), 1
             axes.append(resized(one, call.shape[len(axes)]))
         else:
             return None
@@ -277,7 +278,7 @@ def _product(first: int, names: tuple[str, str] = ("input", "other")) -> Rule:
         left, right = call.layout(first, names[0]), call.layout(first + 1, names[1])
         lead = broadcast([one[:-2] for one in (left, right) if one is not None], call.shape[:-2])
         rows = axis(OPEN, call.shape[-2]) if left is None else left[-2]
-        # What is multiplied by a matrix of weights comes out as units, as in a linear map.
+        # A product with a matrix of weights has units as its last axis, as a linear map has.
         columns = axis(UNITS if b.ndim == 2 else OPEN, call.shape[-1]) if right is None else right[-1]
         if lead is None or (left is None and right is None):
             return None
@@ -289,7 +290,7 @@ def _product(first: int, names: tuple[str, str] = ("input", "other")) -> Rule:
 
 
 def _last(call: Call) -> Layout | None:
-    """A linear map, and whatever else puts its units last."""
+    """A linear map, and other functions with units as the last axis."""
     layout = call.layout()
     if layout is None or len(layout) != len(call.shape):
         layout = _open(call.shape)
@@ -329,7 +330,7 @@ def _pooled(dims: int) -> Rule:
         if len(call.shape) != dims + 2:
             return _kept(call)
         if layout is not None and UNITS in [kind_of(one) for one in layout[2:]]:
-            # It pools over what was the units: no telling what is meant.
+            # It pools over the units, so the result is not known.
             return (layout[0], *(axis(OPEN, size) for size in call.shape[1:]))
         return _second(call)
 
@@ -374,21 +375,21 @@ def _unpacked(call: Call) -> Layout | None:
 
 
 def _summed(call: Call) -> Layout | None:
-    """Einstein's sum: an axis of the result is that of the first operand that has its letter."""
+    """`einsum`: an axis of the result is that of the first operand with its letter."""
     equation, operands = call.args[0], list(_tensors(call.args[1:]))
     terms, _, result = equation.replace(" ", "").partition("->")
     if "." in equation or not result:
         return None
-    found: dict[str, Axis] = {}
+    axes_by_letter: dict[str, Axis] = {}
     for term, tensor in zip(terms.split(","), operands, strict=True):
-        layout = call._known.get(tensor)
+        layout = call._layouts.get(tensor)
         for letter, one in zip(term, layout or (), strict=False):
-            found.setdefault(letter, one)
-    if not found:
+            axes_by_letter.setdefault(letter, one)
+    if not axes_by_letter:
         return None
-    new = [letter for letter in result if letter not in found]
-    axes = [found.get(letter, axis(UNITS, size)) for letter, size in zip(result, call.shape, strict=True)]
-    return tuple(demoted(a) if new and letter in found else a for letter, a in zip(result, axes, strict=True))
+    new = [letter for letter in result if letter not in axes_by_letter]
+    axes = [axes_by_letter.get(letter, axis(UNITS, size)) for letter, size in zip(result, call.shape, strict=True)]
+    return tuple(demoted(a) if new and letter in axes_by_letter else a for letter, a in zip(result, axes, strict=True))
 
 
 _FIRST_ALONE = {"lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward", "_pad_packed_sequence"}

@@ -1,69 +1,91 @@
 """The finish: from a success near the optimum to the nearest point of the decision boundary.
 
-A bundle method on the distance: a step takes one gradient, of the margin to the worst rival, at a trial point and keeps
-it as a cut; finds the boundary on the ray through the trial point by forward passes alone, which are several times
-cheaper; projects the original image on all cuts and the box (a small exact QP); and goes a damped way there. It follows
-Brendel et al. 2019 ("Accurate, reliable and fast robustness evaluation", section 2), with many cuts in place of one, so
-that several rivals, and both sides of a kink, are seen at once, and with the box inside the QP.
+It is a bundle method on the distance. One step does four things. It computes the gradient of the margin over the best
+rival at a trial point, and keeps it as a cut (a linearised boundary). It finds the boundary on the ray from the image
+through the trial point, by forward passes only, which are several times cheaper. It projects the image on all cuts and
+the box, a small QP that is solved exactly. It moves the trial point towards that projection, with damping.
+
+Source: Brendel et al. 2019, "Accurate, reliable and fast robustness evaluation", section 2. Here several cuts are kept
+in place of one, so that a step takes account of several rivals and of both sides of a kink, and the box is a part of
+the QP.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
+from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import margin, pair, slack
 from intriguing.blind_spots.qp import project
 
 _INFINITY = float("inf")
 _LOOSE = 1e-3
-"""A cut that lies on the wrong side of the best point by more than this share of the distance is wrong, not stale."""
+"""An old cut is dropped when it is on the wrong side of the best point by more than this share of the distance."""
 _PARALLEL = 1 - 5e-5
-"""Cuts whose normals have a larger cosine, an angle below 0.6 degrees, are one: two would only slow the QP down."""
+"""A new cut replaces one of the same rival whose normal has a larger cosine with it (an angle below 0.6 degrees). Two
+nearly parallel cuts make the QP slow."""
+
+
+class _Cuts(NamedTuple):
+    """K cuts of each row: changes r with normal . r >= offset are beyond the linearised boundary to one rival."""
+
+    normals: Tensor
+    """(R, K, n), of norm 1."""
+    scales: Tensor
+    """(R, K) norms of the gradients."""
+    offsets: Tensor
+    """(R, K), minus infinity for an empty slot."""
+    owners: Tensor
+    """(R, K) the rival's class."""
+    ages: Tensor
+    """(R, K) steps since the cut was made."""
+    multipliers: Tensor
+    """(R, K), of the QP."""
 
 
 @dataclass(frozen=True)
 class BoundaryFinish:
-    """A stage that walks along the decision boundary to its point nearest to the image."""
+    """A solver that moves along the decision boundary to its point nearest to the image."""
 
     evaluator: Evaluator
     lower: Bound
     upper: Bound
     steps: int
-    """Gradients per row, at most."""
+    """Largest number of gradients per row."""
     cuts: int = 6
     searches: int = 2
-    """Forward passes per step that find the boundary again."""
+    """Forward passes per step for the search of the boundary on the ray."""
     tolerance: float = 2e-4
-    """A row ends when its QP promises less than this share of its distance."""
+    """A row ends when its QP predicts a gain of less than this share of its distance."""
     hopeless: float = 1e-3
-    """A row that brings a `bar` ends when its QP promises to stay above it, or below by less than this share of it, and
-    the promise is to be trusted: when the row's distance is below `trust` times what is promised."""
+    """A row with a `bar` ends when its QP predicts a distance that is not below the bar by more than this share of it.
+    The prediction counts only if the row's distance is below `trust` times the predicted one."""
     trust: float = 1.05
     patience: int = 8
-    """A row ends after so many steps in a row that shorten its distance by less than half of the tolerance."""
+    """A row ends after this many steps in a row that each gain less than half of the tolerance."""
     rounds: int = 4
-    """Newton steps of each QP, which starts at the multipliers of the last one."""
+    """Newton steps of each QP, which starts from the multipliers of the previous one."""
     poll: int = 2
     outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
 
-    def load(self, given: State) -> State:
-        """Rows start at a success, `best`; those with a `bar` (R,) are wanted below that distance only."""
-        best, x0 = given["best"], given["x0"]
+    def load(self, inputs: State) -> State:
+        """The first state. Rows start at a success, `best` (R, n), and may have a `bar` (R,), see `hopeless`."""
+        best, x0 = inputs["best"], inputs["x0"]
         count, n = best.shape
         zero = best.new_zeros(count)
         r = best - x0
         cuts = best.new_zeros(count, self.cuts)
         return {
             "bar": zero + _INFINITY,
-            **given,
+            **inputs,
             "trial": best.clone(),
             "best_l2": dot(r, r).sqrt(),
-            "best_logits": best.new_zeros(given["rivals"].shape),
+            "best_logits": best.new_zeros(inputs["rivals"].shape),
             "normals": best.new_zeros(count, self.cuts, n),
             "scales": cuts + 1,
             "offsets": cuts - _INFINITY,
@@ -72,9 +94,9 @@ class BoundaryFinish:
             "multipliers": cuts.clone(),
             "damping": zero + 1,
             "idle": zero.clone(),
-            "taken": torch.zeros_like(given["target"]),
-            "forward": torch.zeros_like(given["target"]),
-            "backward": torch.zeros_like(given["target"]),
+            "gradients": torch.zeros_like(inputs["target"]),
+            "forward": torch.zeros_like(inputs["target"]),
+            "backward": torch.zeros_like(inputs["target"]),
             "done": torch.zeros(count, dtype=torch.bool, device=best.device),
         }
 
@@ -89,7 +111,7 @@ class BoundaryFinish:
 
         z, gap, normal = self.evaluator.gradient(trial, worst)
         _, rival = margin(z, target, rivals)
-        first = state["taken"] == 0
+        first = state["gradients"] == 0
         logits = torch.where(first[:, None], z, state["best_logits"])
         best, l2, logits, improved = self._line(state, z, gap - slack(z, target, rival), normal, logits)
         keep = active & improved
@@ -98,8 +120,8 @@ class BoundaryFinish:
         logits = torch.where((keep | first)[:, None], logits, state["best_logits"])
 
         cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
-        normals, scales, offsets, owners, ages, multipliers = cuts
-        offsets = self._mended(normals, scales, offsets, owners, ages, target, logits, best - x0, l2)
+        normals, scales, _, owners, ages, multipliers = cuts
+        offsets = self._corrected(cuts, target, logits, best - x0, l2)
         goal, multipliers, value = project(
             self.lower - x0, self.upper - x0, normals, offsets, multipliers, unit=True, rounds=self.rounds
         )
@@ -110,7 +132,7 @@ class BoundaryFinish:
         settled = (bound > (1 - self.tolerance) * l2) | hopeless
         gained = 1 - l2 / state["best_l2"] > self.tolerance / 2
         idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
-        taken = state["taken"] + active
+        gradients = state["gradients"] + active
         return {
             "best": best,
             "best_l2": l2,
@@ -124,19 +146,20 @@ class BoundaryFinish:
             "multipliers": multipliers,
             "damping": damping,
             "idle": idle,
-            "taken": taken,
+            "gradients": gradients,
             "forward": state["forward"] + active * (1 + self.searches),
             "backward": state["backward"] + active,
-            "done": state["done"] | (taken >= self.steps) | settled | (idle >= self.patience),
+            "done": state["done"] | (gradients >= self.steps) | settled | (idle >= self.patience),
         }
 
     def _line(
         self, state: State, z: Tensor, gap: Tensor, normal: Tensor, logits: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The nearest success on the ray from the image through the trial point: point, norm, logits, nearer than best.
+        """The nearest success on the ray from the image through the trial point, by a secant search.
 
-        The trial point's gap, less what rounding may hide, and its slope start a secant search that aims a little
-        inside the region of success.
+        z, gap, normal: logits (R, C), margin minus its rounding (R,) and gradient (R, n) at the trial point; logits:
+        (R, C) at the best point. The search aims slightly inside the region of success. Returns the new best point
+        (R, n), its norm (R,), its logits (R, C), and whether it is nearer than before (R,).
         """
         x0, target, rivals, trial = state["x0"], state["target"], state["rivals"], state["trial"]
         best, best_l2 = state["best"], state["best_l2"]
@@ -172,25 +195,25 @@ class BoundaryFinish:
             high, high_gap = torch.where(won, s, high), torch.where(won, gap, high_gap)
             low, low_gap = torch.where(won, low, s), torch.where(won, low_gap, gap)
             share = -low_gap / (high_gap - low_gap)
-            known = low_gap.isfinite() & high_gap.isfinite()
+            bracketed = low_gap.isfinite() & high_gap.isfinite()
             inside = low + (share + 0.02).clamp(0.05, 0.95) * (high - low)
             ahead = torch.where(won, 0.98 * s, 0.5 * (s + far))
-            s = torch.where(known, inside, ahead)
+            s = torch.where(bracketed, inside, ahead)
         return best, best_l2, logits, improved
 
-    def _renewed(self, state: State, normal: Tensor, offset: Tensor, rival: Tensor) -> tuple[Tensor, ...]:
-        """The cuts, of unit normals, with the new one among them.
+    def _renewed(self, state: State, normal: Tensor, offset: Tensor, rival: Tensor) -> _Cuts:
+        """The cuts with a new one: normal (R, n), offset (R,), class of the rival (R,).
 
-        It takes the place of its rival's cut that is all but parallel to it, else of an unused one, else of the oldest
-        that was not active, else of the oldest, and inherits the multipliers of its rival's others, which makes a good
+        It replaces a nearly parallel cut of the same rival, else an empty slot, else the oldest inactive cut, else the
+        oldest cut. It starts with the sum of the multipliers of its rival's other cuts, which are set to zero: a good
         start for the QP.
         """
         offsets, owners, u, normals = state["offsets"], state["owners"], state["multipliers"], state["normals"]
         norm = dot(normal, normal).sqrt()
-        known = (norm > 0) & norm.isfinite()
-        norm = norm.where(known, torch.ones_like(norm))
-        new = torch.where(known[:, None], normal / norm[:, None], torch.zeros_like(normal))
-        offset = torch.where(known, offset / norm, torch.full_like(offset, -_INFINITY))
+        valid = (norm > 0) & norm.isfinite()
+        norm = norm.where(valid, torch.ones_like(norm))
+        new = torch.where(valid[:, None], normal / norm[:, None], torch.zeros_like(normal))
+        offset = torch.where(valid, offset / norm, torch.full_like(offset, -_INFINITY))
         ages = state["ages"] + 1
         same = owners == rival[:, None]
         cosines = torch.bmm(new[:, None], normals.transpose(1, 2)).squeeze(1)
@@ -201,7 +224,7 @@ class BoundaryFinish:
         normals[rows, slot] = new
         slot = slot[:, None]
         inherited = (u * same).sum(1, keepdim=True)
-        return (
+        return _Cuts(
             normals,
             state["scales"].scatter(1, slot, norm[:, None]),
             offsets.scatter(1, slot, offset[:, None]),
@@ -210,23 +233,14 @@ class BoundaryFinish:
             u.masked_fill(same, 0).scatter(1, slot, inherited),
         )
 
-    def _mended(
-        self,
-        normals: Tensor,
-        scales: Tensor,
-        offsets: Tensor,
-        owners: Tensor,
-        ages: Tensor,
-        target: Tensor,
-        logits: Tensor,
-        r: Tensor,
-        l2: Tensor,
-    ) -> Tensor:
-        """Offsets after what the logits at the best point, the image plus r, say.
+    def _corrected(self, cuts: _Cuts, target: Tensor, logits: Tensor, r: Tensor, l2: Tensor) -> Tensor:
+        """Offsets (R, K), corrected by the logits (R, C) at the best point, which is the image plus r (R, n).
 
-        There the true gap of every rival is known. A cut that says less is stale: the newest of its rival is lifted to
-        the truth, an older one is dropped when it is wrong by much, for the boundary is not concave there.
+        There the true margin over every rival is known. The newest cut of a rival that predicts a smaller margin is
+        moved to agree with it. An older cut that is wrong by much is dropped, because the boundary is not concave
+        there.
         """
+        normals, scales, offsets, owners, ages, _ = cuts
         gaps = (logits.gather(1, target[:, None]) - logits.gather(1, owners)) / scales
         along = torch.bmm(r[:, None], normals.transpose(1, 2)).squeeze(1)
         error = gaps - (along - offsets)

@@ -1,4 +1,4 @@
-"""The box that inputs lie in: numbers, or a bound per value."""
+"""The box of allowed inputs: two numbers, or one pair of bounds per value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from intriguing.errors import InputError
 
 Bound = float | Tensor
 _TOLERANCE = 1e-6
-"""How far outside a value may lie and is clipped, as a share of the box's width or of its larger bound."""
+"""A value may lie outside by this share of `Box.scale`; it is then clipped."""
 
 
 def clip(x: Tensor, lower: Bound, upper: Bound) -> Tensor:
@@ -31,7 +31,7 @@ class Box:
     def of(cls, lower: Any, upper: Any, like: Tensor) -> "Box":
         """The box of images `like` (B, *shape), from numbers or tensors that broadcast to one image.
 
-        Raises `InputError` for a bound that does not broadcast.
+        Raises: `InputError` for a bound that does not broadcast.
         """
         if not isinstance(lower, Tensor) and not isinstance(upper, Tensor):
             return cls(lower, upper)
@@ -55,7 +55,7 @@ class Box:
         return self.lower, self.upper
 
     def shaped(self, shape: Sequence[int]) -> tuple[Bound, Bound]:
-        """Both bounds, as they broadcast to images of that shape."""
+        """Both bounds in a form that broadcasts to images of this shape."""
         lower, upper = (b.reshape(tuple(shape)) if isinstance(b, Tensor) else b for b in self.pair)
         return lower, upper
 
@@ -64,29 +64,29 @@ class Box:
         return clip(x, self.lower, self.upper)
 
     def outside(self, x: Tensor) -> Tensor:
-        """Which rows of x (R, n) hold a value that is not finite, or outside by more than rounding."""
+        """Rows (R,) of x (R, n) with a value that is not finite or lies outside by more than rounding."""
         tolerance = _TOLERANCE * self.scale()
         far = (x < self.lower - tolerance) | (x > self.upper + tolerance)
         return far.any(1) | ~x.isfinite().all(1)
 
     def inside(self, x: Tensor) -> Tensor:
-        """The rows of x (R, n), clipped to the box, what is not finite at the lower bound."""
+        """The rows of x (R, n) clipped to the box; values that are not finite become the lower bound."""
         lower = torch.as_tensor(self.lower, dtype=x.dtype, device=x.device)
         return self.clamp(torch.where(x.isfinite(), x, lower))
 
     def scale(self) -> Bound:
-        """The width or the larger bound, whichever is larger: what rounding of values is in proportion to."""
+        """The width or the larger absolute bound, whichever is larger. Rounding errors are proportional to it."""
         if isinstance(self.lower, Tensor) and isinstance(self.upper, Tensor):
             return torch.stack([self.upper - self.lower, self.lower.abs(), self.upper.abs()]).amax(0)
         return max(self.upper - self.lower, abs(self.lower), abs(self.upper))  # type: ignore[return-value]
 
     def root_mean_square(self) -> float:
-        """The width of the box, over its values."""
+        """The width of the box, as a root mean square over its values."""
         width = self.upper - self.lower
         return float(width.square().mean().sqrt()) if isinstance(width, Tensor) else width
 
     def padded(self, x: Tensor, multiple: int) -> tuple[Tensor, "Box"]:
-        """The rows of x (R, n) filled up to a multiple of so many values at a lower bound, and the box of that."""
+        """The rows of x (R, n) padded at the lower bound to a multiple of `multiple` values, and their box."""
         more = -x.shape[1] % multiple
         if not isinstance(self.lower, Tensor) or not isinstance(self.upper, Tensor):
             return pad(x, (0, more), value=float(self.lower)), self

@@ -1,4 +1,4 @@
-"""Forward and backward passes in full blocks, whose number of rows does not depend on a row's company."""
+"""Forward and backward passes in blocks of fixed sizes, so that a row's result does not depend on the other rows."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,22 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
 from intriguing.models.logits import logits_behind
-from intriguing.models.probing import evaluating
 
 Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""From logits (b, C) of the rows in a slice to a value (b,) and its gradient in the logits (b, C)."""
+"""A function of the logits (b, C) of some rows and the slice of these rows: a value (b,) and its gradient (b, C)."""
 MASKED = -1e30
-"""What a logit of minus infinity counts as: the class is never the largest, and differences stay finite."""
+"""Replaces a logit of minus infinity: the class is still never the largest, and differences are finite."""
 
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients for the weights inside; every module's mode and every flag is put back after.
+    """Inside, the model is in eval mode and its weights need no gradient; afterwards all is as before.
 
-    The gradient of the input alone costs about one forward pass more, a training step's backward two.
+    The gradient in the input alone costs about as much as one forward pass, with the weights' gradients twice as much.
     """
     flags = [(p, p.requires_grad) for p in model.parameters() if p.is_leaf]
     with evaluating(model):
@@ -39,7 +39,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """No TF32 inside: torch lets CUDA convolutions round to it by default, which hides margins of a thousandth."""
+    """Inside, TF32 is off. By default torch uses it in CUDA convolutions; its rounding is larger than small margins."""
     backends: list[Any] = [torch.backends.cuda.matmul]
     backends += [getattr(torch.backends.cudnn, kind) for kind in ("conv", "rnn")]
     before = [b.fp32_precision for b in backends]
@@ -55,9 +55,9 @@ def full_precision() -> Iterator[None]:
 class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in blocks of `block` rows.
 
-    Rows that do not fill one are padded to a multiple of `least` (of which `block` is one), large enough that the
-    products in all blocks are rounded alike. Rows may be longer than an input: the rest does not reach the model.
-    `conduct` says how the model wants to be called. It is always given copies, and may change them.
+    The last block is padded to a multiple of `least`, which divides `block` and is large enough that products in all
+    blocks are rounded alike. Rows may be longer than an input; the padding at their end does not reach the model.
+    `conduct` says how the model must be called. The model gets copies, so it may change its input.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Evaluator:
     def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         start = 0
         while start < len(rows):
-            left = len(rows) - start
-            size = min(self.block, -(-left // self.least) * self.least)
+            remaining = len(rows) - start
+            size = min(self.block, -(-remaining // self.least) * self.least)
             piece = rows[start : start + size]
             live = len(piece)
             if live < size:
@@ -94,7 +94,7 @@ class Evaluator:
             start += size
 
     def _fed(self, images: Tensor) -> Tensor:
-        """A copy of the images, in the precision that the model takes."""
+        """A copy of the images in the model's dtype."""
         return images.to(self.conduct.dtype if self.conduct else images.dtype, copy=True)
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -106,21 +106,18 @@ class Evaluator:
         return logits.masked_fill(logits == -math.inf, MASKED)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits (R, C) of `rows` (R, n); of a model whose outputs are probabilities, the logits behind them."""
+        """Logits (R, C) of `rows` (R, n); if the model returns probabilities, the logits before its softmax."""
         with torch.no_grad():
             return torch.cat([self._logits(images)[: s.stop - s.start] for s, images in self._blocks(rows)])
 
     def outputs(self, rows: Tensor) -> Tensor:
-        """The outputs (R, C) of `rows` (R, n), as the model gives them."""
+        """The model's outputs (R, C) for `rows` (R, n), unchanged."""
         with torch.no_grad():
             parts = [_checked(self.model(self._fed(x)), len(x))[: s.stop - s.start] for s, x in self._blocks(rows)]
         return torch.cat(parts)
 
     def alone(self, row: Tensor) -> Tensor:
-        """The output (C,) of one image (n,), fed by itself, as a user feeds it.
-
-        A model that takes no single image is given a batch of copies.
-        """
+        """The output (C,) for one image (n,) in a batch of one, or of copies if the model does not accept one image."""
         image = row[: self.size].reshape(1, *self.shape)
         if self.conduct and not self.conduct.alone:
             image = image.expand(self.conduct.rows or self.block, *self.shape)
@@ -128,7 +125,7 @@ class Evaluator:
             return _checked(self.model(self._fed(image)), len(image))[0]
 
     def gradient(self, rows: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (R, C), the loss's values (R,) and its gradients (R, n) in `rows`."""
+        """Logits (R, C), values of the loss (R,) and its gradients (R, n) in the rows (R, n)."""
         logits, values, gradients = [], [], []
         for s, images in self._blocks(rows):
             live = s.stop - s.start
@@ -153,11 +150,11 @@ class Evaluator:
 
 
 def _checked(out: Any, count: int) -> Tensor:
-    """The output of a model for `count` images, or `ModelError`."""
+    """The output, if it is a tensor (count, C). Raises: `ModelError`."""
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != count:
-        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        output = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ModelError(
-            f"The model gave {given} for a batch of {count}; a search needs one row of logits per input: "
+            f"The model gave {output} for a batch of {count}; a search needs one row of logits per input: "
             "wrap the model so that it returns (batch, classes)."
         )
     return out

@@ -1,40 +1,40 @@
-"""The grades of a search: all that is known of each, in one entry."""
+"""The grades of a search, with all their settings."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long the stages of a grade are."""
+    """The lengths of the solvers of a grade."""
 
     ticks: int
-    """Evaluations of the first start, whose steps are long."""
+    """Evaluations of the first start, which makes long steps."""
     steps: int
-    """Gradients of a finish, at most."""
+    """Largest number of gradients of a finish."""
     calmer: int
-    """Evaluations of a second start, whose steps are shorter: another chance to meet the right basin. 0 for none."""
+    """Evaluations of a second start with shorter steps, which may find a better basin. 0: no second start."""
     elsewhere: int
-    """The same for rows that want any of several classes; it leaves out the class that the first has found."""
+    """The same for rows with several goals; the class that the first start reached is no longer a goal."""
     penalised: int
-    """Evaluations of the second start of examples that came to no rest in the first, or to no success."""
+    """Evaluations of the second start of examples whose first start did not converge or found no success."""
     near: float
-    """Untargeted: classes whose start ends within this factor of the nearest one are finished."""
+    """Untargeted: a class is finished if its start ends within this factor of the nearest class's distance."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """A way to search."""
+    """One way to search."""
 
     name: str
     sentence: str
     """What it is good for."""
     separate: bool
-    """Untargeted: the nearest wrong classes are searched one by one; otherwise one search wants any of them."""
+    """Untargeted: whether the nearest wrong classes are searched one by one; else one search may reach any of them."""
     exact: bool
-    """A model that is linear by its structure is solved exactly."""
+    """Whether a model that is linear by its structure is solved exactly."""
     recipe: Recipe | None
-    """Its stages; None: the paper's procedure and nothing else, which finds the penalty c itself. With a recipe, c is
-    the one at which loss and penalty balance along the change that was found."""
+    """The solvers; None: the paper's procedure and nothing else, which determines the penalty c. With a recipe, c is
+    computed afterwards: the one at which loss plus penalty is stationary along the change found."""
 
 
 GRADES = {

@@ -19,15 +19,15 @@ def free_variables(x: Tensor, gradient: Tensor, lower: Bound, upper: Bound) -> T
 def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """The L-BFGS direction (R, n) in the space of the free variables, and whether it has any history (R,).
 
-    pairs (R, 2, m, n) or (R, 3, m, n): steps s, changes y of one part of the gradient and, where they are not the steps
-    themselves, of another part; the whole changed by y plus `share` (R,) times the other. Zeros where there is nothing.
-    order (R, m): the slots, newest first.
+    gradient: (R, n); free: (R, n) mask. pairs: (R, 2, m, n) or (R, 3, m, n), steps s, changes y of one part of the
+    gradient, and changes of its other part (if absent, these are the steps). The whole gradient changed by y plus
+    `share` (R,) times the other part. Unused slots are zero. order: (R, m), the slots, newest first.
 
     The pairs are restricted to the free variables, with inner products to match, so that the matrix stays positive
     definite there (two-metric projection: Bertsekas 1982, "Projected Newton methods", section 2). The two loops
     (Nocedal and Wright 2006, algorithm 7.4) run on coefficients, from the pairs' inner products, so that the long
     vectors are read three times whatever m is (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", section 3).
-    Pairs whose restricted curvature is not positive are passed over.
+    Pairs whose restricted curvature is not positive are not used.
     """
     kinds, memory = pairs.shape[1:3]
     mask = free.to(gradient.dtype)
@@ -68,5 +68,5 @@ def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, shar
     weights[:, 0] = torch.zeros_like(steps).scatter(1, order, steps)
     weights[:, 1] = torch.zeros_like(steps).scatter(1, order, changes)
     weights[:, other] += part[:, 0] * weights[:, 1]
-    found = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1)
-    return torch.addcmul(found, descent, scale.to(gradient.dtype)), has
+    combination = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1)
+    return torch.addcmul(combination, descent, scale.to(gradient.dtype)), has

@@ -11,33 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.blind_spots.box import Bound, Box
-from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import MASKED, Evaluator
+from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import margin
 from intriguing.blind_spots.qp import project
 
 _SHARE, _ROUNDING = 1e-6, 1.0
-"""By how much the wanted class first has to win: this share of the rival's lead at the image, and so many units in the
-last place of the two logits. What rounding takes beyond that shows when the model is asked; see `optima`."""
+"""The first margin of the target class over a rival: this share of the rival's lead at the image, plus this many units
+in the last place of the two logits. `optima` enlarges it where rounding inside the model is larger."""
 _GROWTH, _TIMES = 3, 13
-"""It is taken so many times as large, so often at most."""
+"""Factor by which the margin is enlarged, and largest number of attempts."""
 _BYTES = 2**28
-"""What the constraints of the rows that are solved at once may hold."""
+"""Largest size of the constraints of all rows that are solved at once."""
 
 _PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in (*_PASSIVE, *_LINEAR, *_NORM, nn.Sequential)}
-"""As torch defines them: somebody may have put others in their place."""
+"""The forward methods as torch defines them, to notice when one has been replaced."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def is_linear(model: nn.Module) -> bool:
     """Whether `model` is, by its structure, an affine map of its input in eval mode.
 
-    True for the affine layers of torch.nn and sequences of them. Never found by probing: a ReLU network is affine near
-    any point, and a module with a forward of its own may do anything. A module with hooks, of its own or for all
-    modules, or whose forward was replaced, counts as not linear.
+    True for the affine layers of torch.nn and sequences of them. The answer never comes from trying inputs, because a
+    ReLU network is affine near almost every point. A module of any other class, a module with hooks (its own or global
+    ones) and a module whose forward was replaced count as not linear.
     """
     every = nn.modules.module
     if any(getattr(every, f"_global{name}") for name in _HOOKS):
@@ -65,7 +65,7 @@ def affine(model: nn.Module, shape: tuple[int, ...], like: Tensor) -> tuple[Tens
 
 
 def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:
-    """Whether the model gives W x + b on `rows` (R, n), but for rounding: a check of what its structure promises."""
+    """Whether the model returns W x + b on `rows` (R, n), up to rounding: a check of `is_linear` and `affine`."""
     expected = rows.double() @ weight.T + bias
     logits = evaluator.forward(rows).double()
     size = rows.double().abs() @ weight.abs().T + bias.abs()
@@ -74,11 +74,10 @@ def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> 
 
 
 def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], box: Box, at_once: int) -> State:
-    """The exact optimum of every row of a linear model: as `search_rows` gives it, with `lower_bound` per row.
+    """The exact optimum of every row of a linear model, in the format of `search_rows`, with `lower_bound` (R,).
 
-    `affinity`: W (C, n) and b (C,), as `affine` gives them. The boundary is passed by the least that survives float32:
-    where the model itself does not yet see the wanted class on the rounded image, the slack is taken three times as
-    large, and again.
+    affinity: W (C, n) and b (C,), as `affine` returns them. The margin beyond the boundary is as small as float32
+    allows: while the model itself does not give the target class on the rounded image, the margin is tripled.
     """
     count = len(rows["x0"])
     weight, bias = affinity
@@ -115,7 +114,7 @@ def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], b
 
 
 def _least(weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, box: Box) -> Tensor:
-    """By how much class t has to beat each rival (R, C) at first; each rival by its own logit, so none counts twice."""
+    """The first margin (R, C) of class t over each rival; it depends on that rival's own logit only."""
     logits = x0.double() @ weight.T + bias
     aim = logits.gather(1, target[:, None])
     size = torch.maximum(logits.abs(), aim.abs())
@@ -129,9 +128,9 @@ def solve(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a lower bound.
 
-    `rivals` (R, C) is a mask. Rows that no point of the box can satisfy have an infinite norm. The lower bound is
-    proven, for a slack of zero, whether or not the dual has converged; it lets the model's own rounding be in favour of
-    class t.
+    weight: (C, n); bias: (C,); x0: (R, n); target: (R,); rivals: (R, C) mask. The norm (R,) is infinite where no point
+    of the box is a success. The lower bound (R,) is proven for a slack of zero, even if the dual has not converged, and
+    even if the rounding inside the model favours class t.
     """
     eps = torch.finfo(x0.dtype).eps
     x0 = x0.double()
@@ -148,11 +147,11 @@ def solve(
         slack, rounding = slack.gather(1, which[:, None]), rounding.gather(1, which[:, None])
     else:
         normals = weight[target][:, None] - weight
-    # A rival that wins nowhere in the box, as one that is masked with a huge number, is no constraint.
+    # A rival that class t beats everywhere in the box, for example a masked class, is no constraint.
     reach = torch.linalg.vector_norm(torch.maximum(box[1] - x0, x0 - box[0]), dim=1)
     need = need.masked_fill(need <= -torch.linalg.vector_norm(normals, dim=2) * reach[:, None], -torch.inf)
     r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=60)
-    # The constraints' right sides held the slack; without it the dual's value is this much lower.
+    # The right sides include the slack; without it the value of the dual is lower by this.
     value = value - (multipliers * (slack + rounding)).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
     reached = (gap >= -0.5 * slack).all(1) & ~never

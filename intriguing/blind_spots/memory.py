@@ -1,4 +1,4 @@
-"""What a search will hold in the device's memory, how much of it fits, and how the host's memory is reused."""
+"""Memory of a search: how much it needs, how many rows fit on the device, and reuse of freed memory on the host."""
 
 import ctypes
 from collections.abc import Iterator
@@ -9,29 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.memory import available_memory
-from intriguing.blind_spots.engine import width_of
-from intriguing.blind_spots.graph import is_graphed
+from intriguing.blind_spots.cuda_graph import is_graphed
+from intriguing.blind_spots.loop import width_of
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
 
 _ROWS_OF_STATE = 48
-"""Vectors of the input's size that a slot needs at once: history, cuts, their copies while they are renewed."""
+"""Vectors of the input's size per slot: history, cuts, and their copies while they change."""
 _COPIES = 4
-"""Vectors of the input's size per search from the beginning to the end: image, best point, both as handed on."""
+"""Vectors of the input's size per row for the whole search: image and best point, each with one copy."""
 _BLOCK, _LEAST = 128, 32
-"""Rows of a batch on a CPU, at most and at the least."""
+"""Largest and smallest number of rows of a batch on a CPU."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST = 32 * 2**20
-"""Blocks above this always come from the system and go back to it; the value that glibc would go up to by itself."""
+"""Blocks larger than this are returned to the system at once; it is the largest value that glibc sets by itself."""
 
 
 @contextmanager
 def reused_heap() -> Iterator[None]:
-    """Inside, glibc keeps up to 1 GB of freed blocks for the next tick.
+    """Inside, glibc keeps up to 1 GB of freed memory for reuse.
 
-    Every tick frees what the next one asks for; to give the pages back and fetch them anew costs about a tenth of a
-    search's time. Other allocators are left alone.
+    Every step frees blocks of the same size as the next one allocates. Returning them to the system in between takes
+    about a tenth of a search's time. With an allocator other than glibc's nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -48,21 +48,21 @@ def reused_heap() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a search is in memory at once."""
+    """How many images and rows are in memory at the same time."""
 
     images: int
-    """Images of a call that are searched together; the others wait for their turn."""
+    """Images that are searched together; the others follow."""
     slots: int
     block: int
-    """Rows that the model sees, at most."""
+    """Largest number of rows per call of the model."""
     least: int
-    """Rows that the model sees, at the least, and a divisor of all their numbers."""
+    """Smallest number of rows per call; all other numbers are multiples of it."""
 
 
 def blocks(slots: int, fixed: bool) -> tuple[int, int]:
-    """The most and the fewest rows that the model sees. `fixed`: as a graph of a CUDA device has it, always all slots.
+    """The largest and the smallest number of rows per call of the model; fixed: all slots, as for a CUDA graph.
 
-    Below 32 rows a CPU's matrix products round otherwise, so a batch has fewer only where 32 do not fit in memory.
+    With fewer than 32 rows a CPU rounds matrix products differently, so a batch has fewer only if 32 do not fit.
     """
     if fixed:
         return slots, slots
@@ -70,29 +70,29 @@ def blocks(slots: int, fixed: bool) -> tuple[int, int]:
 
 
 def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
-    """The slots and images that fit the device's available memory: as many as asked for, or as many as can be.
+    """The slots and images that fit in the device's available memory, at most those asked for.
 
-    The model's part is what autograd keeps for one image, times the rows of a block. Apart from the slots, every image
-    and wrong class to try has a row of its own from the beginning to the end. `tried`: one, some or all wrong classes.
+    The model needs what autograd saves for one image, times the rows of a block. Besides the slots, each pair of an
+    image and a wrong class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes.
 
-    Raises `InputError` where not even one image fits.
+    Raises: `InputError` if not even one image fits.
     """
     fixed = is_graphed(images.device)
     budget = options.memory_fraction * available(images.device)
     one = images[0].numel() * images.element_size()
-    kept = _kept(model, conduct, images[:1])
+    saved = _saved_bytes(model, conduct, images[:1])
     tries = max(1, {"one": 1, "some": min(options.classes, conduct.classes - 1), "all": conduct.classes - 1}[tried])
     choices = list(_choices(options.slots, conduct.rows, fixed))
 
     def needed(count: int, choice: tuple[int, int, int]) -> float:
         slots, block, _ = choice
         state = width_of(count * tries, slots, fixed) * _ROWS_OF_STATE * one
-        return _COPIES * count * tries * one + state + block * kept
+        return _COPIES * count * tries * one + state + block * saved
 
     for choice in choices:
         if needed(len(images), choice) <= budget and (choice[2] == choices[0][2] or fixed):
             return Plan(len(images), *choice)
-    # Images in turns: half of the memory for those that wait, where that leaves enough for the slots.
+    # Only a part of the images at a time: half of the memory for their rows, if that leaves enough for the slots.
     for choice in choices:
         count = min(len(images), max(1, int(budget / 2 / (_COPIES * tries * one))))
         while count > 1 and needed(count, choice) > budget:
@@ -111,7 +111,7 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
 
 
 def _choices(slots: int, rows: int, fixed: bool) -> Iterator[tuple[int, int, int]]:
-    """Slots, the most and the fewest rows of a batch: those asked for, then ever fewer."""
+    """Slots, largest and smallest number of rows of a batch: first as asked for, then fewer and fewer."""
     if rows:
         while slots >= 1:
             yield slots, rows, rows
@@ -127,17 +127,17 @@ def _choices(slots: int, rows: int, fixed: bool) -> Iterator[tuple[int, int, int
 
 
 def available(device: torch.device) -> float:
-    """Bytes of the device that this process can still get: free, or held by torch for its next tensors."""
+    """Bytes that this process can still allocate on the device: free ones, and those in torch's cache."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + held)
     return available_memory()
 
 
-def _kept(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
-    """Bytes that autograd keeps between the passes of one image, and as much again for its own work.
+def _saved_bytes(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
+    """Bytes that a forward and a backward pass of one image need: twice what autograd saves between them.
 
-    Weights, which it keeps as well, or views of them, are there once whatever the number of images.
+    Weights and views of them do not count, because they are in memory once for all images.
     """
     counted = {w.untyped_storage().data_ptr() for w in (*model.parameters(), *model.buffers())}
     total = 0

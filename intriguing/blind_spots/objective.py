@@ -1,7 +1,7 @@
 """Margins and losses on logits.
 
-A search wants some classes to beat their rivals: targeted, class t all others; untargeted, one wrong class the true one
-(where any wrong class beats it is the union of these sets), or all wrong classes together the true one.
+A row is a success when one of its goals has a larger logit than all of its rivals. Targeted: the goal is class t, the
+rivals are all others. Untargeted: the rival is the true class; the goals are one wrong class, or all of them.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 _INFINITY = float("inf")
 _ROUNDING = 2.0
-"""How many units in the last place of the two logits a margin must exceed."""
+"""A margin must be larger than this many units in the last place of its two logits."""
 
 
 def margin(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,33 +18,32 @@ def margin(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tens
     return logits.gather(1, target[:, None]).squeeze(1) - top, who
 
 
-def contest(logits: Tensor, wanted: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest wanted logit minus the largest rival logit (R,), and both classes (R,); (R, C) masks."""
-    high, winner = logits.masked_fill(~wanted, -_INFINITY).max(1)
+def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest logit of the goals minus that of the rivals (R,), and both classes (R,). The masks are (R, C)."""
+    high, winner = logits.masked_fill(~goals, -_INFINITY).max(1)
     top, rival = logits.masked_fill(~rivals, -_INFINITY).max(1)
     return high - top, winner, rival
 
 
 def slack(logits: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """The margin (R,) between two classes (R,) that counts as success: what their own rounding may hide.
+    """The margin (R,) between two classes (R,) above which a row is a success: the rounding error of their logits.
 
-    Only the two logits that the margin is between count: a class that is masked with a huge number plays no part. What
-    rounding inside the model does beyond that, which no formula knows, shows when each result is fed alone in the end
-    (`final.settle`).
+    It depends on the two logits only, not on a class that is masked with a huge number. Rounding inside the model can
+    be larger; `confirmation.confirm` takes account of it by classifying each result alone.
     """
     pair = torch.stack([one, other], 1)
     return _ROUNDING * torch.finfo(logits.dtype).eps * logits.gather(1, pair).abs().amax(1)
 
 
-def cross_entropy(logits: Tensor, wanted: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
-    """-log of the probability of the wanted classes among them and their rivals (R,), and its gradient (R, C).
+def cross_entropy(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+    """-log of the probability of the goals among goals and rivals (R,), and its gradient in the logits (R, C).
 
-    With one wanted class and all others as rivals it is the ordinary cross-entropy.
+    With one goal and all other classes as rivals it is the ordinary cross-entropy.
     """
-    log_p = logits.masked_fill(~(wanted | rivals), -_INFINITY).log_softmax(1)
-    chosen = log_p.masked_fill(~wanted, -_INFINITY)
-    log_q = chosen.logsumexp(1)
-    return -log_q, log_p.exp() - (chosen - log_q[:, None]).exp()
+    log_p = logits.masked_fill(~(goals | rivals), -_INFINITY).log_softmax(1)
+    goal_log_p = log_p.masked_fill(~goals, -_INFINITY)
+    log_q = goal_log_p.logsumexp(1)
+    return -log_q, log_p.exp() - (goal_log_p - log_q[:, None]).exp()
 
 
 def pair(logits: Tensor, target: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:

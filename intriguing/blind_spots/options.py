@@ -1,4 +1,4 @@
-"""What a user may choose about a search."""
+"""The options of a search."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -18,7 +18,7 @@ PENALTY_FORMS = ("squared_l2", "l2")
 class SearchOptions:
     """Options of `minimal_distortion`; each is checked when the object is built.
 
-    Raises `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
+    Raises: `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
     """
 
     __repr__ = brief
@@ -39,11 +39,11 @@ class SearchOptions:
     searched for on this grid, and the distances are theirs. None: any value of the box."""
 
     slots: int = 256
-    """Searches that are in the device's memory at once; finished ones make room for waiting ones, and where they do not
-    fit in it, fewer are used. The model sees full batches, the last one padded: on a GPU of as many rows as slots, on a
-    CPU of 128 and of multiples of 32 (with fewer than 128 slots of 32 alone; fewer only where the memory asks for it).
-    Their number changes no result on a CPU (where torch's products are MKL's, only if `intriguing` was imported before
-    the first one: see `intriguing/__init__.py`).
+    """How many searches run side by side. More use the device better and need more memory; fewer are used if they do
+    not fit. The last batch of the model is padded: a batch has as many rows as slots on a GPU; on a CPU 128 or a
+    multiple of 32 (with fewer than 128 slots always 32; fewer only if memory is short). On a CPU the number of slots
+    changes no result. Where torch uses MKL, this holds if `intriguing` was imported before the first matrix product
+    (see `intriguing/__init__.py`).
     """
 
     classes: int = 3

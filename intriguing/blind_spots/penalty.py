@@ -1,8 +1,8 @@
 """The penalised search: box-constrained L-BFGS on the loss + c |r|^2, and a search over c.
 
-One tick is one evaluation of every row's trial point. A row never waits for another's line search: each has its own
-history, step length, penalty and best point. Two schedules of c: `Truncated` moves c every few accepted steps and takes
-the nearest success met on the way, a good start for the finish; `Bracketing` is the paper's procedure.
+One step evaluates the trial point of every row. Each row has its own history, step length, penalty and best point, so
+no row waits for the line search of another. There are two schedules of c: `Truncated` changes c after a few accepted
+steps and keeps the nearest success on the way, a good start for the finish; `Bracketing` is the paper's procedure.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.engine import State
+from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.lbfgs import direction, dot, free_variables
+from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import contest, cross_entropy, slack
-from intriguing.blind_spots.schedule import Bracketing, Truncated
+from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
 
 
 @dataclass(frozen=True)
 class PenaltySearch:
-    """A stage that minimises loss + c times the squared (`form` l2: the plain) norm of the change, and moves c."""
+    """A solver that minimises loss + c |r|^2 (form l2: loss + c |r|) over changes r, while its schedule changes c."""
 
     evaluator: Evaluator
     lower: Bound
@@ -41,14 +41,14 @@ class PenaltySearch:
         "blind",
     )
 
-    def load(self, given: State) -> State:
-        """Rows start at the image itself."""
-        x0 = given["x0"]
+    def load(self, inputs: State) -> State:
+        """The first state: rows start at the image."""
+        x0 = inputs["x0"]
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         kinds = 2 if self.form == "squared_l2" else 3
         return {
-            **given,
+            **inputs,
             **self.schedule.load(zero),
             "x": x0.clone(),
             "trial": x0.clone(),
@@ -64,9 +64,9 @@ class PenaltySearch:
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
             "best_penalty": zero + float("nan"),
-            "best_class": given["target"].clone(),
-            "forward": torch.zeros_like(given["target"]),
-            "backward": torch.zeros_like(given["target"]),
+            "best_class": inputs["target"].clone(),
+            "forward": torch.zeros_like(inputs["target"]),
+            "backward": torch.zeros_like(inputs["target"]),
             "broken": none.clone(),
             "blind": ~none,
             "done": none.clone(),
@@ -80,24 +80,35 @@ class PenaltySearch:
         l2 = square.sqrt()
         return l2, r / l2.clamp(min=1e-30)[:, None]
 
-    def step(self, state: State) -> State:
-        """One tick."""
-        active = ~state["done"]
-        wanted, rivals, x0, trial = state["wanted"], state["rivals"], state["x0"], state["trial"]
+    def _evaluated(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """At the trial points: loss (R,), its gradient (R, n), whether one is not finite (R,), success (R,), the goal
+        with the largest logit (R,), and the rounding error of the margin (R,).
+        """
+        goals, rivals = state["goals"], state["rivals"]
         z, loss, gradient = self.evaluator.gradient(
-            trial, lambda logits, s: cross_entropy(logits, wanted[s], rivals[s])
+            state["trial"], lambda logits, s: cross_entropy(logits, goals[s], rivals[s])
         )
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
-        gap, winner, rival = contest(z, wanted, rivals)
+        gap, winner, rival = contest(z, goals, rivals)
         rounding = slack(z, winner, rival)
-        success = (gap > rounding) & ~broken
+        return loss, gradient, broken, (gap > rounding) & ~broken, winner, rounding
 
+    def _first_penalty(self, loss: Tensor, square: Tensor) -> Tensor:
+        """The first c (R,), from the loss (R,) at the image and the square (R,) of its gradient's norm.
+
+        It is half of the c whose minimiser lies on the boundary if the margin is linear; on the boundary |grad loss| is
+        half of |grad margin|.
+        """
+        return square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
+
+    def step(self, state: State) -> State:
+        """One evaluation of all rows, and the next trial points."""
+        active = ~state["done"]
+        x0, trial = state["x0"], state["trial"]
+        loss, gradient, broken, success, winner, rounding = self._evaluated(state)
         first = state["penalty"] < 0
-        # At the boundary of two classes |grad loss| is half of |grad margin|: this is the c that holds a point there,
-        # halved, if the margin were linear from the image on.
         square = dot(gradient, gradient)
-        guess = square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
-        penalty = torch.where(first, guess, state["penalty"])
+        penalty = torch.where(first, self._first_penalty(loss, square), state["penalty"])
 
         x, old_loss, old_gradient = state["x"], state["loss"], state["loss_gradient"]
         norm_old, pull_old = self._norm(x - x0)
@@ -160,7 +171,7 @@ class PenaltySearch:
     def _history(
         self, state: State, push: Tensor, clear: Tensor, moved: Tensor, change: Tensor, pull_change: Tensor
     ) -> State:
-        """The pairs of the loss alone, which stay true when c changes; a new one takes the slot of the oldest."""
+        """The L-BFGS pairs; they are of the loss alone, so they stay valid when c changes. The oldest is replaced."""
         pairs, order = state["pairs"], state["order"]
         fixed = is_graphed(order.device)
         rows = torch.arange(len(order), device=order.device) if fixed else push.nonzero().squeeze(1)
@@ -186,6 +197,6 @@ class PenaltySearch:
         has = has & (dot(way, total) < 0)
         steepest = -total * free
         way = torch.where(has[:, None], way, steepest)
-        # Without history: Polyak's step, for the loss cannot fall below zero.
+        # Without history: Polyak's step, since the smallest possible loss is zero.
         polyak = loss / dot(steepest, steepest).clamp(min=1e-30)
         return way, torch.where(has, torch.ones_like(polyak), polyak)

@@ -1,13 +1,17 @@
 """The start: primal-dual descent with steps of about the size of the perturbation itself.
 
-Where thresholds of units lie between the image and the boundary, as in ReLU networks and most of all after adversarial
-training, a descent with a line search sees only the units that are awake at the image and ends in a poor basin. Large
-steps average over such kinks, and the finish needs no more than the right basin, so the steps hardly shrink. The
-dynamics are those of Matyasko and Chau 2021 ("PDPGD: primal-dual proximal gradient descent adversarial attack",
-algorithm 1: Adam on the perturbation, sign ascent on the logarithm of the multipliers), made free of scale: distances
-are measured in units of the distance to the boundary as the gradient at the image foretells it, margins in units of the
-margin at the image. Until a row has met its first success it descends the cross-entropy, whose gradient lives where
-that of the margin has died; from then on the margin, for the cross-entropy mixes in classes that play no part.
+In a ReLU network, above all after adversarial training, many units change between active and inactive on the way from
+the image to the boundary. A descent with a line search depends on the units that are active at the image and often ends
+in a poor basin. Large steps average over these kinks. The finish only needs the right basin, so the steps hardly get
+shorter.
+
+Until its first success a row descends the cross-entropy, which still has a gradient where that of the margin is zero.
+Afterwards it descends the margin, because the cross-entropy also depends on classes that are of no interest. The method
+does not depend on scale: its unit of distance is the distance to the boundary that the gradient at the image predicts,
+and its unit of the margin is the margin at the image.
+
+Source: Matyasko and Chau 2021, "PDPGD: primal-dual proximal gradient descent adversarial attack", algorithm 1 (Adam on
+the perturbation, sign ascent on the logarithm of the multipliers).
 """
 
 import math
@@ -17,32 +21,38 @@ import torch
 from torch import Tensor
 
 from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.engine import State
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
+from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import contest, cross_entropy, pair, slack
 
 _SQUARE = 0.999
 """Decay of Adam's second moment."""
 _DUAL_RATE, _DUAL_LARGEST = 0.2, math.log(1e6)
 _FAR = 0.1
-"""The longest distance that the gradient at the image is believed, in root mean square, as a share of the box."""
+"""Upper limit of the predicted distance, as a root mean square over the values and as a share of the box's width."""
 _WAIT, _GROWTH = 4, 1.5
-"""A row that has met no success after so many ticks makes longer steps at each further one."""
+"""If a row has no success after `_WAIT` steps, each further step is longer by the factor `_GROWTH`."""
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """In float64: in float32 its last bit depends on how many values are asked for together."""
+    """The sigmoid, in float64: in float32 its last bit depends on the number of values in the tensor."""
     return torch.sigmoid(x.double()).to(x.dtype)
+
+
+def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
+    """The unit of the margin (b,) of the rows in a slice: a quarter of the margin (b,) at the image."""
+    unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
+    unit = unit.where(unit > 0, torch.ones_like(unit))
+    return torch.where(state["tick"][s] == 0, unit, state["unit"][s])
 
 
 @dataclass(frozen=True)
 class PrimalDual:
-    """A stage of `ticks` evaluations per row; its steps are `first` to `last` times as long as the way to go.
+    """A solver with `ticks` evaluations per row; steps are `first` to `last` times as long as the unit of distance.
 
-    `patient` is for rows that came to no success: it descends the margin from the first, which leads out of places
-    where the cross-entropy of many classes has a minimum of its own, in steps that do not depend on the gradient at
-    the image.
+    patient: for rows without a success. The margin is descended from the start, because the cross-entropy of many
+    classes has local minima, and the length of the steps does not depend on the gradient at the image.
     """
 
     evaluator: Evaluator
@@ -54,22 +64,22 @@ class PrimalDual:
     mean: float = 0.7
     """Decay of Adam's first moment."""
     inertia: float = 0.5
-    """Decay of the multiplier that the gradient is weighted with."""
+    """Decay of the weight of the gradient, which follows the multiplier."""
     dual: float = 0.0
     """Logarithm of the first multiplier."""
     patient: bool = False
     width: float | None = None
-    """Of the box, in root mean square over the values; left out, that of a box of two numbers."""
+    """Width of the box as a root mean square over its values; None: upper - lower, for a box of two numbers."""
     poll: int = 4
     outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken", "blind")
 
-    def load(self, given: State) -> State:
-        """Rows start at the image."""
-        x0 = given["x0"]
+    def load(self, inputs: State) -> State:
+        """The first state: rows start at the image."""
+        x0 = inputs["x0"]
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         return {
-            **given,
+            **inputs,
             "trial": x0.clone(),
             "mean": torch.zeros_like(x0),
             "square": torch.zeros_like(x0),
@@ -80,41 +90,37 @@ class PrimalDual:
             "tick": zero.clone(),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
-            "best_class": given["target"].clone(),
-            "forward": torch.zeros_like(given["target"]),
-            "backward": torch.zeros_like(given["target"]),
+            "best_class": inputs["target"].clone(),
+            "forward": torch.zeros_like(inputs["target"]),
+            "backward": torch.zeros_like(inputs["target"]),
             "broken": none.clone(),
             "blind": ~none,
             "done": none.clone(),
         }
 
+    def _loss(self, state: State, logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+        """The margin (b,) of the rows in a slice, and the gradient (b, C) of their loss in the logits (b, C)."""
+        goals, rivals = state["goals"][s], state["rivals"][s]
+        _, winner, rival = contest(logits, goals, rivals)
+        gap, slope = pair(logits, winner, rival)
+        unit = _unit_of(state, logits, gap, (winner, rival), s)
+        hinge = -slope * _sigmoid(-gap / unit)[:, None]
+        if self.patient:
+            return gap, hinge / unit[:, None]
+        _, entropy = cross_entropy(logits, goals, rivals)
+        never = state["best_l2"][s].isinf()
+        return gap, torch.where((never & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
+
     def step(self, state: State) -> State:
-        """One tick."""
+        """One evaluation of all rows, and the next trial points."""
         active = ~state["done"]
-        wanted, rivals, x0, trial = state["wanted"], state["rivals"], state["x0"], state["trial"]
-        tick, known = state["tick"], state["unit"]
+        goals, rivals, x0, trial, tick = (state[name] for name in ("goals", "rivals", "x0", "trial", "tick"))
         first = tick == 0
-        never = state["best_l2"].isinf()
-
-        def units(logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
-            unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
-            return torch.where(first[s], unit.where(unit > 0, torch.ones_like(unit)), known[s])
-
-        def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-            _, winner, rival = contest(logits, wanted[s], rivals[s])
-            gap, slope = pair(logits, winner, rival)
-            unit = units(logits, gap, (winner, rival), s)
-            hinge = -slope * _sigmoid(-gap / unit)[:, None]
-            if self.patient:
-                return gap, hinge / unit[:, None]
-            _, entropy = cross_entropy(logits, wanted[s], rivals[s])
-            return gap, torch.where((never[s] & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
-
-        z, gap, gradient = self.evaluator.gradient(trial, loss)
+        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s))
         norm = dot(gradient, gradient).sqrt()
         sound = gap.isfinite() & gradient.isfinite().all(1)
-        _, winner, rival = contest(z, wanted, rivals)
-        unit = units(z, gap, (winner, rival), slice(None))
+        _, winner, rival = contest(z, goals, rivals)
+        unit = _unit_of(state, z, gap, (winner, rival), slice(None))
         r = trial - x0
         l2 = dot(r, r).sqrt()
         better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
@@ -122,7 +128,7 @@ class PrimalDual:
 
         width = float(self.upper - self.lower) if self.width is None else self.width
         far = _FAR * width * math.sqrt(self.evaluator.size)
-        # A margin of four units, over its slope.
+        # The predicted distance: the margin, which is four units, divided by its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
         scale = torch.where(best_l2.isinf() & (tick >= _WAIT), _GROWTH * scale, torch.minimum(scale, best_l2))
         if self.patient:
@@ -138,7 +144,7 @@ class PrimalDual:
         debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
         size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
-        # Where the network breaks, half the way back, as if nothing had been seen.
+        # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
         keep = sound[:, None]
         moved = torch.where(keep, moved, torch.lerp(x0, trial, 0.5))
         rate = _DUAL_RATE * (1 - 0.9 * tick / max(1, self.ticks - 1))

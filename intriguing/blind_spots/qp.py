@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.graph import is_graphed
+from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.lbfgs import dot
 
 _INFINITY = float("inf")
 _PIVOTED = 32
-"""More constraints than this are swept: exchanges of whole blocks among more, of lower rank, may go on for ever."""
+"""With more constraints than this, coordinate ascent is used: block pivoting of many, linearly dependent constraints
+need not end."""
 _ENUMERATED = 6
-"""In a graph, so many constraints at most are solved on all faces at once: few kernels, with many threads each."""
+"""With at most this many constraints a CUDA graph solves on all faces at once: few kernels with many threads each."""
 
 
 def project(
@@ -26,13 +27,14 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The shortest change r with a_i . r >= b_i and lower <= r <= upper, its multipliers, and the dual's value.
 
-    lower <= 0 <= upper: (R, n), the box as seen from the image; a: (R, K, n); b: (R, K), -inf where there is no
-    constraint; start: (R, K) multipliers to start from; unit: the rows of a that count have norm 1. With multipliers
-    u >= 0 the primal point is clip(u a), and the dual, whose value is a lower bound of |r|^2 / 2 for every feasible r,
-    is concave and piecewise quadratic: semismooth Newton with the Gram matrix of the unclipped variables solves it, the
-    small programmes over u >= 0 within it by `_ascent`, `turns` turns each. A step after which the dual is lower is
-    halved. Where no point of the box satisfies the constraints the multipliers grow until the point is as near to
-    satisfying them as `rounds` allow.
+    lower <= 0 <= upper: (R, n), the box minus the image; a: (R, K, n); b: (R, K), -inf where there is no constraint;
+    start: (R, K) multipliers to start from; unit: the constraints' normals in a have norm 1 already. Returns r (R, n),
+    multipliers (R, K), value (R,), which is a lower bound of |r|^2 / 2 over all feasible r.
+
+    With multipliers u >= 0 the primal point is clip(u a), and the dual is concave and piecewise quadratic. Semismooth
+    Newton with the Gram matrix of the unclipped variables maximises it in `rounds` steps; `_ascent` solves the small
+    programme over u >= 0 in each, with `turns` turns. A step that lowers the dual is halved. If no point of the box
+    satisfies the constraints, the multipliers grow and r comes near to satisfying them.
     """
     if not unit:
         norms = torch.linalg.vecdot(a, a).sqrt()
@@ -49,8 +51,8 @@ def project(
     if is_graphed(lower.device):
         r, u, value, _ = _solve(lower, upper, a, weight, bound, u, rounds, turns)
         return r, u / norms, value
-    # Warm starts are often right at once: the host looks, and goes on with the other rows alone (never with one alone,
-    # whose products would be rounded by another kernel).
+    # A warm start often solves a row at once, so only unsolved rows go on. A single row is doubled, because the
+    # products of one row are rounded differently.
     short = min(2, rounds)
     r, u, value, met = _solve(lower, upper, a, weight, bound, u, short, turns)
     rest = (~met).nonzero().squeeze(1)
@@ -66,14 +68,14 @@ def project(
 def _solve(
     lower: Tensor, upper: Tensor, a: Tensor, weight: Tensor, bound: Tensor, u: Tensor, rounds: int, turns: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Newton on the dual: primal point, multipliers of the unit normals `weight` a, value, and which rows are met."""
+    """Newton on the dual: primal point, multipliers of the unit normals weight * a, value, and the rows solved."""
     used = bound > -_INFINITY
     bound = bound.where(used, torch.zeros_like(bound))
     tiny = 1e-6 if a.dtype == torch.float32 else 1e-12
     close = 3e-5 if a.dtype == torch.float32 else 1e-11
     ridge = tiny * torch.eye(u.shape[1], dtype=a.dtype, device=a.device)
     ones = torch.ones_like(bound[:, 0])
-    # One large block for all rounds: fetching it anew costs a CPU more than the product.
+    # One block of memory for all rounds: on a CPU a new allocation costs more time than the product.
     scratch = torch.empty_like(a)
     across = a.transpose(1, 2)
     change = torch.zeros_like(u)
@@ -109,10 +111,12 @@ def _solve(
 def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
     """The v >= 0 (R, K) that maximises rise.d - d.gram.d / 2, d = v - u, in `turns` turns at most.
 
-    Block principal pivoting (Judice and Pires 1994; as Kim and Park 2011, "Fast nonnegative matrix factorization",
-    section 4): solve on a face, exchange all variables that are on the wrong side of it, only the last one where that
-    has stopped helping. Nearly parallel constraints, on which coordinate ascent would creep, do not slow it down. Rows
-    that are not solved in time, and programmes of many constraints, are swept, which never lowers the objective.
+    gram: (R, K, K); rise, u: (R, K). Block principal pivoting: solve with some variables fixed at zero (on a face),
+    then exchange all variables that violate their condition; only the last one, once that no longer lowers their
+    number. Nearly parallel constraints, with which coordinate ascent is slow, do not slow it down. Rows that are not
+    solved in `turns`, and programmes with many constraints, use coordinate ascent, which never lowers the objective.
+
+    Source: Judice and Pires 1994; Kim and Park 2011, "Fast nonnegative matrix factorization", section 4.
     """
     fixed = is_graphed(gram.device)
     if u.shape[1] > _PIVOTED:
@@ -150,7 +154,7 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
 
 
 def _enumerated(gram: Tensor, rise: Tensor, u: Tensor) -> Tensor:
-    """As `_ascent`, by the face of all 2^K whose solution offends least: none, but for rounding."""
+    """As `_ascent`, by solving on all 2^K faces and taking the solution that violates its conditions least."""
     count = u.shape[1]
     bits = torch.arange(count, device=u.device)
     on = (torch.arange(2**count, device=u.device)[:, None] >> bits & 1).double()
@@ -166,7 +170,7 @@ def _enumerated(gram: Tensor, rise: Tensor, u: Tensor) -> Tensor:
 
 
 def _swept(gram: Tensor, rise: Tensor, u: Tensor, sweeps: int) -> Tensor:
-    """As `_ascent`, by coordinate ascent (Hildreth 1957)."""
+    """As `_ascent`, by coordinate ascent. Source: Hildreth 1957."""
     inverses = (1 / gram.diagonal(dim1=1, dim2=2)).t().contiguous().unbind(0)
     columns = gram.permute(2, 1, 0).contiguous().unbind(0)
     slopes, lowest = rise.t().contiguous(), (-u).t().contiguous()
@@ -186,7 +190,7 @@ def _definite(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def eliminated(matrix: Tensor, right: Tensor) -> Tensor:
-    """As `_definite`, by Gauss-Jordan elimination in elementwise operations alone, which any CUDA graph can hold."""
+    """As `_definite`, by Gauss-Jordan elimination with elementwise operations only, which a CUDA graph can record."""
     table = torch.cat([matrix, right[:, :, None]], 2)
     for k in range(matrix.shape[1]):
         row = table[:, k] / table[:, k, k, None]

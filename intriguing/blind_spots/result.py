@@ -1,4 +1,4 @@
-"""What a search returns: an image, a status and the figures, per example."""
+"""The result of a search: per example an image, a status and numbers."""
 
 from dataclasses import dataclass
 
@@ -35,13 +35,13 @@ class SearchResult:
     """A key of `sentences` per example."""
 
     prediction: Tensor
-    """(B,) int64: the class of the returned image, by the model itself, fed with it alone; -1 where there is none."""
+    """(B,) int64: the model's class of the returned image alone; -1 where there is none."""
 
     clean_prediction: Tensor
-    """(B,) int64: the class of the unchanged image; -1 where the model was not or could not be asked."""
+    """(B,) int64: the class of the unchanged image; -1 for a bad input or output."""
 
     target: Tensor
-    """(B,) int64: the class asked for; untargeted, the class found, -1 where none was."""
+    """(B,) int64: the class to reach; untargeted: the class reached, -1 without one."""
 
     l2: Tensor
     """(B,): the L2 norm of the change."""
@@ -53,24 +53,25 @@ class SearchResult:
     """(B,): the largest change of a value."""
 
     penalty: Tensor
-    """(B,): the paper's c. faithful: the largest that succeeds; best and fast: the c at which the loss plus the penalty
-    is stationary along the change that was found."""
+    """(B,): the paper's c. faithful: the largest c with a success; best and fast: the c at which loss plus penalty is
+    stationary along the change found."""
 
     forward_passes: Tensor
-    """(B,) int64: forward passes spent on this example, in rows."""
+    """(B,) int64: number of forward passes for this example."""
 
     backward_passes: Tensor
-    """(B,) int64: backward passes spent on this example, in rows."""
+    """(B,) int64: number of backward passes for this example."""
 
     lower_bound: Tensor
-    """(B,): no smaller L2 norm can succeed, proven (exact linear path); NaN where nothing is proven."""
+    """(B,): a proven lower bound of the L2 norm of any success (linear models only); NaN without one."""
 
     notes: tuple[str, ...] = ()
-    """What a user should know of how the search was made: probabilities in place of logits, fewer slots, and such."""
+    """Remarks on how the search was done, for example that the model returns probabilities or that fewer slots were
+    used."""
 
     @classmethod
     def none(cls, x: Tensor, labels: Tensor) -> "SearchResult":
-        """The result for no images at all, of x's shape and type."""
+        """The result for an empty x, of its shape and type."""
         numbers, whole = x.new_zeros(0), labels.new_zeros(0).to(x.device)
         floats = dict.fromkeys(("l2", "distortion", "linf", "penalty", "lower_bound"), numbers)
         ints = dict.fromkeys(("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole)

@@ -1,4 +1,4 @@
-"""The entry: checks what was given, finds out how the model is to be called, and searches what fits in memory."""
+"""The entry of a search: check the arguments, examine the model, plan the memory, search batch by batch."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
+from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
+from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.call import EVERY, Call
+from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.graph import is_graphed
 from intriguing.blind_spots.linear import affine, agrees, is_linear
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
-from intriguing.models.probing import device_of
 
 log = logging.getLogger(__name__)
 _IMAGES = "a float32 or float64 tensor (B, *shape)"
@@ -44,53 +44,55 @@ def minimal_distortion(
     inside the box of the options (a rounding error of a millionth of the box is clipped). labels: (B,) true classes.
     targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the nearest.
 
-    Every result with the status `found` is confirmed by the model fed with that one image. An example that is not
-    finite, or outside the box, gets a status of its own; what is wrong with the call as a whole (shapes, classes out
-    of range, a target that is the label) raises `InputError` before any work, and a model that cannot be searched
-    (no (B, C) logits, no gradient, a random output, one that depends on the batch) `ModelError`. It may be called
-    inside torch.no_grad() and torch.inference_mode(). On a CUDA device TF32 is off during the search, and as the
-    caller has it when results are confirmed.
+    Every result with the status `found` is confirmed: the model classifies that image alone. An image that is not
+    finite or lies outside the box gets the status `bad_input`. The function may be called inside torch.no_grad() and
+    torch.inference_mode(). On a CUDA device TF32 is off during the search; results are confirmed with the caller's
+    setting.
 
-    The problem is equation (1) of section 4.1 of arXiv:1312.6199.
+    Raises: `InputError`, before any work, for arguments that do not fit (shapes, classes out of range, a target that is
+    the label); `ModelError` for a model that cannot be searched (no (B, C) logits, no gradient, outputs that are random
+    or depend on the rest of the batch).
+
+    Source: arXiv:1312.6199, section 4.1, equation (1).
     """
     options = options or SearchOptions()
     with torch.inference_mode(False):
         network = as_module(model)
         check_weights(network)
         x = float_batch(x)
-        images, classes, wanted = _checked(network, x, labels, targets)
+        images, classes, target_classes = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)
         _check_scale(x, images, box, options)
         if len(images) == 0:
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
-            return _fitted(network, images, classes, wanted, isinstance(targets, str), box, options, x.device)
+            return _fitted(network, images, classes, target_classes, isinstance(targets, str), box, options, x.device)
 
 
 def _fitted(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    wanted: Tensor | None,
+    target_classes: Tensor | None,
     every: bool,
     box: Box,
     options: SearchOptions,
     home: torch.device,
 ) -> SearchResult:
-    """The search of a frozen network, as many images at a time as fit in memory."""
+    """Search with a frozen network, as many images at a time as fit in memory."""
     grade = GRADES[options.grade]
     bad = box.outside(images.flatten(1))
     few = images[~bad][: ROWS // 2]
     with full_precision():
         conduct = examine(network, few, box.shaped(images.shape[1:]), _sizes(options, images.device))
-        _check_classes(conduct.classes, labels, wanted)
+        _check_classes(conduct.classes, labels, target_classes)
         affinity = None
         if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and is_linear(network):
             weight, bias = affine(network, tuple(images.shape[1:]), images)
             probe = Evaluator(network, tuple(images.shape[1:]), ROWS, 1, conduct)
             affinity = (weight, bias) if agrees(weight, bias, probe, few.flatten(1)) else None
         tried = "one"
-        if wanted is None:
+        if target_classes is None:
             tried = "all" if every or affinity is not None else "some" if grade.separate else "one"
         plan = memory.plan(network, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
@@ -98,16 +100,17 @@ def _fitted(
         log.info(note)
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.block, plan.least, conduct)
     options = options.with_(slots=plan.slots)
+    problem = Problem(evaluator, options, box, every, affinity)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):
-        target = wanted if wanted is None else wanted[index]
-        call = Call(evaluator, options, box, images[index], bad[index], labels[index], target, every, affinity)
-        parts.append(call.result())
+        target = target_classes if target_classes is None else target_classes[index]
+        batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
+        parts.append(batch.result())
     return _joined(parts, home, notes)
 
 
 def _sizes(options: SearchOptions, device: torch.device) -> list[int]:
-    """Numbers of rows to try a model with: few, then the full blocks, then as many as slots, then one."""
+    """Batch sizes that the model is examined with: few rows, the sizes of the blocks, the number of slots, one row."""
     most, least = memory.blocks(options.slots, is_graphed(device))
     return [ROWS, most, least, options.slots, 1]
 
@@ -136,7 +139,7 @@ def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: 
 
 
 def _joined(parts: list[SearchResult], home: torch.device, notes: tuple[str, ...]) -> SearchResult:
-    """The results of all images in one, on the device that they came from."""
+    """The results of all batches in one, on the device of the input."""
     columns: dict[str, Any] = {"status": [s for part in parts for s in part.status], "notes": notes}
     for name in (f.name for f in fields(SearchResult) if f.name not in columns):
         columns[name] = torch.cat([getattr(part, name) for part in parts]).to(home)
@@ -149,19 +152,19 @@ def _checked(
     labels: Tensor | np.ndarray | Sequence[int],
     targets: Tensor | np.ndarray | Sequence[int] | str | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images and classes on the model's device, or `InputError`."""
+    """Images (B, *shape), labels (B,) and targets (B,) or None, on the model's device. Raises: `InputError`."""
     device = device_of(model) if any(True for _ in (*model.parameters(), *model.buffers())) else x.device
     classes = {}
-    for name, given in (("labels", labels), ("targets", targets)):
-        if given is None:
+    for name, argument in (("labels", labels), ("targets", targets)):
+        if argument is None:
             continue
-        if isinstance(given, str):
-            if name == "labels" or given != EVERY:
+        if isinstance(argument, str):
+            if name == "labels" or argument != EVERY:
                 raise InputError(
-                    f"{name} is {given!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
+                    f"{name} is {argument!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
                 )
             continue
-        value = torch.as_tensor(given)
+        value = torch.as_tensor(argument)
         if value.shape != (len(x),) or value.is_floating_point() or value.dtype == torch.bool:
             hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(
@@ -187,8 +190,8 @@ def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) ->
         raise InputError(f"x runs from {float(x.min()):g} to {float(x.max()):g}, the box from 0 to 1: write x / 255.")
 
 
-def _check_classes(count: int, labels: Tensor, wanted: Tensor | None) -> None:
-    for name, value in (("labels", labels), ("targets", wanted)):
+def _check_classes(count: int, labels: Tensor, target_classes: Tensor | None) -> None:
+    for name, value in (("labels", labels), ("targets", target_classes)):
         if value is not None and int(value.max()) >= count:
             raise InputError(
                 f"{name} holds {int(value.max())}, but the model gives {count} classes (0 to {count - 1})."

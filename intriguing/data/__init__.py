@@ -1,4 +1,4 @@
-"""Images in: by name, from a file, from a folder of photos, or from a user's own function."""
+"""Data sets of images: by name, from a file, from a folder of photos, or from a user's own function."""
 
 from intriguing.data.dataset import Dataset, Skipped, Split
 from intriguing.data.sources import (
@@ -6,7 +6,6 @@ from intriguing.data.sources import (
     KNOWN,
     data_root,
     dataset_hash,
-    dataset_sizes,
     describe,
     known_datasets,
     load_dataset,
@@ -20,7 +19,6 @@ __all__ = [
     "Split",
     "data_root",
     "dataset_hash",
-    "dataset_sizes",
     "describe",
     "known_datasets",
     "load_dataset",

@@ -1,4 +1,4 @@
-"""Arrays under agreed names, as an npz file or a user's factory gives them, sorted into splits."""
+"""Sort the arrays of an npz file or a user's factory into splits, by their names."""
 
 import logging
 from collections.abc import Mapping
@@ -38,8 +38,8 @@ _ALIASES = {
 
 
 @dataclass(frozen=True)
-class Given:
-    """A data set as arrays: its splits, and what else was given of it."""
+class Arrays:
+    """A data set as arrays: its splits, classes and names."""
 
     __repr__ = brief
 
@@ -53,19 +53,20 @@ class Given:
     """By split: the examples' names."""
 
 
-def sorted_arrays(given: Any, what: str) -> Given:
-    """The splits and names in `given`.
+def sorted_arrays(data: Any, what: str) -> Arrays:
+    """The splits and names in `data`.
 
-    `given` is a mapping with the names of `KEYS`; or a mapping from split to (images, labels) or (images, labels, ids);
-    or a tuple (images, labels), or ((images, labels), (images, labels)) for train and test. Raises `DataError`, `what`
-    being the subject of its message, for anything else.
+    data: a mapping with the names of `KEYS`; or a mapping from split to (images, labels) or (images, labels, ids); or a
+    tuple (images, labels), or ((images, labels), (images, labels)) for train and test. what: the subject of messages.
+
+    Raises: `DataError` for anything else.
     """
-    if isinstance(given, tuple | list) and len(given) == 2:
-        given = dict(zip(_SPLITS, given, strict=True)) if _is_pair(given[0]) else {"test": tuple(given)}
-    if not isinstance(given, Mapping):
-        raise DataError(f"{what} is a {type(given).__name__}; give a mapping with the keys {KEYS}")
+    if isinstance(data, tuple | list) and len(data) == 2:
+        data = dict(zip(_SPLITS, data, strict=True)) if _is_pair(data[0]) else {"test": tuple(data)}
+    if not isinstance(data, Mapping):
+        raise DataError(f"{what} is a {type(data).__name__}; give a mapping with the keys {KEYS}")
     flat: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in data.items():
         if name in _SPLITS and isinstance(value, tuple | list):
             flat |= {f"{name}_{k}": v for k, v in zip(("images", "labels", "ids"), value, strict=False)}
         else:
@@ -79,7 +80,7 @@ def sorted_arrays(given: Any, what: str) -> Given:
         )
     unknown = sorted(set(flat) - {f"{s}_{k}" for s in _SPLITS for k in _PER_EXAMPLE})
     if unknown or not splits:
-        raise DataError(f"{what} has the keys {sorted(map(str, given))}; the keys are {KEYS}")
+        raise DataError(f"{what} has the keys {sorted(map(str, data))}; the keys are {KEYS}")
     parts: Parts = {}
     paths: dict[str, tuple[str, ...]] = {}
     order = _channels(channels, what)
@@ -92,13 +93,13 @@ def sorted_arrays(given: Any, what: str) -> Given:
         if f"{split}_paths" in flat:
             paths[split] = _texts(flat[f"{split}_paths"], f"{what}: {split}_paths", len(images))
     _check_scale([images for images, _, _ in parts.values()], what)
-    return Given(
+    return Arrays(
         parts, _whole(classes, what), () if names is None else _texts(names, f"{what}: class_names", None), paths
     )
 
 
 def _check_scale(images: list[np.ndarray], what: str) -> None:
-    """Refuse bytes that hold 0 and 1 alone: read as 0 to 255 they would all be black. Warn of floats that small."""
+    """Raise `DataError` for bytes that are only 0 and 1, which would all be black; warn of floats that small."""
     largest = max((float(part.max()) for part in images if part.size), default=0.0)
     if images[0].dtype == np.uint8 and largest == 1:
         raise DataError(
@@ -109,8 +110,8 @@ def _check_scale(images: list[np.ndarray], what: str) -> None:
         _LOG.warning("%s: no pixel is above %.3g; white is 1. Were the images divided by 255 twice?", what, largest)
 
 
-def _channels(given: Any, what: str) -> Literal["first", "last"] | None:
-    value = None if given is None else str(_array(given))
+def _channels(data: Any, what: str) -> Literal["first", "last"] | None:
+    value = None if data is None else str(_array(data))
     if value not in (None, "first", "last"):
         raise DataError(f"{what}: channels is {value!r}; it must be 'first' (N, C, H, W) or 'last' (N, H, W, C).")
     return value  # type: ignore[return-value]
@@ -121,14 +122,14 @@ def _whole(classes: Any, what: str) -> int | None:
         return None
     value = _array(classes)
     if value.size != 1 or not np.issubdtype(value.dtype, np.integer) or int(value.item()) < 1:
-        shown = np.array2string(value, threshold=5)
-        raise DataError(f"{what}: classes is {shown}; it must be one whole number. Names go into class_names.")
+        text = np.array2string(value, threshold=5)
+        raise DataError(f"{what}: classes is {text}; it must be one whole number. Names go into class_names.")
     return int(value.item())
 
 
-def _texts(given: Any, what: str, count: int | None) -> tuple[str, ...]:
+def _texts(data: Any, what: str, count: int | None) -> tuple[str, ...]:
     """Names as text: a sequence of str, or an array of text."""
-    value = _array(given)
+    value = _array(data)
     if value.dtype.kind not in "UO" or value.ndim != 1 or not all(isinstance(name, str) for name in value.tolist()):
         raise DataError(f"{what} is of shape {value.shape} and type {value.dtype}; give one piece of text for each.")
     if count is not None and len(value) != count:
@@ -141,6 +142,6 @@ def _is_pair(value: Any) -> bool:
 
 
 def _array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a tensor, of any device, that may ask for gradients
+    if hasattr(value, "detach"):  # a tensor of any device, perhaps with a gradient
         value = value.detach().cpu().numpy()
     return np.asarray(value)

@@ -1,4 +1,4 @@
-"""What a data set is: splits of images and labels, checked when built. Pixels stay uint8 until a batch is read."""
+"""Data sets: splits of images and labels, checked when built. Pixels remain uint8 until a batch is read."""
 
 import hashlib
 import json
@@ -15,20 +15,20 @@ from intriguing.errors import DataError, unknown_name
 if TYPE_CHECKING:
     import torch
 
-# Resizing in float32 leaves values like -3e-8; they are clipped, what lies further out is an error.
+# Resizing in float32 gives values like -3e-8, which are clipped; values further outside are an error.
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Names:
-    """What is called by name: the classes, in the order of the labels, and by split the examples."""
+    """Names of the classes, in the order of the labels, and of the examples of each split."""
 
     classes: tuple[str, ...] = ()
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Images(Protocol):
-    """What a split keeps its images in: an array (N, C, H, W), or something that decodes rows when asked for."""
+    """The images of a split: an array (N, C, H, W), or an object that decodes rows on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that a data set left out, and why; `id` is the number that it would have, -1 where it would have none."""
+    """A file that was left out of a data set, and the reason; `id` is the one that it would have, or -1."""
 
     path: str
     reason: str
@@ -56,7 +56,7 @@ class Skipped:
 class Split:
     """Images (N, C, H, W) as uint8 or as float32 in [0, 1], labels (N,) int64, and ids (N,) int64.
 
-    `paths` are the examples' names: files below the data set's folder, or what a user gave; none where there are none.
+    `paths` are the names of the examples: files below the data set's folder, or a user's names; may be empty.
     """
 
     images: Images
@@ -72,7 +72,7 @@ class Split:
     def pixels(self, indices: "Sequence[int] | np.ndarray | torch.Tensor | slice") -> "torch.Tensor":
         """The images at these positions of the split, as a float32 tensor (n, C, H, W) in [0, 1].
 
-        Raises `DataError` naming the example when a pixel is NaN or out of range, or when a photo cannot be decoded.
+        Raises: `DataError` with the example if a pixel is NaN or out of range, or a photo cannot be decoded.
         """
         import torch
 
@@ -81,15 +81,15 @@ class Split:
         rows = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
         values = self.images[rows]
         if values.dtype == np.uint8:
-            # A copy: torch does not take read-only arrays or the strides of NHWC files.
+            # A copy, because torch does not accept read-only arrays or the strides of NHWC files.
             return torch.from_numpy(np.array(values, order="C")).to(torch.float32).div_(255.0)
         check_range(values, self.ids[rows])
         return torch.from_numpy(np.array(values, np.float32, order="C")).clamp_(0.0, 1.0)
 
     def readable(self, positions: np.ndarray) -> "tuple[torch.Tensor, np.ndarray, list[Skipped]]":
-        """The images at those of the `positions` (n,) that can be read, these positions, and the others with why.
+        """The readable images among the `positions` (n,), their positions, and the unreadable ones with reasons.
 
-        Images (m, C, H, W), positions (m,) in the order given; one that cannot be read does not stop the others.
+        Images are (m, C, H, W), positions (m,) in the given order.
         """
         import torch
 
@@ -108,7 +108,7 @@ class Split:
         return torch.cat(images) if images else torch.zeros(shape), np.array(good, dtype=np.int64), bad
 
     def pixels_or_nan(self, positions: np.ndarray) -> "torch.Tensor":
-        """The images (n, C, H, W) at these positions, all NaN where one cannot be read."""
+        """The images (n, C, H, W) at these positions, NaN for those that cannot be read."""
         import torch
 
         images, at, bad = self.readable(positions)
@@ -119,24 +119,24 @@ class Split:
         return every
 
     def positions(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Where the examples with these `ids` stand in the split: (n,) int64. Raises `DataError` for an id it lacks."""
-        wanted = np.asarray(ids, dtype=np.int64)
+        """The positions (n,) int64 of the examples with these `ids`. Raises: `DataError` for an unknown id."""
+        numbers = np.asarray(ids, dtype=np.int64)
         order = np.argsort(self.ids, kind="stable")
-        found = np.minimum(np.searchsorted(self.ids, wanted, sorter=order), len(self) - 1)
-        missing = wanted[self.ids[order[found]] != wanted]
+        places = np.minimum(np.searchsorted(self.ids, numbers, sorter=order), len(self) - 1)
+        missing = numbers[self.ids[order[places]] != numbers]
         if missing.size:
             raise DataError(
-                f"The split has no example {int(missing[0])} ({missing.size} of {wanted.size} ids lacking)."
+                f"The split has no example {int(missing[0])} ({missing.size} of {numbers.size} ids lacking)."
             )
-        return order[found]
+        return order[places]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set: `splits` ("train", "test", or one of them), images of `shape` (C, H, W), and how many `classes`.
 
-    `content_hash` is the SHA-256 of what it was read from, `skipped` lists files that could not be read, `class_names`
-    are the classes' names by label (none where they have none).
+    `content_hash` is the SHA-256 of its source, `skipped` lists files that could not be read, `class_names` are the
+    names of the classes by label (may be empty).
     """
 
     source: str
@@ -155,14 +155,14 @@ class Dataset:
         return self.source
 
     def split(self, name: str) -> Split:
-        """The split called `name`; raises `UnknownNameError` listing those there are."""
+        """The split with this `name`. Raises: `UnknownNameError` with the names of the splits."""
         if name not in self.splits:
             raise unknown_name(f"split of data set {self.source!r}", name, self.splits)
         return self.splits[name]
 
     @property
     def names_hash(self) -> str:
-        """SHA-256 over the names of classes and examples; empty where there are none."""
+        """SHA-256 of the names of classes and examples; empty if there are none."""
         named = {name: split.paths for name, split in self.splits.items() if split.paths}
         if not (named or self.class_names):
             return ""
@@ -170,7 +170,7 @@ class Dataset:
 
 
 def check_range(values: np.ndarray, ids: np.ndarray) -> None:
-    """Raise `DataError`, naming the first bad example, where `values` (n, ...) are NaN or outside [0, 1]."""
+    """Raise `DataError` with the first bad example if `values` (n, ...) are NaN or outside [0, 1]."""
     flat = values.reshape(len(values), -1)
     good = ((flat >= -TOLERANCE) & (flat <= 1 + TOLERANCE)).all(axis=1)
     if good.all():
@@ -188,9 +188,9 @@ def check_range(values: np.ndarray, ids: np.ndarray) -> None:
 def as_nchw(images: np.ndarray, what: str, channels: Literal["first", "last"] | None = None) -> np.ndarray:
     """Images given as (N, H, W), (N, H, W, C) or (N, C, H, W), as (N, C, H, W): uint8 as it is, floats as float32.
 
-    `channels` says where the channels are in four dimensions. Without it, the axis of size 1, 3 or 4 holds them; where
-    both or none have such a size, they are where the other two axes make a square. Raises `DataError` where that tells
-    nothing, and for another rank or type.
+    channels: the axis of the channels in four dimensions. None: the axis of size 1, 3 or 4; if both or none have such a
+    size, the one for which the other two axes are equal. Raises: `DataError` if this gives no answer, and for another
+    rank or dtype.
     """
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
         raise DataError(f"{what}: images of type {images.dtype}; {_line_for(images)}")
@@ -220,7 +220,7 @@ def _channel_axis(shape: tuple[int, ...], what: str) -> Literal["first", "last"]
 
 
 def _line_for(images: np.ndarray) -> str:
-    """What to write where images are neither uint8 nor floats."""
+    """A line of code that converts images that are neither uint8 nor floats."""
     if images.dtype == np.bool_:
         return "give images.astype('uint8') * 255."
     if images.dtype.kind in "ui" and images.size:
@@ -260,9 +260,10 @@ def build_dataset(
 ) -> Dataset:
     """A checked data set from splits given as (images (N, C, H, W), labels (N,), ids (N,) or None to number them).
 
-    `classes` None takes as many as `names` has, else one more than the largest label; then every label must occur.
-    Raises `DataError` for an empty split, images of different shapes, labels out of range or with gaps, a single class,
-    repeated ids, NaN or out-of-range pixels.
+    classes: None means the number of class names, or without names the largest label + 1; then every label must occur.
+
+    Raises: `DataError` for an empty split, images of different shapes, labels out of range or with gaps, a single
+    class, repeated ids, NaN or out-of-range pixels.
     """
     names = names or Names()
     if classes is None and names.classes:
@@ -281,10 +282,10 @@ def build_dataset(
         first += count
         if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
             raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
-        kept = frozen(images) if isinstance(images, np.ndarray) else images
+        stored = frozen(images) if isinstance(images, np.ndarray) else images
         numbers = numbers.astype(np.int64)
         kept_labels = frozen(_labels(np.asarray(labels), count, what))
-        splits[name] = Split(kept, kept_labels, frozen(numbers), names.paths.get(name, ()))
+        splits[name] = Split(stored, kept_labels, frozen(numbers), names.paths.get(name, ()))
         shapes[name] = tuple(int(n) for n in images.shape[1:])
     if not splits:
         raise DataError(f"Data set {source!r} is empty: it has no split. Give 'train', 'test' or both.")
@@ -313,16 +314,16 @@ def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None)
                 f"Data set {source!r}, split {name!r}: example {int(split.ids[bad[0]])} has the label "
                 f"{int(split.labels[bad[0]])}; labels run from 0 {top}."
             )
-    seen = np.unique(np.concatenate([s.labels for s in splits.values()]))
-    if len(seen) < 2:
+    present = np.unique(np.concatenate([s.labels for s in splits.values()]))
+    if len(present) < 2:
         raise DataError(
-            f"Data set {source!r} has one class only (label {int(seen[0])}); a classifier needs two. "
+            f"Data set {source!r} has one class only (label {int(present[0])}); a classifier needs two. "
             "Add images of another class."
         )
-    if classes is None and len(seen) <= int(seen[-1]):
-        gaps = np.setdiff1d(np.arange(min(int(seen[-1]), 1000)), seen)[:5].tolist()
+    if classes is None and len(present) <= int(present[-1]):
+        gaps = np.setdiff1d(np.arange(min(int(present[-1]), 1000)), present)[:5].tolist()
         raise DataError(
-            f"Data set {source!r} has {len(seen)} different labels up to {int(seen[-1])}, and none is "
+            f"Data set {source!r} has {len(present)} different labels up to {int(present[-1])}, and none is "
             f"{' or '.join(map(str, gaps[:3]))}. If some classes have no example here, give their number as `classes`; "
             "if not, renumber: class_names, labels = numpy.unique(labels, return_inverse=True)."
         )

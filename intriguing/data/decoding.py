@@ -1,7 +1,7 @@
-"""A photo as a good viewer shows it: upright, in sRGB, over a background, its whole range of grey, in bounded memory.
+"""Decode photos: upright, in sRGB, over a background, with the full range of grey, in bounded memory.
 
-Files are opened without waiting (`open_regular`), only as the formats of `FORMATS`, and looked at by header and end
-before anything is decoded.
+Files are opened without waiting (`open_regular`) and only in the formats of `FORMATS`. The header and the end of a file
+are checked before it is decoded.
 """
 
 import io
@@ -22,16 +22,16 @@ from intriguing.data.files import open_regular
 from intriguing.errors import DataError
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
-"""What a file may be. Pillow knows others; some of them start programs (EPS runs Ghostscript)."""
+"""The accepted formats. Pillow knows more, but some start programs (EPS runs Ghostscript)."""
 _MOST_PIXELS = 2**27
 """Pixels of a photo at most (of more than 8 bits: half of it); a JPEG, which can be decoded at a part of its size, may
 have as many as Pillow takes."""
 _LARGE = 2**26
-"""Above so many pixels a photo is made smaller before anything else."""
+"""A photo with more pixels is first reduced."""
 _DIRECT = 2**24
-"""Pixels up to which a photo is resized as a whole before its centre is cut out, whatever its own size."""
+"""If the resized photo has at most this many pixels, it is resized as a whole and then cropped."""
 _DEPTHS = (1, 255, 4095, 65_535)
-"""Where white may lie when nothing says so: floats, and 8, 12 and 16 bits."""
+"""Possible values of white if the file does not declare one: floats, 8, 12 and 16 bits."""
 _EXIF_ORIENTATION, _BITS_PER_SAMPLE, _LARGEST_SAMPLE = 0x112, 258, 281
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,7 +44,7 @@ _UPRIGHT = {
 }
 _DEEP = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _COLOURS = {"RGB": "RGB", "RGBA": "RGB", "P": "RGB", "PA": "RGB", "CMYK": "CMYK", "L": "GRAY"}
-"""The colour space that a profile must be of, by the photo's mode."""
+"""The colour space that a profile must have, by the photo's mode."""
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -54,7 +54,7 @@ class PhotoOptions:
     """How a photo becomes an image.
 
     Its shorter side is brought to `resize` pixels, then the central `size` x `size` is cut out, in `mode` (RGB or L).
-    What is transparent shows `background`: a colour's name, or #RRGGBB.
+    Transparent pixels show `background`: a colour's name, or #RRGGBB.
     """
 
     size: int = 224
@@ -64,16 +64,16 @@ class PhotoOptions:
 
     @property
     def salt(self) -> str:
-        """The options as they enter a data set's hash. What is as the first version had it leaves no trace."""
+        """The options as a part of a data set's hash; empty for those of the first version."""
         more = "" if self.background == "white" else f", background={self.background!r}"
         return f"PhotoOptions(size={self.size!r}, resize={self.resize!r}, mode={self.mode!r}{more})"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a photo's header and end tell: why it cannot be used (None: it can), and whether it is read `anew`.
+    """The result of checking a photo's header and end: why it cannot be used (None: it can), and `anew`.
 
-    Read anew is what an earlier version of this module read as other pixels: such photos change a data set's hash.
+    anew: whether an earlier version of this module read other pixels; such photos change a data set's hash.
     """
 
     flaw: str | None = None
@@ -81,7 +81,7 @@ class Look:
 
 
 def look(path: Path, options: PhotoOptions) -> Look:
-    """Look at a photo without decoding it."""
+    """Check a photo without decoding it."""
     try:
         with opened(path) as (photo, file):
             kind = photo.format or ""
@@ -100,14 +100,14 @@ def look(path: Path, options: PhotoOptions) -> Look:
             return Look(None if whole else "cut short", anew)
     except UnidentifiedImageError:
         return Look("not an image")
-    except Exception as e:  # damaged files lead the decoders to errors of many kinds
+    except Exception as e:  # damaged files cause errors of many kinds
         return Look(f"{type(e).__name__}: {e}")
 
 
 def decode(path: Path, options: PhotoOptions) -> np.ndarray:
     """One photo as uint8 (C, size, size), resized with antialiased bilinear interpolation and cropped at its centre.
 
-    Raises `DataError` for a file that is no photo or is damaged.
+    Raises: `DataError` for a file that is not a photo or is damaged.
     """
     try:
         with opened(path) as (photo, _):
@@ -118,9 +118,9 @@ def decode(path: Path, options: PhotoOptions) -> np.ndarray:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """The photo, its header read, and its file."""
+    """The photo, of which only the header is read, and its file."""
     with open_regular(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of photos that are large but not too large
+        warnings.simplefilter("ignore")  # warnings of unusual metadata, and of large photos
         with Image.open(file, formats=_formats()) as photo:
             yield photo, file
 
@@ -132,7 +132,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _viewed(photo: Image.Image, options: PhotoOptions) -> Image.Image:
-    """The photo upright, in `options.mode`, of its first frame."""
+    """The first frame of the photo, upright, in `options.mode`."""
     white = _declared_white(photo)
     if math.prod(photo.size) > _LARGE and photo.format in ("JPEG", "MPO"):
         photo.draft(None, (2 * options.resize, 2 * options.resize))
@@ -155,7 +155,7 @@ def _viewed(photo: Image.Image, options: PhotoOptions) -> Image.Image:
 
 
 def _reduced(photo: Image.Image, options: PhotoOptions) -> Image.Image:
-    """A large photo at a whole part of its size, at least twice as large as it will be."""
+    """A large photo reduced by a whole factor, still at least twice as large as the result."""
     factor = min(photo.size) // (2 * options.resize)
     if factor < 2:
         return photo
@@ -165,7 +165,7 @@ def _reduced(photo: Image.Image, options: PhotoOptions) -> Image.Image:
 
 
 def _most_pixels(photo: Image.Image) -> int:
-    """How many pixels a photo may have, so that it takes well below a gigabyte."""
+    """Largest number of pixels, for which a photo needs much less than a gigabyte."""
     if photo.format in ("JPEG", "MPO") and not photo.info.get("progressive"):
         return 2 * (Image.MAX_IMAGE_PIXELS or _MOST_PIXELS)
     return _MOST_PIXELS // 2 if photo.mode in _DEEP else _MOST_PIXELS
@@ -178,7 +178,7 @@ def _as_array(photo: Image.Image, options: PhotoOptions) -> np.ndarray:
         resized = photo.resize((width, height), Image.Resampling.BILINEAR)
         cut = resized.crop((left, top, left + options.size, top + options.size))
     else:
-        # A strip would be blown up to gigabytes: only what is cut out is computed.
+        # A narrow strip would need gigabytes when resized, so only the crop is computed.
         across, down = photo.size[0] / width, photo.size[1] / height
         box = (left * across, top * down, (left + options.size) * across, (top + options.size) * down)
         cut = photo.resize((options.size, options.size), Image.Resampling.BILINEAR, box=box)
@@ -186,21 +186,21 @@ def _as_array(photo: Image.Image, options: PhotoOptions) -> np.ndarray:
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
-def _resized(given: tuple[int, int], options: PhotoOptions) -> tuple[int, int, int, int]:
-    """Width and height with the shorter side at `resize`, and the corner of the part that is cut out."""
-    scale = options.resize / min(given)
-    width, height = (max(options.resize, round(n * scale)) for n in given)
+def _resized(size: tuple[int, int], options: PhotoOptions) -> tuple[int, int, int, int]:
+    """Width and height with a shorter side of `resize`, and the corner of the crop."""
+    scale = options.resize / min(size)
+    width, height = (max(options.resize, round(n * scale)) for n in size)
     return width, height, (width - options.size) // 2, (height - options.size) // 2
 
 
-def _whole_first(given: tuple[int, int], resized: tuple[int, int]) -> bool:
-    return math.prod(resized) <= max(math.prod(given), _DIRECT)
+def _whole_first(size: tuple[int, int], resized: tuple[int, int]) -> bool:
+    return math.prod(resized) <= max(math.prod(size), _DIRECT)
 
 
 def _grey_range(photo: Image.Image, declared: float | None) -> Image.Image:
-    """A photo of more than 8 bits as 8-bit grey: its declared white, else the smallest usual one that holds it, is 255.
+    """A photo of more than 8 bits as 8-bit grey; 255 is the declared white, else the smallest of `_DEPTHS` that fits.
 
-    A photo with negative values, or with larger ones than 16 bits hold, goes from its smallest to its largest value.
+    A photo with negative values, or values above 16 bits, is scaled from its smallest to its largest value.
     """
     values = np.asarray(photo)
     low, high = float(values.min()), float(values.max())
@@ -215,10 +215,10 @@ def _grey_range(photo: Image.Image, declared: float | None) -> Image.Image:
     for row in range(0, len(values), step):
         part = values[row : row + step].astype(np.float64)
         grey[row : row + step] = np.rint((part - black) * scale)
-    made = Image.fromarray(grey)
+    grey_photo = Image.fromarray(grey)
     if photo.mode != "F" and (profile := photo.info.get("icc_profile")):
-        made.info["icc_profile"] = profile
-    return made
+        grey_photo.info["icc_profile"] = profile
+    return grey_photo
 
 
 def _declared_white(photo: Image.Image) -> float | None:
@@ -238,7 +238,7 @@ def _declared_white(photo: Image.Image) -> float | None:
 
 
 def _in_srgb(photo: Image.Image) -> Image.Image:
-    """The photo's colours in sRGB, where it names another profile; as they are where that cannot be read."""
+    """The photo converted from its profile to sRGB; unchanged if it has none or it cannot be read."""
     try:
         if photo.mode == "LAB":
             lab = ImageCms.createProfile("LAB")
@@ -248,8 +248,8 @@ def _in_srgb(photo: Image.Image) -> Image.Image:
             return photo
         if photo.mode in ("P", "PA"):
             photo = photo.convert("RGBA" if _has_alpha(photo) else "RGB")
-        wanted = "RGBA" if photo.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(photo, profile, _srgb(), outputMode=wanted) or photo
+        mode = "RGBA" if photo.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(photo, profile, _srgb(), outputMode=mode) or photo
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return photo
 
@@ -278,43 +278,43 @@ def _has_alpha(photo: Image.Image) -> bool:
 
 
 def _read_anew(photo: Image.Image, chunks: Collection[bytes]) -> bool:
-    """Whether other pixels are read of this photo than the first version read, told by its header where that does.
+    """Whether this photo gives other pixels than in the first version, from its header if possible.
 
-    `chunks` are those of a PNG file: Pillow decodes one to look for EXIF data behind the pixels.
+    chunks: those of a PNG file; Pillow decodes such a file to find EXIF data behind the pixels.
     """
     if photo.mode in (*_DEEP, "LAB") or _profile(photo) is not None:
         return True
     if _has_alpha(photo) and photo.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         return True
     if photo.format == "TIFF" or (photo.format == "PNG" and b"eXIf" not in chunks):
-        return False  # Pillow turns a TIFF upright by itself
+        return False  # Pillow itself turns a TIFF upright
     return photo.getexif().get(_EXIF_ORIENTATION, 1) in _UPRIGHT
 
 
 def _tail(file: BinaryIO) -> bytes:
-    """The last 4,096 bytes: what the first version looked for an end in."""
+    """The last 4,096 bytes, in which the first version searched for the end."""
     size = file.seek(0, 2)
     file.seek(-min(size, 4096), 2)
     return file.read()
 
 
 def _chunks(file: BinaryIO) -> list[bytes]:
-    """The kinds of the chunks of a PNG file, to its end or to where it was cut; data may follow the end."""
-    found: list[bytes] = []
+    """The kinds of the chunks of a PNG file, up to its end or to where it is cut; data may follow the end."""
+    kinds: list[bytes] = []
     at, size = 8, file.seek(0, 2)
-    while at + 12 <= size and found[-1:] != [b"IEND"]:
+    while at + 12 <= size and kinds[-1:] != [b"IEND"]:
         file.seek(at)
         length, kind = struct.unpack(">I4s", file.read(8))
         at += 12 + length
         if at <= size:
-            found.append(kind)
-    return found
+            kinds.append(kind)
+    return kinds
 
 
 def _reaches_end(file: BinaryIO) -> bool:
-    """Whether the segments of a JPEG file lead to its end; data may follow.
+    """Whether the segments of a JPEG file reach its end marker; data may follow.
 
-    An end inside a segment, such as that of an embedded thumbnail, is not the file's.
+    A marker inside a segment, such as that of an embedded thumbnail, does not count.
     """
     file.seek(0)
     content = file.read()
@@ -322,7 +322,7 @@ def _reaches_end(file: BinaryIO) -> bool:
     while 0 <= at < len(content) - 1:
         marker = content[at + 1]
         if content[at] != 0xFF:
-            at = content.find(b"\xff", at)  # the pixels' code, in which 0xFF stands before 0 and restarts only
+            at = content.find(b"\xff", at)  # the coded pixels, in which 0xFF is only before 0 and restart markers
         elif marker == 0xD9:
             return True
         elif marker == 0xFF:

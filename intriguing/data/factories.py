@@ -1,4 +1,4 @@
-"""A user's own code, named `module:factory`: found and hashed without running it, imported only to be called."""
+"""A user's own code, `module:factory`: it is hashed without running it, and imported only to be called."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, IntriguingError
 
 IMPORTED: dict[str, str] = {}
-"""The modules of users that were imported, here or in a child process, and their files."""
+"""Users' modules imported in this process or a child process, and their files."""
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[str, str]:
-    """The module and the factory in `module:factory`; raises `error` for text of another form."""
+    """The module and the factory of `module:factory`. Raises: `error` for text of another form."""
     if not _FORM.fullmatch(source):
         raise error(f"{source!r} does not name a factory; write module:factory, as in my_package.my_module:build.")
     module, _, factory = source.partition(":")
@@ -28,16 +28,16 @@ def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[s
 
 
 def is_users_code(source: str) -> bool:
-    """Whether a data set's `source` names a function, `module:factory`: it is no name, npz:PATH or imagefolder:PATH."""
+    """Whether a data set's `source` is a function, `module:factory`; not a name, npz:PATH or imagefolder:PATH."""
     kind, _, rest = source.partition(":")
     return bool(rest) and kind not in ("npz", "imagefolder")
 
 
 def source_files(source: str, error: type[IntriguingError] = DataError) -> list[Path]:
-    """The Python files that `module:factory` depends on: its module's, and where that lies in a package, the package's.
+    """The Python files that `module:factory` depends on: that of the module, or all of its package.
 
-    Nothing is imported. Modules are looked for on `sys.path`, to which `intriguing run` and `intriguing plan` append
-    the working folder. Raises `error` when there is no such module.
+    Nothing is imported. Modules are searched on `sys.path`, to which `intriguing run` and `intriguing plan` append the
+    working folder. Raises: `error` if there is no such module.
     """
     module, _ = split_name(source, error)
     top, *rest = module.split(".")
@@ -69,20 +69,20 @@ def source_hash(source: str, error: type[IntriguingError] = DataError) -> str:
 
 
 def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
-    """The object that `module:factory` names, its module imported. Raises `error` when it is absent or not callable."""
+    """The object `module:factory`; its module is imported. Raises: `error` if it is missing or not callable."""
     module, factory = split_name(source, error)
     source_files(source, error)
     try:
-        found = getattr(_imported(module), factory, None)
+        target = getattr(_imported(module), factory, None)
     except ImportError as e:
         raise error(f"Importing {module!r} (for {source!r}) failed: {e}.") from e
-    if not callable(found):
+    if not callable(target):
         raise error(f"Module {module!r} has no function {factory!r} (for {source!r}).")
-    return found
+    return target
 
 
 def _imported(module: str) -> ModuleType:
-    """The module; where it asks for a torchvision that does not import beside this torch, by the door that does."""
+    """The module; `vision.torchvision` imports a torchvision that it needs and that does not fit this torch."""
     before = set(sys.modules)
     try:
         return import_module(module)
@@ -96,7 +96,7 @@ def _imported(module: str) -> ModuleType:
 
 
 def _note(module: str, new: set[str]) -> None:
-    """Keep in `IMPORTED` the module and what it imported that is neither Python's own nor installed."""
+    """Add to `IMPORTED` the module and its imports that are neither Python's own nor installed."""
     paths = sysconfig.get_paths()
     installed = {Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name in {module, *new}:
@@ -106,7 +106,7 @@ def _note(module: str, new: set[str]) -> None:
 
 
 def call(source: str) -> Any:
-    """What the factory returns when called without arguments; raises `DataError` when it is not there or fails."""
+    """The result of calling the factory without arguments. Raises: `DataError` if it is missing or fails."""
     factory = resolve(source)
     try:
         return factory()

@@ -1,4 +1,4 @@
-"""Reading arrays from files, and hashing what lies on disk. Imports neither torch nor torchvision."""
+"""Read arrays from files, and hash files. Imports neither torch nor torchvision."""
 
 import errno
 import hashlib
@@ -27,9 +27,9 @@ _KINDS = {
 
 
 def irregular(path: Path) -> str | None:
-    """Why `path` is no file that can be read (a folder, FIFO, device, dangling link, ...); None where it is one.
+    """Why `path` is not a readable file (a folder, FIFO, device, dangling link, ...); None if it is one.
 
-    The file is not opened: opening a FIFO waits for a writer, and opening a device may do something.
+    The file is not opened, because opening a FIFO waits for a writer, and opening a device may have effects.
     """
     try:
         mode = path.stat().st_mode
@@ -41,15 +41,15 @@ def irregular(path: Path) -> str | None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """The regular file at `path` (or at the end of its links), opened for reading without ever waiting.
+    """The regular file at `path` (or at the end of its links), opened for reading without waiting.
 
-    Raises `OSError`, with a `strerror` that ends a sentence, for anything else.
+    Raises: `OSError` for anything else; its `strerror` can end a sentence.
     """
-    path.stat()  # a missing file's own error
+    path.stat()  # the usual error of a missing file
     if (what := irregular(path)) is not None:
         raise OSError(errno.EINVAL, f"it is {what}, not a file", str(path))
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it became another thing since the look
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it has changed since the check
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return os.fdopen(handle, "rb")
@@ -58,7 +58,7 @@ def open_regular(path: Path) -> BufferedReader:
 def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file, the format of MNIST (two zero bytes, a type, the rank, big-endian sizes, the values).
 
-    Raises `DataError` when the file is missing, of another format, or shorter or longer than its header says.
+    Raises: `DataError` if the file is missing, of another format, or shorter or longer than its header says.
     """
     try:
         with open_regular(path) as file:
@@ -80,7 +80,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """The array itself where it is read-only, else a read-only view of it."""
+    """The array itself if it is read-only, else a read-only view."""
     if array.flags.writeable:
         array = array.view()
         array.setflags(write=False)
@@ -100,15 +100,16 @@ def hash_arrays(arrays: Iterable[tuple[str, Any]]) -> str:
 def hash_files(paths: Iterable[tuple[str, Path]], salt: str = "", ends: int | None = None) -> str:
     """SHA-256 over files given as (name, path), in the order given, and over `salt`.
 
-    Hashes names and contents; with `ends`, the size and only the first and last `ends` bytes of every file. Raises
-    `DataError` for a file that cannot be read.
+    Hashes names and contents; with `ends`, the size and only the first and last `ends` bytes of every file.
+
+    Raises: `DataError` for a file that cannot be read.
     """
     digest = hashlib.sha256(f"{salt}\0".encode())
     for name, path in paths:
         try:
             with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
-                # A name that is no UTF-8 keeps its bytes.
+                # A name that is not UTF-8 keeps its bytes.
                 digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
                 if ends is None or size <= 2 * ends:
                     digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -1,4 +1,4 @@
-"""Reading npz files that may be damaged, or made to do harm: what a file declares is checked before it is read."""
+"""Read npz files that may be damaged or malicious: the declared sizes are checked before reading."""
 
 import io
 import math
@@ -15,16 +15,16 @@ from intriguing.errors import DataError
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000
-"""Bytes of an array's header at most, as NumPy has it."""
+"""Largest header of an array in bytes, as in NumPy."""
 _ROOM = 0.9
-"""How much of the memory that is available the arrays may take."""
+"""Share of the available memory that the arrays may need."""
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an npz file (no pickled objects).
 
-    Raises `DataError` when the file is missing, truncated, holds Python objects, or declares more than the memory
-    holds: the sizes in its headers are checked before anything is unpacked.
+    Raises: `DataError` if the file is missing or truncated, has Python objects, or declares more bytes than fit in
+    memory.
     """
     try:
         with open_regular(path) as file:
@@ -40,7 +40,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise
     except OSError as e:
         raise DataError(f"{path} cannot be read as an npz file ({e.strerror or e}).") from None
-    except Exception as e:  # damaged archives lead the unpacker to errors of many kinds
+    except Exception as e:  # damaged archives cause errors of many kinds
         reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
         raise DataError(
             f"{path} cannot be read as an npz file ({reason}). It is truncated or of another format."
@@ -65,7 +65,7 @@ def _members(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array, its header held against the size that the archive declares."""
+    """One array, after its header was compared with the size that the archive declares."""
     what = f"{path}: the array {member.filename.removesuffix('.npy')!r}"
     with archive.open(member) as stream:
         content = stream.read()
@@ -73,8 +73,8 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise DataError(f"{what} is of the unknown format version {version}. Save it again with numpy.savez.")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, in_columns, dtype = read(head, max_header_size=_HEADER)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read_header(head, max_header_size=_HEADER)
     if dtype.hasobject:
         raise DataError(
             f"{what} cannot be read: it holds Python objects, and reading them would run code in the file. "

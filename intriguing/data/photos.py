@@ -1,4 +1,4 @@
-"""Photos in one folder per class, decoded when a batch asks for them."""
+"""Photos in one folder per class, decoded when a batch needs them."""
 
 import logging
 import os
@@ -24,9 +24,9 @@ _SUFFIXES = frozenset(
 _NO_CLASSES = frozenset(
     ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 )
-"""Folders that systems and tools leave behind. Names that begin with a dot are such, too."""
+"""Folders that systems and tools create; names that begin with a dot are ignored, too."""
 _OPTIONS = ("size", "resize", "mode", "background")
-# Above this, a folder is hashed by names, sizes and both ends of every file: reading ImageNet takes minutes.
+# A larger folder is hashed by names, sizes and both ends of every file, because reading ImageNet takes minutes.
 _HASH_WHOLE = 512 * 1024**2
 _HASH_ENDS = 16 * 1024
 
@@ -34,25 +34,25 @@ _HASH_ENDS = 16 * 1024
 def parse(text: str) -> tuple[str, PhotoOptions]:
     """The folder and the options in `PATH?size=64&resize=64&mode=L&background=black`.
 
-    `resize` alone follows `size` in ImageNet's proportion (256 / 224). Raises `UnknownNameError` for another option,
+    Without `resize` it is `size` times 256 / 224, as for ImageNet. Raises: `UnknownNameError` for another option;
     `DataError` for a value out of range.
     """
     folder, mark, query = text.rpartition("?")
     if not mark:
         return text, PhotoOptions()
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    for name in given:
+    values = dict(parse_qsl(query, keep_blank_values=True))
+    for name in values:
         if name not in _OPTIONS:
             raise unknown_name("option of imagefolder", name, _OPTIONS)
     try:
-        size = int(given.get("size", 224))
-        resize = int(given.get("resize", round(size * 256 / 224)))
+        size = int(values.get("size", 224))
+        resize = int(values.get("resize", round(size * 256 / 224)))
     except ValueError:
         raise DataError(f"imagefolder options {query!r}: size and resize are whole numbers of pixels.") from None
-    mode = given.get("mode", "RGB").upper()
+    mode = values.get("mode", "RGB").upper()
     if not 1 <= size <= resize <= 16_384 or mode not in ("RGB", "L"):
         raise DataError(f"imagefolder options {query!r}: 1 <= size <= resize <= 16384, and mode is RGB or L.")
-    background = given.get("background", "white")
+    background = values.get("background", "white")
     try:
         ImageColor.getrgb(background)
     except ValueError:
@@ -61,7 +61,7 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
 
 
 class Photos:
-    """Images (N, C, size, size) uint8 that are read from their files when they are asked for."""
+    """Images (N, C, size, size) uint8 that are read from their files on demand."""
 
     def __init__(self, paths: list[Path], options: PhotoOptions) -> None:
         self.paths = paths
@@ -70,7 +70,7 @@ class Photos:
         self.dtype = np.dtype(np.uint8)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """The photos at these rows: (n, C, size, size) uint8. Raises `DataError` for one that cannot be decoded."""
+        """The photos at these rows: (n, C, size, size) uint8. Raises: `DataError` for one that cannot be decoded."""
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for image, row in zip(images, rows, strict=True):
             image[...] = decode(self.paths[row], self.options)
@@ -79,15 +79,15 @@ class Photos:
 
 @dataclass
 class _Folder:
-    """What a folder holds: by split the photos as (class, path), and what else lay there."""
+    """The contents of a folder: by split the photos as (class, path), and everything else."""
 
     splits: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
     left_out: list[tuple[str, Path]] = field(default_factory=list)
-    """What is no class and no photo, with why."""
+    """Entries that are neither a class nor a photo, with reasons."""
     folders: set[str] = field(default_factory=set)
-    """The names of all folders that could have been classes."""
+    """Names of all folders that could be classes."""
     empty: set[str] = field(default_factory=set)
-    """Class folders that hold no photo in any split."""
+    """Class folders without a photo in any split."""
     links: list[Path] = field(default_factory=list)
     """Links to folders that are not followed."""
 
@@ -97,43 +97,43 @@ class _Folder:
         return sorted({kind for entries in self.splits.values() for kind, _ in entries})
 
 
-def _found(folder: Path) -> _Folder:
-    """What is in `folder`, in torchvision's order: classes sorted, then paths sorted. Nothing is opened."""
-    found = _Folder()
+def _contents_of(folder: Path) -> _Folder:
+    """The contents of `folder` in torchvision's order: sorted classes, then sorted paths. No file is opened."""
+    contents = _Folder()
     for split, place in _splits(folder).items():
-        entries = found.splits.setdefault(split, [])
+        entries = contents.splits.setdefault(split, [])
         for kind in sorted(place.iterdir(), key=lambda p: p.name):
             if kind.is_dir():
-                found.folders.add(kind.name)
+                contents.folders.add(kind.name)
             if _is_litter(kind.name):
-                found.left_out.append(("hidden, or left behind by a system", kind))
+                contents.left_out.append(("hidden, or left behind by a system", kind))
             elif not kind.is_dir():
-                found.left_out.append(("beside the class folders", kind))
+                contents.left_out.append(("beside the class folders", kind))
             elif kind.is_symlink() and folder.resolve().is_relative_to(kind.resolve()):
-                found.links.append(kind)
+                contents.links.append(kind)
             else:
                 before = len(entries)
-                entries.extend((kind.name, path) for path in _photos(kind, found))
+                entries.extend((kind.name, path) for path in _photos(kind, contents))
                 if len(entries) == before:
-                    found.empty.add(kind.name)
-    found.empty -= set(found.classes)
-    return found
+                    contents.empty.add(kind.name)
+    contents.empty -= set(contents.classes)
+    return contents
 
 
-def _photos(kind: Path, found: _Folder) -> Iterator[Path]:
-    """The photos of a class, sorted, whatever they turn out to be; what is none is noted in `found`."""
+def _photos(kind: Path, contents: _Folder) -> Iterator[Path]:
+    """The possible photos of a class, sorted; other entries are added to `contents`."""
     paths = []
     for base, folders, files in os.walk(kind):
         for name in [n for n in folders if _is_litter(n)]:
-            found.left_out.append(("hidden, or left behind by a system", Path(base, name)))
+            contents.left_out.append(("hidden, or left behind by a system", Path(base, name)))
             folders.remove(name)
-        found.links += [Path(base, n) for n in folders if Path(base, n).is_symlink()]
+        contents.links += [Path(base, n) for n in folders if Path(base, n).is_symlink()]
         for name in (*folders, *files):
             if Path(name).suffix.lower() in _SUFFIXES and not _is_litter(name):
                 paths.append(Path(base, name))
             elif name in files:
                 litter = _is_litter(name)
-                found.left_out.append(
+                contents.left_out.append(
                     ("hidden, or left behind by a system" if litter else "of no known kind of photo", Path(base, name))
                 )
     return iter(sorted(paths))
@@ -146,22 +146,22 @@ def _is_litter(name: str) -> bool:
 def _splits(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Put one folder of photos per class there, or correct the path.")
-    found = {"train": folder / "train"} if (folder / "train").is_dir() else {}
+    splits = {"train": folder / "train"} if (folder / "train").is_dir() else {}
     for name in ("test", "val"):
         if (folder / name).is_dir():
-            return found | {"test": folder / name}
-    return found or {"test": folder}
+            return splits | {"test": folder / name}
+    return splits or {"test": folder}
 
 
 def content_hash(folder: Path, options: PhotoOptions) -> str:
     """SHA-256 over options, names and contents; above 512 MB in all, of each file its size, first and last 16 KiB."""
-    found = _found(folder)
-    return _hash(folder, options, found, _looks(found, options))
+    contents = _contents_of(folder)
+    return _hash(folder, options, contents, _looks(contents, options))
 
 
-def _looks(found: _Folder, options: PhotoOptions) -> dict[str, list[Look]]:
-    """By split, what each photo looks like from outside."""
-    return {split: [_look(path, options) for _, path in entries] for split, entries in found.splits.items()}
+def _looks(contents: _Folder, options: PhotoOptions) -> dict[str, list[Look]]:
+    """By split, the check of each photo (see `Look`)."""
+    return {split: [_look(path, options) for _, path in entries] for split, entries in contents.splits.items()}
 
 
 def _look(path: Path, options: PhotoOptions) -> Look:
@@ -169,46 +169,48 @@ def _look(path: Path, options: PhotoOptions) -> Look:
     return look(path, options) if what is None else Look(f"it is {what}, not a file", anew=True)
 
 
-def _hash(folder: Path, options: PhotoOptions, found: _Folder, looks: dict[str, list[Look]]) -> str:
-    # The hash of a folder is what it always was, unless something in it is now read otherwise.
-    paths = [path for entries in found.splits.values() for _, path in entries]
-    anew = [path for path, seen in zip(paths, (s for each in looks.values() for s in each), strict=True) if seen.anew]
+def _hash(folder: Path, options: PhotoOptions, contents: _Folder, looks: dict[str, list[Look]]) -> str:
+    # The hash of a folder changes only if something in it is now read differently.
+    paths = [path for entries in contents.splits.values() for _, path in entries]
+    anew = [path for path, check in zip(paths, (s for each in looks.values() for s in each), strict=True) if check.anew]
     regular = [path for path in paths if irregular(path) is None]
     names = {path: _name(path, folder) for path in paths}
     salt = options.salt
-    if anew or found.folders != set(found.classes):
-        told = [names[path] for path in anew], found.classes
-        salt = f"{salt}\0reader 2\0{told!r}"
+    if anew or contents.folders != set(contents.classes):
+        changed = [names[path] for path in anew], contents.classes
+        salt = f"{salt}\0reader 2\0{changed!r}"
     whole = sum(path.stat().st_size for path in regular) <= _HASH_WHOLE
     files = [(str(path.relative_to(folder)), path) for path in regular]
     return hash_files(files, salt=salt, ends=None if whole else _HASH_ENDS)
 
 
 def _name(path: Path, folder: Path) -> str:
-    """A path below `folder` as text; bytes that are no UTF-8 are spelled out."""
+    """A path below `folder` as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
 
 
 def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
     """The photos under `folder`, classes numbered as torchvision's ImageFolder does (sorted names, over all splits).
 
-    Subfolders train/ and test/ (or val/) are splits; without them the folder is the split "test". A file that is no
-    photo, or one cut short, is left out, logged, and listed in `Dataset.skipped`; ids count it all the same, so others
-    keep theirs when it is repaired. Hidden folders and files, what systems leave behind, folders without photos and
-    files of other kinds are neither classes nor photos; one line says so. Raises `DataError` when nothing is left.
+    Subfolders train/ and test/ (or val/) are splits; without them the folder is the split "test". A damaged photo is
+    left out, logged, and listed in `Dataset.skipped`; it still has an id, so that other ids do not change when it is
+    repaired. Hidden files and folders, files of systems and tools, folders without photos and files of other kinds are
+    ignored; one log line names them.
+
+    Raises: `DataError` if no photo remains.
     """
-    found = _found(folder)
-    if not any(found.splits.values()):
+    contents = _contents_of(folder)
+    if not any(contents.splits.values()):
         raise DataError(
             f"There are no photos in {folder}. Put them in one folder per class, as {folder}/test/CLASS/PHOTO.jpg."
         )
-    looks = _looks(found, options)
-    names = found.classes
+    looks = _looks(contents, options)
+    names = contents.classes
     number = {name: n for n, name in enumerate(names)}
     skipped: list[Skipped] = []
     parts, paths, first = {}, {}, 0
-    for split, entries in found.splits.items():
-        flaws = [seen.flaw for seen in looks[split]]
+    for split, entries in contents.splits.items():
+        flaws = [check.flaw for check in looks[split]]
         skipped += [
             Skipped(_name(path, folder), flaw, first + n)
             for n, ((_, path), flaw) in enumerate(zip(entries, flaws, strict=True))
@@ -219,27 +221,27 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
         parts[split] = (Photos([entries[n][1] for n in good], options), labels, first + np.array(good, np.int64))
         paths[split] = tuple(_name(entries[n][1], folder) for n in good)
         first += len(entries)
-    _tell(folder, found, skipped)
-    known = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
+    _log_left_out(folder, contents, skipped)
+    labels_and_paths = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
     if len(names) == 1:
-        known = Names((), paths)  # `build_dataset` says what is wrong
-    content = _hash(folder, options, found, looks)
-    return build_dataset(source, parts, content, max(2, len(names)), skipped, known)
+        labels_and_paths = Names((), paths)  # `build_dataset` says what is wrong
+    content = _hash(folder, options, contents, looks)
+    return build_dataset(source, parts, content, max(2, len(names)), skipped, labels_and_paths)
 
 
-def _tell(folder: Path, found: _Folder, skipped: list[Skipped]) -> None:
+def _log_left_out(folder: Path, contents: _Folder, skipped: list[Skipped]) -> None:
     """Log what was left out, once per process: photos one by one, the rest in a line."""
     for bad in skipped[:20]:
         _once(f"photo left out: {_shown(folder / bad.path)} ({bad.reason})")
     if len(skipped) > 20:
         _once(f"{_shown(folder)}: {len(skipped) - 20} more photos left out; the data set's `skipped` lists all")
-    told = [f"{count} {why}" for why, count in Counter(why for why, _ in found.left_out).items()]
-    told += [f"{len(found.links)} links to folders, which are not followed"] if found.links else []
-    told += [f"{len(found.empty)} class folders without photos"] if found.empty else []
-    if told:
-        examples = [path for _, path in found.left_out[:2]] + found.links[:1]
-        shown = [_name(path, folder) for path in examples] + sorted(found.empty)[:1]
-        _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(told)} (such as {', '.join(shown)})")
+    remarks = [f"{count} {why}" for why, count in Counter(why for why, _ in contents.left_out).items()]
+    remarks += [f"{len(contents.links)} links to folders, which are not followed"] if contents.links else []
+    remarks += [f"{len(contents.empty)} class folders without photos"] if contents.empty else []
+    if remarks:
+        examples = [path for _, path in contents.left_out[:2]] + contents.links[:1]
+        shown_names = [_name(path, folder) for path in examples] + sorted(contents.empty)[:1]
+        _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(remarks)} (such as {', '.join(shown_names)})")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Data sets by name: where they lie, what they hash to, how to read them. Torch is imported for CIFAR-10 alone."""
+"""Named data sets: their folders, hashes and readers. Torch is imported only for CIFAR-10."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from intriguing.data import factories, photos
-from intriguing.data.arrays import Given, Parts, sorted_arrays
+from intriguing.data.arrays import Arrays, Parts, sorted_arrays
 from intriguing.data.dataset import Dataset, Names, build_dataset
 from intriguing.data.files import hash_arrays, hash_files, read_idx
 from intriguing.data.npz import read_npz
@@ -28,8 +28,8 @@ EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
 
 
 @dataclass(frozen=True)
-class Known:
-    """A data set that has a name of its own: a sentence, its sizes, and its files under the root folder."""
+class NamedSource:
+    """A named data set: a sentence, its sizes, and its files below the root folder."""
 
     name: str
     sentence: str
@@ -48,18 +48,18 @@ _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _GREY, _FULL = (1, 28, 28), {"train": 60_000, "test": 10_000}
 
-KNOWN: dict[str, Known] = {
+KNOWN: dict[str, NamedSource] = {
     k.name: k
     for k in (
-        Known(
+        NamedSource(
             "mnist-sample",
             "10,000 real MNIST digits, embedded in the package",
             _GREY,
             10,
             {"train": 8_000, "test": 2_000},
         ),
-        Known("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
-        Known(
+        NamedSource("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
+        NamedSource(
             "fashion-mnist",
             "70,000 photos of clothes",
             _GREY,
@@ -70,7 +70,7 @@ KNOWN: dict[str, Known] = {
             "FashionMNIST",
             _CLOTHES,
         ),
-        Known(
+        NamedSource(
             "cifar10",
             "60,000 small colour photos",
             (3, 32, 32),
@@ -84,7 +84,7 @@ KNOWN: dict[str, Known] = {
     )
 }
 
-# Sources that take a path or a name after the colon, as help texts show them.
+# Sources with a path or a name after the colon, for help texts.
 FORMS: dict[str, str] = {
     "npz:PATH": "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
     "imagefolder:PATH": "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
@@ -93,17 +93,19 @@ FORMS: dict[str, str] = {
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that named data sets lie in: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
+    """The folder of named data sets: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
     return Path(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing").expanduser()
 
 
 def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
-    """The data set that `source` names, read and checked.
+    """Read and check the data set of a `source`.
 
     `source` is a known name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
-    lie in `data_root(root)` in torchvision's layout, and are fetched there with `download`; relative paths are looked
-    for in the working folder, then in that root. Raises `UnknownNameError` for a name that nothing answers to, and
-    `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).
+    are in `data_root(root)`, in torchvision's layout; `download` fetches missing ones. Relative paths are searched in
+    the working folder, then in that root.
+
+    Raises: `UnknownNameError` for an unknown name; `DataError` for missing files (it names their path) and for unusable
+    contents (see `build_dataset`).
     """
     kind, _, rest = source.partition(":")
     if kind == "npz" and rest:
@@ -113,31 +115,31 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
         folder, options = photos.parse(rest)
         return photos.load(source, _path(folder, root), options)
     if rest:
-        made = factories.call(source)
-        if isinstance(made, Dataset):
-            return made
-        given = sorted_arrays(made, f"What {source} returned")
+        returned = factories.call(source)
+        if isinstance(returned, Dataset):
+            return returned
+        contents = sorted_arrays(returned, f"What {source} returned")
         content = hash_arrays(
             (f"{split}/{name}", array)
-            for split, arrays in given.parts.items()
+            for split, arrays in contents.parts.items()
             for name, array in zip(("images", "labels", "ids"), arrays, strict=True)
             if array is not None
         )
-        return _built(source, given, f"{factories.source_hash(source)[:32]}{content[:32]}")
-    known = _known(source)
-    if not known.folder:
+        return _built(source, contents, f"{factories.source_hash(source)[:32]}{content[:32]}")
+    entry = _known(source)
+    if not entry.folder:
         return _embedded()
-    folder = _folder(known, data_root(root), download)
-    reader = _read_cifar if known.torchvision_class == "CIFAR10" else _read_mnist
-    names = Names(known.class_names)
-    return build_dataset(source, reader(known, folder), _hash_known(known, folder), known.classes, names=names)
+    folder = _folder(entry, data_root(root), download)
+    reader = _read_cifar if entry.torchvision_class == "CIFAR10" else _read_mnist
+    names = Names(entry.class_names)
+    return build_dataset(source, reader(entry, folder), _hash_known(entry, folder), entry.classes, names=names)
 
 
 def dataset_hash(source: str, root: str | Path | None = None) -> str:
-    """The SHA-256 of a data set's content as it lies on disk, without torch and without decoding an image.
+    """The SHA-256 of a data set's files, without torch and without decoding images.
 
-    For `module:factory` it covers the factory's source alone: what the function returns enters `Dataset.content_hash`
-    when it is loaded. For every other source the two are equal. Raises as `load_dataset` does.
+    For `module:factory` it covers only the factory's source; `Dataset.content_hash` also covers the returned arrays.
+    For all other sources both are equal. Raises: as `load_dataset`.
     """
     kind, _, rest = source.partition(":")
     if kind == "npz" and rest:
@@ -150,23 +152,16 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
         return photos.content_hash(_path(folder, root), options)
     if rest:
         return factories.source_hash(source)
-    known = _known(source)
-    if not known.folder:
+    entry = _known(source)
+    if not entry.folder:
         return hash_files([(EMBEDDED.name, EMBEDDED)])
-    return _hash_known(known, _folder(known, data_root(root), download=False))
-
-
-def dataset_sizes(source: str, root: str | Path | None = None) -> dict[str, int]:
-    """How many images each split has: from the registry where the name is known, else by loading the data set."""
-    if source in KNOWN:
-        return dict(KNOWN[source].sizes)
-    return {name: len(split) for name, split in load_dataset(source, root).splits.items()}
+    return _hash_known(entry, _folder(entry, data_root(root), download=False))
 
 
 def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
-    """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
+    """The row of a source in `intriguing datasets`: name, sentence, shape, classes, sizes, path, `present`.
 
-    `path` is the folder or file that holds it, None where it needs none. A source that is not known by name is loaded.
+    `path` is its folder or file, None if it needs none. A source that is not a named one is loaded.
     """
     if source not in KNOWN:
         data = load_dataset(source, root)
@@ -180,26 +175,26 @@ def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
             "path": None,
             "present": True,
         }
-    known = KNOWN[source]
-    folder = data_root(root) / known.folder if known.folder else None
-    present = folder is None or all((folder / f).is_file() for f in known.files)
+    entry = KNOWN[source]
+    folder = data_root(root) / entry.folder if entry.folder else None
+    present = folder is None or all((folder / f).is_file() for f in entry.files)
     return {
-        "name": known.name,
-        "sentence": known.sentence,
-        "shape": known.shape,
-        "classes": known.classes,
-        "sizes": dict(known.sizes),
+        "name": entry.name,
+        "sentence": entry.sentence,
+        "shape": entry.shape,
+        "classes": entry.classes,
+        "sizes": dict(entry.sizes),
         "path": None if folder is None else str(folder),
         "present": present,
     }
 
 
 def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
-    """`describe` of every data set that has a name, in the order of the registry."""
+    """`describe` of every named data set, in the order of `KNOWN`."""
     return [describe(name, root) for name in KNOWN]
 
 
-def _known(source: str) -> Known:
+def _known(source: str) -> NamedSource:
     if source not in KNOWN:
         raise unknown_name("data set", source, [*KNOWN, *FORMS])
     return KNOWN[source]
@@ -213,56 +208,57 @@ def _path(text: str, root: str | Path | None) -> Path:
     return inside if inside.exists() else path
 
 
-def _built(source: str, given: Given, content_hash: str) -> Dataset:
-    return build_dataset(source, given.parts, content_hash, given.classes, names=Names(given.class_names, given.paths))
+def _built(source: str, contents: Arrays, content_hash: str) -> Dataset:
+    names = Names(contents.class_names, contents.paths)
+    return build_dataset(source, contents.parts, content_hash, contents.classes, names=names)
 
 
 @cache
 def _embedded() -> Dataset:
     with lzma.open(EMBEDDED) as packed, np.load(io.BytesIO(packed.read()), allow_pickle=False) as arrays:
-        given = sorted_arrays(dict(arrays), "The embedded sample")
-    return build_dataset("mnist-sample", given.parts, dataset_hash("mnist-sample"), 10)
+        contents = sorted_arrays(dict(arrays), "The embedded sample")
+    return build_dataset("mnist-sample", contents.parts, dataset_hash("mnist-sample"), 10)
 
 
-def _folder(known: Known, root: Path, download: bool) -> Path:
-    folder = root / known.folder
-    missing = [f for f in known.files if not (folder / f).is_file()]
+def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
+    folder = root / entry.folder
+    missing = [f for f in entry.files if not (folder / f).is_file()]
     if missing and download:
-        log.info("downloading %s to %s; a server that says nothing for %g s ends it", known.name, root, _PATIENCE)
+        log.info("downloading %s to %s; a server that says nothing for %g s ends it", entry.name, root, _PATIENCE)
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_PATIENCE)
         try:
-            getattr(torchvision().datasets, known.torchvision_class)(str(root), download=True)
+            getattr(torchvision().datasets, entry.torchvision_class)(str(root), download=True)
         except (OSError, RuntimeError) as e:
-            raise DataError(f"Could not download {known.name} to {root}: {e}. Fill {folder} by hand.") from e
+            raise DataError(f"Could not download {entry.name} to {root}: {e}. Fill {folder} by hand.") from e
         finally:
             socket.setdefaulttimeout(before)
-        missing = [f for f in known.files if not (folder / f).is_file()]
+        missing = [f for f in entry.files if not (folder / f).is_file()]
     if missing:
         raise DataError(
-            f"Data set {known.name!r} is not in {folder}: {', '.join(missing)} missing. Allow the download, put them "
+            f"Data set {entry.name!r} is not in {folder}: {', '.join(missing)} missing. Allow the download, put them "
             "there, or point INTRIGUING_DATA (or the root) at the folder that holds "
-            f"{known.folder.partition('/')[0]}/."
+            f"{entry.folder.partition('/')[0]}/."
         )
     return folder
 
 
-def _hash_known(known: Known, folder: Path) -> str:
-    return hash_files((f, folder / f) for f in known.files)
+def _hash_known(entry: NamedSource, folder: Path) -> str:
+    return hash_files((f, folder / f) for f in entry.files)
 
 
-_Reader = Callable[[Known, Path], Parts]
+_Reader = Callable[[NamedSource, Path], Parts]
 
 
-def _read_mnist(known: Known, folder: Path) -> Parts:
+def _read_mnist(entry: NamedSource, folder: Path) -> Parts:
     return {
         split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
         for split, p in (("train", "train"), ("test", "t10k"))
     }
 
 
-def _read_cifar(known: Known, folder: Path) -> Parts:
-    # The files are pickles: torchvision opens them only after checking their MD5 sums.
+def _read_cifar(entry: NamedSource, folder: Path) -> Parts:
+    # The files are pickles; torchvision checks their MD5 sums before opening them.
     try:
         sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""The one door to torchvision.
+"""The only place that imports torchvision.
 
-A torchvision wheel built for CUDA does not import beside a CPU torch: its Python code registers fake kernels for
-operators that its binary, which was not loaded, should have defined ("operator torchvision::nms does not exist").
-Defining the schemas of those operators first lets the import pass. Nothing here uses the operators themselves.
+A torchvision wheel for CUDA cannot be imported beside a CPU torch. Its Python code registers fake kernels for operators
+that its binary, which was not loaded, should have defined ("operator torchvision::nms does not exist"). This module
+defines the schemas of these operators first, so that the import succeeds. The operators themselves are not used.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ _libraries: list[object] = []
 
 @cache
 def torchvision() -> ModuleType:
-    """The module torchvision, imported on the first call, beside whatever torch is installed."""
+    """The module torchvision, imported on the first call, with any installed torch."""
     try:
         return import_module("torchvision")
     except RuntimeError as e:
@@ -31,7 +31,7 @@ def torchvision() -> ModuleType:
     for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "DEF")
-    _libraries.append(library)  # its definitions last as long as it does
+    _libraries.append(library)  # its definitions exist as long as it does
     for schema in _SCHEMAS:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
             library.define(schema)

@@ -1,6 +1,7 @@
-"""Models: the paper's nets, torchvision's, and a user's own; built, trained, stored, and made ready to be probed.
+"""Models: the paper's networks, torchvision's and a user's own. They are built, trained, stored and prepared for
+probing.
 
-Names are imported on first use: listing architectures and hashing a user's source costs no torch.
+Names are imported on first use, so that listing architectures and hashing a user's source do not import torch.
 """
 
 from importlib import import_module
@@ -12,10 +13,8 @@ if TYPE_CHECKING:
     from intriguing.models.options import GENERAL, TrainOptions
     from intriguing.models.probing import (
         check_model,
-        device_of,
         error_rate,
         is_classifier,
-        layer_names,
         parameter_count,
         predict,
         probe,
@@ -31,11 +30,9 @@ _HOME = {
     "build_model": "build",
     "check_model": "probing",
     "check_searchable": "examination",
-    "device_of": "probing",
     "error_rate": "probing",
     "is_classifier": "probing",
     "known_models": "registry",
-    "layer_names": "probing",
     "load_weights": "weights",
     "parameter_count": "probing",
     "predict": "probing",
@@ -54,11 +51,9 @@ __all__ = [
     "build_model",
     "check_model",
     "check_searchable",
-    "device_of",
     "error_rate",
     "is_classifier",
     "known_models",
-    "layer_names",
     "load_weights",
     "parameter_count",
     "predict",

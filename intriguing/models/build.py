@@ -1,4 +1,4 @@
-"""A model from its architecture's name and options, its initial weights keyed by a seed."""
+"""Build a model from the name and the options of its architecture, with initial weights drawn from a seed."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -33,11 +33,11 @@ def build_model(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """The model that `architecture` names (`known_models`), for images of `shape` (C, H, W), weights keyed by `seed`.
+    """The model of an `architecture` (see `known_models`) for images of `shape` (C, H, W).
 
-    `options` are the architecture's own (such as `hidden`). A `module:factory` gets them as keywords, and `shape`,
-    `classes` and `seed` too where it has parameters of these names. The global random state of torch is neither read
-    nor moved.
+    options: those of the architecture, such as `hidden`. A `module:factory` gets them as keyword arguments, and also
+    `shape`, `classes` and `seed` if it has parameters of these names. seed: decides the initial weights; torch's global
+    random state is neither used nor changed.
 
     Raises:
         UnknownNameError: no such architecture or option.
@@ -45,16 +45,16 @@ def build_model(
     """
     kind, _, name = architecture.partition(":")
     options = dict(options or {})
-    given: dict[str, Any] = {"shape": tuple(shape), "classes": classes}
+    arguments: dict[str, Any] = {"shape": tuple(shape), "classes": classes}
     if kind == "torchvision" and name:
         make = partial(published.named, name)
     elif name:
         make = factories.resolve(architecture, ModelError)
-        wanted = _parameters(make)
-        given = {k: v for k, v in (given | {"seed": seed}).items() if k in wanted and k not in options}
+        accepted = _parameters(make)
+        arguments = {k: v for k, v in (arguments | {"seed": seed}).items() if k in accepted and k not in options}
     elif architecture in _BUILDERS:
         make = _BUILDERS[architecture]
-        given = {k: v for k, v in given.items() if k in _parameters(make)}
+        arguments = {k: v for k, v in arguments.items() if k in _parameters(make)}
     else:
         raise unknown_name("model", architecture, known_models())
     if not name or kind == "torchvision":
@@ -66,7 +66,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "initial weights", architecture))
         try:
-            model = make(**given, **options)
+            model = make(**arguments, **options)
         except IntriguingError:
             raise
         except Exception as e:
@@ -77,7 +77,7 @@ def build_model(
 
 
 def _check_types(architecture: str, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse an option of another type than the architecture's own function asks for, such as "16" or true for 16."""
+    """Raise `ModelError` for an option of a wrong type, such as "16" or true in place of 16."""
     hints = get_type_hints(make.func if isinstance(make, partial) else make)
     for key, value in options.items():
         try:

@@ -1,4 +1,4 @@
-"""Finding a model's state dict in what a training script saved: wrappers around it, prefixes before its names."""
+"""Find a model's state dict in a file of a training script, inside wrappers and with prefixes before its names."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -15,38 +15,38 @@ _LOG = logging.getLogger(__name__)
 State = dict[str, torch.Tensor]
 
 _USUAL = ("", "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params")
-"""Where a state dict lies, the likeliest first."""
+"""Usual keys of a state dict, the most frequent first."""
 _PREFIXES = ("", "module.", "model.", "model.module.", "module.model.", "net.", "network.")
-"""What stands before its names, the likeliest first."""
+"""Usual prefixes of its names, the most frequent first."""
 _COMPILED = "_orig_mod."
 _LISTED = 5
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """A way in which what was saved fits the model."""
+    """One way in which the saved tensors fit the model."""
 
     place: str
     """The keys that lead to the state dict."""
     prefix: str
-    """What its names begin with and the model's do not."""
+    """The prefix of the saved names that the model's names lack."""
     how: str
-    """What was done to the names, in words."""
+    """The change of the names, in words."""
     state: State
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Smaller is likelier."""
+        """Order of preference; smaller is better."""
         return _rank(self.place, _USUAL), _rank(self.prefix, _PREFIXES)
 
     @property
     def is_usual(self) -> bool:
-        """Whether training scripts leave it like this."""
+        """Whether training scripts usually save it in this form."""
         return self.place in _USUAL and self.prefix in _PREFIXES
 
     @property
     def name(self) -> str:
-        """What it is called in a message."""
+        """The name in messages."""
         return f"{self.place}: {self.prefix}*" if self.place and self.prefix else self.place or f"{self.prefix}*"
 
 
@@ -55,23 +55,23 @@ def _rank(name: str, usual: tuple[str, ...]) -> int:
 
 
 def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: str, model: str) -> State:
-    """The tensors of `saved` under the names of `own`: from whatever wrapper and prefix makes the names fit exactly.
+    """The tensors of `saved` under the names of `own`, taken out of wrappers and freed of a prefix.
 
-    Says in a log line what was unwrapped. Raises `WeightsError` naming what is missing, unexpected (the nearest names
-    beside them) or of another shape where nothing fits, and where several different state dicts do.
+    A log line names what was removed. Raises: `WeightsError` if nothing fits (it lists missing and unexpected names,
+    with the nearest names, and wrong shapes), or if several different state dicts fit.
     """
     if not saved and not own:
         return {}
-    found = list(_state_dicts(saved))
-    if not found:
+    candidates = list(_state_dicts(saved))
+    if not candidates:
         held = ", ".join(f"{name} ({type(value).__name__})" for name, value in list(saved.items())[:_LISTED])
         raise WeightsError(
             f"{where} hold no state dict (names and tensors) but {held or 'nothing'}. Save model.state_dict()."
         )
-    fits = [_Fit(place, *view) for place, given in found for view in _views(given, own)]
+    fits = [_Fit(place, *view) for place, tensors in candidates for view in _views(tensors, own)]
     fits = [fit for fit in fits if not _misshaped(fit.state, own)] or fits
     if not fits:
-        nearest = min(found, key=lambda one: len(set(one[1]) ^ set(own)))
+        nearest = min(candidates, key=lambda one: len(set(one[1]) ^ set(own)))
         raise WeightsError(_misfit(*nearest, own, where, model))
     best, *others = sorted(fits, key=lambda fit: (fit.rank, fit.name))
     if others and not best.is_usual:
@@ -80,15 +80,15 @@ def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: st
     if wrong := _misshaped(best.state, own):
         raise WeightsError(f"{where} do not fit {model}. Of another shape: {_some(wrong)}. Check the model's options.")
     if best.place or best.how:
-        told = [f"the state dict inside {best.place!r}"] if best.place else ["the state dict"]
-        told += [best.how] if best.how else []
-        told += [f"left aside: {', '.join(fit.name for fit in others[:_LISTED])}"] if others else []
-        _LOG.info("%s: taken is %s", where, "; ".join(told))
+        remarks = [f"the state dict inside {best.place!r}"] if best.place else ["the state dict"]
+        remarks += [best.how] if best.how else []
+        remarks += [f"left aside: {', '.join(fit.name for fit in others[:_LISTED])}"] if others else []
+        _LOG.info("%s: taken is %s", where, "; ".join(remarks))
     return best.state
 
 
 def _state_dicts(saved: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
-    """Every mapping of names to tensors in `saved`, with the keys that lead to it."""
+    """All mappings from names to tensors inside `saved`, each with the keys that lead to it."""
     if saved and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in saved.items()):
         yield place, dict(saved)
         return
@@ -98,20 +98,20 @@ def _state_dicts(saved: Mapping[Any, Any], place: str = "", depth: int = 0) -> I
                 yield from _state_dicts(value, f"{place}.{name}" if place else str(name), depth + 1)
 
 
-def _views(given: State, own: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, State]]:
-    """The ways in which `given` has exactly the names of `own`: (prefix, what was done, tensors by the names of `own`).
+def _views(tensors: State, own: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, State]]:
+    """All ways to give `tensors` exactly the names of `own`: (prefix, change in words, tensors by these names).
 
-    Either as it is, or without a prefix (what does not have it belongs to something else), or with one that the model
-    has; what torch.compile puts into names plays no part.
+    The names fit unchanged, or after a prefix is removed (tensors without it are ignored), or after a prefix is added.
+    The part that torch.compile inserts into names is ignored.
     """
-    if set(given) == set(own):
-        yield "", "", {name: given[name] for name in own}
+    if set(tensors) == set(own):
+        yield "", "", {name: tensors[name] for name in own}
         return
     plain = {name.replace(_COMPILED, ""): name for name in own}
-    renamed = {name.replace(_COMPILED, ""): tensor for name, tensor in given.items()}
-    if len(renamed) < len(given) or len(plain) < len(own) or not own:
+    renamed = {name.replace(_COMPILED, ""): tensor for name, tensor in tensors.items()}
+    if len(renamed) < len(tensors) or len(plain) < len(own) or not own:
         return
-    compiled = [f"names without {_COMPILED!r}"] if set(given) - set(renamed) else []
+    compiled = [f"names without {_COMPILED!r}"] if set(tensors) - set(renamed) else []
     first = next(iter(plain))
     for name in renamed:
         if name == first or name.endswith(f".{first}"):
@@ -130,29 +130,29 @@ def _views(given: State, own: Mapping[str, torch.Tensor]) -> Iterator[tuple[str,
                 yield "", how, {plain[prefix + n]: t for n, t in renamed.items()}
 
 
-def _misfit(place: str, given: State, own: Mapping[str, torch.Tensor], where: str, model: str) -> str:
-    """Why the state dict that comes nearest does not fit."""
-    missing, unexpected = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+def _misfit(place: str, tensors: State, own: Mapping[str, torch.Tensor], where: str, model: str) -> str:
+    """A sentence: why the state dict with the most similar names does not fit."""
+    missing, unexpected = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
     faults = [("missing", missing, unexpected), ("unexpected", unexpected, missing)]
-    told = [f"{kind}: {_some(names, others)}" for kind, names, others in faults if names]
-    if wrong := _misshaped(given, own):
-        told.append(f"of another shape: {_some(wrong)}")
+    reasons = [f"{kind}: {_some(names, others)}" for kind, names, others in faults if names]
+    if wrong := _misshaped(tensors, own):
+        reasons.append(f"of another shape: {_some(wrong)}")
     inside = f" (the state dict inside {place!r})" if place else ""
-    return f"{where}{inside} do not fit {model}. {'; '.join(told)}. Check the model's options."
+    return f"{where}{inside} do not fit {model}. {'; '.join(reasons)}. Check the model's options."
 
 
-def _misshaped(given: State, own: Mapping[str, torch.Tensor]) -> list[str]:
+def _misshaped(tensors: State, own: Mapping[str, torch.Tensor]) -> list[str]:
     return [
-        f"{name} is {tuple(given[name].shape)}, the model's is {tuple(own[name].shape)}"
-        for name in sorted(set(own) & set(given))
-        if given[name].shape != own[name].shape
+        f"{name} is {tuple(tensors[name].shape)}, the model's is {tuple(own[name].shape)}"
+        for name in sorted(set(own) & set(tensors))
+        if tensors[name].shape != own[name].shape
     ]
 
 
 def _some(names: list[str], others: list[str] | None = None) -> str:
-    """The first of `names`, each with the nearest of `others` beside it."""
-    shown = []
+    """The first few of `names` as text, each with the most similar of `others`."""
+    names_shown = []
     for name in names[:_LISTED]:
         near = get_close_matches(name, (others or [])[:500], n=1, cutoff=0.75)
-        shown.append(f"{name} (nearest: {near[0]})" if near else name)
-    return ", ".join(shown) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+        names_shown.append(f"{name} (nearest: {near[0]})" if near else name)
+    return ", ".join(names_shown) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

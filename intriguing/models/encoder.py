@@ -1,4 +1,4 @@
-"""The encoder of the paper's AE400-10: a sparse autoencoder of one sigmoid layer, whose decoder is thrown away."""
+"""The encoder of the paper's AE400-10: a sparse autoencoder of one sigmoid layer, whose decoder is not kept."""
 
 from typing import cast
 
@@ -11,12 +11,13 @@ from intriguing.models.options import TrainOptions
 
 
 def fit_encoder(encoder: nn.Module, examples: Examples, options: TrainOptions, seed: int) -> None:
-    """Teach `encoder` (`linear`, then a sigmoid) to reconstruct the images through a sparse code, in place.
+    """Train `encoder` (`linear`, then a sigmoid) in place, so that its sparse code allows to reconstruct the images.
 
-    Minimises, over encoder and a linear decoder of its own, the mean over images of 1/2 ||x - x'||^2, plus
+    The loss is minimised over the encoder and a linear decoder. It is the mean over images of 1/2 ||x - x'||^2, plus
     `sparsity_penalty` times the sum over units of KL(sparsity || mean activation in the batch), plus weight decay
-    `encoder_decay` (Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3). The paper says no more than
-    "sparse" (section 4.2): the figures here are choices of this project.
+    `encoder_decay`. The paper says only "sparse" (section 4.2); the numbers are choices of this project.
+
+    Source: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3.
     """
     linear = cast(nn.Linear, encoder.get_submodule("linear"))
     decoder = nn.Linear(linear.out_features, linear.in_features).to(linear.weight.device)

@@ -1,7 +1,7 @@
-"""How a model has to be called so that inputs can be searched through it, found out by calling it a few times.
+"""Examine a model before a search: call it a few times to learn how it must be called and whether it can be searched.
 
-What cannot be searched is refused here, before any work, with a sentence that says what to do. A search of such a model
-would end without a success for every image, which looks as if the model were robust.
+A model that cannot be searched is refused here, with a sentence that says what to do. Otherwise its search would end
+without a success for every image, which looks as if the model were robust.
 """
 
 import copy
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from intriguing import randomness
 from intriguing.basics.inputs import advice
+from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.errors import ModelError
 from intriguing.models.logits import logits_behind
-from intriguing.models.probing import device_of, evaluating
 
 ROWS = 8
-"""Images of a call that examines a model; half of them are random."""
+"""Number of images per call of an examination; half of them are random."""
 _SUM = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""How far the sum of a row of probabilities may be from 1 in these precisions; 1e-3 in others."""
+"""Largest difference of a sum of probabilities from 1 in these dtypes; in others it is 1e-3."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Conduct:
     """How to call a model, and what its outputs are."""
 
     dtype: torch.dtype
-    """The precision of the images that it takes."""
+    """The dtype of the images that it accepts."""
     classes: int
     rows: int = 0
-    """The number of rows that each of its batches must have; 0: any number."""
+    """The only batch size that it accepts; 0: any."""
     alone: bool = True
-    """Whether it takes a single image."""
+    """Whether it accepts a single image."""
     probabilities: bool = False
-    """Its outputs are probabilities: each row lies in [0, 1] and sums to 1."""
+    """Whether its outputs are probabilities: each row lies in [0, 1] and sums to 1."""
     blind: bool = False
-    """The gradient was exactly zero at all images of the examination."""
+    """Whether the gradient was exactly zero at all images of the examination."""
 
 
 class _Function(nn.Module):
-    """A plain function as a module; a method of a module brings its weights and its mode with it."""
+    """A function as a module. A method of a module keeps that module's weights and mode."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class _Function(nn.Module):
 
 
 def as_module(model: Any) -> nn.Module:
-    """`model` as a module: one already, an exported program, or a function of a batch of images.
+    """The module of `model`, which is a module, an exported program, or a function of a batch of images.
 
-    Raises `ModelError` for anything else.
+    Raises: `ModelError` for anything else.
     """
     if isinstance(model, nn.Module):
         return model
@@ -73,7 +73,7 @@ def as_module(model: Any) -> nn.Module:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise `ModelError` for weights that no gradient can pass: made in inference mode, or without values."""
+    """Raise `ModelError` for weights that allow no gradient: created in inference mode, or without values."""
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
         if weight.is_inference():
             raise ModelError(
@@ -85,13 +85,13 @@ def check_weights(model: nn.Module) -> None:
 
 
 def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Sequence[int]) -> Conduct:
-    """Call `model`, frozen and in eval mode, on a few batches, and say how it has to be called.
+    """Call `model`, which is frozen and in eval mode, on a few batches; the result says how it must be called.
 
-    images: (b, *shape), a few that will be searched, or none of shape (0, *shape); random ones from the `box` are
-    added. sizes: the numbers of rows to try, in this order.
+    images: (b, *shape), a few of those to search; b may be 0. Random images from the `box` are added. sizes: the batch
+    sizes to try, in this order.
 
-    Raises `ModelError` for a model that cannot be searched: it fails, its output is no (B, classes) tensor, it is
-    random, an image's output depends on its company, or no gradient reaches the input.
+    Raises: `ModelError` for a model that cannot be searched: it fails, its output is not a tensor (B, classes), it is
+    random, an image's output depends on the other images, or no gradient reaches the input.
     """
     first: Exception | None = None
     for size in dict.fromkeys(sizes):
@@ -118,13 +118,13 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
 def _examined(
     model: nn.Module, conduct: Conduct, batch: Tensor, out: Tensor, images: Tensor, box: tuple[Any, Any]
 ) -> Conduct:
-    """The rest of `examine`, once a batch has passed."""
+    """The rest of `examine`, after the model has accepted a batch."""
     size = len(batch)
-    kept = batch[: size // 2] if size > 1 else batch
-    # The same images at other places, in other company.
-    other = torch.cat([_random(images, box, size - len(kept), "second"), kept])
+    first_half = batch[: size // 2] if size > 1 else batch
+    # The same images at other positions, together with other images.
+    other = torch.cat([_random(images, box, size - len(first_half), "second"), first_half])
     answer, blind = _differentiated(model, other, conduct.dtype)
-    before, after = out[: len(kept)], answer[size - len(kept) :]
+    before, after = out[: len(first_half)], answer[size - len(first_half) :]
     if _differ(before, after):
         if size == 1 or _differ(out, _called(model, batch, conduct.dtype), exact=True):
             raise ModelError(
@@ -156,10 +156,10 @@ def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:
 
 
 def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[int] = (ROWS,)) -> None:
-    """Raise `ModelError` unless images of `shape` in [0, 1] can be searched through `model`; as `examine` does.
+    """Raise `ModelError`, as `examine` does, unless `model` can be searched with images of `shape` in [0, 1].
 
-    A model whose gradient is zero at every image is refused too, unless other weights make it live: one that is yet to
-    be trained may start at zero.
+    A model whose gradient is zero at every image is refused, too, unless the gradient appears with other weights: a
+    model that is not trained yet may start with zeros.
     """
     check_weights(model)
     device = device_of(model)
@@ -175,7 +175,7 @@ def check_searchable(model: nn.Module, shape: tuple[int, ...], sizes: Sequence[i
 
 
 def _revived(model: nn.Module, conduct: Conduct, images: Tensor) -> bool:
-    """Whether a gradient appears when the weights of a copy are moved a little."""
+    """Whether a copy of the model with slightly changed weights has a gradient."""
     try:
         other = copy.deepcopy(model)
     except Exception:
@@ -192,16 +192,16 @@ def _revived(model: nn.Module, conduct: Conduct, images: Tensor) -> bool:
 
 
 def _random(like: Tensor, box: tuple[Any, Any], count: int, purpose: str) -> Tensor:
-    """Random images (count, *shape) of the box, of the precision and on the device of `like`."""
+    """Random images (count, *shape) in the box, with the dtype and device of `like`."""
     random = torch.Generator().manual_seed(randomness.torch_seed(0, "examine", purpose))
     unit = torch.rand(count, *like.shape[1:], generator=random, dtype=torch.float64).to(like)
     return (box[0] + (box[1] - box[0]) * unit).to(like)
 
 
-def _precisions(model: nn.Module, given: torch.dtype) -> list[torch.dtype]:
-    """The precisions to try: that of the images, and that of the weights."""
+def _precisions(model: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
+    """The dtypes to try: that of the images, then those of the weights."""
     weights = (w.dtype for w in [*model.parameters(), *model.buffers()] if w.is_floating_point())
-    return list(dict.fromkeys([given, *weights]))
+    return list(dict.fromkeys([dtype, *weights]))
 
 
 def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
@@ -210,7 +210,7 @@ def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _classes(out: Any, size: int) -> int:
-    """The number of classes of an output, or `ModelError`."""
+    """The number of classes of an output. Raises: `ModelError` unless it is (size, classes)."""
     if not isinstance(out, Tensor):
         which = "the logits out of it"
         if "logits" in _keys(out):
@@ -271,7 +271,7 @@ def _differentiated(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> tupl
 
 
 def _both(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """A model's output, and the logits behind it where it is probabilities."""
+    """A model's output, and its logits: if the output is probabilities, those before the softmax."""
     out, logits = logits_behind(model, images)
     return out, logits if are_probabilities(out.detach(), out.dtype) else out
 
@@ -279,8 +279,8 @@ def _both(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 def _differ(one: Tensor, other: Tensor, exact: bool = False) -> bool:
     """Whether at least half of the rows of two outputs (n, C) differ by more than rounding.
 
-    Differences of a row's logits from its largest are compared, so that a common offset, or a class that is masked with
-    a huge number, hides nothing.
+    Compared are the differences of a row's logits from its largest one, because a common offset or a masked class with
+    a huge number would make the tolerance too large.
     """
     small = torch.finfo(one.dtype).eps if one.is_floating_point() else 0.0
     share, eps = (1e-5, 16 * small) if exact else (1e-3, (64 if small < 1e-4 else 8) * small)

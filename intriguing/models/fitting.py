@@ -21,10 +21,10 @@ from intriguing.models.options import TrainOptions
 _KEEP = 1024**3
 _CHUNK = 4096
 _BATCH = 256
-"""Images that are looked at together where they are not kept."""
+"""Number of images that are read at a time if they are not kept in memory."""
 _LOG = logging.getLogger(__name__)
 
-# Positions of examples: a slice costs no copy.
+# Positions of examples; a slice needs no copy.
 Rows = torch.Tensor | slice
 Loss = Callable[[Rows], torch.Tensor]
 
@@ -40,19 +40,19 @@ class Examples:
 
     @classmethod
     def of(cls, split: Split, device: torch.device) -> tuple[Self, tuple[Skipped, ...]]:
-        """The images of a split, on `device`, and those that cannot be read, which are left out.
+        """The readable images of a split, on `device`, and the list of the others.
 
-        Images that are kept in files are read once to find these. Raises `DataError` when none can be read.
+        Images in files are all read once for this. Raises: `DataError` if none can be read.
         """
         keeps = 4 * math.prod(split.images.shape) <= _KEEP
         if isinstance(split.images, np.ndarray) and not keeps:
             labels = torch.tensor(split.labels, device=device)
             return cls(lambda rows: split.pixels(_plain(rows)).to(device), labels), ()
-        kept, good, skipped = [], [], []
+        parts, good, skipped = [], [], []
         for start in range(0, len(split), _CHUNK if keeps else _BATCH):
             step = np.arange(start, min(start + (_CHUNK if keeps else _BATCH), len(split)))
             images, at, bad = split.readable(step)
-            kept += [images] if keeps else []
+            parts += [images] if keeps else []
             good.append(at)
             skipped += bad
         for bad in skipped:
@@ -62,22 +62,22 @@ class Examples:
             raise DataError(f"None of the {len(split)} training images can be read. The first: {skipped[0].reason}")
         labels = torch.tensor(split.labels[positions], device=device)
         if keeps:
-            return cls(torch.cat(kept).to(device).__getitem__, labels), tuple(skipped)
+            return cls(torch.cat(parts).to(device).__getitem__, labels), tuple(skipped)
         return cls(lambda rows: split.pixels(positions[_plain(rows)]).to(device), labels), tuple(skipped)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def chunks(self) -> Iterator[slice]:
-        """All positions in order, in parts of a fixed size."""
+        """Slices of a fixed size that cover all positions in order."""
         for start in range(0, len(self), _CHUNK):
             yield slice(start, min(start + _CHUNK, len(self)))
 
     def through(self, model: nn.Module) -> Self:
-        """The same labels, and as inputs what `model` makes of these."""
+        """The same labels with the outputs of `model` as inputs."""
         with torch.no_grad():
-            kept = torch.cat([model(self.inputs(rows)) for rows in self.chunks()])
-        return type(self)(kept.__getitem__, self.labels)
+            outputs = torch.cat([model(self.inputs(rows)) for rows in self.chunks()])
+        return type(self)(outputs.__getitem__, self.labels)
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Decay:
     def of(cls, model: nn.Module, options: TrainOptions) -> Self:
         """lambda/2 (`half`) or lambda/k with k the layer's units (`printed`, as the paper's section 4.2 has it)."""
         weights = [p for p in model.parameters() if p.ndim > 1]
-        given = options.weight_decay or 0.0
-        rates = given if isinstance(given, tuple) else (given,) * len(weights)
+        decay = options.weight_decay or 0.0
+        rates = decay if isinstance(decay, tuple) else (decay,) * len(weights)
         if len(rates) != len(weights):
             raise InputError(
                 f"Training option weight_decay has {len(rates)} entries; the model has {len(weights)} weight tensors. "
@@ -105,11 +105,11 @@ class Decay:
         )
 
     def penalty(self) -> float:
-        """Its value."""
+        """The value of the penalty."""
         return sum(factor * float(w.detach().square().sum()) for w, factor in self.terms)
 
     def add_gradient(self) -> None:
-        """Add its gradient to that of the weights."""
+        """Add the penalty's gradient to the gradients of the weights."""
         for w, factor in self.terms:
             if w.grad is not None:
                 w.grad.add_(w.detach(), alpha=2 * factor)
@@ -122,7 +122,7 @@ def _plain(rows: Rows) -> np.ndarray | slice:
 def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Decay, seed: int) -> float:
     """Minimise cross-entropy plus weight decay over the weights of `model`; returns the last loss.
 
-    Raises `ModelError` when the loss becomes NaN or infinite.
+    Raises: `ModelError` when the loss becomes NaN or infinite.
     """
 
     def loss(rows: Rows) -> torch.Tensor:
@@ -137,7 +137,7 @@ def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Deca
 def _cross_entropy(outputs: torch.Tensor | tuple[torch.Tensor | None, ...], labels: torch.Tensor) -> torch.Tensor:
     """The mean cross-entropy of logits; auxiliary logits of a model that has them in training count 0.3 each.
 
-    The weight is that of section 5 of arXiv:1409.4842 (GoogLeNet).
+    Source of the weight: arXiv:1409.4842 (GoogLeNet), section 5.
     """
     if isinstance(outputs, torch.Tensor):
         return F.cross_entropy(outputs, labels)
@@ -192,7 +192,7 @@ def _schedule(done: float, warm_up: float) -> float:
 def _lbfgs(
     parameters: list[nn.Parameter], loss: Loss, examples: Examples, options: TrainOptions, decay: Decay
 ) -> float:
-    """Full-batch L-BFGS with a strong-Wolfe line search, as the convex softmax deserves; gradients summed by chunk."""
+    """Full-batch L-BFGS with a strong Wolfe line search, for the convex softmax; gradients are summed by chunk."""
     iterations = options.epochs or 1
     optimizer = torch.optim.LBFGS(
         parameters,

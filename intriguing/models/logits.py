@@ -1,7 +1,7 @@
-"""The logits behind a model's probabilities.
+"""The logits of a model that returns probabilities.
 
-Probabilities saturate: in float32 a network that is sure gives exactly 1 and 0, and their gradient vanishes. Their
-logarithms give the same decision and do not saturate.
+Probabilities saturate: in float32 they can be exactly 1 and 0, and then their gradient is zero. Their logarithms give
+the same decision and do not saturate.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ _SOFTMAX = (torch.softmax, torch.Tensor.softmax, torch.special.softmax, torch.nn
 
 
 class _Softmaxes(TorchFunctionMode):
-    """Remembers the input and the output of every softmax that is called."""
+    """Stores the input and the output of every softmax that is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,10 +29,10 @@ class _Softmaxes(TorchFunctionMode):
 
 
 def logits_behind(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The probabilities (B, C) that `model` gives for `images`, and logits whose softmax they are.
+    """The probabilities (B, C) that `model` returns for `images`, and logits (B, C) whose softmax they are.
 
-    Where the last operation is a softmax of torch that Python calls, these are its inputs, to the last bit and without
-    underflow. Elsewhere they are the logarithms; a probability that is 0 counts as the smallest normal number.
+    If the last operation is a softmax of torch called from Python, the logits are its exact inputs. Otherwise they are
+    the logarithms of the probabilities, with the smallest normal number in place of 0.
     """
     with _Softmaxes() as softmaxes:
         out = model(images)

@@ -1,4 +1,4 @@
-"""The paper's networks, and a small ReLU CNN: layers by name, pixels in [0, 1] in, logits out."""
+"""The paper's networks and a small ReLU CNN: from pixels in [0, 1] to logits, with named layers."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh
 
 
 class Network(nn.Sequential):
-    """Named layers in a row, and the training that suits them (`recipe`)."""
+    """A sequence of named layers, and the options of its training (`recipe`)."""
 
     def __init__(self, layers: dict[str, nn.Module], recipe: TrainOptions) -> None:
         super().__init__(OrderedDict(layers))
@@ -36,10 +36,10 @@ def softmax(shape: Shape, classes: int) -> Network:
 
 
 def mlp(shape: Shape, classes: int, hidden: Sequence[int] = (100, 100), activation: str = "sigmoid") -> Network:
-    """FC100-100-10 and its kin: dense layers `hidden1`, `hidden2`, ... of the widths in `hidden`, then `logits`.
+    """FC100-100-10 and such: dense layers `hidden1`, `hidden2`, ... of the widths in `hidden`, then `logits`.
 
     Each hidden layer is a pair (`linear`, `activation`), so `hidden1` is what the paper calls phi(x), and
-    `hidden1.linear` is what enters the nonlinearity. Weights start as Glorot and Bengio (2010), eq. 16, have it.
+    `hidden1.linear` is the input of the nonlinearity. Source of the initial weights: Glorot and Bengio 2010, eq. 16.
     """
     _positive("hidden", *hidden)
     if activation not in _ACTIVATIONS:
@@ -64,7 +64,7 @@ def cnn(
 ) -> Network:
     """A ReLU CNN: convolutions `conv1`, `conv2`, ... without padding, a dense layer `fc1`, then `logits`.
 
-    Raises `ModelError` when the image is too small for its convolutions.
+    Raises: `ModelError` if the image is too small for its convolutions.
     """
     _positive("channels, hidden, kernel, stride", *channels, hidden, kernel, stride)
     layers: dict[str, nn.Module] = {}

@@ -1,4 +1,4 @@
-"""How a model is trained. Imports no torch."""
+"""Options of a training. This module does not import torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,15 +13,15 @@ DECAY_FORMS = ("half", "printed")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of a training; what is None is taken from the architecture's recipe, or from `GENERAL`.
+    """Options of a training. A value of None is replaced by that of the architecture's recipe, or of `GENERAL`.
 
-    Raises `InputError` for a value out of range.
+    Raises: `InputError` for a value out of range.
     """
 
     epochs: int | None = None
-    """Passes over the training split; for L-BFGS, iterations at most."""
+    """Passes over the training split; for L-BFGS the largest number of iterations."""
     batch_size: int | None = None
-    """Images per step of Adam and SGD; L-BFGS takes them all at once."""
+    """Images per step of Adam and SGD; L-BFGS uses all images at once."""
     learning_rate: float | None = None
     """The largest step size: reached after `warm_up`, then lowered to 0 along a cosine. Unused by L-BFGS."""
     warm_up: float | None = None
@@ -29,17 +29,17 @@ class TrainOptions:
     optimizer: str | None = None
     """adam, sgd (momentum 0.9, Nesterov) or lbfgs (full batch, strong Wolfe conditions)."""
     weight_decay: float | tuple[float, ...] | None = None
-    """lambda, one for all weight tensors or one for each in their order; biases are free."""
+    """lambda, one number for all weight tensors or one per tensor in their order; biases have no decay."""
     decay_form: str | None = None
     """half: lambda/2 sum w^2. printed: lambda sum w^2 / k, k the units of the layer, as the paper prints it."""
     encoder_epochs: int | None = None
-    """Autoencoder only: passes in which the encoder learns to reconstruct."""
+    """Autoencoder only: passes over the training split for the encoder."""
     sparsity: float | None = None
-    """Autoencoder only: the mean activation that every unit is drawn to."""
+    """Autoencoder only: the target of every unit's mean activation."""
     sparsity_penalty: float | None = None
     """Autoencoder only: the weight of the Kullback-Leibler divergence from that mean."""
     encoder_decay: float | None = None
-    """Autoencoder only: lambda of the encoder's and the decoder's weights while they learn."""
+    """Autoencoder only: lambda of the encoder's and the decoder's weights."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight_decay, list):
@@ -62,16 +62,16 @@ class TrainOptions:
                 raise unknown_name(f"training option {name}", str(value), valid)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """Options from a mapping, as a spec holds them; raises `UnknownNameError` for a key that is no option."""
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Options from a mapping, as in a spec. Raises: `UnknownNameError` for a key that is not an option."""
         names = [f.name for f in fields(cls)]
-        for key in given:
+        for key in options:
             if key not in names:
                 raise unknown_name("training option", key, names)
-        return cls(**given)
+        return cls(**options)
 
     def over(self, base: Self) -> Self:
-        """These options, with what is None taken from `base`."""
+        """These options, with values of None replaced by those of `base`."""
         return replace(base, **{f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None})
 
 

@@ -1,8 +1,4 @@
-"""A model under examination: frozen, fed in batches of one size, and checked before use."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
+"""Freeze a model, check it, and compute its logits in batches of one size."""
 
 import numpy as np
 import torch
@@ -10,22 +6,18 @@ from torch import nn
 
 from intriguing import randomness
 from intriguing.basics.inputs import as_tensor, feeding
+from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
 
 
 def probe(model: nn.Module) -> nn.Module:
-    """`model` itself, in eval mode and with its weights frozen (an input gradient then costs half a training step)."""
+    """`model` itself, in eval mode, with weights that need no gradient."""
     return model.eval().requires_grad_(False)
 
 
-def layer_names(model: nn.Module) -> list[str]:
-    """The names of all layers, as `model.named_modules()` gives them."""
-    return [name for name, _ in model.named_modules() if name]
-
-
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers the weights hold, buffers not counted."""
+    """Number of trainable numbers of a model; buffers do not count."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -37,9 +29,8 @@ def is_classifier(model: nn.Module) -> bool:
 def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) -> torch.Tensor:
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
-    Every batch has `slots` rows, the last one filled up with zeros, so that an image's logits do not depend on which
-    other images it came with: they are bitwise the same in every shard. The model is given copies, so that one that
-    changes its input in place does not change `x`.
+    Every batch has `slots` rows, the last one padded with zeros, so that an image's logits do not depend on the other
+    images: they have the same bits in every shard. The model gets copies, so it may change its input in place.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
@@ -61,27 +52,27 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
 
 
 def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
-    """The fraction of a split's images that the model gets wrong; one that cannot be read is left out.
+    """The fraction of wrong classes over a split's readable images.
 
-    Raises `DataError` when none can be read.
+    Raises: `DataError` if none can be read.
     """
     device = device_of(model)
-    wrong = seen = 0
+    wrong = total = 0
     for start in range(0, len(split), 16 * slots):
         images, at, _ = split.readable(np.arange(start, min(start + 16 * slots, len(split))))
         if len(at):
             guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
-            wrong, seen = wrong + int((guesses != split.labels[at]).sum()), seen + len(at)
-    if not seen:
+            wrong, total = wrong + int((guesses != split.labels[at]).sum()), total + len(at)
+    if not total:
         raise DataError("None of the split's images can be read.")
-    return wrong / seen
+    return wrong / total
 
 
 def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2) -> int:
-    """Feed blank and random images; raise `ModelError` unless the logits are finite and of shape (rows, classes).
+    """Call a model with a blank image and random ones; the number of images that it accepted.
 
-    Two images are fed, and a full batch of `slots` to a model that does not take two. Of a model that is no classifier,
-    only that its output is finite. Returns how many images it took.
+    It gets two images, or a full batch of `slots` if it does not accept two. Raises: `ModelError` unless the logits are
+    finite and of shape (rows, classes); the output of a model that is not a classifier must only be finite.
     """
     out, rows = None, 0
     first: Exception | None = None
@@ -110,28 +101,3 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slo
             "The model's logits are not finite (NaN or infinity). Check its weights and its normalisation."
         )
     return rows
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every layer in eval mode; afterwards, each as it was.
-
-    An exported program and a frozen script have no modes: they stay as they are, and what is around them changes mode.
-    """
-    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
-    try:
-        try:
-            model.eval()
-        except NotImplementedError:
-            for module, _ in modes:
-                module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights are; the CPU for a model without weights."""
-    weights = chain(model.parameters(), model.buffers())
-    return next((weight.device for weight in weights), torch.device("cpu"))

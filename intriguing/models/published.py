@@ -24,7 +24,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...] = _MEAN, std: tuple[float, ...] = _STD) -> None:
         super().__init__()
-        # Not persistent: published weights files know nothing of this layer.
+        # Not persistent, because published weights files do not contain this layer.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -50,9 +50,10 @@ def named(
 ) -> nn.Module:
     """A classification model of torchvision, `name`, with layers named as there, and `normalize` before them.
 
-    With `resize`, images are brought to that size (height and width) before. With `published`, its default weights,
-    from torch hub's cache, or from the network with `download`; it has their number of classes then. Raises
-    `UnknownNameError` for an unknown name, `ModelError` when the weights are not there.
+    resize: images are first resized to this height and width; 0: they are not. published: load torchvision's default
+    weights, from torch hub's cache or, with `download`, from the network; the model then has their number of classes.
+
+    Raises: `UnknownNameError` for an unknown name; `ModelError` if the weights are missing.
     """
     models = torchvision().models
     names = models.list_models(module=models)
@@ -68,7 +69,7 @@ def named(
         model.load_state_dict(state)
     _in_place(model, False)
     model.add_module("normalize", _first(resize))
-    # A hook, not a wrapper: a wrapper would put a prefix before the name of every layer and every weight.
+    # A hook, because a wrapper would add a prefix to the names of all layers and weights.
     model.register_forward_pre_hook(_normalize_first)
     return model
 
@@ -76,7 +77,7 @@ def named(
 def alexnet_features(shape: Shape, resize: int = 0) -> nn.Sequential:
     """AlexNet up to its last pooling (Krizhevsky 2014's one tower): `normalize`, `features`. It has no logits.
 
-    With `resize`, images are brought to that size (height and width) before.
+    resize: images are first resized to this height and width; 0: they are not.
     """
     _colour("alexnet-features", shape)
     if (resize or min(shape[1:])) < 63:
@@ -89,7 +90,7 @@ def alexnet_features(shape: Shape, resize: int = 0) -> nn.Sequential:
 
 
 def _first(resize: int) -> nn.Module:
-    """What stands before the network: its normalisation, on images of another size if `resize` says so."""
+    """The layer before the network: its normalisation, after resizing if `resize` is not 0."""
     if resize < 0:
         raise ModelError(f"Model option resize = {resize}: a number of pixels is needed, or 0 for no change.")
     return nn.Sequential(Enlarge(resize), Normalize()) if resize else Normalize()
@@ -100,11 +101,11 @@ def _normalize_first(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ..
     return (normalize(inputs[0]), *inputs[1:])
 
 
-def _in_place(model: nn.Module, wanted: bool) -> None:
-    """Whether nonlinearities overwrite their input: a hook on the layer before would then see their output instead."""
+def _in_place(model: nn.Module, in_place: bool) -> None:
+    """Set whether nonlinearities overwrite their input. If they do, a hook on the layer before reads their output."""
     for module in model.modules():
         if hasattr(module, "inplace"):
-            module.inplace = wanted  # type: ignore[assignment]
+            module.inplace = in_place  # type: ignore[assignment]
 
 
 def _published_state(name: str, weights: Any, download: bool) -> dict[str, torch.Tensor]:

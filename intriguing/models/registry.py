@@ -1,4 +1,4 @@
-"""The architectures that have a name, and what a user's own model hashes to. Imports no torch."""
+"""The named architectures, and the hash of a user's own model. This module does not import torch."""
 
 from intriguing.data.factories import source_hash as _hash
 from intriguing.errors import ModelError
@@ -20,10 +20,10 @@ FORMS: dict[str, str] = {
 
 
 def known_models() -> dict[str, str]:
-    """Every architecture that a spec can name, and the forms that take a name, with a sentence each."""
+    """All architectures and forms of names that a spec may use, each with a sentence."""
     return ARCHITECTURES | FORMS
 
 
 def source_hash(architecture: str) -> str:
-    """SHA-256 over the source files of `module:factory`, without importing it; `ModelError` when there is none."""
+    """SHA-256 over the source files of `module:factory`, without importing it. Raises: `ModelError`."""
     return _hash(architecture, ModelError)

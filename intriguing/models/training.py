@@ -1,26 +1,26 @@
-"""Training: the same weights for the same model, data set, options, seed and number of threads."""
+"""Training. The same model, data set, options, seed and number of threads give the same weights."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from intriguing import randomness
+from intriguing.basics import torch_modes
+from intriguing.basics.torch_modes import device_of
 from intriguing.data import Dataset, Skipped
 from intriguing.models.encoder import fit_encoder
 from intriguing.models.fitting import Decay, Examples, fit
 from intriguing.models.networks import Autoencoder
 from intriguing.models.options import GENERAL, TrainOptions
-from intriguing.models.probing import device_of, error_rate
+from intriguing.models.probing import error_rate
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training came to: fractions wrong (test_error None without a test split), options as used, last loss.
+    """The result of a training: error rates (test_error is None without a test split), options used, last loss.
 
-    `skipped` are the training images that could not be read; the training went on without them.
+    skipped: training images that could not be read and were not used.
     """
 
     train_error: float
@@ -32,7 +32,7 @@ class TrainingReport:
 
 
 def resolved(model: nn.Module, options: TrainOptions | None = None) -> TrainOptions:
-    """The options that a training of `model` will use: those given, then the architecture's recipe, then `GENERAL`."""
+    """The options that a training of `model` uses: `options`, then the architecture's recipe, then `GENERAL`."""
     recipe = getattr(model, "recipe", None)
     base = recipe.over(GENERAL) if isinstance(recipe, TrainOptions) else GENERAL
     return (options or TrainOptions()).over(base)
@@ -47,42 +47,32 @@ def train_model(
     *,
     evaluate: bool = True,
 ) -> TrainingReport:
-    """Train `model` on the split "train", in place, where its weights lie; returns the errors and the options as used.
+    """Train `model` in place on the split "train", on the device of its weights; returns error rates and options used.
 
-    The order of the images is a keyed permutation per epoch, and dropout is keyed too: torch's global random state is
-    neither read nor moved. With `evaluate` False the errors are not measured (NaN and None).
+    The seed decides the order of the images in each epoch and the dropout; torch's global random state is neither used
+    nor changed. evaluate: False leaves the error rates out (NaN and None).
 
     Raises:
         UnknownNameError: the data set has no training split.
-        DataError: none of its images can be read; where some cannot, it is trained on the others.
-        InputError: `weight_decay` has another number of entries than the model has weight tensors.
+        DataError: none of its images can be read; single unreadable images are skipped.
+        InputError: the number of entries of `weight_decay` is not the number of the model's weight tensors.
         ModelError: the loss became NaN or infinite.
     """
-    chosen = resolved(model, options)
+    options_used = resolved(model, options)
     split = dataset.split("train")
     head: nn.Module = model
-    with _threads(threads), torch.random.fork_rng(devices=[]):
+    with torch_modes.threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "training"))
         examples, skipped = Examples.of(split, device_of(model))
         if isinstance(model, Autoencoder):
             encoder = model.get_submodule("encoder")
-            fit_encoder(encoder, examples, chosen, seed)
+            fit_encoder(encoder, examples, options_used, seed)
             examples = examples.through(nn.Sequential(nn.Flatten(), encoder))
             head = model.get_submodule("logits")
         head.train().requires_grad_(True)
-        loss = fit(head, examples, chosen, Decay.of(head, chosen), seed)
+        loss = fit(head, examples, options_used, Decay.of(head, options_used), seed)
         model.eval()
         train_error = error_rate(model, split) if evaluate else float("nan")
-        tested = evaluate and "test" in dataset.splits
-        test_error = error_rate(model, dataset.split("test")) if tested else None
-    return TrainingReport(train_error, test_error, chosen.epochs or 0, loss, chosen, skipped)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        has_test = evaluate and "test" in dataset.splits
+        test_error = error_rate(model, dataset.split("test")) if has_test else None
+    return TrainingReport(train_error, test_error, options_used.epochs or 0, loss, options_used, skipped)

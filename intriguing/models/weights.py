@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors, or a state dict read without running any code in it."""
+"""Save and load weights: safetensors, or a state dict of torch, which is read without running code from the file."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ from intriguing.models.checkpoints import State, fitting
 
 _LOG = logging.getLogger(__name__)
 _HEADER = 32 * 1024**2
-"""Bytes of a safetensors header at most: it holds some 300,000 names."""
+"""Largest header of a safetensors file, in bytes; it has room for about 300,000 names."""
 
 
 def save_weights(model: nn.Module) -> bytes:
@@ -30,21 +30,20 @@ def save_weights(model: nn.Module) -> bytes:
 
 
 def weights_hash(weights: bytes | nn.Module) -> str:
-    """SHA-256 of weights as `save_weights` gives them."""
+    """SHA-256 of weights in the form that `save_weights` returns."""
     return hashlib.sha256(weights if isinstance(weights, bytes) else save_weights(weights)).hexdigest()
 
 
 def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
-    """Fill `model` with weights, given as bytes or as a file, in safetensors or in torch's format; returns it.
+    """Load weights into `model` and return it; weights: a file, or bytes, in the format of safetensors or of torch.
 
-    A state dict may lie inside a checkpoint (`state_dict`, `model_state_dict`, `model`, `net`, ...), and all its names
-    may have a prefix in common (`module.`, `model.`, `_orig_mod.`, ...), as training scripts, Lightning, DataParallel
-    and torch.compile leave them: it is taken where its names then are exactly the model's, and a log line says so.
-    Floats of another width are converted, which a log line says, too; a tensor of another kind (integers or complex
-    numbers for floats, ...) is refused.
+    A state dict may be inside a checkpoint (`state_dict`, `model_state_dict`, `model`, `net`, ...), and its names may
+    have a common prefix (`module.`, `model.`, `_orig_mod.`, ...), as training scripts, Lightning, DataParallel and
+    torch.compile save it. It is used if its names without the prefix are exactly the model's; a log line says so.
+    Floats of another width are converted, which is also logged.
 
-    Raises `WeightsError` for a file that is missing or cannot be read, and for one that lacks tensors, has others, or
-    has tensors of other shapes or kinds; the model is unchanged then.
+    Raises: `WeightsError` if the file is missing or cannot be read, and if tensors are missing, unexpected, or of
+    another shape or kind (such as integers in place of floats). The model is unchanged then.
     """
     where = "The weights" if isinstance(weights, bytes) else f"The weights file {weights}"
     if not isinstance(weights, bytes):
@@ -56,32 +55,32 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
     own = model.state_dict()
     state = fitting(_parse(weights, where), own, where, type(model).__name__)
     casts = [_checked_cast(name, state[name], tensor, where) for name, tensor in own.items()]
-    if told := sorted({cast for cast in casts if cast}):
-        _LOG.info("%s are converted: %s", where, ", ".join(told))
+    if conversions := sorted({cast for cast in casts if cast}):
+        _LOG.info("%s are converted: %s", where, ", ".join(conversions))
     model.load_state_dict(state)
     return model
 
 
-def _checked_cast(name: str, given: torch.Tensor, own: torch.Tensor, where: str) -> str:
-    """What becomes of `given` in a tensor of the type of `own`, in words; empty where nothing does.
+def _checked_cast(name: str, tensor: torch.Tensor, own: torch.Tensor, where: str) -> str:
+    """The conversion of `tensor` to the dtype of `own`, in words; empty if none is needed.
 
-    Raises `WeightsError` where it would become another number than rounding makes of it.
+    Raises: `WeightsError` if values would change by more than rounding.
     """
-    if given.dtype == own.dtype:
+    if tensor.dtype == own.dtype:
         return ""
-    pair = f"{str(given.dtype).removeprefix('torch.')} to {str(own.dtype).removeprefix('torch.')}"
-    if _kind(given) != _kind(own):
+    pair = f"{str(tensor.dtype).removeprefix('torch.')} to {str(own.dtype).removeprefix('torch.')}"
+    if _kind(tensor) != _kind(own):
         raise WeightsError(
-            f"{where} hold {name} as {given.dtype}, and the model's is {own.dtype}: it would be another number. Give "
+            f"{where} hold {name} as {tensor.dtype}, and the model's is {own.dtype}: it would be another number. Give "
             "the weights in the model's type (integers are often quantised weights: dequantise them first)."
         )
-    cast = given.to(own.dtype)
+    cast = tensor.to(own.dtype)
     if own.dtype.is_floating_point:
-        lost = bool((given.to(torch.float64).isfinite() & ~cast.to(torch.float64).isfinite()).any())
+        lost = bool((tensor.to(torch.float64).isfinite() & ~cast.to(torch.float64).isfinite()).any())
     else:
-        lost = not own.dtype.is_complex and not torch.equal(cast.to(given.dtype), given)
+        lost = not own.dtype.is_complex and not torch.equal(cast.to(tensor.dtype), tensor)
     if lost:
-        raise WeightsError(f"{where} hold {name} as {given.dtype} with values that {own.dtype} cannot hold.")
+        raise WeightsError(f"{where} hold {name} as {tensor.dtype} with values that {own.dtype} cannot hold.")
     return pair
 
 
@@ -100,7 +99,7 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
     _check_zip(content, where)
     try:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as e:  # the unpickler lets through whatever damaged bytes lead to
+    except Exception as e:  # damaged bytes can raise any exception
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise WeightsError(
             f"{where} cannot be read ({reason}). Give safetensors, or a state dict "
@@ -114,7 +113,7 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
 
 
 def _safetensors(content: bytes, where: str) -> State:
-    """The tensors of a safetensors file, whose header is held against what is there."""
+    """The tensors of a safetensors file, after its header was compared with the size of the file."""
     length = int.from_bytes(content[:8], "little")
     if length > min(len(content) - 8, _HEADER):
         raise WeightsError(
@@ -135,20 +134,20 @@ def _safetensors(content: bytes, where: str) -> State:
 
 
 def _noted(pairs: list[tuple[str, Any]], repeated: list[str]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    names = dict(pairs)
+    if len(names) < len(pairs):
         repeated += [name for name, count in Counter(name for name, _ in pairs).items() if count > 1][:1]
-    return found
+    return names
 
 
 def _check_zip(content: bytes, where: str) -> None:
-    """Refuse a packed archive: torch.save packs nothing, so it is none of its files, and may unpack to any size."""
+    """Raise `WeightsError` for a compressed archive: torch.save never compresses, and its size has no limit."""
     if not content.startswith(b"PK"):
         return
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-    except Exception:  # no archive: torch says so better
+    except Exception:  # not an archive: the error of torch says so
         return
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(content):
         raise WeightsError(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.modules import module as hooks
 
+from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import ModelError
 from intriguing.stability.convert import Converter
 from intriguing.stability.ops import Affine, Concat, Op, Shape, Sum, Unknown
@@ -86,7 +87,7 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(_ROWS, *shape, generator=generator).to(device=like.device, dtype=like.dtype)
     owners: dict[str, str] = {}
-    with _evaluation(model), torch.no_grad(), warnings.catch_warnings(), _named(model, owners):
+    with evaluating(model), torch.no_grad(), warnings.catch_warnings(), _named(model, owners):
         warnings.simplefilter("ignore")
         try:
             expected = model(x.clone())
@@ -133,7 +134,7 @@ def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
     """Refuse a graph that does not compute what the model computes, on the traced inputs and on others."""
     generator = torch.Generator().manual_seed(1)
     others = torch.randn(x.shape, generator=generator).to(x)
-    with _evaluation(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         pairs = [(x, expected), (others, model(others.clone()))]
         for inputs, outputs in pairs:
             ours = graph.values(inputs.double())[-1]
@@ -143,18 +144,6 @@ def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
                     f"{type(model).__name__}: the traced operations do not give what the model gives (largest "
                     f"difference {float(wrong):.3g}). Does its forward draw random numbers or keep a state?"
                 )
-
-
-@contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; every module's mode is put back after."""
-    modes = [(m, m.training) for m in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for m, training in modes:
-            m.training = training
 
 
 @contextmanager

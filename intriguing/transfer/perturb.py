@@ -1,9 +1,9 @@
-"""Images made from an attacked image: its perturbation amplified, and Gaussian noise of the same size as a control.
+"""Amplified perturbations of attacked images, and Gaussian noise of the same size as a control.
 
-The size of a change is the paper's distortion, RMS = sqrt(sum r^2 / n) over the n numbers of an image. Both functions
-clip to the box (the paper does not say whether it does) and return the RMS that is left and how much of the image was
-clipped, so that nothing is hidden. Noise can be made larger by what clipping will take: a fair control is as large, as
-fed, as the perturbation that it stands beside.
+The size of a change is the paper's distortion, RMS = sqrt(sum r^2 / n) over the n values of an image. Both functions
+clip to the box (the paper does not say whether it does). They return the RMS after clipping and the fraction of values
+that were clipped. Clipping makes noise smaller; `after_clipping` enlarges the noise first, so that the control is as
+large as the perturbation that it is compared with.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ _PURPOSE = "transfer.gaussian_noise"
 
 
 class Perturbed(NamedTuple):
-    """Changed images, and what clipping to the box did to the change.
+    """Changed images, and the effect of clipping them to the box.
 
-    images: (B, *shape) float32 in the box. rms_after: (B,) float32, the RMS of the change as stored, after clipping.
-    clipped_fraction: (B,) float32, the fraction of an image's numbers that lay outside the box.
+    images: (B, *shape) float32 in the box. rms_after: (B,) float32, the RMS of the change after clipping.
+    clipped_fraction: (B,) float32, the fraction of an image's values that were outside the box.
     """
 
     __repr__ = brief
@@ -41,14 +41,16 @@ def amplify(
     lower: float = 0.0,
     upper: float = 1.0,
 ) -> Perturbed:
-    """`clean` moved towards `adversarial`, and on past it, until the change has the RMS asked for; then clipped.
+    """`clean` moved in the direction of `adversarial` by a change of size `rms`, then clipped.
 
     clean, adversarial: (B, *shape) in [lower, upper]; rms: a positive number, or one per image. Computes
-    x + rms sqrt(n) (x' - x) / ||x' - x||_2 (Szegedy et al. 2013, section 4.2, table 4). As printed there the factor
-    sqrt(n) is missing: for 28 x 28 pixels the change would have an RMS of 0.1 / 28, not the 0.1 of the table's caption.
+    x + rms sqrt(n) (x' - x) / ||x' - x||_2.
 
-    Raises `InputError` for shapes that differ, images that are not finite or not in the box, an RMS that is not
-    positive, or an adversarial image that equals its clean image (it has no direction to follow).
+    Raises: `InputError` for shapes that differ, images that are not finite or not in the box, an RMS that is not
+    positive, or an adversarial image that equals its clean image, so that there is no direction.
+
+    Source: Szegedy et al. 2013, section 4.2, table 4. The factor sqrt(n) is missing in print: for 28 x 28 pixels the
+    change would have an RMS of 0.1 / 28, not the 0.1 of the table's caption.
     """
     x, box = _images("clean", clean, lower, upper)
     target, _ = _images("adversarial", adversarial, lower, upper)
@@ -77,15 +79,14 @@ def gaussian_noise(
     *,
     after_clipping: bool = False,
 ) -> Perturbed:
-    """`clean` plus Gaussian noise of exactly the RMS asked for, then clipped: the control of a transfer matrix.
+    """`clean` plus Gaussian noise of exactly the size `rms`, then clipped: the control of a transfer matrix.
 
     clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
-    depends on `seed` and its id alone, neither on the batch nor on the RMS: noise of twice the RMS is twice the noise.
-    With `after_clipping` the noise is scaled until the RMS after clipping is the one asked for (or, where the box
-    allows no such noise, as near as 1,000 times the RMS brings it).
+    depends only on `seed` and its id, up to its scale: noise of twice the RMS is twice the noise. after_clipping: scale
+    the noise so that its RMS after clipping is `rms` (by at most 1,000, where the box allows no such noise).
 
-    Raises `InputError` for images that are not finite or not in the box, a negative RMS, or another number of ids than
-    of images.
+    Raises: `InputError` for images that are not finite or not in the box, a negative RMS, or a number of ids that is
+    not the number of images.
     """
     x, box = _images("clean", clean, lower, upper)
     size = _sizes(rms, len(x))
@@ -101,7 +102,7 @@ def gaussian_noise(
 
 
 def _before_clipping(x: np.ndarray, noise: np.ndarray, size: np.ndarray, box: tuple[float, float]) -> np.ndarray:
-    """The RMS that `noise` must have for `size` to be left after clipping: by bisection, it grows with the scale."""
+    """The RMS (B,) before clipping with which `noise` has the RMS `size` after clipping, by bisection."""
     each = (-1, *[1] * (x.ndim - 1))
     unit = noise / np.maximum(_rms(noise), np.finfo(np.float64).tiny).reshape(each)
     low, high = size.copy(), size * 1_000
@@ -113,15 +114,15 @@ def _before_clipping(x: np.ndarray, noise: np.ndarray, size: np.ndarray, box: tu
 
 
 def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tuple[np.ndarray, tuple[float, float]]:
-    """The images as float64, checked to be a batch in the box."""
+    """The images (B, *shape) as float64, and the box. Raises: `InputError` unless they are a batch in the box."""
     if not lower < upper:
         raise InputError(f"The box [{lower}, {upper}] is empty: give lower < upper.")
     if hasattr(images, "detach"):  # a tensor, of any device, that may ask for gradients
         images = images.detach().cpu().numpy()  # type: ignore[union-attr]
-    given = np.asarray(images)
-    if given.dtype.kind not in "fiub":
-        raise InputError(f"The {name} images are of type {given.dtype}: numbers are needed.")
-    batch = given.astype(np.float64)
+    values = np.asarray(images)
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"The {name} images are of type {values.dtype}: numbers are needed.")
+    batch = values.astype(np.float64)
     if batch.ndim < 2 or not prod(batch.shape[1:]):
         raise InputError(
             f"The {name} images have shape {batch.shape}: a batch (B, *shape) is needed, such as image[None]."
@@ -129,10 +130,10 @@ def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tup
     if batch.size and not (batch.min() >= lower and batch.max() <= upper):
         low, high = float(batch.min()), float(batch.max())
         bytes_like = low >= 0 and 1 < high <= 255 and (lower, upper) == (0, 1)
-        line = "give images / 255" if given.dtype.kind in "ui" and bytes_like else "scale them to the box first"
+        line = "give images / 255" if values.dtype.kind in "ui" and bytes_like else "scale them to the box first"
         raise InputError(
             f"The {name} images hold values outside [{lower}, {upper}] or NaN "
-            f"({given.dtype} from {low:g} to {high:g}): {line}."
+            f"({values.dtype} from {low:g} to {high:g}): {line}."
         )
     return batch, (lower, upper)
 

@@ -1,8 +1,8 @@
-"""Directions in a layer's space, the inputs that they respond to, and whether single units are special.
+"""Directions in a layer's space, the inputs with the largest projections on them, and the rotation test.
 
-`Directions` and `TopK` find the inputs, `labels`, `selectivity` and `judges` score them, and `rotation` wraps every
-score in the test against random rotations of the basis. `scores` says what is known of each score, and costs no torch;
-the names below are imported on first use.
+`Directions` and `TopK` find these inputs; `labels`, `selectivity` and `judges` score them; `rotation` compares every
+score with that of random rotations of the basis. `scores` describes the scores and does not import torch. The names
+below are imported on first use.
 """
 
 from importlib import import_module

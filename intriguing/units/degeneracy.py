@@ -1,7 +1,7 @@
-"""Is a set of directions, or a unit, fit to be judged? Figures to print beside every score.
+"""Numbers that show whether a set of directions, or a unit, can be scored in a meaningful way.
 
-Directions that are all alike share their top inputs (U[0, 1] vectors have mean cosine 0.75); a unit that never varies,
-or whose largest value many inputs share, has a top K that the tie-breaking chose.
+Similar directions have the same top inputs (U[0, 1] vectors have a mean cosine of 0.75). If a unit is constant, or many
+inputs have its largest value, its top K depends only on the order of ties.
 """
 
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ _MOST = 512
 
 @dataclass(frozen=True)
 class Degeneracy:
-    """What a set of directions has in common."""
+    """How similar the directions of a set are, and how many of their top lists depend on ties."""
 
     __repr__ = brief
 
     directions: int
-    """How many directions there are."""
+    """Number of directions."""
     mean_cosine: float
-    """Mean cosine between two of them."""
+    """Mean cosine between two directions."""
     mean_jaccard: float
-    """Mean share of common inputs, |A and B| / |A or B|, of the top K of two of them (of 512 directions at most)."""
+    """Mean Jaccard index |A and B| / |A or B| of the top K of two directions (of at most 512 directions)."""
     distinct: int
-    """How many different inputs fill the ranks."""
+    """Number of different inputs in all top lists."""
     ranks: int
-    """How many ranks there are: directions x K."""
+    """Number of entries of all top lists: directions x K."""
     arbitrary: int
-    """How many directions had ties at the last rank that the hash cut."""
+    """Number of directions with ties at the last rank, of which the hash chose some."""
 
 
 def degeneracy(columns: np.ndarray, top: Top) -> Degeneracy:
-    """The figures for the directions `columns` (dim, m) and their scan's outcome `top`."""
+    """The numbers for the directions `columns` (dim, m) and the result `top` of their scan."""
     m = columns.shape[1]
     norms = np.linalg.norm(columns.astype(np.float64), axis=0)
     v = columns / np.where(norms > 0, norms, 1.0)
@@ -47,7 +47,7 @@ def degeneracy(columns: np.ndarray, top: Top) -> Degeneracy:
 
 
 def mean_jaccard(names: np.ndarray) -> float:
-    """Mean Jaccard index of two lines of `names` (lines, K); of 512 random lines where there are more."""
+    """Mean Jaccard index of two rows of `names` (rows, K); of 512 random rows if there are more."""
     lines = names.shape[0]
     if lines > _MOST:
         names = names[np.sort(generator(0, "jaccard", lines).permutation(lines)[:_MOST])]
@@ -64,9 +64,9 @@ def mean_jaccard(names: np.ndarray) -> float:
 
 
 def saturated_units(top: Top) -> np.ndarray:
-    """Which units (dim,) reach one largest value with more inputs than they have ranks: their top K is arbitrary.
+    """Mask (dim,) of the units whose largest value is shared by more than K inputs, so that their top K is arbitrary.
 
-    `top` is the outcome of a scan of the natural basis. Dead units are among them.
+    top: the result of a scan of the natural basis. Dead units are included.
     """
     if not top.values.shape[1]:
         return np.zeros(len(top.values), dtype=bool)
@@ -74,6 +74,6 @@ def saturated_units(top: Top) -> np.ndarray:
 
 
 def _names(top: Top) -> np.ndarray:
-    """One number per input and place: (directions, K)."""
+    """A number for each pair of input and position: (directions, K)."""
     places = int(top.positions.max(initial=0)) + 1
     return top.ids * places + top.positions

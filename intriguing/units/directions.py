@@ -1,9 +1,9 @@
-"""Sets of directions, drawn from a seed wherever they are wanted, never shipped.
+"""Sets of directions, drawn from a seed where they are needed instead of being stored.
 
-The paper (section 3) compares the natural basis e_i with "random directions" whose distribution it does not state. That
-choice decides the outcome, so each set says where it comes from. `uniform01` is what two public reproductions used: all
-its directions lie close to (1, ..., 1) (mean cosine 0.75), so the natural basis looks special by construction. It is
-here as a labelled replica only.
+The paper (section 3) compares the natural basis e_i with "random directions" but does not state their distribution. The
+distribution decides the result, so each set names its own. Two public reproductions used `uniform01`: its directions
+are all close to (1, ..., 1) (mean cosine 0.75), so the natural basis looks special by construction. It exists only to
+replicate them and is marked as invalid.
 """
 
 import hashlib
@@ -29,24 +29,24 @@ _NEEDS_SOURCE = ("covariance", "pca", "matrix")
 class Directions:
     """A set of `count` directions in a space of `dim` units, as the columns of a (dim, count) float32 matrix.
 
-    Build one with a class method. Random directions have unit length; `matrix` keeps the length that it is given.
-    Equal descriptions give equal bits on one kind of machine, and the first columns do not depend on `count`.
+    Use a class method to build one. Random directions have unit length; those of `matrix` keep their length. Equal
+    descriptions give equal bits on one kind of machine, and the first columns do not depend on `count`.
     """
 
     __repr__ = brief
 
     basis: str
-    """Where the directions come from: natural, gaussian, haar, covariance, pca, uniform01 or matrix."""
+    """Kind of the directions: natural, gaussian, haar, covariance, pca, uniform01 or matrix."""
     dim: int
-    """How many units the space has."""
+    """Number of units of the space."""
     count: int
-    """How many directions there are."""
+    """Number of directions."""
     seed: int = 0
     """The seed of a random set."""
     digest: str = ""
-    """The hash of the covariance or matrix that the set is made from."""
+    """Hash of the covariance or matrix that defines the set."""
     source: np.ndarray | None = field(default=None, repr=False, compare=False)
-    """That covariance or matrix, which a description does not hold."""
+    """The covariance or matrix; it is not part of a description."""
 
     def __post_init__(self) -> None:
         if self.basis not in BASES:
@@ -82,9 +82,9 @@ class Directions:
 
     @classmethod
     def covariance(cls, source: np.ndarray | Moments, count: int, seed: int = 0) -> "Directions":
-        """`count` independent directions from N(0, Cov), normalised: where the activations themselves vary.
+        """`count` independent directions from N(0, Cov), normalised; Cov is the activations' covariance.
 
-        `source` is the (dim, dim) covariance, or `Moments` that hold one.
+        source: the covariance (dim, dim), or `Moments` with one.
         """
         cov = _covariance_of(source)
         return cls("covariance", cov.shape[0], count, seed, _digest(cov), cov)
@@ -97,7 +97,7 @@ class Directions:
 
     @classmethod
     def uniform01(cls, dim: int, count: int, seed: int = 0) -> "Directions":
-        """The INVALID replica: components from U[0, 1], normalised. See the module's text; `valid` is False."""
+        """INVALID as random directions (see the module's text): components from U[0, 1], normalised."""
         return cls("uniform01", dim, count, seed)
 
     @classmethod
@@ -110,28 +110,28 @@ class Directions:
 
     @property
     def valid(self) -> bool:
-        """Whether the set may stand for "random directions" (`uniform01` may not)."""
+        """Whether the set is a fair choice of directions; False for `uniform01`."""
         return self.basis != "uniform01"
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """The (dim, count) float32 matrix; drawn at the first use. Do not write to it."""
+        """The matrix (dim, count), float32, drawn at the first use. Do not write to it."""
         matrix = np.ascontiguousarray(self._make(), dtype=np.float32)
         matrix.setflags(write=False)
         return matrix
 
     def describe(self) -> dict[str, Any]:
-        """What `from_description` needs, as JSON-able values (not the source of covariance, pca or matrix)."""
+        """The description that `from_description` reads, as values for JSON; it lacks `source`."""
         return {"basis": self.basis, "dim": self.dim, "count": self.count, "seed": self.seed, "digest": self.digest}
 
     @classmethod
     def from_description(
         cls, description: Mapping[str, Any] | str, source: np.ndarray | Moments | None = None
     ) -> "Directions":
-        """The directions that `describe` described (a mapping, or its JSON text).
+        """The directions of a description by `describe` (a mapping, or its JSON text).
 
-        covariance, pca and matrix take their `source` again and refuse one of another content; without it the set
-        can be compared and merged but not drawn.
+        covariance, pca and matrix need the same `source` again. Without it the set can be compared and merged, but its
+        columns cannot be computed.
         """
         fields = json.loads(description) if isinstance(description, str) else dict(description)
         directions = cls(fields["basis"], fields["dim"], fields["count"], fields["seed"], fields["digest"])
@@ -178,10 +178,10 @@ class Directions:
 def haar(dim: int, count: int, seed: int, purpose: str = "directions haar") -> np.ndarray:
     """The first `count` columns of a Haar rotation of `dim` units, float64 (dim, count).
 
-    The Gaussian matrix is drawn column by column, so that fewer columns are a part of more.
+    The Gaussian matrix is drawn column by column, so the first columns do not depend on `count`.
     """
     normals = generator(seed, purpose, dim).standard_normal((count, dim)).T
-    # torch keeps to the process's number of threads, which NumPy's own LAPACK does not.
+    # torch uses the number of threads set for the process; NumPy's LAPACK does not.
     q, r = torch.linalg.qr(torch.from_numpy(normals))
     return (q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)).numpy()
 

@@ -1,7 +1,7 @@
-"""How much of one class a direction's top inputs are (U1): purity, entropy, enrichment.
+"""Scores of the labels of a direction's top inputs (U1): purity, entropy, enrichment.
 
-n_c is how many of a direction's top K are of class c. Purity is the field's usual figure; enrichment asks of each class
-whether it is there more often than a random draw would have it, and so does not mind unequal classes.
+n_c is the number of a direction's top K inputs of class c. Purity is the usual score. Enrichment tests for each class
+whether n_c is larger than in a random draw, so it allows for classes of unequal sizes.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from intriguing.stats.multiple import benjamini_hochberg
 
 
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
-    """n_c: how often each class is among the last axis of `labels` (..., K): (..., classes)."""
+    """n_c (..., classes): number of entries of each class along the last axis of `labels` (..., K)."""
     values = np.asarray(labels)
     if values.size and (values.min() < 0 or values.max() >= classes):
         raise InputError(
@@ -28,12 +28,12 @@ def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def purity(counts: np.ndarray) -> np.ndarray:
-    """max_c n_c / K of `counts` (..., classes): from 1 / min(K, classes) to 1. NaN where nothing was counted."""
+    """max_c n_c / K of `counts` (..., classes): from 1 / min(K, classes) to 1; NaN where all counts are 0."""
     return _share(counts).max(axis=-1)
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:
-    """-sum_c (n_c / K) log(n_c / K) / log(classes) of `counts` (..., classes): 0 for one class, 1 for all alike."""
+    """-sum_c (n_c / K) log(n_c / K) / log(classes) of `counts` (..., classes): 0 for one class, 1 for equal counts."""
     share = _share(counts)
     terms = share * np.log(np.where(share > 0, share, 1.0))
     return np.abs(terms.sum(axis=-1)) / np.log(max(counts.shape[-1], 2))
@@ -41,9 +41,9 @@ def entropy(counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Enrichment:
-    """The chance that K inputs drawn without replacement hold class c at least n_c times, for every c and n_c.
+    """Table of the probability that K inputs drawn without replacement contain class c at least n_c times.
 
-    Built once from the classes' sizes; a whole basis is then a look-up.
+    It is built once from the sizes of the classes; the p-values of a basis are then read from the table.
     """
 
     __repr__ = brief
@@ -65,17 +65,18 @@ class Enrichment:
         return self.table[np.arange(counts.shape[-1]), counts]
 
     def best(self, counts: np.ndarray) -> np.ndarray:
-        """Each direction's smallest p-value, with Bonferroni's correction over the classes: (...)."""
+        """The smallest p-value of each direction (...), with Bonferroni's correction over the classes."""
         return np.minimum(self.p_values(counts).min(axis=-1) * counts.shape[-1], 1.0)
 
     def enriched(self, counts: np.ndarray, level: float = LEVEL) -> np.ndarray:
-        """Which directions (..., directions) are enriched in some class, of `counts` (..., directions, classes):
-        Bonferroni over the classes, then Benjamini and Hochberg over the directions of a basis at `level`.
+        """Mask (..., directions) of the directions that are enriched in some class; counts: (..., directions, classes).
+
+        Bonferroni's correction over the classes, then that of Benjamini and Hochberg over a basis at `level`.
         """
         return benjamini_hochberg(self.best(counts)) <= level
 
     def distinct(self, counts: np.ndarray, level: float = LEVEL) -> np.ndarray:
-        """D_uniq (...): how many classes are the most enriched one of some enriched direction of a basis.
+        """D_uniq (...): number of classes that are the most enriched class of at least one enriched direction.
 
         The label analogue of Network Dissection's "unique detectors".
         """

@@ -1,7 +1,7 @@
-"""The formulas of the scores U1 to U5, of all directions of a basis at once: what the rotation test wraps.
+"""The formulas of the scores U1 to U5, for all directions of a basis at once.
 
-What else is known of a score is in `intriguing.units.scores`. A formula takes a `View` of a basis and the `Depth` to
-look at, and gives one number per direction, or one for the whole basis.
+All other properties of a score are in `intriguing.units.scores`. A formula takes a `View` of a basis and a `Depth`, and
+returns one number per direction, or one for the whole basis.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,32 +27,32 @@ FORMULAS: dict[str, Formula] = {}
 
 @dataclass(frozen=True)
 class Scorer:
-    """A metric at a depth: it scores the directions of a view."""
+    """A metric at a depth, which scores the directions of a view."""
 
     metric: Metric
     name: str
-    """The metric's name; another one where several scorers share a metric, as those of two judges do."""
+    """The metric's name, or another name if several scorers have the same metric, as for two judges."""
     score: Callable[[View], np.ndarray]
-    """Gives one number per direction (m,), or one for the basis ()."""
+    """From a view to one number per direction (m,), or one for the basis ()."""
     score_half: Callable[[View], np.ndarray]
-    """What stands for it on a random half of the inputs (`Metric.halving`)."""
+    """The same for a random half of the inputs (see `Metric.halving`)."""
     least: int
-    """The fewest inputs that it can be computed from."""
+    """Smallest number of inputs."""
 
     @property
     def of_half(self) -> "Scorer":
-        """The scorer of a half of the inputs."""
+        """The scorer for a half of the inputs."""
         return replace(self, score=self.score_half)
 
     def mean(self, view: View) -> float:
-        """The statistic T of a basis: the mean over its directions (NaN, of a direction without a score, left out)."""
+        """The statistic T of a basis: the mean over its directions; directions without a score (NaN) are left out."""
         values = np.asarray(self.score(view), dtype=np.float64)
         finite = values[~np.isnan(values)]
         return float(finite.mean()) if finite.size else float("nan")
 
 
 def scorers(names: Sequence[str] | None = None, depth: Depth | None = None) -> list[Scorer]:
-    """The scorers of the metrics called `names` (all by default) at a `depth`; raises `UnknownNameError`."""
+    """The scorers of the metrics with these `names` (default: all) at a `depth`. Raises: `UnknownNameError`."""
     return [_scorer(metric, depth or Depth()) for metric in metrics_named(names)]
 
 
@@ -88,7 +88,7 @@ def score_directions(
 
 
 def auroc_error_bound(inputs: Inputs, directions: Directions) -> float:
-    """How far the score `auroc` of any of the `directions` can be from its exact value, because it counts in bins."""
+    """Largest possible error of the score `auroc` of these `directions`, which comes from binning."""
     view = View(inputs, directions.columns)
     return 2 * float(np.nanmax(view.binned().error_bound(inputs.known_labels, inputs.classes)))
 

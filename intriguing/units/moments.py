@@ -1,7 +1,7 @@
-"""Moments of activations in one pass: mergeable, never N x D in memory.
+"""Moments of activations in one pass over the data; they can be merged, and memory does not grow with the rows.
 
-Pébay 2008, "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order statistical moments"
-(Sandia report SAND2008-6212), equations 2.1, 3.1 and 3.2 for the merge.
+Source: Pébay 2008, "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order statistical
+moments" (Sandia report SAND2008-6212), equations 2.1, 3.1 and 3.2 for the merge.
 """
 
 import json
@@ -22,17 +22,17 @@ _ARRAYS = ("mean", "m2", "m3", "m4", "low", "high")
 class Moments:
     """Count, mean, second to fourth central moments, smallest and largest value of each of `dim` units.
 
-    With `with_covariance` also the (dim, dim) co-moments. Rows are summed in blocks of 256 in their own precision,
-    about their mean, and blocks and shards are added in float64. What is read from here is rounded to the digits that
-    this keeps: so shards of whole blocks give the same numbers, whatever their size and order (but for one in a
-    million, which lies on the edge of rounding). Rows that are not finite are left out and counted in `skipped`.
+    with_covariance: also the co-moments (dim, dim). Rows are summed in blocks of 256, in their own precision and about
+    their mean; blocks and shards are added in float64. All results are rounded to the digits that are reliable, so
+    shards of whole blocks give the same numbers in every size and order (except for about one number in a million,
+    which lies between two rounded values). Rows that are not finite are left out and counted in `skipped`.
     """
 
     def __init__(self, dim: int, with_covariance: bool = False) -> None:
-        """Moments of nothing yet, of `dim` units."""
+        """Moments of `dim` units without any row."""
         self.dim, self.with_covariance = dim, with_covariance
         self.skipped = 0
-        """How many rows were not finite."""
+        """Number of rows that were not finite."""
         self._central = _Central.empty(dim, with_covariance)
         self._parts: _Parts | None = None
 
@@ -47,7 +47,7 @@ class Moments:
             self._add(rows[start : start + _PART])
 
     def merge(self, other: "Moments") -> "Moments":
-        """Add what `other` has seen; returns self. Raises `InputError` when they are of different spaces."""
+        """Add the rows of `other`; returns self. Raises: `InputError` if the numbers of units differ."""
         if (other.dim, other.with_covariance) != (self.dim, self.with_covariance):
             raise InputError(
                 f"Moments of {other.dim} units (covariance: {other.with_covariance}) cannot be added to moments of "
@@ -59,7 +59,7 @@ class Moments:
 
     @property
     def count(self) -> int:
-        """How many rows were seen, without those that were skipped."""
+        """Number of rows, without the skipped ones."""
         return self._settled().count
 
     @property
@@ -75,16 +75,16 @@ class Moments:
     @property
     def skewness(self) -> np.ndarray:
         """Each unit's E[(h - mu)^3] / Var^1.5 (dim,); NaN for a unit that never varies."""
-        seen = self._settled()
+        settled = self._settled()
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _shown(np.where(self.dead, np.nan, np.sqrt(seen.count) * seen.m3 / seen.m2**1.5))
+            return _shown(np.where(self.dead, np.nan, np.sqrt(settled.count) * settled.m3 / settled.m2**1.5))
 
     @property
     def kurtosis(self) -> np.ndarray:
         """Each unit's E[(h - mu)^4] / Var^2 (dim,), 3 for a Gaussian; NaN for a unit that never varies (U5)."""
-        seen = self._settled()
+        settled = self._settled()
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _shown(np.where(self.dead, np.nan, seen.count * seen.m4 / seen.m2**2))
+            return _shown(np.where(self.dead, np.nan, settled.count * settled.m4 / settled.m2**2))
 
     @property
     def low(self) -> np.ndarray:
@@ -98,28 +98,28 @@ class Moments:
 
     @property
     def dead(self) -> np.ndarray:
-        """Which units (dim,) have had one value only."""
+        """Mask (dim,) of units that had only one value."""
         return ~(self.high > self.low)
 
     def covariance(self) -> np.ndarray:
-        """The (dim, dim) covariance, divided by the count, to six digits; raises `InputError` if not asked for."""
-        seen = self._settled()
-        if seen.comoment is None:
+        """The (dim, dim) covariance, divided by the count, to six digits. Raises: `InputError` if there is none."""
+        settled = self._settled()
+        if settled.comoment is None:
             raise InputError("These moments hold no covariance: build them with with_covariance=True.")
-        full = seen.comoment / max(seen.count, 1)
+        full = settled.comoment / max(settled.count, 1)
         full = (full + full.T) / 2
-        # Multiples of a power of two below the units' own scale: what differs between orders of addition is cut off.
+        # Round to a power of two well below the units' scale: this removes differences between orders of addition.
         _, exponent = np.frexp(np.diagonal(full))
         grid = np.ldexp(1.0, (exponent[:, None] + exponent) // 2 - 20)
         return np.round(full / grid) * grid
 
     def to_bytes(self) -> bytes:
         """The state as safetensors bytes, for a store or another machine."""
-        seen = self._settled()
-        tensors = {name: getattr(seen, name) for name in _ARRAYS}
-        if seen.comoment is not None:
-            tensors["comoment"] = np.ascontiguousarray(seen.comoment)
-        counts = {"dim": self.dim, "count": seen.count, "skipped": self.skipped}
+        settled = self._settled()
+        tensors = {name: getattr(settled, name) for name in _ARRAYS}
+        if settled.comoment is not None:
+            tensors["comoment"] = np.ascontiguousarray(settled.comoment)
+        counts = {"dim": self.dim, "count": settled.count, "skipped": self.skipped}
         return save(tensors, {"moments": json.dumps(counts | {"with_covariance": self.with_covariance})})
 
     @classmethod

@@ -1,7 +1,6 @@
-"""Which rows can enter a direction's top K: a fast GEMM with an error bound, then the exact value of the few that pass.
+"""The filter of a scan: a fast GEMM with an error bound finds the rows that can enter a top K; few need an exact value.
 
-Kept apart from the scan's state so that the same code serves every precision and device: the float32 GEMM of a CPU, and
-the bfloat16 GEMM of a GPU, whose candidates are ranked again here.
+The same code serves all precisions and devices: float32 on a CPU, bfloat16 on a GPU.
 """
 
 from typing import Any, Literal
@@ -27,7 +26,7 @@ class Prefilter:
         self._scratch: torch.Tensor | None = None
 
     def prepare(self, device: torch.device) -> int:
-        """Draw the directions, and say how many rows to take at once: scores that stay in the cache, or fill a GPU."""
+        """Draw the directions; the number of rows per chunk with which scores fit in a CPU's cache or fill a GPU."""
         if self._directions.basis != "natural":
             self._columns(device)
         scores = 1 << (21 if device.type == "cpu" else 28)
@@ -36,10 +35,10 @@ class Prefilter:
     def __call__(
         self, rows: torch.Tensor, hashes: np.ndarray, kth: np.ndarray, worst: np.ndarray, both: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The rows that enter: (line, row, value), and per line how many rows equal `kth` without entering.
+        """The rows that enter: (line, row, value), and per line the number of rows equal to `kth` that do not enter.
 
-        `rows` (n, dim) float32 and finite; `kth` (lines,) the state's K-th values (-inf while it is not full) and
-        `worst` (lines,) the hashes of those ranks: an equal value enters only with a smaller hash.
+        rows: (n, dim) float32, finite; kth: (lines,), the K-th values so far, -inf before there are K; worst: (lines,),
+        the hashes of these entries. A row with an equal value enters only with a smaller hash.
         """
         natural = self._directions.basis == "natural"
         scores, margin, out_unit = (rows, None, 0.0) if natural else self._scores(rows)
@@ -78,11 +77,11 @@ class Prefilter:
         return np.concatenate(lines), np.concatenate(entering), np.concatenate(values), beaten
 
     def _scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """All projections (n, count) roughly; how far (count,) a projection can be from its canonical value before
-        its last rounding; and the unit of that rounding.
+        """Approximate projections (n, count); a bound (count,) of their distance from the canonical values before the
+        last rounding; and the unit of that rounding.
 
-        With |fl(a.b) - a.b| <= gamma_n |a|.|b| (Higham 2002, "Accuracy and stability of numerical algorithms",
-        eq. 3.5) and Cauchy-Schwarz; what rounding to bfloat16 costs is measured instead of bounded.
+        The bound follows from |fl(a.b) - a.b| <= gamma_n |a|.|b| and Cauchy-Schwarz; the error of rounding to bfloat16
+        is measured. Source: Higham 2002, "Accuracy and stability of numerical algorithms", eq. 3.5.
         """
         columns, norms, _ = self._columns(rows.device)
         dim = rows.shape[1]
@@ -106,7 +105,7 @@ class Prefilter:
     def _cut(
         self, scores: torch.Tensor, sign: float, kth: torch.Tensor, margin: torch.Tensor | None, unit: float
     ) -> torch.Tensor:
-        """Below which score (count,) a row of this chunk cannot enter."""
+        """Lower limits (count,): a row of this chunk with a smaller score cannot enter."""
         if bool((kth == -torch.inf).any()) and len(scores) >= self._k:
             best = _best(scores, sign)
             best = best if len(best) >= self._k else (scores * sign).float()
@@ -131,7 +130,7 @@ class Prefilter:
         return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.float32)
 
     def _room(self, rows: torch.Tensor) -> torch.Tensor:
-        """Memory for the scores that is used again: fresh pages would cost as much as a tenth of the GEMM."""
+        """Memory for the scores, which is reused; new memory would cost about a tenth of the time of the GEMM."""
         if self._scratch is None or self._scratch.device != rows.device or len(self._scratch) < len(rows):
             self._scratch = torch.empty((len(rows), self._directions.count), device=rows.device)
         return self._scratch[: len(rows)]
@@ -162,7 +161,7 @@ def _best(scores: torch.Tensor, sign: float) -> torch.Tensor:
 def _passing(
     scores: torch.Tensor, sign: float, cut: torch.Tensor, open_: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where `sign * scores` (n, count) is not below `cut` (count,) in the `open_` groups: row, column. NaN passes."""
+    """Rows and columns of the `open_` groups where `sign * scores` (n, count) is NaN or at least `cut` (count,)."""
     group, column = torch.nonzero(open_, as_tuple=True)
     row = group[:, None] * _GROUP + torch.arange(_GROUP, device=scores.device)
     inside = row < len(scores)
@@ -180,10 +179,10 @@ def _crowded(
     worst: torch.Tensor,
     columns: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The same for units (`columns`) whose K-th value many rows share: a dead unit, or the zeros of a ReLU's low end.
+    """The same for units (`columns`) whose K-th value many rows share, as for a dead unit or the zeros of a ReLU.
 
-    Only rows that win by their hash are named, and the others are counted (count,): a list of all ties would cost
-    more than the rest of the scan.
+    Only rows that can enter by their hash are listed; the others are counted (count,), because a list of all ties would
+    cost more time than the rest of the scan.
     """
     part = rows[:, columns] if sign > 0 else -rows[:, columns]
     equal = part == kth[columns]
@@ -196,7 +195,7 @@ def _crowded(
 
 
 def _bf16_gemm(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Their product with float32 accumulation, whatever the process has set for reduced-precision reductions."""
+    """The product, accumulated in float32 whatever the process has set for reduced-precision reductions."""
     if rows.device.type != "cuda":
         return rows @ columns
     before = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction

@@ -1,4 +1,4 @@
-"""Rows that may enter a scan's state: their exact value and their order."""
+"""Candidates for a scan's top K: their exact values and their order."""
 
 from dataclasses import dataclass
 
@@ -27,11 +27,11 @@ class Candidates:
     """The place in the layer's map, int32."""
 
     def take(self, index: np.ndarray) -> "Candidates":
-        """Those that `index` (numbers or a mask) chooses."""
+        """The entries at `index` (numbers or a mask)."""
         return Candidates(self.line[index], self.value[index], self.hash[index], self.id[index], self.position[index])
 
     def joined(self, other: "Candidates") -> "Candidates":
-        """These, then the `other`."""
+        """These entries, followed by those of `other`."""
         return Candidates(
             np.concatenate([self.line, other.line]),
             np.concatenate([self.value, other.value]),
@@ -69,9 +69,9 @@ def best_first(rows: Candidates) -> Candidates:
 def canonical_projection(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """The projection of each row of `rows` (n, dim) on the same row of `columns` (n, dim), as float32 (n,).
 
-    The products of float32 numbers are exact in float64; they are added in one fixed tree by elementwise additions
-    alone, and rounded once. So the bits depend on nothing but the two rows: not on the batch, the threads, a
-    GEMM's kernel or the device.
+    Products of float32 numbers are exact in float64. They are added in a fixed tree, with elementwise additions only,
+    and the sum is rounded once. So the bits depend only on the two rows, not on the batch, the number of threads, the
+    kernel of a GEMM or the device.
     """
     dim = rows.shape[1]
     terms = rows.double() * columns.double()

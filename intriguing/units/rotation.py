@@ -1,12 +1,12 @@
 """The rotation test (U0): is the natural basis special, or would any rotation of it do?
 
-T(Q) is the mean of a score over the directions of a basis Q. Under the hypothesis that no basis is special, the natural
-basis is one more random rotation, so its rank among Haar rotations gives an exact p-value. What is drawn at random is
-the whole basis: units share their inputs, and a test that takes them as independent is invalid (Network Dissection,
-section 3.2, draws rotations alike but gives no p-value).
+T(Q) is the mean of a score over the directions of a basis Q. If no basis is special, the natural basis is like one more
+random rotation, so its rank among Haar rotations gives an exact p-value. A whole basis is drawn at a time, because
+units share their inputs: a test that treats units as independent is invalid. (Network Dissection, section 3.2, also
+draws rotations, but gives no p-value.)
 
-Everything is keyed by the rotation's number: `null_statistics` for numbers 0 to 499 and 500 to 998, computed anywhere,
-are those for 0 to 998.
+A rotation depends only on the seed and its number. So `null_statistics` of the numbers 0 to 499 and 500 to 998,
+computed on any machines, together are those of 0 to 998.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class RotationTest:
     high: float | None
     """Upper end."""
     rotations: int
-    """How many rotations make up the null."""
+    """Number of rotations in the null."""
     p_high: float | None
     """(1 + rotations with a statistic at least as large) / (rotations + 1)."""
     p_low: float | None
@@ -62,9 +62,9 @@ class RotationTest:
     detectable_effect: float | None
     """The smallest effect that this test finds with 80 % power."""
     n: int
-    """How many inputs it rests on."""
+    """Number of inputs."""
     p_holm: float | None = None
-    """p_two after Holm's correction, once `corrected` was called."""
+    """p_two after Holm's correction; set by `corrected`."""
 
     @classmethod
     def of(cls, metric: str, comparison: Comparison, n: int, alpha: float = 0.0) -> "RotationTest":
@@ -73,7 +73,7 @@ class RotationTest:
 
     @classmethod
     def without_figures(cls, metric: str, n: int) -> "RotationTest":
-        """The test of a score that `n` inputs cannot support."""
+        """A test without numbers, for a score that cannot be computed from the `n` inputs."""
         return cls.of(metric, Comparison(), n)
 
     def row(self) -> dict[str, Any]:
@@ -84,14 +84,14 @@ class RotationTest:
 def basis(dim: int, number: int, seed: int = 0, columns: int | None = None) -> np.ndarray:
     """The directions (dim, m) of rotation `number`, or of the natural basis for number -1.
 
-    Above 512 units, or with fewer `columns`, both arms are sampled alike: m columns of the rotation, m units.
+    Above 512 units, or with fewer `columns`, both are sampled: m columns of the rotation, m units.
     """
     m = min(dim, MOST_COLUMNS if columns is None else columns)
     if number >= 0:
         return haar(dim, m, seed, f"{_PURPOSE} {number}")
-    chosen = np.arange(dim) if m == dim else generator(seed, "sampled units", dim).permutation(dim)[:m]
+    units = np.arange(dim) if m == dim else generator(seed, "sampled units", dim).permutation(dim)[:m]
     columns_ = np.zeros((dim, m))
-    columns_[np.sort(chosen), np.arange(m)] = 1.0
+    columns_[np.sort(units), np.arange(m)] = 1.0
     return columns_
 
 
@@ -127,11 +127,12 @@ def subsample_spread(
 ) -> dict[str, float]:
     """The standard error, by score, of natural minus null_mean over the choice of inputs (`stats.halves`).
 
-    A score of the top K takes the top K / 2 of a half (`Metric.halving`), so that it looks as deep; with K of them it
-    came to 0.7 to 1.3 times the spread over fresh inputs. As it is, simulations (16 units, 1,000 inputs; planted,
-    rotated and rectified) gave 0.9 to 1.2 times. In others judged scores gave 0.7 to 1.5 times, AUROC of saturated
-    units 1.5 times, and kurtosis, whose tails few inputs decide, 0.7 times. `rotations` make up the null here: by
-    default enough for 256 directions, at least 8.
+    On a half, a score of the top K uses the top K / 2 (`Metric.halving`), the same share of the inputs. rotations: size
+    of the null; by default enough for 256 directions, at least 8.
+
+    Compared with the spread over fresh inputs, simulations (16 units, 1,000 inputs; planted, rotated and rectified)
+    gave 0.9 to 1.2 times (with the top K, 0.7 to 1.3 times). In other simulations judged scores gave 0.7 to 1.5 times,
+    AUROC of saturated units 1.5 times, and kurtosis, which depends on few inputs in the tails, 0.7 times.
     """
     m = min(inputs.dim, MOST_COLUMNS if columns is None else columns)
     rotations = max(8, 256 // m) if rotations is None else rotations
@@ -147,11 +148,11 @@ def subsample_spread(
 
 
 def powers(q: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
-    """Q^alpha for each of the `alphas`, of a rotation `q` (dim, dim) with determinant 1: each of its planes is turned
-    by alpha times its angle.
+    """Q^alpha for each of the `alphas`, of a rotation `q` (dim, dim) with determinant 1: each plane of Q is rotated by
+    alpha times its angle.
 
-    The dose of Network Dissection (section 3.2). A Hermitian mixture of Q's symmetric and antisymmetric part has Q's
-    eigenvectors, which is quicker than a Schur form and as stable.
+    The eigenvectors of Q are those of a Hermitian mixture of its symmetric and antisymmetric part, which is faster than
+    a Schur form and equally stable. Source: Network Dissection, section 3.2.
     """
     turned = torch.from_numpy(q)
     mixed = torch.complex((turned + turned.T) / 2, 0.7390851332151607 * (turned.T - turned) / 2)
@@ -187,8 +188,8 @@ def dose_statistics(
 
 
 def dosed(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: np.ndarray) -> list[RotationTest]:
-    """The rows of the dose curve beside `test`: for each alpha the mean over `values` (doses, rotations), its interval
-    from the spread of the rotations, and its place among the `null`.
+    """The dose curve of a `test`, one row per alpha: the mean over `values` (doses, rotations), its interval from the
+    spread of the rotations, and its p-values among the `null`.
     """
     rows = []
     for alpha, line in zip(doses, values, strict=True):
@@ -213,9 +214,9 @@ def rotation_test(
 ) -> list[RotationTest]:
     """The test of every score: p-values, effect, interval, detectable effect, and the dose curve if `doses` are given.
 
-    `null` are statistics already computed (`null_statistics`); else `rotations` of them are drawn. `sign` -1 tests the
-    units' smallest values (the null serves both signs: -Q is as likely as Q; the dose curve has sign 1). A score that
-    the inputs cannot support (no labels, no judge, too few) gives a test without figures; `verdict` says why.
+    null: statistics from `null_statistics`; None: they are computed here, for `rotations` rotations. sign: -1 tests the
+    units' smallest values (with the same null, because -Q is as likely as Q; the dose curve has sign 1). A score that
+    cannot be computed (no labels, no judge, too few inputs) gives a test without numbers; `verdict` gives the reason.
     """
     usable = [score for score in scores if not unusable(inputs, score)]
     draws = null if null is not None else null_statistics(inputs, usable, range(rotations), seed=seed, columns=columns)
@@ -240,12 +241,12 @@ def rotation_test(
 
 
 def verdict(test: RotationTest, score: Scorer, inputs: Inputs) -> Finding:
-    """What the test of `score` on `inputs` says."""
+    """The outcome of the test of `score` on `inputs`, with a sentence."""
     return finding(test.row(), score.metric.wording(), unusable(inputs, score))
 
 
 def unusable(inputs: Inputs, score: Scorer) -> str:
-    """Why `inputs` cannot support `score`, in a clause; empty when they can."""
+    """Why `score` cannot be computed from `inputs`, as a clause; empty if it can."""
     for part in score.metric.needs:
         if getattr(inputs, part) is None:
             return f"there are no {part}" if part == "labels" else f"there is no {part}"
@@ -254,12 +255,12 @@ def unusable(inputs: Inputs, score: Scorer) -> str:
 
 
 def least_inputs(score: Scorer) -> int:
-    """The fewest inputs for which a test of `score` means anything: ten times the top K, or 100."""
+    """Smallest number of inputs for a test of `score`: ten times the top K, at least 100."""
     return max(10 * score.least if score.metric.from_top else 100, score.least)
 
 
 def corrected(tests: Sequence[RotationTest]) -> list[RotationTest]:
-    """The tests with Holm's correction over all of them whose alpha is 0."""
+    """The tests with Holm's correction over all tests with alpha 0."""
     p = [t.p_two if t.alpha == 0 and t.p_two is not None else np.nan for t in tests]
     adjusted = holm(np.asarray(p, dtype=np.float64))
     return [replace(t, p_holm=None if np.isnan(a) else float(a)) for t, a in zip(tests, adjusted, strict=True)]

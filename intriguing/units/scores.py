@@ -1,4 +1,5 @@
-"""All that is known of each score of a direction, apart from its formula. Costs no torch: specs and plans read it.
+"""The properties of each score of a direction, apart from its formula. Does not import torch, as specs and plans read
+it.
 
 A new score is an entry in `METRICS`, and a formula of the same name in `intriguing.units.metrics`.
 """
@@ -14,19 +15,19 @@ from intriguing.stats.halves import half_list
 
 @dataclass(frozen=True)
 class Depth:
-    """How many inputs the scores look at."""
+    """How many inputs the scores use."""
 
     k: int = 16
     """The top inputs behind purity, entropy, enrichment, unique classes and the intruder test."""
     tasks: int = 20
     """Tasks of the interpretability score."""
     references: int = 9
-    """References at either end in each of these tasks."""
+    """References at either end in each task."""
     draws: int = 20
     """Intruders per direction."""
 
     def halved(self) -> "Depth":
-        """The depth that reaches as deep into half of the inputs."""
+        """The depth that is the same share of half of the inputs."""
         return replace(self, k=half_list(self.k), tasks=max(self.tasks // 2, 1))
 
 
@@ -35,7 +36,7 @@ class Metric:
     """A score of a direction, or of a whole basis."""
 
     name: str
-    """What tables and specs call it."""
+    """Its name in tables and specs."""
     sentence: str
     """What it measures."""
     higher: str
@@ -43,33 +44,33 @@ class Metric:
     lower: str
     """What a lower value means."""
     needs: tuple[Literal["labels", "judge"], ...] = ()
-    """Which parts of `Inputs` it cannot do without."""
+    """The parts of `Inputs` that it needs."""
     symmetric: bool = False
-    """Whether v and -v have the same score, so that a test of -e_1, -e_2, ... would repeat that of e_1, e_2, ..."""
+    """Whether v and -v have the same score; then only e_1, e_2, ... are tested, not -e_1, -e_2, ..."""
     from_top: bool = False
-    """Whether it rests on a fixed number of extreme inputs, and not on all inputs alike."""
+    """Whether it uses a fixed number of extreme inputs instead of all inputs."""
     least: Callable[[Depth], int] = lambda depth: 2
-    """The fewest inputs that it can be computed from."""
+    """Smallest number of inputs, at a depth."""
     halving: Literal["same", "shallower", "scaled"] = "same"
-    """What stands for it on a random half of the inputs. same: the score itself. shallower: the score at
-    `Depth.halved()`, which reaches as deep. scaled: that times the ratio of both K, for a score that grows with K."""
+    """The score for a random half of the inputs. same: unchanged. shallower: at `Depth.halved()`, the same share of the
+    inputs. scaled: that times the ratio of the two K, for a score that grows with K."""
     from_scan: bool = False
-    """Whether a scan gives it for every direction, from the top K of all rows, so that the tested inputs need not."""
+    """Whether a scan computes it for every direction, from the top K of all rows."""
     of_basis: bool = False
-    """Whether it is one number for a whole basis."""
+    """Whether it is one number per basis."""
 
     @property
     def judged(self) -> bool:
-        """Whether a judge gives it: then there is one score, and one test, for each judge."""
+        """Whether it needs a judge; then there is one score and one test per judge."""
         return "judge" in self.needs
 
     @property
     def from_inputs(self) -> bool:
-        """Whether a direction's score is computed from the tested inputs."""
+        """Whether the score of a single direction is computed from the tested inputs."""
         return not self.from_scan and not self.of_basis
 
     def wording(self, judge: str | None = None) -> Wording:
-        """The words for what a test of it found. The first judge, "encoder", goes without saying."""
+        """The words for the outcome of its test; the first judge, "encoder", is not mentioned."""
         by = "" if judge in (None, "", "encoder") else f" (judged by {judge})"
         return Wording(self.higher + by, self.lower + by)
 

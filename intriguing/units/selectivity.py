@@ -1,7 +1,7 @@
-"""Selectivity by AUROC (U2): can a direction's projection tell one class from the rest?
+"""Selectivity by AUROC (U2): how well does a direction's projection separate one class from the others?
 
-sel = max_c |2 AUROC_c - 1|. It is signed, free of scale, and uses every input; it takes the place of the class
-selectivity index (Morcos et al. 2018), which needs responses that are not negative.
+sel = max_c |2 AUROC_c - 1|. It allows negative projections, does not depend on their scale, and uses every input. It
+replaces the class selectivity index (Morcos et al. 2018), which needs responses that are not negative.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,14 @@ from intriguing.basics.brief import brief
 
 @dataclass(frozen=True)
 class Binned:
-    """Projections cut into equal bins from each line's smallest to its largest: what AUROC needs of them.
-
-    It serves any labels: shuffled ones as well.
-    """
+    """Projections in bins of equal width from the smallest to the largest of each line, for AUROC with any labels."""
 
     __repr__ = brief
 
     counts: torch.Tensor
-    """How many inputs each bin holds, int64 (lines, bins)."""
+    """Number of inputs per bin, int64 (lines, bins)."""
     middle: torch.Tensor
-    """The mean rank of each input's bin, about the middle rank, float32 (lines, n)."""
+    """Mean rank of each input's bin minus the middle rank, float32 (lines, n)."""
 
     @classmethod
     def of(cls, scores: torch.Tensor, bins: int = 1 << 12) -> "Binned":
@@ -35,7 +32,7 @@ class Binned:
         at = ((scores - low) * width).to(torch.int64)
         cells = (at + torch.arange(lines)[:, None] * bins).view(-1)
         counts = torch.bincount(cells, minlength=lines * bins).view(lines, bins)
-        # Halves of whole numbers: exact in float32 up to eight million inputs.
+        # Multiples of 1/2, exact in float32 up to eight million inputs.
         held = counts.double() if n >> 23 else counts.float()
         middle = held.cumsum(dim=1).sub_(held, alpha=0.5).sub_(n / 2)
         return cls(counts, middle.float().gather(1, at))
@@ -50,9 +47,9 @@ class Binned:
         return torch.where(pairs > 0, 0.5 + sums / pairs, torch.nan).numpy()
 
     def error_bound(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """How far (lines, classes) that can be from the exact AUROC: half the share of pairs in one bin.
+        """Bound (lines, classes) of the error of `auroc`: half of the share of pairs within one bin.
 
-        It is far from reached, as ties are exact.
+        The true error is much smaller, because equal projections cause none.
         """
         member = torch.nn.functional.one_hot(torch.from_numpy(np.asarray(labels, dtype=np.int64)), classes).float()
         pairs = self._pairs(member)

@@ -1,12 +1,12 @@
 """The K inputs with the largest (and smallest) projection on each of many directions, exactly, in one pass.
 
-A scan keeps K (value, id) pairs per direction and sign, whatever the number of rows. The order is total: value, then a
-keyed hash of the id (`intriguing.randomness.hash_ids`), so that any sharding, any order of the shards, any thread count
-and any machine give the same bits. Two choices make that cheap:
+A scan keeps K pairs (value, id) per direction and sign, for any number of rows. They are ordered by value, then by a
+keyed hash of the id (`intriguing.randomness.hash_ids`). So the result has the same bits for every division into shards,
+order of shards, number of threads and machine. Two choices make this fast:
 
-- A value is the canonical projection (`units.ranking.canonical_projection`), computed for candidates alone. The GEMM
-  over all rows is only a filter, with a rigorous bound on its rounding error; it may run in bfloat16.
-- The running K-th value is the threshold, so that after the first rows hardly anything passes the filter.
+- A value is the canonical projection (`units.ranking.canonical_projection`), computed for candidates only. The GEMM
+over all rows is only a filter, with a proven bound on its rounding error; it may run in bfloat16. - The threshold of
+the filter is the K-th value so far, so that after the first rows few rows pass.
 """
 
 import json
@@ -30,10 +30,10 @@ _LISTED = 1000
 
 @dataclass(frozen=True)
 class Top:
-    """The outcome of a scan for one sign, best first.
+    """The result of a scan for one sign, best first.
 
-    `values`, `ids` and `positions` have shape (directions, K), or (directions, N) where only N < K rows were seen;
-    `ties` (directions,) counts the rows that share the value of the last rank, also those that found no place.
+    `values`, `ids` and `positions` have shape (directions, K), or (directions, N) if there were only N < K rows;
+    `ties` (directions,) counts the rows with the value of the last rank, including those that are not listed.
     """
 
     __repr__ = brief
@@ -43,13 +43,13 @@ class Top:
     ids: np.ndarray
     """The inputs' ids, int64."""
     positions: np.ndarray
-    """The places in the layer's map, int32 (0 for one vector per input)."""
+    """The positions in the layer's map, int32 (0 for one vector per input)."""
     ties: np.ndarray
-    """Rows that share the value of the last rank, int64."""
+    """Number of rows with the value of the last rank, int64."""
     arbitrary: np.ndarray
-    """Whether ties (directions,) were cut: the last ranks were then chosen by the hash, not by the value."""
+    """Mask (directions,): whether the hash decided which of the tied rows are listed."""
     rows: int
-    """How many rows were seen, without those that were skipped."""
+    """Number of rows, without the skipped ones."""
 
 
 class TopK:
@@ -67,10 +67,10 @@ class TopK:
         seed: int = 0,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
-        """A scan that has seen nothing.
+        """A scan without any row.
 
-        `both` keeps the smallest projections too. `seed` keys the hash that orders ties. `precision` is the filter's
-        GEMM ("auto": bfloat16 on a GPU, float32 elsewhere); it changes the speed and never the result.
+        both: keep the smallest projections, too. seed: key of the hash that orders ties. precision: that of the
+        filter's GEMM (auto: bfloat16 on a GPU, float32 elsewhere); it changes the speed, never the result.
         """
         if k < 1:
             raise InputError(f"A scan needs k of at least 1, not {k}.")
@@ -135,17 +135,17 @@ class TopK:
             self._settle()
 
     def _settle(self) -> None:
-        """Scan the rows that wait."""
+        """Scan the rows that are waiting."""
         n, self._waiting = self._waiting, 0
         if n and self._room is not None:
             rows, names, places = self._room
             self._scan(rows[:n], names[:n].copy(), places[:n].copy())
 
     def merge(self, other: "TopK") -> "TopK":
-        """Add what `other` has seen; returns self. Associative and commutative.
+        """Add the rows of `other`; returns self. The operation is associative and commutative.
 
-        A row that both have seen is kept once (its ties are counted twice). Raises `InputError` when the scans are
-        not of the same directions, k, signs and seed.
+        A row that is in both scans is kept once (but counted twice in `ties`). Raises: `InputError` if directions, k,
+        signs or seed differ.
         """
         if self._settings() != other._settings():
             raise InputError(f"Scans of different settings cannot be merged: {self._settings()}, {other._settings()}.")
@@ -185,13 +185,13 @@ class TopK:
 
     @property
     def rows(self) -> int:
-        """How many rows were seen, without those that were skipped."""
+        """Number of rows, without the skipped ones."""
         self._settle()
         return self._rows
 
     @property
     def skipped(self) -> int:
-        """How many rows were not finite."""
+        """Number of rows that were not finite."""
         self._settle()
         return self._skipped
 
@@ -253,7 +253,7 @@ class TopK:
     def _scan(self, rows: torch.Tensor, ids: np.ndarray, positions: np.ndarray) -> None:
         finite = torch.isfinite(rows.sum(dim=1))
         if not bool(finite.all()):
-            # A sum may overflow where no entry does.
+            # A sum may overflow although no entry does.
             finite = torch.isfinite(rows).all(dim=1)
             keep = finite.cpu().numpy()
             self._skipped += int((~keep).sum())
@@ -272,7 +272,7 @@ class TopK:
         return np.where(self._filled == self.k, self._values[:, -1], np.float32("-inf")).astype(np.float32)
 
     def _absorb(self, new: Candidates, kth: np.ndarray, overflow: np.ndarray) -> None:
-        """Take in `new` candidates and `overflow` (lines,): rows equal to `kth` (lines,) that are not among them."""
+        """Add `new` candidates, and `overflow` (lines,), the number of other rows equal to `kth` (lines,)."""
         before = self._kth()
         lines = np.unique(new.line)
         quiet = np.ones(len(before), dtype=bool)
@@ -287,9 +287,9 @@ class TopK:
         sizes = np.diff(np.append(starts, len(line)))
         rank = np.arange(len(line)) - np.repeat(starts, sizes)
         keep = rank < self.k
-        kept, place = entries.take(keep), (line[keep], rank[keep])
-        self._values[place], self._hashes[place] = kept.value, kept.hash
-        self._ids[place], self._positions[place] = kept.id, kept.position
+        best, place = entries.take(keep), (line[keep], rank[keep])
+        self._values[place], self._hashes[place] = best.value, best.hash
+        self._ids[place], self._positions[place] = best.id, best.position
         self._filled[lines] = np.minimum(sizes, self.k)
         after = self._kth()
         cut = np.bincount(line[~keep & (entries.value == after[line])], minlength=len(before))

@@ -1,4 +1,4 @@
-"""The inputs that bases are judged by, and what a basis shows of them: projections, extremes, bins, intruders."""
+"""The inputs of the rotation tests, and the views of a basis on them: projections, extremes, bins, intruders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,13 +18,15 @@ from intriguing.units.ranking import tie_hash
 from intriguing.units.selectivity import Binned
 
 _FEW = 64
-"""A list of the top K counts as short where the inputs are more than so many times K."""
+"""A top list is short if there are more than this many times K inputs."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The held-out inputs that bases are judged by. Build it with `Inputs.of`, which puts them in the order of the hash
-    of their ids: then equal projections are ordered as a scan orders them, and nothing depends on how they came.
+    """The held-out inputs of the rotation tests.
+
+    Build it with `Inputs.of`, which sorts them by the hash of their ids. Then equal projections have the order that a
+    scan gives them, and no result depends on the original order.
     """
 
     __repr__ = brief
@@ -36,7 +38,9 @@ class Inputs:
     judge: np.ndarray | None = None
     """(n, E) float32: an independent encoder's vectors, at unit length."""
     classes: int = 0
-    """How many classes the labels tell apart."""
+    """Number of classes."""
+    variants: "dict[str, Inputs]" = field(init=False, repr=False, compare=False, default_factory=dict)
+    """These inputs with other labels or judge vectors, by name; see `variant`."""
 
     @classmethod
     def of(
@@ -50,7 +54,7 @@ class Inputs:
     ) -> "Inputs":
         """Inputs with these `activations` (n, units), `ids` (default 0, 1, ...), `labels` and `judge` vectors.
 
-        Raises `InputError` where lengths differ or a number is not finite.
+        Raises: `InputError` where lengths differ or a number is not finite.
         """
         rows = np.asarray(activations, dtype=np.float32)
         n = len(rows)
@@ -78,7 +82,7 @@ class Inputs:
 
     @property
     def dim(self) -> int:
-        """How many units there are."""
+        """Number of units."""
         return self.activations.shape[1]
 
     @cached_property
@@ -88,28 +92,28 @@ class Inputs:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """How many inputs each class has."""
+        """Number of inputs of each class."""
         return np.bincount(self.known_labels, minlength=self.classes)
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The labels; raises `InputError` where there are none."""
+        """The labels. Raises: `InputError` if there are none."""
         if self.labels is None:
             raise InputError("This score needs labels: give Inputs.of its labels, or leave the score out.")
         return self.labels
 
     def half(self, rng: np.random.Generator) -> "Inputs":
         """A random half of the inputs, in the same order."""
-        chosen = random_half(rng, len(self))
+        half = random_half(rng, len(self))
         return replace(
             self,
-            activations=self.activations[chosen],
-            labels=None if self.labels is None else self.labels[chosen],
-            judge=None if self.judge is None else self.judge[chosen],
+            activations=self.activations[half],
+            labels=None if self.labels is None else self.labels[half],
+            judge=None if self.judge is None else self.judge[half],
         )
 
     def shuffled(self, seed: int = 0) -> "Inputs":
-        """The same inputs with shuffled labels, and judge vectors shuffled alike: the control."""
+        """The same inputs with labels and judge vectors shuffled in the same way: the control."""
         order = generator(seed, "shuffled labels").permutation(len(self))
         return replace(
             self,
@@ -117,8 +121,14 @@ class Inputs:
             judge=None if self.judge is None else self.judge[order],
         )
 
+    def variant(self, name: str, change: Callable[["Inputs"], "Inputs"]) -> "Inputs":
+        """These inputs after `change` of their labels or judge vectors; computed once per `name`."""
+        if name not in self.variants:
+            self.variants[name] = change(self)
+        return self.variants[name]
+
     def without(self, units: np.ndarray) -> "Inputs":
-        """The same inputs without the `units` that the mask (units,) names, such as the dead ones."""
+        """The same inputs without some `units`, given as a mask (units,), such as the dead ones."""
         return replace(self, activations=np.ascontiguousarray(self.activations[:, ~np.asarray(units)]))
 
 
@@ -126,8 +136,8 @@ class Inputs:
 class View:
     """A basis and the inputs projected on it.
 
-    Whatever rests on the projections alone is computed when it is first needed, and shared with the views that
-    `with_inputs` makes for other labels and judges.
+    All that depends only on the projections is computed at the first use, and shared with the views that `with_inputs`
+    makes for other labels and judges.
     """
 
     __repr__ = brief
@@ -136,7 +146,7 @@ class View:
     columns: np.ndarray
     """The directions, (units, m)."""
     number: int = -1
-    """Which rotation it is; -1 for the natural basis."""
+    """The number of the rotation; -1 for the natural basis."""
     seed: int = 0
     _cache: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
@@ -163,7 +173,7 @@ class View:
         return self._cached(("binned",), lambda: Binned.of(self.scores))
 
     def intruders(self, draws: int) -> np.ndarray:
-        """Inputs that do not belong to each direction, (m, draws): the same for every judge."""
+        """Intruders of each direction, (m, draws), the same for every judge."""
         rng = generator(self.seed, "intruder", self.number)
         return self._cached(("intruders", draws), lambda: draw_intruders(self.scores.numpy(), self.ranked, rng, draws))
 
@@ -199,7 +209,7 @@ def _is_selection(columns: np.ndarray) -> bool:
 
 
 def _best_of(scores: torch.Tensor, k: int) -> np.ndarray:
-    """The `k` largest of each line, equal ones in the order of the inputs, which is that of the hash: (lines, k)."""
+    """The `k` largest of each line (lines, k); equal ones in the order of the inputs, which is that of the hash."""
     values, indices = torch.topk(scores, k, dim=1)
     tied = (scores >= values[:, -1:]).sum(dim=1) > k
     tied |= (values[:, 1:] == values[:, :-1]).any(dim=1)
@@ -209,7 +219,7 @@ def _best_of(scores: torch.Tensor, k: int) -> np.ndarray:
 
 
 def _reaching(scores: np.ndarray, kth: np.ndarray, k: int) -> np.ndarray:
-    """`_best_of` for long lists: quicker, but it needs the `kth` largest value of each line, (lines,)."""
+    """`_best_of` for long lists: faster, but needs `kth` (lines,), the k-th largest value of each line."""
     n = scores.shape[1]
     reach = scores >= kth[:, None]
     tied = np.count_nonzero(reach, axis=1) > k

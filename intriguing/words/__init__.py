@@ -1,8 +1,9 @@
-"""The unit question on word vectors: do single axes gather words that belong together, more than random directions?
+"""The question of `units` for word vectors: are the top words of single axes more similar than those of other
+directions?
 
-A table of word vectors is one more N x D table of activations. Corpora and training are here, judges that never saw the
-training text, and the frequency control that words need; directions, top-K and the rotation test are those of `units`.
-`steps` holds the tasks in order.
+Word vectors are an N x D table, as activations are. This package has corpora, training, judges that use other text than
+the training, and a control for word frequency. Directions, top K and the rotation test are those of `units`. `steps`
+lists the tasks in order.
 """
 
 from intriguing.words.cooccurrence import Cooccurrence, count_windows, npmi

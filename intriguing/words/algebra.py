@@ -1,7 +1,7 @@
-"""Products and decompositions that give the same bits on every machine of a kind.
+"""Matrix products and decompositions that give the same bits on all machines of one kind.
 
-They run on torch, which keeps to the process's number of threads; NumPy's BLAS takes all cores, and the last bits of
-its results change with their number.
+They use torch with the number of threads set for the process. NumPy's BLAS uses all cores, and the last bits of its
+results depend on their number.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def covariance(x: np.ndarray) -> np.ndarray:
 
 
 def eigenvectors(symmetric: np.ndarray) -> np.ndarray:
-    """The eigenvectors of a symmetric matrix as columns, by rising eigenvalue."""
+    """The eigenvectors of a symmetric matrix as columns, smallest eigenvalue first."""
     return torch.linalg.eigh(_tensor(symmetric))[1].numpy()
 
 
@@ -32,6 +32,6 @@ def singular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    # A copy where torch cannot share: read-only arrays and negative strides.
+    # Copy read-only arrays and negative strides, which torch cannot share.
     shareable = array.flags.writeable and min(array.strides, default=0) >= 0
     return torch.from_numpy(array if shareable else array.copy())

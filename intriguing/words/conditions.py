@@ -1,4 +1,4 @@
-"""What is done to word vectors before they are scored, and the rotation that serves as the positive control."""
+"""Conditions: transformations of word vectors before scoring. Varimax: the rotation of the positive control."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def varimax(x: np.ndarray, *, iterations: int = 200, tolerance: float = 1e-5) ->
     over the columns of x R of the variance of their squares (Kaiser 1958), by the usual iteration on a singular value
     decomposition until its gain falls below `tolerance` or for `iterations`.
 
-    It makes columns sparse, so that single axes gather related words: a test of axes must detect it.
+    It makes columns sparse, so that related words are on the same axis; a test of axes must detect this.
     """
     x = np.asarray(x, np.float64)
     n, dim = x.shape

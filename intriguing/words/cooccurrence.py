@@ -1,8 +1,9 @@
-"""Counting which words stand near each other, and NPMI.
+"""Count the words that occur near each other, and compute NPMI.
 
-A window is `width` consecutive words that end at some word of the text and do not reach back over the start of its
-sentence: as many windows as running words. Every window counts a word, or a pair of words, at most once, as in the
-Boolean sliding window of Roeder, Both and Hinneburg 2015 ("Exploring the space of topic coherence measures").
+Each running word ends one window: it and the words before it, at most `width` in all, within its sentence. A window
+counts a word, or a pair of words, at most once.
+
+Source: Roeder, Both and Hinneburg 2015, "Exploring the space of topic coherence measures" (Boolean sliding window).
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings
 
 WINDOW = 10
 _CHUNK = 1 << 20
-# Pairs of the most frequent words are half of all pairs: a small dense table takes them without sorting.
+# Half of all pairs are of the most frequent words: a small dense table counts them without sorting.
 _DENSE = 2048
 
 
@@ -41,21 +42,21 @@ class Cooccurrence:
     unmatched: int = 0
 
     def together(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """How many windows hold both words (indices, equal shapes, no word with itself): integers."""
+        """Number of windows with both words; first, second: indices of equal shapes, no word with itself."""
         if not first.size:
             return np.zeros(first.shape, np.int64)
         low, high = np.minimum(first, second).ravel(), np.maximum(first, second).ravel()
         return np.asarray(self.pairs[low, high]).reshape(first.shape)
 
     def to_bytes(self) -> bytes:
-        """The counts in one piece (safetensors), for a store; `from_bytes` reads them back."""
+        """The counts as safetensors bytes, for a store; `from_bytes` reads them back."""
         arrays = {"occurrences": self.occurrences, "singles": self.singles, "data": self.pairs.data}
         arrays |= {"indices": self.pairs.indices, "indptr": self.pairs.indptr} | pack_strings("words", self.words)
         return pack(arrays, {"windows": str(self.windows), "unmatched": str(self.unmatched)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Cooccurrence":
-        """The counts that `to_bytes` wrote; raises `DataError` for other bytes."""
+        """The counts that `to_bytes` wrote. Raises: `DataError` for other bytes."""
         arrays, notes = unpack(data, "co-occurrence", ("occurrences", "singles", "data", "indices", "indptr"))
         words = unpack_strings("words", arrays)
         pairs = sparse.csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), (len(words), len(words)))
@@ -69,36 +70,36 @@ def count_windows(
 ) -> Cooccurrence:
     """Count the windows of `width` words of `corpus` that hold each of `words`, and each pair of them.
 
-    Words that occur fewer than `min_count` times in this text are left out and counted in `unmatched`: too few
-    occurrences say nothing about their neighbours. The text goes through in chunks of `chunk` running words, so memory
-    is that of a chunk's pairs (`width` - 1 numbers of 8 bytes per word) plus the result.
+    Words that occur fewer than `min_count` times in this text are left out and counted in `unmatched`, because so few
+    occurrences are not enough for an estimate. The text is processed in chunks of `chunk` running words. Memory: the
+    pairs of a chunk (`width` - 1 numbers of 8 bytes per word) and the result.
 
-    Raises `DataError` when fewer than 2 words are left.
+    Raises: `DataError` if fewer than 2 words remain.
     """
     if not 2 <= width <= 1 << 8:
         raise InputError(f"width={width}: a window holds 2 to 256 words.")
     number_of = {word: i for i, word in enumerate(corpus.words)}
     numbers = np.array([number_of.get(word, -1) for word in words], np.int64)
     counts = corpus.counts()
-    kept = np.flatnonzero((numbers >= 0) & (counts[numbers] >= min_count))
-    kept = kept[np.argsort(-counts[numbers[kept]], kind="stable")]
-    if len(kept) < 2:
+    rows = np.flatnonzero((numbers >= 0) & (counts[numbers] >= min_count))
+    rows = rows[np.argsort(-counts[numbers[rows]], kind="stable")]
+    if len(rows) < 2:
         raise DataError(
-            f"Of {len(words)} words {len(kept)} occur at least {min_count} times in the {len(corpus)} words of "
+            f"Of {len(words)} words {len(rows)} occur at least {min_count} times in the {len(corpus)} words of "
             f"{corpus.name!r} that are to judge them. Give more text, of the same language and letter case."
         )
     renumber = np.full(len(corpus.words), -1, np.int64)
-    renumber[numbers[kept]] = np.arange(len(kept))
-    size = len(kept)
+    renumber[numbers[rows]] = np.arange(len(rows))
+    size = len(rows)
     rare = sparse.csr_array((size, size), dtype=np.int64)
     dense = np.zeros(min(size, _DENSE) ** 2)
     singles = np.zeros(size, np.int64)
     for start in range(0, len(corpus), chunk):
-        ids, left = _stretch(corpus, renumber, start, chunk, width)
+        ids, room = _stretch(corpus, renumber, start, chunk, width)
         own = min(chunk, len(corpus) - start)
-        reach = np.minimum(left, _next_same(ids, width))
-        known = ids[:own] >= 0
-        singles += np.bincount(ids[:own][known], reach[:own][known], size).astype(np.int64)
+        reach = np.minimum(room, _next_same(ids, width))
+        counted = ids[:own] >= 0
+        singles += np.bincount(ids[:own][counted], reach[:own][counted], size).astype(np.int64)
         rare = rare + _pairs_of(ids, reach, own, width, size, dense)
     side = min(size, _DENSE)
     frequent = sparse.csr_array(dense.reshape(side, side).astype(np.int64))
@@ -106,27 +107,27 @@ def count_windows(
     pairs = sparse.csr_array(rare + frequent)
     if pairs.nnz == 0 or pairs.data.max() < 2**31:
         pairs.data = pairs.data.astype(np.int32)
-    kept_words = tuple(str(words[i]) for i in kept.tolist())
-    return Cooccurrence(kept_words, counts[numbers[kept]], singles, pairs, len(corpus), len(words) - size)
+    kept_words = tuple(str(words[i]) for i in rows.tolist())
+    return Cooccurrence(kept_words, counts[numbers[rows]], singles, pairs, len(corpus), len(words) - size)
 
 
 def _stretch(corpus: Corpus, renumber: np.ndarray, start: int, chunk: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of a chunk's words and of the 2 x width words after it (-1: not counted), and for each how far its
-    sentence goes on, itself included, at most `width`.
+    """The numbers of a chunk's words and of the 2 x width words after it (-1: not counted), and for each the number of
+    words from it to the end of its sentence, at most `width`.
     """
     stop = min(len(corpus), start + chunk + 2 * width)
     ids = renumber[corpus.tokens[start:stop]]
-    left = np.full(stop - start, width, np.int64)
+    room = np.full(stop - start, width, np.int64)
     ends = corpus.ends[(corpus.ends > start) & (corpus.ends < stop + width)] - start
     for back in range(1, width):
         at = ends - back
-        at = at[(at >= 0) & (at < len(left))]
-        left[at] = np.minimum(left[at], back)
-    return ids, left
+        at = at[(at >= 0) & (at < len(room))]
+        room[at] = np.minimum(room[at], back)
+    return ids, room
 
 
 def _next_same(ids: np.ndarray, width: int) -> np.ndarray:
-    """How many words on the same word comes again, at most `width`."""
+    """For each word the distance to its next occurrence, at most `width`."""
     distance = np.full(len(ids), width, np.int64)
     for d in range(min(width, len(ids)) - 1, 0, -1):
         distance[:-d][ids[:-d] == ids[d:]] = d
@@ -138,14 +139,13 @@ def _pairs_of(
 ) -> sparse.csr_array:
     """The pairs whose earlier word is one of the first `own` words; those of two frequent words are added to `dense`.
 
-    A window that holds both words is counted once, at the last occurrence a of the one and b > a of the other in it:
-    its end e satisfies b <= e < a + reach[a] and e < b + reach[b], where reach stops at the word's next occurrence, at
-    the sentence's end, and after `width` words. So the pair (a, b) stands for min(a + reach[a], b + reach[b]) - b
-    windows.
+    A window with both words is counted once, at the last occurrences a and b > a in it. Its end e satisfies
+    b <= e < a + reach[a] and e < b + reach[b], where reach ends at the word's next occurrence, at the end of the
+    sentence, and after `width` words. So the pair (a, b) counts min(a + reach[a], b + reach[b]) - b windows.
     """
     bits = int(width).bit_length()
     side = round(len(dense) ** 0.5)
-    found, cells, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    codes, cells, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for d in range(1, min(width, len(ids))):
         many = min(own, len(ids) - d)
         weight = np.minimum(reach[:many] - d, reach[d : d + many])
@@ -156,9 +156,9 @@ def _pairs_of(
         cells.append(low[frequent] * side + high[frequent])
         weights.append(weight[frequent])
         keep &= high >= side
-        found.append(((low[keep] * size + high[keep]) << bits) | weight[keep])
+        codes.append(((low[keep] * size + high[keep]) << bits) | weight[keep])
     dense += np.bincount(np.concatenate(cells), np.concatenate(weights), len(dense))
-    packed = np.concatenate(found)
+    packed = np.concatenate(codes)
     packed.sort()
     keys, sizes = packed >> bits, packed & ((1 << bits) - 1)
     heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
@@ -173,18 +173,19 @@ def _pairs_of(
 def npmi(counts: Cooccurrence, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """NPMI of words `first` with words `second` (indices into `counts.words`, equal shapes): values in [-1, 1].
 
-    log(p_ij / (p_i p_j)) / -log p_ij (Bouma 2009), probabilities over windows; -1 for a pair that no window holds (its
-    limit), and 1 for one that every window holds. Natural logarithms cancel. The facts' "+ eps" is not added: with
-    unseen pairs at their limit it would change nothing but the seen ones.
+    NPMI = log(p_ij / (p_i p_j)) / -log p_ij, with probabilities over windows. It is -1 for a pair that is in no window
+    (the limit), and 1 for a pair that is in all. Nothing is added to the probabilities.
+
+    Source: Bouma 2009.
     """
     return npmi_of_counts(counts.together(first, second), counts.singles[first], counts.singles[second], counts.windows)
 
 
 def npmi_of_counts(together: np.ndarray, first: np.ndarray, second: np.ndarray, windows: int) -> np.ndarray:
     """NPMI from window counts: with both words, with the first, with the second, and in all."""
-    seen = together > 0
-    p = np.where(seen, together, 1) / windows
+    observed = together > 0
+    p = np.where(observed, together, 1) / windows
     lift = np.log(p) - np.log(first / windows) - np.log(second / windows)
     always = p >= 1
     value = lift / np.where(always, 1.0, -np.log(np.where(always, 0.5, p)))
-    return np.where(seen, np.where(always, 1.0, value), -1.0)
+    return np.where(observed, np.where(always, 1.0, value), -1.0)

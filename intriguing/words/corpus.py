@@ -1,7 +1,7 @@
-"""A corpus as numbers: every distinct word once, the running text as its indices, and where sentences end.
+"""A corpus as numbers: the distinct words, the running text as indices into them, and the ends of sentences.
 
-Text is read once, in blocks, and folds, training and counting work on the numbers, so that memory stays at four bytes
-per running word whatever the words are.
+Text is read once, in blocks. Folds, training and counting use the numbers, so that memory is four bytes per running
+word.
 """
 
 import json
@@ -27,8 +27,8 @@ class Corpus:
     """An encoded text.
 
     `words` (V distinct ones, in order of first appearance), `tokens` (n,) int32 indices into them, `ends` (s,) int64:
-    where each sentence ends in `tokens` (exclusive, increasing, the last one is n). `skipped` counts what was left out
-    or changed while reading: ``empty_lines``, ``undecodable_words``, ``split_lines`` (longer than a sentence may be).
+    where each sentence ends in `tokens` (exclusive, increasing, the last one is n). `skipped` counts omissions and
+    changes while reading: ``empty_lines``, ``undecodable_words``, ``split_lines`` (longer than the largest sentence).
     """
 
     __repr__ = brief
@@ -40,7 +40,7 @@ class Corpus:
     skipped: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many running words."""
+        """Number of running words."""
         return len(self.tokens)
 
     def counts(self) -> np.ndarray:
@@ -48,7 +48,7 @@ class Corpus:
         return np.bincount(self.tokens, minlength=len(self.words))
 
     def sentences(self) -> Iterator[list[str]]:
-        """The text again, one list of words per sentence."""
+        """The text as one list of words per sentence."""
         words = np.array(self.words, dtype=object)
         for start, end in zip(self.starts().tolist(), self.ends.tolist(), strict=True):
             yield words[self.tokens[start:end]].tolist()
@@ -58,13 +58,13 @@ class Corpus:
         return np.concatenate([np.zeros(min(1, len(self.ends)), np.int64), self.ends[:-1]])
 
     def to_bytes(self) -> bytes:
-        """The corpus in one piece (safetensors), for a store; `from_bytes` reads it back."""
+        """The corpus as safetensors bytes, for a store; `from_bytes` reads it back."""
         arrays = {"tokens": self.tokens, "ends": self.ends} | pack_strings("words", self.words)
         return pack(arrays, {"name": self.name, "skipped": json.dumps(self.skipped, sort_keys=True)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Corpus":
-        """The corpus that `to_bytes` wrote; raises `DataError` for other bytes."""
+        """The corpus that `to_bytes` wrote. Raises: `DataError` for other bytes."""
         arrays, notes = unpack(data, "corpus", ("tokens", "ends"))
         return cls(
             notes["name"],
@@ -90,7 +90,7 @@ def read_corpus(
     empty lines are skipped and counted, longer ones cut) or ``auto`` (``text8`` when the first 4 MiB hold no line
     break). Words are what white space separates. gensim itself cuts sentences at 10,000 words, hence the default.
 
-    Raises `DataError` for a missing, unreadable, wrongly encoded or empty text.
+    Raises: `DataError` for a missing, unreadable, wrongly encoded or empty text.
     """
     if layout not in ("auto", "text8", "lines"):
         raise InputError(f"layout={layout!r}: use 'auto', 'text8' or 'lines'.")
@@ -112,11 +112,11 @@ def read_corpus(
 def select_folds(corpus: Corpus, which: Sequence[int], *, folds: int, seed: int = 0) -> Corpus:
     """The running text of the folds `which`, out of `folds` contiguous ones of equal length (to one word).
 
-    The text is taken as a circle and the first cut is drawn by `seed`, so another seed gives other folds; seams
-    (between parts that are not neighbours, and where the circle closes) end a sentence, so that no context crosses
-    them. `words` stays the whole corpus's, with the same indices.
+    The text is treated as a circle, and `seed` decides where the first fold starts. Sentences end at the seams (between
+    parts that are not neighbours, and where the circle closes), so that no context crosses them. `words` and their
+    indices are those of the whole corpus.
 
-    Raises `InputError` for fold numbers that do not exist or repeat, `DataError` for fewer words than folds.
+    Raises: `InputError` for fold numbers that do not exist or repeat; `DataError` for fewer words than folds.
     """
     n = len(corpus)
     if folds < 2 or not which or len(set(which)) != len(which) or not set(which) <= set(range(folds)):
@@ -149,7 +149,7 @@ def _cut(corpus: Corpus, spans: list[list[int]]) -> Corpus:
 
 
 class _Encoder:
-    """Words to numbers, sentence after sentence, in blocks of about a million running words."""
+    """Turns words into numbers, sentence by sentence, in blocks of about a million running words."""
 
     def __init__(self, sentence_words: int) -> None:
         self.sentence_words = sentence_words
@@ -161,22 +161,22 @@ class _Encoder:
         self.skipped = {"empty_lines": 0, "undecodable_words": 0, "split_lines": 0}
 
     def sentence(self, words: list[str]) -> None:
-        """One line's words, cut where they are more than a sentence may hold."""
-        kept = [w for w in words if "\ufffd" not in w] if any("\ufffd" in w for w in words) else words
-        self.skipped["undecodable_words"] += len(words) - len(kept)
-        if not kept:
+        """Add the words of a line, split into sentences if there are too many for one."""
+        decodable = [w for w in words if "\ufffd" not in w] if any("\ufffd" in w for w in words) else words
+        self.skipped["undecodable_words"] += len(words) - len(decodable)
+        if not decodable:
             self.skipped["empty_lines"] += not words
             return
-        self.skipped["split_lines"] += len(kept) > self.sentence_words
-        self._append(kept)
+        self.skipped["split_lines"] += len(decodable) > self.sentence_words
+        self._append(decodable)
 
     def running(self, words: list[str]) -> list[str]:
-        """Words of an endless line: whole sentences are taken, the rest is handed back."""
-        kept = [w for w in words if "\ufffd" not in w]
-        self.skipped["undecodable_words"] += len(words) - len(kept)
-        whole = len(kept) - len(kept) % self.sentence_words
-        self._append(kept[:whole])
-        return kept[whole:]
+        """Add all full sentences of the words of an endless line; the remaining words are returned."""
+        decodable = [w for w in words if "\ufffd" not in w]
+        self.skipped["undecodable_words"] += len(words) - len(decodable)
+        whole = len(decodable) - len(decodable) % self.sentence_words
+        self._append(decodable[:whole])
+        return decodable[whole:]
 
     def _append(self, words: list[str]) -> None:
         size = self.sentence_words
@@ -192,7 +192,7 @@ class _Encoder:
         self.pending, self.pending_words = [], 0
 
     def finish(self, name: str) -> Corpus:
-        """The corpus of everything given so far."""
+        """The corpus of all words so far."""
         self._flush()
         ends = np.cumsum(np.array(self.lengths, np.int64))
         return Corpus(name, tuple(self.index), np.concatenate(self.blocks), ends, dict(self.skipped))
@@ -207,7 +207,7 @@ class _Index(dict[str, int]):
 
 
 def _running_text(blocks: Iterator[str], source: str) -> Iterator[str]:
-    """The same blocks; raises `DataError` where the first begins as JSON does, as gensim's other data sets do."""
+    """The same blocks. Raises: `DataError` if the first looks like JSON, as gensim's other data sets do."""
     first = next(blocks, "")
     if first.lstrip()[:2] in ('{"', '["', "[{"):
         raise DataError(
@@ -231,16 +231,16 @@ def _read_text(encoder: _Encoder, blocks: Iterator[str], layout: str) -> None:
                 encoder.sentence(line.split())
         else:
             pieces = text.split()
-            # The last piece may go on in the next block.
+            # The last piece may continue in the next block.
             rest = pieces.pop() if pieces and not text[-1].isspace() else ""
             words = encoder.running(words + pieces)
     if layout == "lines":
         if rest:
             encoder.sentence(rest.split())
     else:
-        left = encoder.running([*words, rest] if rest else words)
-        if left:
-            encoder.sentence(left)
+        rest_of_line = encoder.running([*words, rest] if rest else words)
+        if rest_of_line:
+            encoder.sentence(rest_of_line)
 
 
 def _wikipedia_sample() -> Iterator[list[str]]:
@@ -251,6 +251,6 @@ def _wikipedia_sample() -> Iterator[list[str]]:
     with open_binary(locate(EMBEDDED)) as file:
         for _, text, _ in extract_pages(file, ("0",)):
             words = wikicorpus.tokenize(wikicorpus.filter_wiki(text), 2, 15, True)
-            # Redirects and stubs, as gensim's WikiCorpus leaves them out.
+            # Leave out redirects and stubs, as gensim's WikiCorpus does.
             if len(words) >= wikicorpus.ARTICLE_MIN_WORDS:
                 yield words

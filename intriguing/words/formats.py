@@ -1,9 +1,9 @@
-"""Vectors that others trained: word2vec text and binary, GloVe text, gensim KeyedVectors.
+"""Read existing word vectors: word2vec text and binary, GloVe text, gensim KeyedVectors.
 
-Text and binary files are read here, line by line, so that a bad line is named. A word that repeats an earlier one, and
-a vector that is not finite, are skipped and counted in the result's `notes`, as is a last line without an end, which
-may have been cut; vectors of unequal length and files that end early or go on are errors, because nothing tells what
-else is wrong with them.
+Text and binary files are read line by line, so that an error can name the line. Repeated words, vectors that are not
+finite, and a last line without an end (which may be incomplete) are skipped and counted in the result's `notes`.
+Vectors of unequal length and files that are too short or too long are errors, because the rest of such a file may be
+wrong, too.
 """
 
 import io
@@ -37,15 +37,14 @@ def read_vectors(
 ) -> WordVectors:
     """The vectors in the file behind `source` (a path, plain or compressed, or ``gensim:NAME`` of gensim.downloader).
 
-    `form` is one of `FORMATS`; ``auto`` tells a KeyedVectors file by its first bytes, a word2vec file by its header
-    line (two whole numbers), a binary one by what follows being no text, and takes anything else for GloVe. Fields are
-    separated by spaces or tabs. A byte order mark overrules the default `encoding`. `limit` reads the first so many
-    vectors. `counts` are -1 but for KeyedVectors that hold them (`WordVectors.counted_in` sets them).
+    form: one of `FORMATS`; ``auto`` recognises a KeyedVectors file by its first bytes, a word2vec file by its header
+    line (two whole numbers), a binary one by bytes after it that are not text; any other file is GloVe. Fields are
+    separated by spaces or tabs. A byte order mark takes precedence over `encoding`. limit: read only the first `limit`
+    vectors. trust_pickle: must be True for KeyedVectors, which are pickles, so that reading one can run code. `counts`
+    are -1 except for KeyedVectors with counts (`WordVectors.counted_in` sets them).
 
-    KeyedVectors files are pickles: reading one runs whatever code it holds, so it wants `trust_pickle=True`.
-
-    Raises `DataError` naming the line or word, for unequal lengths, headers that do not fit, other separators or
-    encodings, and files that end early or go on.
+    Raises: `DataError` with the line or word, for unequal lengths, a wrong header, other separators or encodings, and
+    files that are too short or too long.
     """
     if form not in FORMATS:
         raise unknown_name("vector format", form, FORMATS)
@@ -63,7 +62,7 @@ def read_vectors(
 
 
 def check_vectors(source: str, *, limit: int | None = None, **reading: Any) -> None:
-    """Raise what `read_vectors` would, as far as a small file as a whole or the beginning of a large one tells."""
+    """Raise the errors of `read_vectors` that a small file, or the beginning of a large one, shows."""
     path = locate(source)
     with open_binary(path) as file:
         most = _SMALL if isinstance(file, io.BufferedReader) else _SMALL_COMPRESSED
@@ -121,7 +120,7 @@ def from_keyed_vectors(vectors: Any) -> WordVectors:
     """
     words = tuple(str(word) for word in vectors.index_to_key)
     counts = vectors.expandos.get("count")
-    found = np.full(len(words), -1, np.int64) if counts is None else np.asarray(counts, np.int64)
+    word_counts = np.full(len(words), -1, np.int64) if counts is None else np.asarray(counts, np.int64)
     rows = np.array(vectors.vectors, np.float32).reshape(len(words), -1)
     good = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if not len(good):
@@ -129,7 +128,7 @@ def from_keyed_vectors(vectors: Any) -> WordVectors:
     notes = {"made_by": type(vectors).__name__}
     if len(good) < len(words):
         notes["vectors_not_finite"] = str(len(words) - len(good))
-    return WordVectors(tuple(words[i] for i in good.tolist()), rows[good], found[good], notes)
+    return WordVectors(tuple(words[i] for i in good.tolist()), rows[good], word_counts[good], notes)
 
 
 def _recognised(start: bytes, encoding: str) -> str:
@@ -144,7 +143,7 @@ def _recognised(start: bytes, encoding: str) -> str:
 
 
 def _is_header(line: str) -> bool:
-    """Whether these are two whole numbers that a file can have (Python refuses to read one of 5,000 digits)."""
+    """Whether a line is two whole numbers of a sensible length (Python cannot read one of 5,000 digits)."""
     fields = line.split()
     return len(fields) == 2 and all(f.isascii() and f.isdigit() and len(f) <= 15 for f in fields)
 

@@ -1,8 +1,8 @@
-"""How often words occur, and what that alone explains.
+"""Control for word frequency.
 
-Frequent words have long vectors and stand near anything, so the top words of any direction of raw vectors look alike
-whatever the direction. Everything here serves to take that out: strata of words of like count, random words drawn from
-the same strata, and the relation of norm and count itself.
+Frequent words have long vectors and occur near all other words, so the top words of all directions of raw vectors look
+similar. To allow for this, this module forms strata of words of similar counts, draws random words from the same
+strata, and measures how the norms of vectors depend on counts.
 """
 
 from dataclasses import dataclass
@@ -37,17 +37,16 @@ def strata(counts: np.ndarray, smallest: int = STRATUM_WORDS) -> np.ndarray:
 
 
 def matched_draws(stratum: np.ndarray, sets: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Random words in place of each of `sets` (L, K), from the same strata, no word twice in a set: (draws, L, K).
+    """Random sets (draws, L, K) in place of `sets` (L, K): words of the same strata, no word twice in a set.
 
-    `stratum` (N,) is that of each word. Raises `InputError` when a stratum is too small to fill a set without
-    repeating.
+    stratum: (N,), that of each word. Raises: `InputError` if a stratum has too few words for a set.
     """
     members = np.argsort(stratum, kind="stable")
     sizes = np.bincount(stratum)
     starts = np.cumsum(sizes) - sizes
     strata_of_sets = stratum[sets]
-    asked = np.max([np.bincount(row, minlength=len(sizes)) for row in strata_of_sets], axis=0)
-    if (asked > sizes).any():
+    needed = np.max([np.bincount(row, minlength=len(sizes)) for row in strata_of_sets], axis=0)
+    if (needed > sizes).any():
         raise InputError("A stratum holds fewer words than a set takes from it. Use larger strata or fewer words.")
     words = np.empty((draws, *sets.shape), np.int64)
     redraw = np.ones(words.shape, bool)
@@ -83,24 +82,25 @@ class NormCount:
 
 
 def norm_count(vectors: np.ndarray, counts: np.ndarray) -> NormCount:
-    """The relation of vectors' norms to their words' `counts` (N,), over the words whose count is known (above 0).
+    """The relation of the norms of `vectors` (N, D) to the `counts` (N,), over the words with a count above 0.
 
-    Raises `InputError` when fewer than 3 are.
+    Raises: `InputError` if these are fewer than 3.
     """
     counted = np.flatnonzero(counts > 0)
     if len(counted) < 3:
         raise InputError(f"{len(counted)} of {len(counts)} words have a count: take counts from a corpus first.")
-    norms, seen = np.linalg.norm(vectors[counted].astype(np.float64), axis=1), counts[counted]
-    result: Any = stats.spearmanr(norms, seen) if np.ptp(norms) > 0 and np.ptp(seen) > 0 else (np.nan, np.nan)
-    groups = strata(seen)
+    norms, counts_known = np.linalg.norm(vectors[counted].astype(np.float64), axis=1), counts[counted]
+    varied = np.ptp(norms) > 0 and np.ptp(counts_known) > 0
+    result: Any = stats.spearmanr(norms, counts_known) if varied else (np.nan, np.nan)
+    groups = strata(counts_known)
     inside = [groups == g for g in range(groups.max() + 1)]
     quantiles = np.array([np.quantile(norms[i], [0.1, 0.5, 0.9]) for i in inside])
     return NormCount(
         spearman=float(result[0]),
         p=float(result[1]),
         n=len(counted),
-        count_low=np.array([seen[i].min() for i in inside]),
-        count_high=np.array([seen[i].max() for i in inside]),
+        count_low=np.array([counts_known[i].min() for i in inside]),
+        count_high=np.array([counts_known[i].max() for i in inside]),
         words=np.array([i.sum() for i in inside]),
         low=quantiles[:, 0],
         median=quantiles[:, 1],

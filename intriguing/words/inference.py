@@ -1,19 +1,18 @@
-"""From statistics to tests: the table `word_tests`, and the verdict in a sentence.
+"""From statistics to tests: the table `word_tests`, and the outcome in sentences.
 
-Each embedding is tested by itself. With several folds and seeds there is also a pooled test, in rows of seed -1 and
-fold -1: the mean of the statistic over the embeddings, against the means over one random rotation of each. If no basis
-is special, every embedding's natural basis is one more random rotation, so the pooled test is as exact as the single
-ones, and finds smaller effects. Holm's correction runs over statistic x condition, within the tests of one control and
-of one embedding, or of the pool.
+Each embedding has its own tests. With several folds and seeds there is also a pooled test, in rows with seed -1 and
+fold -1: the mean statistic over the embeddings is compared with the means over one random rotation of each. If no basis
+is special, the natural basis of every embedding is like one more random rotation. So the pooled test is exact as well,
+and it detects smaller effects. Holm's correction covers statistic x condition, within one control and one embedding or
+pool.
 
-The negative control deals the vectors out to words at random, several times, and tests every deal as the vectors
-themselves are tested. What it asks is how often such tests raise a false alarm. One deal cannot tell, and neither can
-the mean over many deals: its p-value is exact too, so it finds something in one sound run out of twenty, however many
-deals it averages. Averaged over all deals every basis scores alike (each list is as likely to hold any words as any
-others), so there is no bias to be found either, only axes whose lists share more words than those of rotations do, and
-whose statistic therefore swings more from deal to deal. Both show in the rate: in how many deals axes are found to
-differ, against the 5 % that the tests claim. A deal counts by the rule that the axes themselves are judged by, Holm's
-correction included. Of 5 deals two alarms are too many (p = 0.023), one is not (0.23).
+The negative control assigns the vectors to words at random ("deals" them), several times, and tests each deal in the
+same way as the vectors themselves. It measures how often the tests give a false alarm. A single deal cannot show this,
+nor can the mean over deals: its p-value is exact, so one correct run in twenty is significant for any number of deals.
+Averaged over deals all bases have the same score, so there is no bias to detect. But the lists of axes may share more
+words than those of rotations; then their statistic varies more from deal to deal. The rate of deals with a significant
+difference, compared with the nominal 5 %, shows both. A deal is significant by the rule used for the axes themselves,
+with Holm's correction. Of 5 deals two alarms are too many (p = 0.023), one is not (p = 0.23).
 """
 
 from collections import defaultdict
@@ -46,7 +45,7 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
     natural basis against 1/6, by the exact binomial (`rotations` is 0, `n` counts lists); ``count_matched``: NPMI of
     the natural basis's rows against random words of the same counts (`rotations` counts draws).
 
-    Raises `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
+    Raises: `InputError` for nothing, for a repeated (corpus, seed, fold, condition), and for pools of unlike nulls.
     """
     keys = [(s.corpus, s.seed, s.fold, s.condition) for s in statistics]
     if not keys or len(set(keys)) < len(keys):
@@ -79,11 +78,12 @@ def word_tests(statistics: Sequence[Statistics]) -> pa.Table:
 def pooled(group: Sequence[Statistics]) -> Statistics:
     """The statistics of several embeddings of one corpus under one condition, averaged, as seed -1 and fold -1.
 
-    Rotation b of the pool is rotation b of every embedding; they were drawn independently, as the deals were. That two
-    embeddings judge each other does not tie their axes: a judge uses inner products of its vectors alone, which no
-    rotation of them changes, and no two embeddings start from the same draw. Embeddings share words, so the standard
-    error is their mean one and does not shrink with their number. Raises `InputError` when the nulls have
-    different lengths.
+    Rotation b of the pool is rotation b of every embedding; these are independent, and so are the deals. Two embeddings
+    that judge each other still have independent axes, because a judge uses only inner products of its vectors, which a
+    rotation does not change, and all embeddings start from different random vectors. Embeddings share words, so the
+    standard error of the pool is the mean of theirs and does not get smaller with their number.
+
+    Raises: `InputError` if the nulls have different lengths.
     """
     first = group[0]
     lengths = {len(values) for s in group for values in s.null.values()}
@@ -135,8 +135,8 @@ def _deals(s: Statistics) -> int:
 
 
 def any_difference(members: Sequence[Statistics], deal: int) -> bool:
-    """Whether any test of the conditions `members` of one embedding finds axes to differ under this `deal` of the
-    words, after Holm's correction over all of them.
+    """Whether any test of one embedding is significant under a `deal` of the words, after Holm's correction over all
+    conditions (`members`).
     """
     tests = [_of_deal(s, metric, deal) for s in members for metric in METRICS]
     return any(significant(test.p_holm) for test in corrected(tests))
@@ -153,9 +153,9 @@ def _false_alarms(metric: str, alarms: int, deals: int, s: Statistics) -> Rotati
 
 
 def verdict(tests: pa.Table, corpus: str | None = None) -> str:
-    """What the tests of one corpus say, in a few plain sentences: pooled rows where there are any.
+    """The outcome of the tests of one corpus in a few sentences, from the pooled rows if there are any.
 
-    Raises `InputError` when the table holds several corpora and none is named, or none of that name.
+    Raises: `InputError` if the table has several corpora and `corpus` is None, or no corpus of that name.
     """
     names = sorted(set(tests["corpus"].to_pylist()))
     if corpus is None and len(names) != 1:
@@ -199,7 +199,7 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
 
 
 def _differences(axes: list[dict], embeddings: int) -> str:
-    """In which of the tests `axes` of the natural basis single axes differ from rotations, in a sentence."""
+    """A sentence: in which of the tests `axes` the natural basis differs from rotations."""
     different = [r for r in axes if significant(r["p_holm"])]
     metrics, conditions = (len({r[key] for r in axes}) for key in ("metric", "condition"))
     missing = metrics * conditions - len(axes)

@@ -1,17 +1,16 @@
-"""Judges of word lists that never saw the text that the vectors were trained on.
+"""Judges of word lists, which use other text than the training of the vectors.
 
-A panel holds what the judges know: NPMI from held-out text, and an embedding trained on other text from another start.
-It scores lists of top words, one per line (a direction's one end); a basis's statistic is the mean over its lines.
+A panel has two judges: NPMI from held-out text, and an embedding trained on other text from another start. It scores
+lists of top words, one list per line (one end of a direction); the statistic of a basis is the mean over its lines.
 
-- ``npmi``: mean pairwise NPMI of the top K words, averaged over K = 5, 10, 15, 20 (Lau and Baldwin 2016).
-- ``npmi_matched``: that minus its expectation for random words of the same counts. Frequent words stand near anything;
-  only this one can be compared between raw and normalised vectors.
-- ``cosine``: mean pairwise cosine of the top 10 words in the independent embedding.
-- ``intrusion_npmi``, ``intrusion_cosine``: whether the intruder among the top 5 is the one of the six least like the
-  others (Chang et al. 2009, "Reading tea leaves"; chance 1/6).
-- ``dist_ratio``: mean distance of the top 5 to the intruder over their mean distance to each other, Euclidean between
-  unit vectors of the independent embedding (Sun et al. 2016, "Sparse word embeddings using l1 regularized online
-  learning").
+- ``npmi``: mean pairwise NPMI of the top K words, averaged over K = 5, 10, 15, 20 (Lau and Baldwin 2016). -
+``npmi_matched``: that minus its expectation for random words of the same counts. Frequent words occur near all others,
+so only this metric can be compared between raw and normalised vectors. - ``cosine``: mean pairwise cosine of the top 10
+words in the independent embedding. - ``intrusion_npmi``, ``intrusion_cosine``: whether the intruder among the top 5 is
+the word of the six that is least similar to the others (Chang et al. 2009, "Reading tea leaves"; chance 1/6). -
+``dist_ratio``: mean distance of the top 5 to the intruder over their mean distance to each other, Euclidean between
+unit vectors of the independent embedding (Sun et al. 2016, "Sparse word embeddings using l1 regularized online
+learning").
 """
 
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ _INTRUSION_WORDS = 5
 _INTRUSION_PAIRS = _INTRUSION_WORDS * (_INTRUSION_WORDS - 1) // 2
 _PIECE = 1 << 20
 _TRIES = 16
-# Pairs of the most frequent words are looked up in a table of 64 MiB, the others by search.
+# A table of 64 MiB has the pairs of the most frequent words; the others are searched.
 _DENSE = 4096
 # Sorted by the second word, so that the pairs of the first K words come first.
 _SECOND, _FIRST = np.tril_indices(TOP_WORDS, -1)
@@ -41,7 +40,7 @@ _SECOND, _FIRST = np.tril_indices(TOP_WORDS, -1)
 
 @dataclass(frozen=True)
 class Panel:
-    """What the judges know of N words, by falling held-out count.
+    """The data of the judges for N words, in the order of falling held-out counts.
 
     `rows` (N,): the words' rows in the vectors under judgement; `counts` (N,): their held-out counts; `pairs` (Z,)
     int64 and `closeness` (Z,) float32: the pairs that the held-out text holds, as N i + j for i < j, sorted, then a
@@ -78,9 +77,9 @@ class Panel:
     def _searched(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         pairs = low * len(self.words) + high
         values = np.full(len(pairs), -1.0)
-        # One bit tells the many pairs that no window holds from the few that have to be searched for.
+        # One bit separates the many pairs that are in no window from the few that must be searched.
         held = np.flatnonzero(self.seen[pairs >> 3] >> (pairs & 7).astype(np.uint8) & 1)
-        # In sorted order the search walks through the table, which is several times faster than jumping about in it.
+        # Searching in sorted order reads the table from start to end, which is several times faster.
         held = held[np.argsort(pairs[held])]
         values[held] = self.closeness[np.searchsorted(self.pairs, pairs[held])]
         return values
@@ -91,7 +90,7 @@ def build_panel(
 ) -> Panel:
     """The panel for the words of `judged` that both judges know, the `most` frequent of them (None: all).
 
-    Raises `DataError` when fewer than 10 x 20 words are left.
+    Raises: `DataError` if fewer than 10 x 20 words remain.
     """
     row = dict(zip(judged.words, range(len(judged.words)), strict=True))
     theirs = independent.rows_of(held_out.words)
@@ -124,7 +123,7 @@ def build_panel(
 
 
 def _pairs_of(held_out: Cooccurrence, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs of the words `at` that the text holds, as Panel.pairs, and their NPMI; piece by piece, for memory."""
+    """The pairs of the words `at` that occur in the text, as `Panel.pairs`, and their NPMI; in pieces, for memory."""
     n = len(at)
     within = held_out.pairs if n == len(held_out.words) else held_out.pairs[at][:, at].tocsr()
     singles, row_sizes = held_out.singles[at], np.diff(within.indptr)
@@ -140,7 +139,7 @@ def _pairs_of(held_out: Cooccurrence, at: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _bits(pairs: np.ndarray, n: int) -> np.ndarray:
-    """A bit for each pair of N words: N N / 8 bytes, of which the half above the diagonal is ever touched."""
+    """One bit for each pair of N words: N N / 8 bytes, of which only the half above the diagonal is used."""
     bits = np.zeros(n * n // 8 + 1, np.uint8)
     for start in range(0, len(pairs) - 1, _PIECE):
         piece = pairs[start : min(start + _PIECE, len(pairs) - 1)]
@@ -161,7 +160,7 @@ def _dense(pairs: np.ndarray, closeness: np.ndarray, n: int) -> np.ndarray:
 
 
 def _expected(stratum: np.ndarray, pairs: np.ndarray, closeness: np.ndarray) -> np.ndarray:
-    """The mean NPMI over all pairs of different words, one of either stratum; exact, not drawn."""
+    """The exact mean NPMI (S, S) over all pairs of different words, one of each of two strata."""
     n, sizes = len(stratum), np.bincount(stratum).astype(np.float64)
     many = len(sizes)
     sums = np.zeros(many * many)
@@ -178,21 +177,21 @@ def _expected(stratum: np.ndarray, pairs: np.ndarray, closeness: np.ndarray) -> 
 def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) -> dict[str, np.ndarray]:
     """Every metric of `METRICS` for every line: (L,) float64 each.
 
-    `top` (L, 20): a line's top words, best first, and `intruders` (R, L): R intruders for it, over which the last three
-    metrics average, all as numbers of the panel's words. `tie` (R, L, 6) random numbers decide between words that are
-    equally unlike the others (unseen pairs all have NPMI -1).
+    top: (L, 20), a line's top words, best first; intruders: (R, L), R intruders per line, over which the last three
+    metrics are averaged; both are indices into the panel's words. tie: (R, L, 6), random numbers that decide between
+    words of equal similarity (all unseen pairs have an NPMI of -1).
     """
-    # Row-major copies: then each line is added up in the same order whatever the number of lines.
+    # Row-major copies, so that the order of addition within a line does not depend on the number of lines.
     first, second = np.take(top, _FIRST, axis=1), np.take(top, _SECOND, axis=1)
     likeness = of.npmi(first, second)
     excess = likeness - of.expected[of.stratum[first], of.stratum[second]]
-    shown = top[:, :_INTRUSION_WORDS]
-    vectors, foreign = of.unit[shown], of.unit[intruders]
-    npmis, cosines = np.zeros((2, *shown.shape, _INTRUSION_WORDS))
+    listed = top[:, :_INTRUSION_WORDS]
+    vectors, foreign = of.unit[listed], of.unit[intruders]
+    npmis, cosines = np.zeros((2, *listed.shape, _INTRUSION_WORDS))
     for pair, (b, a) in enumerate(zip(_SECOND[:_INTRUSION_PAIRS], _FIRST[:_INTRUSION_PAIRS], strict=True)):
         npmis[:, a, b] = npmis[:, b, a] = likeness[:, pair]
         cosines[:, a, b] = cosines[:, b, a] = (vectors[:, a] * vectors[:, b]).sum(axis=1)
-    to_npmi = of.npmi(np.broadcast_to(shown, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
+    to_npmi = of.npmi(np.broadcast_to(listed, (*intruders.shape, _INTRUSION_WORDS)), intruders[:, :, None])
     to_cosine = np.stack([(foreign * vectors[:, a]).sum(axis=2) for a in range(_INTRUSION_WORDS)], axis=2)
     apart = np.flatnonzero(~np.eye(_INTRUSION_WORDS, dtype=bool))
     within = np.take(_distance(cosines).reshape(len(top), -1), apart, axis=1).mean(axis=1)
@@ -207,10 +206,10 @@ def score(of: Panel, top: np.ndarray, intruders: np.ndarray, tie: np.ndarray) ->
 
 
 def intruder_found(among: np.ndarray, foreign: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Whether the intruder has the lowest mean likeness to the other five of six words: (R, L) of 0 and 1.
+    """Whether the intruder has the lowest mean similarity to the other five of six words: (R, L) of 0 and 1.
 
-    `among` (L, 5, 5): likeness of the shown words to each other, 0 on the diagonal; `foreign` (R, L, 5): theirs to the
-    intruder; `tie` (R, L, 6): random numbers, lowest first among equals.
+    among: (L, 5, 5), similarities of the top words to each other, 0 on the diagonal; foreign: (R, L, 5), their
+    similarities to the intruder; tie: (R, L, 6), random numbers; of equal words that of the lowest number is chosen.
     """
     others = np.concatenate([among.sum(axis=2) + foreign, foreign.sum(axis=2, keepdims=True)], axis=2)
     return (np.lexsort((tie, np.round(others, 6)), axis=-1)[..., 0] == foreign.shape[2]).astype(np.float64)
@@ -234,9 +233,9 @@ def _mean_cosine(vectors: np.ndarray) -> np.ndarray:
 def draw_intruders(scores: np.ndarray, rng: np.random.Generator, draws: int = 1) -> np.ndarray:
     """Intruders for both ends of every direction: (draws, 2 M) row numbers of `scores`, first for the M upper ends.
 
-    `scores` (P, M): projections of a pool of P words on the M directions of a basis. A line's intruder is drawn from
-    the top tenth of one end of another direction, itself drawn, again and again until it lies in the line's bottom
-    half; should 16 draws fail, the one that lies deepest there is taken.
+    scores: (P, M), projections of a pool of P words on the M directions of a basis. A line's intruder is a random word
+    of the top tenth of one end of a random other direction. Draws are repeated until the word is in the line's bottom
+    half; after 16 draws the one with the lowest projection is used.
     """
     lines = np.ascontiguousarray(scores.T)
     many, pool = lines.shape
@@ -246,13 +245,13 @@ def draw_intruders(scores: np.ndarray, rng: np.random.Generator, draws: int = 1)
     here = np.arange(many)
     middle = lines[here[:, None], order[:, [half - 1, half]]]
     shape = (draws, 2, many)
-    # With one direction alone the intruder comes from its own other end.
+    # With only one direction the intruder comes from its other end.
     other = (here + rng.integers(1, many, size=shape)) % many if many > 1 else np.zeros(shape, np.int64)
     end = rng.integers(2, size=shape) if many > 1 else np.broadcast_to([[[1], [0]]], shape)
     tried = far[end[..., None], other[..., None], rng.integers(tenth, size=(*shape, _TRIES))]
-    # How far into the bottom half of its line each lies: turned so that the bottom of either end is positive.
+    # Distance into the bottom half of its line, with the sign such that it is positive there for both ends.
     depth = lines[here[:, None], tried]
     depth = np.stack([middle[:, :1] - depth[:, 0], depth[:, 1] - middle[:, 1:]], axis=1)
     fits = depth >= 0
-    chosen = np.where(fits.any(axis=-1), fits.argmax(axis=-1), depth.argmax(axis=-1))
-    return np.take_along_axis(tried, chosen[..., None], axis=-1).reshape(draws, 2 * many)
+    choice = np.where(fits.any(axis=-1), fits.argmax(axis=-1), depth.argmax(axis=-1))
+    return np.take_along_axis(tried, choice[..., None], axis=-1).reshape(draws, 2 * many)

@@ -1,8 +1,7 @@
-"""Judging one embedding under one condition: its statistics in the natural basis, in the controls, and in random
-rotations, and the rows of its top words.
+"""Judge one embedding under one condition: statistics of the natural basis, of the controls and of random rotations,
+and the rows of its top words.
 
-What comes out is not yet a test: `intriguing.words.inference` makes the tests, over any number of folds, seeds and
-conditions, from the statistics alone.
+`intriguing.words.inference` computes the tests from these statistics, over all folds, seeds and conditions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,13 +40,15 @@ def judge(
 ) -> tuple[pa.Table, Statistics]:
     """The `word_rows` and the statistics of `trained` under `condition`.
 
-    `held_out` counts text that the vectors never saw (fold `fold`), for at least the words of `trained`; `independent`
-    is an embedding trained on that text, or other text, from another start. `seed` is the training's. The statistics
-    hold, for each of `METRICS`, the mean over both ends of all directions of the natural basis, of `options.rotations`
-    Haar rotations, and of controls in the same null: ``varimax`` (positive), ``pca`` and ``gaussian``. Where vectors
-    are dealt to words at random (negative control, `options.deals` times), natural basis and rotations share each deal.
+    held_out: counts of text that was not used for training (fold `fold`), for at least the words of `trained`;
+    independent: an embedding trained on that text, or other text, from another start; seed: that of the training.
 
-    Raises `DataError` when the judges know too few of the words.
+    For each of `METRICS` the statistics have the mean over both ends of all directions: of the natural basis, of
+    `options.rotations` Haar rotations, and of the controls ``varimax`` (positive), ``pca`` and ``gaussian``. In the
+    negative control vectors are assigned to words at random, `options.deals` times; the natural basis and all rotations
+    use the same assignments.
+
+    Raises: `DataError` if the judges know too few of the words.
     """
     options = options or JudgeOptions()
     if (trained.counts < 0).any():
@@ -56,25 +57,18 @@ def judge(
     everything = conditioned(trained.vectors, condition, removed=options.removed)
     own_seed = key(options.seed, "word judges", fold, seed) & 0x7FFFFFFF
     bench = Bench(panel, everything[panel.rows], own_seed, options.pool_words, options.intruders)
+    bases = _bases(everything, own_seed)
     dim = trained.dim
-    bases = {
-        "natural": np.eye(dim, dtype=np.float32),
-        "haar": basis(dim, 0, own_seed).astype(np.float32),
-        "gaussian": Directions.gaussian(dim, dim, own_seed).columns,
-        "pca": Directions.pca(covariance(everything)).columns,
-        "varimax": varimax(everything).astype(np.float32),
-    }
     deals = [
         generator(own_seed, "permuted words", *([number] if number else [])).permutation(len(panel.words))
         for number in range(options.deals)
     ]
     null, *dealt_null = bench.null(dim, options.rotations, deals)
-    # Above 512 dimensions the rotation test samples 512 directions in every arm.
+    # Above 512 dimensions 512 directions of each basis are sampled.
     axes = basis(dim, -1, own_seed).astype(np.float32)
     natural, *dealt = bench.measure(axes, "natural", deals)
     [once] = Bench(panel, everything[panel.rows], own_seed, options.pool_words, 1).measure(axes, "natural")
-    measured = {"trained": natural}
-    measured |= {
+    controls = {
         name: bench.measure(bases[name][:, : axes.shape[1]], name)[0] for name in ("varimax", "pca", "gaussian")
     }
     rows, matched = word_rows(
@@ -88,7 +82,7 @@ def judge(
         words=len(panel.words),
         left_out=panel.left_out,
         lines=2 * axes.shape[1],
-        measured={name: means(lines) for name, lines in measured.items()},
+        measured={name: means(lines) for name, lines in {"trained": natural, **controls}.items()},
         null=null,
         dealt={
             m: np.array([[own[m].mean(), *others[m]] for own, others in zip(dealt, dealt_null, strict=True)])
@@ -102,13 +96,25 @@ def judge(
     return rows, statistics
 
 
+def _bases(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """The bases (D, D) of the vectors (N, D) that `word_rows` lists, by name."""
+    dim = vectors.shape[1]
+    return {
+        "natural": np.eye(dim, dtype=np.float32),
+        "haar": basis(dim, 0, seed).astype(np.float32),
+        "gaussian": Directions.gaussian(dim, dim, seed).columns,
+        "pca": Directions.pca(covariance(vectors)).columns,
+        "varimax": varimax(vectors).astype(np.float32),
+    }
+
+
 def means(lines: Mapping[str, np.ndarray]) -> dict[str, float]:
     """A basis's statistics from its lines' scores."""
     return {metric: float(values.mean()) for metric, values in lines.items()}
 
 
 class Bench:
-    """Judged words with their vectors: scores any basis. Everything drawn is keyed by seed and the basis's name."""
+    """Scores any basis for the judged words and their vectors. Random draws depend on the seed and the basis's name."""
 
     def __init__(
         self, panel: Panel, x: np.ndarray, seed: int, pool_words: int, intruders: int, ids: np.ndarray | None = None
@@ -124,13 +130,14 @@ class Bench:
         self._longest_first = self.x[order], self.ids[order], norms[order]
 
     def measure(self, columns: np.ndarray, name: str, deals: Sequence[np.ndarray] = ()) -> list[dict[str, np.ndarray]]:
-        """Scores of all lines of the basis `columns` (D, M): upper ends, then lower ends, (2 M,) each; then for each of
-        `deals`, permutations of the words, those that the dealt-out words get in the same lines.
+        """Scores of all lines of a basis; then the same with the words permuted, for each permutation of `deals`.
+
+        columns: (D, M). Scores are (2 M,): upper ends, then lower ends.
         """
         return self._scored(self._lists(columns, 1), [columns], [name], deals)
 
     def null(self, dim: int, rotations: int, deals: Sequence[np.ndarray] = ()) -> list[dict[str, np.ndarray]]:
-        """The statistics of Haar rotations, (rotations,) each, as they are, then under each of `deals`."""
+        """The statistics of Haar rotations, (rotations,) each, with the words unchanged, then for each of `deals`."""
         statistics: list[dict[str, list[float]]] = [{m: [] for m in METRICS} for _ in range(1 + len(deals))]
         for numbers in _groups(range(rotations)):
             bases = [basis(dim, number, self.seed).astype(np.float32) for number in numbers]
@@ -144,7 +151,7 @@ class Bench:
     def spread(self, dim: int, subsamples: int, rotations: int) -> dict[str, float]:
         """The standard error, by metric, of natural minus null mean over the choice of words.
 
-        The same halves serve all bases. A list of a half keeps its length, as the judges' scores are of pairs of words
+        All bases use the same halves. Lists keep their length in a half, because the judges score pairs of words
         (`stats.halves`). For 1,000 words of the embedded text (raw and l2, natural and varimax) that gave 0.9 to 1.3
         times the spread over fresh words; lists of half the length gave 0.8 to 1.6 times.
         """
@@ -163,7 +170,7 @@ class Bench:
     def _lists(self, columns: np.ndarray, bases: int) -> np.ndarray:
         """Top words of every line, basis after basis: (bases 2 M, 20) numbers of the panel's words.
 
-        Longest vectors first: no vector projects further than it is long, so the short ones need no scan.
+        Words are in the order of falling norm. A projection is at most the norm, so short vectors need no scan.
         """
         x, ids, norms = self._longest_first
         scan = TopK(Directions.matrix(columns), k=TOP_WORDS, both=True)
@@ -183,7 +190,7 @@ class Bench:
         for columns, name in zip(bases, names, strict=True):
             rng = generator(self.seed, "intruders", name)
             intruders.append(self.ids[self.pool[draw_intruders(product(self._pooled, columns), rng, self.intruders)]])
-            # Each deal has ties of its own: a basis that is lucky with them in one deal must not be so in all.
+            # Each deal has its own random tie-breaking, so that deals are independent.
             ties.append(rng.random((1 + len(deals), self.intruders, 2 * columns.shape[1], 6)))
         intruder, tie = np.concatenate(intruders, axis=1), np.concatenate(ties, axis=2)
         scored = [score(self.panel, lists, intruder, tie[0])]

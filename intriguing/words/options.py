@@ -1,4 +1,4 @@
-"""How much the judges of word vectors do, as a spec's section [words.judging] says it."""
+"""Options of the judges of word vectors: a spec's section [words.judging]."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,18 +11,18 @@ from intriguing.words.judges import TOP_WORDS
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How much the judges do."""
+    """Options of the judges of word vectors."""
 
     rotations: int = 999
     """Haar rotations in the null."""
     deals: int = 5
-    """How many times words are dealt out at random for the negative control."""
+    """How many times vectors are assigned to words at random, for the negative control."""
     subsamples: int = 50
     """Random halves of the words behind each interval; 0 gives no intervals."""
     subsample_rotations: int = 4
     """Rotations that the natural basis is compared with in each half."""
     most_words: int | None = None
-    """Judge only so many words, the most frequent ones; None judges all that the judges know."""
+    """Largest number of words to judge, the most frequent ones; None: all that the judges know."""
     pool_words: int = 1024
     """Words that intruders are drawn from."""
     intruders: int = 5
@@ -58,7 +58,7 @@ class JudgeOptions:
 
     @classmethod
     def from_mapping(cls, keys: Mapping[str, Any]) -> "JudgeOptions":
-        """Options from a spec's keys; an unknown key raises `UnknownNameError` with the nearest valid ones."""
+        """Options from a spec's keys. Raises: `UnknownNameError` for an unknown key, with the nearest valid ones."""
         names = [f.name for f in fields(cls)]
         for name in keys:
             if name not in names:

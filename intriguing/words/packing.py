@@ -1,4 +1,4 @@
-"""Arrays and words in one piece of bytes, for a store: safetensors, which holds no code and needs no pickle."""
+"""Arrays and words as bytes for a store, in the format safetensors, which cannot contain code."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ def pack(arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]) -> bytes:
 
 
 def unpack(data: bytes, kind: str, needed: Iterable[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What `pack` was given; raises `DataError` when `data` is no such bytes or lacks one of the `needed` arrays."""
+    """The input of `pack`. Raises: `DataError` for other bytes, or if one of the `needed` arrays is missing."""
     try:
         arrays = load(data)
         notes = json.loads(arrays.pop(_NOTES).tobytes())
@@ -32,7 +32,7 @@ def unpack(data: bytes, kind: str, needed: Iterable[str]) -> tuple[dict[str, np.
 
 
 def pack_strings(name: str, strings: Sequence[str]) -> dict[str, np.ndarray]:
-    """Strings as two arrays, their UTF-8 bytes end to end and the length of each, so that any string can be held."""
+    """Strings as two arrays: their UTF-8 bytes in a row, and the length of each."""
     encoded = [s.encode("utf-8", "surrogatepass") for s in strings]
     return {
         f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8),

@@ -1,7 +1,8 @@
-"""Lines and records of vector files: each is read rightly, or refused by its number.
+"""Parse the lines and records of vector files; an error names the number of the line or record.
 
-A line is a word and as many numbers as the first one has, between spaces or tabs. A word may hold spaces where what
-follows them holds no digit (any word may in a file with tabs): else nothing would tell it from a damaged number.
+A line is a word and numbers, separated by spaces or tabs, as many numbers as in the first line. A word may contain
+spaces if the part after them has no digit, since otherwise it could be a damaged number; in a file with tabs it always
+may.
 """
 
 import codecs
@@ -24,14 +25,14 @@ _LONGEST_WORD = 1 << 16
 
 
 def is_wide(encoding: str) -> bool:
-    """Whether the characters of an encoding are not single bytes where ASCII's are."""
+    """Whether an encoding uses more than one byte for ASCII characters."""
     return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
 class VectorTable:
-    """Rows as they come, with what was skipped.
+    """The rows of a file in their order, and counts of skipped ones.
 
-    `form` is the file's format; `count` how many vectors are read, `dim` their length, None where no header says.
+    form: the file's format; count: number of vectors to read; dim: their length, None without a header.
     """
 
     def __init__(self, name: str, form: str, count: int | None, dim: int | None) -> None:
@@ -43,11 +44,11 @@ class VectorTable:
 
     @property
     def full(self) -> bool:
-        """Whether as many vectors were seen as are wanted."""
+        """Whether all `count` vectors have been read."""
         return self.count is not None and self.seen >= self.count
 
     def add(self, word: str, vector: np.ndarray) -> None:
-        """One more row; a word that repeats an earlier one, and a vector that is not finite, are counted."""
+        """Add a row; a repeated word and a vector that is not finite are skipped and counted."""
         self.dim = self.dim or len(vector)
         self.seen += 1
         if word in self.rows:
@@ -57,16 +58,16 @@ class VectorTable:
         else:
             self.rows[word] = vector
 
-    def unequal(self, where: str, word: str, found: int) -> DataError:
-        """The error for a row of `found` numbers."""
+    def unequal(self, where: str, word: str, numbers: int) -> DataError:
+        """The error for a row with a wrong count of `numbers`."""
         needed = f"its header promises {self.dim}" if self.from_header else f"the vectors before it have {self.dim}"
         return DataError(
-            f"{self.name}, {where}: {word[:60]!r} has {found} numbers, {needed}. Remove or repair that line, or the "
+            f"{self.name}, {where}: {word[:60]!r} has {numbers} numbers, {needed}. Remove or repair that line, or the "
             "header (a word that holds a space and a number looks like this, too)."
         )
 
     def finish(self) -> WordVectors:
-        """The table; raises `DataError` where it is shorter than its header says, or holds no words."""
+        """The table. Raises: `DataError` if it is shorter than its header says, or empty."""
         if self.form != "glove" and self.count is not None and self.seen < self.count:
             raise DataError(
                 f"{self.name} ends after {self.seen} vectors, its header promises {self.count}. Fetch the file again, "
@@ -90,7 +91,7 @@ class VectorTable:
 def lines_of(file: BinaryIO, name: str, encoding: str) -> Iterator[tuple[int, str]]:
     """The lines of a text with their numbers from 1, ends included, without a byte order mark.
 
-    Raises `DataError` with the number of a line that is not of the encoding.
+    Raises: `DataError` with the number of a line that is not of the encoding.
     """
     number = 0
     wide = is_wide(encoding)
@@ -102,14 +103,14 @@ def lines_of(file: BinaryIO, name: str, encoding: str) -> Iterator[tuple[int, st
                 return
             text = line if isinstance(line, str) else line.decode(encoding)
         except UnicodeDecodeError as error:
-            # Bytes that are not single characters are decoded block by block, not line by line.
+            # An encoding with several bytes per character is decoded in blocks, not in lines.
             before = error.object[: error.start].decode(encoding, "replace").count("\n") if wide else 0
             raise DataError(
                 f"{name}, line {number + before + 1}: not {encoding} ({error.reason}). Name its encoding."
             ) from None
         if number == 0:
             text = text.removeprefix("\ufeff")
-        # Old Macs end a line with a carriage return alone.
+        # Old Macs end lines with a carriage return.
         for part in [text] if "\r" not in text[:-2] else re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text):
             number += 1
             yield number, part
@@ -171,7 +172,7 @@ def _numbers_at_the_end(fields: list[str]) -> int:
 
 
 def _spaced(fields: list[str], dim: int, body: str, table: VectorTable, number: int) -> str:
-    """The word before the numbers, with the blanks that it holds; refused where a part of it may be a number."""
+    """The word before the numbers, with its spaces. Raises: `DataError` if a part of it may be a number."""
     if any(_LIKE_A_NUMBER.fullmatch(field) for field in fields[1:-dim]):
         if table.dim is None:
             raise _no_vector(body, table, number, "numbers")
@@ -181,7 +182,7 @@ def _spaced(fields: list[str], dim: int, body: str, table: VectorTable, number: 
 
 def _vector(fields: list[str]) -> np.ndarray | None:
     joined = "".join(fields)
-    if "_" in joined or not joined.isascii():  # Python reads 1_000 and other scripts' digits as numbers, too
+    if "_" in joined or not joined.isascii():  # Python also reads 1_000 and digits of other scripts as numbers
         return None
     try:
         with np.errstate(over="ignore"):
@@ -197,9 +198,9 @@ def _no_vector(body: str, table: VectorTable, number: int, needed: str) -> DataE
 
 
 def read_binary(file: BinaryIO, table: VectorTable, encoding: str, *, ends: bool) -> None:
-    """Records of a word, a space, and float32 numbers, up to the table's count; with `ends` what follows is an error.
+    """Records of a word, a space, and float32 numbers, up to the table's count; with `ends` further bytes are an error.
 
-    Raises `DataError` with the number of a word that is none: then the records are not where the header says.
+    Raises: `DataError` with the number of a record that has no word, which happens if the header is wrong.
     """
     size = 4 * int(table.dim or 0)
     buffer, at = b"", 0
@@ -214,8 +215,8 @@ def read_binary(file: BinaryIO, table: VectorTable, encoding: str, *, ends: bool
         word = _named(buffer[at:space], table, encoding)
         table.add(word, np.frombuffer(buffer, np.float32, size // 4, space + 1))
         at = space + 1 + size
-    left = buffer[at:] + file.read(1 << 12)
-    if ends and left.strip(b"\r\n "):
+    rest = buffer[at:] + file.read(1 << 12)
+    if ends and rest.strip(b"\r\n "):
         raise DataError(
             f"{table.name} goes on after the {table.count} vectors of {table.dim} numbers that its header promises: "
             "one of the two numbers is wrong, or the file is damaged."

@@ -1,4 +1,4 @@
-"""The table `word_rows`: what a reader looks at, each direction's top words with what the judges say of them."""
+"""The table `word_rows`: the top words of each direction, with their scores."""
 
 from collections.abc import Mapping
 
@@ -31,8 +31,8 @@ def word_rows(
     """The rows of every basis in `bases` (D, M), and for the natural one the mean NPMI of its rows with its null from
     count-matched words, (draws,).
 
-    Rows list the top words among all that have a vector, as the study did; those that the judges do not know are left
-    out of the row's NPMI, which is null where fewer than 2 are left. `vectors` (N, D): `trained` under the condition.
+    Rows list the top words among all words with a vector, as the paper does. The NPMI of a row leaves out words that
+    the judges do not know; it is null if fewer than 2 remain. `vectors` (N, D): `trained` under the condition.
     """
     number = np.full(len(trained.words), -1, np.int64)
     number[panel.rows] = np.arange(len(panel.rows))

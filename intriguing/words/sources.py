@@ -1,9 +1,9 @@
-"""Where text comes from: a file, the sample inside gensim, or a data set of `gensim.downloader`.
+"""Sources of text: a file, the sample inside gensim, or a data set of `gensim.downloader`.
 
-A source is a plain string, so that a spec can hold it:
+A source is a string, as in a spec:
 
-- ``embedded``: the shortened English Wikipedia dump that ships inside the gensim wheel (needs no download);
-- ``gensim:NAME``: a data set of `gensim.downloader`, from its cache or, where the network allows, downloaded;
+- ``embedded``: the shortened English Wikipedia dump inside the gensim wheel (needs no download);
+- ``gensim:NAME``: a data set of `gensim.downloader`, from its cache, or downloaded;
 - anything else: the path of a text file, plain or compressed with gzip, bzip2 or xz.
 """
 
@@ -34,14 +34,14 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error)
-"""What decompressing a damaged file raises."""
+"""The errors of decompressing a damaged file."""
 
 
 def locate(source: str) -> Path:
-    """The file behind `source`; downloads only for a ``gensim:`` name that is not in gensim's cache.
+    """The file of `source`; it is downloaded only for a ``gensim:`` name that is not in gensim's cache.
 
-    Raises `DataError` where there is no such file or the download fails, `UnknownNameError` for a name that
-    gensim.downloader does not have, `MissingExtraError` without gensim.
+    Raises: `DataError` if there is no such file or the download fails; `UnknownNameError` for a name that
+    gensim.downloader does not have; `MissingExtraError` without gensim.
     """
     if source == EMBEDDED:
         return _sample()
@@ -65,7 +65,7 @@ def content_hash(source: str) -> str:
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """The bytes of `path`, decompressed when its first bytes say gzip, bzip2 or xz (names are not trusted)."""
+    """The bytes of `path`, decompressed if its first bytes (not its name) are those of gzip, bzip2 or xz."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic.startswith(b"\x1f\x8b"):
@@ -80,8 +80,8 @@ def open_binary(path: Path) -> BinaryIO:
 def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "error") -> Iterator[str]:
     """The text of `path` in blocks of about 4 MiB.
 
-    A byte order mark overrules the default `encoding`. With `undecodable` ``error`` a byte that does not decode
-    raises `DataError` with its position; with ``replace`` it becomes U+FFFD, for the caller to drop and count.
+    A byte order mark takes precedence over `encoding`. undecodable: ``error`` raises `DataError` with the position of a
+    byte that cannot be decoded; ``replace`` turns it into U+FFFD, which the caller drops and counts.
     """
     if undecodable not in ("error", "replace"):
         raise InputError(f"undecodable={undecodable!r}: use 'error' or 'replace'.")
@@ -98,10 +98,10 @@ def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "erro
                 block = file.read(_BLOCK)
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            # The decoder counts from the bytes that it kept of the block before.
-            kept = len(error.object) - len(block)
+            # The decoder counts from the bytes of the previous block that it has kept.
+            carried = len(error.object) - len(block)
             raise DataError(
-                f"{path.name}: byte {done - kept + error.start} is not {encoding} ({error.reason}). "
+                f"{path.name}: byte {done - carried + error.start} is not {encoding} ({error.reason}). "
                 "Name the file's encoding (encoding='latin-1', ...), or drop such words with undecodable='replace'."
             ) from None
         except DAMAGED as error:
@@ -111,17 +111,17 @@ def decoded_blocks(path: Path, encoding: str = "utf-8", undecodable: str = "erro
 
 
 def marked(start: bytes, encoding: str) -> str:
-    """The encoding of what begins with `start`: a byte order mark overrules the default, UTF-8."""
+    """The encoding of a text that begins with `start`: that of its byte order mark, else `encoding`."""
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         return encoding
-    return next((found for mark, found in _MARKS if start.startswith(mark)), encoding)
+    return next((name for mark, name in _MARKS if start.startswith(mark)), encoding)
 
 
 def encoding_of(start: bytes, encoding: str, name: str) -> str:
-    """The encoding of a text that begins with `start`, as `marked` has it.
+    """The encoding of a text that begins with `start`, as `marked` returns it.
 
-    Raises `DataError` for an encoding that Python does not know, and for UTF-16 or UTF-32 without a mark where the
-    encoding is another: its letters and digits would be read with NULs between them.
+    Raises: `DataError` for an encoding that Python does not know, and for text that is UTF-16 or UTF-32 without a mark
+    although `encoding` is another: its characters would be read with NULs between them.
     """
     _decoder(encoding, "strict")
     encoding = marked(start, encoding)
@@ -165,7 +165,7 @@ def _downloaded(name: str) -> Path:
         import gensim.downloader as downloader
     except ImportError:
         raise MissingExtraError(f"'{_GENSIM}{name}' needs gensim: pip install gensim") from None
-    # It prints a traceback of its own where there is no network.
+    # It prints its own traceback without a network.
     log = logging.getLogger(downloader.__name__)
     before, log.disabled = log.disabled, True
     try:

@@ -1,11 +1,11 @@
-"""The word question in steps, one per task: pure functions from bytes and plain parameters to named outputs.
+"""The steps of the word stage, one per task: pure functions from bytes and plain parameters to named outputs.
 
     corpus ─┬─ training text of (fold, seed) ── vectors ──┬─ judge (fold, seed, condition) ── tests
             ├─ held-out text of (fold, seed) ── vectors ──┤
             └─ held-out text of fold ────────── counts ───┘
 
-Fold f is what the judges read; the vectors are trained on all other folds, and the independent embedding on fold f
-alone, from another start. So with 2 folds the embeddings judge each other, and none is trained for judging only.
+The judges use fold f; the vectors are trained on all other folds, and the independent embedding on fold f alone, from
+another start. So with 2 folds the embeddings judge each other, and none is trained only as a judge.
 """
 
 import json
@@ -49,7 +49,7 @@ def train_vectors(
 ) -> Outputs:
     """``vectors``: Word2Vec trained on the folds `parts` of `folds`. `training`: fields of `TrainingOptions`.
 
-    The start is drawn by `seed` and `parts` together, so embeddings of different text share nothing.
+    The initial vectors depend on `seed` and `parts`, so those of different text are independent.
     """
     options = TrainingOptions.from_mapping(training or {})
     text = select_folds(Corpus.from_bytes(corpus), parts, folds=folds, seed=fold_seed)
@@ -60,9 +60,9 @@ def train_vectors(
 
 
 def import_vectors(source: str, corpus: bytes, *, reading: Mapping[str, Any] | None = None) -> Outputs:
-    """``vectors``: existing ones (`reading`: keywords of `read_vectors`), with word counts from the corpus where they
-    bring none, and its spelling where only the Unicode normal form differs. Nobody knows whether they saw the corpus:
-    the judges are held out only if it is not their training text.
+    """``vectors``: existing ones (`reading`: keywords of `read_vectors`), with word counts from the corpus if they
+    have none, and with its spelling if only the Unicode normal form differs. The judges use held-out text only if the
+    vectors were not trained on the corpus, which cannot be checked.
     """
     text = Corpus.from_bytes(corpus)
     vectors = read_vectors(source, **(reading or {})).spelled_as_in(text)
@@ -133,9 +133,9 @@ def tests_of_words(statistics: Sequence[bytes]) -> Outputs:
 def describe_vectors(
     vectors: bytes, counts: bytes, *, corpus: str, seed: int, fold: int, skipped: str = "{}"
 ) -> Outputs:
-    """``word_vectors`` and ``word_norms``: what an embedding is, and how its norms follow word counts.
+    """``word_vectors`` and ``word_norms``: the properties of an embedding, and how its norms depend on word counts.
 
-    `skipped` is the JSON of `Corpus.skipped`; what reading the vectors skipped is added.
+    skipped: the JSON of `Corpus.skipped`; the vectors' own skipped lines are added.
     """
     embedding, held_out = WordVectors.from_bytes(vectors), Cooccurrence.from_bytes(counts)
     keys = {"corpus": corpus, "seed": seed, "fold": fold}

@@ -18,9 +18,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Every setting of gensim's Word2Vec that changes its vectors, with gensim's defaults, which are the study's.
+    """All settings of gensim's Word2Vec that change its vectors, with gensim's defaults.
 
-    Only `workers` differs: 1 instead of 3, because several threads race and no two runs agree.
+    Only `workers` differs: 1 instead of 3, because with several threads two runs give different vectors.
     """
 
     vector_size: int = 100
@@ -77,7 +77,7 @@ class TrainingOptions:
 
     @classmethod
     def from_mapping(cls, keys: Mapping[str, Any]) -> "TrainingOptions":
-        """Options from a spec's keys; an unknown key raises `UnknownNameError` with the nearest valid ones."""
+        """Options from a spec's keys. Raises: `UnknownNameError` for an unknown key, with the nearest valid ones."""
         names = [f.name for f in fields(cls)]
         for name in keys:
             if name not in names:
@@ -107,11 +107,11 @@ _AT_LEAST = {
 def train(corpus: Corpus, options: TrainingOptions | None = None, *, seed: int = 0, stream: str = "") -> WordVectors:
     """Word2Vec vectors of `corpus` (Mikolov et al. 2013, arXiv:1301.3781 and 1310.4546; gensim's implementation).
 
-    gensim's own seed is derived from `seed` and `stream`. Give embeddings that judge each other different streams (the
-    fold's number, say): with the same one, words of equal frequency rank would start from the same vector, and the two
-    embeddings' axes would agree by construction.
+    gensim's own seed is derived from `seed` and `stream`. Embeddings that judge each other need different streams, such
+    as the number of the fold. With the same stream, words of equal frequency rank would start from the same vector, and
+    the axes of both embeddings would agree by construction.
 
-    Raises `DataError` when fewer than 2 words reach `min_count`, `MissingExtraError` without gensim.
+    Raises: `DataError` if fewer than 2 words reach `min_count`; `MissingExtraError` without gensim.
     """
     options = options or TrainingOptions()
     try:
@@ -135,9 +135,9 @@ def train(corpus: Corpus, options: TrainingOptions | None = None, *, seed: int =
     )
     words = tuple(str(word) for word in model.wv.index_to_key)
     index = {word: i for i, word in enumerate(corpus.words)}
-    seen = np.array([counts[index[w]] if w in index else 0 for w in words], np.int64)
+    word_counts = np.array([counts[index[w]] if w in index else 0 for w in words], np.int64)
     notes = {"made_by": "gensim Word2Vec", "corpus": corpus.name, "seed": str(seed), "stream": stream}
-    return WordVectors(words, np.array(model.wv.vectors, np.float32), seen, notes)
+    return WordVectors(words, np.array(model.wv.vectors, np.float32), word_counts, notes)
 
 
 def stable_hash(text: str) -> int:
@@ -146,7 +146,7 @@ def stable_hash(text: str) -> int:
 
 
 class _Sentences:
-    """The corpus as gensim wants it: a sequence that can be gone through several times."""
+    """The corpus in the form that gensim needs: an iterable that can be read several times."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus

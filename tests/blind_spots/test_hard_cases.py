@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.engine import run
+from intriguing.blind_spots.loop import run
 from intriguing.blind_spots.objective import contest, cross_entropy
 
 

@@ -92,7 +92,7 @@ def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
 
 def test_weights_are_counted_once_not_for_every_image():
     wide = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)).requires_grad_(False)
-    assert memory._kept(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == 2 * 4 * 1000
+    assert memory._saved_bytes(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == 2 * 4 * 1000
 
 
 def test_a_single_image_that_does_not_fit_is_refused(monkeypatch):

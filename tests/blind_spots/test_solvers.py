@@ -8,9 +8,9 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.engine import run
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.lbfgs import direction
+from intriguing.blind_spots.loop import run
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
 

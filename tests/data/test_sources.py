@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intriguing.data import KNOWN, dataset_hash, dataset_sizes, describe, known_datasets, load_dataset
+from intriguing.data import KNOWN, dataset_hash, describe, known_datasets, load_dataset
 from intriguing.data.files import read_idx
 from intriguing.engine.paths import allow_working_folder
 from intriguing.errors import DataError, UnknownNameError
@@ -76,9 +76,8 @@ def test_the_embedded_sample_is_a_part_of_mnist_in_its_proportions():
 
 @pytest.mark.shared
 def test_real_fashion_mnist_and_cifar10_load():
-    assert dataset_sizes("fashion-mnist") == {
-        s: len(v) for s, v in load_dataset("fashion-mnist", SHARED).splits.items()
-    }
+    splits = load_dataset("fashion-mnist", SHARED).splits
+    assert KNOWN["fashion-mnist"].sizes == {name: len(split) for name, split in splits.items()}
     assert load_dataset(f"npz:{SHARED / 'cifar10.npz'}").shape == (3, 32, 32)
 
 

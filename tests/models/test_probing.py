@@ -6,7 +6,7 @@ from torch import nn
 
 from intriguing.data.dataset import build_dataset
 from intriguing.errors import InputError, ModelError
-from intriguing.models import build_model, check_model, error_rate, layer_names, predict, probe
+from intriguing.models import build_model, check_model, error_rate, predict, probe
 
 GREY = (1, 28, 28)
 
@@ -67,11 +67,6 @@ def test_error_rate_counts_what_is_wrong():
     x[range(5), 0, 0, [0, 1, 2, 0, 1]] = 1
     split = build_dataset("x", {"test": (x.numpy(), torch.tensor([0, 1, 2, 1, 2]).numpy(), None)}, "h").split("test")
     assert error_rate(nn.Flatten(), split, slots=2) == 2 / 5
-
-
-def test_layer_names_are_those_of_named_modules():
-    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Flatten())
-    assert layer_names(model) == ["0", "0.0", "1"]
 
 
 class Returns(nn.Module):

@@ -8,7 +8,7 @@ from intriguing.stages.common.parameters import Architecture, Compute, ModelKey,
 
 _NAME, _TASKS = "intriguing.sweep.tasks.models", "intriguing.stages.models.tasks"
 _DATA = ("intriguing.data", "intriguing.randomness")
-SOURCES = ("intriguing.models", *_DATA)
+SOURCES = ("intriguing.models", "intriguing.basics.torch_modes", *_DATA)
 """What decides how a model is built and fed."""
 
 

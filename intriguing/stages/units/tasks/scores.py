@@ -56,14 +56,7 @@ def _looked(scorer: Scorer, name: str, kind: str, change: Callable[[Inputs], Inp
     """`scorer`, called `name`, of the same basis with inputs of another `kind`: their labels or judge changed."""
 
     def looking(score: Callable[[View], np.ndarray]) -> Callable[[View], np.ndarray]:
-        def looked(view: View) -> np.ndarray:
-            # What is made once stays with the inputs that it was made of, and goes with them.
-            changed = vars(view.inputs).setdefault("changed", {})
-            if kind not in changed:
-                changed[kind] = change(view.inputs)
-            return score(view.with_inputs(changed[kind]))
-
-        return looked
+        return lambda view: score(view.with_inputs(view.inputs.variant(kind, change)))
 
     return replace(scorer, name=name, score=looking(scorer.score), score_half=looking(scorer.score_half))
 

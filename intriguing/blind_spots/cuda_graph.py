@@ -1,4 +1,4 @@
-"""A step recorded once as a CUDA graph and replayed, so that no tick waits for Python to launch its kernels."""
+"""CUDA graphs: a step is recorded once and replayed, so that Python need not launch its kernels one by one."""
 
 from collections.abc import Callable
 
@@ -7,24 +7,26 @@ from torch import Tensor
 
 Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 _WARM = 3
-"""Steps before the recording: libraries set themselves up in their first calls, which a graph must not hold."""
+"""Number of ordinary steps before the recording. Libraries initialise themselves in their first calls, which must not
+be recorded."""
 
 
 def is_graphed(device: torch.device) -> bool:
-    """Whether steps on this device are recorded; then they may ask the host nothing and every shape is fixed."""
+    """Whether steps on this device are recorded, which needs fixed shapes and no reading of values on the host."""
     return device.type == "cuda"
 
 
 def advance(step: Step, state: dict[str, Tensor]) -> None:
-    """One step of the `state`, in place."""
+    """Make one step and write its results into the tensors of `state`."""
     for name, value in step(state).items():
         state[name].copy_(value)
 
 
 def record(step: Step, state: dict[str, Tensor]) -> Callable[[], None]:
-    """Advance the `state` by a few steps, and return what advances it by one more.
+    """Make a few steps of `state` and record one more; the function returned makes one step in place.
 
-    A model that cannot be recorded (it asks the host, or allocates by data) is called anew in every step.
+    If the model cannot be recorded, because it reads values on the host or its shapes depend on data, the function
+    returned calls `step` instead.
     """
     here, side = torch.cuda.current_stream(), torch.cuda.Stream()
     side.wait_stream(here)

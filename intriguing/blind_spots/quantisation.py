@@ -1,10 +1,10 @@
-"""Results on a grid of levels, as 8-bit images have them: found there, not rounded afterwards.
+"""Quantised results: images whose values lie on evenly spaced levels, such as the 256 levels of 8-bit images.
 
-Rounding a result throws it back over the boundary as often as not. Here the change is scaled until its rounded form
-succeeds, which for a linear boundary is the solution of the integer problem's Lagrangian relaxation: each value moves
-to the level nearest to its share of the change, and only the multiplier, the scale, is to be found. Then single levels
-are exchanged: those that give up little margin for much distance go back, others go out, by the same relaxation on the
-margin's gradient at the point itself. Every step is confirmed by the model.
+A rounded result is often no success any more. So the change is enlarged until its rounded form is a success. For a
+linear boundary this solves the Lagrangian relaxation of the integer problem: each value moves to the level nearest to
+its part of the change, and the scale is the multiplier. Then single values move by one level: back to the image where
+that saves much distance and costs little margin, away from it where that gains margin. The same relaxation, with the
+gradient of the margin at the current point, chooses them. The model checks every step.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _SCALES = tuple(1 + 0.01 * (2.0**k - 1) for k in range(20))
 _BISECTIONS = 5
 _ROUNDS = 12
 _MULTIPLIERS = 24
-"""Halvings that find the multiplier of an exchange."""
+"""Number of bisections that find the multiplier of an exchange."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +49,36 @@ class Grid:
 
 @dataclass(frozen=True)
 class Quantised:
-    """Grid results (R, n), which of them succeed (R,), and the passes spent (R,)."""
+    """Results on the grid (R, n), whether each is a success (R,), and the passes spent (R,)."""
 
     best: Tensor
-    found: Tensor
+    success: Tensor
     forward: Tensor
     backward: Tensor
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Images, successes near them, and the classes that are to beat and to be beaten, as (R, C) masks."""
+    """Images x0 (R, n) and, as masks (R, C), the classes to reach (`goals`) and their rivals."""
 
     evaluator: Evaluator
     x0: Tensor
-    wanted: Tensor
+    goals: Tensor
     rivals: Tensor
 
     def of(self, index: Tensor) -> "_Rows":
-        return _Rows(self.evaluator, self.x0[index], self.wanted[index], self.rivals[index])
+        return _Rows(self.evaluator, self.x0[index], self.goals[index], self.rivals[index])
 
     def succeeds(self, x: Tensor) -> Tensor:
         z = self.evaluator.forward(x)
-        gap, winner, rival = contest(z, self.wanted, self.rivals)
+        gap, winner, rival = contest(z, self.goals, self.rivals)
         return gap > slack(z, winner, rival)
 
     def slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The margin (R,) of the best wanted class, and its gradient (R, n)."""
+        """The margin (R,) of the best goal over its best rival, and the margin's gradient (R, n)."""
 
         def loss(z: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-            _, winner, rival = contest(z, self.wanted[s], self.rivals[s])
+            _, winner, rival = contest(z, self.goals[s], self.rivals[s])
             return pair(z, winner, rival)
 
         _, gap, gradient = self.evaluator.gradient(x, loss)
@@ -90,21 +90,22 @@ class _Rows:
 
 
 def on_grid(
-    evaluator: Evaluator, grid: Grid, x0: Tensor, best: Tensor, wanted: Tensor, rivals: Tensor, at_once: int
+    evaluator: Evaluator, grid: Grid, x0: Tensor, best: Tensor, goals: Tensor, rivals: Tensor, at_once: int
 ) -> Quantised:
-    """From successes `best` (R, n) near images x0 (R, n) to successes on the grid, as near as they can be made.
+    """Successes on the grid, near the images x0 (R, n), from the successes `best` (R, n) that need not lie on it.
 
-    `at_once`: rows that are worked on together. A row's result does not depend on the others.
+    goals, rivals: (R, C) masks; at_once: how many rows are worked on together. A row's result does not depend on the
+    other rows.
     """
     parts = []
     for index in torch.arange(len(x0), device=x0.device).split(at_once):
-        rows = _Rows(evaluator, x0[index], wanted[index], rivals[index])
+        rows = _Rows(evaluator, x0[index], goals[index], rivals[index])
         parts.append(_improved(rows, grid, _scaled(rows, grid, best[index])))
     return Quantised(*(torch.cat([getattr(p, name) for p in parts]) for name in Quantised.__dataclass_fields__))
 
 
 def _scaled(rows: _Rows, grid: Grid, best: Tensor) -> Quantised:
-    """The rounded change, as little enlarged as will do."""
+    """The rounded change, enlarged by the smallest factor found that makes it a success."""
     count = len(best)
     low, high = best.new_ones(count), best.new_full((count,), torch.inf)
     out = best.clone()
@@ -125,22 +126,22 @@ def _scaled(rows: _Rows, grid: Grid, best: Tensor) -> Quantised:
         won = attempt(index, torch.full_like(low[index], scale))
         high[index[won]], low[index[won]] = scale, last
         last = scale
-    found = high.isfinite()
-    index = (found & (high > low)).nonzero().squeeze(1)
+    success = high.isfinite()
+    index = (success & (high > low)).nonzero().squeeze(1)
     for _ in range(_BISECTIONS if len(index) else 0):
         middle = (low[index] + high[index]) / 2
         won = attempt(index, middle)
         high[index] = torch.where(won, middle, high[index])
         low[index] = torch.where(won, low[index], middle)
-    return Quantised(out, found, forward, torch.zeros_like(forward))
+    return Quantised(out, success, forward, torch.zeros_like(forward))
 
 
-def _improved(rows: _Rows, grid: Grid, given: Quantised) -> Quantised:
-    """Levels exchanged, one up or down at a time, while that comes nearer and still succeeds."""
-    index = given.found.nonzero().squeeze(1)
-    best, forward, backward = given.best, given.forward.clone(), given.backward.clone()
+def _improved(rows: _Rows, grid: Grid, start: Quantised) -> Quantised:
+    """Move values by one level while that lowers the distance and the result stays a success."""
+    index = start.success.nonzero().squeeze(1)
+    best, forward, backward = start.best, start.forward.clone(), start.backward.clone()
     if len(index) == 0:
-        return given
+        return start
     rows = rows.of(index)
     x = best[index]
     keep = x.new_full((len(index),), 0.1)
@@ -148,7 +149,7 @@ def _improved(rows: _Rows, grid: Grid, given: Quantised) -> Quantised:
     backward[index] += 1
     forward[index] += 1
     for turn in range(_ROUNDS):
-        # In turns: any exchange, and only what leads back, for an exchange sees one rival and may wake another.
+        # Alternate between all moves and moves back to the image: the gradient knows one rival, and another may gain.
         other = _exchanged(rows, grid, x, gradient, (1 - keep) * gap, back=turn % 2 == 1)
         better = rows.succeeds(other) & (rows.distance(other) < rows.distance(x))
         forward[index] += 1
@@ -161,13 +162,13 @@ def _improved(rows: _Rows, grid: Grid, given: Quantised) -> Quantised:
             backward[index[moved]] += 1
     best = best.clone()
     best[index] = x
-    return Quantised(best, given.found, forward, backward)
+    return Quantised(best, start.success, forward, backward)
 
 
 def _exchanged(rows: _Rows, grid: Grid, x: Tensor, gradient: Tensor, spare: Tensor, back: bool) -> Tensor:
-    """The nearest point within one level of x (R, n) that gives up no more than `spare` (R,) of the margin's tangent.
+    """The nearest point within one level of x (R, n) that loses at most `spare` (R,) of the linearised margin.
 
-    back: values may only come back towards the image.
+    gradient: (R, n), of the margin at x; back: values may only move towards the image.
     """
     level = grid.level(x)
     x0 = rows.x0
@@ -177,14 +178,14 @@ def _exchanged(rows: _Rows, grid: Grid, x: Tensor, gradient: Tensor, spare: Tens
     costs = [cost.masked_fill(cost >= 0, torch.inf) if back else cost for _, cost in steps]
     gains = [gradient * step for step, _ in steps]
 
-    def chosen(u: Tensor) -> tuple[Tensor, Tensor]:
+    def moves(u: Tensor) -> tuple[Tensor, Tensor]:
         worth = [cost - u[:, None] * gain for cost, gain in zip(costs, gains, strict=True)]
         first = (worth[0] < 0) & (worth[0] <= worth[1])
         second = (worth[1] < 0) & ~first
         return first, second
 
     def margin(u: Tensor) -> Tensor:
-        first, second = chosen(u)
+        first, second = moves(u)
         return (gains[0] * first + gains[1] * second).sum(1)
 
     low = torch.zeros_like(spare)
@@ -193,19 +194,19 @@ def _exchanged(rows: _Rows, grid: Grid, x: Tensor, gradient: Tensor, spare: Tens
         middle = (low + high) / 2
         enough = margin(middle) >= -spare
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    first, second = chosen(high)
+    first, second = moves(high)
     moved = torch.where(first, down, torch.where(second, up, x))
     return torch.where((margin(high) >= -spare)[:, None], moved, x)
 
 
 def outward(grid: Grid, x0: Tensor, x: Tensor, gradient: Tensor, count: int) -> Tensor:
-    """The point x (n,) after the `count` single-level moves that gain most margin for their distance."""
+    """The point x (n,) after moves by one level of the `count` values that gain most margin per distance."""
     level = grid.level(x[None])[0]
     up = (level + gradient.double().sign()).clamp(0, grid.levels - 1)
     moved = grid.value(up[None], x)[0]
     gain = gradient * (moved - x)
     price = ((moved - x0) ** 2 - (x - x0) ** 2).clamp(min=0)
     worth = torch.where(gain > 0, gain / (price + 1e-12 * (1 + price.max())), torch.zeros_like(gain))
-    chosen = torch.zeros_like(gain, dtype=torch.bool)
-    chosen[worth.argsort(descending=True, stable=True)[:count]] = True
-    return torch.where(chosen & (gain > 0), moved, x)
+    selected = torch.zeros_like(gain, dtype=torch.bool)
+    selected[worth.argsort(descending=True, stable=True)[:count]] = True
+    return torch.where(selected & (gain > 0), moved, x)

@@ -1,32 +1,34 @@
-"""How the penalty c moves while a row is searched."""
+"""Schedules of the penalty c: how c changes while a row is searched."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.engine import State
+from intriguing.blind_spots.loop import State
 
 _INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
 class Truncated:
-    """c moves every `inner` accepted steps: up after a success, down after none, by a factor that shrinks at each turn.
+    """c changes after every `inner` accepted steps: it grows after a success and falls after a failure.
 
-    Any success met counts. The row ends after `ticks` evaluations.
+    The factor of the change gets smaller each time that the direction changes. Every success on the way counts as a
+    result. The row ends after `ticks` evaluations.
     """
 
     ticks: int
     inner: int = 3
     rejections: int = 4
     noise: float = 0.0
-    """As that of `Bracketing`; none, for here a refused step costs one evaluation of few."""
+    """As in `Bracketing`. It is 0 because a refused step costs only one evaluation here."""
     forces: bool = True
-    """At a kink no step may be acceptable: after `rejections` the last is taken, and the history forgotten."""
+    """Whether the step after `rejections` refused ones is taken in any case, and the L-BFGS history emptied. At a kink
+    of the loss it can happen that no step lowers the objective."""
 
     def load(self, zero: Tensor) -> State:
-        """What a row has to remember."""
+        """The first state of the schedule, each (R,); zero: (R,) zeros."""
         return {
             "accepted": zero.clone(),
             "factor": zero + 4,
@@ -45,10 +47,10 @@ class Truncated:
         drop: Tensor,
         value: Tensor,
     ) -> State:
-        """The next c, what to record, and the new memory.
+        """The next c, the points to record, and the new state of the schedule.
 
-        accept: the trial was taken; won: success at the point held now; success: at the trial; drop: by how much the
-        objective, now `value`, fell.
+        All are (R,). accept: the trial point was accepted; forced: accepted without a decrease; won: the current point
+        is a success; success: the trial point is one; drop: decrease of the objective, whose value is now `value`.
         """
         del forced, drop, value
         accepted = state["accepted"] + accept
@@ -73,25 +75,25 @@ class Truncated:
 class Bracketing:
     """The paper's line search over c (section 4.1), read as the largest c whose minimiser still succeeds.
 
-    For each c the objective is minimised until it no longer falls; c is doubled or halved until one success and one
-    failure are known, then their bracket is halved in log c until it is narrower than `tolerance`. Only minimisers
-    count. Each minimisation starts at the last one's end; the problems solved are the same.
+    For each c the objective is minimised until it no longer falls. c is doubled or halved until there is one success
+    and one failure. Then the bracket between the two is halved in log c until its ends differ by less than the factor
+    1 + `tolerance`. Only minimisers count as results. Each minimisation starts at the minimiser of the one before.
     """
 
     tolerance: float = 1e-3
     stillness: float = 3e-6
-    """A minimisation ends when two accepted steps in a row lower the objective by less than this share of it."""
+    """A minimisation ends when two accepted steps in a row each lower the objective by less than this share of it."""
     noise: float = 3e-6
-    """A step that raises the objective by no more than this share is taken: rounding hides whether it descends."""
+    """A step is accepted if it raises the objective by at most this share, since rounding causes such differences."""
     longest: int = 200
-    """Evaluations per c, at most."""
+    """Largest number of evaluations per c."""
     moves: int = 60
-    """Values of c, at most."""
+    """Largest number of values of c."""
     rejections: int = 8
     forces: bool = False
 
     def load(self, zero: Tensor) -> State:
-        """What a row has to remember."""
+        """The first state of the schedule, each (R,); zero: (R,) zeros."""
         return {
             "still": zero.clone(),
             "spent": zero.clone(),
@@ -111,7 +113,7 @@ class Bracketing:
         drop: Tensor,
         value: Tensor,
     ) -> State:
-        """The next c, what to record, and the new memory; arguments as in `Truncated.move`."""
+        """The next c, the points to record, and the new state of the schedule; arguments as in `Truncated.move`."""
         del success
         quiet = accept & (drop <= self.stillness * value.abs())
         still = torch.where(accept, torch.where(quiet, state["still"] + 1, torch.zeros_like(value)), state["still"])
@@ -120,7 +122,7 @@ class Bracketing:
         settled = (still >= 2) | stuck | (spent >= self.longest)
         low = torch.where(settled & won, torch.maximum(state["low"], penalty), state["low"])
         high = torch.where(settled & ~won, torch.minimum(state["high"], penalty), state["high"])
-        # A success above a failure happens where the minimiser jumps between basins: believe the success.
+        # A success at a larger c than a failure happens where minimisers lie in different basins: keep the success.
         high = torch.where(high <= low, torch.full_like(high, _INFINITY), high)
         both = (low > 0) & high.isfinite()
         middle = low.sqrt() * high.sqrt()

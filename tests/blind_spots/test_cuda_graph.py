@@ -10,24 +10,24 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots import graph
+from intriguing.blind_spots import cuda_graph
 
 RECORDED = []
 
 
 def traced(step, state):
-    """As `graph.record`, without a GPU."""
-    graph.advance(step, state)
+    """As `cuda_graph.record`, without a GPU."""
+    cuda_graph.advance(step, state)
     replay = make_fx(lambda given: step(given), tracing_mode="fake", _allow_non_fake_inputs=True)(dict(state))
     RECORDED.append(len(replay.graph.nodes))
-    return lambda: graph.advance(replay, state)
+    return lambda: cuda_graph.advance(replay, state)
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     RECORDED.clear()
-    monkeypatch.setattr(graph, "record", traced)
-    for module in ("graph", "memory", "penalty", "qp", "search"):
+    monkeypatch.setattr(cuda_graph, "record", traced)
+    for module in ("cuda_graph", "memory", "penalty", "qp", "search"):
         monkeypatch.setattr(f"intriguing.blind_spots.{module}.is_graphed", lambda device: True)
 
 

@@ -1,4 +1,4 @@
-"""Which wrong classes are near: the distance to each linearised boundary, inside the box."""
+"""The nearest wrong classes of an image, by the distance to each linearised decision boundary inside the box."""
 
 import torch
 from torch import Tensor
@@ -9,15 +9,17 @@ from intriguing.blind_spots.objective import pair
 from intriguing.blind_spots.qp import project
 
 MOST = 9
-"""Classes that get a gradient: with a thousand classes one backward pass each is out of the question."""
+"""Largest number of classes compared, those with the largest logits. Each costs one backward pass."""
 
 
 def nearest_classes(
     evaluator: Evaluator, x0: Tensor, labels: Tensor, logits: Tensor, count: int, lower: Bound, upper: Bound
 ) -> tuple[Tensor, int]:
-    """The `count` wrong classes (R, count) whose linearised boundary is nearest within the box, and the passes spent.
+    """The `count` wrong classes (R, count) whose linearised boundary is nearest, and the passes spent per row.
 
-    Margin over gradient norm would ignore the box: most pixels of an image stand at a bound and can move one way only.
+    x0: (R, n); labels: (R,); logits: (R, C) at x0. The distance is that of the nearest point inside the box. Margin
+    divided by gradient norm would be too small, because most pixels of an image are at a bound and can move in one
+    direction only.
     """
     wrong = logits.scatter(1, labels[:, None], -float("inf"))
     candidates = wrong.topk(min(MOST, logits.shape[1] - 1), dim=1).indices

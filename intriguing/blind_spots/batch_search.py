@@ -1,0 +1,259 @@
+"""The search of one batch of images that fits in memory: from the clean logits to the confirmed results."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
+from intriguing.blind_spots.evaluate import MASKED, Evaluator, full_precision
+from intriguing.blind_spots.grades import GRADES
+from intriguing.blind_spots.lbfgs import dot
+from intriguing.blind_spots.linear import optima
+from intriguing.blind_spots.loop import State
+from intriguing.blind_spots.nearest_classes import nearest_classes
+from intriguing.blind_spots.objective import cross_entropy
+from intriguing.blind_spots.options import SearchOptions
+from intriguing.blind_spots.quantisation import Grid, on_grid
+from intriguing.blind_spots.result import SearchResult
+from intriguing.blind_spots.row_search import ALIGNED, search_rows
+from intriguing.models.logits import floor_of
+
+EVERY = "every"
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """The best row of each example, per example (B,)."""
+
+    success: Tensor
+    best: Tensor
+    """(B, n)"""
+    penalty: Tensor
+    broken: Tensor
+    blind: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all batches of one search have in common."""
+
+    evaluator: Evaluator
+    options: SearchOptions
+    box: Box
+    every: bool
+    """Whether every wrong class is searched and the nearest one kept."""
+    affinity: tuple[Tensor, Tensor] | None
+    """Weights (C, n) and biases (C,) of a linear model that is solved exactly; None: it is searched."""
+
+
+class BatchSearch:
+    """The search of images (B, *shape); labels, bad_input, targets: (B,), targets None for any wrong class."""
+
+    def __init__(
+        self, problem: Problem, images: Tensor, bad_input: Tensor, labels: Tensor, targets: Tensor | None
+    ) -> None:
+        self.evaluator = problem.evaluator
+        self.options = problem.options
+        self.grade = GRADES[problem.options.grade]
+        self.box = problem.box
+        self.images = images
+        self.bad_input = bad_input
+        self.labels = labels
+        self.targets = targets
+        self.every = problem.every
+        self.affinity = problem.affinity
+        self.x0 = self.box.inside(images.flatten(1))
+        self.classes = torch.arange(self.evaluator.classes, device=images.device)
+        self.lower_bound = torch.full_like(self.x0[:, 0], torch.inf)
+        zero = torch.zeros_like(labels)
+        self.passes = {"forward": zero, "backward": zero.clone()}
+
+    def result(self) -> SearchResult:
+        """Run the search."""
+        with full_precision():
+            clean = self.evaluator.forward(self.x0)
+            usable = ~self.bad_input
+            self.passes["forward"] += usable
+            bad_output = usable & ~clean.isfinite().all(1)
+            prediction = clean.argmax(1)
+            if self.evaluator.conduct and self.evaluator.conduct.probabilities:
+                prediction = self.evaluator.outputs(self.x0).argmax(1)
+                self.passes["forward"] += usable
+            wrong = prediction != self.labels if self.targets is None else prediction == self.targets
+            misclassified = usable & ~bad_output & wrong
+            outcome = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
+            saturated = self._saturated(clean)
+            if self.options.quantised_levels:
+                outcome = self._quantised(outcome, self.options.quantised_levels)
+        confirmed = self._confirmed(outcome)
+        success = outcome.success & ~confirmed.unstable
+        r = torch.where(success[:, None], confirmed.best - self.x0, torch.zeros_like(self.x0))
+        penalty = outcome.penalty
+        if self.grade.recipe is not None and bool(success.any()):
+            with full_precision():
+                penalty = self._penalty(confirmed.best, r, success)
+        clean_prediction = torch.where(usable & ~bad_output, prediction, -1)
+        status = self._status(
+            misclassified, success, bad_output | outcome.broken, confirmed.unstable, outcome.blind | saturated
+        )
+        return self._assembled(status, r, confirmed, success, misclassified, penalty, clean_prediction)
+
+    def _saturated(self, clean: Tensor) -> Tensor:
+        """Images (B,) where the probability of every goal is rounded to 0, so that it has no gradient."""
+        if not (self.evaluator.conduct and self.evaluator.conduct.probabilities):
+            return torch.zeros_like(self.bad_input)
+        goals, _ = self._masks()
+        return clean.masked_fill(~goals, -torch.inf).amax(1) == floor_of(clean)
+
+    def _masks(self) -> tuple[Tensor, Tensor]:
+        """Masks (B, C): the classes to reach (goals), and their rivals."""
+        if self.targets is not None:
+            goals = self.classes == self.targets[:, None]
+            return goals, ~goals
+        rivals = self.classes == self.labels[:, None]
+        return ~rivals, rivals
+
+    def _rows(self, clean: Tensor, examples: Tensor) -> State:
+        """The inputs of the rows, one per example and class to search. examples: (E,) indices; clean: (B, C) logits."""
+        x0, labels = self.x0[examples], self.labels[examples]
+        if self.targets is not None:
+            target = self.targets[examples]
+            owner = examples
+            rivals = self.classes != target[:, None]
+        else:
+            near = self._near(clean, examples, x0, labels)
+            owner = examples.repeat_interleave(near.shape[1])
+            target = near.flatten()
+            rivals = self.classes == self.labels[owner][:, None]
+        together = self.targets is None and not self.every and not self.grade.separate and self.affinity is None
+        goals = ~rivals if together else self.classes == target[:, None]
+        # A class whose logit is minus infinity is excluded by the model: no change of the image can reach it.
+        possible = ((clean[owner] > MASKED) & goals).any(1)
+        rows = {"owner": owner, "target": target, "rivals": rivals, "goals": goals, "x0": self.x0[owner]}
+        return rows if bool(possible.all()) else {name: value[possible] for name, value in rows.items()}
+
+    def _near(self, clean: Tensor, examples: Tensor, x0: Tensor, labels: Tensor) -> Tensor:
+        """The wrong classes (E, K) that an untargeted search of each example tries."""
+        count = len(self.classes)
+        everyone = self.every or self.affinity is not None
+        if everyone or (self.grade.separate and self.options.classes >= count - 1):
+            return (labels[:, None] + 1 + self.classes[: count - 1]) % count
+        if not self.grade.separate or len(examples) == 0:
+            # All wrong classes are goals of one row; `target` is any one of them.
+            return (labels[:, None] + 1) % count
+        near, spent = nearest_classes(self.evaluator, x0, labels, clean[examples], self.options.classes, *self.box.pair)
+        for kind in self.passes.values():
+            kind[examples] += spent
+        return near
+
+    def _searched(self, rows: State) -> _Outcome:
+        """Search the rows, and keep the nearest success of each example."""
+        count = len(self.x0)
+        owner = rows.pop("owner")
+        best, l2 = self.x0.clone(), self.x0.new_full((count,), float("inf"))
+        penalty = self.x0.new_full((count,), _NAN)
+        broken, blind, seeing = (torch.zeros_like(self.bad_input) for _ in range(3))
+        if len(owner):
+            if self.affinity is not None:
+                outcome = optima(self.evaluator, rows, self.affinity, self.box, self.options.slots)
+                bounds = outcome["lower_bound"].nan_to_num(torch.inf)
+                self.lower_bound.scatter_reduce_(0, owner, bounds, "amin")
+            else:
+                outcome = search_rows(self.evaluator, self.options, self.box, rows, owner)
+            for name in ("forward", "backward"):
+                self.passes[name].index_add_(0, owner, outcome[name])
+            broken.index_fill_(0, owner[outcome["broken"]], True)
+            blind.index_fill_(0, owner, True)
+            seeing.index_fill_(0, owner[~outcome["blind"]], True)
+            l2.scatter_reduce_(0, owner, outcome["best_l2"], "amin")
+            winners = outcome["best_l2"].isfinite() & (outcome["best_l2"] == l2[owner])
+            index = owner[winners].flip(0)
+            best[index] = outcome["best"][winners].flip(0)
+            if "best_penalty" in outcome:
+                penalty[index] = outcome["best_penalty"][winners].flip(0)
+        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing)
+
+    def _quantised(self, outcome: _Outcome, levels: int) -> _Outcome:
+        """The successes, moved to a grid of levels."""
+        index = outcome.success.nonzero().squeeze(1)
+        if len(index) == 0:
+            return outcome
+        x0, box = self.box.padded(self.x0[index], ALIGNED)
+        start, _ = self.box.padded(outcome.best[index], ALIGNED)
+        goals, rivals = (mask[index] for mask in self._masks())
+        done = on_grid(self.evaluator, Grid(levels, box), x0, start, goals, rivals, self.options.slots)
+        self.passes["forward"][index] += done.forward
+        self.passes["backward"][index] += done.backward
+        best, success = outcome.best.clone(), outcome.success.clone()
+        best[index], success[index] = done.best[:, : self.evaluator.size], done.success
+        return _Outcome(success, best, outcome.penalty, outcome.broken, outcome.blind)
+
+    def _confirmed(self, outcome: _Outcome) -> Confirmed:
+        """The successes that the model confirms on each image alone."""
+        levels = self.options.quantised_levels
+        grid = Grid(levels, self.box) if levels else None
+        verifier = Verifier(self.evaluator, self.labels, self.targets)
+        confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
+        self.passes["forward"] += confirmed.forward
+        return confirmed
+
+    def _penalty(self, best: Tensor, r: Tensor, success: Tensor) -> Tensor:
+        """The c (B,) at which loss + c |r|^2 (or c |r|) is stationary along the change r (B, n) of the result."""
+        goals, rivals = self._masks()
+        _, _, slope = self.evaluator.gradient(best, lambda z, s: cross_entropy(z, goals[s], rivals[s]))
+        for kind in self.passes.values():
+            kind += success
+        pull = 2 * dot(r, r) if self.options.penalty_form == "squared_l2" else dot(r, r).sqrt()
+        return (-dot(slope, r)).clamp(min=0) / pull
+
+    def _status(
+        self, misclassified: Tensor, success: Tensor, broken: Tensor, unstable: Tensor, blind: Tensor
+    ) -> list[str]:
+        """Per example, the first of these statuses whose mask is true, else not_found."""
+        cases = {
+            "bad_input": self.bad_input,
+            "misclassified": misclassified,
+            "found": success,
+            "bad_output": broken,
+            "unstable": unstable,
+            "no_gradient": blind,
+        }
+        columns = [mask.tolist() for mask in cases.values()]
+        names = [*cases, "not_found"]
+        return [names[row.index(True) if True in row else -1] for row in zip(*columns, strict=True)]
+
+    def _assembled(
+        self,
+        status: list[str],
+        r: Tensor,
+        confirmed: Confirmed,
+        success: Tensor,
+        misclassified: Tensor,
+        penalty: Tensor,
+        clean_prediction: Tensor,
+    ) -> SearchResult:
+        has_result = success | misclassified
+        blank = r.new_tensor(_NAN)
+        l2 = torch.where(has_result, torch.linalg.vector_norm(r, dim=1), blank)
+        prediction = torch.where(success, confirmed.prediction, clean_prediction)
+        out = self.images.clone()
+        out[success] = confirmed.best.reshape(out.shape)[success]
+        out[misclassified] = self.x0.reshape(out.shape)[misclassified]
+        target = self.targets if self.targets is not None else torch.where(has_result, prediction, -1)
+        return SearchResult(
+            status=status,
+            adversarial=out,
+            prediction=torch.where(self.bad_input, -1, prediction),
+            clean_prediction=clean_prediction,
+            target=target,
+            l2=l2,
+            distortion=l2 / max(1, self.x0.shape[1]) ** 0.5,
+            linf=torch.where(has_result, r.abs().amax(1) if r.numel() else l2, blank),
+            penalty=torch.where(success, penalty, blank),
+            forward_passes=self.passes["forward"],
+            backward_passes=self.passes["backward"],
+            lower_bound=torch.where(success & self.lower_bound.isfinite(), self.lower_bound, blank),
+        )
