@@ -89,6 +89,11 @@ class Run:
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
 
+    def section(self, name: str) -> dict[str, Any]:
+        """The section `name` of the spec (``run.section("units")``); {} where there is none, or no mapping."""
+        section = self.spec.get(name)
+        return dict(section) if isinstance(section, Mapping) else {}
+
     def tables(self) -> list[str]:
         """The names of the tables that have files, in the order of `intriguing.tables`."""
         return [name for name in tables.TABLES if self._files(name)]

@@ -84,6 +84,8 @@ class Stage:
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
     check_model: the code of a function (section, network, shape, slots) that raises before any work where the stage can
     do nothing with a network.
+    stored_bytes: a function (task, units of each layer of its model) -> bytes that a task of the stage stores beside
+    `task.size`, for a dry run.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     """
@@ -96,6 +98,7 @@ class Stage:
     resolve: Callable[[Any, Outside], Resolved] | None = None
     agree: Callable[[Any, Any], None] | None = None
     check_model: Code | None = None
+    stored_bytes: Callable[[Task, Mapping[str, int]], int] | None = None
     page: Code | None = None
     headline: Code | None = None
 
