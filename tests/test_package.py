@@ -38,7 +38,7 @@ def test_importing_costs_neither_torch_nor_ray(module: str) -> None:
     assert printed.strip() == "[]"
 
 
-WITHOUT_TORCH = {"spec", "functions", "resolve", "plan", "page"}
+WITHOUT_TORCH = {"spec", "functions", "inspection", "plan", "page"}
 IMPORT_ALL = """
 import sys
 from importlib import import_module

@@ -345,11 +345,6 @@ def _move(store: int, old: str, new: str) -> None:
     os.rename(old, new, src_dir_fd=store, dst_dir_fd=store)
 
 
-def total_bytes(records: Iterable[Record]) -> int:
-    """The bytes of all outputs of `records`."""
-    return sum(stored.bytes for record in records for stored in record.outputs.values())
-
-
 def as_plain(value: Any) -> Any:
     """`value` with mappings and sequences as plain dictionaries and lists."""
     if isinstance(value, Mapping):

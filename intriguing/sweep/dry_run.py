@@ -42,7 +42,7 @@ def estimate(prepared: Prepared) -> Estimate:
     sizes = {f.function.name: stage.stored_bytes for stage in STAGES for f in stage.functions if stage.stored_bytes}
     stages: dict[str, dict[str, Any]] = defaultdict(lambda: {"tasks": 0, "to_run": 0, "rows": 0, "bytes": 0})
     for task in prepared.plan:
-        stage = stages[task.function.name.rpartition(":")[2]]
+        stage = stages[(task.function.path or task.function.name).rpartition(":")[2]]
         stage["tasks"] += 1
         if task.name in examination.records:
             continue

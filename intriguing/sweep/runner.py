@@ -22,9 +22,9 @@ from intriguing.errors import SpecError, TaskFailedError, unknown_name
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
 from intriguing.sweep.images import image_reader, sources_of
+from intriguing.sweep.inspection import inspect_spec
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.report import write_report
-from intriguing.sweep.resolve import resolve
 from intriguing.sweep.spec import Spec, load_spec
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ def prepare(
     check_ours(folder)
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
-    resolved = resolve(loaded, outside)
-    plan, sweep = build_plan(resolved.spec, resolved.facts)
+    inspected = inspect_spec(loaded, outside)
+    plan, sweep = build_plan(inspected.spec, inspected.files)
     source = str(spec) if by_name else loaded.name
-    return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment, data or "")
+    return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
 
 
 def execute(
