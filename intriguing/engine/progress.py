@@ -122,7 +122,7 @@ class Progress:
 
 def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
     """Say in `live/status.json` that a driver is at work, and how far it is. Nobody needs it to resume."""
-    told = {
+    status = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "time": time.time(),
@@ -132,7 +132,7 @@ def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
         "failed": snapshot.failed,
         "blocked": snapshot.blocked,
     }
-    write_file(run, "live/status.json", json.dumps(told).encode())
+    write_file(run, "live/status.json", json.dumps(status).encode())
 
 
 def _duration(seconds: float) -> str:

@@ -45,17 +45,21 @@ class Verified:
         try:
             if self.unchanged(name, sha256):
                 return True
-            found, look = hash_file(self._run / name)
+            actual, look = hash_file(self._run / name)
         except OSError:
             return False
-        if found == sha256:
+        if actual == sha256:
             self._note(name, look, sha256)
-        return found == sha256
+        return actual == sha256
 
     def unchanged(self, name: str, sha256: str) -> bool:
         """Whether the file `name` had this hash and did not change since; raises `OSError` where it is gone."""
-        known = self._files.get(name)
-        return known is not None and known[3] == sha256 and known[:3] == _look(os.lstat(f"{self._run}/{name}"))
+        remembered = self._files.get(name)
+        return (
+            remembered is not None
+            and remembered[3] == sha256
+            and remembered[:3] == _look(os.lstat(f"{self._run}/{name}"))
+        )
 
     def note(self, name: str, sha256: str) -> None:
         """The file `name` was written just now, and has this hash."""
@@ -121,8 +125,8 @@ def stored_name(fingerprint: str, stored: Stored) -> str:
     return f"store/{fingerprint}/{stored.file}"
 
 
-def _look(there: os.stat_result) -> list[int]:
-    return [there.st_size, there.st_mtime_ns, there.st_ino]
+def _look(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def hash_file(path: Path) -> tuple[str, list[int]]:

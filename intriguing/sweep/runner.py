@@ -106,20 +106,20 @@ def execute(
     chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
         verified = Verified(out)
-        found = examine(prepared.plan, out, verified)
-        for damage in found.damaged:
+        examination = examine(prepared.plan, out, verified)
+        for damage in examination.damaged:
             log.warning("%s", damage)
-        log.info("%s: %s", out, found.summary(prepared.plan))
-        missing = prepared.plan.needed_by(chosen or prepared.plan.tasks, found.records)
+        log.info("%s: %s", out, examination.summary(prepared.plan))
+        missing = prepared.plan.needed_by(chosen or prepared.plan.tasks, examination.records)
         if missing:
             _check_models(prepared, missing)
         write_plan(out, prepared.plan, about(prepared))
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
         driver = Driver(
-            prepared.plan, out, found, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
+            prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
         )
         outcome = driver.run(prepared.rerun)
-        if outcome.ran or found.dropped or not (out / "report.html").exists():
+        if outcome.ran or examination.dropped or not (out / "report.html").exists():
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
 
@@ -139,13 +139,13 @@ def tasks_named(plan: Plan, patterns: Sequence[str]) -> set[str]:
 
     Raises `UnknownNameError` for one that no task answers to, with the nearest names.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for pattern in patterns:
         matching = {pattern} if pattern in plan.tasks else {name for name in plan.tasks if fnmatchcase(name, pattern)}
         if not matching:
             raise unknown_name("task", pattern, plan.tasks)
-        found |= matching
-    return found
+        names |= matching
+    return names
 
 
 def run(
@@ -224,7 +224,7 @@ def _check_models(prepared: Prepared, missing: Iterable[str]) -> None:
 
 
 def _cluster_is_running() -> bool:
-    found = find_cluster()
-    if found.problem:
-        log.warning("%s: running in this process", found.problem)
-    return found.is_usable
+    cluster = find_cluster()
+    if cluster.problem:
+        log.warning("%s: running in this process", cluster.problem)
+    return cluster.is_usable

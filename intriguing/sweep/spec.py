@@ -138,8 +138,8 @@ def _keys_at(place: tuple[Any, ...]) -> list[str]:
             continue
         section = _section_of(annotation)
         annotation = section.model_fields[part].annotation if section and part in section.model_fields else None
-    found = _section_of(annotation)
-    return list(found.model_fields) if found else []
+    section = _section_of(annotation)
+    return list(section.model_fields) if section else []
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

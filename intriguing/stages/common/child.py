@@ -51,12 +51,12 @@ def in_child(function: str, calls: Sequence[Call], seconds: float, error: type[I
     results = []
     with _process(function, calls, seconds) as (process, reading):
         for call in calls:
-            kind, *told = _receive(process, reading, call, seconds, error)
+            kind, *content = _receive(process, reading, call, seconds, error)
             if kind == "raised":
-                raise told[0]
+                raise content[0]
             if kind == "failed":
-                raise error(f"{call.what}: {told[0]}")
-            value, imported = told
+                raise error(f"{call.what}: {content[0]}")
+            value, imported = content
             factories.IMPORTED.update(imported)
             results.append(value)
     return results

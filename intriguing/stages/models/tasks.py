@@ -48,9 +48,9 @@ def examples(work: Work, parameters: functions.ExamplesParameters) -> dict[str, 
 
 
 def _skipped(skipped: Sequence[Skipped], **keys: Any) -> pa.Table:
-    known = [bad for bad in skipped if bad.id >= 0]
-    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in known]
-    return tables.SKIPPED.build({"example_id": [bad.id for bad in known], "reason": reasons}, **keys)
+    identified = [bad for bad in skipped if bad.id >= 0]
+    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in identified]
+    return tables.SKIPPED.build({"example_id": [bad.id for bad in identified], "reason": reasons}, **keys)
 
 
 @functions.TRAIN.implementation

@@ -125,15 +125,17 @@ def _noise(blocks: list[Row]) -> str:
     rms = {block["kind"]: {row["source"]: row["rms"] for row in block["rows"]} for block in blocks}
     if "gaussian" not in rms:
         return ""
-    told = "Gaussian noise is the control: it shows what the size of a change does by itself."
+    control = "Gaussian noise is the control: it shows what the size of a change does by itself."
     both = rms["gaussian"].keys() & rms.get("minimal", {}).keys()
     pairs = [(rms["gaussian"][source], rms["minimal"][source]) for source in both]
     off = max((abs(noise / change - 1) for noise, change in pairs if change > 0), default=0.0)
     if not pairs:
-        return f"{told} It is as large as the search's own changes, which are not shown."
+        return f"{control} It is as large as the search's own changes, which are not shown."
     if off < 0.01:
-        return f"{told} It is scaled so that clipping to [0, 1] leaves it as large as the search's own changes."
-    return f"{told} Its mean RMS, after clipping to [0, 1], is up to {number(100 * off, 2)} % off that of the changes."
+        return f"{control} It is scaled so that clipping to [0, 1] leaves it as large as the search's own changes."
+    return (
+        f"{control} Its mean RMS, after clipping to [0, 1], is up to {number(100 * off, 2)} % off that of the changes."
+    )
 
 
 def _drawn(blocks: list[Row]) -> str:

@@ -73,12 +73,12 @@ def _key(row: Row, *more: str) -> tuple[Any, ...]:
 
 
 def _chosen(context: Context, rows: list[Row]) -> list[tuple[Row, list[Row]]]:
-    """The natural basis and the first draw of the first control that there is."""
+    """The natural basis, and the first draw of the first control that the table has."""
     bases = context.grouped(rows, "basis", "rotation_seed")
-    there = [key["basis"] for key, _ in bases]
-    control = next((basis for basis in (*_CONTROLS, *there) if basis in there and basis != "natural"), None)
-    wanted = [basis for basis in ("natural", control) if basis in there]
-    return [next(group for group in bases if group[0]["basis"] == basis) for basis in wanted]
+    present = [key["basis"] for key, _ in bases]
+    control = next((basis for basis in (*_CONTROLS, *present) if basis in present and basis != "natural"), None)
+    shown = [basis for basis in ("natural", control) if basis in present]
+    return [next(group for group in bases if group[0]["basis"] == basis) for basis in shown]
 
 
 def _side(
