@@ -131,8 +131,9 @@ def plan(spec: SpecArgument, *, out: Out = None, data: Data = None, as_json: Jso
     _out.print(table)
     _say(
         _out,
-        f"{forecast.tasks:,} tasks: {forecast.to_run:,} to run, {forecast.reused:,} reused, {forecast.dropped:,} dropped; "
-        f"at most {forecast.rows:,} rows, {forecast.bytes / 1e6:,.1f} MB before compression; {forecast.device}.",
+        f"{forecast.tasks:,} tasks: {forecast.to_run:,} to run, {forecast.reused:,} reused, "
+        f"{forecast.dropped:,} dropped; at most {forecast.rows:,} rows, {forecast.bytes / 1e6:,.1f} MB before "
+        f"compression; {forecast.device}.",
     )
     if forecast.imported:
         _say(_out, "Your modules were imported (they run with your rights):")

@@ -260,8 +260,8 @@ def _connect(workers: int | None) -> bool:
     cluster = find_cluster()
     if cluster.problem and cluster.is_named:
         raise ClusterError(
-            f"{cluster.problem}. Start the cluster, correct or unset RAY_ADDRESS (Ray is started on this machine then), or "
-            "run with --executor inline."
+            f"{cluster.problem}. Start the cluster, correct or unset RAY_ADDRESS (then Ray is started here), or run "
+            "with --executor inline."
         )
     if cluster.is_usable:
         log.info("connecting to the Ray cluster at %s", cluster.address)

@@ -33,8 +33,10 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
     rows = [row | {"metric": score_label(row)} for row in rows]
     for _, members in context.grouped(rows, "metric", "control", "alpha"):
         for test in members:
-            says = finding(test, scored_by(test["metric"]))
-            tests.append(test | {"outcome": says.outcome, "sentence": test["verdict"] or says.sentence, "name": name})
+            result = finding(test, scored_by(test["metric"]))
+            tests.append(
+                test | {"outcome": result.outcome, "sentence": test["verdict"] or result.sentence, "name": name}
+            )
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
 
 
