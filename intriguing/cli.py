@@ -46,9 +46,12 @@ _err = Console(stderr=True)
 
 SpecArgument = Annotated[str, Parameter(help="A spec's name (demo, mnist, full, ...) or the path of a TOML file.")]
 Out = Annotated[
-    str | None, Parameter(help="The run folder; by default outputs/NAME. A folder with a run is continued.")
+    str | None,
+    Parameter(help="The run folder; by default NAME in the folder INTRIGUING_OUT, else outputs. A run is continued."),
 ]
-Data = Annotated[str | None, Parameter(help="The folder that torchvision's data sets lie in (INTRIGUING_DATA).")]
+Data = Annotated[
+    str | None, Parameter(help="The folder that torchvision's data sets lie in; by default INTRIGUING_DATA.")
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 RunFolder = Annotated[str, Parameter(help="The run folder.")]
 
@@ -60,17 +63,30 @@ def run(
     out: Out = None,
     executor: Annotated[
         Literal["auto", "inline", "strict", "ray"] | None,
-        Parameter(help="inline: this process. ray: a cluster, or Ray on this machine. auto: ray where one is running."),
+        Parameter(
+            help="inline: this process. strict: inline, with nothing kept from task to task, as on other machines. "
+            "ray: a cluster, or Ray on this machine. auto: ray where a cluster is running, else inline. By default "
+            "INTRIGUING_EXECUTOR, else the spec's."
+        ),
     ] = None,
-    workers: Annotated[int | None, Parameter(help="How many Ray actors; by default one per GPU or CPU.")] = None,
-    gpus_per_worker: Annotated[float | None, Parameter(help="How much of a GPU each actor holds.")] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="How many Ray actors; by default INTRIGUING_WORKERS, else the spec's, else one per GPU, or per CPU "
+            "where there is no GPU."
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        Parameter(help="How much of a GPU each actor holds; by default the spec's, else 1 where there are GPUs."),
+    ] = None,
     data: Data = None,
     only: Annotated[
         list[str] | None,
         Parameter(negative="", help="A task's name or a pattern of names: run it and what it needs; the others wait."),
     ] = None,
     pdb: Annotated[
-        bool, Parameter(negative="", help="Open the debugger where a task raises (with --executor inline).")
+        bool, Parameter(negative="", help="Open the debugger where a task raises (with --executor inline or strict).")
     ] = False,
     dry_run: Annotated[
         bool, Parameter(negative="", help="Print tasks, rows, bytes and devices; write nothing.")
@@ -168,14 +184,18 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
 
 @app.command
 def show(
-    folder: Annotated[str, Parameter(help="The run folder.")],
+    folder: Annotated[str, Parameter(help="The run folder, or where it lies on an object store (s3://...).")],
     table: Annotated[str | None, Parameter(help="A table; without one, the tables are listed.")] = None,
     *,
     rows: Annotated[
         int | None, Parameter(help="How many rows to print; by default 20, of a query with --json all.")
     ] = None,
-    sql: Annotated[str | None, Parameter(help="A query; every table is a view by its name.")] = None,
-    schema: Annotated[bool, Parameter(negative="", help="Print the table's columns in place of its rows.")] = False,
+    sql: Annotated[
+        str | None, Parameter(help="A query of DuckDB, shown in place of a table; every table is a view by its name.")
+    ] = None,
+    schema: Annotated[
+        bool, Parameter(negative="", help="Print what the columns of TABLE are, in place of its rows.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Print a table of a run, or the answer to a query."""

@@ -1,6 +1,6 @@
 """One driver per run folder.
 
-The operating system holds the lock and lets it go when its process ends, however it ends: a stale lock cannot be.
+The operating system holds the lock and releases it when the process ends, even if it is killed: no lock is left behind.
 """
 
 import errno

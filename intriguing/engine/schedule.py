@@ -110,7 +110,7 @@ class Schedule:
         return name
 
     def succeeded(self, name: str) -> None:
-        """`name` finished: whatever only waited for it is ready."""
+        """`name` finished: tasks that waited for nothing else are ready now."""
         self._release(name)
         self._set(name, DONE)
         for user in self._users[name]:

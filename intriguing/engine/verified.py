@@ -62,22 +62,22 @@ class Verified:
         )
 
     def note(self, name: str, sha256: str) -> None:
-        """The file `name` was written just now, and has this hash."""
+        """Remember that the file `name` has this hash: it was just written."""
         with suppress(OSError):
             self._note(name, _look(os.lstat(f"{self._run}/{name}")), sha256)
 
     def forget(self, name: str) -> None:
-        """Know nothing of the file `name`."""
+        """Forget what is known of the file `name`."""
         if self._files.pop(name, None) is not None:
             self._changed = True
 
     def note_outputs(self, fingerprint: str, record: Record) -> None:
-        """The outputs of a task were written just now."""
+        """Remember the hashes of a task's outputs, which were just written."""
         for stored in record.outputs.values():
             self.note(stored_name(fingerprint, stored), stored.sha256)
 
     def forget_outputs(self, fingerprints: Collection[str]) -> None:
-        """Know nothing of the outputs of `fingerprints`."""
+        """Forget what is known of the outputs of `fingerprints`."""
         for name in [k for k in self._files if k.startswith("store/") and k.split("/")[1] in fingerprints]:
             self.forget(name)
 

@@ -1,4 +1,4 @@
-"""What a worker does with a call, the same in every pool: read inputs, run the function, store what it returns."""
+"""What a worker does with a call: read its inputs, run the function, store its outputs; the same in every pool."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ class ResourceCall:
 
 @dataclass(frozen=True)
 class Call:
-    """A task as a worker needs it: plain data, so that it can be sent anywhere."""
+    """A task as a worker needs it: plain data that can be sent to another machine."""
 
     task: str
     function: Code

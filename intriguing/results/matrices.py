@@ -44,7 +44,7 @@ class Selection:
 
 
 class Tables(Protocol):
-    """A run, as far as matrices need one."""
+    """What matrices need of a run: its tables."""
 
     def table(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pa.Table:
         """Rows of a table."""

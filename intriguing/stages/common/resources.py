@@ -1,4 +1,7 @@
-"""Loaders of what tasks want pinned where they run: data sets and models. Each returns the thing and its bytes."""
+"""Loaders of what stays in a worker's memory between tasks: data sets, models, weights files.
+
+Each returns what it loaded and its size in bytes.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ def device_name() -> str:
 
 
 def dataset(content_hash: str, source: str, root: str | None = None) -> tuple[Dataset, int]:
-    """The data set, after its content was held against the plan's; raises `DataError` when it is another one here."""
+    """The data set; raises `DataError` where its content is not that which the plan was made from."""
     loaded = load_dataset(source, root)
     if loaded.content_hash != content_hash:
         raise DataError(

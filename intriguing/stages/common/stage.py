@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outside:
-    """Where a stage looks for what the spec names: the data folder, and the environment variables that count.
+    """Where a stage looks for what the spec names: the data folder, and the environment variables.
 
     seconds: how long a user's own code may take to make a data set.
     """
@@ -42,7 +42,7 @@ class Inspection:
 
 
 class Sweep:
-    """What a stage's plan knows beside its own section: seed, compute, data sets, and what earlier stages planned.
+    """What a stage's plan knows besides its own section: seed, compute, data sets, and what earlier stages planned.
 
     `files` is what the stage's own `inspect` learnt. A stage adds what later stages build on:
     ``sweep.add(PlannedModel(...))``.

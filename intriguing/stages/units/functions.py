@@ -155,7 +155,7 @@ class NullScoresParameters:
 
 @dataclass(frozen=True)
 class RotationTestsParameters:
-    """The tests of a layer: the scores, what is tested, and what is computed beside the test itself."""
+    """The tests of a layer: its scores, control and condition, and the dose curve and subsamples computed with them."""
 
     key: LayerKey
     scores: Scores

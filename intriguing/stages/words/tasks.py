@@ -21,7 +21,7 @@ Outputs = dict[str, bytes | pa.Table]
 
 
 def source_file(sha256: str, source: str) -> tuple[str, int]:
-    """`source`, after its bytes were held against the plan's; raises `DataError` when they are others here."""
+    """`source` itself; raises `DataError` where its bytes are not those that the plan was made from."""
     here = content_hash(source)
     if here != sha256:
         raise DataError(
@@ -41,7 +41,7 @@ def encode_text(work: Work, parameters: functions.EncodeTextParameters) -> Outpu
 def train_words(work: Work, parameters: functions.TrainWordsParameters) -> Outputs:
     """``vectors``: trained on the folds `parts`."""
     torch.set_num_threads(parameters.threads)
-    logging.getLogger("gensim").setLevel(logging.WARNING)  # it tells every epoch, in lines of its own
+    logging.getLogger("gensim").setLevel(logging.WARNING)  # gensim logs every epoch
     [corpus] = work.blobs("corpus")
     return steps.train_vectors(
         corpus,
