@@ -84,7 +84,7 @@ class Context:
             groups.setdefault(tuple(row[key] for key in keys), []).append(row)
         return sorted(
             ((dict(zip(keys, values, strict=True)), members) for values, members in groups.items()),
-            key=lambda group: [self._place(key, value) for key, value in group[0].items()],
+            key=lambda group: [self._sort_key(key, value) for key, value in group[0].items()],
         )
 
     def label(self, row: Row) -> str:
@@ -105,7 +105,7 @@ class Context:
     def _class_names(self) -> dict[tuple[str, int], str]:
         return self.run.class_names()
 
-    def _place(self, key: str, value: Any) -> Any:
+    def _sort_key(self, key: str, value: Any) -> Any:
         """What a group is sorted by: a model's or layer's place in the spec, "natural" and "raw" first, the value."""
         if key == "model":
             names = [name for name, _ in self._models(None)]

@@ -245,8 +245,8 @@ class Run:
         """Models as the spec lists them, others after them by name; seeds ascending."""
         listed = self.spec.get("models", [])
         names = [m.get("name") if isinstance(m, Mapping) else m for m in listed]
-        place = {name: i for i, name in reversed(list(enumerate(names)))}
-        return sorted(models, key=lambda m: (place.get(m[0], len(names)), *m))
+        order = {name: i for i, name in reversed(list(enumerate(names)))}
+        return sorted(models, key=lambda m: (order.get(m[0], len(names)), *m))
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""

@@ -28,13 +28,13 @@ class StoredImages:
     def stack(self, search_ids: Sequence[str]) -> np.ndarray:
         """The images of these searches, in their order: (n, *shape) float32. Raises `InputError` for one not stored."""
         names = pa.array(search_ids, self._names.type)
-        places = pc.index_in(names, value_set=self._names)  # pyright: ignore[reportAttributeAccessIssue]
-        if places.null_count:
-            missing = names.filter(places.is_null())
+        indices = pc.index_in(names, value_set=self._names)  # pyright: ignore[reportAttributeAccessIssue]
+        if indices.null_count:
+            missing = names.filter(indices.is_null())
             raise InputError(
                 f"Search {missing[0].as_py()!r} has no stored image ({len(missing)} of {len(names)} lack one)."
             )
-        rows = places.to_numpy()
+        rows = indices.to_numpy()
         images = np.empty((len(rows), math.prod(self.shape)), np.float32)
         start = 0
         for chunk in self._chunks:

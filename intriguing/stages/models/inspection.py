@@ -73,9 +73,9 @@ DatasetDescription = tuple[str, dict[str, int], tuple[int, int, int], int, str]
 """A data set's content hash, sizes of its splits, shape of an image, classes, hash of the names."""
 
 
-def describe(place: DatasetSource) -> DatasetDescription:
+def describe(source: DatasetSource) -> DatasetDescription:
     """Load a data set and describe it; raises `DataError` where it cannot be read."""
-    dataset = load_dataset(place.source, place.root, place.download)
+    dataset = load_dataset(source.source, source.root, source.download)
     sizes = {split: len(rows) for split, rows in dataset.splits.items()}
     return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
 
@@ -85,11 +85,11 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     for name, dataset in section.datasets.items():
         where = dataset.root or outside.root
         where = str(Path(where).expanduser().resolve()) if where else None
-        places = [
+        candidates = [
             DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
         ]
         try:
-            source, description = _first_readable(places, f"datasets.{name}", outside.seconds)
+            source, description = _first_readable(candidates, f"datasets.{name}", outside.seconds)
         except DataError as error:
             if not dataset.optional or len(section.datasets) == 1:
                 raise
@@ -99,18 +99,18 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     return datasets
 
 
-def _first_readable(places: Sequence[DatasetSource], key: str, seconds: float) -> tuple[str, DatasetDescription]:
-    """The first of `places` whose files are there, as (source, description); the first one's error where none is.
+def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: float) -> tuple[str, DatasetDescription]:
+    """The first of `candidates` whose files are there, as (source, description); the first one's error where none is.
 
     A function of the user's is called in a process of its own, for at most `seconds`.
     """
     errors = []
-    for place in places:
+    for candidate in candidates:
         try:
-            if not is_users_code(place.source):
-                return place.source, describe(place)
-            calls = [Call(f"{key} ({place.source})", place)]
-            return place.source, in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
+            if not is_users_code(candidate.source):
+                return candidate.source, describe(candidate)
+            calls = [Call(f"{key} ({candidate.source})", candidate)]
+            return candidate.source, in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
         except DataError as error:
             errors.append(error)
     raise errors[0]

@@ -53,13 +53,13 @@ _ALSO = {
 
 def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
     """Say so in the verdict where a control differs from its rotations as the trained network does."""
-    places = ("dataset", "model", "model_seed", "layer", "metric", "judge", "condition", "alpha")
-    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _ALSO}
+    keys = ("dataset", "model", "model_seed", "layer", "metric", "judge", "condition", "alpha")
+    controls = {(row["control"], *(row[name] for name in keys)): row for row in rows if row["control"] in _ALSO}
     for row in rows:
         if row["control"] != TRAINED or not _is_found(row):
             continue
         for control, (who, what) in _ALSO.items():
-            twin = controls.get((control, *(row[p] for p in places)))
+            twin = controls.get((control, *(row[name] for name in keys)))
             if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
                 row["verdict"] += f" {who} such a difference too, {_beside(row, twin, what)}."
 
@@ -97,12 +97,12 @@ def model_or_data(work: Work, parameters: functions.ModelOrDataParameters) -> di
         if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != parameters.last_layers[row["model"]]:
             continue
         if row["condition"] in tested:
-            place = ((row["metric"], row["judge"]), *(row[name] for name in ("dataset", "model", "model_seed")))
-            tested[row["condition"]][place] = row
+            key = ((row["metric"], row["judge"]), *(row[name] for name in ("dataset", "model", "model_seed")))
+            tested[row["condition"]][key] = row
     rows = []
-    for score in dict.fromkeys(place[0] for place in tested[RAW]):
-        every = {place: row for place, row in tested[RAW].items() if place[0] == score}
-        without = {place: row for place, row in tested[LIVE].items() if place in every}
+    for score in dict.fromkeys(key[0] for key in tested[RAW]):
+        every = {key: row for key, row in tested[RAW].items() if key[0] == score}
+        without = {key: row for key, row in tested[LIVE].items() if key in every}
         if without:
             verb = "has" if len(without) == 1 else "have"
             which = f"without dead or saturated units, which {len(without)} of {len(every)} layers {verb}"

@@ -160,7 +160,7 @@ def _receptive_fields(net: torch.nn.Module, layer: str, shape: tuple[int, ...], 
         field = receptive_field(net, layer, shape)
     except ModelError:
         return tables.RECEPTIVE_FIELDS.schema.empty_table()
-    boxes = np.array([field.crop(p) for p in range(len(field.rows) * len(field.columns))], dtype=np.int32)
+    boxes = np.array([field.crop(place) for place in range(len(field.rows) * len(field.columns))], dtype=np.int32)
     sides = {name: boxes[:, i] for i, name in enumerate(("top", "bottom", "left", "right"))}
     return tables.RECEPTIVE_FIELDS.build({"position": np.arange(len(boxes), dtype=np.int32), **sides}, **keys)
 
@@ -170,10 +170,10 @@ def _places(net: torch.nn.Module, layer: str, part: Any, ids: np.ndarray, slots:
     distinct = np.unique(ids[ids >= 0])
     at = part.positions(distinct)
     batches = (part.pixels(at[i : i + slots]) for i in range(0, len(at), slots))
-    blocks = [
+    parts = [
         block.layers[layer].places
         for block in collect_maps(net, batches, [layer], ids=distinct, slots=slots, device=device())
     ]
-    places = torch.cat([p for p in blocks if p is not None]).cpu().numpy()
+    places = torch.cat([part for part in parts if part is not None]).cpu().numpy()
     rows = np.minimum(np.searchsorted(distinct, ids), len(distinct) - 1)
     return places[rows, np.arange(len(ids))[:, None]].astype(np.int32)
