@@ -46,9 +46,12 @@ _err = Console(stderr=True)
 
 SpecArgument = Annotated[str, Parameter(help="A spec's name (demo, mnist, full, ...) or the path of a TOML file.")]
 Out = Annotated[
-    str | None, Parameter(help="The run folder; by default outputs/NAME. A folder with a run is continued.")
+    str | None,
+    Parameter(help="The run folder; by default NAME in the folder INTRIGUING_OUT, else outputs. A run is continued."),
 ]
-Data = Annotated[str | None, Parameter(help="The folder that torchvision's data sets lie in (INTRIGUING_DATA).")]
+Data = Annotated[
+    str | None, Parameter(help="The folder that torchvision's data sets lie in; by default INTRIGUING_DATA.")
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 RunFolder = Annotated[str, Parameter(help="The run folder.")]
 
@@ -60,17 +63,30 @@ def run(
     out: Out = None,
     executor: Annotated[
         Literal["auto", "inline", "strict", "ray"] | None,
-        Parameter(help="inline: this process. ray: a cluster, or Ray on this machine. auto: ray where one is running."),
+        Parameter(
+            help="inline: this process. strict: inline, with nothing kept from task to task, as on other machines. "
+            "ray: a cluster, or Ray on this machine. auto: ray where a cluster is running, else inline. By default "
+            "INTRIGUING_EXECUTOR, else the spec's."
+        ),
     ] = None,
-    workers: Annotated[int | None, Parameter(help="How many Ray actors; by default one per GPU or CPU.")] = None,
-    gpus_per_worker: Annotated[float | None, Parameter(help="How much of a GPU each actor holds.")] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="How many Ray actors; by default INTRIGUING_WORKERS, else the spec's, else one per GPU, or per CPU "
+            "where there is no GPU."
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        Parameter(help="How much of a GPU each actor holds; by default the spec's, else 1 where there are GPUs."),
+    ] = None,
     data: Data = None,
     only: Annotated[
         list[str] | None,
         Parameter(negative="", help="A task's name or a pattern of names: run it and what it needs; the others wait."),
     ] = None,
     pdb: Annotated[
-        bool, Parameter(negative="", help="Open the debugger where a task raises (with --executor inline).")
+        bool, Parameter(negative="", help="Open the debugger where a task raises (with --executor inline or strict).")
     ] = False,
     dry_run: Annotated[
         bool, Parameter(negative="", help="Print tasks, rows, bytes and devices; write nothing.")
@@ -95,7 +111,7 @@ def run(
     if only:
         for failure in outcome.failures:
             _say(_err, f"{failure.task}:\n{failure.traceback}")
-    told = {
+    summary = {
         "run": str(prepared.out),
         "report": str(prepared.out / "report.html"),
         "ran": len(outcome.ran),
@@ -106,9 +122,9 @@ def run(
         "tasks": len(prepared.plan),
     }
     if as_json:
-        _print_json(told)
+        _print_json(summary)
     else:
-        _summarise(prepared.out, told)
+        _summarise(prepared.out, summary)
     return 1 if outcome.failures or outcome.blocked else 0
 
 
@@ -118,23 +134,26 @@ def plan(spec: SpecArgument, *, out: Out = None, data: Data = None, as_json: Jso
     from intriguing.sweep.dry_run import estimate
 
     allow_working_folder()
-    found = estimate(prepare(spec, out, data))
+    forecast = estimate(prepare(spec, out, data))
     if as_json:
-        _print_json(vars(found))
+        _print_json(vars(forecast))
         return 0
-    table = Table("stage", "tasks", "to run", "rows", "MB", box=None, title=_text(found.folder), title_justify="left")
-    for stage in found.stages:
+    table = Table(
+        "stage", "tasks", "to run", "rows", "MB", box=None, title=_text(forecast.folder), title_justify="left"
+    )
+    for stage in forecast.stages:
         size = f"{stage['bytes'] / 1e6:,.1f}" if stage["bytes"] else ""
         table.add_row(_text(stage["stage"]), f"{stage['tasks']:,}", f"{stage['to_run']:,}", f"{stage['rows']:,}", size)
     _out.print(table)
     _say(
         _out,
-        f"{found.tasks:,} tasks: {found.to_run:,} to run, {found.reused:,} reused, {found.dropped:,} dropped; "
-        f"at most {found.rows:,} rows, {found.bytes / 1e6:,.1f} MB before compression; {found.device}.",
+        f"{forecast.tasks:,} tasks: {forecast.to_run:,} to run, {forecast.reused:,} reused, "
+        f"{forecast.dropped:,} dropped; at most {forecast.rows:,} rows, {forecast.bytes / 1e6:,.1f} MB before "
+        f"compression; {forecast.device}.",
     )
-    if found.imported:
+    if forecast.imported:
         _say(_out, "Your modules were imported (they run with your rights):")
-        for name, file in found.imported.items():
+        for name, file in forecast.imported.items():
             _say(_out, f"  {printable(name)}: {printable(file)}")
     return 0
 
@@ -165,22 +184,26 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
 
 @app.command
 def show(
-    folder: Annotated[str, Parameter(help="The run folder.")],
+    folder: Annotated[str, Parameter(help="The run folder, or where it lies on an object store (s3://...).")],
     table: Annotated[str | None, Parameter(help="A table; without one, the tables are listed.")] = None,
     *,
     rows: Annotated[
         int | None, Parameter(help="How many rows to print; by default 20, of a query with --json all.")
     ] = None,
-    sql: Annotated[str | None, Parameter(help="A query; every table is a view by its name.")] = None,
-    schema: Annotated[bool, Parameter(negative="", help="Print the table's columns in place of its rows.")] = False,
+    sql: Annotated[
+        str | None, Parameter(help="A query of DuckDB, shown in place of a table; every table is a view by its name.")
+    ] = None,
+    schema: Annotated[
+        bool, Parameter(negative="", help="Print what the columns of TABLE are, in place of its rows.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Print a table of a run, or the answer to a query."""
     if schema and table:
-        known = named(table)
-        _say(_out, f"{known.name}: a row is {known.row}; unique by {', '.join(known.key)}")
+        described = named(table)
+        _say(_out, f"{described.name}: a row is {described.row}; unique by {', '.join(described.key)}")
         listing = Table("column", "type", "what", "unit", box=None)
-        for field in known.fields:
+        for field in described.fields:
             listing.add_row(*map(_text, (field.name, field.type, field.doc, field.unit)))
         _out.print(listing)
         return 0
@@ -254,12 +277,12 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
     from intriguing.engine.verify import verify
 
-    found = verify(Path(folder))
+    verification = verify(Path(folder))
     if as_json:
-        _print_json(vars(found))
+        _print_json(vars(verification))
     else:
-        _write("\n".join([*found.damaged, found.summary()]))
-    return 1 if found.damaged else 0
+        _write("\n".join([*verification.damaged, verification.summary()]))
+    return 1 if verification.damaged else 0
 
 
 @app.command(name="prune")
@@ -337,12 +360,12 @@ def call(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _list(found: dict[str, str], as_json: bool) -> int:
+def _list(sentences: dict[str, str], as_json: bool) -> int:
     if as_json:
-        _print_json(found)
+        _print_json(sentences)
         return 0
     table = Table(box=None, show_header=False)
-    for name, sentence in found.items():
+    for name, sentence in sentences.items():
         table.add_row(_text(name), _text(sentence))
     _out.print(table)
     return 0
@@ -360,23 +383,23 @@ def _shown(
         return frame.head(most), len(frame), "" if len(frame) else "The query gives no rows."
     name = str(table)
     frame, total = opened.head(name, 20 if rows is None else rows)
-    there = opened.tables()
-    if name not in there:
-        return frame, total, f"The run has no table {name!r}; it has: {', '.join(there) or 'none'}."
+    present = opened.tables()
+    if name not in present:
+        return frame, total, f"The run has no table {name!r}; it has: {', '.join(present) or 'none'}."
     if name == "activations":
         return frame, total, "Activations are read a layer at a time: each is a folder of Parquet files."
     return frame, total, "" if total else f"The table {name!r} has no rows."
 
 
-def _summarise(folder: Path, told: dict[str, Any]) -> None:
-    waiting = f", {told['waiting']} not asked for" if told["waiting"] else ""
+def _summarise(folder: Path, summary: dict[str, Any]) -> None:
+    waiting = f", {summary['waiting']} not asked for" if summary["waiting"] else ""
     _write(
-        f"{told['ran']} tasks ran, {told['reused']} reused, {len(told['failed'])} failed, "
-        f"{len(told['blocked'])} blocked{waiting} (of {told['tasks']})"
+        f"{summary['ran']} tasks ran, {summary['reused']} reused, {len(summary['failed'])} failed, "
+        f"{len(summary['blocked'])} blocked{waiting} (of {summary['tasks']})"
     )
-    for failure in told["failed"][:5]:
+    for failure in summary["failed"][:5]:
         _write(printable(f"  {failure['task']}: {failure['error_type']}: {failure['message']}"))
-    _write(f"tables: {printable(folder)}/tables\nreport: {printable(told['report'])}")
+    _write(f"tables: {printable(folder)}/tables\nreport: {printable(summary['report'])}")
 
 
 def _set_up_logging() -> None:

@@ -38,8 +38,8 @@ def main() -> int:
     if code in (2, 130) or "--dry-run" in rest:
         return code
     run = open_run(prepare(arguments.spec, arguments.out).out)
-    asked = run.spec["words"] or {"corpora": (), "vectors": ()}
-    for name in (*asked["corpora"], *asked["vectors"]):
+    words = run.section("words")
+    for name in (*words.get("corpora", ()), *words.get("vectors", ())):
         print(f"\n{study(run, name)}")
     return code
 

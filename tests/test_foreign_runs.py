@@ -110,6 +110,16 @@ def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize("section", ["all", ["dtype"], {"dtype": ["float16"], "reduce": {}}])
+def test_a_section_that_is_none_is_read_as_empty_and_reported(foreign: Path, section: Any) -> None:
+    plan = json.loads((foreign / "plan.json").read_text())
+    plan_of(foreign, spec=plan["spec"] | {"units": section})
+    run = ig.open_run(foreign)
+    assert run.section("units") == (section if isinstance(section, dict) else {})
+    assert run.section("no such stage") == {}
+    assert run_command(["report", str(foreign)]) == 0
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -127,7 +137,6 @@ def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None
         {"spec": []},
         {"spec": {"models": 3}},
         {"spec": {"models": {"x": {"layers": 3}}}},
-        {"spec": {"units": "all"}},
         {"datasets": {"glyphs": "evil:factory"}},
     ],
 )

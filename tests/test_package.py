@@ -2,13 +2,15 @@
 
 import inspect
 import pickle
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
 import intriguing as ig
-from intriguing import errors
+from intriguing import errors, stages
+from intriguing.stages import STAGES
 
 ERRORS = [
     kind
@@ -32,8 +34,30 @@ def test_an_unknown_name_lists_the_public_ones() -> None:
 @pytest.mark.parametrize("module", ["intriguing", "intriguing.cli", "intriguing.results"])
 def test_importing_costs_neither_torch_nor_ray(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'ray', 'torchvision', 'gensim'}} & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+WITHOUT_TORCH = {"spec", "functions", "inspection", "plan", "page"}
+IMPORT_ALL = """
+import sys
+from importlib import import_module
+for module in sys.argv[1:]:
+    import_module(module)
+    heavy = {"torch", "ray", "torchvision", "gensim"} & set(sys.modules)
+    if heavy:
+        sys.exit(f"{module} imports {sorted(heavy)}")
+"""
+
+
+def test_spec_plan_and_page_of_every_stage_cost_no_torch() -> None:
+    modules = [m.name for m in pkgutil.walk_packages(stages.__path__, "intriguing.stages.")]
+    modules = [name for name in modules if WITHOUT_TORCH & set(name.split(".")[3:])]
+    for stage in STAGES:
+        parts = {name.split(".")[3] for name in modules if name.startswith(f"intriguing.stages.{stage.name}.")}
+        assert parts, f"the folder of stage {stage.name} has none of {sorted(WITHOUT_TORCH)}"
+    child = subprocess.run([sys.executable, "-c", IMPORT_ALL, *modules], capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda k: k.__name__)

@@ -31,16 +31,16 @@ def as_tensor(given: Any, name: str) -> Tensor:
 def float_batch(given: Any, name: str = "x") -> Tensor:
     """`given` as a tensor (B, *shape) of float32 or float64; raises `InputError` with the line to write otherwise."""
     x = as_tensor(given, name)
-    told = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
+    described = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
     if not x.dtype.is_floating_point:
         line = (
             f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float(), scaled to the box"
         )
-        raise InputError(f"{told}; it must be float32 or float64 in the box: write {line}.")
+        raise InputError(f"{described}; it must be float32 or float64 in the box: write {line}.")
     if x.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"{told}; it must be float32 or float64: write {name}.float().")
+        raise InputError(f"{described}; it must be float32 or float64: write {name}.float().")
     if x.ndim < 2:
-        raise InputError(f"{told}; it must be a batch (B, *shape): write {name}[None] for a single input.")
+        raise InputError(f"{described}; it must be a batch (B, *shape): write {name}[None] for a single input.")
     return x
 
 

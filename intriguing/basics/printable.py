@@ -31,7 +31,7 @@ def _is_hidden(character: str) -> bool:
 
 def _escape(character: str) -> str:
     number = ord(character)
-    known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
-    return known or (
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    return short or (
         f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65_536 else f"\\U{number:08x}"
     )

@@ -88,12 +88,12 @@ def checked_plan(body: Any) -> SavedPlan:
 def read_status(run: Path) -> dict[str, Any]:
     """`failed`, `blocked` (numbers) and `line` (text) of `live/status.json`: 0 and "" where it cannot be read."""
     try:
-        told = parse_json(read_regular(run / "live" / "status.json", _LARGEST_STATUS))
+        content = parse_json(read_regular(run / "live" / "status.json", _LARGEST_STATUS))
     except (OSError, ValueError):
-        told = {}
-    told = told if isinstance(told, dict) else {}
-    numbers = {key: told.get(key) for key in ("failed", "blocked")}
-    line = told.get("line", "")
+        content = {}
+    status = content if isinstance(content, dict) else {}
+    numbers = {key: status.get(key) for key in ("failed", "blocked")}
+    line = status.get("line", "")
     return {
         **{key: n if _is_count(n) else 0 for key, n in numbers.items()},
         "line": line[:1_000] if isinstance(line, str) else "",
@@ -145,7 +145,10 @@ def safe_command(line: str) -> str:
 
 
 def _spec(value: Any) -> dict[str, Any]:
-    """The spec: what is read of it by name must be of the type that a spec has there."""
+    """The spec, with its models and data sets held to the types that a spec has there.
+
+    Sections of stages are whatever the folder says: `Run.section` gives those that are mappings.
+    """
     spec = _mapping(value, "spec")
     models = spec.get("models") or {}
     for model in models.values() if isinstance(models, dict) else _list(models, "spec.models"):
@@ -154,8 +157,6 @@ def _spec(value: Any) -> dict[str, Any]:
             raise ValueError("spec.models is not what a spec holds")
     if not isinstance(spec.get("datasets") or {}, dict | list):
         raise ValueError("spec.datasets must be a mapping")
-    for key in ("units", "blind_spots", "transfer", "words", "compute"):
-        _mapping(spec.get(key) or {}, f"spec.{key}")
     return spec
 
 

@@ -48,9 +48,11 @@ class Table:
         Raises `InputError` when a column is missing or unknown, or when lengths differ.
         """
         names = {f.name for f in self.fields}
-        given = set(columns) | set(constants)
-        if given != names:
-            raise InputError(f"Table {self.name!r}: missing {sorted(names - given)}, unknown {sorted(given - names)}.")
+        present = set(columns) | set(constants)
+        if present != names:
+            raise InputError(
+                f"Table {self.name!r}: missing {sorted(names - present)}, unknown {sorted(present - names)}."
+            )
         lengths = {len(c) for c in columns.values()}
         if len(lengths) > 1:
             raise InputError(f"Table {self.name!r}: columns of different lengths {sorted(lengths)}.")

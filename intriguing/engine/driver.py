@@ -72,21 +72,21 @@ class Outcome:
 def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examination:
     """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now.
 
-    With `verified`, outputs that changed since they were found whole are hashed; without it, sizes alone are compared.
+    With `verified`, outputs that changed since they were last checked are hashed; without it, sizes alone are compared.
 
     Raises:
         StoreError: something that is not ours stands in the place of what the plan writes.
     """
     store = Store(run / "store")
-    found, damaged = _found(plan, store)
-    wrong = verified.wrong_outputs(found) if verified is not None else {}
+    stored, damaged = _stored_records(plan, store)
+    wrong = verified.wrong_outputs(stored) if verified is not None else {}
     records: dict[str, Record] = {}
     for task in plan:
         fingerprint = plan.fingerprints[task.name]
         if fingerprint in wrong:
             damaged[task.name] = wrong[fingerprint]
-        elif fingerprint in found and _is_current(found[fingerprint], task, plan, records):
-            records[task.name] = found[fingerprint]
+        elif fingerprint in stored and _is_current(stored[fingerprint], task, plan, records):
+            records[task.name] = stored[fingerprint]
     store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
     check_free(run, plan)
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
@@ -94,27 +94,27 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
     return Examination(records, said, len(plan) - len(records), len(old - set(plan.fingerprints.values())))
 
 
-def _found(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
+def _stored_records(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
     """The stored records of `plan` by fingerprint, and what is wrong with the others by task."""
-    there = store.fingerprints()
-    found: dict[str, Record] = {}
+    stored = store.fingerprints()
+    records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
     for name, fingerprint in plan.fingerprints.items():
-        if fingerprint in there and fingerprint not in found:
+        if fingerprint in stored and fingerprint not in records:
             record, wrong = store.find(fingerprint)
             if record is None:
                 damaged[name] = wrong
             else:
-                found[fingerprint] = record
-    return found, damaged
+                records[fingerprint] = record
+    return records, damaged
 
 
 def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Record]) -> bool:
     for need in task.needs:
-        made = records.get(need.task)
-        if made is None or need.name not in made.outputs:
+        producer = records.get(need.task)
+        if producer is None or need.name not in producer.outputs:
             return False
-        if record.inputs.get(f"{plan.fingerprints[need.task]}/{need.name}") != made.outputs[need.name].sha256:
+        if record.inputs.get(f"{plan.fingerprints[need.task]}/{need.name}") != producer.outputs[need.name].sha256:
             return False
     return True
 
@@ -140,7 +140,7 @@ class Driver:
     Args:
         plan: the plan.
         run: the run folder, which the caller has locked.
-        found: what `examine` found.
+        examination: what of the plan is finished, as `examine` says.
         make_pool: called once, and only when something has to run.
         limits: when to give up.
         listen: told of a `Snapshot` about every second.
@@ -152,7 +152,7 @@ class Driver:
         self,
         plan: Plan,
         run: Path,
-        found: Examination,
+        examination: Examination,
         make_pool: Callable[[], Pool],
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
@@ -165,19 +165,20 @@ class Driver:
         self._limits = limits or Limits()
         self._listen = listen
         self._store = Store(run / "store")
-        self._records = dict(found.records)
-        self._reused = list(found.records)
+        self._records = dict(examination.records)
+        self._reused = list(examination.records)
         self._ran: list[str] = []
         self._failures: dict[str, Failure] = {}
         self._began: dict[str, float] = {}
         self._said = 0.0
-        asked = plan.tasks.keys() if only is None else plan.needed_by(only, found.records) | found.records.keys()
+        finished = examination.records.keys()
+        asked = plan.tasks.keys() if only is None else plan.needed_by(only, finished) | finished
         self._waiting = tuple(name for name in plan.tasks if name not in asked)
         tasks = [task for task in plan if task.name in asked]
         nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks)
-        self._schedule = Schedule(nodes, found.records, self._limits.attempts)
+        self._schedule = Schedule(nodes, examination.records, self._limits.attempts)
         self._progress = Progress(tasks, time.monotonic())
-        for name, record in found.records.items():
+        for name, record in examination.records.items():
             self._progress.reused(name, record.seconds)
         self._verified = verified or Verified(run)
         self._saved = time.monotonic()

@@ -1,4 +1,4 @@
-"""The inline pool: this process, this thread. The local mode, with breakpoints, profilers and whole stack traces."""
+"""The inline pool: tasks run in this process and thread, where debuggers and profilers see them."""
 
 import pickle
 from collections import deque
@@ -45,7 +45,7 @@ class InlinePool:
         return answer(call, self._store, self._resources, "inline", self._debug)
 
     def kill(self, worker: str, reason: str) -> None:
-        """Never called: the driver's own thread cannot be told to hang up on itself."""
+        """Do nothing: the one worker is the driver's own thread, which waits for each call to end."""
 
     def close(self) -> None:
         """Forget what was loaded."""

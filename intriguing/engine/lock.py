@@ -1,6 +1,6 @@
 """One driver per run folder.
 
-The operating system holds the lock and lets it go when its process ends, however it ends: a stale lock cannot be.
+The operating system holds the lock and releases it when the process ends, even if it is killed: no lock is left behind.
 """
 
 import errno
@@ -89,7 +89,7 @@ def _sign(handle: int) -> None:
 
 def _holder(handle: int) -> str:
     try:
-        told = json.loads(os.pread(handle, 4096, 0))
-        return f"process {told['pid']} on {told['host']} since {told['since']}"
+        holder = json.loads(os.pread(handle, 4096, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (ValueError, KeyError, TypeError):
         return "it did not say which"

@@ -187,21 +187,21 @@ class RayPool:
     def _greet(self, ref: Any) -> None:
         name = self._pending.pop(ref)
         try:
-            told = _fetch(ref)
+            hello = _fetch(ref)
         except RayActorError as error:
             log.warning("%s died while it started (%s); starting another", name, _first_line(error))
             time.sleep(0.5)
             self._spawn(name)
             return
         for what, here in _versions().items():
-            if told[what] != here:
+            if hello[what] != here:
                 raise ClusterError(
-                    f"Node {told['node']} has {what} {told[what]}, this driver {here}: install the same everywhere."
+                    f"Node {hello['node']} has {what} {hello[what]}, this driver {here}: install the same everywhere."
                 )
-        if self._carry_always or not told["sees_run"]:
+        if self._carry_always or not hello["sees_run"]:
             self._far.add(name)
-            log.info("%s does not see %s: inputs and results travel over Ray", told["node"], self._run)
-        log.info("%s runs on %s (process %s)", name, told["node"], told["pid"])
+            log.info("%s does not see %s: inputs and results travel over Ray", hello["node"], self._run)
+        log.info("%s runs on %s (process %s)", name, hello["node"], hello["pid"])
 
     def _answer(self, ref: Any) -> Event | None:
         worker, task = self._refs.pop(ref)
@@ -257,21 +257,21 @@ def _connect(workers: int | None) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    found = find_cluster()
-    if found.problem and found.is_named:
+    cluster = find_cluster()
+    if cluster.problem and cluster.is_named:
         raise ClusterError(
-            f"{found.problem}. Start the cluster, correct or unset RAY_ADDRESS (Ray is started on this machine then), "
-            "or run with --executor inline."
+            f"{cluster.problem}. Start the cluster, correct or unset RAY_ADDRESS (then Ray is started here), or run "
+            "with --executor inline."
         )
-    if found.is_usable:
-        log.info("connecting to the Ray cluster at %s", found.address)
-        if "://" in found.address:
-            _start(f"Ray at {found.address} cannot be used", address=found.address)
+    if cluster.is_usable:
+        log.info("connecting to the Ray cluster at %s", cluster.address)
+        if "://" in cluster.address:
+            _start(f"Ray at {cluster.address} cannot be used", address=cluster.address)
         else:
-            _start(f"Ray at {found.address} cannot be used", address=found.address, job_config=_job(), **quiet)
+            _start(f"Ray at {cluster.address} cannot be used", address=cluster.address, job_config=_job(), **quiet)
         return True
-    if found.problem:
-        log.warning("%s; that cluster is not used", found.problem)
+    if cluster.problem:
+        log.warning("%s; that cluster is not used", cluster.problem)
     log.info("starting Ray on this machine")
     cpus = max(workers or 0, os.cpu_count() or 1)
     _start(

@@ -1,4 +1,4 @@
-"""Whose folder it is: a run writes only where its plan.json says that the folder is one of ours, or into nothing.
+"""Which folders a run may write to: those whose plan.json is one of ours, and empty or new ones.
 
 A folder without plan.json is taken if all that it holds is what a run leaves that was stopped before its plan was
 written (a lock, temporary files, a store), and files that systems and editors put everywhere.

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import intriguing
-
 
 @contextmanager
 def without_working_folder() -> Iterator[None]:
@@ -37,9 +35,9 @@ def allow_working_folder() -> None:
 
 def extend_path(folders: list[str]) -> None:
     """Append those of `folders` that are not on Python's path."""
-    there = {p or str(Path.cwd()) for p in sys.path}
+    present = {p or str(Path.cwd()) for p in sys.path}
     for folder in folders:
-        if folder not in there:
+        if folder not in present:
             sys.path.append(folder)
 
 
@@ -56,4 +54,4 @@ def package_folder() -> list[str]:
 
 
 def _home() -> Path:
-    return Path(str(intriguing.__file__)).resolve().parents[1]
+    return Path(__file__).resolve().parents[2]

@@ -35,7 +35,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone with all it held; another one of the same name has taken its place."""
+    """A worker is gone, with the tasks that it held; a new one of the same name takes its place."""
 
     worker: str
     reason: str

@@ -1,4 +1,4 @@
-"""Progress in the user's units: how many images, searches, ... are done, how fast, and how long it will take."""
+"""Progress: how many images, searches and so on are done, how many per second, and how long the rest will take."""
 
 import json
 import os
@@ -121,8 +121,8 @@ class Progress:
 
 
 def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
-    """Say in `live/status.json` that a driver is at work, and how far it is. Nobody needs it to resume."""
-    told = {
+    """Write to `live/status.json` how far the run is. Only `intriguing status` reads it; a resumed run does not."""
+    status = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "time": time.time(),
@@ -132,7 +132,7 @@ def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
         "failed": snapshot.failed,
         "blocked": snapshot.blocked,
     }
-    write_file(run, "live/status.json", json.dumps(told).encode())
+    write_file(run, "live/status.json", json.dumps(status).encode())
 
 
 def _duration(seconds: float) -> str:

@@ -157,17 +157,17 @@ class Publication:
         with explaining(self._run / "tables"):
             self._take_out_strangers()
             for folder, shards in self._shards.items():
-                there = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
-                if len(there) > MOST_SHARDS:
-                    self._settle_compacted(folder, there, records)
+                finished = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
+                if len(finished) > MOST_SHARDS:
+                    self._settle_compacted(folder, finished, records)
                 else:
-                    self._settle_links(folder, there, records)
+                    self._settle_links(folder, finished, records)
 
     def failures(self) -> list[Failure]:
         """What the table `failures` holds; nothing where it cannot be read."""
-        wanted = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
+        schema = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
         try:
-            file = ds.dataset(self._run / "tables" / "failures" / "failures.parquet", schema=wanted, format="parquet")
+            file = ds.dataset(self._run / "tables" / "failures" / "failures.parquet", schema=schema, format="parquet")
             rows = file.to_table().to_pylist()
         except (OSError, pa.ArrowException):
             return []
@@ -216,27 +216,27 @@ class Publication:
                 clear_temporaries(handle)
             if where in self._shards or where in _OWN:
                 continue
-            there = len(list(self._names(where)))
+            count = len(list(self._names(where)))
             self._clean(where, set())
-            if there or where in emptied:
+            if count or where in emptied:
                 above, _, last = where.rpartition("/")
                 with opened(self._run, f"tables/{above}") as handle, suppress(OSError):
                     os.rmdir(last, dir_fd=handle)  # fails where something else is in it
                     emptied.add(above)
 
     def _settle_links(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
-        there = self._clean(folder, {s.name for s in shards})
+        published = self._clean(folder, {s.name for s in shards})
         for shard in shards:
-            if shard.name not in there or not self._is_whole(folder, shard, records[shard.task]):
+            if shard.name not in published or not self._is_whole(folder, shard, records[shard.task]):
                 self._link(folder, shard, records[shard.task])
 
     def _settle_compacted(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
         groups = files_of(shards, records)
-        there = set(self._names(folder))
+        published = set(self._names(folder))
         for name, group in groups.items():
             path = f"tables/{folder}/{name}"
             sha256 = self._verified.sha256(path)
-            if name not in there or not sha256 or not self._verified.holds(path, sha256):
+            if name not in published or not sha256 or not self._verified.holds(path, sha256):
                 self._write(path, parquet(pa.concat_tables([table_of(self._store, shard) for shard in group])))
         self._clean(folder, set(groups))
 
@@ -244,24 +244,24 @@ class Publication:
         with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
             yield from filter(is_table_file, regular_files(handle))
 
-    def _clean(self, folder: str, wanted: set[str]) -> set[str]:
-        """Remove every file of ours that is not `wanted` from a table's folder; returns the others."""
+    def _clean(self, folder: str, kept: set[str]) -> set[str]:
+        """Remove every file of ours that is not `kept` from a table's folder; returns the others."""
         with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
-            there = set(filter(is_table_file, regular_files(handle)))
-            for name in there - wanted:
+            ours = set(filter(is_table_file, regular_files(handle)))
+            for name in ours - kept:
                 os.unlink(name, dir_fd=handle)
                 self._verified.forget(f"tables/{folder}/{name}")
-            return there & wanted
+            return ours & kept
         return set()
 
     def _is_whole(self, folder: str, shard: Shard, record: Record) -> bool:
         """Whether a published file is the store's own, or has the content of it."""
         stored = record.outputs[shard.output]
         name = f"tables/{folder}/{shard.name}"
-        there, source = os.lstat(self._run / name), os.lstat(self._store.folder(shard.fingerprint) / stored.file)
-        if (there.st_dev, there.st_ino) == (source.st_dev, source.st_ino):
+        file, source = os.lstat(self._run / name), os.lstat(self._store.folder(shard.fingerprint) / stored.file)
+        if (file.st_dev, file.st_ino) == (source.st_dev, source.st_ino):
             return True
-        return there.st_size == stored.bytes and self._verified.holds(name, stored.sha256)
+        return file.st_size == stored.bytes and self._verified.holds(name, stored.sha256)
 
     def _link(self, folder: str, shard: Shard, record: Record) -> None:
         stored = record.outputs[shard.output]
@@ -274,9 +274,9 @@ class Publication:
 
 def table_of(store: Store, shard: Shard) -> pa.Table:
     """The rows of a shard, from the store."""
-    found = store.read(shard.fingerprint, shard.output)
-    assert isinstance(found, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
-    return found
+    rows = store.read(shard.fingerprint, shard.output)
+    assert isinstance(rows, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
+    return rows
 
 
 def slug(name: str) -> str:

@@ -110,7 +110,7 @@ class Schedule:
         return name
 
     def succeeded(self, name: str) -> None:
-        """`name` finished: whatever only waited for it is ready."""
+        """`name` finished: tasks that waited for nothing else are ready now."""
         self._release(name)
         self._set(name, DONE)
         for user in self._users[name]:
@@ -171,8 +171,8 @@ class Schedule:
 
     def _pop_from(self, heap: list[int], alone: bool) -> str | None:
         skipped = []
-        found = None
-        while heap and found is None:
+        taken = None
+        while heap and taken is None:
             index = heappop(heap)
             name = self._names[index]
             if self.state[name] != READY:
@@ -180,10 +180,10 @@ class Schedule:
             if name in self._solo and not alone:
                 skipped.append(index)
                 continue
-            found = name
+            taken = name
         for index in skipped:
             heappush(heap, index)
-        return found
+        return taken
 
     def _make_ready(self, name: str) -> None:
         self._set(name, READY)

@@ -61,7 +61,7 @@ class Line:
 
 @contextmanager
 def shown(progress: bool | None, stream: TextIO | None = None) -> Iterator[Callable[[Snapshot], None]]:
-    """What a run tells its snapshots to.
+    """Give a function that shows the snapshots of a run.
 
     `progress` True shows a line on stderr, False shows nothing, None shows it where somebody looks: in a terminal or a
     notebook, unless the program shows log lines of level INFO, which say the same.

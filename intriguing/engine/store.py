@@ -91,11 +91,11 @@ class Store:
 
     def check_free(self, fingerprints: Iterable[str]) -> None:
         """Raise `StoreError` where something that is not ours stands in the place of an output to be computed."""
-        there = self._entries()
+        entries = self._entries()
         for fingerprint in fingerprints:
-            if fingerprint in there:
+            if fingerprint in entries:
                 path = self.folder(fingerprint)
-                if not there[fingerprint]:
+                if not entries[fingerprint]:
                     raise obstacle(path, "a folder")
                 with explaining(path), opened(path) as folder:
                     for name in filter(_FILE.fullmatch, names_in(folder)):
@@ -128,13 +128,13 @@ class Store:
             return None, f"{folder}/{_RECORD} cannot be read"
         for stored in record.outputs.values():
             try:
-                there = os.lstat(f"{folder}/{stored.file}")
+                status = os.lstat(f"{folder}/{stored.file}")
             except FileNotFoundError:
                 return None, f"{folder}/{stored.file} is missing"
-            if not stat.S_ISREG(there.st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 return None, str(obstacle(Path(folder, stored.file), "a file"))
-            if there.st_size != stored.bytes:
-                return None, f"{folder}/{stored.file} has {there.st_size} bytes where {stored.bytes} were written"
+            if status.st_size != stored.bytes:
+                return None, f"{folder}/{stored.file} has {status.st_size} bytes where {stored.bytes} were written"
         return record, ""
 
     def read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> pa.Table | bytes:
@@ -166,8 +166,8 @@ class Store:
         path = self.folder(fingerprint)
         try:
             with opened(path) as folder:
-                there = regular_files(folder)
-            return {name: read_file(path / name) for name in filter(_FILE.fullmatch, there)}
+                names = regular_files(folder)
+            return {name: read_file(path / name) for name in filter(_FILE.fullmatch, names)}
         except FileNotFoundError:
             return {}  # whoever needs them says so
 
@@ -192,8 +192,8 @@ class Store:
         """Remove what is stored under `fingerprint`, and return its bytes. What is not ours in its folder stays."""
         with self._opened() as store:
             path = self.folder(fingerprint)
-            there = path.is_dir() and not path.is_symlink()
-            return self._discard(store, fingerprint) if there else 0
+            is_folder = path.is_dir() and not path.is_symlink()
+            return self._discard(store, fingerprint) if is_folder else 0
 
     @contextmanager
     def _opened(self, make: bool = False) -> Iterator[int]:
@@ -343,11 +343,6 @@ def _parse(content: bytes) -> Record:
 
 def _move(store: int, old: str, new: str) -> None:
     os.rename(old, new, src_dir_fd=store, dst_dir_fd=store)
-
-
-def total_bytes(records: Iterable[Record]) -> int:
-    """The bytes of all outputs of `records`."""
-    return sum(stored.bytes for record in records for stored in record.outputs.values())
 
 
 def as_plain(value: Any) -> Any:

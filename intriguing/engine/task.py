@@ -99,17 +99,17 @@ class Task:
     @cached_property
     def needs(self) -> tuple[Output, ...]:
         """Every output that must be there before this task runs, its resources' inputs included."""
-        found: dict[Output, None] = {}
-        for given in self.inputs.values():
-            found.update(dict.fromkeys(sequence(given)))
+        needs: dict[Output, None] = {}
+        for outputs in self.inputs.values():
+            needs.update(dict.fromkeys(sequence(outputs)))
         for resource in self.resources.values():
-            found.update(dict.fromkeys(resource.inputs.values()))
-        return tuple(found)
+            needs.update(dict.fromkeys(resource.inputs.values()))
+        return tuple(needs)
 
 
-def sequence(given: Output | Sequence[Output]) -> tuple[Output, ...]:
-    """`given` as a tuple of outputs."""
-    return (given,) if isinstance(given, Output) else tuple(given)
+def sequence(outputs: Output | Sequence[Output]) -> tuple[Output, ...]:
+    """`outputs` as a tuple of outputs."""
+    return (outputs,) if isinstance(outputs, Output) else tuple(outputs)
 
 
 class Plan:
@@ -140,23 +140,23 @@ class Plan:
 
     def needed_by(self, names: Iterable[str], done: Container[str] = ()) -> set[str]:
         """`names` without those that are `done`, and every task that they need, directly or not, that is not done."""
-        found: set[str] = set()
+        needed: set[str] = set()
         stack = [name for name in names if name not in done]
         while stack:
             name = stack.pop()
-            if name not in found:
-                found.add(name)
+            if name not in needed:
+                needed.add(name)
                 stack += [need.task for need in self.tasks[name].needs if need.task not in done]
-        return found
+        return needed
 
     def resource_key(self, resource: Resource) -> str:
         """The name under which a worker keeps `resource`: a hash of what makes it what it is."""
-        known = self._resources.get(id(resource))
-        if known is None:
+        cached = self._resources.get(id(resource))
+        if cached is None:
             name = resource.loader.name
             body = [name, resource.parameters, {k: self._reference(v) for k, v in resource.inputs.items()}]
-            known = self._resources[id(resource)] = (resource, digest(body, name))
-        return known[1]
+            cached = self._resources[id(resource)] = (resource, digest(body, name))
+        return cached[1]
 
     def _reference(self, output: Output) -> list[str]:
         if output.task not in self.fingerprints:
@@ -169,7 +169,7 @@ class Plan:
                 task.function.name,
                 task.function.version,
                 task.parameters,
-                {name: [self._reference(o) for o in sequence(given)] for name, given in task.inputs.items()},
+                {name: [self._reference(o) for o in sequence(outputs)] for name, outputs in task.inputs.items()},
                 {name: self.resource_key(resource) for name, resource in task.resources.items()},
             ],
             task.name,

@@ -45,35 +45,39 @@ class Verified:
         try:
             if self.unchanged(name, sha256):
                 return True
-            found, look = hash_file(self._run / name)
+            actual, look = hash_file(self._run / name)
         except OSError:
             return False
-        if found == sha256:
+        if actual == sha256:
             self._note(name, look, sha256)
-        return found == sha256
+        return actual == sha256
 
     def unchanged(self, name: str, sha256: str) -> bool:
         """Whether the file `name` had this hash and did not change since; raises `OSError` where it is gone."""
-        known = self._files.get(name)
-        return known is not None and known[3] == sha256 and known[:3] == _look(os.lstat(f"{self._run}/{name}"))
+        remembered = self._files.get(name)
+        return (
+            remembered is not None
+            and remembered[3] == sha256
+            and remembered[:3] == _look(os.lstat(f"{self._run}/{name}"))
+        )
 
     def note(self, name: str, sha256: str) -> None:
-        """The file `name` was written just now, and has this hash."""
+        """Remember that the file `name` has this hash: it was just written."""
         with suppress(OSError):
             self._note(name, _look(os.lstat(f"{self._run}/{name}")), sha256)
 
     def forget(self, name: str) -> None:
-        """Know nothing of the file `name`."""
+        """Forget what is known of the file `name`."""
         if self._files.pop(name, None) is not None:
             self._changed = True
 
     def note_outputs(self, fingerprint: str, record: Record) -> None:
-        """The outputs of a task were written just now."""
+        """Remember the hashes of a task's outputs, which were just written."""
         for stored in record.outputs.values():
             self.note(stored_name(fingerprint, stored), stored.sha256)
 
     def forget_outputs(self, fingerprints: Collection[str]) -> None:
-        """Know nothing of the outputs of `fingerprints`."""
+        """Forget what is known of the outputs of `fingerprints`."""
         for name in [k for k in self._files if k.startswith("store/") and k.split("/")[1] in fingerprints]:
             self.forget(name)
 
@@ -121,8 +125,8 @@ def stored_name(fingerprint: str, stored: Stored) -> str:
     return f"store/{fingerprint}/{stored.file}"
 
 
-def _look(there: os.stat_result) -> list[int]:
-    return [there.st_size, there.st_mtime_ns, there.st_ino]
+def _look(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def hash_file(path: Path) -> tuple[str, list[int]]:

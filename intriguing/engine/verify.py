@@ -70,15 +70,15 @@ def verify(run: Path) -> Verification:
             noted = True
         except StoreError:  # another driver is at work, or the folder is read-only
             noted = False
-        look = _Look(run, plan, alone=noted)
-        look.at_everything()
+        check = _Check(run, plan, alone=noted)
+        check.everything()
         if noted:
-            noted = look.verified.save()
-    return Verification(look.files, look.bytes, tuple(look.damaged), look.missing, tuple(look.unknown), noted)
+            noted = check.verified.save()
+    return Verification(check.files, check.bytes, tuple(check.damaged), check.missing, tuple(check.unknown), noted)
 
 
-class _Look:
-    """One look at everything; `alone` where no driver writes at the same time."""
+class _Check:
+    """One pass over all files of a run; `alone` where no driver writes at the same time."""
 
     def __init__(self, run: Path, plan: Mapping[str, Any], alone: bool) -> None:
         self.run = run
@@ -93,10 +93,10 @@ class _Look:
         self._records: dict[str, Record] = {}
         self._hashes: dict[tuple[int, int], str] = {}
 
-    def at_everything(self) -> None:
-        there = self._store.fingerprints()
+    def everything(self) -> None:
+        stored_fingerprints = self._store.fingerprints()
         for task, fingerprint in self._fingerprints.items():
-            record, wrong = self._store.find(fingerprint) if fingerprint in there else (None, "")
+            record, wrong = self._store.find(fingerprint) if fingerprint in stored_fingerprints else (None, "")
             if record is not None:
                 self._records[task] = record
                 for stored in record.outputs.values():
@@ -117,8 +117,8 @@ class _Look:
         """The files of every table's folder by name, and the shards in each."""
         if self._publish is not None:
             for folder, shards in shards_of(self._publish, self._fingerprints).items():
-                there = [s for s in shards if s.task in self._records]
-                for name, group in files_of(there, self._records).items():
+                finished = [s for s in shards if s.task in self._records]
+                for name, group in files_of(finished, self._records).items():
                     yield f"tables/{folder}/{name}", group
 
     def _published(self) -> Iterator[str]:
@@ -153,23 +153,23 @@ class _Look:
     def _check(self, name: str, *accepted: str) -> None:
         """Hash the file `name`, which must have one of the hashes `accepted`."""
         try:
-            found = self._hash(name)
+            sha256 = self._hash(name)
         except OSError as error:
             self.damaged.append(f"{self.run / name} cannot be read: {error}")
             return
-        if found in accepted:
-            self.verified.note(name, found)
+        if sha256 in accepted:
+            self.verified.note(name, sha256)
         else:
             self.damaged.append(f"{self.run / name} was changed after it was written")
             self.verified.forget(name)
 
     def _hash(self, name: str) -> str:
         """The hash of a file; one that has several names is read once."""
-        there = os.lstat(self.run / name)
-        inode = (there.st_dev, there.st_ino)
+        status = os.lstat(self.run / name)
+        inode = (status.st_dev, status.st_ino)
         if inode not in self._hashes:
             self._hashes[inode] = hash_file(self.run / name)[0]
-            self.bytes += there.st_size
+            self.bytes += status.st_size
         self.files += 1
         return self._hashes[inode]
 

@@ -1,4 +1,4 @@
-"""What a worker does with a call, the same in every pool: read inputs, run the function, store what it returns."""
+"""What a worker does with a call: read its inputs, run the function, store its outputs; the same in every pool."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ class ResourceCall:
 
 @dataclass(frozen=True)
 class Call:
-    """A task as a worker needs it: plain data, so that it can be sent anywhere."""
+    """A task as a worker needs it: plain data that can be sent to another machine."""
 
     task: str
     function: Code
@@ -48,8 +48,8 @@ class Call:
     @property
     def references(self) -> list[tuple[str, str]]:
         """Every (fingerprint, output) that the task reads, its resources' inputs included."""
-        found = [r for several in self.inputs.values() for r in several]
-        return found + [r for resource in self.resources.values() for r in resource.inputs.values()]
+        references = [r for several in self.inputs.values() for r in several]
+        return references + [r for resource in self.resources.values() for r in resource.inputs.values()]
 
     @property
     def needs(self) -> list[str]:
@@ -108,16 +108,16 @@ class Resources:
         """The keys of what is loaded, least recently used first."""
         return list(self._held)
 
-    def get(self, wanted: ResourceCall, read: Any) -> Any:
-        """The value of `wanted`; its loader returns the value and its size in bytes."""
-        if wanted.key in self._held:
-            self._held.move_to_end(wanted.key)
-            return self._held[wanted.key][0]
-        inputs = {name: read(*reference) for name, reference in wanted.inputs.items()}
-        value, size = wanted.loader.load()(**wanted.parameters, **wanted.location, **inputs)
+    def get(self, call: ResourceCall, read: Any) -> Any:
+        """The value of a resource, loaded now if it is not held; its loader returns the value and its size in bytes."""
+        if call.key in self._held:
+            self._held.move_to_end(call.key)
+            return self._held[call.key][0]
+        inputs = {name: read(*reference) for name, reference in call.inputs.items()}
+        value, size = call.loader.load()(**call.parameters, **call.location, **inputs)
         while self._held and sum(s for _, s in self._held.values()) + size > self.budget:
             self._held.popitem(last=False)
-        self._held[wanted.key] = (value, size)
+        self._held[call.key] = (value, size)
         return value
 
 
@@ -126,9 +126,10 @@ class _DamagedInputError(CorruptError):
 
 
 def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Record:
-    """Run `call` and store its outputs; the record is what is left to say.
+    """Run `call`, store its outputs, and return the record of how it ran.
 
-    Out of memory on the device halves the parameter that the task names as its batch size, and the record says so.
+    When the device runs out of memory, the parameter that the task names as its batch size is halved, which the record
+    says.
     """
     began = time.perf_counter()
     parameters, shrunk = dict(call.parameters), {}
@@ -192,9 +193,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    wanted = ("numpy", "torch", "pyarrow", "gensim")
-    found = {name: str(getattr(sys.modules[name], "__version__", "")) for name in wanted if name in sys.modules}
-    return {"python": platform.python_version()} | found
+    names = ("numpy", "torch", "pyarrow", "gensim")
+    versions = {name: str(getattr(sys.modules[name], "__version__", "")) for name in names if name in sys.modules}
+    return {"python": platform.python_version()} | versions
 
 
 def store_of(run: Path) -> Store:

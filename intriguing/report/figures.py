@@ -163,20 +163,20 @@ def _svg(figure: Figure, alt: str) -> Markup:
         # The page's font draws the text, so what matplotlib's own font lacks is of no concern.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    drawn = buffer.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], count=1, flags=re.DOTALL)
-    drawn = re.sub(r'<g id="[^"]*"', "<g", drawn)
-    drawn = re.sub(r"font-family: [^;\"]*;? ?|font: (?P<size>[\d.]+px) [^;\"]*", _font, drawn)
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?|font: (?P<size>[\d.]+px) [^;\"]*", _font, svg)
     for stand_in, colour in _COLOURS.items():
-        drawn = drawn.replace(stand_in, colour)
-    opening = drawn[: drawn.index(">") + 1]
+        svg = svg.replace(stand_in, colour)
+    opening = svg[: svg.index(">") + 1]
     box = re.search(r'viewBox="([^"]+)"', opening)
     width = float(box[1].split()[2]) if box else 600.0
     text = escape(alt)
     head = (
         f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.3 * width:.0f}px"'
     )
-    return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{drawn[len(opening) :].strip()}')
+    return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{svg[len(opening) :].strip()}')
 
 
 def _font(match: re.Match[str]) -> str:

@@ -55,23 +55,23 @@ class Context:
 
     def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
         """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} where there are none to show."""
-        wanted = np.array(sorted(set(ids)), np.int64)
-        if self.images is None or not len(wanted) or dataset in self._left_out:
+        distinct = np.array(sorted(set(ids)), np.int64)
+        if self.images is None or not len(distinct) or dataset in self._left_out:
             return {}
         try:
-            images = self.images(dataset, wanted)
+            images = self.images(dataset, distinct)
         except DataError as error:
             self._left_out[dataset] = str(error)
             log.warning("The page leaves out the images of %r: %s", dataset, error)
             return {}
-        return dict(zip(wanted.tolist(), as_pictures(images, len(wanted)), strict=True))
+        return dict(zip(distinct.tolist(), as_pictures(images, len(distinct)), strict=True))
 
     def no_images(self) -> str | None:
         """Why images are left out, after they were asked for; None where none was."""
         if self.images is None:
             return NO_IMAGES
-        told = (f"The images of {name!r} are not shown: {why}." for name, why in self._left_out.items())
-        return " ".join(told) or None
+        reasons = (f"The images of {name!r} are not shown: {why}." for name, why in self._left_out.items())
+        return " ".join(reasons) or None
 
     def query(self, sql: str, *parameters: object) -> list[Row]:
         """The rows that a query gives."""
@@ -84,7 +84,7 @@ class Context:
             groups.setdefault(tuple(row[key] for key in keys), []).append(row)
         return sorted(
             ((dict(zip(keys, values, strict=True)), members) for values, members in groups.items()),
-            key=lambda group: [self._place(key, value) for key, value in group[0].items()],
+            key=lambda group: [self._sort_key(key, value) for key, value in group[0].items()],
         )
 
     def label(self, row: Row) -> str:
@@ -105,7 +105,7 @@ class Context:
     def _class_names(self) -> dict[tuple[str, int], str]:
         return self.run.class_names()
 
-    def _place(self, key: str, value: Any) -> Any:
+    def _sort_key(self, key: str, value: Any) -> Any:
         """What a group is sorted by: a model's or layer's place in the spec, "natural" and "raw" first, the value."""
         if key == "model":
             names = [name for name, _ in self._models(None)]

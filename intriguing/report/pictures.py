@@ -17,14 +17,14 @@ def as_pictures(images: np.ndarray, count: int) -> np.ndarray:
 
     Other numbers of channels are shown as their mean. Raises `InputError` for another shape or type.
     """
-    given = np.asarray(images)
-    if given.ndim != 4 or len(given) != count or 0 in given.shape:
-        raise InputError(f"images() gave shape {given.shape} for {count} ids: (n, C, H, W) is needed.")
-    if given.dtype == np.uint8:
-        given = given / np.float32(255)
-    elif given.dtype.kind != "f":
-        raise InputError(f"images() gave {given.dtype}: uint8, or float in [0, 1], is needed.")
-    pictures = np.nan_to_num(given.astype(np.float32)).clip(0, 1)
+    array = np.asarray(images)
+    if array.ndim != 4 or len(array) != count or 0 in array.shape:
+        raise InputError(f"images() gave shape {array.shape} for {count} ids: (n, C, H, W) is needed.")
+    if array.dtype == np.uint8:
+        array = array / np.float32(255)
+    elif array.dtype.kind != "f":
+        raise InputError(f"images() gave {array.dtype}: uint8, or float in [0, 1], is needed.")
+    pictures = np.nan_to_num(array.astype(np.float32)).clip(0, 1)
     return pictures if pictures.shape[1] in (1, 3) else pictures.mean(axis=1, keepdims=True)
 
 

@@ -44,7 +44,7 @@ class Selection:
 
 
 class Tables(Protocol):
-    """A run, as far as matrices need one."""
+    """What matrices need of a run: its tables."""
 
     def table(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pa.Table:
         """Rows of a table."""
@@ -60,15 +60,15 @@ class Fed:
         Raises `InputError`, listing the choices, where there are several or none.
         """
         self._run, self._order = run, order
-        given = {name: value for name, value in chosen.items() if value is not None}
-        rows = run.table("transfer", columns=_ROWS, kind=list(kinds), **given)
+        filters = {name: value for name, value in chosen.items() if value is not None}
+        rows = run.table("transfer", columns=_ROWS, kind=list(kinds), **filters)
         if not rows.num_rows:
             # Nothing matches: read again without the choices, to say what there is to choose from.
             rows = run.table("transfer", columns=_ROWS, kind=list(kinds))
         if not rows.num_rows:
             present = run.table("transfer", columns=["kind"])["kind"].unique().to_pylist()
-            wanted = " or ".join(map(repr, kinds))
-            raise InputError(f"The run has no rows of kind {wanted} in table 'transfer'; it has: {_listed(present)}.")
+            named = " or ".join(map(repr, kinds))
+            raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {_listed(present)}.")
         rows, self._chosen = _only(rows, chosen)
         self._starts: dict[Model, tuple[int, int]] = {}
         self._rows = self._known(rows) if "clean" not in kinds else _once_each(rows)
@@ -131,12 +131,12 @@ class Fed:
         dataset = self._chosen["dataset"]
         keys = ["model", "model_seed", "search_id"]
         columns = [*keys, "label", "clean_prediction"]
-        found = self._run.table("distortions", columns=columns, dataset=dataset, status="found")
-        right = pc.fill_null(pc.equal(found["label"], found["clean_prediction"]), False)
-        found = found.select(keys).append_column("source_correct", right)
+        found_searches = self._run.table("distortions", columns=columns, dataset=dataset, status="found")
+        right = pc.fill_null(pc.equal(found_searches["label"], found_searches["clean_prediction"]), False)
+        found_searches = found_searches.select(keys).append_column("source_correct", right)
         # What is the same in every row is not carried through the joins.
         rows = rows.drop_columns(list(_CHOICES))
-        rows = rows.join(found, list(_FED), keys, join_type="inner", use_threads=False)
+        rows = rows.join(found_searches, list(_FED), keys, join_type="inner", use_threads=False)
         searches = rows.group_by(list(_FED), use_threads=False).aggregate([("source_correct", "min")])
         each = searches.group_by(list(_FED[:2]), use_threads=False)
         totals = each.aggregate([("source_correct_min", "count"), ("source_correct_min", "sum")]).to_pylist()
@@ -164,22 +164,23 @@ Order = Callable[[Iterable[Model]], list[Model]]
 def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, dict[str, str | None]]:
     """The rows whose columns are as `chosen`, and each column's one value; a column that is not chosen has one only."""
     values: dict[str, str | None] = dict.fromkeys(_CHOICES)
-    several, told = [], []
-    for column, wanted in chosen.items():
-        there = sorted(rows[column].unique().to_pylist())
-        if wanted is not None:
-            told.append(f"{column} {wanted!r}")
-            if wanted not in there:
+    several, named = [], []
+    for column, choice in chosen.items():
+        present = sorted(rows[column].unique().to_pylist())
+        if choice is not None:
+            named.append(f"{column} {choice!r}")
+            if choice not in present:
                 raise InputError(
-                    f"The run has no transfer rows with {' and '.join(told)}: choose {column}= one of {_listed(there)}."
+                    f"The run has no transfer rows with {' and '.join(named)}: "
+                    f"choose {column}= one of {_listed(present)}."
                 )
-        elif len(there) > 1:
-            several.append((column, there))
+        elif len(present) > 1:
+            several.append((column, present))
             continue
-        value = values[column] = there[0] if wanted is None else wanted
+        value = values[column] = present[0] if choice is None else choice
         rows = rows.filter(pc.equal(rows[column], value))
     if several:
-        choices = " and ".join(f"{column}= one of {_listed(there)}" for column, there in several)
+        choices = " and ".join(f"{column}= one of {_listed(present)}" for column, present in several)
         raise InputError(f"The run has several values of {' and '.join(c for c, _ in several)}: choose {choices}.")
     return rows, values
 

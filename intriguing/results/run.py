@@ -47,10 +47,10 @@ def open_run(path: str | Path) -> "Run":
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{shown!r} cannot be opened: {error}") from error
     if there != fs.FileType.File:
-        found = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
+        problem = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
         raise StoreError(
-            f"{shown!r} is not the folder of a run: it {found}. Give the folder that `intriguing run SPEC --out FOLDER`"
-            " wrote (it holds plan.json and tables/)."
+            f"{shown!r} is not the folder of a run: it {problem}. Give the folder that `intriguing run SPEC --out "
+            "FOLDER` wrote (it holds plan.json and tables/)."
         )
     try:
         with system.open_input_stream(f"{root}/plan.json") as stream:
@@ -89,6 +89,11 @@ class Run:
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
 
+    def section(self, name: str) -> dict[str, Any]:
+        """The section `name` of the spec (``run.section("units")``); {} where there is none, or no mapping."""
+        section = self.spec.get(name)
+        return dict(section) if isinstance(section, Mapping) else {}
+
     def tables(self) -> list[str]:
         """The names of the tables that have files, in the order of `intriguing.tables`."""
         return [name for name in tables.TABLES if self._files(name)]
@@ -115,9 +120,9 @@ class Run:
             files, schema = self._activations[chosen]
         if not files:
             return schema.empty_table().select(list(columns) if columns is not None else schema.names)
-        wanted = [_matches(schema.field(c), value) for c, value in filters.items()]
         condition = None
-        for part in wanted:
+        for column, value in filters.items():
+            part = _matches(schema.field(column), value)
             condition = part if condition is None else condition & part
         with _Reading(f"Table {name!r} of {self.path}"):
             dataset = self._dataset(files, schema)
@@ -151,12 +156,12 @@ class Run:
         Layers have vectors of different lengths and types, so each is a folder of its own that any reader takes:
         ``pandas.read_parquet(run.activation_layers().folder[0])``. Folders whose files have no rows are left out.
         """
-        found = []
+        layers = []
         for key, (files, schema) in sorted(self._activations.items()):
             vector = schema.field("vector").type
             folder = f"{self.path.rstrip('/')}/tables/activations/{files[0].rsplit('/', 2)[1]}"
             row = dict(zip(_LAYER_KEYS, key, strict=True))
-            found.append(
+            layers.append(
                 row
                 | {
                     "units": vector.list_size,
@@ -164,7 +169,7 @@ class Run:
                     "folder": folder,
                 }
             )
-        return pd.DataFrame(found, columns=[*_LAYER_KEYS, "units", "dtype", "folder"])
+        return pd.DataFrame(layers, columns=[*_LAYER_KEYS, "units", "dtype", "folder"])
 
     def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """The answer of DuckDB to `query`, in which every table of the run is a view by its name.
@@ -188,14 +193,14 @@ class Run:
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
         """The (model, model_seed) pairs of the run (of one data set), models in the order of the spec."""
         chosen = {} if dataset is None else {"dataset": dataset}
-        found = self.table("models", columns=["model", "model_seed"], **chosen).to_pylist()
-        return self.in_order({(row["model"], row["model_seed"]) for row in found})
+        rows = self.table("models", columns=["model", "model_seed"], **chosen).to_pylist()
+        return self.in_order({(row["model"], row["model_seed"]) for row in rows})
 
     def class_names(self) -> dict[tuple[str, int], str]:
         """The names of the classes by (dataset, label), of the data sets whose classes have names."""
         rows = self.table("examples", columns=["dataset", "label", "class_name"])
-        known = rows.group_by(rows.column_names).aggregate([]).to_pylist()
-        return {(row["dataset"], row["label"]): row["class_name"] for row in known if row["class_name"] is not None}
+        classes = rows.group_by(rows.column_names).aggregate([]).to_pylist()
+        return {(row["dataset"], row["label"]): row["class_name"] for row in classes if row["class_name"] is not None}
 
     def transfer_matrix(
         self,
@@ -236,20 +241,20 @@ class Run:
         chosen = {"dataset": dataset} | ({} if kind == "clean" else {"grade": grade, "target_rule": target_rule})
         return Fed(self, [kind], chosen, self.in_order).matrix(kind, among)
 
-    def in_order(self, found: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    def in_order(self, models: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Models as the spec lists them, others after them by name; seeds ascending."""
         listed = self.spec.get("models", [])
         names = [m.get("name") if isinstance(m, Mapping) else m for m in listed]
-        place = {name: i for i, name in reversed(list(enumerate(names)))}
-        return sorted(found, key=lambda m: (place.get(m[0], len(names)), *m))
+        order = {name: i for i, name in reversed(list(enumerate(names)))}
+        return sorted(models, key=lambda m: (order.get(m[0], len(names)), *m))
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
         selector = fs.FileSelector(f"{self._root}/tables/{name}", recursive=name == "activations", allow_not_found=True)
         with _Reading(f"Table {name!r} of {self.path}"):
-            found = self._system.get_file_info(selector)
+            files = self._system.get_file_info(selector)
         # By their names: a file still being published, or one that the user put there, is no part of the table.
-        return sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
+        return sorted(f.path for f in files if f.type == fs.FileType.File and is_table_file(f.base_name))
 
     def _worth_threads(self, files: list[str]) -> bool:
         """Whether to read with threads: for many small local files they cost several times what they save."""
@@ -351,10 +356,10 @@ def _to_quote(connection: "duckdb.DuckDBPyConnection", query: str) -> str:
     }
     bare = set(re.findall(r"(?<![\w.])[a-z_]+", re.sub(r"'[^']*'|\"[^\"]*\"", " ", query.lower())))
     named = [table for name, table in tables.TABLES.items() if name in query.lower()]
-    wanted = list(dict.fromkeys(c for table in named for c in table.schema.names if c in reserved & bare))
-    if not wanted:
+    columns_to_quote = list(dict.fromkeys(c for table in named for c in table.schema.names if c in reserved & bare))
+    if not columns_to_quote:
         return ""
-    quoted = ", ".join(f'"{column}"' for column in wanted)
+    quoted = ", ".join(f'"{column}"' for column in columns_to_quote)
     return f"\nWords of SQL that name a column must stand in double quotes: {quoted}."
 
 
@@ -365,9 +370,9 @@ def _matches(column: pa.Field, value: Any) -> pc.Expression:
         accepted = pa.array([v for v in values if v is not None], column.type)
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise InputError(f"Column {column.name!r} is {column.type}: it cannot equal {value!r} ({error}).") from error
-    found = pc.field(column.name)
-    condition = found.isin(accepted)
+    field_value = pc.field(column.name)
+    condition = field_value.isin(accepted)
     if pa.types.is_floating(column.type):
         # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
-        condition = reduce(or_, (found == v for v in accepted), pc.scalar(False))
-    return condition | found.is_null() if len(accepted) < len(values) else condition
+        condition = reduce(or_, (field_value == v for v in accepted), pc.scalar(False))
+    return condition | field_value.is_null() if len(accepted) < len(values) else condition

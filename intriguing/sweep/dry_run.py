@@ -6,6 +6,7 @@ from typing import Any
 
 from intriguing.data.factories import IMPORTED
 from intriguing.engine.driver import examine
+from intriguing.stages import STAGES
 from intriguing.sweep.runner import Prepared
 
 
@@ -37,26 +38,26 @@ def estimate(prepared: Prepared) -> Estimate:
 
     pairs = {(model.dataset.name, model.name) for model in prepared.sweep.models}
     units = check_models(prepared.spec, prepared.sweep, pairs)
-    found = examine(prepared.plan, prepared.out)
+    examination = examine(prepared.plan, prepared.out)
+    sizes = {f.function.name: stage.stored_bytes for stage in STAGES for f in stage.functions if stage.stored_bytes}
     stages: dict[str, dict[str, Any]] = defaultdict(lambda: {"tasks": 0, "to_run": 0, "rows": 0, "bytes": 0})
     for task in prepared.plan:
-        stage = stages[task.function.name.rpartition(":")[2]]
+        stage = stages[(task.function.path or task.function.name).rpartition(":")[2]]
         stage["tasks"] += 1
-        if task.name in found.records:
+        if task.name in examination.records:
             continue
         stage["to_run"] += 1
         stage["rows"] += sum(task.rows.values())
         stage["bytes"] += task.size
-        width = 2 if task.parameters.get("dtype") == "float16" else 4
-        dims = units.get((str(task.parameters.get("dataset")), str(task.parameters.get("model"))), {})
-        for layer in task.parameters.get("layers", ()):
-            stage["bytes"] += dims.get(layer, 0) * width * task.amount
+        if task.function.name in sizes:
+            model = str(task.parameters.get("dataset")), str(task.parameters.get("model"))
+            stage["bytes"] += sizes[task.function.name](task, units.get(model, {}))
     return Estimate(
         folder=str(prepared.out),
         tasks=len(prepared.plan),
-        to_run=len(prepared.plan) - len(found.records),
-        reused=len(found.records),
-        dropped=found.dropped,
+        to_run=len(prepared.plan) - len(examination.records),
+        reused=len(examination.records),
+        dropped=examination.dropped,
         rows=sum(s["rows"] for s in stages.values()),
         bytes=sum(s["bytes"] for s in stages.values()),
         device=f"this machine's device: {device_name()}, {prepared.spec.compute.threads} thread(s) a task",

@@ -39,17 +39,17 @@ def saved_sources(
     `root` comes before what the folder says.
     """
     listed = spec.get("datasets")
-    given = saved or {
+    descriptions = saved or {
         name: {"source": about.get("source") or name, "root": about.get("root")}
         for name, about in (listed.items() if isinstance(listed, Mapping) else ())
         if isinstance(about, Mapping)
     }
-    found = {}
-    for name, about in given.items():
+    sources = {}
+    for name, about in descriptions.items():
         source, where, content = (about.get(key) or "" for key in ("source", "root", "content_hash"))
         if all(isinstance(text, str) and "\0" not in text for text in (source, where, content)):
-            found[str(name)] = Source(source, root or where or None, content)
-    return found
+            sources[str(name)] = Source(source, root or where or None, content)
+    return sources
 
 
 def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
@@ -90,12 +90,12 @@ def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
         data = loaded[dataset]
         if isinstance(data, DataError):
             raise data
-        wanted = np.asarray(ids, dtype=np.int64)
-        result = np.zeros((len(wanted), *data.shape), dtype=np.float32)
+        ids_array = np.asarray(ids, dtype=np.int64)
+        result = np.zeros((len(ids_array), *data.shape), dtype=np.float32)
         for split in data.splits.values():
-            there = np.isin(wanted, split.ids)
-            if there.any():
-                result[there] = split.pixels(split.positions(wanted[there])).numpy()
+            in_split = np.isin(ids_array, split.ids)
+            if in_split.any():
+                result[in_split] = split.pixels(split.positions(ids_array[in_split])).numpy()
         return result
 
     return images

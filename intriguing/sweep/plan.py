@@ -1,8 +1,8 @@
 """The plan: every stage's tasks, in the paper's order.
 
-Plain functions build the graph of tasks from a spec and the facts of its data sets; nothing is computed here, and
-neither torch nor a data set's pixels are needed. Dependencies are per shard: a transfer cell starts when its first
-shard of adversarial images is there.
+Plain functions build the graph of tasks from a spec and what is known of its files; nothing is computed here, and
+neither torch nor a data set's pixels are needed. Dependencies are per shard: a task
+starts as soon as the shard that it reads is there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,24 +16,26 @@ from intriguing.sweep.limits import MOST_TASKS
 from intriguing.sweep.spec import Spec, section_of
 
 
-def build_plan(spec: Spec, facts: Mapping[str, Any]) -> tuple[Plan, Sweep]:
-    """All tasks of `spec`, each after the ones it needs, and what the stages planned; `facts` are by stage.
+def build_plan(spec: Spec, files: Mapping[str, Any]) -> tuple[Plan, Sweep]:
+    """All tasks of `spec`, each after the ones it needs, and what the stages planned.
+
+    files: what each stage's `inspect` learnt, by the stage's name.
 
     Raises:
         SpecError: the spec asks for more than its data sets hold; the message names the key.
     """
     sweep = Sweep(spec.seed, spec.compute)
-    return Plan(_tasks(spec, facts, sweep)), sweep
+    return Plan(_tasks(spec, files, sweep)), sweep
 
 
-def _tasks(spec: Spec, facts: Mapping[str, Any], sweep: Sweep) -> Iterator[Task]:
+def _tasks(spec: Spec, files: Mapping[str, Any], sweep: Sweep) -> Iterator[Task]:
     """The tasks of all stages; raises `SpecError` where there are more than fit in memory."""
     count = 0
     for stage in STAGES:
         section = section_of(spec, stage)
         if stage.section is not None and section is None:
             continue
-        sweep.facts = facts.get(stage.name)
+        sweep.files = files.get(stage.name)
         for task in stage.plan(section, sweep):
             count += 1
             if count > MOST_TASKS:

@@ -17,8 +17,8 @@ from intriguing.sweep.spec import Spec, section_of
 
 
 @dataclass(frozen=True)
-class Look:
-    """A model to look at, as plain data: what it takes to build and feed it, and the sections that ask things of it."""
+class ModelToCheck:
+    """A model as plain data: what it takes to build and feed it, and the sections of stages that check it."""
 
     dataset: str
     name: str
@@ -47,23 +47,24 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
         WeightsError: its weights file does not fit.
         InputError: a training option is out of range.
     """
-    asked = {stage.name: section_of(spec, stage) for stage in STAGES if stage.check_model}
-    sections = {name: section for name, section in asked.items() if section is not None}
+    checking = {stage.name: section_of(spec, stage) for stage in STAGES if stage.check_model}
+    sections = {name: section for name, section in checking.items() if section is not None}
     models = {(model.dataset.name, model.name): model for model in sweep.models}
-    looks = [_look(model, spec.compute.slots, sections) for pair, model in sorted(models.items()) if pair in pairs]
-    units = {(look.dataset, look.name): look_at(look) for look in looks if not look.is_users_code}
-    users = [look for look in looks if look.is_users_code]
+    checks = [_to_check(model, spec.compute.slots, sections) for pair, model in sorted(models.items()) if pair in pairs]
+    units = {(check.dataset, check.name): layer_units(check) for check in checks if not check.is_users_code}
+    users = [check for check in checks if check.is_users_code]
     if users:
         calls = [
-            Call(f"models.{look.name} on {look.dataset} ({look.architecture.architecture})", look) for look in users
+            Call(f"models.{check.name} on {check.dataset} ({check.architecture.architecture})", check)
+            for check in users
         ]
-        answers = in_child(f"{__name__}:look_at", calls, spec.compute.check_seconds, ModelError)
-        units |= {(look.dataset, look.name): answer for look, answer in zip(users, answers, strict=True)}
+        answers = in_child(f"{__name__}:layer_units", calls, spec.compute.check_seconds, ModelError)
+        units |= {(check.dataset, check.name): answer for check, answer in zip(users, answers, strict=True)}
     return {pair: layers for pair, layers in units.items() if layers}
 
 
-def _look(model: PlannedModel, slots: int, sections: dict[str, Any]) -> Look:
-    return Look(
+def _to_check(model: PlannedModel, slots: int, sections: dict[str, Any]) -> ModelToCheck:
+    return ModelToCheck(
         dataset=model.dataset.name,
         name=model.name,
         architecture=model.architecture,
@@ -75,32 +76,32 @@ def _look(model: PlannedModel, slots: int, sections: dict[str, Any]) -> Look:
     )
 
 
-def look_at(look: Look) -> dict[str, int]:
+def layer_units(model: ModelToCheck) -> dict[str, int]:
     """Build the model, feed it a few images, and count the units of its layers; raises as `check_models` does."""
     import torch
 
     from intriguing.activations import collect_activations
     from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
 
-    built = look.architecture
+    built = model.architecture
     try:
-        TrainOptions.of(look.training)
+        TrainOptions.of(model.training)
         net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
-        if look.weights_path:
-            load_weights(net, look.weights_path)
-        rows = check_model(probe(net), built.shape, built.classes, look.slots)
+        if model.weights_path:
+            load_weights(net, model.weights_path)
+        rows = check_model(probe(net), built.shape, built.classes, model.slots)
         for stage in STAGES:
-            if stage.check_model is not None and stage.name in look.sections:
-                stage.check_model.load()(look.sections[stage.name], net, built.shape, look.slots)
-        if not look.layers:
+            if stage.check_model is not None and stage.name in model.sections:
+                stage.check_model.load()(model.sections[stage.name], net, built.shape, model.slots)
+        if not model.layers:
             return {}
         # Noise, and four of it: only inputs that differ show whether they depend on their company.
         noise = torch.rand(4, *built.shape, generator=torch.Generator().manual_seed(0))
-        block = next(collect_activations(net, [noise], look.layers, slots=len(noise) if rows == 2 else rows))
+        block = next(collect_activations(net, [noise], model.layers, slots=len(noise) if rows == 2 else rows))
         return {layer: v.shape[1] for layer, v in block.vectors.items()}
     except IntriguingError as error:
-        raise type(error)(f"models.{look.name} on {look.dataset}: {error}") from error
+        raise type(error)(f"models.{model.name} on {model.dataset}: {error}") from error
     except Exception as error:
         raise ModelError(
-            f"models.{look.name} cannot be built for {look.dataset}: {type(error).__name__}: {error}"
+            f"models.{model.name} cannot be built for {model.dataset}: {type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""The page of a run, with the parts that its stages have."""
+"""The page of a run, put together from the parts of its stages."""
 
 from pathlib import Path
 

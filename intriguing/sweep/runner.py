@@ -22,9 +22,9 @@ from intriguing.errors import SpecError, TaskFailedError, unknown_name
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
 from intriguing.sweep.images import image_reader, sources_of
+from intriguing.sweep.inspection import inspect_spec
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.report import write_report
-from intriguing.sweep.resolve import resolve
 from intriguing.sweep.spec import Spec, load_spec
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,10 @@ def prepare(
     check_ours(folder)
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
-    resolved = resolve(loaded, outside)
-    plan, sweep = build_plan(resolved.spec, resolved.facts)
+    inspected = inspect_spec(loaded, outside)
+    plan, sweep = build_plan(inspected.spec, inspected.files)
     source = str(spec) if by_name else loaded.name
-    return Prepared(resolved.spec, source, folder, plan, sweep, resolved.environment, data or "")
+    return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
 
 
 def execute(
@@ -106,20 +106,20 @@ def execute(
     chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
         verified = Verified(out)
-        found = examine(prepared.plan, out, verified)
-        for damage in found.damaged:
+        examination = examine(prepared.plan, out, verified)
+        for damage in examination.damaged:
             log.warning("%s", damage)
-        log.info("%s: %s", out, found.summary(prepared.plan))
-        missing = prepared.plan.needed_by(chosen or prepared.plan.tasks, found.records)
+        log.info("%s: %s", out, examination.summary(prepared.plan))
+        missing = prepared.plan.needed_by(chosen or prepared.plan.tasks, examination.records)
         if missing:
             _check_models(prepared, missing)
         write_plan(out, prepared.plan, about(prepared))
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
         driver = Driver(
-            prepared.plan, out, found, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
+            prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
         )
         outcome = driver.run(prepared.rerun)
-        if outcome.ran or found.dropped or not (out / "report.html").exists():
+        if outcome.ran or examination.dropped or not (out / "report.html").exists():
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
 
@@ -139,13 +139,13 @@ def tasks_named(plan: Plan, patterns: Sequence[str]) -> set[str]:
 
     Raises `UnknownNameError` for one that no task answers to, with the nearest names.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for pattern in patterns:
         matching = {pattern} if pattern in plan.tasks else {name for name in plan.tasks if fnmatchcase(name, pattern)}
         if not matching:
             raise unknown_name("task", pattern, plan.tasks)
-        found |= matching
-    return found
+        names |= matching
+    return names
 
 
 def run(
@@ -224,7 +224,7 @@ def _check_models(prepared: Prepared, missing: Iterable[str]) -> None:
 
 
 def _cluster_is_running() -> bool:
-    found = find_cluster()
-    if found.problem:
-        log.warning("%s: running in this process", found.problem)
-    return found.is_usable
+    cluster = find_cluster()
+    if cluster.problem:
+        log.warning("%s: running in this process", cluster.problem)
+    return cluster.is_usable

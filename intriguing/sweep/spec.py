@@ -117,33 +117,33 @@ def _validate(body: dict[str, Any], where: str) -> Spec:
 
 
 def _explain(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         valid = _keys_at(error["loc"][:-1])
         near = get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{place}: unknown key; {hint}Valid keys: {', '.join(valid)}."
+        return f"{key}: unknown key; {hint}Valid keys: {', '.join(valid)}."
     message = str(error["msg"]).removeprefix("Value error, ")
-    if place and error["type"] == "value_error" and re.match(r"[\w.-]+: ", message):
-        return f"{place}.{message}"  # a section's own check names the key below it
-    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
-    return f"{place}: {message}{given}" if place else f"{message}{given}"
+    if key and error["type"] == "value_error" and re.match(r"[\w.-]+: ", message):
+        return f"{key}.{message}"  # a section's own check names the key below it
+    value = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
+    return f"{key}: {message}{value}" if key else f"{message}{value}"
 
 
-def _keys_at(place: tuple[Any, ...]) -> list[str]:
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
     annotation: Any = _COMPLETE
-    for part in place:
+    for part in location:
         if get_origin(annotation) is dict:  # a name that the user chose: the section lies one level deeper
             annotation = get_args(annotation)[1]
             continue
-        section = _section_of(annotation)
+        section = _section_class(annotation)
         annotation = section.model_fields[part].annotation if section and part in section.model_fields else None
-    found = _section_of(annotation)
-    return list(found.model_fields) if found else []
+    section = _section_class(annotation)
+    return list(section.model_fields) if section else []
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
+def _section_class(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = [_section_of(a) for a in getattr(annotation, "__args__", ())]
+    inner = [_section_class(a) for a in getattr(annotation, "__args__", ())]
     return next((i for i in inner if i is not None), None)

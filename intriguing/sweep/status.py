@@ -18,8 +18,8 @@ def status_of(run: Path) -> dict[str, Any]:
     """
     plan = read_saved_plan(run)
     store = Store(run / "store")
-    there = store.fingerprints()
-    finished = [t for t, f in plan.fingerprints.items() if f in there and store.find(f)[0] is not None]
+    stored = store.fingerprints()
+    finished = [t for t, f in plan.fingerprints.items() if f in stored and store.find(f)[0] is not None]
     done, total = Counter[str](), Counter[str]()
     for amount, noun in plan.amounts.values():
         total[noun] += amount

@@ -5,7 +5,7 @@ from typing import Any
 
 from intriguing.engine.task import Plan
 from intriguing.stages.common.planned import PlannedDataset
-from intriguing.stages.models.resolve import ModelFacts, ModelsFacts
+from intriguing.stages.models.inspection import DataAndModelFiles, ModelFiles
 from intriguing.sweep.plan import build_plan
 from intriguing.sweep.spec import Spec
 
@@ -17,11 +17,11 @@ def digits(name: str = "mnist-sample", sizes: Mapping[str, int] = SIZES, content
 
 
 def plan_of(
-    spec: Spec, *datasets: PlannedDataset, models: Mapping[str, ModelFacts] | None = None, texts: Any = None
+    spec: Spec, *datasets: PlannedDataset, models: Mapping[str, ModelFiles] | None = None, texts: Any = None
 ) -> Plan:
     """The plan of `spec`; data sets that are not given are digits."""
     given = {dataset.name: dataset for dataset in datasets}
-    facts = {name: given.get(name, digits(name)) for name in spec.datasets}
-    known = {name: ModelFacts() for name in spec.models} | dict(models or {})
-    plan, _ = build_plan(spec, {"models": ModelsFacts(facts, known), "words": texts})
+    planned = {name: given.get(name, digits(name)) for name in spec.datasets}
+    known = {name: ModelFiles() for name in spec.models} | dict(models or {})
+    plan, _ = build_plan(spec, {"models": DataAndModelFiles(planned, known), "words": texts})
     return plan

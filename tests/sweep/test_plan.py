@@ -7,7 +7,7 @@ import pytest
 from intriguing.engine.task import Plan
 from intriguing.errors import SpecError
 from intriguing.stages.models.functions import LOAD
-from intriguing.stages.models.resolve import ModelFacts
+from intriguing.stages.models.inspection import ModelFiles
 from intriguing.sweep.spec import Spec, load_spec
 from tests.sweep.planning import digits, plan_of
 
@@ -83,8 +83,8 @@ def test_a_model_that_cannot_be_trained_for_want_of_a_split_is_named() -> None:
 
 def test_a_model_with_weights_is_loaded_and_not_trained() -> None:
     spec = demo(models={"mine": {"architecture": "mlp", "weights": "mine.safetensors", "layers": ["hidden1"]}})
-    facts = {"mine": ModelFacts(weights_hash="abc", weights_path="/here/mine.safetensors")}
-    task = plan_of(spec, models=facts).tasks["model/mnist-sample/mine/0"]
+    files = {"mine": ModelFiles(weights_hash="abc", weights_path="/here/mine.safetensors")}
+    task = plan_of(spec, models=files).tasks["model/mnist-sample/mine/0"]
     assert task.function == LOAD.function
 
 

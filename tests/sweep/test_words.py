@@ -15,11 +15,12 @@ from intriguing.engine.task import Plan
 from intriguing.errors import DataError
 from intriguing.randomness import generator
 from intriguing.results import Run
-from intriguing.stages.words.resolve import TextFacts
+from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.tasks import source_file
 from intriguing.sweep import execute, prepare
 from intriguing.sweep.spec import load_spec
-from intriguing.tables import TABLES, duplicates
+from intriguing.tables import TABLES
+from tests.keys import duplicates
 from tests.sweep import planning
 from tests.sweep.small import assert_equal_tables, toml
 
@@ -79,9 +80,7 @@ def run(finished: Path) -> Run:
 def plan_of(**changes: Any) -> Plan:
     spec = load_spec({"name": "w", "words": changes})
     assert spec.words is not None
-    facts = {
-        name: TextFacts(f"/texts/{name}", f"hash of {name}") for name in (*spec.words.corpora, *spec.words.vectors)
-    }
+    facts = {name: TextFile(f"/texts/{name}", f"hash of {name}") for name in (*spec.words.corpora, *spec.words.vectors)}
     return planning.plan_of(spec, texts=facts)
 
 
@@ -128,7 +127,7 @@ def test_other_judges_train_nothing_again() -> None:
 
 def test_a_text_that_moved_is_not_read_again() -> None:
     spec = load_spec({"name": "w", "words": {}})
-    plans = [planning.plan_of(spec, texts={"wikipedia-sample": TextFacts(f"/{place}", "hash")}) for place in "ab"]
+    plans = [planning.plan_of(spec, texts={"wikipedia-sample": TextFile(f"/{place}", "hash")}) for place in "ab"]
     assert new_tasks(*plans) == []
 
 

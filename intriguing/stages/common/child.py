@@ -51,12 +51,12 @@ def in_child(function: str, calls: Sequence[Call], seconds: float, error: type[I
     results = []
     with _process(function, calls, seconds) as (process, reading):
         for call in calls:
-            kind, *told = _receive(process, reading, call, seconds, error)
+            kind, *content = _receive(process, reading, call, seconds, error)
             if kind == "raised":
-                raise told[0]
+                raise content[0]
             if kind == "failed":
-                raise error(f"{call.what}: {told[0]}")
-            value, imported = told
+                raise error(f"{call.what}: {content[0]}")
+            value, imported = content
             factories.IMPORTED.update(imported)
             results.append(value)
     return results
@@ -149,7 +149,7 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
 
 
 def answer_calls(writing: int, seconds: float) -> None:
-    """What the child runs: read the calls from stdin, answer each on the handle `writing`."""
+    """What the child process runs: read the calls from stdin, and write an answer to each to the handle `writing`."""
     os.set_inheritable(writing, False)
     lifeline = os.fdopen(os.dup(0), "rb")
     empty = os.open(os.devnull, os.O_RDONLY)
@@ -167,14 +167,20 @@ def answer_calls(writing: int, seconds: float) -> None:
             message = ("raised", error)
         except Exception as error:
             message = ("failed", f"{type(error).__name__}: {error}")
-        try:
-            body = pickle.dumps(message)
-            pickle.loads(body)
-        except Exception as error:
-            body = pickle.dumps(("failed", f"{message[1]!s} (it cannot be sent: {type(error).__name__})"))
+        body = _pickled(message)
         with os.fdopen(os.dup(writing), "wb") as out:
             out.write(_LENGTH.pack(len(body)) + body)
     os._exit(0)
+
+
+def _pickled(message: tuple[Any, ...]) -> bytes:
+    """`message` in a form that can be read again; the user's own objects may not have one, which is said instead."""
+    try:
+        body = pickle.dumps(message)
+        pickle.loads(body)
+    except Exception as error:
+        return pickle.dumps(("failed", f"{message[1]!s} (it cannot be sent: {type(error).__name__})"))
+    return body
 
 
 def _end_with_parent(lifeline: Any) -> None:

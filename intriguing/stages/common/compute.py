@@ -17,7 +17,7 @@ class ComputeSpec(Section):
     gpus_per_worker: float | None = Field(default=None, ge=0)
     """How much of a GPU each actor holds; by default 1 where there are GPUs."""
     threads: int = Field(default=1, ge=1)
-    """Threads of each task."""
+    """Threads of each task; more make it faster where there are CPUs for them."""
     slots: int = Field(default=256, ge=1)
     """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
     rows_per_shard: int = Field(default=1_024, ge=1)
@@ -27,8 +27,8 @@ class ComputeSpec(Section):
     searches_per_shard: int = Field(default=256, ge=1)
     """Searches per task."""
     attempts: int = Field(default=3, ge=1)
-    """How often a task is tried whose worker is lost."""
+    """How often a task is tried when its worker is lost (killed, out of memory, its machine gone)."""
     task_seconds: float = Field(default=3_600.0, gt=0)
-    """A worker that answers no call for so long is killed; a data set of the user's that takes so long to make, too."""
+    """Seconds after which a task counts as hung and its worker is killed; a user's own data set has as long to load."""
     check_seconds: float = Field(default=120.0, gt=0)
-    """How long the first look at a user's own model may take: to build it, to feed it one image."""
+    """Seconds that the first check of a user's own model may take: to build it and feed it a few images."""

@@ -1,4 +1,7 @@
-"""Loaders of what tasks want pinned where they run: data sets and models. Each returns the thing and its bytes."""
+"""Loaders of what stays in a worker's memory between tasks: data sets, models, weights files.
+
+Each returns what it loaded and its size in bytes.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -21,15 +24,15 @@ def device_name() -> str:
 
 
 def dataset(content_hash: str, source: str, root: str | None = None) -> tuple[Dataset, int]:
-    """The data set, after its content was held against the plan's; raises `DataError` when it is another one here."""
-    found = load_dataset(source, root)
-    if found.content_hash != content_hash:
+    """The data set; raises `DataError` where its content is not that which the plan was made from."""
+    loaded = load_dataset(source, root)
+    if loaded.content_hash != content_hash:
         raise DataError(
             f"Data set {source!r} differs on this worker from the one that the plan was made from "
-            f"({found.content_hash[:12]} here, {content_hash[:12]} there). Put the same files on every node."
+            f"({loaded.content_hash[:12]} here, {content_hash[:12]} there). Put the same files on every node."
         )
-    size = sum(int(getattr(split.images, "nbytes", 0)) for split in found.splits.values())
-    return found, size
+    size = sum(int(getattr(split.images, "nbytes", 0)) for split in loaded.splits.values())
+    return loaded, size
 
 
 def model(
@@ -41,9 +44,9 @@ def model(
     weights: bytes,
 ) -> tuple[torch.nn.Module, int]:
     """The model with its stored weights, frozen, in eval mode, on this worker's device."""
-    made = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, seed=0)
-    load_weights(made, weights)
-    return probe(made).to(device()), parameter_count(made) * 4
+    network = build_model(architecture, (shape[0], shape[1], shape[2]), classes, options, seed=0)
+    load_weights(network, weights)
+    return probe(network).to(device()), parameter_count(network) * 4
 
 
 def weights_file(sha256: str, path: str) -> tuple[bytes, int]:

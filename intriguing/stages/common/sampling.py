@@ -1,4 +1,4 @@
-"""Which inputs a task works on: keyed draws, the same in every task, model, shard and executor."""
+"""Which inputs a task works on: draws by hashes of ids, the same in every task, for every model, shard and executor."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from intriguing.stages.common.parameters import AttackedInputs, Shard
 
 
 def drawn_positions(split: Split, count: int, seed: int, purpose: str) -> np.ndarray:
-    """Positions of `count` inputs of `split`, ascending: those whose ids have the smallest keyed hashes.
+    """Positions of `count` inputs of `split`, ascending: those whose ids have the smallest hashes (keyed by the seed).
 
-    A draw of more holds every input of a draw of fewer.
+    A larger draw contains every smaller one.
     """
     if count >= len(split):
         return np.arange(len(split))

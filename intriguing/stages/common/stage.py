@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outside:
-    """Where a stage looks for what the spec names: the data folder, and the environment variables that count.
+    """Where a stage looks for what the spec names: the data folder, and the environment variables.
 
     seconds: how long a user's own code may take to make a data set.
     """
@@ -29,29 +29,29 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A section held against the outside world.
+class Inspection:
+    """What a stage learnt when it looked at the files that its section names.
 
-    `section` may be another than the spec's (an optional data set is missing); `facts` is what the stage's plan must
-    know of files; `environment` are the variables that were followed, which the command that continues a run repeats.
+    `section` may be another than the spec's (an optional data set is missing); `files` is what the stage's plan must
+    know of them; `environment` are the variables that were followed, which the command that continues a run repeats.
     """
 
     section: Any
-    facts: Any = None
+    files: Any = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sweep:
-    """What a stage's plan knows beside its own section: seed, compute, data sets, and what earlier stages planned.
+    """What a stage's plan knows besides its own section: seed, compute, data sets, and what earlier stages planned.
 
-    `facts` is what the stage's own `resolve` gathered. A stage adds what later stages build on:
+    `files` is what the stage's own `inspect` learnt. A stage adds what later stages build on:
     ``sweep.add(PlannedModel(...))``.
     """
 
     def __init__(self, seed: int, compute: ComputeSpec) -> None:
         self.seed = seed
         self.compute = compute
-        self.facts: Any = None
+        self.files: Any = None
         self._planned: dict[type, list[Any]] = {}
 
     def add(self, planned: object) -> None:
@@ -80,10 +80,12 @@ class Stage:
     name: the stage's key in a spec. section: the class of its section (None: the stage has none, and is always
     planned). at_top: whether the section's fields stand at the top of the spec, not under the name.
     plan(section, sweep): its tasks, without torch. functions: its task functions.
-    resolve(section, outside): what the plan must know of files, gathered before any work.
+    inspect(section, outside): what the plan must know of files, read before any work.
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
     check_model: the code of a function (section, network, shape, slots) that raises before any work where the stage can
     do nothing with a network.
+    stored_bytes: a function (task, units of each layer of its model) -> bytes that a task of the stage stores beside
+    `task.size`, for a dry run.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     """
@@ -93,9 +95,10 @@ class Stage:
     functions: tuple[TaskFunction[Any], ...] = ()
     section: type[Section] | None = None
     at_top: bool = False
-    resolve: Callable[[Any, Outside], Resolved] | None = None
+    inspect: Callable[[Any, Outside], Inspection] | None = None
     agree: Callable[[Any, Any], None] | None = None
     check_model: Code | None = None
+    stored_bytes: Callable[[Task, Mapping[str, int]], int] | None = None
     page: Code | None = None
     headline: Code | None = None
 

@@ -27,14 +27,14 @@ class StoredImages:
 
     def stack(self, search_ids: Sequence[str]) -> np.ndarray:
         """The images of these searches, in their order: (n, *shape) float32. Raises `InputError` for one not stored."""
-        wanted = pa.array(search_ids, self._names.type)
-        places = pc.index_in(wanted, value_set=self._names)  # pyright: ignore[reportAttributeAccessIssue]
-        if places.null_count:
-            missing = wanted.filter(places.is_null())
+        names = pa.array(search_ids, self._names.type)
+        indices = pc.index_in(names, value_set=self._names)  # pyright: ignore[reportAttributeAccessIssue]
+        if indices.null_count:
+            missing = names.filter(indices.is_null())
             raise InputError(
-                f"Search {missing[0].as_py()!r} has no stored image ({len(missing)} of {len(wanted)} lack one)."
+                f"Search {missing[0].as_py()!r} has no stored image ({len(missing)} of {len(names)} lack one)."
             )
-        rows = places.to_numpy()
+        rows = indices.to_numpy()
         images = np.empty((len(rows), math.prod(self.shape)), np.float32)
         start = 0
         for chunk in self._chunks:
@@ -46,18 +46,18 @@ class StoredImages:
 
 def _one_shape(shapes: pa.ChunkedArray) -> tuple[int, ...]:
     """The shape that all rows have."""
-    found: dict[tuple[int, ...], None] = {}
+    distinct: dict[tuple[int, ...], None] = {}
     for chunk in shapes.chunks:
         # A list per row is short, but there may be many rows: whole columns are compared where lengths agree.
         lengths, values = np.diff(chunk.offsets.to_numpy()), chunk.flatten().to_numpy()
         if len(chunk) and (lengths == lengths[0]).all():
-            found |= dict.fromkeys(map(tuple, np.unique(values.reshape(len(chunk), lengths[0]), axis=0).tolist()))
+            distinct |= dict.fromkeys(map(tuple, np.unique(values.reshape(len(chunk), lengths[0]), axis=0).tolist()))
         else:
-            found |= dict.fromkeys(map(tuple, chunk.to_pylist()))
-    if len(found) > 1:
-        listed = " and ".join(str(shape) for shape in sorted(found)[:5])
+            distinct |= dict.fromkeys(map(tuple, chunk.to_pylist()))
+    if len(distinct) > 1:
+        listed = " and ".join(str(shape) for shape in sorted(distinct)[:5])
         raise InputError(f"The stored images have the shapes {listed}: images of one shape are needed.")
-    return next(iter(found), ())
+    return next(iter(distinct), ())
 
 
 def _matrices(images: pa.ChunkedArray, size: int) -> Iterator[np.ndarray]:

@@ -8,13 +8,13 @@ from intriguing.stages.common.parameters import Architecture, Compute, ModelKey
 from intriguing.stages.common.planned import WEIGHTS_FILE, PlannedDataset, PlannedModel, part_of
 from intriguing.stages.common.stage import Sweep
 from intriguing.stages.models import functions
-from intriguing.stages.models.resolve import ModelFacts
+from intriguing.stages.models.inspection import ModelFiles
 from intriguing.stages.models.spec import ModelSpec, ModelsSection
 
 
 def plan(section: ModelsSection, sweep: Sweep) -> Iterator[Task]:
     """Every data set's list of inputs, and every model of the spec on each of its data sets."""
-    for dataset in sweep.facts.datasets.values():
+    for dataset in sweep.files.datasets.values():
         sweep.add(dataset)
     _check(section, sweep)
     for dataset in sweep.datasets.values():
@@ -54,9 +54,9 @@ def examples(dataset: PlannedDataset) -> Task:
 
 def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Sweep) -> tuple[Task, PlannedModel]:
     """The task that makes a model's weights, and the model as later stages see it."""
-    facts: ModelFacts = sweep.facts.models[key.model]
+    files: ModelFiles = sweep.files.models[key.model]
     architecture = Architecture(
-        model.architecture or key.model, model.options, dataset.shape, dataset.classes, facts.source_hash
+        model.architecture or key.model, model.options, dataset.shape, dataset.classes, files.source_hash
     )
     compute = Compute(sweep.compute.threads, sweep.compute.slots)
     resources = {"dataset": dataset.resource}
@@ -68,19 +68,19 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
         "noun": "models",
         "rows": {"models": 1},
     }
-    if model.is_trained and not facts.weights_hash:
+    if model.is_trained and not files.weights_hash:
         if dataset.names_hash:  # photos may turn out to be damaged when they are decoded
             publish["skipped"] = "skipped"
         parameters = functions.TrainParameters(key, architecture, compute, model.training)
         task = functions.TRAIN.task(name, parameters, resources=resources, **common)
     else:
-        if facts.weights_hash:
-            location = {"path": facts.weights_path}
-            resources["weights"] = Resource(WEIGHTS_FILE, {"sha256": facts.weights_hash}, location=location)
+        if files.weights_hash:
+            location = {"path": files.weights_path}
+            resources["weights"] = Resource(WEIGHTS_FILE, {"sha256": files.weights_hash}, location=location)
         parameters = functions.LoadParameters(key, architecture, compute)
         task = functions.LOAD.task(name, parameters, resources=resources, **common)
     weights = Output(name, "weights")
     layers = tuple(model.layers)
     return task, PlannedModel(
-        dataset, key.model, key.model_seed, layers, architecture, weights, model.training, facts.weights_path
+        dataset, key.model, key.model_seed, layers, architecture, weights, model.training, files.weights_path
     )

@@ -29,7 +29,7 @@ from intriguing.stages.models import functions
 
 
 @functions.EXAMPLES.implementation
-def examples(work: Work, p: functions.ExamplesParameters) -> dict[str, pa.Table]:
+def examples(work: Work, parameters: functions.ExamplesParameters) -> dict[str, pa.Table]:
     """The table `examples`: id, label, split and names of every input; where inputs have names, `skipped` too."""
     data: Dataset = work.resource("dataset")
     splits = data.splits
@@ -41,39 +41,41 @@ def examples(work: Work, p: functions.ExamplesParameters) -> dict[str, pa.Table]
         "class_name": [data.class_names[n] for n in labels] if data.class_names else [None] * len(labels),
         "path": [path for s in splits.values() for path in (s.paths or [None] * len(s))],
     }
-    outputs = {"examples": tables.EXAMPLES.build(columns, dataset=p.dataset)}
-    if p.named:
-        outputs["skipped"] = _skipped(data.skipped, dataset=p.dataset, model="", model_seed=-1)
+    outputs = {"examples": tables.EXAMPLES.build(columns, dataset=parameters.dataset)}
+    if parameters.named:
+        outputs["skipped"] = _skipped(data.skipped, dataset=parameters.dataset, model="", model_seed=-1)
     return outputs
 
 
 def _skipped(skipped: Sequence[Skipped], **keys: Any) -> pa.Table:
-    known = [bad for bad in skipped if bad.id >= 0]
-    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in known]
-    return tables.SKIPPED.build({"example_id": [bad.id for bad in known], "reason": reasons}, **keys)
+    identified = [bad for bad in skipped if bad.id >= 0]
+    reasons = [f"{bad.path}: {bad.reason}" if bad.path else bad.reason for bad in identified]
+    return tables.SKIPPED.build({"example_id": [bad.id for bad in identified], "reason": reasons}, **keys)
 
 
 @functions.TRAIN.implementation
-def train(work: Work, p: functions.TrainParameters) -> dict[str, Any]:
+def train(work: Work, parameters: functions.TrainParameters) -> dict[str, Any]:
     """Build and train a model; its weights, and its row in the table `models`."""
-    torch.set_num_threads(p.compute.threads)
+    torch.set_num_threads(parameters.compute.threads)
     data = work.resource("dataset")
-    net = build(p.architecture, p.key.model_seed)
-    options = TrainOptions.of(p.training)
-    report = train_model(net.to(device()), data, options, p.key.model_seed, p.compute.threads, evaluate=False)
+    net = build(parameters.architecture, parameters.key.model_seed)
+    options = TrainOptions.of(parameters.training)
+    report = train_model(
+        net.to(device()), data, options, parameters.key.model_seed, parameters.compute.threads, evaluate=False
+    )
     left_out = [replace(bad, reason=f"left out of the training: {bad.reason}") for bad in report.skipped]
-    outputs = _result(work, net, data, p.key, p.compute.slots)
-    return outputs | {"skipped": _skipped(left_out, **p.key.columns)}
+    outputs = _result(work, net, data, parameters.key, parameters.compute.slots)
+    return outputs | {"skipped": _skipped(left_out, **parameters.key.columns)}
 
 
 @functions.LOAD.implementation
-def load(work: Work, p: functions.LoadParameters) -> dict[str, Any]:
+def load(work: Work, parameters: functions.LoadParameters) -> dict[str, Any]:
     """Build a model with a user's weights, or as its architecture makes it; the same outputs as `train`."""
-    torch.set_num_threads(p.compute.threads)
-    net = build(p.architecture, p.key.model_seed)
+    torch.set_num_threads(parameters.compute.threads)
+    net = build(parameters.architecture, parameters.key.model_seed)
     if work.has_resource("weights"):
         load_weights(net, work.resource("weights"))
-    return _result(work, net, work.resource("dataset"), p.key, p.compute.slots)
+    return _result(work, net, work.resource("dataset"), parameters.key, parameters.compute.slots)
 
 
 def build(architecture: Architecture, seed: int) -> torch.nn.Module:

@@ -11,7 +11,7 @@ _COVERS = (_TASKS, "intriguing.transfer", *SOURCES)
 
 
 @dataclass(frozen=True)
-class CleanParameters:
+class UnchangedParameters:
     """The model to feed with a shard of the attacked inputs, unchanged."""
 
     key: ModelKey
@@ -21,7 +21,7 @@ class CleanParameters:
 
 
 @dataclass(frozen=True)
-class FeedParameters:
+class ChangedParameters:
     """The model to feed with what was found for the source model: in which kinds, and how far amplified."""
 
     key: ModelKey
@@ -34,9 +34,12 @@ class FeedParameters:
     seed: int
 
 
-CLEAN = TaskFunction(Function(f"{_NAME}:clean", 1, _COVERS, f"{_TASKS}:clean"), CleanParameters)
-FEED = TaskFunction(
-    Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:feed"),
-    FeedParameters,
+# The names are those of an earlier house: they go into fingerprints and stay.
+PREDICT_UNCHANGED = TaskFunction(
+    Function(f"{_NAME}:clean", 1, _COVERS, f"{_TASKS}:predict_unchanged"), UnchangedParameters
 )
-FUNCTIONS = (CLEAN, FEED)
+PREDICT_CHANGED = TaskFunction(
+    Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),
+    ChangedParameters,
+)
+FUNCTIONS = (PREDICT_UNCHANGED, PREDICT_CHANGED)

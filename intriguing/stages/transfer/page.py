@@ -13,7 +13,7 @@ _KINDS = {
     "gaussian": "Gaussian noise as large as the changes made for",
 }
 
-_TOLD = {
+_NAMES = {
     "minimal": "adversarial images",
     "amplified": "amplified",
     "gaussian": "Gaussian noise",
@@ -28,8 +28,8 @@ def parts(context: Context) -> list[PagePart]:
     clean = {row["dataset"] for row in fed if row["kind"] == "clean"}
     matrices = []
     for key, rows in context.grouped((r for r in fed if r["kind"] != "clean"), "dataset", "target_rule", "grade"):
-        there = {row["kind"] for row in rows}
-        kinds = [kind for kind in _KINDS if kind in there]
+        present = {row["kind"] for row in rows}
+        kinds = [kind for kind in _KINDS if kind in present]
         images = Fed(run, kinds, key, run.in_order)
         blocks = [(_KINDS[kind], images.matrix(kind)) for kind in kinds]
         changed = [(_KINDS[kind], images.matrix(kind, "target_correct")) for kind in kinds]
@@ -37,7 +37,7 @@ def parts(context: Context) -> list[PagePart]:
             blocks.append(("Unchanged images", run.transfer_matrix(kind="clean", dataset=key["dataset"])))
         targets = list(dict.fromkeys(target for _, matrix in blocks for target in matrix.columns))
         shown, right = ([_block(title, matrix, targets) for title, matrix in part] for part in (blocks, changed))
-        told = {
+        sentences = {
             "summary": _summary(shown),
             "alarm": _alarm(shown),
             "counted": _counted(images.starts()),
@@ -46,7 +46,7 @@ def parts(context: Context) -> list[PagePart]:
             "drawn": _drawn(shown),
         }
         right = right if any(block["left_out"] for block in right) else []
-        matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **told})
+        matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **sentences})
     if not matrices:
         return []
     html = render("stages/transfer/page.html", matrices=matrices)
@@ -71,38 +71,38 @@ def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
 
 def _alarm(blocks: list[Row]) -> str:
     """How many of a model's own minimal images do not fool it: the search saw each of them do so."""
-    told = []
+    failures = []
     for row in (row for block in blocks if block["kind"] == "minimal" for row in block["rows"]):
         for cell in (cell for cell in row["cells"] if cell["own"] and cell["n"] > 0):
             failed = round((1 - cell["rate"]) * cell["n"])
             if failed:
-                told.append(f"{row['source']} ({count(failed)} of {count(cell['n'])})")
-    return ", ".join(told)
+                failures.append(f"{row['source']} ({count(failed)} of {count(cell['n'])})")
+    return ", ".join(failures)
 
 
 def _summary(blocks: list[Row]) -> str:
     """The range of error rates of each kind of image, what was made for the model itself left out, as a sentence."""
-    told = []
+    ranges = []
     for block in blocks:
         clean = block["kind"] == "clean"
         rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and (clean or not c["own"])]
         if rates:
             low, high = percent(min(rates)), percent(max(rates))
-            who = "; of all models on the " if clean and told else ", " if told else ""
-            told.append(f"{who}{_TOLD[block['kind']]}{':' if clean else ''} {_range(low, high)} %")
-    adversarial = any(block["kind"] == "minimal" for block in blocks) and len(told) > 1
-    return f"Wrong answers of models that the images were not made for: {''.join(told)}." if adversarial else ""
+            who = "; of all models on the " if clean and ranges else ", " if ranges else ""
+            ranges.append(f"{who}{_NAMES[block['kind']]}{':' if clean else ''} {_range(low, high)} %")
+    adversarial = any(block["kind"] == "minimal" for block in blocks) and len(ranges) > 1
+    return f"Wrong answers of models that the images were not made for: {''.join(ranges)}." if adversarial else ""
 
 
 def _counted(starts: list[tuple[str, int, int]]) -> str:
     """What the images of the matrix started from: images that their own model got right, or not all of them."""
-    found, wrong = sum(n for _, n, _ in starts), sum(w for *_, w in starts)
+    images, wrong = sum(n for _, n, _ in starts), sum(w for *_, w in starts)
     if not wrong:
-        every = "Its one image" if found == 1 else f"Each of its {plural(found, 'image')}"
+        every = "Its one image" if images == 1 else f"Each of its {plural(images, 'image')}"
         return f"{every} was made from an image that the model it was made for classified rightly."
     each = ", ".join(f"{name} {count(w)} of {count(n)}" for name, n, w in starts if w)
     return (
-        f"Of its {plural(found, 'image')}, {count(wrong)} {'was' if wrong == 1 else 'were'} made from "
+        f"Of its {plural(images, 'image')}, {count(wrong)} {'was' if wrong == 1 else 'were'} made from "
         f"{'an image' if wrong == 1 else 'images'} that the model made for got wrong before any change ({each})."
     )
 
@@ -125,15 +125,17 @@ def _noise(blocks: list[Row]) -> str:
     rms = {block["kind"]: {row["source"]: row["rms"] for row in block["rows"]} for block in blocks}
     if "gaussian" not in rms:
         return ""
-    told = "Gaussian noise is the control: it shows what the size of a change does by itself."
+    control = "Gaussian noise is the control: it shows what the size of a change does by itself."
     both = rms["gaussian"].keys() & rms.get("minimal", {}).keys()
     pairs = [(rms["gaussian"][source], rms["minimal"][source]) for source in both]
     off = max((abs(noise / change - 1) for noise, change in pairs if change > 0), default=0.0)
     if not pairs:
-        return f"{told} It is as large as the search's own changes, which are not shown."
+        return f"{control} It is as large as the search's own changes, which are not shown."
     if off < 0.01:
-        return f"{told} It is scaled so that clipping to [0, 1] leaves it as large as the search's own changes."
-    return f"{told} Its mean RMS, after clipping to [0, 1], is up to {number(100 * off, 2)} % off that of the changes."
+        return f"{control} It is scaled so that clipping to [0, 1] leaves it as large as the search's own changes."
+    return (
+        f"{control} Its mean RMS, after clipping to [0, 1], is up to {number(100 * off, 2)} % off that of the changes."
+    )
 
 
 def _drawn(blocks: list[Row]) -> str:

@@ -1,6 +1,7 @@
 """Transfer (section 4.2, tables 2 and 4): what was found for one model is fed to all of its data set."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from intriguing.engine.task import Task
 from intriguing.stages.common.parameters import Compute
@@ -11,40 +12,35 @@ from intriguing.stages.transfer.spec import TransferSpec
 
 
 def plan(section: TransferSpec, sweep: Sweep) -> Iterator[Task]:
-    """Tables 2 and 4: every model is fed the attacked inputs, and what was found for every model of its data set."""
+    """Every model is fed the attacked inputs unchanged, and the images found for every model of its data set."""
     searches = sweep.all(PlannedSearch)
     for target in sweep.models:
         of_target = [search for search in searches if search.model.key == target.key]
         for search in {search.number: search for search in of_target}.values():
-            yield _clean(sweep, target, search)
+            yield _unchanged(sweep, target, search)
         for search in searches:
             if search.model.dataset.name == target.dataset.name:
-                yield _feed(section, sweep, search, target)
+                yield _changed(section, sweep, search, target)
 
 
-def _clean(sweep: Sweep, target: PlannedModel, search: PlannedSearch) -> Task:
-    """Feed a shard of the attacked inputs unchanged."""
+def _unchanged(sweep: Sweep, target: PlannedModel, search: PlannedSearch) -> Task:
+    """The task that feeds a shard of the attacked inputs, unchanged, to `target`."""
     amount = search.shard.stop - search.shard.start
-    return functions.CLEAN.task(
+    return functions.PREDICT_UNCHANGED.task(
         f"clean/{target.task_part}/{search.number:05d}",
-        functions.CleanParameters(target.key, search.attacked, search.shard, _compute(sweep)),
-        resources={"dataset": target.dataset.resource, "model": target.resource},
-        publish={"transfer": "transfer"},
-        affinity=target.task_part,
-        amount=amount,
-        noun="fed images",
-        rows={"transfer": amount},
+        functions.UnchangedParameters(target.key, search.attacked, search.shard, _compute(sweep)),
+        **_fed(target, amount),
     )
 
 
-def _feed(section: TransferSpec, sweep: Sweep, search: PlannedSearch, target: PlannedModel) -> Task:
-    """Feed what a shard of searches found."""
+def _changed(section: TransferSpec, sweep: Sweep, search: PlannedSearch, target: PlannedModel) -> Task:
+    """The task that feeds to `target` the images that a shard of searches found."""
     source = search.model
     amount = (search.shard.stop - search.shard.start) * len(section.kinds)
     name = f"transfer/{source.task_part}/{search.target_rule}/{search.number:05d}"
-    return functions.FEED.task(
+    return functions.PREDICT_CHANGED.task(
         f"{name}/to/{part_of(target.name)}/{target.seed}",
-        functions.FeedParameters(
+        functions.ChangedParameters(
             key=target.key,
             compute=_compute(sweep),
             source_model=source.name,
@@ -55,13 +51,20 @@ def _feed(section: TransferSpec, sweep: Sweep, search: PlannedSearch, target: Pl
             seed=sweep.seed,
         ),
         inputs={"distortions": search.distortions, "adversarial": search.adversarial},
-        resources={"dataset": target.dataset.resource, "model": target.resource},
-        publish={"transfer": "transfer"},
-        affinity=target.task_part,
-        amount=amount,
-        noun="fed images",
-        rows={"transfer": amount},
+        **_fed(target, amount),
     )
+
+
+def _fed(target: PlannedModel, amount: int) -> dict[str, Any]:
+    """What all tasks have in common that feed `amount` images to a model."""
+    return {
+        "resources": {"dataset": target.dataset.resource, "model": target.resource},
+        "publish": {"transfer": "transfer"},
+        "affinity": target.task_part,
+        "amount": amount,
+        "noun": "fed images",
+        "rows": {"transfer": amount},
+    }
 
 
 def _compute(sweep: Sweep) -> Compute:

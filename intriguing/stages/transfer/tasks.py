@@ -22,13 +22,13 @@ _AT_ONCE = 1 << 22
 """Numbers of the images that are changed at once: 32 MB in float64."""
 
 
-@functions.CLEAN.implementation
-def clean(work: Work, p: functions.CleanParameters) -> dict[str, pa.Table]:
-    """Feed a shard of the attacked inputs unchanged."""
-    torch.set_num_threads(p.compute.threads)
+@functions.PREDICT_UNCHANGED.implementation
+def predict_unchanged(work: Work, parameters: functions.UnchangedParameters) -> dict[str, pa.Table]:
+    """What a model says of a shard of the attacked inputs, unchanged: rows of the table `transfer`."""
+    torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    rows = work.resource("dataset").splits[p.attacked.split]
-    attacked, slots = attacked_positions(rows, p.attacked, p.shard), p.compute.slots
+    rows = work.resource("dataset").splits[parameters.attacked.split]
+    attacked, slots = attacked_positions(rows, parameters.attacked, parameters.shard), parameters.compute.slots
     fed, guesses = [np.empty(0, np.int64)], []
     for part in _parts(len(attacked), slots):
         pixels, readable, _ = rows.readable(attacked[part])
@@ -42,42 +42,45 @@ def clean(work: Work, p: functions.CleanParameters) -> dict[str, pa.Table]:
         "clipped_fraction": zeros,
         **_answers(rows, chosen, guesses),
     }
-    keys = {**p.key.columns, "source_model": "", "source_seed": -1}
+    keys = {**parameters.key.columns, "source_model": "", "source_seed": -1}
     return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean")}
 
 
-@functions.FEED.implementation
-def feed(work: Work, p: functions.FeedParameters) -> dict[str, pa.Table]:
-    """Feed what was found for another model, and noise of the same size; only searches with status `found` enter."""
-    torch.set_num_threads(p.compute.threads)
+@functions.PREDICT_CHANGED.implementation
+def predict_changed(work: Work, parameters: functions.ChangedParameters) -> dict[str, pa.Table]:
+    """What a model says of the images found for another model, and of noise of the same size: rows of `transfer`.
+
+    Only searches with status `found` enter.
+    """
+    torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    rows = work.resource("dataset").splits[p.split]
-    found = work.table("distortions", ["search_id", "example_id", "grade", "target_rule", "status"]).to_pandas()
-    found = found[found["status"] == "found"]
+    rows = work.resource("dataset").splits[parameters.split]
+    searches = work.table("distortions", ["search_id", "example_id", "grade", "target_rule", "status"]).to_pandas()
+    searches = searches[searches["status"] == "found"]
     stored = StoredImages(work.table("adversarial", ["search_id", "shape", "image"]))
-    names, chosen = found["search_id"].tolist(), rows.positions(found["example_id"].to_numpy())
-    made: dict[str, list[Perturbed]] = {kind: [] for kind in p.kinds}
-    guesses: dict[str, list[np.ndarray]] = {kind: [] for kind in p.kinds}
+    names, chosen = searches["search_id"].tolist(), rows.positions(searches["example_id"].to_numpy())
+    fed: dict[str, list[Perturbed]] = {kind: [] for kind in parameters.kinds}
+    guesses: dict[str, list[np.ndarray]] = {kind: [] for kind in parameters.kinds}
     # A batch at a time: beside the stored images, memory holds the pixels of one batch and what is fed in their place.
-    for part in _parts(len(found), p.compute.slots):
+    for part in _parts(len(searches), parameters.compute.slots):
         pairs = _Pairs(rows.pixels(chosen[part]), stored, names[part])
-        for kind in p.kinds:
-            fed = _changed(kind, pairs, p.amplified_rms, p.seed)
-            guesses[kind].append(_predictions(work, torch.from_numpy(fed.images), p.compute.slots))
-            made[kind].append(fed._replace(images=np.empty(0)))
+        for kind in parameters.kinds:
+            perturbed = _changed(kind, pairs, parameters.amplified_rms, parameters.seed)
+            guesses[kind].append(_predictions(work, torch.from_numpy(perturbed.images), parameters.compute.slots))
+            fed[kind].append(perturbed._replace(images=np.empty(0)))
     parts = []
-    for kind in p.kinds:
+    for kind in parameters.kinds:
         columns = {
             "search_id": names,
-            "grade": found["grade"].tolist(),
-            "target_rule": found["target_rule"].tolist(),
-            "kind": [kind] * len(found),
-            "rms": _joined([one.rms_after for one in made[kind]], np.float32),
-            "clipped_fraction": _joined([one.clipped_fraction for one in made[kind]], np.float32),
+            "grade": searches["grade"].tolist(),
+            "target_rule": searches["target_rule"].tolist(),
+            "kind": [kind] * len(searches),
+            "rms": _joined([one.rms_after for one in fed[kind]], np.float32),
+            "clipped_fraction": _joined([one.clipped_fraction for one in fed[kind]], np.float32),
             **_answers(rows, chosen, guesses[kind]),
         }
-        sources = {"source_model": p.source_model, "source_seed": p.source_seed}
-        parts.append(tables.TRANSFER.build(columns, **p.key.columns, **sources))
+        sources = {"source_model": parameters.source_model, "source_seed": parameters.source_seed}
+        parts.append(tables.TRANSFER.build(columns, **parameters.key.columns, **sources))
     return {"transfer": pa.concat_tables(parts)}
 
 

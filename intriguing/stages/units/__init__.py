@@ -2,6 +2,7 @@
 
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
+from intriguing.stages.units.estimate import stored_bytes
 from intriguing.stages.units.functions import FUNCTIONS
 from intriguing.stages.units.plan import plan
 from intriguing.stages.units.spec import UnitsSpec, agree
@@ -12,6 +13,7 @@ STAGE = Stage(
     agree=agree,
     plan=plan,
     functions=FUNCTIONS,
+    stored_bytes=stored_bytes,
     page=Code("intriguing.stages.units.page:parts"),
     headline=Code("intriguing.stages.units.page:headline"),
 )

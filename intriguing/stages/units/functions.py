@@ -142,7 +142,7 @@ class ScoreParameters:
 
 
 @dataclass(frozen=True)
-class NullParameters:
+class NullScoresParameters:
     """Some random rotations of a layer's basis, and the scores to compute in each."""
 
     scores: Scores
@@ -155,7 +155,7 @@ class NullParameters:
 
 @dataclass(frozen=True)
 class RotationTestsParameters:
-    """The tests of a layer: the scores, what is tested, and what is computed beside the test itself."""
+    """The tests of a layer: its scores, control and condition, and the dose curve and subsamples computed with them."""
 
     key: LayerKey
     scores: Scores
@@ -209,7 +209,7 @@ PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgePara
 MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
 TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
 SCORE = _function("score", 3, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
-NULL = _function("null", 1, _TESTING, "rotation_tests", NullParameters, "unit_tests:null")
+NULL_SCORES = _function("null_scores", 1, _TESTING, "rotation_tests", NullScoresParameters, "unit_tests:null")
 ROTATION_TESTS = _function("rotation_tests", 3, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
 CORRECTION = _function("correction", 4, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
 MODEL_OR_DATA = _function(
@@ -226,7 +226,7 @@ FUNCTIONS = (
     MOMENTS,
     TEST_INPUTS,
     SCORE,
-    NULL,
+    NULL_SCORES,
     ROTATION_TESTS,
     CORRECTION,
     MODEL_OR_DATA,

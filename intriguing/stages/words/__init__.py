@@ -3,14 +3,14 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.words.functions import FUNCTIONS
+from intriguing.stages.words.inspection import inspect
 from intriguing.stages.words.plan import plan
-from intriguing.stages.words.resolve import resolve
 from intriguing.stages.words.spec import WordsSpec
 
 STAGE = Stage(
     name="words",
     section=WordsSpec,
-    resolve=resolve,
+    inspect=inspect,
     plan=plan,
     functions=FUNCTIONS,
     page=Code("intriguing.stages.words.page:parts"),

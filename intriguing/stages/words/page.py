@@ -107,7 +107,7 @@ def _tests(tests: list[Row]) -> Row:
     """The tests of the pool where there is one, else of the single embeddings: a figure, and a line per judge."""
     pooled = [test for test in tests if test["seed"] < 0]
     shown = sorted(
-        pooled or tests, key=lambda test: (_place(_CONDITION, test, "condition"), _place(_JUDGES, test, "metric"))
+        pooled or tests, key=lambda test: (_rank(_CONDITION, test, "condition"), _rank(_JUDGES, test, "metric"))
     )
     lines: dict[tuple[str, str], Row] = {}
     for test in shown:
@@ -116,7 +116,7 @@ def _tests(tests: list[Row]) -> Row:
             line["by"][test["control"]] = test
     judged = [line | {"axes": line["by"]["trained"]} for line in lines.values() if "trained" in line["by"]]
     dealt = next((test for test in shown if test["control"] == _DEALT and test["metric"] == "any"), None)
-    single = [_told(test) for test in tests if test["control"] == "trained" and test["seed"] >= 0]
+    single = [_with_finding(test) for test in tests if test["control"] == "trained" and test["seed"] >= 0]
     return {
         "pooled": bool(pooled),
         "effects": _effects([line["axes"] for line in judged]),
@@ -131,8 +131,9 @@ def _tests(tests: list[Row]) -> Row:
     }
 
 
-def _place(known: Mapping[str, str], test: Row, column: str) -> int:
-    return list(known).index(test[column]) if test[column] in known else len(known)
+def _rank(names: Mapping[str, str], test: Row, column: str) -> int:
+    """Where a test comes in the order of `names`; names that are not listed come last."""
+    return list(names).index(test[column]) if test[column] in names else len(names)
 
 
 def _judge(test: Row) -> str:
@@ -154,18 +155,18 @@ def _embeddings(rows: list[Row], tests: list[Row]) -> Row:
     their top words arbitrary.
     """
     judged = {(t["corpus"], t["seed"], t["fold"]): t["n"] for t in tests if t["control"] == "trained"}
-    told, remarks = [], {}
+    embeddings, remarks = [], {}
     for row in rows:
-        known = judged.get((row["corpus"], row["seed"], row["fold"]), row["words"] - row["unjudged_words"])
-        row = row | {"judged": known}
+        judged_words = judged.get((row["corpus"], row["seed"], row["fold"]), row["words"] - row["unjudged_words"])
+        row = row | {"judged": judged_words}
         # Runs from before there was the column have none.
         remarks |= {kind: max(n, remarks.get(kind, 0)) for kind, n in json.loads(row.get("remarks") or "{}").items()}
         skipped = [f"{n:,} {what.replace('_', ' ')}" for what, n in json.loads(row["skipped"]).items() if n]
-        told.append(row | {"skipped": ", ".join(skipped)})
+        embeddings.append(row | {"skipped": ", ".join(skipped)})
     return {
-        "embeddings": told,
+        "embeddings": embeddings,
         "racy": any(row["reproducible"] is False for row in rows),
-        "least": min(told, key=lambda row: row["judged"] / max(row["words"], 1), default=None),
+        "least": min(embeddings, key=lambda row: row["judged"] / max(row["words"], 1), default=None),
         "remarks": [(n, _REMARKS.get(kind, kind.replace("_", " "))) for kind, n in remarks.items()],
     }
 
@@ -182,6 +183,6 @@ def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:
     return bands(counts, low, middle, high, "count of the word in the training text", "norm", alt)
 
 
-def _told(test: Row) -> Row:
-    says = finding(test, replace(scored_by(_judge(test), "single dimensions"), datum="word"))
-    return test | {"outcome": says.outcome, "sentence": says.sentence}
+def _with_finding(test: Row) -> Row:
+    result = finding(test, replace(scored_by(_judge(test), "single dimensions"), datum="word"))
+    return test | {"outcome": result.outcome, "sentence": result.sentence}

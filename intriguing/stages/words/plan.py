@@ -14,7 +14,7 @@ from intriguing.stages.common.planned import part_of
 from intriguing.stages.common.stage import Sweep
 from intriguing.stages.words import functions
 from intriguing.stages.words.functions import EmbeddingKey, Folds
-from intriguing.stages.words.resolve import TextFacts
+from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.spec import WordsSpec
 
 _DIMENSION = 100  # gensim's, for estimates
@@ -27,7 +27,7 @@ class _Study:
     sweep: Sweep
     words: WordsSpec
     corpus: str
-    facts: TextFacts
+    file: TextFile
 
     @property
     def task_part(self) -> str:
@@ -83,7 +83,7 @@ class _Embedding:
 
 def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
     """Train on every corpus, judge every embedding under every condition, and test."""
-    texts: dict[str, TextFacts] = sweep.facts
+    texts: dict[str, TextFile] = sweep.files
     for corpus in section.corpora:
         study = _Study(sweep, section, corpus, texts[corpus])
         yield _encode(study)
@@ -99,7 +99,7 @@ def _encode(study: _Study) -> Task:
     return functions.ENCODE_TEXT.task(
         study.text.task,
         functions.EncodeTextParameters(study.corpus, study.words.corpora[study.corpus].reading),
-        resources={"text": _file(study.facts)},
+        resources={"text": _file(study.file)},
     )
 
 
@@ -145,7 +145,7 @@ def _existing(study: _Study, name: str) -> Iterator[_Embedding]:
     )
 
 
-def _prepare(study: _Study, embeddings: list[_Embedding], file: TextFacts | None) -> Iterator[Task]:
+def _prepare(study: _Study, embeddings: list[_Embedding], file: TextFile | None) -> Iterator[Task]:
     """Read existing vectors (those of `file`), and count in every held-out fold."""
     name = embeddings[0].name
     if file is not None:
@@ -203,5 +203,5 @@ def _judge(study: _Study, embeddings: list[_Embedding]) -> Iterator[Task]:
     )
 
 
-def _file(facts: TextFacts) -> Resource:
-    return Resource(functions.SOURCE_FILE, {"sha256": facts.content_hash}, location={"source": facts.source})
+def _file(file: TextFile) -> Resource:
+    return Resource(functions.SOURCE_FILE, {"sha256": file.content_hash}, location={"source": file.source})

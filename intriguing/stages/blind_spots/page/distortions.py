@@ -24,8 +24,8 @@ def part(context: Context) -> PagePart | None:
     groups = []
     for key, rows in context.grouped(parts, "dataset", "target_rule", "grade"):
         models = [(context.label(one), part["searches"]) for one, [part] in context.grouped(rows, *_MODEL)]
-        found = [(label, _distortions(part)) for label, part in models]
-        series = [(label, values) for label, values in found if len(values)]
+        distortions = [(label, _distortions(part)) for label, part in models]
+        series = [(label, values) for label, values in distortions if len(values)]
         alt = (
             f"Histograms of distortion on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), one per model."
         )
@@ -38,12 +38,12 @@ def part(context: Context) -> PagePart | None:
 
 def _needless(rules: set[str]) -> str:
     """When a search has nothing to do (status misclassified), for these target rules."""
-    told = []
+    reasons = []
     if rules - {"random"}:
-        told.append("the model gives a wrong class on the unchanged image")
+        reasons.append("the model gives a wrong class on the unchanged image")
     if "random" in rules:
-        told.append("the model gives the target on the unchanged image" + (" (random)" if told else ""))
-    return ", or ".join(told)
+        reasons.append("the model gives the target on the unchanged image" + (" (random)" if reasons else ""))
+    return ", or ".join(reasons)
 
 
 def _distortions(searches: pd.DataFrame) -> np.ndarray:

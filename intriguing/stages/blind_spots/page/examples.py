@@ -14,11 +14,11 @@ _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
 def part(context: Context) -> PagePart | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
     columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "clean_prediction", "distortion"]
-    found = context.run.table("distortions", columns=columns, status="found")
-    if not found.num_rows:
+    searches = context.run.table("distortions", columns=columns, status="found")
+    if not searches.num_rows:
         return None
     groups = []
-    for key, rows in context.grouped(found.take(_spread(found)).to_pylist(), *_KEYS):
+    for key, rows in context.grouped(searches.take(_spread(searches)).to_pylist(), *_KEYS):
         cards = _cards(context, key, rows)
         groups.append(key | {"name": context.label(key), "cards": cards})
     html = render(
@@ -32,9 +32,9 @@ def part(context: Context) -> PagePart | None:
     return PagePart("blind-spots", "Small changes that fool a model", html)
 
 
-def _spread(found: pa.Table) -> np.ndarray:
+def _spread(searches: pa.Table) -> np.ndarray:
     """Which rows are nearest to fixed quantiles of their group's distortion: chosen by a rule, not by eye."""
-    frame = found.select([*_KEYS, "distortion", "search_id"]).to_pandas()
+    frame = searches.select([*_KEYS, "distortion", "search_id"]).to_pandas()
     chosen = []
     for _, part in frame.groupby(list(_KEYS), sort=False):
         ordered = part.sort_values(["distortion", "search_id"]).index.to_numpy()

@@ -7,8 +7,8 @@ from intriguing.stages.run.page import failures, overview
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
-    made = (failures.part(context), overview.part(context))
-    return [part for part in made if part is not None]
+    parts_or_none = (failures.part(context), overview.part(context))
+    return [part for part in parts_or_none if part is not None]
 
 
 def headline(context: Context) -> list[tuple[str, str]]:

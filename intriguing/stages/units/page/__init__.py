@@ -11,8 +11,8 @@ from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, d
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
-    made = (top_images.part(context), rotation_tests.part(context))
-    return [part for part in made if part is not None]
+    parts_or_none = (top_images.part(context), rotation_tests.part(context))
+    return [part for part in parts_or_none if part is not None]
 
 
 def headline(context: Context) -> list[tuple[str, str]]:

@@ -16,12 +16,12 @@ def part(context: Context) -> PagePart | None:
     if not tests and not scored:
         return None
     layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
-    told = [test for layer in layers for test in layer["tests"]]
+    all_tests = [test for layer in layers for test in layer["tests"]]
     html = render(
         "stages/units/page/rotation_tests.html",
         answers=_answers(context),
         verdicts=layers,
-        figure=_effects(told),
+        figure=_effects(all_tests),
         scores=_scores(context, scored),
     )
     return PagePart("unit-tests", "Are single units special?", html)
@@ -33,8 +33,10 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
     rows = [row | {"metric": score_label(row)} for row in rows]
     for _, members in context.grouped(rows, "metric", "control", "alpha"):
         for test in members:
-            says = finding(test, scored_by(test["metric"]))
-            tests.append(test | {"outcome": says.outcome, "sentence": test["verdict"] or says.sentence, "name": name})
+            result = finding(test, scored_by(test["metric"]))
+            tests.append(
+                test | {"outcome": result.outcome, "sentence": test["verdict"] or result.sentence, "name": name}
+            )
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
 
 
@@ -78,12 +80,12 @@ def _scores(context: Context, layers: list[Row]) -> list[Row]:
         alt = (
             f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
         )
-        drawn = [(metric, [(basis, _values(part)) for basis, part in bases]) for metric, bases in metrics]
-        drawn = [(metric, bases) for metric, bases in drawn if any(len(values) for _, values in bases)]
+        figures = [(metric, [(basis, _values(part)) for basis, part in bases]) for metric, bases in metrics]
+        figures = [(metric, bases) for metric, bases in figures if any(len(values) for _, values in bases)]
         lines = [
             {"metric": metric, "basis": basis, **_line(part)} for metric, bases in metrics for basis, part in bases
         ]
-        blocks.append({"name": name, "lines": lines, "figure": strips(drawn, alt) if drawn else None})
+        blocks.append({"name": name, "lines": lines, "figure": strips(figures, alt) if figures else None})
     return blocks
 
 

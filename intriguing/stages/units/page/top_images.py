@@ -63,7 +63,7 @@ def part(context: Context) -> PagePart | None:
         skipped=[row | {"name": context.label(row)} for row in skipped[:_REASONS]],
         reasons=len(skipped),
         left_out=sum(row["images"] for row in skipped),
-        rounded=(context.run.spec.get("units") or {}).get("dtype") == "float16",
+        rounded=context.run.section("units").get("dtype") == "float16",
     )
     return PagePart("units", "What single units respond to", html)
 
@@ -73,12 +73,12 @@ def _key(row: Row, *more: str) -> tuple[Any, ...]:
 
 
 def _chosen(context: Context, rows: list[Row]) -> list[tuple[Row, list[Row]]]:
-    """The natural basis and the first draw of the first control that there is."""
+    """The natural basis, and the first draw of the first control that the table has."""
     bases = context.grouped(rows, "basis", "rotation_seed")
-    there = [key["basis"] for key, _ in bases]
-    control = next((basis for basis in (*_CONTROLS, *there) if basis in there and basis != "natural"), None)
-    wanted = [basis for basis in ("natural", control) if basis in there]
-    return [next(group for group in bases if group[0]["basis"] == basis) for basis in wanted]
+    present = [key["basis"] for key, _ in bases]
+    control = next((basis for basis in (*_CONTROLS, *present) if basis in present and basis != "natural"), None)
+    shown = [basis for basis in ("natural", control) if basis in present]
+    return [next(group for group in bases if group[0]["basis"] == basis) for basis in shown]
 
 
 def _side(
@@ -89,7 +89,7 @@ def _side(
     `fields` are the receptive fields of the places of the layer's map. A direction across maps has no place, and a
     channel's mean has none, unless every place of the map is a row of its own.
     """
-    reduce = (context.run.spec.get("units") or {}).get("reduce", "max")
+    reduce = context.run.section("units").get("reduce", "max")
     places = fields if reduce == "positions" or (reduce == "max" and key["basis"] == "natural") else {}
     noun = "unit" if key["basis"] == "natural" else "direction"
     pictures = context.pictures(rows[0]["dataset"], (row["example_id"] for row in rows))

@@ -102,9 +102,9 @@ def _tests(study: Study, network: Network, layer: str, condition: str, tests: li
     nulls = []
     for i, rotations in enumerate(shards_of(section.rotations, study.sweep.compute.rotations_per_shard)):
         nulls.append(Output(f"null/{part}/{i:05d}", "null"))
-        yield functions.NULL.task(
+        yield functions.NULL_SCORES.task(
             nulls[-1].task,
-            functions.NullParameters(scores, condition, shuffled, rotations, seed, threads),
+            functions.NullScoresParameters(scores, condition, shuffled, rotations, seed, threads),
             inputs=inputs,
             affinity=network.task_part,
             amount=rotations.stop - rotations.start,

@@ -41,58 +41,73 @@ class Rows:
 
 
 @functions.ACTIVATIONS.implementation
-def activations(work: Work, p: functions.ActivationsParameters) -> dict[str, pa.Table]:
+def activations(work: Work, parameters: functions.ActivationsParameters) -> dict[str, pa.Table]:
     """The activations of a shard of inputs: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
-    torch.set_num_threads(p.compute.threads)
-    work.device = device_name()
-    part = work.resource("dataset").splits[p.draw.split]
-    chosen = drawn_positions(part, p.draw.rows, p.draw.seed, DRAW)[p.shard.start : p.shard.stop]
     skipped: list[Skipped] = []
-    blocks: dict[str, list[Rows]] = {layer: [] for layer in p.layers}
-    for layer, block in collected(work.resource("model"), part, chosen, p.layers, p.reading, p.compute.slots, skipped):
+    blocks: dict[str, list[Rows]] = {layer: [] for layer in parameters.layers}
+    for layer, block in _shard_rows(work, parameters, parameters.layers, skipped):
         blocks[layer].append(block)
-    keys = p.key.columns
-    stored = {f"layer{j}": _stored(joined(blocks[layer]), {**keys, "layer": layer}) for j, layer in enumerate(p.layers)}
+    keys = parameters.key.columns
+    stored = {
+        f"layer{j}": _stored(joined(blocks[layer]), {**keys, "layer": layer})
+        for j, layer in enumerate(parameters.layers)
+    }
     return stored | {"skipped": _skipped(skipped, keys)}
 
 
 @functions.STREAM.implementation
-def stream(work: Work, p: functions.StreamParameters) -> dict[str, Any]:
+def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]:
     """Scan a shard of inputs as they are computed: the top-K states layer0_BASIS, ... and `skipped`.
 
     The inputs moments0, moments1, ... are those of the layers `scanned`, where a basis needs them.
     """
-    torch.set_num_threads(p.compute.threads)
-    work.device = device_name()
-    part = work.resource("dataset").splits[p.draw.split]
-    chosen = drawn_positions(part, p.draw.rows, p.draw.seed, DRAW)[p.shard.start : p.shard.stop]
     skipped: list[Skipped] = []
     scans: dict[tuple[str, str], TopK] = {}
-    for layer, block in collected(work.resource("model"), part, chosen, p.scanned, p.reading, p.compute.slots, skipped):
-        for basis in p.bases:
+    for layer, block in _shard_rows(work, parameters, parameters.scanned, skipped):
+        for basis in parameters.bases:
             if (layer, basis) not in scans:
-                moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{p.scanned.index(layer)}")]
-                directions = directions_of(basis, block.vectors.shape[1], p.draw.seed, moments[0] if moments else None)
-                scans[layer, basis] = TopK(directions, p.k, both=p.both, seed=p.draw.seed)
+                moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{parameters.scanned.index(layer)}")]
+                directions = directions_of(
+                    basis, block.vectors.shape[1], parameters.draw.seed, moments[0] if moments else None
+                )
+                scans[layer, basis] = TopK(directions, parameters.k, both=parameters.both, seed=parameters.draw.seed)
             scans[layer, basis].update(block.vectors, block.ids, block.positions)
-    states = {f"layer{p.scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()}
-    return states | {"skipped": _skipped(skipped, p.key.columns)}
+    states = {
+        f"layer{parameters.scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()
+    }
+    return states | {"skipped": _skipped(skipped, parameters.key.columns)}
+
+
+def _shard_rows(
+    work: Work,
+    parameters: functions.ActivationsParameters | functions.StreamParameters,
+    layers: Sequence[str],
+    skipped: list[Skipped],
+) -> Iterator[tuple[str, Rows]]:
+    """The rows of `layers` for the task's shard of inputs, block by block; see `collected`."""
+    torch.set_num_threads(parameters.compute.threads)
+    work.device = device_name()
+    draw, shard = parameters.draw, parameters.shard
+    part = work.resource("dataset").splits[draw.split]
+    chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
+    slots = parameters.compute.slots
+    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped)
 
 
 @functions.UNTRAINED_WEIGHTS.implementation
-def untrained_weights(work: Work, p: functions.UntrainedWeightsParameters) -> dict[str, bytes]:
+def untrained_weights(work: Work, parameters: functions.UntrainedWeightsParameters) -> dict[str, bytes]:
     """The weights of the control: the network as it is built, before any training or loading.
 
     Weights that all start alike (softmax regression starts at zero) have no random state to begin with: they are drawn
     anew, as Glorot and Bengio (2010), eq. 16, have it.
     """
-    options = {k: v for k, v in p.architecture.options.items() if k not in ("published", "download")}
-    net = build(replace(p.architecture, options=options), p.model_seed)
-    drawn = torch.Generator().manual_seed(torch_seed(p.model_seed, "random weights"))
+    options = {k: v for k, v in parameters.architecture.options.items() if k not in ("published", "download")}
+    net = build(replace(parameters.architecture, options=options), parameters.model_seed)
+    generator = torch.Generator().manual_seed(torch_seed(parameters.model_seed, "random weights"))
     with torch.no_grad():
         for weights in net.parameters():
             if weights.ndim > 1 and bool((weights == weights.flatten()[0]).all()):
-                torch.nn.init.xavier_normal_(weights, generator=drawn)
+                torch.nn.init.xavier_normal_(weights, generator=generator)
     return {"weights": save_weights(net)}
 
 
@@ -114,15 +129,15 @@ def collected(
     names: list[int] = []
     # The ids are taken after the batch that they belong to was read, so this list is always ahead.
     ids = map(names.__getitem__, count())
-    found = False
+    is_empty = True
     batches = readable(part, chosen, slots, names, skipped)
     for block in collect_maps(
         net, batches, layers, ids=ids, reduce=reduce, slots=slots, device=device(), skipped=skipped
     ):
-        found = True
+        is_empty = False
         for layer, captured in block.layers.items():
             yield layer, _rows_of(layer, captured, block.ids, reading.dtype)
-    if not found:
+    if is_empty:
         blank = [torch.zeros(1, *part.images.shape[1:])]
         for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
             for layer, captured in block.layers.items():

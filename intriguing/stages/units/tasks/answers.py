@@ -26,7 +26,7 @@ _FAMILIES = {
 
 
 @functions.CORRECTION.implementation
-def correction(work: Work, p: functions.CorrectionParameters) -> dict[str, pa.Table]:
+def correction(work: Work, parameters: functions.CorrectionParameters) -> dict[str, pa.Table]:
     """The table `rotation_tests`: every test of the run, corrected among those that it shares its `family` with.
 
     network: all layers and scores of one network. metric: all networks and layers of one score. run: all of them.
@@ -35,7 +35,7 @@ def correction(work: Work, p: functions.CorrectionParameters) -> dict[str, pa.Ta
     rows = work.table("tests").to_pylist()
     families: dict[tuple[Any, ...], list[int]] = {}
     for i, row in enumerate(rows):
-        families.setdefault(tuple(row[name] for name in _FAMILIES[p.family]), []).append(i)
+        families.setdefault(tuple(row[name] for name in _FAMILIES[parameters.family]), []).append(i)
     for members in families.values():
         for i, test in zip(members, corrected([_test(rows[i]) for i in members]), strict=True):
             rows[i]["p_holm"] = test.p_holm
@@ -53,13 +53,13 @@ _ALSO = {
 
 def _hold_against_controls(rows: list[dict[str, Any]]) -> None:
     """Say so in the verdict where a control differs from its rotations as the trained network does."""
-    places = ("dataset", "model", "model_seed", "layer", "metric", "judge", "condition", "alpha")
-    controls = {(row["control"], *(row[p] for p in places)): row for row in rows if row["control"] in _ALSO}
+    keys = ("dataset", "model", "model_seed", "layer", "metric", "judge", "condition", "alpha")
+    controls = {(row["control"], *(row[name] for name in keys)): row for row in rows if row["control"] in _ALSO}
     for row in rows:
         if row["control"] != TRAINED or not _is_found(row):
             continue
         for control, (who, what) in _ALSO.items():
-            twin = controls.get((control, *(row[p] for p in places)))
+            twin = controls.get((control, *(row[name] for name in keys)))
             if twin is not None and _is_found(twin) and twin["effect"] * row["effect"] > 0:
                 row["verdict"] += f" {who} such a difference too, {_beside(row, twin, what)}."
 
@@ -69,14 +69,16 @@ def _beside(row: dict[str, Any], twin: dict[str, Any], what: str) -> str:
     95 % interval from the intervals of both.
     """
     own, other = (r["natural"] - r["null_mean"] for r in (row, twin))
-    told = f"{other:+.3g} ({twin['effect']:+.1f} null standard deviations)"
+    difference = f"{other:+.3g} ({twin['effect']:+.1f} null standard deviations)"
     if row["low"] is None or twin["low"] is None:
-        return f"{told}: not all of it {what}"
+        return f"{difference}: not all of it {what}"
     half = float(np.hypot(row["high"] - row["low"], twin["high"] - twin["low"])) / 2
     rest = own - other
     if rest * own <= 0 or abs(rest) <= half:
-        return f"{told}: nothing shows that any of it {what}"
-    return f"{told}: what lies beyond, {rest:+.3g} (95 % interval {rest - half:+.3g} to {rest + half:+.3g}), {what}"
+        return f"{difference}: nothing shows that any of it {what}"
+    return (
+        f"{difference}: what lies beyond, {rest:+.3g} (95 % interval {rest - half:+.3g} to {rest + half:+.3g}), {what}"
+    )
 
 
 def _is_found(row: dict[str, Any]) -> bool:
@@ -84,7 +86,7 @@ def _is_found(row: dict[str, Any]) -> bool:
 
 
 @functions.MODEL_OR_DATA.implementation
-def model_or_data(work: Work, p: functions.ModelOrDataParameters) -> dict[str, pa.Table]:
+def model_or_data(work: Work, parameters: functions.ModelOrDataParameters) -> dict[str, pa.Table]:
     """The table `model_or_data`: per score, what part of the effects in the models' last layers comes from where.
 
     Dead units share one and the same top K, which says nothing of the basis: where layers were tested without dead or
@@ -92,19 +94,19 @@ def model_or_data(work: Work, p: functions.ModelOrDataParameters) -> dict[str, p
     """
     tested: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {RAW: {}, LIVE: {}}
     for row in work.table("tests").to_pylist():
-        if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != p.last_layers[row["model"]]:
+        if row["control"] != TRAINED or row["alpha"] != 0 or row["layer"] != parameters.last_layers[row["model"]]:
             continue
         if row["condition"] in tested:
-            place = ((row["metric"], row["judge"]), *(row[name] for name in ("dataset", "model", "model_seed")))
-            tested[row["condition"]][place] = row
+            key = ((row["metric"], row["judge"]), *(row[name] for name in ("dataset", "model", "model_seed")))
+            tested[row["condition"]][key] = row
     rows = []
-    for score in dict.fromkeys(place[0] for place in tested[RAW]):
-        every = {place: row for place, row in tested[RAW].items() if place[0] == score}
-        without = {place: row for place, row in tested[LIVE].items() if place in every}
+    for score in dict.fromkeys(key[0] for key in tested[RAW]):
+        every = {key: row for key, row in tested[RAW].items() if key[0] == score}
+        without = {key: row for key, row in tested[LIVE].items() if key in every}
         if without:
             verb = "has" if len(without) == 1 else "have"
-            told = f"without dead or saturated units, which {len(without)} of {len(every)} layers {verb}"
-            live = _figures(score, LIVE, told, list((every | without).values()))
+            which = f"without dead or saturated units, which {len(without)} of {len(every)} layers {verb}"
+            live = _figures(score, LIVE, which, list((every | without).values()))
             raw = _figures(score, RAW, "all units", list(every.values()))
             also = f" With all units: {raw[0]['sentence'].partition(': ')[2].partition(':')[0]}."
             rows += [row | {"sentence": row["sentence"] + also} for row in live] + raw
@@ -118,7 +120,7 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     A score without dead units anywhere has one answer, which counts for both conditions.
     """
-    told = []
+    answers = []
     for condition in (LIVE, RAW):
         if not any(row["condition"] == condition for row in rows):
             continue
@@ -152,30 +154,30 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "n": len(chosen),
             "sentence": sentence,
         }
-        told += [blank | {"name": name, "value": float(count)} for name, count in counts.items()]
-    return told
+        answers += [blank | {"name": name, "value": float(count)} for name, count in counts.items()]
+    return answers
 
 
 def _figures(
-    score: tuple[str, str | None], condition: str, told: str, cells: list[dict[str, Any]]
+    score: tuple[str, str | None], condition: str, which: str, cells: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     metric, judge = score
     name = metric if judge in (None, ENCODER) else f"{metric} judged by {judge}"
-    name = f"{name} ({told})" if told else name
+    name = f"{name} ({which})" if which else name
     blank = {"metric": metric, "judge": judge, "condition": condition, "n": len(cells)}
     blank |= {"value": None, "low": None, "high": None, "p": None}
     effects = [float("nan") if c["effect"] is None else c["effect"] for c in cells]
     try:
         models, data = ([cell[name] for cell in cells] for name in ("model", "dataset"))
-        found = crossed_design(models, data, effects, rng=generator(0, "crossed design"))
+        design = crossed_design(models, data, effects, rng=generator(0, "crossed design"))
     except InputError as error:
         return [blank | {"figure": "share", "name": "model", "sentence": f"{name}: No answer: {error}"}]
     shares = [
         {"figure": "share", "name": s.name, "value": s.share, "low": s.low, "high": s.high, "p": s.p}
-        for s in found.sources
+        for s in design.sources
     ]
-    sentence = f"{name}: {found.sentence}{_of_equal_seeds(cells)}"
-    return [blank | row | {"sentence": sentence} for row in [*shares, *_means(found)]]
+    sentence = f"{name}: {design.sentence}{_of_equal_seeds(cells)}"
+    return [blank | row | {"sentence": sentence} for row in [*shares, *_means(design)]]
 
 
 def _of_equal_seeds(cells: list[dict[str, Any]]) -> str:
@@ -190,10 +192,10 @@ def _of_equal_seeds(cells: list[dict[str, Any]]) -> str:
     return f" All seeds of {', '.join(equal)} gave the same network: they add nothing to the intervals."
 
 
-def _means(found: CrossedDesign) -> list[dict[str, Any]]:
+def _means(design: CrossedDesign) -> list[dict[str, Any]]:
     return [
         {"figure": figure, "name": name, "value": value, "low": low, "high": high}
-        for figure, group in (("model", found.by_model), ("data", found.by_data))
+        for figure, group in (("model", design.by_model), ("data", design.by_data))
         for name, (value, low, high) in group.items()
     ]
 

@@ -1,6 +1,6 @@
-"""The rotation test (U0) of a layer: the statistics of random rotations in parts, then the tests; scores of directions.
+"""The rotation test of a layer: scores of random rotations, the tests, and the scores of directions.
 
-A part holds the rotations of some numbers, so that a layer's test spreads over as many workers as there are parts.
+The rotations are numbered and scored in parts, so that the test of one layer spreads over several workers.
 """
 
 from typing import Any
@@ -24,56 +24,70 @@ from intriguing.units.scores import METRICS
 from intriguing.units.views import Inputs
 
 
-@functions.NULL.implementation
-def null(work: Work, p: functions.NullParameters) -> dict[str, pa.Table]:
-    """The statistics of some rotations: a column per score; no rows where there is nothing to test."""
-    torch.set_num_threads(p.threads)
-    tested = _inputs(work, p.condition, p.scores.k)
+@functions.NULL_SCORES.implementation
+def null_scores(work: Work, parameters: functions.NullScoresParameters) -> dict[str, pa.Table]:
+    """The scores of some random rotations, a column per score: a part of the null; no rows where nothing is tested."""
+    torch.set_num_threads(parameters.threads)
+    tested = _inputs(work, parameters.condition, parameters.scores.k)
     if tested is None:
         return {"null": pa.table({"rotation": pa.array([], pa.int32())})}
-    scores = _usable(tested.inputs, scores_of(tested, p.scores.names, p.scores.k, p.seed, p.shuffled))
-    numbers = range(p.rotations.start, p.rotations.stop)
-    values = null_statistics(tested.inputs, [s.computed for s in scores], numbers, seed=p.seed)
+    scores = _usable(
+        tested.inputs,
+        scores_of(tested, parameters.scores.names, parameters.scores.k, parameters.seed, parameters.shuffled),
+    )
+    numbers = range(parameters.rotations.start, parameters.rotations.stop)
+    values = null_statistics(tested.inputs, [s.computed for s in scores], numbers, seed=parameters.seed)
     return {"null": pa.table({"rotation": np.array(numbers, dtype=np.int32), **values})}
 
 
 @functions.ROTATION_TESTS.implementation
-def rotation_tests(work: Work, p: functions.RotationTestsParameters) -> dict[str, pa.Table]:
+def rotation_tests(work: Work, parameters: functions.RotationTestsParameters) -> dict[str, pa.Table]:
     """The tests of a layer, in rows of the table `rotation_tests` that await Holm's correction."""
-    torch.set_num_threads(p.threads)
-    tested = _inputs(work, p.condition, p.scores.k)
+    torch.set_num_threads(parameters.threads)
+    tested = _inputs(work, parameters.condition, parameters.scores.k)
     if tested is None:
         return {"tests": tables.ROTATION_TESTS.schema.empty_table()}
     inputs = tested.inputs
-    scores = scores_of(tested, p.scores.names, p.scores.k, p.seed, p.shuffled)
+    scores = scores_of(tested, parameters.scores.names, parameters.scores.k, parameters.seed, parameters.shuffled)
     nulls = work.tables("null")
-    drawn = {s.computed.name: _column(nulls, s.computed.name) for s in _usable(inputs, scores)}
+    null = {s.computed.name: _column(nulls, s.computed.name) for s in _usable(inputs, scores)}
     # Whole bases alone can be turned by a part of a rotation.
-    doses = p.doses if inputs.dim <= MOST_COLUMNS else ()
-    tests = _tests(inputs, scores, drawn, seed=p.seed, subsamples=p.subsamples, doses=doses)
+    doses = parameters.doses if inputs.dim <= MOST_COLUMNS else ()
+    tests = _tests(inputs, scores, null, seed=parameters.seed, subsamples=parameters.subsamples, doses=doses)
     # The curve of shuffled labels would say nothing.
     kept = [(s, t) for s, t in tests if s.control == TRAINED or t.alpha == 0]
-    rows = [_row(inputs, s, t, s.control if s.control != TRAINED else p.control, p.condition) for s, t in kept]
-    if p.negated:
+    rows = [
+        _row(inputs, s, t, s.control if s.control != TRAINED else parameters.control, parameters.condition)
+        for s, t in kept
+    ]
+    if parameters.negated:
         sided = [s for s in scores if s.control == TRAINED and not s.computed.metric.symmetric]
-        tests = _tests(inputs, sided, drawn, seed=p.seed, subsamples=p.subsamples, sign=-1)
-        rows += [_row(inputs, s, t, p.control, NEGATED) for s, t in tests]
-    return {"tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **p.key.columns, **row) for row in rows])}
+        tests = _tests(inputs, sided, null, seed=parameters.seed, subsamples=parameters.subsamples, sign=-1)
+        rows += [_row(inputs, s, t, parameters.control, NEGATED) for s, t in tests]
+    return {
+        "tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **parameters.key.columns, **row) for row in rows])
+    }
 
 
 @functions.SCORE.implementation
-def score(work: Work, p: functions.ScoreParameters) -> dict[str, pa.Table]:
+def score(work: Work, parameters: functions.ScoreParameters) -> dict[str, pa.Table]:
     """The scores of every direction of every basis that rest on the tested inputs: more of `unit_scores`."""
-    torch.set_num_threads(p.threads)
+    torch.set_num_threads(parameters.threads)
     tested = read_inputs(work)
     inputs = tested.inputs
-    not_scanned = [name for name in p.scores.names if METRICS[name].from_inputs]
-    scores = _usable(inputs, scores_of(tested, not_scanned, p.scores.k, p.seed, False))
+    not_scanned = [name for name in parameters.scores.names if METRICS[name].from_inputs]
+    scores = _usable(inputs, scores_of(tested, not_scanned, parameters.scores.k, parameters.seed, False))
     blobs = work.blobs("moments")
-    keys: dict[str, Any] = {**p.key.columns, "condition": RAW, "rotation_seed": 0, "judge": None, "n": len(inputs)}
+    keys: dict[str, Any] = {
+        **parameters.key.columns,
+        "condition": RAW,
+        "rotation_seed": 0,
+        "judge": None,
+        "n": len(inputs),
+    }
     rows = []
-    for basis in p.bases:
-        directions = directions_of(basis, inputs.dim, p.seed, Moments.from_bytes(blobs[0]) if blobs else None)
+    for basis in parameters.bases:
+        directions = directions_of(basis, inputs.dim, parameters.seed, Moments.from_bytes(blobs[0]) if blobs else None)
         values = score_directions(inputs, directions, [s.computed for s in scores])
         numbers = np.arange(directions.count, dtype=np.int32)
         for s in scores:
@@ -101,29 +115,29 @@ def _usable(inputs: Inputs, scores: list[Score]) -> list[Score]:
     return [s for s in scores if not _reason(inputs, s)]
 
 
-def _reason(inputs: Inputs, wanted: Score) -> str:
+def _reason(inputs: Inputs, score: Score) -> str:
     """Why a score cannot be tested; empty when it can."""
     if inputs.dim < 2:
         return "a layer of one unit has no other basis"
-    return unusable(inputs, wanted.computed)
+    return unusable(inputs, score.computed)
 
 
 def _tests(
-    inputs: Inputs, scores: list[Score], drawn: dict[str, np.ndarray], **options: Any
+    inputs: Inputs, scores: list[Score], null: dict[str, np.ndarray], **options: Any
 ) -> list[tuple[Score, RotationTest]]:
     """Each score with its test, and with the tests of its dose curve."""
     by_name = {s.computed.name: s for s in scores}
-    usable = [s.computed for s in scores if s.computed.name in drawn]
-    done = rotation_test(inputs, usable, null=drawn, **options) if usable else []
-    missing = [RotationTest.without_figures(name, len(inputs)) for name in by_name if name not in drawn]
-    return [(by_name[t.metric], t) for t in [*done, *missing]]
+    usable = [s.computed for s in scores if s.computed.name in null]
+    tests = rotation_test(inputs, usable, null=null, **options) if usable else []
+    missing = [RotationTest.without_figures(name, len(inputs)) for name in by_name if name not in null]
+    return [(by_name[t.metric], t) for t in [*tests, *missing]]
 
 
-def _row(inputs: Inputs, wanted: Score, found: RotationTest, control: str, condition: str) -> dict[str, Any]:
-    row = found.row() | {"metric": wanted.metric, "judge": wanted.judge, "control": control, "condition": condition}
-    says_why = found.natural is None and found.alpha == 0
-    wording = wanted.computed.metric.wording(wanted.judge)
-    return row | {"verdict": finding(row, wording, _reason(inputs, wanted)).sentence if says_why else None}
+def _row(inputs: Inputs, score: Score, test: RotationTest, control: str, condition: str) -> dict[str, Any]:
+    row = test.row() | {"metric": score.metric, "judge": score.judge, "control": control, "condition": condition}
+    says_why = test.natural is None and test.alpha == 0
+    wording = score.computed.metric.wording(score.judge)
+    return row | {"verdict": finding(row, wording, _reason(inputs, score)).sentence if says_why else None}
 
 
 def _column(nulls: list[pa.Table], name: str) -> np.ndarray:

@@ -22,29 +22,34 @@ NEED_MOMENTS = ("covariance", "pca")
 
 
 @functions.SCAN.implementation
-def scan(work: Work, p: functions.ScanParameters) -> dict[str, bytes]:
+def scan(work: Work, parameters: functions.ScanParameters) -> dict[str, bytes]:
     """The top-K state of one shard."""
-    torch.set_num_threads(p.threads)
+    torch.set_num_threads(parameters.threads)
     table = work.table("activations", ["example_id", "position", "vector"])
     vectors = table["vector"].combine_chunks()
     dim = vectors.type.list_size
     block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
-    top = TopK(directions_of(p.basis, dim, p.seed, _moments(work)), p.k, both=p.both, seed=p.seed)
+    top = TopK(
+        directions_of(parameters.basis, dim, parameters.seed, _moments(work)),
+        parameters.k,
+        both=parameters.both,
+        seed=parameters.seed,
+    )
     top.update(block, np.asarray(table["example_id"]), np.asarray(table["position"]))
     return {"state": top.to_bytes()}
 
 
 @functions.TOP_INPUTS.implementation
-def top_inputs(work: Work, p: functions.TopInputsParameters) -> dict[str, pa.Table]:
+def top_inputs(work: Work, parameters: functions.TopInputsParameters) -> dict[str, pa.Table]:
     """Merge the shards' states: the tables `topk`, `unit_scores`, and `receptive_fields` (of the natural basis)."""
-    torch.set_num_threads(p.compute.threads)
+    torch.set_num_threads(parameters.compute.threads)
     states = [TopK.from_bytes(state) for state in work.blobs("states")]
     scan = states[0]
     for state in states[1:]:
         scan.merge(state)
     ids, labels = known_labels(work)
-    keys: dict[str, Any] = dict(p.key.columns)
-    layer = p.key.layer
+    keys: dict[str, Any] = dict(parameters.key.columns)
+    layer = parameters.key.layer
     signs = (1, -1) if scan.both else (1,)
     best = {sign: scan.result(sign) for sign in signs}
     fields = tables.RECEPTIVE_FIELDS.schema.empty_table()
@@ -52,62 +57,63 @@ def top_inputs(work: Work, p: functions.TopInputsParameters) -> dict[str, pa.Tab
     if work.has_resource("model"):
         shape = work.resource("dataset").shape
         fields = _receptive_fields(work.resource("model"), layer, shape, keys)
-        if p.reduce == "max" and fields.num_rows:
-            part = work.resource("dataset").splits[p.split]
+        if parameters.reduce == "max" and fields.num_rows:
+            part = work.resource("dataset").splits[parameters.split]
             # The smallest of a channel's maxima is a maximum as well.
             places = {
-                sign: _places(work.resource("model"), layer, part, best[sign].ids, p.compute.slots) for sign in signs
+                sign: _places(work.resource("model"), layer, part, best[sign].ids, parameters.compute.slots)
+                for sign in signs
             }
-    keys |= {"condition": p.condition, "basis": p.basis, "rotation_seed": 0}
+    keys |= {"condition": parameters.condition, "basis": parameters.basis, "rotation_seed": 0}
     ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
-    directions = directions_of(p.basis, scan.directions.dim, p.seed, _moments(work))
-    scores = _scores(best[1], directions, ids, labels, p.classes, keys)
+    directions = directions_of(parameters.basis, scan.directions.dim, parameters.seed, _moments(work))
+    scores = _scores(best[1], directions, ids, labels, parameters.classes, keys)
     return {"topk": pa.concat_tables(ranked), "unit_scores": scores, "receptive_fields": fields}
 
 
 def known_labels(work: Work) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the input `examples` in their order, and the labels."""
-    known = work.table("examples", ["example_id", "label"])
-    order = np.argsort(np.asarray(known["example_id"]))
-    return np.asarray(known["example_id"])[order], np.asarray(known["label"])[order]
+    examples = work.table("examples", ["example_id", "label"])
+    order = np.argsort(np.asarray(examples["example_id"]))
+    return np.asarray(examples["example_id"])[order], np.asarray(examples["label"])[order]
 
 
 def directions_of(basis: str, dim: int, seed: int, moments: Moments | None = None) -> Directions:
     """The directions called `basis` for a layer of `dim` units: as many as there are units."""
-    drawn = key(seed, "directions", basis, dim) % 2**31
+    draw_seed = key(seed, "directions", basis, dim) % 2**31
     match basis:
         case "natural":
             return Directions.natural(dim)
         case "gaussian":
-            return Directions.gaussian(dim, dim, drawn)
+            return Directions.gaussian(dim, dim, draw_seed)
         case "haar":
-            return Directions.haar(dim, drawn)
+            return Directions.haar(dim, draw_seed)
         case "covariance" if moments is not None:
-            return Directions.covariance(moments, dim, drawn)
+            return Directions.covariance(moments, dim, draw_seed)
         case "pca" if moments is not None:
             return Directions.pca(moments)
         case _:
-            return Directions.uniform01(dim, dim, drawn)
+            return Directions.uniform01(dim, dim, draw_seed)
 
 
 def _moments(work: Work) -> Moments | None:
-    found = work.blobs("moments")
-    return Moments.from_bytes(found[0]) if found else None
+    blobs = work.blobs("moments")
+    return Moments.from_bytes(blobs[0]) if blobs else None
 
 
 def _ranks(
     best: Top, sign: int, ids: np.ndarray, labels: np.ndarray, places: np.ndarray | None, keys: dict[str, Any]
 ) -> pa.Table:
     direction, rank = np.nonzero(best.ids >= 0)
-    found = best.ids[direction, rank]
+    example_ids = best.ids[direction, rank]
     return tables.TOPK.build(
         {
             "direction": direction.astype(np.int32),
             "rank": (rank + 1).astype(np.int32),
-            "example_id": found,
+            "example_id": example_ids,
             "position": (best.positions if places is None else places)[direction, rank],
             "value": best.values[direction, rank],
-            "label": labels[np.searchsorted(ids, found)],
+            "label": labels[np.searchsorted(ids, example_ids)],
             "ties": best.ties[direction].astype(np.int32),
         },
         **keys,
@@ -118,7 +124,7 @@ def _ranks(
 def _scores(
     best: Top, directions: Directions, ids: np.ndarray, labels: np.ndarray, classes: int, keys: dict[str, Any]
 ) -> pa.Table:
-    """U1 of every direction, which units are saturated, and what the directions have in common (direction -1)."""
+    """Purity and entropy of every direction, the saturated units, and what all directions share (direction -1)."""
     m = len(best.values)
     each: dict[str, np.ndarray] = {}
     whole: dict[str, float] = {}
@@ -154,20 +160,20 @@ def _receptive_fields(net: torch.nn.Module, layer: str, shape: tuple[int, ...], 
         field = receptive_field(net, layer, shape)
     except ModelError:
         return tables.RECEPTIVE_FIELDS.schema.empty_table()
-    boxes = np.array([field.crop(p) for p in range(len(field.rows) * len(field.columns))], dtype=np.int32)
+    boxes = np.array([field.crop(place) for place in range(len(field.rows) * len(field.columns))], dtype=np.int32)
     sides = {name: boxes[:, i] for i, name in enumerate(("top", "bottom", "left", "right"))}
     return tables.RECEPTIVE_FIELDS.build({"position": np.arange(len(boxes), dtype=np.int32), **sides}, **keys)
 
 
 def _places(net: torch.nn.Module, layer: str, part: Any, ids: np.ndarray, slots: int) -> np.ndarray:
     """Where in the map the maximum of unit i lies, for the inputs `ids` (units, K): (units, K) int32."""
-    wanted = np.unique(ids[ids >= 0])
-    at = part.positions(wanted)
+    distinct = np.unique(ids[ids >= 0])
+    at = part.positions(distinct)
     batches = (part.pixels(at[i : i + slots]) for i in range(0, len(at), slots))
-    found = [
+    parts = [
         block.layers[layer].places
-        for block in collect_maps(net, batches, [layer], ids=wanted, slots=slots, device=device())
+        for block in collect_maps(net, batches, [layer], ids=distinct, slots=slots, device=device())
     ]
-    places = torch.cat([p for p in found if p is not None]).cpu().numpy()
-    rows = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+    places = torch.cat([part for part in parts if part is not None]).cpu().numpy()
+    rows = np.minimum(np.searchsorted(distinct, ids), len(distinct) - 1)
     return places[rows, np.arange(len(ids))[:, None]].astype(np.int32)

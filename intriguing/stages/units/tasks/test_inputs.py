@@ -37,16 +37,17 @@ class TestInputs:
 
 
 @functions.PIXEL_JUDGE.implementation
-def pixel_judge(work: Work, p: functions.PixelJudgeParameters) -> dict[str, pa.Table]:
+def pixel_judge(work: Work, parameters: functions.PixelJudgeParameters) -> dict[str, pa.Table]:
     """The second judge: the principal components of the tested inputs' pixels (images above 1,024 numbers at 16 x 16).
 
     An input that cannot be read is left out.
     """
-    torch.set_num_threads(p.compute.threads)
-    part = work.resource("dataset").splits[p.draw.split]
+    torch.set_num_threads(parameters.compute.threads)
+    part = work.resource("dataset").splits[parameters.draw.split]
     names: list[int] = []
     seen = []
-    for batch in readable(part, drawn_positions(part, p.draw.rows, p.draw.seed, DRAW), p.compute.slots, names, []):
+    chosen = drawn_positions(part, parameters.draw.rows, parameters.draw.seed, DRAW)
+    for batch in readable(part, chosen, parameters.compute.slots, names, []):
         large = batch[0].numel() > _PIXELS
         seen.append((torch.nn.functional.adaptive_avg_pool2d(batch, _SIDE) if large else batch).numpy())
     images = np.concatenate(seen) if seen else np.zeros((0, 1), dtype=np.float32)
@@ -55,21 +56,21 @@ def pixel_judge(work: Work, p: functions.PixelJudgeParameters) -> dict[str, pa.T
 
 
 @functions.MOMENTS.implementation
-def moments(work: Work, p: functions.TestedLayer) -> dict[str, bytes]:
+def moments(work: Work, parameters: functions.TestedLayer) -> dict[str, bytes]:
     """Mean and covariance of the tested inputs, in the order of the draw's hash: for covariance and pca directions."""
-    inputs = _collect(work, p).inputs
+    inputs = _collect(work, parameters).inputs
     covariance = Moments(inputs.dim, with_covariance=True)
     covariance.update(inputs.activations)
     return {"moments": covariance.to_bytes()}
 
 
 @functions.TEST_INPUTS.implementation
-def test_inputs(work: Work, p: functions.TestedLayer) -> dict[str, pa.Table]:
+def test_inputs(work: Work, parameters: functions.TestedLayer) -> dict[str, pa.Table]:
     """``inputs``: the tested inputs in the order of the hash of their ids, with labels and judge vectors.
 
     ``units``: how many inputs share each unit's largest value, and whether it is the same for all.
     """
-    collected_inputs = _collect(work, p)
+    collected_inputs = _collect(work, parameters)
     inputs = collected_inputs.inputs
     values = inputs.activations
     columns = {"label": pa.array(inputs.labels), "activations": _column(values)}
@@ -104,18 +105,18 @@ def read_live_inputs(work: Work, k: int) -> TestInputs | None:
     return read_inputs(work).without(useless) if useless.any() and (~useless).sum() > 1 else None
 
 
-def _collect(work: Work, p: functions.TestedLayer) -> TestInputs:
+def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     """The tested inputs: the `rows` of the scanned ones that come first in the draw, one place of the map each.
 
     Activations are read from the input `activations`, or where there is none computed by the resource `model`; those
     of the judging network likewise (`judge`, or `encoder`, at `judge_layer`); the input `pixels` is the second judge.
     """
-    torch.set_num_threads(p.compute.threads)
+    torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    ids, vectors = _one_place(_rows(work, "activations", "model", p.layer, p), p.draw.seed)
+    ids, vectors = _one_place(_rows(work, "activations", "model", parameters.layer, parameters), parameters.draw.seed)
     judges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    if p.judge_layer:
-        judges[ENCODER] = _mean_over_places(_rows(work, "judge", "encoder", p.judge_layer, p))
+    if parameters.judge_layer:
+        judges[ENCODER] = _mean_over_places(_rows(work, "judge", "encoder", parameters.judge_layer, parameters))
     for table in work.tables("pixels"):
         judges[PIXELS] = np.asarray(table["example_id"]), _matrix(table["vector"])
     for judged, _ in judges.values():
@@ -127,27 +128,29 @@ def _collect(work: Work, p: functions.TestedLayer) -> TestInputs:
         parts.append(unit_rows(seen[order[np.searchsorted(judged[order], ids)]]))
         columns[name] = slice(first, first + seen.shape[1])
         first += seen.shape[1]
-    known, labels = known_labels(work)
-    own_labels = labels[np.searchsorted(known, ids)]
+    example_ids, labels = known_labels(work)
+    own_labels = labels[np.searchsorted(example_ids, ids)]
     judge = np.concatenate(parts, axis=1) if parts else None
-    return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=p.draw.seed), columns)
+    return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=parameters.draw.seed), columns)
 
 
-def _rows(work: Work, stored: str, network: str, layer: str, p: functions.TestedLayer) -> Rows:
+def _rows(work: Work, stored: str, network: str, layer: str, parameters: functions.TestedLayer) -> Rows:
     """The tested inputs' rows of a layer: out of the input `stored`, or computed by the resource `network`."""
-    draw = p.draw
+    draw = parameters.draw
     tables = work.tables(stored, ["example_id", "position", "vector"])
     if tables:
         ids = np.concatenate([np.asarray(t["example_id"]) for t in tables])
-        wanted = _first(ids, draw.rows, draw.seed)
-        keep = [np.isin(np.asarray(t["example_id"]), wanted) for t in tables]
+        tested_ids = _first(ids, draw.rows, draw.seed)
+        keep = [np.isin(np.asarray(t["example_id"]), tested_ids) for t in tables]
         positions = np.concatenate([np.asarray(t["position"])[k] for t, k in zip(tables, keep, strict=True)])
         vectors = np.concatenate([_matrix(t["vector"])[k] for t, k in zip(tables, keep, strict=True)])
         return Rows(ids[np.concatenate(keep)], positions, vectors)
     part = work.resource("dataset").splits[draw.split]
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)
     skipped: list[Skipped] = []
-    blocks = collected(work.resource(network), part, chosen, [layer], p.reading, p.compute.slots, skipped)
+    blocks = collected(
+        work.resource(network), part, chosen, [layer], parameters.reading, parameters.compute.slots, skipped
+    )
     return joined([block for _, block in blocks])
 
 
@@ -157,18 +160,18 @@ def _first(ids: np.ndarray, rows: int, seed: int) -> np.ndarray:
     return names[np.argsort(hash_ids(seed, DRAW, names), kind="stable")[:rows]]
 
 
-def _one_place(found: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _one_place(rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids and vectors of one row per input: places of one map are no independent inputs, so one is drawn by a key."""
-    places = int(found.positions.max(initial=0)) + 1
-    drawn = hash_ids(seed, "tested place", found.ids) % np.uint64(places)
-    keep = found.positions.astype(np.uint64) == drawn
-    return found.ids[keep], found.vectors[keep]
+    places = int(rows.positions.max(initial=0)) + 1
+    chosen_places = hash_ids(seed, "tested place", rows.ids) % np.uint64(places)
+    keep = rows.positions.astype(np.uint64) == chosen_places
+    return rows.ids[keep], rows.vectors[keep]
 
 
-def _mean_over_places(found: Rows) -> tuple[np.ndarray, np.ndarray]:
-    starts = np.flatnonzero(found.positions == 0)
-    sums = np.add.reduceat(found.vectors.astype(np.float32), starts, axis=0)
-    return found.ids[starts], sums / np.diff(np.append(starts, len(found.ids)))[:, None].astype(np.float32)
+def _mean_over_places(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.flatnonzero(rows.positions == 0)
+    sums = np.add.reduceat(rows.vectors.astype(np.float32), starts, axis=0)
+    return rows.ids[starts], sums / np.diff(np.append(starts, len(rows.ids)))[:, None].astype(np.float32)
 
 
 def _matrix(vectors: pa.ChunkedArray) -> np.ndarray:

@@ -11,14 +11,14 @@ from intriguing.data.factories import is_users_code
 from intriguing.errors import DataError, WeightsError
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stages.common.planned import PlannedDataset
-from intriguing.stages.common.stage import Outside, Resolved
+from intriguing.stages.common.stage import Inspection, Outside
 from intriguing.stages.models.spec import ModelsSection
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelFiles:
     """A model as a plan sees it: the hashes of a user's source and of a weights file, empty where there is none."""
 
     source_hash: str = ""
@@ -27,15 +27,15 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class ModelsFacts:
+class DataAndModelFiles:
     """The data sets of a spec, those that are there, and its models, by name."""
 
     datasets: Mapping[str, PlannedDataset]
-    models: Mapping[str, ModelFacts]
+    models: Mapping[str, ModelFiles]
 
 
-def resolve(section: ModelsSection, outside: Outside) -> Resolved:
-    """Load each data set once to learn its facts, and hash what users bring.
+def inspect(section: ModelsSection, outside: Outside) -> Inspection:
+    """Load each data set once to learn its sizes and hashes, and hash what users bring.
 
     An optional data set whose files are missing is left out, with a warning that says where they belong; so are the
     models that were for it alone.
@@ -46,7 +46,7 @@ def resolve(section: ModelsSection, outside: Outside) -> Resolved:
     """
     datasets = _datasets(section, outside)
     section = without_datasets(section, section.datasets.keys() - datasets.keys())
-    return Resolved(section, ModelsFacts(datasets, _models(section)))
+    return Inspection(section, DataAndModelFiles(datasets, _models(section)))
 
 
 def without_datasets(section: ModelsSection, missing: Collection[str]) -> ModelsSection:
@@ -61,73 +61,75 @@ def without_datasets(section: ModelsSection, missing: Collection[str]) -> Models
 
 
 @dataclass(frozen=True)
-class DatasetLook:
-    """A data set to look at: its source, where it lies, and whether it may be fetched."""
+class DatasetSource:
+    """Where a data set comes from: its source, the folder it lies in, and whether it may be downloaded."""
 
     source: str
     root: str | None = None
     download: bool = False
 
 
-DatasetView = tuple[str, dict[str, int], tuple[int, int, int], int, str]
-"""What is seen of a data set: content hash, sizes of the splits, shape of an image, classes, hash of the names."""
+DatasetDescription = tuple[str, dict[str, int], tuple[int, int, int], int, str]
+"""A data set's content hash, sizes of its splits, shape of an image, classes, hash of the names."""
 
 
-def look_at(look: DatasetLook) -> DatasetView:
-    """Load a data set, and say what it is; raises `DataError` where it cannot be read."""
-    dataset = load_dataset(look.source, look.root, look.download)
+def describe(source: DatasetSource) -> DatasetDescription:
+    """Load a data set and describe it; raises `DataError` where it cannot be read."""
+    dataset = load_dataset(source.source, source.root, source.download)
     sizes = {split: len(rows) for split, rows in dataset.splits.items()}
     return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
 
 
 def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedDataset]:
     datasets = {}
-    for name, wanted in section.datasets.items():
-        where = wanted.root or outside.root
+    for name, dataset in section.datasets.items():
+        where = dataset.root or outside.root
         where = str(Path(where).expanduser().resolve()) if where else None
-        looks = [DatasetLook(source, where, wanted.download) for source in (wanted.source or name, *wanted.instead)]
+        candidates = [
+            DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
+        ]
         try:
-            source, view = _first_there(looks, f"datasets.{name}", outside.seconds)
+            source, description = _first_readable(candidates, f"datasets.{name}", outside.seconds)
         except DataError as error:
-            if not wanted.optional or len(section.datasets) == 1:
+            if not dataset.optional or len(section.datasets) == 1:
                 raise
             log.warning("The sweep goes on without the data set %r: %s", name, error)
             continue
-        datasets[name] = PlannedDataset(name, source, where, *view)
+        datasets[name] = PlannedDataset(name, source, where, *description)
     return datasets
 
 
-def _first_there(looks: Sequence[DatasetLook], key: str, seconds: float) -> tuple[str, DatasetView]:
-    """The first of `looks` whose files are there, as (source, what it is); the first one's error where none is.
+def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: float) -> tuple[str, DatasetDescription]:
+    """The first of `candidates` whose files are there, as (source, description); the first one's error where none is.
 
     A function of the user's is called in a process of its own, for at most `seconds`.
     """
     errors = []
-    for look in looks:
+    for candidate in candidates:
         try:
-            if not is_users_code(look.source):
-                return look.source, look_at(look)
-            calls = [Call(f"{key} ({look.source})", look)]
-            return look.source, in_child(f"{__name__}:look_at", calls, seconds, DataError)[0]
+            if not is_users_code(candidate.source):
+                return candidate.source, describe(candidate)
+            calls = [Call(f"{key} ({candidate.source})", candidate)]
+            return candidate.source, in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
         except DataError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _models(section: ModelsSection) -> dict[str, ModelFacts]:
+def _models(section: ModelsSection) -> dict[str, ModelFiles]:
     """The hashes of what users bring: the source of a `module:factory`, and weights files."""
-    facts = {}
+    files = {}
     for name, model in section.models.items():
         architecture = model.architecture or name
         source = _source_hash(architecture)
         if model.weights is None:
-            facts[name] = ModelFacts(source)
+            files[name] = ModelFiles(source)
             continue
         path = Path(model.weights).expanduser().resolve()
         if not path.is_file():
             raise WeightsError(f"models.{name}.weights: there is no file {path}.")
-        facts[name] = ModelFacts(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
-    return facts
+        files[name] = ModelFiles(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
+    return files
 
 
 def _source_hash(architecture: str) -> str:

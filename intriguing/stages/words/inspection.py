@@ -9,30 +9,30 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from intriguing.errors import DataError, IntriguingError, SpecError
-from intriguing.stages.common.stage import Outside, Resolved
+from intriguing.stages.common.stage import Inspection, Outside
 from intriguing.stages.words.spec import EMBEDDED, WordsSpec, absolute
 
 CORPUS = "INTRIGUING_CORPUS"
 
 
-def resolve(section: WordsSpec, outside: Outside) -> Resolved:
-    """The section with the text that INTRIGUING_CORPUS names in place of an embedded one; the facts of its files."""
+def inspect(section: WordsSpec, outside: Outside) -> Inspection:
+    """The section, with the text that INTRIGUING_CORPUS names in place of an embedded one, and what its files hold."""
     corpus = absolute(outside.environment.get(CORPUS, ""))
     followed = section.with_corpus(corpus) if corpus else section
     environment = {CORPUS: corpus} if followed != section else {}
-    return Resolved(followed, text_facts(followed), environment)
+    return Inspection(followed, text_files(followed), environment)
 
 
 @dataclass(frozen=True)
-class TextFacts:
+class TextFile:
     """A corpus, or existing word vectors, as a plan sees it: where a worker finds the file, and its hash."""
 
     source: str
     content_hash: str
 
 
-def text_facts(section: WordsSpec) -> dict[str, TextFacts]:
-    """The facts of every corpus and of all existing vectors of the section, by name (no two have the same).
+def text_files(section: WordsSpec) -> dict[str, TextFile]:
+    """The file of every corpus and of all existing vectors of the section, by name (no two have the same).
 
     A look at each file's beginning (at all of a small file of vectors), and at the arguments of training and judges,
     refuses most of what cannot work before anything runs.
@@ -45,7 +45,7 @@ def text_facts(section: WordsSpec) -> dict[str, TextFacts]:
     from intriguing.words.formats import check_vectors
     from intriguing.words.sources import content_hash, decoded_blocks, locate
 
-    facts = {}
+    files = {}
     for name, corpus in section.corpora.items():
         with _key(f"words.corpora.{name}"):
             _checked(TrainingOptions, section.training_of(name), "training")
@@ -53,13 +53,13 @@ def text_facts(section: WordsSpec) -> dict[str, TextFacts]:
             blocks = decoded_blocks(locate(corpus.source), corpus.encoding, corpus.undecodable)
             if corpus.source != EMBEDDED and not next(blocks, "").strip():
                 raise DataError(f"{corpus.source!r} begins with nothing but blanks. Give a file of words.")
-            facts[name] = TextFacts(absolute(corpus.source), content_hash(corpus.source))
+            files[name] = TextFile(absolute(corpus.source), content_hash(corpus.source))
     for name, vectors in section.vectors.items():
         with _key(f"words.vectors.{name}"):
             if not vectors.trust_pickle:
                 check_vectors(vectors.source, **vectors.reading)
-            facts[name] = TextFacts(absolute(vectors.source), content_hash(vectors.source))
-    return facts
+            files[name] = TextFile(absolute(vectors.source), content_hash(vectors.source))
+    return files
 
 
 @contextmanager
