@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -22,9 +21,8 @@ from intriguing.report import Context
 from intriguing.stages import STAGES
 from intriguing.sweep.report import write_report
 from tests.keys import duplicates
+from tests.synthetic_run import NASTY, SyntheticRun, images
 
-synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
-NASTY, SyntheticRun, images = (synthetic[name] for name in ("NASTY", "SyntheticRun", "images"))
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 

@@ -1,6 +1,5 @@
 import json
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
 from intriguing.stats.intervals import wilson
 from tests.keys import duplicates
+from tests.synthetic_run import NASTY, SyntheticRun, make_run
 
-synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
-NASTY, SyntheticRun, make_run = synthetic["NASTY"], synthetic["SyntheticRun"], synthetic["make_run"]
 WRITTEN = ["examples", "models", "topk", "unit_scores", "rotation_tests", "distortions", "adversarial", "transfer"]
 WRITTEN += ["word_rows", "word_tests", "word_verdicts", "word_vectors", "word_norms", "tasks"]
 

@@ -151,7 +151,7 @@ def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(tmp_pat
     models = {"late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}}
     spec = {"name": "late", "datasets": {"mnist-sample": {}}, "models": models, "units": {"k": 2}}
     (tmp_path / "late.toml").write_text(toml(spec))
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
     failed = call("run", "late.toml", "--out", "o", "--executor", "inline", cwd=tmp_path, env=path)
     assert failed.returncode == 1, failed.stderr
     told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed.stdout)
@@ -289,7 +289,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(sp
 def test_every_command_has_help_and_a_place_in_the_docs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([name, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
-    assert f"intriguing {name}" in (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    assert f"intriguing {name}" in (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
 
 def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_path: Path, capsys: Any) -> None:
