@@ -7,8 +7,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.pages import Document
+    from tests.synthetic_run import SyntheticRun
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Another program's Ray on this machine is none of ours: neither its address nor its files are looked at.
@@ -45,3 +50,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("shared") and not SHARED.exists():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+
+
+@pytest.fixture(scope="session")
+def invented_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Names with quotes and HTML, two data sets, two layers, two seeds of one model; never written to."""
+    from tests.synthetic_run import NASTY, SyntheticRun
+
+    writer = SyntheticRun(
+        tmp_path_factory.mktemp("runs") / "run",
+        datasets=("glyphs", '<b>"second"</b>'),
+        models=("007", NASTY),
+        layers=("hidden", 'a/b "<i>'),
+        seeds={"007": (1, 2)},
+    )
+    return writer.write()
+
+
+@pytest.fixture(scope="session")
+def html(invented_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of `invented_run`, with images."""
+    from intriguing.sweep.report import write_report
+    from tests.synthetic_run import images
+
+    return write_report(invented_run, tmp_path_factory.mktemp("pages") / "report.html", images).read_text()
+
+
+@pytest.fixture(scope="session")
+def document(html: str) -> "Document":
+    """`html`, read."""
+    from tests.pages import Document
+
+    return Document(html)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> "SyntheticRun":
+    """What writes an invented run of two models and one layer, part by part."""
+    from tests.synthetic_run import SyntheticRun
+
+    return SyntheticRun(tmp_path / "run", models=("FC10", "007"), layers=("hidden",))

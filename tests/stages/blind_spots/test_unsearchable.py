@@ -19,7 +19,9 @@ TOLD = {
 
 
 def spec(name: str) -> dict:
-    return SMALL | {"models": {name: {"architecture": f"tests.stages.blind_spots.unsearchable:{name}", "layers": ["linear"]}}}
+    return SMALL | {
+        "models": {name: {"architecture": f"tests.stages.blind_spots.unsearchable:{name}", "layers": ["linear"]}}
+    }
 
 
 @pytest.mark.parametrize("name", TOLD)

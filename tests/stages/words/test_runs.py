@@ -19,7 +19,8 @@ from intriguing.stages.words.resolve import TextFacts
 from intriguing.stages.words.tasks import source_file
 from intriguing.sweep import execute, prepare
 from intriguing.sweep.spec import load_spec
-from intriguing.tables import TABLES, duplicates
+from intriguing.tables import TABLES
+from tests.keys import duplicates
 from tests.sweep import planning
 from tests.sweep.small import assert_equal_tables, toml
 
