@@ -13,7 +13,7 @@ import intriguing as ig
 from intriguing.engine.driver import Outcome
 from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
 from intriguing.sweep import execute, prepare
-from intriguing.tables import duplicates
+from tests.keys import duplicates
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
 
 
