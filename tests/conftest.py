@@ -43,6 +43,26 @@ def ray_started() -> Iterator[str]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sweep as a file, in a folder whose name has quotes and spaces."""
+    from tests.sweep.small import SMALL, toml
+
+    path = tmp_path_factory.mktemp("spec with 'quotes' and spaces") / "small.toml"
+    path.write_text(toml(SMALL))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed inline run of the small sweep; nothing in it is ever changed."""
+    from intriguing.sweep import execute, prepare
+
+    out = tmp_path_factory.mktemp("small") / "run"
+    assert execute(prepare(spec_file, out), "inline").complete
+    return out
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # Two processes share the suite file by file; all that needs Ray goes to one of them, which starts it once.

@@ -17,14 +17,6 @@ from tests.keys import duplicates
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed inline run of the small sweep; never written to."""
-    out = tmp_path_factory.mktemp("small") / "run"
-    assert execute(prepare(SMALL, out), "inline").complete
-    return out
-
-
 def small(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(SMALL) | changes
 

@@ -1,0 +1,106 @@
+"""Runs that are killed, stopped or starved: what is finished is kept, and the same command continues."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweep.small import assert_equal_tables, call, command
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"it ended too early: {process.communicate()}"
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+def stored(out: Path) -> int:
+    return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
+
+
+def start(spec_file: Path, out: Path, executor: str, **variables: str) -> subprocess.Popen[str]:
+    arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables(
+    spec_file: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "inline")
+    wait_for(lambda: stored(out) >= 5, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    survived = stored(out)
+    again = call("run", str(spec_file), "--out", str(out), "--executor", "inline", "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told["reused"] >= 5
+    assert told["ran"] > 0
+    assert told["reused"] >= survived - 1
+    assert_equal_tables(finished, out)
+
+
+def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "inline")
+    wait_for(lambda: stored(out) >= 5, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Continue with:\n  intriguing run " in stderr
+    assert f"--out {out}\n" in stderr
+    assert "Traceback" not in stderr
+    assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    assert_equal_tables(finished, out)
+
+
+@pytest.mark.ray
+def test_a_worker_killed_from_outside_costs_no_result(
+    spec_file: Path, finished: Path, tmp_path: Path, ray_started: str
+) -> None:
+    out = tmp_path / "run"
+    process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not (lines and "runs on" in lines[-1]):
+        line = process.stderr.readline()
+        assert line, "".join(lines)
+        lines.append(line)
+    found = re.search(r"worker-\d runs on .* \(process (\d+)\)", lines[-1])
+    assert found is not None
+    wait_for(lambda: stored(out) >= 3, process)
+    os.kill(int(found[1]), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "is gone" in stderr
+    assert_equal_tables(finished, out)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(spec_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "disk"
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine mounts no file systems")
+    try:
+        stopped = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
+        assert stopped.returncode == 2
+        assert "is full. Free some space, then run the same command to continue" in stopped.stderr.replace("\n", " ")
+        assert "Traceback" not in stopped.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(out)], check=True)
+        assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
