@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.small import assert_equal_tables, call, command
+from intriguing.cli import call as run_command
+from tests.sweep.small import assert_equal_tables, command
 
 
 def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 60) -> None:
@@ -26,16 +27,26 @@ def stored(out: Path) -> int:
     return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
 
 
+def heed_ctrl_c() -> None:
+    """In the new process: a suite that was itself started with `&` in a script hands on that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(spec_file: Path, out: Path, executor: str, **variables: str) -> subprocess.Popen[str]:
     arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=heed_ctrl_c, **pipes)
+
+
+def again(spec_file: Path, out: Path, capsys: Any) -> dict[str, Any]:
+    """What the same command says when it is given again; in this process, where torch is imported already."""
+    assert run_command(["run", str(spec_file), "--out", str(out), "--executor", "inline", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
 
 
 def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables(
-    spec_file: Path, finished: Path, tmp_path: Path
+    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
 ) -> None:
     out = tmp_path / "run"
     process = start(spec_file, out, "inline")
@@ -43,26 +54,26 @@ def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     survived = stored(out)
-    again = call("run", str(spec_file), "--out", str(out), "--executor", "inline", "--json")
-    assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
+    told = again(spec_file, out, capsys)
     assert told["reused"] >= 5
     assert told["ran"] > 0
     assert told["reused"] >= survived - 1
     assert_equal_tables(finished, out)
 
 
-def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file: Path, finished: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_with_130_and_the_line_that_continues(
+    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
+) -> None:
     out = tmp_path / "run"
     process = start(spec_file, out, "inline")
     wait_for(lambda: stored(out) >= 5, process)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "Continue with:\n  intriguing run " in stderr
     assert f"--out {out}\n" in stderr
     assert "Traceback" not in stderr
-    assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    again(spec_file, out, capsys)
     assert_equal_tables(finished, out)
 
 
@@ -89,18 +100,21 @@ def test_a_worker_killed_from_outside_costs_no_result(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
-def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(spec_file: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(
+    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
+) -> None:
     out = tmp_path / "disk"
     out.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this machine mounts no file systems")
     try:
-        stopped = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
-        assert stopped.returncode == 2
-        assert "is full. Free some space, then run the same command to continue" in stopped.stderr.replace("\n", " ")
-        assert "Traceback" not in stopped.stderr
+        assert run_command(["run", str(spec_file), "--out", str(out), "--executor", "inline"]) == 2
+        stderr = capsys.readouterr().err
+        assert "is full. Free some space, then run the same command to continue" in stderr.replace("\n", " ")
+        assert "Traceback" not in stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(out)], check=True)
-        assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+        again(spec_file, out, capsys)
+        assert_equal_tables(finished, out)
     finally:
         subprocess.run(["umount", str(out)], check=True)

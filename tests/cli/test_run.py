@@ -10,10 +10,12 @@ from intriguing.cli import call as run_command
 from tests.sweep.small import call, toml
 
 
-def test_a_finished_run_says_what_it_reused(spec_file: Path, finished: Path) -> None:
-    again = call("run", str(spec_file), "--out", str(finished), "--executor", "inline")
-    assert again.returncode == 0
-    assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", again.stdout)
+def test_a_finished_run_says_what_it_reused(
+    spec_file: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["run", str(spec_file), "--out", str(finished), "--executor", "inline"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", told)
 
 
 def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
@@ -52,27 +54,31 @@ def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path
     assert (tmp_path / "outputs" / "mine" / "report.html").exists()
 
 
-def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(tmp_path: Path) -> None:
+def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(code: int, *arguments: str) -> str:
+        assert run_command(list(arguments)) == code
+        return capsys.readouterr().out
+
     models = {"late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}}
     spec = {"name": "late", "datasets": {"mnist-sample": {}}, "models": models, "units": {"k": 2}}
     (tmp_path / "late.toml").write_text(toml(spec))
-    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    failed = call("run", "late.toml", "--out", "o", "--executor", "inline", cwd=tmp_path, env=path)
-    assert failed.returncode == 1, failed.stderr
-    told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed.stdout)
-    assert told is not None, failed.stdout
+    monkeypatch.chdir(tmp_path)
+    failed = shown(1, "run", "late.toml", "--out", "o", "--executor", "inline")
+    told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed)
+    assert told is not None, failed
     assert int(told[1]) + 1 + int(told[2]) == int(told[3])
-    status = json.loads(call("status", "o", "--json", cwd=tmp_path, env=path).stdout)
+    status = json.loads(shown(0, "status", "o", "--json"))
     assert (status["failed"], status["blocked"]) == (1, int(told[2]))
-    shown = call("show", "o", "failures", cwd=tmp_path, env=path).stdout
-    assert "model/mnist-sample/late/0:\nTraceback (most recent call last):" in shown
+    assert "model/mnist-sample/late/0:\nTraceback (most recent call last):" in shown(0, "show", "o", "failures")
     page = (tmp_path / "o" / "report.html").read_text()
     assert "<details><summary>Traceback</summary>" in page
     assert f"{told[2]} other tasks are not finished" in page
-    [row] = json.loads(call("show", "o", "failures", "--json", cwd=tmp_path, env=path).stdout)
+    [row] = json.loads(shown(0, "show", "o", "failures", "--json"))
     line = "intriguing run late.toml --out o --only model/mnist-sample/late/0 --executor inline"
     assert row["rerun_command"] == line
-    alone = call(*line.split()[1:], cwd=tmp_path, env=path)
+    alone = call(*line.split()[1:], cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])})
     assert alone.returncode == 1
     assert "RuntimeError: this model cannot be trained" in alone.stderr
     assert 'user_models.py", line' in alone.stderr

@@ -1,17 +1,18 @@
 """`verify`, `prune` and `report`: what they find, remove and write."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from intriguing.cli import call as run_command
 from intriguing.engine.store import Record, Store
-from tests.sweep.small import assert_equal_tables, call
+from tests.sweep.small import assert_equal_tables
 
 
 def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_path: Path, capsys: Any) -> None:
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     stray, mine = ("0" * 40, "1" * 40)
@@ -25,13 +26,14 @@ def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_p
 
 
 def test_verify_names_a_damaged_table_and_the_run_mends_it(
-    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
+    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import shutil
+    line = ["run", str(spec_file), "--executor", "inline", "--out"]
 
     out = tmp_path / "run"
     shutil.copytree(finished, out, ignore=shutil.ignore_patterns("tables"))
-    assert call("run", str(spec_file), "--out", str(out), "--executor", "inline").returncode == 0
+    assert run_command([*line, str(out)]) == 0
+    capsys.readouterr()
     assert run_command(["verify", str(out)]) == 0
     assert ": 0 damaged." in capsys.readouterr().out
     table = next((out / "tables" / "transfer").iterdir())
@@ -42,9 +44,9 @@ def test_verify_names_a_damaged_table_and_the_run_mends_it(
     told = capsys.readouterr().out
     assert f"{table} was changed after it was written" in told
     assert "Give the run's own command again" in told
-    again = call("run", str(spec_file), "--out", str(out), "--executor", "inline")
-    assert "was changed after it was written: 'transfer" in again.stderr.replace("\n", " ")
-    assert "1 tasks ran" in again.stdout
+    assert run_command([*line, str(out)]) == 0
+    assert "was changed after it was written: 'transfer" in caplog.text
+    assert "1 tasks ran" in capsys.readouterr().out
     assert run_command(["verify", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["damaged"] == []
     assert_equal_tables(finished, out)
