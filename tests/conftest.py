@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.pages import Document
@@ -22,6 +24,9 @@ os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="i-")  # short: the paths of 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that workers too can import tests.engine.toy
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+SWEEPS = {"finished", "tested_run", "ray_started"}  # fixtures that run a whole sweep, or start Ray
+settings.register_profile("tests", deadline=None)  # an example may take long on a machine that does other things too
+settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
@@ -64,12 +69,22 @@ def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow or cannot run here, and share the suite out between two processes."""
     for item in items:
+        if SWEEPS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
         # Two processes share the suite file by file; all that needs Ray goes to one of them, which starts it once.
-        group = "ray" if item.get_closest_marker("ray") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("shared") and not SHARED.exists():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+    # The long groups first (--no-loadscope-reorder keeps this order): what comes last is short, so both end together.
+    slow = Counter(group_of(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (group_of(item) != "ray", -slow[group_of(item)]))
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that one process runs, one after the other."""
+    return "ray" if item.get_closest_marker("ray") else str(item.path)
 
 
 @pytest.fixture(scope="session")

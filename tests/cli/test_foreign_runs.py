@@ -43,6 +43,7 @@ def plan_of(root: Path, **changes: Any) -> None:
     (root / "plan.json").write_text(json.dumps(plan | changes))
 
 
+@pytest.mark.slow
 def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(foreign: Path) -> None:
     lines = [["status", "run"], ["show", "run", "topk"], ["prune", "run"], ["report", "run"]]
     code = (
@@ -63,6 +64,7 @@ def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(f
     assert "data:image/png" not in page.partition("blind-spots")[0]
 
 
+@pytest.mark.slow
 def test_with_trust_the_page_has_the_images(foreign: Path) -> None:
     done = call("report", "run", "--trust", cwd=foreign.parent)
     assert done.returncode == 0, done.stderr
@@ -86,6 +88,7 @@ def test_a_module_planted_in_the_working_folder_is_not_imported(foreign: Path, d
     assert not (foreign.parent / "planted").exists()
 
 
+@pytest.mark.slow
 def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("SIZE = 16\n")
     (tmp_path / "mine.py").write_text(

@@ -18,6 +18,7 @@ def test_a_finished_run_says_what_it_reused(
     assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", told)
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
     done = call("run", str(spec_file), "--out", str(tmp_path / "run"), "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -28,6 +29,7 @@ def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_fil
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
@@ -54,6 +56,7 @@ def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path
     assert (tmp_path / "outputs" / "mine" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -186,6 +186,7 @@ def test_k_larger_than_n_is_refused_by_key(tmp_path: Path) -> None:
         prepare(small(units={"k": 301, "rows": 300}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_is_raised_by_the_library_after_the_rest_is_done(tmp_path: Path) -> None:
     models = SMALL["models"] | {
         "late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}

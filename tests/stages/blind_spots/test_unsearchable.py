@@ -44,6 +44,7 @@ def mine(shape, classes):
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(_MINE)
     models = {"mine": {"architecture": "mine:mine"}}

@@ -134,6 +134,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("do", "message"), [("exit", "exit code 7"), ("hang", "no answer within 8 s")])
 def test_a_model_that_hangs_or_exits_is_refused_before_work(users: str, tmp_path: Path, do: str, message: str) -> None:
     from intriguing.sweep import execute, prepare
