@@ -5,10 +5,17 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.pages import Document
+    from tests.synthetic_run import SyntheticRun
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Another program's Ray on this machine is none of ours: neither its address nor its files are looked at.
@@ -17,6 +24,9 @@ os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="i-")  # short: the paths of 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that workers too can import tests.engine.toy
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+SWEEPS = {"finished", "tested_run", "ray_started"}  # fixtures that run a whole sweep, or start Ray
+settings.register_profile("tests", deadline=None)  # an example may take long on a machine that does other things too
+settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
@@ -38,10 +48,80 @@ def ray_started() -> Iterator[str]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sweep as a file, in a folder whose name has quotes and spaces."""
+    from tests.sweep.small import SMALL, toml
+
+    path = tmp_path_factory.mktemp("spec with 'quotes' and spaces") / "small.toml"
+    path.write_text(toml(SMALL))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed inline run of the small sweep; nothing in it is ever changed."""
+    from intriguing.sweep import execute, prepare
+
+    out = tmp_path_factory.mktemp("small") / "run"
+    assert execute(prepare(spec_file, out), "inline").complete
+    return out
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow or cannot run here, and share the suite out between two processes."""
     for item in items:
+        if SWEEPS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
         # Two processes share the suite file by file; all that needs Ray goes to one of them, which starts it once.
-        group = "ray" if item.get_closest_marker("ray") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("shared") and not SHARED.exists():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
+    # The long groups first (--no-loadscope-reorder keeps this order): what comes last is short, so both end together.
+    slow = Counter(group_of(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (group_of(item) != "ray", -slow[group_of(item)]))
+
+
+def group_of(item: pytest.Item) -> str:
+    """The tests that one process runs, one after the other."""
+    return "ray" if item.get_closest_marker("ray") else str(item.path)
+
+
+@pytest.fixture(scope="session")
+def invented_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Names with quotes and HTML, two data sets, two layers, two seeds of one model; never written to."""
+    from tests.synthetic_run import NASTY, SyntheticRun
+
+    writer = SyntheticRun(
+        tmp_path_factory.mktemp("runs") / "run",
+        datasets=("glyphs", '<b>"second"</b>'),
+        models=("007", NASTY),
+        layers=("hidden", 'a/b "<i>'),
+        seeds={"007": (1, 2)},
+    )
+    return writer.write()
+
+
+@pytest.fixture(scope="session")
+def html(invented_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of `invented_run`, with images."""
+    from intriguing.sweep.report import write_report
+    from tests.synthetic_run import images
+
+    return write_report(invented_run, tmp_path_factory.mktemp("pages") / "report.html", images).read_text()
+
+
+@pytest.fixture(scope="session")
+def document(html: str) -> "Document":
+    """`html`, read."""
+    from tests.pages import Document
+
+    return Document(html)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> "SyntheticRun":
+    """What writes an invented run of two models and one layer, part by part."""
+    from tests.synthetic_run import SyntheticRun
+
+    return SyntheticRun(tmp_path / "run", models=("FC10", "007"), layers=("hidden",))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intriguing.basics.files import clear_temporaries, explaining, opened, write_file
+from intriguing.engine.interrupts import heard_interrupts
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
@@ -214,9 +215,13 @@ class Driver:
         self._verified.save()
 
     def _work(self) -> None:
-        pool = self._make_pool()
+        with heard_interrupts() as raise_again:
+            self._work_with(self._make_pool(), raise_again)
+
+    def _work_with(self, pool: Pool, raise_again: Callable[[], None]) -> None:
         try:
             while True:
+                raise_again()
                 self._hand_out(pool)
                 if self._schedule.finished:
                     break

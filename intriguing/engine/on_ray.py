@@ -22,6 +22,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.job_config import JobConfig
 
 from intriguing.basics.version import __version__
+from intriguing.engine.interrupts import kept_handlers
 from intriguing.engine.paths import extend_path, package_folder, users_path
 from intriguing.engine.pool import Died, Event, Finished, Raised, answer
 from intriguing.engine.ray_address import find_cluster
@@ -287,7 +288,8 @@ def _connect(workers: int | None) -> bool:
 
 def _start(otherwise: str, **options: Any) -> None:
     try:
-        ray.init(**options)
+        with kept_handlers():
+            ray.init(**options)
     except Exception as error:  # Ray raises whatever went wrong, up to bare Exception
         with suppress(Exception):
             ray.shutdown()

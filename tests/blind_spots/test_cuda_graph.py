@@ -40,6 +40,7 @@ def model_and_batch(count=40):
     return model, x, model(x).argmax(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("grade", "targeted"), [("best", True), ("fast", False), ("faithful", False)])
 def test_a_recorded_tick_finds_what_a_plain_one_finds(grade, targeted, request):
     model, x, y = model_and_batch()

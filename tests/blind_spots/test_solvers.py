@@ -141,6 +141,7 @@ def test_the_penalty_makes_the_result_stationary_along_its_change(grade, form):
     assert torch.allclose(value, loss.detach(), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [12, 13, 784])
 @pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
 def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import intriguing
 
 
+@pytest.mark.slow
 def test_torchvision_imports_beside_this_torch_and_its_models_run():
     code = (
         "import torch\nfrom intriguing.data.vision import torchvision\ntv = torchvision()\nassert tv is torchvision()\n"
@@ -16,6 +19,7 @@ def test_torchvision_imports_beside_this_torch_and_its_models_run():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_users_module_may_import_torchvision_by_itself(tmp_path):
     (tmp_path / "zoo.py").write_text(
         "from torchvision import models\n\n\ndef build():\n    return models.squeezenet1_1()\n"

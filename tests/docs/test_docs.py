@@ -215,6 +215,7 @@ def _namespace() -> dict[str, Any]:
     return {"ig": ig, "model": model, "x": x, "labels": [0, 1, 2, 3], "loader": [x[:2], x[2:]]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_shown_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [s for s in snippets(page, "python") if s.runs and page.name not in GENERATED]

@@ -56,15 +56,15 @@ def stored(run: Path, task: str, file: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("finished") / "run"
     run_plan(run)
     return run
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return copied(finished, tmp_path / "run")
+def run(toy_run: Path, tmp_path: Path) -> Path:
+    return copied(toy_run, tmp_path / "run")
 
 
 def copied(run: Path, to: Path) -> Path:
@@ -136,11 +136,11 @@ def test_a_damaged_copy_of_a_table_is_replaced_without_computing(run: Path, keep
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_damaged_part_of_a_compacted_table_is_named_and_written_anew(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_time: bool, index: bool
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_time: bool, index: bool
 ) -> None:
     monkeypatch.setattr(publish, "MOST_SHARDS", 2)
     monkeypatch.setattr(publish, "_GROUP", 2)
-    run = copied(finished, tmp_path / "run")
+    run = copied(toy_run, tmp_path / "run")
     before = rows(run)
     part = sorted((run / "tables" / "scaled").iterdir())[0]
     if not index:
@@ -168,9 +168,9 @@ def test_a_part_follows_the_content_of_its_shards(tmp_path: Path, monkeypatch: p
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.floats(0, 0.999), st.booleans(), st.booleans())
 def test_any_flipped_byte_is_found_and_mended(
-    finished: Path, tmp_path_factory: pytest.TempPathFactory, data: Any, at: float, keep_time: bool, links: bool
+    toy_run: Path, tmp_path_factory: pytest.TempPathFactory, data: Any, at: float, keep_time: bool, links: bool
 ) -> None:
-    run = copied(finished, tmp_path_factory.mktemp("flip") / "run")
+    run = copied(toy_run, tmp_path_factory.mktemp("flip") / "run")
     before = rows(run)
     if not links:
         copies(run)
@@ -253,11 +253,11 @@ def as_before(run: Path) -> None:
 
 @pytest.mark.parametrize("most", [1000, 2])
 def test_a_run_of_the_version_before_goes_on(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(publish, "MOST_SHARDS", most)
     monkeypatch.setattr(publish, "TABLES", publish.TABLES | dict.fromkeys(TABLES))
-    run = copied(finished, tmp_path / "run")
+    run = copied(toy_run, tmp_path / "run")
     before = rows(run)
     as_before(run)
     found = verify(run)

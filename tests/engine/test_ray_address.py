@@ -75,6 +75,7 @@ def test_a_leftover_file_with_a_dead_address_ends_inline_with_a_line(file: Path,
     assert line.endswith(": running in this process")
 
 
+@pytest.mark.slow
 def test_a_socket_that_never_answers_ends_inline_with_a_line(file: Path, silent: str, caplog: Any) -> None:
     file.write_text(silent)
     began = time.monotonic()
@@ -112,10 +113,9 @@ def test_what_is_no_such_file_is_not_followed(file: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:0", "host:99999", "http://127.0.0.1:8265", "a b:1", ":6379"])
-def test_what_is_no_address_is_said_without_asking(address: str) -> None:
-    began = time.monotonic()
+def test_what_is_no_address_is_said_without_asking(address: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ray_address, "_ask", lambda *_, **__: pytest.fail("the address was asked"))
     assert ask(address)
-    assert time.monotonic() - began < 1
 
 
 def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for_auto(
@@ -136,9 +136,8 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for
 def test_local_is_no_cluster_whatever_the_file_says(file: Path, silent: str, monkeypatch: Any) -> None:
     file.write_text(silent)
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    began = time.monotonic()
+    monkeypatch.setattr(ray_address, "_ask", lambda *_, **__: pytest.fail("the address was asked"))
     assert find_cluster() == ray_address.Cluster()
-    assert time.monotonic() - began < 1
 
 
 def test_a_ray_client_address_is_asked_too(closed: str) -> None:

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,7 @@ def test_any_order_of_events_ends_with_every_task_done_failed_or_blocked(tasks: 
         assert (schedule.state[node.name] == BLOCKED) == bool(bad)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_tasks_on_a_thousand_workers_are_each_run_once() -> None:
     nodes = [Node(f"base/{i}", (), f"m{i % 7}") for i in range(50_000)]
     nodes += [Node(f"next/{i}", (f"base/{i}",), f"m{i % 7}") for i in range(50_000)]

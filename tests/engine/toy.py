@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def misbehave(do: str) -> None:
         time.sleep(600)
     if do == "sleep":
         time.sleep(0.3)
+    if do == "swallow an interrupt":
+        with suppress(BaseException):  # as a bare `except:` in a user's model does
+            signal.raise_signal(signal.SIGINT)
 
 
 def scale(work: Any, batch: int, limit: int = 10**9) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def few(digits):
     return build_dataset("few", parts, "h", 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "most"), [("softmax", 0.10), ("mlp", 0.06), ("cnn", 0.035)])
 def test_a_recipe_reaches_its_accuracy_on_the_sample(digits, name, most):
     model = build_model(name, digits.shape, digits.classes)

@@ -1,46 +1,28 @@
+"""A run that is opened: its tables, filters, activations, and other readers of its files."""
+
 import json
-import re
-import runpy
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
 import intriguing as ig
 from intriguing import tables
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
-from intriguing.stats.intervals import wilson
 from tests.keys import duplicates
+from tests.synthetic_run import SyntheticRun, make_run
 
-synthetic = runpy.run_path(str(Path(__file__).parents[1] / "synthetic_run.py"))
-NASTY, SyntheticRun, make_run = synthetic["NASTY"], synthetic["SyntheticRun"], synthetic["make_run"]
 WRITTEN = ["examples", "models", "topk", "unit_scores", "rotation_tests", "distortions", "adversarial", "transfer"]
+
+
 WRITTEN += ["word_rows", "word_tests", "word_verdicts", "word_vectors", "word_norms", "tasks"]
-
-
-@pytest.fixture(scope="module")
-def two_sets(tmp_path_factory):
-    """Two data sets, two layers, a model called 007, in a folder with a space and quotes in its name."""
-    root = tmp_path_factory.mktemp("runs") / "a 'run'"
-    return make_run(root, datasets=("glyphs", "second set"), models=("FC10", "007"))
-
-
-@pytest.fixture(scope="module")
-def one_set(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("runs") / "one", models=("FC10", "007"), layers=("hidden",))
-
-
-# Opening
 
 
 def test_a_run_is_opened_by_string_path_or_uri_and_knows_its_spec(one_set):
@@ -105,9 +87,6 @@ def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set):
         server.stop()
 
 
-# Tables
-
-
 def test_tables_lists_what_has_files(one_set):
     assert ig.open_run(one_set).tables() == [n for n in tables.TABLES if n in {*WRITTEN, "activations"}]
 
@@ -124,7 +103,7 @@ def test_a_table_without_rows_is_empty_and_has_its_schema(one_set):
     failures = ig.open_run(one_set).table("failures")
     assert failures.num_rows == 0
     assert failures.schema.equals(tables.FAILURES.schema)
-    assert list(ig.open_run(one_set).pandas("word_norms", columns=["stratum", "seed"]).columns) == ["stratum", "seed"]
+    assert list(ig.open_run(one_set).pandas("failures", columns=["message", "task"]).columns) == ["message", "task"]
 
 
 def test_an_unknown_table_or_column_names_the_nearest(one_set):
@@ -190,9 +169,6 @@ def test_files_still_being_published_are_not_read(tmp_path):
     assert ig.open_run(root).table("models").num_rows == 2
 
 
-# Activations
-
-
 def test_activations_are_read_one_layer_at_a_time(two_sets):
     run = ig.open_run(two_sets)
     chosen = {"dataset": "second set", "model": "007"}
@@ -219,69 +195,6 @@ def test_activations_need_no_selector_where_there_is_one_layer(tmp_path):
     assert ig.open_run(root).table("activations").num_rows == 80
     shutil.rmtree(root / "tables" / "activations")
     assert ig.open_run(root).table("activations").num_rows == 0
-
-
-# SQL
-
-
-def test_sql_sees_every_table(two_sets):
-    run = ig.open_run(two_sets)
-    for name in tables.TABLES:
-        count = run.sql(f"select count(*) as n from {name}").n[0]
-        assert count == (run.table(name).num_rows if name != "activations" else 2 * 2 * 2 * 80)
-
-
-def test_sql_joins_and_takes_parameters(one_set):
-    joined = "distortions join models using (dataset, model, model_seed)"
-    query = f"select label, avg(l2) as l2 from {joined} where model = ? group by 1"
-    frame = ig.open_run(one_set).sql(query, ["007"])
-    assert sorted(frame.label) == list(range(10))
-    assert frame.l2.between(0, 28).all()
-
-
-def test_sql_reads_layers_of_different_width_as_lists(two_sets):
-    frame = ig.open_run(two_sets).sql("select layer, max(len(vector)) as d from activations group by 1 order by 1")
-    assert frame.d.tolist() == [16, 12]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "copy models to '{}'",
-        "attach '{}'",
-        "export database '{}'",
-        "install httpfs",
-        "load httpfs",
-        "select * from read_csv('/etc/passwd')",
-        "select * from read_text('/etc/passwd')",
-        "select * from read_blob('/etc/passwd')",
-        "select * from '/etc/passwd'",
-        "select * from glob('/etc/*')",
-        "copy models from '/etc/passwd'",
-        "set enable_external_access = true",
-        "set lock_configuration = false",
-        "pragma database_list; copy models to '{}'",
-    ],
-)
-def test_sql_neither_reads_nor_writes_files(one_set, tmp_path, query, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="The query failed"):
-        ig.open_run(one_set).sql(query.format(tmp_path / "out"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_sql_cannot_change_a_table(one_set):
-    with pytest.raises(InputError, match="The query failed"):
-        ig.open_run(one_set).sql("delete from models")
-    assert ig.open_run(one_set).table("models").num_rows == 2
-
-
-def test_a_bad_query_gives_the_databases_own_hint(one_set):
-    with pytest.raises(InputError, match="distortions"):
-        ig.open_run(one_set).sql("select * from distortion")
-
-
-# Other readers
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -332,135 +245,6 @@ def test_the_first_rows_come_with_how_many_there_are(one_set):
         run.head("distortions", -1)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "select natural from rotation_tests",
-        "select metric, Natural, null_mean from rotation_tests",
-        "select avg(natural) as m from rotation_tests where metric = 'natural'",
-        "select * from rotation_tests where natural > 1",
-        "select * from rotation_tests order by natural",
-    ],
-)
-def test_a_column_that_is_a_word_of_sql_is_named_where_the_parser_stumbles(one_set, query):
-    run = ig.open_run(one_set)
-    with pytest.raises(InputError, match='must stand in double quotes: "natural".'):
-        run.sql(query)
-    assert len(run.sql(re.sub("(?<!')[Nn]atural", '"natural"', query))) > 0
-
-
-def test_other_faults_of_a_query_are_not_blamed_on_a_column(one_set):
-    with pytest.raises(InputError) as failed:
-        ig.open_run(one_set).sql("selec \"natural\" from rotation_tests where metric = 'natural'")
-    assert "double quotes" not in str(failed.value)
-
-
-# Transfer matrices
-
-
-def test_a_models_own_images_fool_it_every_time(one_set):
-    matrix = ig.open_run(one_set).transfer_matrix()
-    assert np.diag(matrix).tolist() == [1.0, 1.0]
-    assert matrix.index.tolist() == matrix.columns.tolist() == ["FC10", "007"]
-    assert (matrix.index.name, matrix.columns.name) == ("source", "target")
-
-
-def test_only_searches_with_status_found_enter_the_matrix(one_set):
-    run = ig.open_run(one_set)
-    matrix = run.transfer_matrix()
-    # Of 24 searches three ended otherwise; one of those was fed to the models all the same.
-    assert (matrix.attrs["n"] == 21).all(axis=None)
-    assert run.table("transfer", kind="minimal", source_model="007", model="FC10").num_rows == 22
-
-
-def test_error_rates_and_intervals_are_those_of_the_rows(one_set):
-    run = ig.open_run(one_set)
-    matrix = run.transfer_matrix(kind="gaussian")
-    rows = run.pandas("transfer", kind="gaussian", source_model="007", model="FC10")
-    rows = rows[rows.example_id != 5]
-    k, n = rows.is_error.sum(), len(rows)
-    assert matrix.loc["007", "FC10"] == k / n
-    low, high = wilson(k, n)
-    assert matrix.attrs["low"].loc["007", "FC10"] == low
-    assert matrix.attrs["high"].loc["007", "FC10"] == high
-    assert matrix.attrs["rms"]["007"] == pytest.approx(0.06)
-
-
-def test_clean_images_are_one_row_and_all_of_them_count(one_set):
-    matrix = ig.open_run(one_set).transfer_matrix(kind="clean")
-    assert matrix.index.tolist() == ["clean"]
-    assert matrix.attrs["n"].loc["clean"].tolist() == [24, 24]
-    assert matrix.loc["clean"].tolist() == [0, 0]
-
-
-def test_several_seeds_are_told_apart_in_the_labels(tmp_path):
-    writer = SyntheticRun(tmp_path / "run", models=("FC10", "007"), seeds={"007": (2, 11)})
-    writer.write("plan", "searched")
-    matrix = ig.open_run(tmp_path / "run").transfer_matrix()
-    assert matrix.columns.tolist() == ["FC10", "007#2", "007#11"]
-    assert (np.diag(matrix) == 1).all()
-
-
-def test_names_of_any_characters_are_labels(tmp_path):
-    writer = SyntheticRun(tmp_path / "run", models=(NASTY, "007"))
-    writer.write("plan", "searched")
-    assert ig.open_run(tmp_path / "run").transfer_matrix().loc[NASTY, NASTY] == 1
-
-
-def test_an_ambiguous_matrix_lists_the_data_sets(two_sets):
-    run = ig.open_run(two_sets)
-    with pytest.raises(InputError, match="dataset= one of 'glyphs', 'second set'"):
-        run.transfer_matrix()
-    assert run.transfer_matrix(dataset="second set").attrs["selection"].dataset == "second set"
-
-
-def test_an_ambiguous_matrix_lists_the_rules_and_grades(tmp_path):
-    writer = SyntheticRun(tmp_path / "run")
-    writer.rules = (("untargeted", "best"), ("random", "best"), ("random", "fast"))
-    writer.write("plan", "searched")
-    run = ig.open_run(tmp_path / "run")
-    with pytest.raises(InputError, match="target_rule= one of 'random', 'untargeted'"):
-        run.transfer_matrix()
-    with pytest.raises(InputError, match="grade= one of 'best', 'fast'"):
-        run.transfer_matrix(grade=None)
-    with pytest.raises(InputError, match=r"grade 'faithful'.*'best', 'fast'"):
-        run.transfer_matrix(grade="faithful")
-    selection = run.transfer_matrix(grade="fast").attrs["selection"]
-    assert (selection.grade, selection.target_rule) == ("fast", "random")
-    # The clean images are the same whatever was searched for.
-    assert run.transfer_matrix(kind="clean").attrs["n"].loc["clean"].tolist() == [24, 24]
-
-
-def test_a_pair_not_computed_yet_is_nan(tmp_path):
-    writer = SyntheticRun(tmp_path / "run")
-    writer.write("plan", "searched")
-    folder = tmp_path / "run" / "tables" / "transfer"
-    rows = ig.open_run(tmp_path / "run").table("transfer")
-    missing = pc.and_(pc.equal(rows["source_model"], "FC10"), pc.equal(rows["model"], "007"))
-    shutil.rmtree(folder)
-    folder.mkdir()
-    pq.write_table(rows.filter(pc.invert(missing)), folder / f"part-00000-{0:016x}.parquet")
-    matrix = ig.open_run(tmp_path / "run").transfer_matrix()
-    assert np.isnan(matrix.loc["FC10", "007"])
-    assert matrix.attrs["n"].loc["FC10", "007"] == 0
-    assert matrix.loc["007", "FC10"] < 1
-
-
-def test_a_matrix_of_a_kind_without_rows_says_which_kinds_there_are(tmp_path):
-    SyntheticRun(tmp_path / "run").write("plan")
-    with pytest.raises(InputError, match=r"no rows of kind 'minimal'.*it has: none"):
-        ig.open_run(tmp_path / "run").transfer_matrix()
-    with pytest.raises(UnknownNameError, match="Did you mean 'minimal'"):
-        ig.open_run(tmp_path / "run").transfer_matrix(kind="minimum")
-
-
-def test_matrices_can_be_multiplied_and_put_together(one_set):
-    run = ig.open_run(one_set)
-    matrix = run.transfer_matrix()
-    together = pd.concat([matrix, matrix * 0, run.transfer_matrix(kind="clean")])
-    assert together.shape == (5, 2)
-
-
 @pytest.mark.parametrize("models", [["007", "FC10"], [{"name": "007"}, {"name": "FC10"}], {"007": {}, "FC10": {}}])
 def test_models_come_in_the_order_of_the_spec(tmp_path, models):
     writer = SyntheticRun(tmp_path / "run")
@@ -469,105 +253,3 @@ def test_models_come_in_the_order_of_the_spec(tmp_path, models):
     content["spec"]["models"] = models
     (tmp_path / "run" / "plan.json").write_text(json.dumps(content))
     assert ig.open_run(tmp_path / "run").models() == [("007", 1), ("FC10", 1)]
-
-
-# Denominators of a matrix
-
-
-@pytest.fixture(scope="module")
-def targeted(tmp_path_factory):
-    """A run of one targeted rule: 007 is wrong on images 0 and 1 unchanged, FC10 on 1, 2 and 3, in every table."""
-    writer = SyntheticRun(tmp_path_factory.mktemp("runs") / "targeted", models=("FC10", "007"))
-    writer.rules = (("random", "fast"),)
-    root = writer.write("plan", "model_rows", "searched")
-    wrong = {"FC10": [1, 2, 3], "007": [0, 1]}
-    for name in ("distortions", "transfer"):
-        for shard in (root / "tables" / name).glob("*.parquet"):
-            rows = pq.read_table(shard).to_pylist()
-            for row in rows:
-                if row["example_id"] in wrong[row["model"]]:
-                    if name == "distortions":
-                        row["clean_prediction"] = (row["label"] + 1) % 10
-                    elif row["kind"] == "clean":
-                        row |= {"prediction": (row["label"] + 1) % 10, "is_error": True}
-            pq.write_table(pa.Table.from_pylist(rows, tables.named(name).schema), shard)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("among", "counted"),
-    [
-        ("found", [[21, 21], [21, 21]]),
-        ("source_correct", [[18, 18], [19, 19]]),
-        ("target_correct", [[18, 19], [18, 19]]),
-        ("both_correct", [[18, 17], [17, 19]]),
-    ],
-)
-@pytest.mark.parametrize("kind", ["minimal", "amplified", "gaussian"])
-def test_a_matrix_counts_the_images_asked_for_and_says_how_many_it_leaves_out(targeted, kind, among, counted):
-    run = ig.open_run(targeted)
-    matrix = run.transfer_matrix(kind, among=among)
-    assert matrix.attrs["n"].to_numpy().tolist() == counted
-    assert (matrix.attrs["n"] + matrix.attrs["left_out"] == 21).all(axis=None)
-    assert matrix.attrs["selection"].among == among
-    gone = {"source": {0, 1}, "target": {1, 2, 3}}
-    out = {"found": set(), "source_correct": gone["source"], "target_correct": gone["target"]}
-    out["both_correct"] = gone["source"] | gone["target"]
-    rows = run.pandas("transfer", kind=kind, source_model="007", model="FC10")
-    rows = rows[~rows.example_id.isin({5, *out[among]})]
-    assert matrix.loc["007", "FC10"] == rows.is_error.mean()
-    assert matrix.attrs["low"].loc["007", "FC10"] == wilson(rows.is_error.sum(), len(rows))[0]
-
-
-def test_all_found_searches_are_the_denominator_by_default(targeted):
-    run = ig.open_run(targeted)
-    pd.testing.assert_frame_equal(run.transfer_matrix(), run.transfer_matrix(among="found"))
-    assert run.transfer_matrix(grade="fast", target_rule="random").equals(run.transfer_matrix())
-
-
-def test_a_denominator_that_there_is_not_names_the_nearest(targeted):
-    with pytest.raises(UnknownNameError, match="Did you mean 'target_correct'"):
-        ig.open_run(targeted).transfer_matrix(among="target_corect")
-    with pytest.raises(InputError, match="plays no part for clean images"):
-        ig.open_run(targeted).transfer_matrix("clean", among="target_correct")
-
-
-def test_a_model_that_was_not_fed_the_unchanged_images_yet_is_not_known_to_be_right(tmp_path):
-    writer = SyntheticRun(tmp_path / "run")
-    root = writer.write("plan", "searched")
-    folder = root / "tables" / "transfer"
-    rows = ig.open_run(root).table("transfer")
-    shutil.rmtree(folder)
-    folder.mkdir()
-    fed = pc.or_(pc.not_equal(rows["kind"], "clean"), pc.not_equal(rows["model"], "007"))
-    pq.write_table(rows.filter(fed), folder / "part-0123456789abcdef.parquet")
-    matrix = ig.open_run(root).transfer_matrix(among="target_correct")
-    assert matrix.attrs["n"]["007"].tolist() == [0, 0]
-    assert matrix.attrs["left_out"]["007"].tolist() == [21, 21]
-    assert matrix["007"].isna().all()
-    assert matrix.attrs["n"]["FC10"].tolist() == [21, 21]
-
-
-@pytest.mark.parametrize("grade", ["faithful", "best", "fast"])
-def test_a_matrix_needs_no_arguments_where_there_is_one_of_each(tmp_path, grade):
-    writer = SyntheticRun(tmp_path / "run")
-    writer.rules = (("untargeted", grade),)
-    writer.write("plan", "searched")
-    selection = ig.open_run(tmp_path / "run").transfer_matrix().attrs["selection"]
-    assert (selection.grade, selection.target_rule, selection.dataset) == (grade, "untargeted", "glyphs")
-
-
-def test_all_choices_that_are_open_are_listed_at_once(tmp_path):
-    writer = SyntheticRun(tmp_path / "run", datasets=("a", "b"))
-    writer.rules = (("untargeted", "best"), ("random", "fast"))
-    writer.write("plan", "searched")
-    run = ig.open_run(tmp_path / "run")
-    with pytest.raises(
-        InputError, match=r"values of dataset and grade and target_rule: choose dataset= one of 'a', 'b' and grade="
-    ):
-        run.transfer_matrix()
-    with pytest.raises(
-        InputError,
-        match=r"no transfer rows with dataset 'a' and grade 'best' and target_rule 'random': .* one of 'untargeted'",
-    ):
-        run.transfer_matrix(dataset="a", grade="best", target_rule="random")

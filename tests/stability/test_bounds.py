@@ -117,6 +117,7 @@ def test_relus_in_a_ball_are_never_below_their_bound():
     assert bool((value.amin(0) <= bound + stable + 1.0).all())
 
 
+@pytest.mark.slow
 def test_no_search_result_lies_below_its_bound():
     trials, bounded, bad = hunt.hunt(14, seed=100)
     assert bad == []

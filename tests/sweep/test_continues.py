@@ -41,6 +41,7 @@ def run_before(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_run_of_that_day_continues(run_before: Path) -> None:
     prepared = prepare(BEFORE["spec"], run_before)
     examination = examine(prepared.plan, run_before)

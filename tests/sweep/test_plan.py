@@ -96,6 +96,7 @@ def test_names_with_slashes_make_no_two_tasks_of_one_name() -> None:
     assert len(plan_of(demo(models=models))) > 20
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_tasks_are_planned() -> None:
     plan = plan_of(demo(compute={"searches_per_shard": 1, "rows_per_shard": 1}, model_seeds=[0, 1, 2, 3]))
     assert len(plan) > 50_000

@@ -13,16 +13,8 @@ import intriguing as ig
 from intriguing.engine.driver import Outcome
 from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
 from intriguing.sweep import execute, prepare
-from intriguing.tables import duplicates
+from tests.keys import duplicates
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed inline run of the small sweep; never written to."""
-    out = tmp_path_factory.mktemp("small") / "run"
-    assert execute(prepare(SMALL, out), "inline").complete
-    return out
 
 
 def small(**changes: Any) -> dict[str, Any]:
@@ -194,6 +186,7 @@ def test_k_larger_than_n_is_refused_by_key(tmp_path: Path) -> None:
         prepare(small(units={"k": 301, "rows": 300}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_is_raised_by_the_library_after_the_rest_is_done(tmp_path: Path) -> None:
     models = SMALL["models"] | {
         "late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}

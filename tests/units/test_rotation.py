@@ -48,6 +48,7 @@ def p_values(rows, labels, scores, seed=0):
     return [compare_with_draws(natural[name], null[name]).p_two for name in natural]
 
 
+@pytest.mark.slow
 def test_a_planted_basis_is_found_and_a_rotated_copy_only_as_often_as_chance_has_it():
     scores = scorers(["purity", "auroc", "kurtosis"], Depth(k=8))
     planted_p, rotated_p = [], []

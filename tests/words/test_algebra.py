@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from intriguing.randomness import generator
 from intriguing.words.algebra import covariance, eigenvectors, product, singular
@@ -28,6 +29,7 @@ def test_products_and_decompositions_are_numpys():
     assert np.allclose(u @ np.diag(values) @ vt, DRAWN[:12])
 
 
+@pytest.mark.slow
 def test_numpys_number_of_threads_changes_no_bit():
     code = "import sys, torch; sys.path.insert(0, sys.argv[1]); torch.set_num_threads(1)\n"
     code += "import test_algebra; print(test_algebra.digest())"

@@ -39,6 +39,7 @@ def p_values():
     return p_values_of(REPLICATES, ROTATIONS, DEALS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", ["trained", "permuted_words"])
 def test_vectors_without_special_axes_are_found_to_have_some_as_often_as_the_level_says(p_values, control):
     rates = {m: float((p_values[control, m] <= LEVEL + 1e-9).mean()) for m in METRICS}

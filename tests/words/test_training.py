@@ -31,6 +31,7 @@ def test_defaults_are_gensims_but_for_the_threads():
     assert {**theirs, "workers": 1, "shrink_windows": True} == asdict(TrainingOptions())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_pythons_hash_seed():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_training import *; import hashlib; "

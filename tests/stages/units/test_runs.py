@@ -137,6 +137,7 @@ def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run: Path) -> 
     assert bounds.value.between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> None:
     models = {"bright": {"architecture": "tests.sweep.user_models:bright", "layers": ["channels"], "train": False}}
     spec = small({"models": models}, rows=60, rotations=0, bases=["natural"])
@@ -167,6 +168,7 @@ def turned_run(out: Path, layers: list[str], **options: Any) -> tuple[ig.Run, bo
     return ig.open_run(out), outcome.complete
 
 
+@pytest.mark.slow
 def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_path: Path) -> None:
     run, complete = turned_run(tmp_path / "run", ["channels", "turned", "turned@1"])
     assert complete
@@ -180,6 +182,7 @@ def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_pa
     assert directions == {"channels": 2, "turned": 2, "turned@1": 28}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["store", "stream"])
 def test_activations_that_float16_cannot_hold_end_the_run_with_their_size(tmp_path: Path, mode: str) -> None:
     run, complete = turned_run(tmp_path / "run", ["channels"], scale=1e5, dtype="float16", mode=mode)
@@ -198,6 +201,7 @@ def zoo_run(out: Path, **model: Any) -> ig.Run:
     return ig.open_run(out)
 
 
+@pytest.mark.slow
 def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_path: Path) -> None:
     run = zoo_run(tmp_path / "run", options={"name": "small", "pretrained": True})
     vectors = np.stack(run.pandas("activations")["vector"].to_list())
@@ -208,6 +212,7 @@ def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_pa
     assert tests.verdict.str.contains("than rotations").all()
 
 
+@pytest.mark.slow
 def test_a_factory_s_weights_may_come_from_a_file_in_the_zoo_s_own_names(tmp_path: Path) -> None:
     net = user_models.zoo("small", pretrained=True)
     torch.save(net.state_dict(), tmp_path / "zoo.pt")

@@ -25,7 +25,7 @@ from tests.sweep import planning
 from tests.sweep.small import assert_equal_tables, toml
 
 LIGHT = {"rotations": 20, "subsamples": 2, "subsample_rotations": 1, "matched_draws": 20, "pool_words": 200}
-JOB = Path(__file__).parents[2] / "jobs" / "words.py"
+JOB = Path(__file__).parents[3] / "jobs" / "words.py"
 
 
 def write_text(path: Path, words: int = 30_000, distinct: int = 400) -> Path:

@@ -41,7 +41,7 @@ def act(what: str) -> Any:
     return what
 
 
-FUNCTION = "tests.sweep.test_child:act"
+FUNCTION = "tests.stages.common.test_child:act"
 
 
 def one(what: str, seconds: float = 60) -> Any:
@@ -89,10 +89,10 @@ def test_the_child_ends_with_its_parent() -> None:
     code = (
         "import os, threading, time; from intriguing.stages.common import child\n"
         "from intriguing.errors import ModelError\n"
-        "with child._process('tests.sweep.test_child:act', [child.Call('x', 'hang')], 600) as (process, _):\n"
+        "with child._process('tests.stages.common.test_child:act', [child.Call('x', 'hang')], 600) as (process, _):\n"
         "    print(process.pid, flush=True); time.sleep(1.5); os._exit(0)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     pid = int(done.stdout)
     deadline = time.monotonic() + 20
@@ -134,6 +134,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("do", "message"), [("exit", "exit code 7"), ("hang", "no answer within 8 s")])
 def test_a_model_that_hangs_or_exits_is_refused_before_work(users: str, tmp_path: Path, do: str, message: str) -> None:
     from intriguing.sweep import execute, prepare

@@ -19,7 +19,9 @@ TOLD = {
 
 
 def spec(name: str) -> dict:
-    return SMALL | {"models": {name: {"architecture": f"tests.sweep.unsearchable:{name}", "layers": ["linear"]}}}
+    return SMALL | {
+        "models": {name: {"architecture": f"tests.stages.blind_spots.unsearchable:{name}", "layers": ["linear"]}}
+    }
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -42,6 +44,7 @@ def mine(shape, classes):
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(_MINE)
     models = {"mine": {"architecture": "mine:mine"}}

@@ -1,0 +1,137 @@
+"""The command line: exit codes, what goes to stdout, and what a person reads when something is wrong."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from intriguing.cli import call as run_command
+from tests.sweep.small import call, toml
+
+
+def test_a_finished_run_says_what_it_reused(
+    spec_file: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["run", str(spec_file), "--out", str(finished), "--executor", "inline"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", told)
+
+
+@pytest.mark.slow
+def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
+    done = call("run", str(spec_file), "--out", str(tmp_path / "run"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"\d+ tasks: \d+ to run, 0 reused, 0 dropped; at most [\d,]+ rows, [\d.]+ MB", done.stdout.replace("\n", " ")
+    )
+    assert "cpu" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from torch import nn\n"
+        "def net(shape, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(16, classes))\n"
+        "def squares():\n"
+        "    images = np.zeros((40, 1, 4, 4), dtype=np.float32)\n"
+        "    images[::2, :, :2] = 1\n"
+        "    labels = np.arange(40) % 2\n"
+        "    return (images, labels), (images, labels)\n"
+    )
+    spec = {
+        "name": "mine",
+        "datasets": {"squares": {"source": "mine:squares"}},
+        "models": {"net": {"architecture": "mine:net", "layers": ["1"]}},
+        "units": {"k": 2},
+        "blind_spots": {"images": 2},
+        "compute": {"slots": 4},
+    }
+    (tmp_path / "mine.toml").write_text(toml(spec))
+    done = call("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "mine" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(code: int, *arguments: str) -> str:
+        assert run_command(list(arguments)) == code
+        return capsys.readouterr().out
+
+    models = {"late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}}
+    spec = {"name": "late", "datasets": {"mnist-sample": {}}, "models": models, "units": {"k": 2}}
+    (tmp_path / "late.toml").write_text(toml(spec))
+    monkeypatch.chdir(tmp_path)
+    failed = shown(1, "run", "late.toml", "--out", "o", "--executor", "inline")
+    told = re.search(r"(\d+) tasks ran, 0 reused, 1 failed, (\d+) blocked \(of (\d+)\)", failed)
+    assert told is not None, failed
+    assert int(told[1]) + 1 + int(told[2]) == int(told[3])
+    status = json.loads(shown(0, "status", "o", "--json"))
+    assert (status["failed"], status["blocked"]) == (1, int(told[2]))
+    assert "model/mnist-sample/late/0:\nTraceback (most recent call last):" in shown(0, "show", "o", "failures")
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "<details><summary>Traceback</summary>" in page
+    assert f"{told[2]} other tasks are not finished" in page
+    [row] = json.loads(shown(0, "show", "o", "failures", "--json"))
+    line = "intriguing run late.toml --out o --only model/mnist-sample/late/0 --executor inline"
+    assert row["rerun_command"] == line
+    alone = call(*line.split()[1:], cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert alone.returncode == 1
+    assert "RuntimeError: this model cannot be trained" in alone.stderr
+    assert 'user_models.py", line' in alone.stderr
+    assert "1 failed, 0 blocked, " in alone.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "dmeo"], "There is no spec named 'dmeo'. Did you mean 'demo'?"),
+        (["run", "demo", "--executor", "rya"], "--executor"),
+        (["rnu", "demo"], "rnu"),
+        (["status", "nowhere"], "nowhere holds no run"),
+        (["show", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_use_exits_with_2_and_says_what_was_wrong(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err.replace("\n", " ")
+    assert captured.out == ""
+
+
+def test_an_out_folder_that_is_a_file_is_refused(
+    spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_command(["run", str(spec_file), "--out", str(tmp_path / "file"), "--executor", "inline"]) == 2
+    assert "is, or lies below, a file" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "plan", "status", "show", "report", "verify", "prune", "models", "datasets", "specs"]
+)
+def test_every_command_has_help_and_a_place_in_the_docs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([name, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+    assert f"intriguing {name}" in (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+
+
+def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file: Path, tmp_path: Path) -> None:
+    paper = tmp_path / "paper"
+    (paper / "tables" / "results").mkdir(parents=True)
+    files = [paper / "report.html", paper / "tables" / "results" / "mine.parquet"]
+    for file in files:
+        file.write_text("mine")
+    done = call("run", str(spec_file), "--out", str(paper), "--executor", "inline")
+    assert done.returncode == 2
+    assert "is not empty and holds no run" in done.stderr.replace("\n", " ")
+    assert sorted(p for p in paper.rglob("*") if p.is_file()) == sorted(files)
+    assert all(file.read_text() == "mine" for file in files)

@@ -1,0 +1,72 @@
+"""`status` and `show`: what they print of a finished run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from intriguing.cli import call as run_command
+
+
+def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status", str(finished), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["done"] == told["tasks"]
+    assert told["amounts"]["searches"] == [40, 40]
+    assert not told["running"]
+
+
+def test_show_lists_tables_and_prints_one_and_answers_sql(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["show", str(finished)]) == 0
+    assert "distortions: a row is one search" in capsys.readouterr().out
+    assert run_command(["show", str(finished), "distortions", "--json", "--rows", "3"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert run_command(["show", str(finished), "--sql", "select count(*) as n from distortions", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 40}]
+
+
+def test_show_says_what_it_left_out_beside_the_data(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*arguments: str) -> tuple[str, str]:
+        assert run_command(["show", str(finished), *arguments]) == 0
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    out, err = shown("distortions")
+    assert len(out.splitlines()) == 21
+    assert "..." not in out.splitlines()
+    assert err == "20 of 40 rows; --rows N shows more.\n"
+    assert shown("distortions", "--rows", "40")[1] == ""
+    assert len(json.loads(shown("distortions", "--rows", "3", "--json")[0])) == 3
+    query = "select search_id from distortions order by 1"
+    assert shown("--sql", query)[1] == "20 of 40 rows; --rows N shows more.\n"
+    assert len(json.loads(shown("--sql", query, "--json")[0])) == 40
+    assert len(json.loads(shown("--sql", query, "--json", "--rows", "2")[0])) == 2
+    assert shown("--sql", f"select * from ({query}) where search_id = 'none'")[1] == "The query gives no rows.\n"
+
+
+def test_show_tells_a_table_that_is_not_there_from_one_without_rows(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["show", str(finished), "rotation_tests"]) == 0
+    assert "The run has no table 'rotation_tests'; it has: examples, models" in capsys.readouterr().err
+    assert run_command(["show", str(finished), "failures"]) == 0
+    assert capsys.readouterr().err == "The table 'failures' has no rows.\n"
+    assert run_command(["show", str(finished), "rotation_tests", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "[]\n"
+    assert "no table" in captured.err
+
+
+def test_show_lists_the_stored_layers_in_place_of_their_vectors(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["show", str(finished), "activations", "--json"]) == 0
+    captured = capsys.readouterr()
+    layers = json.loads(captured.out)
+    assert {(row["model"], row["layer"], row["units"]) for row in layers} == {
+        ("softmax", "logits", 10),
+        ("007", "hidden1", 16),
+        ("007", "hidden2", 12),
+    }
+    assert all(Path(row["folder"]).is_dir() for row in layers)
+    assert "Activations are read a layer at a time" in captured.err

@@ -1,0 +1,79 @@
+"""What the tests of pages share: a page that is read as a document, and changes to the tables that it is made from."""
+
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from intriguing import tables
+from intriguing.sweep.report import write_report
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Document(HTMLParser):
+    """What a page holds: elements with their attributes, text, and tags that do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, Any]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.feed(html)
+        self.faults += [f"<{tag}> is never closed" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> closes another element, near {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def words_of(root: Path, images: Any = None) -> str:
+    """The text of the page that is written anew for the run in `root`."""
+    return Document(write_report(root, images=images).read_text()).words
+
+
+def rewrite(root: Path, table: str, column: str, value: Callable[[dict[str, Any]], Any]) -> None:
+    """Another `value` of each row in a column of a table."""
+    for shard in (root / "tables" / table).glob("*.parquet"):
+        rows = pq.read_table(shard)
+        place, field = rows.schema.get_field_index(column), rows.schema.field(column)
+        new = pa.array([value(row) for row in rows.to_pylist()], field.type)
+        pq.write_table(rows.set_column(place, field, new), shard)
+
+
+def change_rows(root: Path, wrong: Mapping[str, Any], unfed: Any = ()) -> None:
+    """The tables as they are when each model is `wrong` on these images unchanged, and some were not fed them."""
+    for shard in sorted((root / "tables" / "distortions").glob("*.parquet")):
+        rows = pq.read_table(shard).to_pylist()
+        for row in rows:
+            row["clean_prediction"] = (row["label"] + (row["example_id"] in wrong.get(row["model"], ()))) % 10
+        pq.write_table(pa.Table.from_pylist(rows, tables.DISTORTIONS.schema), shard)
+    for shard in sorted((root / "tables" / "transfer").glob("*.parquet")):
+        rows = pq.read_table(shard).to_pylist()
+        for row in (row for row in rows if row["kind"] == "clean"):
+            row["is_error"] = row["example_id"] in wrong.get(row["model"], ())
+        rows = [row for row in rows if row["kind"] != "clean" or row["model"] not in unfed]
+        pq.write_table(pa.Table.from_pylist(rows, tables.TRANSFER.schema), shard)

@@ -1,0 +1,70 @@
+"""Specs that are too large, too deep or badly named are refused in a sentence."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intriguing.errors import SpecError, UnknownNameError
+from intriguing.sweep.limits import LARGEST_SPEC
+from intriguing.sweep.spec import load_spec
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "/x", "a\\b", "..", ".x", "a\0b", "\x1b[31mred\r", "nul", "con.x", " x", "ü" * 150]
+)
+def test_a_run_s_name_is_one_folder(name: str) -> None:
+    with pytest.raises(SpecError, match=r"name: .* Write another `name`"):
+        load_spec({"name": name})
+
+
+@pytest.mark.parametrize("name", ["my run 2", "ünïcode", "v1.0", "a[b]", "run's"])
+def test_other_names_are_taken(name: str) -> None:
+    assert load_spec({"name": name}).name == name
+
+
+@pytest.mark.parametrize("name", ["../specs/demo", "specs/demo", "../../x", "/etc/passwd\0", "dem\x1bo", ""])
+def test_a_spec_is_looked_up_among_those_of_the_package_alone(name: str) -> None:
+    with pytest.raises((UnknownNameError, SpecError)):
+        load_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
+        ("a = " + "{a=" * 5_000 + "1" + "}" * 5_000, "nested too deeply"),
+        ("a." * 30 + "a = 1", "nested more than 20 levels"),
+        ("a." * 100_000 + "a = 1", "a key of more than 40 parts"),
+        ("x = {" + '"a" . ' * 40_000 + "a = 3}", "a key of more than 40 parts"),
+        ("seed = " + "9" * 5_000, "cannot be read"),
+        ("seed = 0x" + "f" * 50_000, "a whole number of 200000 bits"),
+        ("seed = 2026-01-01", "is a date or a time"),
+        ("[models]\n" + "\n".join(f"m{i} = {{}}" for i in range(1_001)), "has 1,001 models; at most 1,000"),
+        ("a = [" + "1," * 110_000 + "]", "more than 100,000 values"),
+        ("#" * (LARGEST_SPEC + 1), "more than the 250,000 that are read"),
+    ],
+)
+def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    began = time.monotonic()
+    with pytest.raises(SpecError, match=message):
+        load_spec(tmp_path / "x.toml")
+    assert time.monotonic() - began < 20
+
+
+def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(SpecError, match="no regular file"):
+        load_spec(tmp_path / "x.toml")
+
+
+def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
+    from intriguing.sweep import prepare
+    from tests.sweep.small import SMALL
+
+    monkeypatch.setattr("intriguing.sweep.plan.MOST_TASKS", 20)
+    with pytest.raises(SpecError, match="more than 20 tasks"):
+        prepare(SMALL, tmp_path)
