@@ -43,6 +43,11 @@ def amplify(
 ) -> Perturbed:
     """`clean` moved towards `adversarial`, and on past it, until the change has the RMS asked for; then clipped.
 
+        import numpy as np, intriguing as ig
+        clean = np.full((1, 28, 28), 0.5)
+        adversarial = clean + np.random.default_rng(0).normal(0, 0.01, clean.shape)
+        ig.amplify(clean, adversarial, rms=0.1).images
+
     clean, adversarial: (B, *shape) in [lower, upper]; rms: a positive number, or one per image. Computes
     x + rms sqrt(n) (x' - x) / ||x' - x||_2 (Szegedy et al. 2013, section 4.2, table 4). As printed there the factor
     sqrt(n) is missing: for 28 x 28 pixels the change would have an RMS of 0.1 / 28, not the 0.1 of the table's caption.
@@ -78,6 +83,9 @@ def gaussian_noise(
     after_clipping: bool = False,
 ) -> Perturbed:
     """`clean` plus Gaussian noise of exactly the RMS asked for, then clipped: the control of a transfer matrix.
+
+        import numpy as np, intriguing as ig
+        ig.gaussian_noise(np.full((2, 28, 28), 0.5), rms=0.1, seed=0, ids=[0, 1]).images
 
     clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
     depends on `seed` and its id alone, neither on the batch nor on the RMS: noise of twice the RMS is twice the noise.

@@ -22,6 +22,12 @@ _ARRAYS = ("mean", "m2", "m3", "m4", "low", "high")
 class Moments:
     """Count, mean, second to fourth central moments, smallest and largest value of each of `dim` units.
 
+        import numpy as np, intriguing as ig
+        moments = ig.Moments(64, with_covariance=True)
+        for block in np.random.default_rng(0).random((10, 256, 64), dtype=np.float32):
+            moments.update(block)
+        moments.mean, moments.kurtosis, moments.dead, moments.covariance()
+
     With `with_covariance` also the (dim, dim) co-moments. Rows are summed in blocks of 256 in their own precision,
     about their mean, and blocks and shards are added in float64. What is read from here is rounded to the digits that
     this keeps: so shards of whole blocks give the same numbers, whatever their size and order (but for one in a
