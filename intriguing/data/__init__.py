@@ -10,6 +10,7 @@ from intriguing.data.sources import (
     describe,
     known_datasets,
     load_dataset,
+    source_names,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "describe",
     "known_datasets",
     "load_dataset",
+    "source_names",
 ]

@@ -24,7 +24,25 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
 
+Root = str | Path | None
+
 EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
+
+
+def _read_mnist(folder: Path) -> Parts:
+    return {
+        split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
+        for split, p in (("train", "train"), ("test", "t10k"))
+    }
+
+
+def _read_cifar(folder: Path) -> Parts:
+    # The files are pickles: torchvision opens them only after checking their MD5 sums.
+    try:
+        sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
+    except RuntimeError:
+        raise DataError(f"The files in {folder} are not CIFAR-10's (wrong checksum). Download them again.") from None
+    return {s: (d.data.transpose(0, 3, 1, 2), np.asarray(d.targets), None) for s, d in sets.items()}
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,8 @@ class Known:
     files: tuple[str, ...] = ()
     torchvision_class: str = ""
     class_names: tuple[str, ...] = ()
+    read: Callable[[Path], Parts] | None = None
+    """Reads the files in the folder; None for the embedded sample."""
 
 
 _IDX = tuple(f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
@@ -58,7 +78,7 @@ KNOWN: dict[str, Known] = {
             10,
             {"train": 8_000, "test": 2_000},
         ),
-        Known("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
+        Known("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST", (), _read_mnist),
         Known(
             "fashion-mnist",
             "70,000 photos of clothes",
@@ -69,6 +89,7 @@ KNOWN: dict[str, Known] = {
             _IDX,
             "FashionMNIST",
             _CLOTHES,
+            _read_mnist,
         ),
         Known(
             "cifar10",
@@ -80,16 +101,70 @@ KNOWN: dict[str, Known] = {
             _CIFAR,
             "CIFAR10",
             _THINGS,
+            _read_cifar,
         ),
     )
 }
 
-# Sources that take a path or a name after the colon, as help texts show them.
-FORMS: dict[str, str] = {
-    "npz:PATH": "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
-    "imagefolder:PATH": "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
-    "module:factory": "a Python function without arguments that returns a Dataset, a mapping or a tuple of arrays",
+
+@dataclass(frozen=True)
+class Form:
+    """A form of source that takes a path after the colon: how help texts show it, and how it is read and hashed.
+
+    load(source, rest, root): the data set. content_hash(source, rest, root): its hash, without decoding an image.
+    """
+
+    usage: str
+    sentence: str
+    load: Callable[[str, str, Root], Dataset]
+    content_hash: Callable[[str, str, Root], str]
+
+
+def _load_npz(source: str, rest: str, root: Root) -> Dataset:
+    arrays = sorted_arrays(read_npz(_path(rest, root)), f"Data set {source!r}")
+    return _built(source, arrays, _hash_npz(source, rest, root))
+
+
+def _hash_npz(source: str, rest: str, root: Root) -> str:
+    path = _path(rest, root)
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
+    return hash_files([("npz", path)])
+
+
+def _load_photos(source: str, rest: str, root: Root) -> Dataset:
+    folder, options = photos.parse(rest)
+    return photos.load(source, _path(folder, root), options)
+
+
+def _hash_photos(source: str, rest: str, root: Root) -> str:
+    folder, options = photos.parse(rest)
+    return photos.content_hash(_path(folder, root), options)
+
+
+FORMS: dict[str, Form] = {
+    form.usage.partition(":")[0]: form
+    for form in (
+        Form(
+            "npz:PATH",
+            "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
+            _load_npz,
+            _hash_npz,
+        ),
+        Form(
+            "imagefolder:PATH",
+            "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
+            _load_photos,
+            _hash_photos,
+        ),
+    )
 }
+"""The forms by the word before the colon. Another word is a module: `module:factory` is a function of the user's."""
+
+
+def source_names() -> list[str]:
+    """What a source may be: the names, and the forms as help texts show them."""
+    return [*KNOWN, *(form.usage for form in FORMS.values()), "module:factory"]
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -106,12 +181,8 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
     `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).
     """
     kind, _, rest = source.partition(":")
-    if kind == "npz" and rest:
-        path = _path(rest, root)
-        return _built(source, sorted_arrays(read_npz(path), f"Data set {source!r}"), dataset_hash(source, root))
-    if kind == "imagefolder" and rest:
-        folder, options = photos.parse(rest)
-        return photos.load(source, _path(folder, root), options)
+    if kind in FORMS and rest:
+        return FORMS[kind].load(source, rest, root)
     if rest:
         made = factories.call(source)
         if isinstance(made, Dataset):
@@ -128,9 +199,9 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
     if not known.folder:
         return _embedded()
     folder = _folder(known, data_root(root), download)
-    reader = _read_cifar if known.torchvision_class == "CIFAR10" else _read_mnist
+    assert known.read is not None
     names = Names(known.class_names)
-    return build_dataset(source, reader(known, folder), _hash_known(known, folder), known.classes, names=names)
+    return build_dataset(source, known.read(folder), _hash_known(known, folder), known.classes, names=names)
 
 
 def dataset_hash(source: str, root: str | Path | None = None) -> str:
@@ -140,14 +211,8 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
     when it is loaded. For every other source the two are equal. Raises as `load_dataset` does.
     """
     kind, _, rest = source.partition(":")
-    if kind == "npz" and rest:
-        path = _path(rest, root)
-        if not path.is_file():
-            raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
-        return hash_files([("npz", path)])
-    if kind == "imagefolder" and rest:
-        folder, options = photos.parse(rest)
-        return photos.content_hash(_path(folder, root), options)
+    if kind in FORMS and rest:
+        return FORMS[kind].content_hash(source, rest, root)
     if rest:
         return factories.source_hash(source)
     known = _known(source)
@@ -201,7 +266,7 @@ def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
 
 def _known(source: str) -> Known:
     if source not in KNOWN:
-        raise unknown_name("data set", source, [*KNOWN, *FORMS])
+        raise unknown_name("data set", source, source_names())
     return KNOWN[source]
 
 
@@ -249,22 +314,3 @@ def _folder(known: Known, root: Path, download: bool) -> Path:
 
 def _hash_known(known: Known, folder: Path) -> str:
     return hash_files((f, folder / f) for f in known.files)
-
-
-_Reader = Callable[[Known, Path], Parts]
-
-
-def _read_mnist(known: Known, folder: Path) -> Parts:
-    return {
-        split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
-        for split, p in (("train", "train"), ("test", "t10k"))
-    }
-
-
-def _read_cifar(known: Known, folder: Path) -> Parts:
-    # The files are pickles: torchvision opens them only after checking their MD5 sums.
-    try:
-        sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
-    except RuntimeError:
-        raise DataError(f"The files in {folder} are not CIFAR-10's (wrong checksum). Download them again.") from None
-    return {s: (d.data.transpose(0, 3, 1, 2), np.asarray(d.targets), None) for s, d in sets.items()}

@@ -10,6 +10,7 @@ from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.engine import run
 from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import direction
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
@@ -142,7 +143,7 @@ def test_the_penalty_makes_the_result_stationary_along_its_change(grade, form):
 
 
 @pytest.mark.parametrize("inputs", [12, 13, 784])
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, 5)).requires_grad_(False)
