@@ -110,7 +110,9 @@ def spec_page() -> str:
     ]
     for stage in STAGES:
         if stage.section is not None and not stage.at_top:
-            lines += [f"## [{stage.name}]", *_section(stage.section), *_nested(stage.name, stage.section)]
+            guide = f"guides/{stage.name}.md"
+            link = f"See [the guide]({guide})." if (HERE / guide).exists() else ""
+            lines += [f"## [{stage.name}]", *_section(stage.section), link, *_nested(stage.name, stage.section)]
         if stage.name == "words":
             lines += ["### Keys of the words' training", "Arguments of gensim's Word2Vec.", _options(TrainingOptions)]
             lines += ["### Keys of the judging", "How much the judges of words do.", _options(JudgeOptions)]

@@ -8,6 +8,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from intriguing import errors
 from intriguing.basics.version import __version__
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from intriguing.results import Run, open_run
     from intriguing.stability import operator_norm
     from intriguing.sweep import run
-    from intriguing.units import Directions, TopK
+    from intriguing.transfer import amplify, gaussian_noise
+    from intriguing.units import Directions, Moments, RotationTests, TopK, rotation_test
 
 # MKL reads this at its first product. Then it rounds a row alike wherever the row lies in memory and whatever stands
 # beside it, which a search needs to be independent of its company; it costs no time that can be measured.
@@ -24,14 +26,19 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 _HOME = {
     "Directions": "intriguing.units",
+    "Moments": "intriguing.units",
+    "RotationTests": "intriguing.units",
     "Run": "intriguing.results",
     "SearchOptions": "intriguing.blind_spots",
     "SearchResult": "intriguing.blind_spots",
     "TopK": "intriguing.units",
+    "amplify": "intriguing.transfer",
     "collect_activations": "intriguing.activations",
+    "gaussian_noise": "intriguing.transfer",
     "minimal_distortion": "intriguing.blind_spots",
     "open_run": "intriguing.results",
     "operator_norm": "intriguing.stability",
+    "rotation_test": "intriguing.units",
     "run": "intriguing.sweep",
 }
 
@@ -42,10 +49,16 @@ __all__ = [  # noqa: RUF022 (the order of the README)
     "minimal_distortion",
     "SearchOptions",
     "SearchResult",
+    "amplify",
+    "gaussian_noise",
     "collect_activations",
+    "rotation_test",
+    "RotationTests",
     "Directions",
     "TopK",
+    "Moments",
     "operator_norm",
+    "errors",
     "__version__",
 ]
 

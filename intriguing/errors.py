@@ -1,5 +1,13 @@
 """Every error that this package raises on purpose.
 
+    import intriguing as ig
+    try:
+        ig.open_run("nowhere")
+    except ig.errors.StoreError as error:
+        print(error)
+
+The classes:
+
     IntriguingError
     ├── SpecError            a spec that cannot be run: names the key and what to write instead
     ├── UnknownNameError     a name that nothing answers to: lists the nearest valid ones

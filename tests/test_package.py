@@ -20,10 +20,32 @@ ERRORS = [
 
 
 def test_every_public_name_is_there() -> None:
-    assert sorted(ig.__all__) == sorted([*ig._HOME, "__version__"])
+    assert sorted(ig.__all__) == sorted([*ig._HOME, "errors", "__version__"])
     for name in ig.__all__:
         assert getattr(ig, name) is not None
     assert dir(ig) == sorted(ig.__all__)
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(ig.__all__) == {
+        "run",
+        "open_run",
+        "Run",
+        "minimal_distortion",
+        "SearchOptions",
+        "SearchResult",
+        "amplify",
+        "gaussian_noise",
+        "collect_activations",
+        "rotation_test",
+        "RotationTests",
+        "Directions",
+        "TopK",
+        "Moments",
+        "operator_norm",
+        "errors",
+        "__version__",
+    }
 
 
 def test_an_unknown_name_lists_the_public_ones() -> None:

@@ -83,6 +83,12 @@ def collect_activations(
 ) -> Iterator[Block]:
     """The activations of `layers` for all inputs of `loader`: an iterator of (ids, {layer: (n, D)}).
 
+        import torch, intriguing as ig
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 32), torch.nn.ReLU())
+        loader = [torch.rand(64, 1, 28, 28) for _ in range(2)]
+        for ids, blocks in ig.collect_activations(model, loader, "2"):
+            print(ids[:3], blocks["2"].shape)
+
     loader: yields batches of any size, as a tensor or NumPy array (n, ...), or a tuple or list that starts with one
     (the rest, such as labels, is ignored). ids: the inputs' ids in the loader's order, by default 0, 1, 2, ... layers:
     names as in `intriguing.activations.layers`.

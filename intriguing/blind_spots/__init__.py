@@ -1,7 +1,27 @@
-"""The minimal-distortion search: the smallest change of an input that makes a network give another class."""
+"""The minimal-distortion search: the smallest change of an input that makes a network give another class.
 
-from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.result import STATUS_SENTENCES, SearchResult
-from intriguing.blind_spots.search import minimal_distortion
+`grades` says what is known of each grade, and costs no torch; the names below are imported on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intriguing.blind_spots.options import SearchOptions
+    from intriguing.blind_spots.result import STATUS_SENTENCES, SearchResult
+    from intriguing.blind_spots.search import minimal_distortion
+
+_HOME = {
+    "STATUS_SENTENCES": "intriguing.blind_spots.result",
+    "SearchOptions": "intriguing.blind_spots.options",
+    "SearchResult": "intriguing.blind_spots.result",
+    "minimal_distortion": "intriguing.blind_spots.search",
+}
 
 __all__ = ["STATUS_SENTENCES", "SearchOptions", "SearchResult", "minimal_distortion"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -18,6 +18,9 @@ PENALTY_FORMS = ("squared_l2", "l2")
 class SearchOptions:
     """Options of `minimal_distortion`; each is checked when the object is built.
 
+        import intriguing as ig
+        options = ig.SearchOptions(grade="fast", lower=-1.0, upper=1.0)
+
     Raises: `InputError` for a value out of range and `UnknownNameError` for a name that is none of the listed.
     """
 

@@ -23,6 +23,10 @@ STATUS_SENTENCES = {
 class SearchResult:
     """The outcome of `minimal_distortion` for B examples; tensors are on the device of the input.
 
+        result = ig.minimal_distortion(model, images, labels)
+        result.l2[result.success].median()
+        [result.sentences[status] for status in result.status]
+
     Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
     """
 

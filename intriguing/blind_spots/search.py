@@ -36,7 +36,10 @@ def minimal_distortion(
 ) -> SearchResult:
     """The smallest change of each image of `x`, in L2 and inside the box, that makes `model` give another class.
 
-        result = minimal_distortion(model, images, labels)
+        import torch, intriguing as ig
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+        images = torch.rand(4, 1, 28, 28)
+        result = ig.minimal_distortion(model, images, labels=[0, 1, 2, 3])
         result.status, result.l2, result.adversarial
 
     model: from (B, *shape) to logits (B, C), a module (put in eval mode for the search and back after), an exported

@@ -9,6 +9,7 @@ from intriguing.data.sources import (
     describe,
     known_datasets,
     load_dataset,
+    source_names,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "describe",
     "known_datasets",
     "load_dataset",
+    "source_names",
 ]

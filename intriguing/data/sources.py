@@ -1,4 +1,4 @@
-"""Named data sets: their folders, hashes and readers. Torch is imported only for CIFAR-10."""
+"""Data sets by name: where they lie, what they hash to, how to read them. Torch is imported for CIFAR-10 alone."""
 
 import io
 import logging
@@ -24,12 +24,30 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
 
+Root = str | Path | None
+
 EMBEDDED = Path(__file__).with_name("mnist_sample.npz.xz")
+
+
+def _read_mnist(folder: Path) -> Parts:
+    return {
+        split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
+        for split, p in (("train", "train"), ("test", "t10k"))
+    }
+
+
+def _read_cifar(folder: Path) -> Parts:
+    # The files are pickles: torchvision opens them only after checking their MD5 sums.
+    try:
+        sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
+    except RuntimeError:
+        raise DataError(f"The files in {folder} are not CIFAR-10's (wrong checksum). Download them again.") from None
+    return {s: (d.data.transpose(0, 3, 1, 2), np.asarray(d.targets), None) for s, d in sets.items()}
 
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A named data set: a sentence, its sizes, and its files below the root folder."""
+    """A data set that has a name of its own: a sentence, its sizes, and its files under the root folder."""
 
     name: str
     sentence: str
@@ -40,6 +58,8 @@ class NamedSource:
     files: tuple[str, ...] = ()
     torchvision_class: str = ""
     class_names: tuple[str, ...] = ()
+    read: Callable[[Path], Parts] | None = None
+    """Reads the files in the folder; None for the embedded sample."""
 
 
 _IDX = tuple(f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
@@ -58,7 +78,7 @@ KNOWN: dict[str, NamedSource] = {
             10,
             {"train": 8_000, "test": 2_000},
         ),
-        NamedSource("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST"),
+        NamedSource("mnist", "all 70,000 MNIST digits", _GREY, 10, _FULL, "MNIST/raw", _IDX, "MNIST", (), _read_mnist),
         NamedSource(
             "fashion-mnist",
             "70,000 photos of clothes",
@@ -69,6 +89,7 @@ KNOWN: dict[str, NamedSource] = {
             _IDX,
             "FashionMNIST",
             _CLOTHES,
+            _read_mnist,
         ),
         NamedSource(
             "cifar10",
@@ -80,76 +101,118 @@ KNOWN: dict[str, NamedSource] = {
             _CIFAR,
             "CIFAR10",
             _THINGS,
+            _read_cifar,
         ),
     )
 }
 
-# Sources with a path or a name after the colon, for help texts.
-FORMS: dict[str, str] = {
-    "npz:PATH": "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
-    "imagefolder:PATH": "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
-    "module:factory": "a Python function without arguments that returns a Dataset, a mapping or a tuple of arrays",
+
+@dataclass(frozen=True)
+class Form:
+    """A form of source that takes a path after the colon: how help texts show it, and how it is read and hashed.
+
+    load(source, rest, root): the data set. content_hash(source, rest, root): its hash, without decoding an image.
+    """
+
+    usage: str
+    sentence: str
+    load: Callable[[str, str, Root], Dataset]
+    content_hash: Callable[[str, str, Root], str]
+
+
+def _load_npz(source: str, rest: str, root: Root) -> Dataset:
+    arrays = sorted_arrays(read_npz(_path(rest, root)), f"Data set {source!r}")
+    return _built(source, arrays, _hash_npz(source, rest, root))
+
+
+def _hash_npz(source: str, rest: str, root: Root) -> str:
+    path = _path(rest, root)
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
+    return hash_files([("npz", path)])
+
+
+def _load_photos(source: str, rest: str, root: Root) -> Dataset:
+    folder, options = photos.parse(rest)
+    return photos.load(source, _path(folder, root), options)
+
+
+def _hash_photos(source: str, rest: str, root: Root) -> str:
+    folder, options = photos.parse(rest)
+    return photos.content_hash(_path(folder, root), options)
+
+
+FORMS: dict[str, Form] = {
+    form.usage.partition(":")[0]: form
+    for form in (
+        Form(
+            "npz:PATH",
+            "arrays train_images, train_labels, test_images, test_labels (or images, labels) in an npz file",
+            _load_npz,
+            _hash_npz,
+        ),
+        Form(
+            "imagefolder:PATH",
+            "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
+            _load_photos,
+            _hash_photos,
+        ),
+    )
 }
+"""The forms by the word before the colon. Another word is a module: `module:factory` is a function of the user's."""
+
+
+def source_names() -> list[str]:
+    """What a source may be: the names, and the forms as help texts show them."""
+    return [*KNOWN, *(form.usage for form in FORMS.values()), "module:factory"]
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of named data sets: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
+    """The folder that named data sets lie in: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
     return Path(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing").expanduser()
 
 
 def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
-    """Read and check the data set of a `source`.
+    """The data set that `source` names, read and checked.
 
-    `source` is a known name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
-    are in `data_root(root)`, in torchvision's layout; `download` fetches missing ones. Relative paths are searched in
-    the working folder, then in that root.
-
-    Raises: `UnknownNameError` for an unknown name; `DataError` for missing files (it names their path) and for unusable
-    contents (see `build_dataset`).
+    `source` is a entry name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
+    lie in `data_root(root)` in torchvision's layout, and are fetched there with `download`; relative paths are looked
+    for in the working folder, then in that root. Raises `UnknownNameError` for a name that nothing answers to, and
+    `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).
     """
     kind, _, rest = source.partition(":")
-    if kind == "npz" and rest:
-        path = _path(rest, root)
-        return _built(source, sorted_arrays(read_npz(path), f"Data set {source!r}"), dataset_hash(source, root))
-    if kind == "imagefolder" and rest:
-        folder, options = photos.parse(rest)
-        return photos.load(source, _path(folder, root), options)
+    if kind in FORMS and rest:
+        return FORMS[kind].load(source, rest, root)
     if rest:
-        returned = factories.call(source)
-        if isinstance(returned, Dataset):
-            return returned
-        contents = sorted_arrays(returned, f"What {source} returned")
+        made = factories.call(source)
+        if isinstance(made, Dataset):
+            return made
+        given = sorted_arrays(made, f"What {source} returned")
         content = hash_arrays(
             (f"{split}/{name}", array)
-            for split, arrays in contents.parts.items()
+            for split, arrays in given.parts.items()
             for name, array in zip(("images", "labels", "ids"), arrays, strict=True)
             if array is not None
         )
-        return _built(source, contents, f"{factories.source_hash(source)[:32]}{content[:32]}")
+        return _built(source, given, f"{factories.source_hash(source)[:32]}{content[:32]}")
     entry = _known(source)
     if not entry.folder:
         return _embedded()
     folder = _folder(entry, data_root(root), download)
-    reader = _read_cifar if entry.torchvision_class == "CIFAR10" else _read_mnist
+    assert entry.read is not None
     names = Names(entry.class_names)
-    return build_dataset(source, reader(entry, folder), _hash_known(entry, folder), entry.classes, names=names)
+    return build_dataset(source, entry.read(folder), _hash_known(entry, folder), entry.classes, names=names)
 
 
 def dataset_hash(source: str, root: str | Path | None = None) -> str:
-    """The SHA-256 of a data set's files, without torch and without decoding images.
+    """The SHA-256 of a data set's content as it lies on disk, without torch and without decoding an image.
 
-    For `module:factory` it covers only the factory's source; `Dataset.content_hash` also covers the returned arrays.
-    For all other sources both are equal. Raises: as `load_dataset`.
+    For `module:factory` it covers the factory's source alone: what the function returns enters `Dataset.content_hash`
+    when it is loaded. For every other source the two are equal. Raises as `load_dataset` does.
     """
     kind, _, rest = source.partition(":")
-    if kind == "npz" and rest:
-        path = _path(rest, root)
-        if not path.is_file():
-            raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
-        return hash_files([("npz", path)])
-    if kind == "imagefolder" and rest:
-        folder, options = photos.parse(rest)
-        return photos.content_hash(_path(folder, root), options)
+    if kind in FORMS and rest:
+        return FORMS[kind].content_hash(source, rest, root)
     if rest:
         return factories.source_hash(source)
     entry = _known(source)
@@ -159,9 +222,9 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
 
 
 def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
-    """The row of a source in `intriguing datasets`: name, sentence, shape, classes, sizes, path, `present`.
+    """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
 
-    `path` is its folder or file, None if it needs none. A source that is not a named one is loaded.
+    `path` is the folder or file that holds it, None where it needs none. A source that is not entry by name is loaded.
     """
     if source not in KNOWN:
         data = load_dataset(source, root)
@@ -190,13 +253,13 @@ def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
 
 
 def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
-    """`describe` of every named data set, in the order of `KNOWN`."""
+    """`describe` of every data set that has a name, in the order of the registry."""
     return [describe(name, root) for name in KNOWN]
 
 
 def _known(source: str) -> NamedSource:
     if source not in KNOWN:
-        raise unknown_name("data set", source, [*KNOWN, *FORMS])
+        raise unknown_name("data set", source, source_names())
     return KNOWN[source]
 
 
@@ -208,16 +271,15 @@ def _path(text: str, root: str | Path | None) -> Path:
     return inside if inside.exists() else path
 
 
-def _built(source: str, contents: Arrays, content_hash: str) -> Dataset:
-    names = Names(contents.class_names, contents.paths)
-    return build_dataset(source, contents.parts, content_hash, contents.classes, names=names)
+def _built(source: str, given: Arrays, content_hash: str) -> Dataset:
+    return build_dataset(source, given.parts, content_hash, given.classes, names=Names(given.class_names, given.paths))
 
 
 @cache
 def _embedded() -> Dataset:
     with lzma.open(EMBEDDED) as packed, np.load(io.BytesIO(packed.read()), allow_pickle=False) as arrays:
-        contents = sorted_arrays(dict(arrays), "The embedded sample")
-    return build_dataset("mnist-sample", contents.parts, dataset_hash("mnist-sample"), 10)
+        given = sorted_arrays(dict(arrays), "The embedded sample")
+    return build_dataset("mnist-sample", given.parts, dataset_hash("mnist-sample"), 10)
 
 
 def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
@@ -245,22 +307,3 @@ def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
 
 def _hash_known(entry: NamedSource, folder: Path) -> str:
     return hash_files((f, folder / f) for f in entry.files)
-
-
-_Reader = Callable[[NamedSource, Path], Parts]
-
-
-def _read_mnist(entry: NamedSource, folder: Path) -> Parts:
-    return {
-        split: (read_idx(folder / f"{p}-images-idx3-ubyte")[:, None], read_idx(folder / f"{p}-labels-idx1-ubyte"), None)
-        for split, p in (("train", "train"), ("test", "t10k"))
-    }
-
-
-def _read_cifar(entry: NamedSource, folder: Path) -> Parts:
-    # The files are pickles; torchvision checks their MD5 sums before opening them.
-    try:
-        sets = {s: torchvision().datasets.CIFAR10(str(folder.parent), train=s == "train") for s in ("train", "test")}
-    except RuntimeError:
-        raise DataError(f"The files in {folder} are not CIFAR-10's (wrong checksum). Download them again.") from None
-    return {s: (d.data.transpose(0, 3, 1, 2), np.asarray(d.targets), None) for s, d in sets.items()}

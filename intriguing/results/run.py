@@ -36,6 +36,10 @@ _SMALL = 1 << 26
 def open_run(path: str | Path) -> "Run":
     """The run in the folder `path`: a local path, or a URI that pyarrow.fs knows (s3://bucket/folder, gs://, file://).
 
+        import intriguing as ig
+        run = ig.open_run("outputs/demo")
+        run.tables()
+
     Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
     text = str(path)
@@ -76,7 +80,16 @@ def _without_secrets(uri: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, opened by `open_run`. Every call reads the tables as they are at that moment."""
+    """A run's folder, opened by `open_run`.
+
+        import intriguing as ig
+        run = ig.open_run("outputs/demo")
+        run.pandas("distortions", columns=["l2"], model="mlp")
+        run.sql("select model, test_error from models")
+        run.transfer_matrix(target_rule="untargeted")
+
+    Every call reads the tables as they are at that moment.
+    """
 
     path: str
     """The folder, as it was given, without credentials or options of its URI."""

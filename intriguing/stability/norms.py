@@ -71,6 +71,9 @@ class NetworkNorms:
 def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact", tight: bool = False) -> OperatorNorm:
     """The operator norm of `layer` in eval mode for samples of `input_shape` (without the batch axis), in float64.
 
+        import torch, intriguing as ig
+        ig.operator_norm(torch.nn.Conv2d(3, 8, 3, stride=2), (3, 16, 16)).norm
+
     Strides, dilation, groups, every padding mode, transposed convolutions, pooling with overlap, batch norm in eval and
     elementwise functions are covered. Several linear operations in a row (a module of your own, a Sequential) are taken
     as one operator for `norm`, and by the product of their bounds for `upper_bound`. A layer that is not known has an

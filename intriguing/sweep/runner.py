@@ -159,7 +159,11 @@ def run(
     strict: bool = True,
     progress: bool | None = None,
 ) -> Run:
-    """Run a sweep and open its results: ``ig.run("demo", out="outputs/demo", executor="inline")``.
+    """Run a sweep and open its results.
+
+        import intriguing as ig
+        run = ig.run("demo", out="outputs/demo", executor="inline")
+        run.pandas("distortions")
 
     Args:
         spec: a spec's name or path, or the spec itself as a mapping.

@@ -43,6 +43,11 @@ def amplify(
 ) -> Perturbed:
     """`clean` moved in the direction of `adversarial` by a change of size `rms`, then clipped.
 
+        import numpy as np, intriguing as ig
+        clean = np.full((1, 28, 28), 0.5)
+        adversarial = clean + np.random.default_rng(0).normal(0, 0.01, clean.shape)
+        ig.amplify(clean, adversarial, rms=0.1).images
+
     clean, adversarial: (B, *shape) in [lower, upper]; rms: a positive number, or one per image. Computes
     x + rms sqrt(n) (x' - x) / ||x' - x||_2.
 
@@ -80,6 +85,9 @@ def gaussian_noise(
     after_clipping: bool = False,
 ) -> Perturbed:
     """`clean` plus Gaussian noise of exactly the size `rms`, then clipped: the control of a transfer matrix.
+
+        import numpy as np, intriguing as ig
+        ig.gaussian_noise(np.full((2, 28, 28), 0.5), rms=0.1, seed=0, ids=[0, 1]).images
 
     clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
     depends only on `seed` and its id, up to its scale: noise of twice the RMS is twice the noise. after_clipping: scale

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intriguing.units.directions import Directions
+    from intriguing.units.from_arrays import RotationTests, ScoreTest, rotation_test
     from intriguing.units.moments import Moments
     from intriguing.units.topk import Top, TopK
 
 _HOME = {
     "Directions": "intriguing.units.directions",
     "Moments": "intriguing.units.moments",
+    "RotationTests": "intriguing.units.from_arrays",
+    "ScoreTest": "intriguing.units.from_arrays",
     "Top": "intriguing.units.topk",
     "TopK": "intriguing.units.topk",
+    "rotation_test": "intriguing.units.from_arrays",
 }
 
-__all__ = ["Directions", "Moments", "Top", "TopK"]
+__all__ = ["Directions", "Moments", "RotationTests", "ScoreTest", "Top", "TopK", "rotation_test"]
 
 
 def __getattr__(name: str) -> Any:

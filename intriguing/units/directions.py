@@ -29,6 +29,10 @@ _NEEDS_SOURCE = ("covariance", "pca", "matrix")
 class Directions:
     """A set of `count` directions in a space of `dim` units, as the columns of a (dim, count) float32 matrix.
 
+        import intriguing as ig
+        units, rotated = ig.Directions.natural(64), ig.Directions.haar(64, seed=0)
+        rotated.columns  # (64, 64)
+
     Use a class method to build one. Random directions have unit length; those of `matrix` keep their length. Equal
     descriptions give equal bits on one kind of machine, and the first columns do not depend on `count`.
     """

@@ -22,6 +22,12 @@ _ARRAYS = ("mean", "m2", "m3", "m4", "low", "high")
 class Moments:
     """Count, mean, second to fourth central moments, smallest and largest value of each of `dim` units.
 
+        import numpy as np, intriguing as ig
+        moments = ig.Moments(64, with_covariance=True)
+        for block in np.random.default_rng(0).random((10, 256, 64), dtype=np.float32):
+            moments.update(block)
+        moments.mean, moments.kurtosis, moments.dead, moments.covariance()
+
     with_covariance: also the co-moments (dim, dim). Rows are summed in blocks of 256, in their own precision and about
     their mean; blocks and shards are added in float64. All results are rounded to the digits that are reliable, so
     shards of whole blocks give the same numbers in every size and order (except for about one number in a million,

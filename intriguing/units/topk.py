@@ -55,6 +55,11 @@ class Top:
 class TopK:
     """An exact, streaming, mergeable scan for the top `k` of each direction.
 
+        import numpy as np, intriguing as ig
+        scan = ig.TopK(ig.Directions.natural(64), k=16)
+        scan.update(np.random.default_rng(0).random((1_000, 64), dtype=np.float32), ids=range(1_000))
+        scan.result().ids  # (64, 16), best first
+
     `update` it with blocks of activations, `merge` it with other scans of the same directions, read `result`.
     """
 

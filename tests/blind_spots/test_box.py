@@ -6,6 +6,7 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError
 
 SHAPE = (3, 4, 4)
@@ -49,7 +50,7 @@ def test_rounding_of_a_large_box_is_clipped_and_no_fault():
     assert minimal_distortion(net(), beyond[:1], [0], options=SearchOptions(upper=255.0)).status == ["bad_input"]
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 def test_a_box_per_channel_is_that_of_normalised_inputs(grade):
     """The widths of the channels are equal here, so the problem is the plain one, shifted channel by channel."""
     x, shift = images(), torch.tensor([-1.0, 0.25, 2.0]).view(3, 1, 1)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.loop import run
 from intriguing.blind_spots.objective import contest, cross_entropy
 
@@ -26,7 +27,7 @@ def images(count, inputs, seed=1):
     inputs=st.integers(2, 24),
     classes=st.integers(2, 7),
     targeted=st.booleans(),
-    grade=st.sampled_from(["best", "fast", "faithful"]),
+    grade=st.sampled_from(list(GRADES)),
 )
 def test_whatever_the_network_a_success_is_one_and_a_failure_says_so(seed, inputs, classes, targeted, grade):
     model = relu_net(inputs, classes, seed, width=9)
@@ -254,7 +255,7 @@ def test_a_large_box_does_not_lengthen_the_steps():
     assert float((far.l2 / near.l2).mean()) < 1.02
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 def test_logits_that_are_all_zero_at_the_image_are_no_fault(grade):
     model = layers(12, 24, 4, nn.Tanh, bias=False)
     options = SearchOptions(grade=grade, lower=-1.0, upper=1.0)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.grades import GRADES
 
 INPUTS, CLASSES = 16, 5
 
@@ -34,7 +35,7 @@ def with_class(value):
     return lambda z: torch.cat([z, torch.full_like(z[:, :1], value)], 1)
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 @pytest.mark.parametrize("targeted", [False, True])
 def test_a_masked_class_changes_nothing_to_the_last_bit(grade, targeted):
     x, y, t = batch()
@@ -80,7 +81,7 @@ def test_a_class_that_is_ruled_out_is_not_found_and_costs_nothing():
         assert int(result.backward_passes.sum()) == 0
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 def test_a_common_offset_costs_no_more_than_its_rounding(grade):
     x, y, _ = batch()
     plain = minimal_distortion(Net(), x, y, options=SearchOptions(grade=grade))

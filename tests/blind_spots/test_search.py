@@ -78,7 +78,7 @@ def test_logits_that_are_not_finite_are_told():
     assert result.status[1] == "bad_output"
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 @pytest.mark.parametrize("hidden", [16, 33])
 def test_results_do_not_depend_on_company_order_or_slots(hidden, grade):
     """To the bit: in a layer of an odd width a row's place in memory must not matter either."""

@@ -9,6 +9,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import direction
 from intriguing.blind_spots.loop import run
 from intriguing.blind_spots.objective import cross_entropy
@@ -143,7 +144,7 @@ def test_the_penalty_makes_the_result_stationary_along_its_change(grade, form):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("inputs", [12, 13, 784])
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", GRADES)
 def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, 5)).requires_grad_(False)

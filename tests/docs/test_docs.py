@@ -2,8 +2,10 @@
 
 import ast
 import importlib.util
+import inspect
 import re
 import shlex
+import textwrap
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -42,11 +44,19 @@ def test_a_generated_page_is_fresh(name: str) -> None:
     assert page.read_text(encoding="utf-8") == GENERATED[name](), f"docs/{name} is stale: type `make docs`"
 
 
-def test_the_readme_stays_short_and_names_every_page() -> None:
-    readme = ROOT / "README.md"
-    assert len(readme.read_bytes()) < 10_000
-    named = {(ROOT / target.partition("#")[0]).resolve() for target in links(readme)}
-    assert not [str(page) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in named]
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) < 10_000
+
+
+def test_links_lead_from_the_readme_to_every_page() -> None:
+    reached: set[Path] = set()
+    ahead = [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        targets = {(page.parent / target.partition("#")[0]).resolve() for target in links(page)}
+        ahead += [target for target in targets - reached if target in PAGES]
+    assert not [page for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in reached]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -204,6 +214,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _namespace() -> dict[str, Any]:
     """What a snippet may take for given: a model, images, labels, a loader."""
+    import numpy as np
     import torch
     from torch import nn
 
@@ -212,7 +223,18 @@ def _namespace() -> dict[str, Any]:
     for name, layer in (("flat", nn.Flatten()), ("layer4", nn.Linear(784, 512)), ("logits", nn.Linear(512, 10))):
         model.add_module(name, layer)
     x = torch.rand(4, 1, 28, 28)
-    return {"ig": ig, "model": model, "x": x, "labels": [0, 1, 2, 3], "loader": [x[:2], x[2:]]}
+    classes = np.arange(800) % 8
+    activations = np.eye(8)[classes] + np.random.default_rng(0).normal(size=(800, 8))
+    return {
+        "ig": ig,
+        "model": model,
+        "x": x,
+        "images": x,
+        "labels": [0, 1, 2, 3],
+        "loader": [x[:2], x[2:]],
+        "activations": activations,
+        "classes": classes,
+    }
 
 
 @pytest.mark.slow
@@ -228,6 +250,16 @@ def test_shown_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyP
         exec(compile(snippet.text, snippet.place, "exec"), namespace)
         if "# mycode.py" in snippet.text:
             _call_users_code(namespace)
+
+
+@pytest.mark.parametrize("name", [name for name in ig.__all__ if not name.startswith("__")])
+def test_the_lines_that_open_a_public_docstring_run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, example, *_ = (inspect.getdoc(getattr(ig, name)) or "").split("\n\n")
+    assert first.endswith((".", ":")) and "\n" not in first, f"ig.{name}: a first sentence on a line of its own"
+    assert all(line.startswith("    ") for line in example.splitlines()), f"ig.{name}: then lines that one can paste"
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(ig, "run", lambda spec, out, executor: ig.open_run(out))  # that run is there already
+    exec(compile(textwrap.dedent(example), f"ig.{name}", "exec"), _namespace())
 
 
 def _call_users_code(namespace: dict[str, Any]) -> None:

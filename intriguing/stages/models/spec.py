@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from intriguing.data import source_names
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Name, Section
 
@@ -11,8 +12,7 @@ from intriguing.stages.common.section import Name, Section
 class DatasetSpec(Section):
     """A data set, under a name of the user's choice."""
 
-    source: str = ""
-    """mnist-sample, mnist, fashion-mnist, cifar10, imagefolder:PATH, npz:PATH or module:factory; else its name."""
+    source: str = Field(default="", description=f"{', '.join(source_names())}; by default its name.")
     root: str | None = None
     """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
     download: bool = False
