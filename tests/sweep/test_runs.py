@@ -13,7 +13,7 @@ import intriguing as ig
 from intriguing.engine.driver import Outcome
 from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
 from intriguing.sweep import execute, prepare
-from intriguing.tables import duplicates
+from tests.keys import duplicates
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
 
 
@@ -144,6 +144,25 @@ def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished:
     rows = ig.open_run(finished).pandas("distortions").query("target_rule == 'random'")
     assert (rows["target"] != rows["label"]).all()
     assert (rows.groupby("example_id")["target"].nunique() == 1).all()
+
+
+def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_only_there(continued: Any) -> None:
+    _, out = continued(SMALL)
+    page = out / "report.html"
+    whole, old = page.read_bytes(), page.stat().st_mtime_ns
+    continued(SMALL)
+    assert page.stat().st_mtime_ns == old
+    # A byte is wrong; a kill came between the last task of another spec and its page; a version before made it.
+    for content in (whole.replace(b"007", b"006", 1), b"<html>of another spec</html>", whole[:-100]):
+        page.write_bytes(content)
+        outcome, _ = continued(SMALL)
+        assert outcome.ran == ()
+        assert page.read_bytes() == whole
+    small_k = small(units={"k": 3, "rows": 300})
+    continued(small_k)
+    page.write_bytes(whole)
+    assert continued(small_k)[0].ran == ()
+    assert page.read_bytes() != whole
 
 
 def test_the_report_is_one_page_with_pictures(finished: Path) -> None:
