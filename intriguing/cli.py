@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from intriguing.basics.files import at_home
 from intriguing.basics.printable import printable
 from intriguing.engine.paths import allow_working_folder, without_working_folder
 from intriguing.engine.progress import Snapshot
@@ -163,7 +164,7 @@ def status(folder: RunFolder, *, as_json: Json = False) -> int:
     """Say how far a run is, from its folder alone."""
     from intriguing.sweep.status import status_of
 
-    found = status_of(Path(folder))
+    found = status_of(at_home(folder))
     if as_json:
         _print_json(found)
     else:
@@ -267,7 +268,7 @@ def report(
     if trust:
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
-    sources = saved_sources(read_saved_plan(Path(folder)).datasets, opened.spec, root)
+    sources = saved_sources(read_saved_plan(at_home(folder)).datasets, opened.spec, root)
     _write(printable(write_report(opened, out, images=image_reader(sources, trust))))
     return 0
 
@@ -277,7 +278,11 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
     from intriguing.engine.verify import verify
 
+<<<<<<< HEAD
     verification = verify(Path(folder))
+=======
+    found = verify(at_home(folder))
+>>>>>>> a2
     if as_json:
         _print_json(vars(verification))
     else:
@@ -292,7 +297,7 @@ def prune_command(folder: RunFolder) -> int:
     from intriguing.engine.driver import prune
     from intriguing.engine.lock import locked
 
-    run_folder = Path(folder)
+    run_folder = at_home(folder)
     read_saved_plan(run_folder)
     with locked(run_folder):
         saved = read_saved_plan(run_folder)

@@ -31,6 +31,17 @@ _KINDS = (
 )
 
 
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """`path`, whose leading ``~`` means the home folder, as a shell has it; a name such as ``~x`` that is nobody's stays.
+
+    Without it, a folder that is called ``~`` is made, and Arrow reads the home folder in its place.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def temporary_name() -> str:
     """A random name for something that is being written: `.writing-` and 32 hexadecimal digits."""
     return f".writing-{uuid.uuid4().hex}"

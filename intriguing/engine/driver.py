@@ -9,8 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from intriguing.basics.files import clear_temporaries, explaining, opened, write_file
 from intriguing.engine.interrupts import heard_interrupts
+=======
+from intriguing.basics import seal
+from intriguing.basics.files import clear_temporaries, explaining, opened, read_file, write_file
+>>>>>>> a2
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
@@ -20,7 +25,7 @@ from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, ResourceCall
-from intriguing.errors import StoreError
+from intriguing.errors import CorruptError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +137,7 @@ def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
     # What a person may want to read is laid out; 100,000 fingerprints are a line (a fifth of the time).
     lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in as_plain(about).items() if k not in large]
     lines += [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in large.items()]
-    write_file(run, PLAN, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_file(run, PLAN, seal.PLAN.close(("{\n" + ",\n".join(lines)).encode()))
 
 
 class Driver:
@@ -370,7 +375,14 @@ def prune(run: Path) -> tuple[int, int, int]:
 
     Raises:
         StoreError: the folder holds no run.
+        CorruptError: plan.json was changed after it was written: what it names is not what the run needs.
     """
+    with explaining(run):
+        if seal.PLAN.is_broken(read_file(run / PLAN)):
+            raise CorruptError(
+                f"{run}/{PLAN} was changed after it was written, so nothing is removed. Run the spec again: it is "
+                "written anew."
+            )
     store, verified = Store(run / "store"), Verified(run)
     gone = store.fingerprints() - set(owned_plan(run)["fingerprints"].values())
     size = sum(store.discard(fingerprint) for fingerprint in sorted(gone))

@@ -6,7 +6,7 @@ it, names it and computes it anew, also where a failing disk left size and time 
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from intriguing.basics import seal
 from intriguing.basics.files import is_table_file, opened, read_file, regular_files
 from intriguing.engine.lock import locked
-from intriguing.engine.ownership import owned_plan
+from intriguing.engine.ownership import PLAN, owned_plan
 from intriguing.engine.publish import Shard, file_name, files_of, shards_of, table_folders, table_of
 from intriguing.engine.store import Record, Store
 from intriguing.engine.verified import Verified, hash_file, stored_name
@@ -58,7 +59,7 @@ class Verification:
 
 
 def verify(run: Path) -> Verification:
-    """Hash every stored output of the plan of `run` and every published table file.
+    """Hash every stored output of the plan of `run`, every published table file, the plan and the page.
 
     Raises:
         StoreError: the folder holds no run.
@@ -77,8 +78,23 @@ def verify(run: Path) -> Verification:
     return Verification(check.files, check.bytes, tuple(check.damaged), check.missing, tuple(check.unknown), noted)
 
 
+<<<<<<< HEAD
 class _Check:
     """One pass over all files of a run; `alone` where no driver writes at the same time."""
+=======
+def _publish_of(plan: Mapping[str, Any]) -> dict[str, dict[str, str]] | None:
+    """Into which folder each task's outputs go; None where the plan does not say it in the form of a run."""
+    publish = plan.get("publish")
+    shaped = isinstance(publish, dict) and all(
+        task in plan["fingerprints"] and isinstance(outputs, dict) and all(isinstance(f, str) for f in outputs.values())
+        for task, outputs in publish.items()
+    )
+    return publish if shaped else None
+
+
+class _Look:
+    """One look at everything; `alone` where no driver writes at the same time."""
+>>>>>>> a2
 
     def __init__(self, run: Path, plan: Mapping[str, Any], alone: bool) -> None:
         self.run = run
@@ -87,14 +103,22 @@ class _Check:
         self.unknown: list[str] = []
         self.verified = Verified(run)
         self._fingerprints: dict[str, str] = plan["fingerprints"]
-        self._publish = plan.get("publish")
+        self._publish = _publish_of(plan)
+        if self._publish is None and "publish" in plan:
+            self.damaged.append(f"{run / PLAN} says of tables what no run writes there")
         self._alone = alone
         self._store = Store(run / "store")
         self._records: dict[str, Record] = {}
         self._hashes: dict[tuple[int, int], str] = {}
 
+<<<<<<< HEAD
     def everything(self) -> None:
         stored_fingerprints = self._store.fingerprints()
+=======
+    def at_everything(self) -> None:
+        self._check_seals()
+        there = self._store.fingerprints()
+>>>>>>> a2
         for task, fingerprint in self._fingerprints.items():
             record, wrong = self._store.find(fingerprint) if fingerprint in stored_fingerprints else (None, "")
             if record is not None:
@@ -112,6 +136,16 @@ class _Check:
         # A run that was stopped publishes the rest of what it finished when it goes on.
         if self._alone and not self.missing and self._publish is not None:
             self.damaged += [f"{self.run / name} is missing" for name in sorted(expected.keys() - published)]
+
+    def _check_seals(self) -> None:
+        """The plan and the page: of those that a version before sealed nothing is known."""
+        for name, kind in ((PLAN, seal.PLAN), ("report.html", seal.PAGE)):
+            with suppress(FileNotFoundError):
+                content = read_file(self.run / name)
+                self.files += 1
+                self.bytes += len(content)
+                if kind.is_broken(content):
+                    self.damaged.append(f"{self.run / name} was changed after it was written")
 
     def _expected(self) -> Iterator[tuple[str, list[Shard]]]:
         """The files of every table's folder by name, and the shards in each."""

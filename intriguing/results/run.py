@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
-from intriguing.basics.files import is_table_file
+from intriguing.basics.files import at_home, is_table_file
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.results.matrices import AMONG, KINDS, Fed
@@ -43,9 +43,9 @@ def open_run(path: str | Path) -> "Run":
     Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
     text = str(path)
-    shown = _without_secrets(text)
+    shown = _without_secrets(text) if "://" in text else str(at_home(text))
     try:
-        system, root = fs.FileSystem.from_uri(text) if "://" in text else (fs.LocalFileSystem(), str(Path(text)))
+        system, root = fs.FileSystem.from_uri(text) if "://" in text else _local(text)
         kind = system.get_file_info(root).type
         there = system.get_file_info(f"{root}/plan.json").type
     except (OSError, pa.ArrowException) as error:
@@ -73,9 +73,14 @@ def open_run(path: str | Path) -> "Run":
     return Run(path=shown, spec=plan.spec, name=plan.name, tasks=plan.tasks, _system=system, _root=root)
 
 
+def _local(path: str) -> tuple[fs.FileSystem, str]:
+    """A local folder, named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant."""
+    return fs.LocalFileSystem(), str(at_home(path).absolute())
+
+
 def _without_secrets(uri: str) -> str:
     """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0] if "://" in uri else uri
+    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0]
 
 
 @dataclass(frozen=True)

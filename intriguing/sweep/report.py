@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intriguing.report import Context, Images, write_page
+from intriguing.report import Context, Images, made_of, write_page
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
 
@@ -19,6 +19,7 @@ def write_report(run: str | Path | Run, out: str | Path | None = None, images: I
         InputError: `out` is missing for a run on an object store, or `images` gives something else than images.
     """
     context = Context(run if isinstance(run, Run) else open_run(run), images)
+    made = made_of(Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    return write_page(context, parts, headline, out)
+    return write_page(context, parts, headline, out, made)

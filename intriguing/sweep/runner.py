@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.files import at_home
 from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import check_ours
@@ -19,6 +20,7 @@ from intriguing.engine.shown import LogLines, shown
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
 from intriguing.errors import SpecError, TaskFailedError, unknown_name
+from intriguing.report import is_current
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
 from intriguing.sweep.images import image_reader, sources_of
@@ -70,7 +72,7 @@ def prepare(
     """
     by_name = isinstance(spec, str | os.PathLike)
     loaded = load_spec(spec)
-    folder = Path(out) if out else Path(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
+    folder = at_home(out) if out else at_home(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
     check_ours(folder)
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
@@ -119,7 +121,11 @@ def execute(
             prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
         )
         outcome = driver.run(prepared.rerun)
+<<<<<<< HEAD
         if outcome.ran or examination.dropped or not (out / "report.html").exists():
+=======
+        if not is_current(out):
+>>>>>>> a2
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
 

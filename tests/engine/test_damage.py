@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from intriguing.basics import seal
 from intriguing.engine import publish, verified
-from intriguing.engine.driver import Driver, Outcome, examine, write_plan
+from intriguing.engine.driver import Driver, Outcome, examine, prune, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.store import Store
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
 from intriguing.engine.verify import verify
-from intriguing.errors import StoreError
+from intriguing.errors import CorruptError, StoreError
 from tests.engine.toy import toy_plan
 
 PLAN = toy_plan(3)
@@ -203,6 +205,41 @@ def test_the_index_is_only_a_cache(run: Path, content: str) -> None:
     flip(stored(run, "scale/1", "scaled.parquet"), keep_time=True)
     assert run_plan(run).ran == ("scale/1",)
     assert verify(run).damaged == ()
+
+
+@pytest.mark.parametrize("at", [0.01, 0.3, 0.9])
+def test_a_flipped_byte_of_the_plan_is_named_and_nothing_is_pruned_by_it(run: Path, at: float) -> None:
+    content = bytearray((run / "plan.json").read_bytes())
+    digits = [m.start(1) for m in re.finditer(rb"[0-9a-f]{39}([0-9])", content)]
+    place = digits[int(at * len(digits))]
+    content[place] ^= 1  # another digit: a fingerprint that no task has
+    (run / "plan.json").write_bytes(content)
+    before = Store(run / "store").fingerprints()
+    assert f"{run}/plan.json was changed after it was written" in verify(run).damaged
+    with pytest.raises(CorruptError, match="nothing is removed. Run the spec again"), locked(run):
+        prune(run)
+    assert Store(run / "store").fingerprints() == before
+    assert run_plan(run).ran == ()
+    assert verify(run).damaged == ()
+    with locked(run):
+        assert prune(run) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [3, [], {"nobody": {"numbers": "numbers"}}, {"range/0": "numbers"}, {"range/0": {"numbers": ["../.."]}}, None],
+)
+def test_a_plan_that_says_of_tables_what_no_run_writes_is_named(run: Path, publish: Any) -> None:
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps(plan | {"publish": publish}))
+    assert verify(run).damaged == (f"{run}/plan.json says of tables what no run writes there",)
+
+
+def test_a_flipped_byte_of_the_page_is_named(run: Path) -> None:
+    (run / "report.html").write_bytes(seal.PAGE.close(b"<html>3.14</html>"))
+    assert verify(run).damaged == ()
+    flip(run / "report.html", 0.1)
+    assert verify(run).damaged == (f"{run}/report.html was changed after it was written",)
 
 
 def test_verify_of_an_unfinished_run_names_what_is_damaged_alone(tmp_path: Path) -> None:

@@ -138,6 +138,25 @@ def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished:
     assert (rows.groupby("example_id")["target"].nunique() == 1).all()
 
 
+def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_only_there(continued: Any) -> None:
+    _, out = continued(SMALL)
+    page = out / "report.html"
+    whole, old = page.read_bytes(), page.stat().st_mtime_ns
+    continued(SMALL)
+    assert page.stat().st_mtime_ns == old
+    # A byte is wrong; a kill came between the last task of another spec and its page; a version before made it.
+    for content in (whole.replace(b"007", b"006", 1), b"<html>of another spec</html>", whole[:-100]):
+        page.write_bytes(content)
+        outcome, _ = continued(SMALL)
+        assert outcome.ran == ()
+        assert page.read_bytes() == whole
+    small_k = small(units={"k": 3, "rows": 300})
+    continued(small_k)
+    page.write_bytes(whole)
+    assert continued(small_k)[0].ran == ()
+    assert page.read_bytes() != whole
+
+
 def test_the_report_is_one_page_with_pictures(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert page.count("data:image") > 50
