@@ -278,11 +278,7 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
     from intriguing.engine.verify import verify
 
-<<<<<<< HEAD
-    verification = verify(Path(folder))
-=======
-    found = verify(at_home(folder))
->>>>>>> a2
+    verification = verify(at_home(folder))
     if as_json:
         _print_json(vars(verification))
     else:

@@ -32,7 +32,7 @@ _KINDS = (
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
-    """`path`, whose leading ``~`` means the home folder, as a shell has it; a name such as ``~x`` that is nobody's stays.
+    """`path`, whose leading ``~`` means the home folder, as a shell has it; a name such as ``~x`` stays as it is.
 
     Without it, a folder that is called ``~`` is made, and Arrow reads the home folder in its place.
     """

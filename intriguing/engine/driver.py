@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from intriguing.basics.files import clear_temporaries, explaining, opened, write_file
-from intriguing.engine.interrupts import heard_interrupts
-=======
 from intriguing.basics import seal
 from intriguing.basics.files import clear_temporaries, explaining, opened, read_file, write_file
->>>>>>> a2
+from intriguing.engine.interrupts import heard_interrupts
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat

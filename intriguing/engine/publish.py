@@ -167,11 +167,8 @@ class Publication:
         """What the table `failures` holds; nothing where it cannot be read."""
         schema = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
         try:
-<<<<<<< HEAD
-            file = ds.dataset(self._run / "tables" / "failures" / "failures.parquet", schema=schema, format="parquet")
-=======
-            file = ds.dataset(self._run.absolute() / "tables" / "failures" / "failures.parquet", schema=wanted, format="parquet")
->>>>>>> a2
+            path = self._run.absolute() / "tables" / "failures" / "failures.parquet"
+            file = ds.dataset(path, schema=schema, format="parquet")
             rows = file.to_table().to_pylist()
         except (OSError, pa.ArrowException):
             return []

@@ -78,10 +78,6 @@ def verify(run: Path) -> Verification:
     return Verification(check.files, check.bytes, tuple(check.damaged), check.missing, tuple(check.unknown), noted)
 
 
-<<<<<<< HEAD
-class _Check:
-    """One pass over all files of a run; `alone` where no driver writes at the same time."""
-=======
 def _publish_of(plan: Mapping[str, Any]) -> dict[str, dict[str, str]] | None:
     """Into which folder each task's outputs go; None where the plan does not say it in the form of a run."""
     publish = plan.get("publish")
@@ -92,9 +88,8 @@ def _publish_of(plan: Mapping[str, Any]) -> dict[str, dict[str, str]] | None:
     return publish if shaped else None
 
 
-class _Look:
-    """One look at everything; `alone` where no driver writes at the same time."""
->>>>>>> a2
+class _Check:
+    """One pass over all files of a run; `alone` where no driver writes at the same time."""
 
     def __init__(self, run: Path, plan: Mapping[str, Any], alone: bool) -> None:
         self.run = run
@@ -111,14 +106,9 @@ class _Look:
         self._records: dict[str, Record] = {}
         self._hashes: dict[tuple[int, int], str] = {}
 
-<<<<<<< HEAD
     def everything(self) -> None:
-        stored_fingerprints = self._store.fingerprints()
-=======
-    def at_everything(self) -> None:
         self._check_seals()
-        there = self._store.fingerprints()
->>>>>>> a2
+        stored_fingerprints = self._store.fingerprints()
         for task, fingerprint in self._fingerprints.items():
             record, wrong = self._store.find(fingerprint) if fingerprint in stored_fingerprints else (None, "")
             if record is not None:

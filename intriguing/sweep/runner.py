@@ -121,11 +121,7 @@ def execute(
             prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
         )
         outcome = driver.run(prepared.rerun)
-<<<<<<< HEAD
-        if outcome.ran or examination.dropped or not (out / "report.html").exists():
-=======
         if not is_current(out):
->>>>>>> a2
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
 
