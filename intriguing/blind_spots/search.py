@@ -161,7 +161,12 @@ def _checked(
                     f"{name} is {given!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
                 )
             continue
-        value = torch.as_tensor(given)
+        try:
+            value = torch.as_tensor(given)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(
+                f"{name} is a {type(given).__name__} that makes no tensor ({error}); it must be {len(x)} whole numbers."
+            ) from None
         if value.shape != (len(x),) or value.is_floating_point() or value.dtype == torch.bool:
             hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(
