@@ -26,7 +26,7 @@ _LONGEST_WORD = 1 << 16
 _LOOKED_AT = 1000
 """Vectors of a binary file whose numbers are looked at."""
 _ENOUGH = 32
-"""Bytes of numbers that are not all characters of a text by chance."""
+"""Bytes of different numbers, so many that they are not all characters, or usual the other way round, by chance."""
 
 
 def is_wide(encoding: str) -> bool:
@@ -240,11 +240,11 @@ def _check_numbers(table: VectorTable) -> None:
     if not rows:
         return
     numbers = np.stack(rows)
-    content = np.frombuffer(numbers.tobytes(), np.uint8)
+    content = np.frombuffer(np.unique(numbers).tobytes(), np.uint8)
     what = None
     if content.size >= _ENOUGH and bool(((content >= 9) & (content < 127)).all()):
         what = "text: name the file's format"
-    elif _usual(numbers) <= 0.5 and _usual(numbers.byteswap()) > 0.95:
+    elif content.size >= _ENOUGH and _usual(numbers) <= 0.5 and _usual(numbers.byteswap()) > 0.95:
         what = "big-endian: write the file again with little-endian float32"
     if what:
         raise DataError(
@@ -254,7 +254,7 @@ def _check_numbers(table: VectorTable) -> None:
 
 def _usual(numbers: np.ndarray) -> float:
     """The share of the numbers, zeros left aside, that are of a size that vectors have."""
-    size = np.abs(numbers[numbers != 0])
+    size = np.abs(np.unique(numbers[numbers != 0]))
     return float(((size > 1e-7) & (size < 1e7)).mean()) if size.size else 1.0
 
 
