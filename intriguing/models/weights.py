@@ -77,8 +77,8 @@ def _checked_cast(name: str, given: torch.Tensor, own: torch.Tensor, where: str)
     pair = f"{str(given.dtype).removeprefix('torch.')} to {str(own.dtype).removeprefix('torch.')}"
     if _kind(given) != _kind(own):
         raise WeightsError(
-            f"{where} hold {name} as {_called(given)}, and the model's is {own.dtype}: it would be another number. Give "
-            "the weights in the model's type (integers are often quantised weights: dequantise them first)."
+            f"{where} hold {name} as {_called(given)}, and the model's is {own.dtype}: it would be another number. "
+            "Give the weights in the model's type (integers are often quantised weights: dequantise them first)."
         )
     cast = given.to(own.dtype)
     if own.dtype.is_floating_point:

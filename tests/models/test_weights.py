@@ -323,6 +323,7 @@ NO_WEIGHTS = {
 
 
 @pytest.mark.parametrize("form", NO_WEIGHTS)
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_what_is_no_state_dict_of_values_is_told_by_its_kind(model, form):
     make, told = NO_WEIGHTS[form]
     before = weights_hash(model)
