@@ -167,7 +167,13 @@ def _checked(
                     f"{name} is {argument!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
                 )
             continue
-        value = torch.as_tensor(argument)
+        try:
+            value = torch.as_tensor(argument)
+        except (ValueError, TypeError, RuntimeError) as error:
+            kind = type(argument).__name__
+            raise InputError(
+                f"{name} is a {kind} that makes no tensor ({error}); it must be {len(x)} whole numbers."
+            ) from None
         if value.shape != (len(x),) or value.is_floating_point() or value.dtype == torch.bool:
             hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(

@@ -92,21 +92,22 @@ def sorted_arrays(data: Any, what: str) -> Arrays:
         parts[split] = (images, _array(flat[f"{split}_labels"]), None if ids is None else _array(ids))
         if f"{split}_paths" in flat:
             paths[split] = _texts(flat[f"{split}_paths"], f"{what}: {split}_paths", len(images))
-    _check_scale([images for images, _, _ in parts.values()], what)
+    for split, (images, _, _) in parts.items():
+        _check_scale(images, what if len(parts) == 1 else f"{what}, split {split!r}")
     return Arrays(
         parts, _whole(classes, what), () if names is None else _texts(names, f"{what}: class_names", None), paths
     )
 
 
-def _check_scale(images: list[np.ndarray], what: str) -> None:
+def _check_scale(images: np.ndarray, what: str) -> None:
     """Raise `DataError` for bytes that are only 0 and 1, which would all be black; warn of floats that small."""
-    largest = max((float(part.max()) for part in images if part.size), default=0.0)
-    if images[0].dtype == np.uint8 and largest == 1:
+    largest = float(images.max()) if images.size else 0.0
+    if images.dtype == np.uint8 and largest == 1:
         raise DataError(
             f"{what}: images of uint8 that hold 0 and 1 alone; of 0 to 255 these are black (1 is 1/255). "
             "If 1 is white, give images * 255, or images.astype('float32')."
         )
-    if images[0].dtype != np.uint8 and 0 < largest <= 1 / 255:
+    if images.dtype != np.uint8 and 0 < largest <= 1 / 255:
         _LOG.warning("%s: no pixel is above %.3g; white is 1. Were the images divided by 255 twice?", what, largest)
 
 

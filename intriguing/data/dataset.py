@@ -278,6 +278,8 @@ def build_dataset(
         count = int(images.shape[0])
         if count == 0:
             raise DataError(f"{what} is empty. Give at least one image, or leave the split out.")
+        if 0 in images.shape:
+            raise DataError(f"{what}: images of shape {tuple(images.shape)} have no pixels.")
         numbers = np.arange(first, first + count) if ids is None else np.asarray(ids)
         first += count
         if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):

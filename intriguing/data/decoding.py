@@ -216,6 +216,8 @@ def _grey_range(photo: Image.Image, declared: float | None) -> Image.Image:
         part = values[row : row + step].astype(np.float64)
         grey[row : row + step] = np.rint((part - black) * scale)
     grey_photo = Image.fromarray(grey)
+    if isinstance(clear := photo.info.get("transparency"), int):
+        grey_photo.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     if photo.mode != "F" and (profile := photo.info.get("icc_profile")):
         grey_photo.info["icc_profile"] = profile
     return grey_photo

@@ -24,6 +24,9 @@ _HEADER = 32 * 1024**2
 """Largest header of a safetensors file, in bytes; it has room for about 300,000 names."""
 
 
+_SAVE = "Load them where they were made, and save model.state_dict()."
+
+
 def save_weights(model: nn.Module) -> bytes:
     """All weights and buffers of `model` as safetensors: the same bytes for the same values, whatever the device."""
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()})
@@ -66,13 +69,15 @@ def _checked_cast(name: str, tensor: torch.Tensor, own: torch.Tensor, where: str
 
     Raises: `WeightsError` if values would change by more than rounding.
     """
-    if tensor.dtype == own.dtype:
+    if tensor.is_meta:
+        raise WeightsError(f"{where} hold {name} without values (on the device 'meta'). Save the weights themselves.")
+    if tensor.dtype == own.dtype and _kind(tensor) == _kind(own):
         return ""
     pair = f"{str(tensor.dtype).removeprefix('torch.')} to {str(own.dtype).removeprefix('torch.')}"
     if _kind(tensor) != _kind(own):
         raise WeightsError(
-            f"{where} hold {name} as {tensor.dtype}, and the model's is {own.dtype}: it would be another number. Give "
-            "the weights in the model's type (integers are often quantised weights: dequantise them first)."
+            f"{where} hold {name} as {_called(tensor)}, and the model's is {own.dtype}: it would be another number. "
+            "Give the weights in the model's type (integers are often quantised weights: dequantise them first)."
         )
     cast = tensor.to(own.dtype)
     if own.dtype.is_floating_point:
@@ -82,6 +87,11 @@ def _checked_cast(name: str, tensor: torch.Tensor, own: torch.Tensor, where: str
     if lost:
         raise WeightsError(f"{where} hold {name} as {tensor.dtype} with values that {own.dtype} cannot hold.")
     return pair
+
+
+def _called(tensor: torch.Tensor) -> str:
+    plain = not tensor.is_quantized and tensor.layout == torch.strided
+    return str(tensor.dtype) if plain else f"a tensor of layout {tensor.layout} and type {tensor.dtype}"
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -100,9 +110,8 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
     try:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # damaged bytes can raise any exception
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise WeightsError(
-            f"{where} cannot be read ({reason}). Give safetensors, or a state dict "
+            f"{where} cannot be read ({_why_not(e)}). Give safetensors, or a state dict "
             "saved by torch.save(model.state_dict(), ...): whole models and other "
             "Python objects are refused, since reading them would run their code."
         ) from None
@@ -110,6 +119,14 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
         kind = type(state).__name__
         raise WeightsError(f"{where} hold no state dict (names and tensors) but a {kind}. Save model.state_dict().")
     return state
+
+
+def _why_not(error: Exception) -> str:
+    """An error of torch.load in short, without its advice to read the file all the same."""
+    if "weights only load failed" in str(error).lower():
+        return "it holds other objects than tensors"
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return f"{type(error).__name__}: {first}" if isinstance(error, (KeyError, ValueError, IndexError)) else first
 
 
 def _safetensors(content: bytes, where: str) -> State:
@@ -149,6 +166,11 @@ def _check_zip(content: bytes, where: str) -> None:
             members = archive.infolist()
     except Exception:  # not an archive: the error of torch says so
         return
+    names = [m.filename for m in members]
+    if names and not any(name.endswith("data.pkl") for name in names):
+        raise WeightsError(f"{where} cannot be read: they are no file of torch.save. {_SAVE}")
+    if any("/code/" in name for name in names):
+        raise WeightsError(f"{where} cannot be read: they are a scripted model, whose code would run. {_SAVE}")
     if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(content):
         raise WeightsError(
             f"{where} cannot be read: they are a packed archive, which torch.save never writes. Unpack it first."

@@ -9,6 +9,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -20,8 +21,13 @@ _BLANKS = re.compile(r"[ \t]+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _LIKE_A_NUMBER = re.compile(r".*\d.*|[-+]?(nan|inf|infinity)\W?", re.IGNORECASE)
 _FRACTION = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?", re.ASCII)
+_NUMBERED = re.compile(r"\d+[ \t]+\S")
 _SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", "\u00a0": "no-break spaces", "\u3000": "wide spaces"}
 _LONGEST_WORD = 1 << 16
+_LOOKED_AT = 1000
+"""Vectors of a binary file whose numbers are looked at."""
+_ENOUGH = 32
+"""Bytes of different numbers, so many that they are not all characters, or usual the other way round, by chance."""
 
 
 def is_wide(encoding: str) -> bool:
@@ -80,6 +86,9 @@ class VectorTable:
             )
         if len(self.rows) > 1 and all(_FRACTION.fullmatch(word) for word in self.rows):
             raise DataError(f"{self.name} holds numbers alone: begin each line with its word.")
+        if len(self.rows) > 1 and all(_NUMBERED.match(word) for word in self.rows):
+            first = next(iter(self.rows))
+            raise DataError(f"{self.name}: each line begins with a number before its word ({first[:60]!r}). Remove it.")
         notes = {"made_by": f"{self.form} file {self.name}"}
         notes |= {"repeated_words": str(self.repeated), "vectors_not_finite": str(self.not_finite)}
         notes |= {"unended_lines": "1"} if self.unended else {}
@@ -215,12 +224,39 @@ def read_binary(file: BinaryIO, table: VectorTable, encoding: str, *, ends: bool
         word = _named(buffer[at:space], table, encoding)
         table.add(word, np.frombuffer(buffer, np.float32, size // 4, space + 1))
         at = space + 1 + size
+    _check_numbers(table)
     rest = buffer[at:] + file.read(1 << 12)
     if ends and rest.strip(b"\r\n "):
         raise DataError(
             f"{table.name} goes on after the {table.count} vectors of {table.dim} numbers that its header promises: "
             "one of the two numbers is wrong, or the file is damaged."
         )
+
+
+def _check_numbers(table: VectorTable) -> None:
+    """Raise `DataError` where the numbers of a binary file are none that training gives, and its bytes say why: they
+    are text, or usual numbers in the other byte order.
+    """
+    rows = list(islice(table.rows.values(), _LOOKED_AT))
+    if not rows:
+        return
+    numbers = np.stack(rows)
+    content = np.frombuffer(np.unique(numbers).tobytes(), np.uint8)
+    what = None
+    if content.size >= _ENOUGH and bool(((content >= 9) & (content < 127)).all()):
+        what = "text: name the file's format"
+    elif content.size >= _ENOUGH and _usual(numbers) <= 0.5 and _usual(numbers.byteswap()) > 0.95:
+        what = "big-endian: write the file again with little-endian float32"
+    if what:
+        raise DataError(
+            f"{table.name}: read as float32, its vectors hold numbers such as {rows[0][0]:.3g}. It is {what}."
+        )
+
+
+def _usual(numbers: np.ndarray) -> float:
+    """The share of the numbers, zeros left aside, that are of a size that vectors have."""
+    size = np.abs(np.unique(numbers[numbers != 0]))
+    return float(((size > 1e-7) & (size < 1e7)).mean()) if size.size else 1.0
 
 
 def _named(record: bytes, table: VectorTable, encoding: str) -> str:

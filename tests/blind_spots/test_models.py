@@ -62,6 +62,11 @@ def noisy(x):
     return x + 0.1 * torch.randn_like(x)
 
 
+def one_of_them(z):
+    """Logits, the first row's others at every call."""
+    return torch.cat([z[:1] + torch.rand(1, CLASSES), z[1:]])
+
+
 def centred(x):
     return x - x.mean(0)
 
@@ -73,6 +78,10 @@ REFUSED = {
     "numpy": (NumPy(), "cannot be differentiated.*without NumPy"),
     "classes": (Wrapped(after=lambda z: F.one_hot(z.argmax(1), CLASSES)), "does not depend on its input for torch"),
     "noise": (Wrapped(noisy), "model is random"),
+    "a little noise": (Wrapped(after=lambda z: z + 1e-6 * torch.randn_like(z)), "model is random"),
+    "noise in one image": (Wrapped(after=one_of_them), "model is random"),
+    "complex": (Wrapped(after=lambda z: z.to(torch.complex64)), r"complex numbers.*output\.abs"),
+    "no classes": (Wrapped(after=lambda z: z[:, :0]), r"gave \(8, 0\) for a batch of 8"),
     "dropout": (Wrapped(lambda x: F.dropout(x, 0.5)), r"model is random.*training=self\.training"),
     "batch statistics": (OfTheBatch(), "depends on the other images of its batch.*running statistics"),
     "centred": (Wrapped(centred), "depends on the other images of its batch"),
@@ -95,6 +104,22 @@ def test_a_model_that_cannot_be_searched_is_refused_with_what_to_do(name):
     if name not in ("nothing", "meta"):
         with pytest.raises(ModelError, match=told):
             check_searchable(model, (INPUTS,), [8, 32])
+
+
+def test_a_model_whose_first_call_rounds_otherwise_is_not_random():
+    class Warming(Wrapped):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x) * (1 + 1e-6 * (self.calls == 1))
+
+    check_searchable(Warming(), (INPUTS,), [8])
+
+
+def test_labels_that_make_no_tensor_are_told():
+    with pytest.raises(InputError, match="labels is a list that makes no tensor.*it must be 6 whole numbers"):
+        minimal_distortion(base(), images(), ["cat"] * 6)
 
 
 @pytest.mark.parametrize("step", [torch.round, lambda x: (x - 0.5).sign(), lambda x: (x * 4).floor() / 4])

@@ -167,6 +167,15 @@ def test_a_clear_colour_of_a_palette_or_of_rgb_shows_white(tmp_path):
     assert one_value(tmp_path / "whole.png") == [200, 100, 50]
 
 
+def test_a_clear_grey_of_16_bits_shows_white(tmp_path):
+    deep = np.full((16, 16), 40_000, np.uint16)
+    deep[8:] = 1_000
+    Image.fromarray(deep).save(tmp_path / "deep.png", transparency=1_000)
+    pixels = decode(tmp_path / "deep.png", SMALL)
+    assert (pixels[:, 0] == 156).all()
+    assert (pixels[:, 7] == 255).all()
+
+
 def test_the_first_frame_of_an_animation_is_the_photo(tmp_path):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     for form in ("gif", "png", "webp"):

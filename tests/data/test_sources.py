@@ -235,6 +235,19 @@ def test_npz_that_could_be_read_in_two_ways_is_refused_with_the_line_to_write(np
         load_dataset(npz(**(good | arrays)))
 
 
+@pytest.mark.parametrize("train", [np.full((2, 2, 2), 255, np.uint8), np.full((2, 2, 2), 0.5)])
+def test_each_split_of_an_npz_is_looked_at_for_bytes_of_0_and_1(npz, train):
+    test = np.array([0, 1] * 4, np.uint8).reshape(2, 2, 2)
+    labels = np.array([0, 1])
+    with pytest.raises(DataError, match=r"split 'test'.*hold 0 and 1 alone.*images \* 255"):
+        load_dataset(npz(train_images=train, train_labels=labels, test_images=test, test_labels=labels))
+
+
+def test_npz_images_without_pixels_are_refused(npz):
+    with pytest.raises(DataError, match=r"of shape \(2, 1, 0, 8\) have no pixels"):
+        load_dataset(npz(images=np.zeros((2, 0, 8)), labels=np.array([0, 1])))
+
+
 def test_npz_labels_in_a_column_are_labels(npz):
     data = load_dataset(npz(images=np.zeros((2, 4, 4)), labels=np.array([[0], [1]], np.uint8)))
     assert data.split("test").labels.tolist() == [0, 1]

@@ -294,3 +294,39 @@ def test_a_file_without_a_state_dict_says_what_it_holds(model, tmp_path):
     torch.save({"epoch": 3, "best": 0.5}, tmp_path / "dict.pt")
     with pytest.raises(WeightsError, match=r"no state dict .* but epoch \(int\), best \(float\)"):
         load_weights(model, tmp_path / "dict.pt")
+
+
+def saved(value, save=torch.save):
+    content = io.BytesIO()
+    save(value, content)
+    return content.getvalue()
+
+
+def sparse(state):
+    return {name: tensor.to_sparse() if tensor.ndim == 2 else tensor for name, tensor in state.items()}
+
+
+def bare(state):
+    return {name: tensor.to("meta") for name, tensor in state.items()}
+
+
+NO_WEIGHTS = {
+    "scripted": (lambda m: saved(torch.jit.script(m), torch.jit.save), r"scripted model.*save model\.state_dict"),
+    "exported": (
+        lambda m: saved(torch.export.export(m, (torch.rand(2, *GREY),)), torch.export.save),
+        r"no file of torch\.save.*save model\.state_dict",
+    ),
+    "whole": (lambda m: saved(m), r"cannot be read \(it holds other objects than tensors\)"),
+    "sparse": (lambda m: saved(sparse(m.state_dict())), "as a tensor of layout torch.sparse_coo"),
+    "meta": (lambda m: saved(bare(m.state_dict())), "without values .on the device 'meta'"),
+}
+
+
+@pytest.mark.parametrize("form", NO_WEIGHTS)
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_what_is_no_state_dict_of_values_is_told_by_its_kind(model, form):
+    make, told = NO_WEIGHTS[form]
+    before = weights_hash(model)
+    with pytest.raises(WeightsError, match=told):
+        load_weights(model, make(model))
+    assert weights_hash(model) == before

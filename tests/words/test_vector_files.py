@@ -166,6 +166,7 @@ REFUSED = {
     "underscores in numbers": ("2 1\nthe 1_0\ncat 2\n", "line 2 is not a word"),
     "other digits": ("2 1\nthe \u0661\ncat 2\n", "line 2 is not a word"),
     "a matrix": ("0.1 0.2 0.3\n0.4 0.5 0.6\n", "numbers alone"),
+    "a column of numbers": ("0 the 0.5 1 2\n1 cat 3 4 5\n", "each line begins with a number before its word .'0 the'"),
     "a NUL": (BODY + "d\0g 1 2 3\n", "line 3 holds a NUL"),
     "a line of latin-1": ((BODY + "\u00e9t\u00e9 1 2 3\n").encode("latin-1"), "line 3: not utf-8"),
     "UTF-16 without a mark": (BODY.encode("utf-16-le"), r"line 1 holds NULs .*encoding='utf-16-le'"),
@@ -213,6 +214,17 @@ BINARY = binary_of(["the", "cat"], np.array([[0.5, -1, 2], [3, 4, 5]], np.float3
 def test_binary_records_that_are_not_where_the_header_says_are_refused(tmp_path, data: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_vectors(put(tmp_path, data))
+
+
+def test_numbers_in_the_other_byte_order_and_text_taken_for_numbers_are_told(tmp_path: Path) -> None:
+    rows = np.linspace(-0.6, 0.7, 60).reshape(6, 10)
+    words = list("abcdef")
+    with pytest.raises(DataError, match="It is big-endian"):
+        read_vectors(put(tmp_path, binary_of(words, rows.astype(">f4"))))
+    with pytest.raises(DataError, match="It is text"):
+        read_vectors(put(tmp_path, text_of(words, rows, header=True).encode()), form="word2vec-binary", limit=2)
+    small = binary_of(words, (rows * 1e-9).astype(np.float32))
+    assert len(read_vectors(put(tmp_path, small)).words) == 6
 
 
 def test_a_text_whose_words_hold_control_characters_is_no_binary(tmp_path: Path) -> None:
