@@ -69,7 +69,7 @@ class Sweep:
 
     @property
     def models(self) -> list[PlannedModel]:
-        """The models, in the order of the spec."""
+        """The models: those of the spec in its order, then those that stages added."""
         return self.all(PlannedModel)
 
 
