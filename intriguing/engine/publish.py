@@ -167,7 +167,9 @@ class Publication:
         """What the table `failures` holds; nothing where it cannot be read."""
         wanted = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
         try:
-            file = ds.dataset(self._run.absolute() / "tables" / "failures" / "failures.parquet", schema=wanted, format="parquet")
+            file = ds.dataset(
+                self._run.absolute() / "tables" / "failures" / "failures.parquet", schema=wanted, format="parquet"
+            )
             rows = file.to_table().to_pylist()
         except (OSError, pa.ArrowException):
             return []
