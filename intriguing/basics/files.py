@@ -32,14 +32,13 @@ _KINDS = (
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
-    """`path`, whose leading ``~`` means the home folder, as a shell has it; a name such as ``~x`` stays as it is.
+    """`path`, whose leading ``~`` means the home folder, as in a shell; the result never starts with ``~``.
 
-    Without it, a folder that is called ``~`` is made, and Arrow reads the home folder in its place.
+    Otherwise a folder called ``~`` would be made here, while Arrow reads the home folder. ``./~/x`` is a folder here.
     """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    text = os.path.expanduser(os.fspath(path))  # noqa: PTH111 (Path drops the ./ and raises for a name that is nobody's)
+    found = Path(text)
+    return found.absolute() if str(found).startswith("~") else found
 
 
 def temporary_name() -> str:

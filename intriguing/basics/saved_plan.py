@@ -9,6 +9,7 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,18 @@ def safe_command(line: str) -> str:
         return ""
     variables = [f"INTRIGUING_CORPUS={shlex.quote(w.partition('=')[2])}" for w in before]
     return " ".join([*variables, shlex.join(words)])
+
+
+def command_at(line: str, run: Path) -> str:
+    """The `command` of a saved plan for the folder where the run lies now: it may have been moved or copied."""
+    words = shlex.split(line)
+    if "--out" in words:
+        at = words.index("--out") + 1
+        with suppress(OSError, ValueError):
+            if os.path.samefile(words[at], run):  # noqa: PTH121
+                return line
+        words[at] = str(run)
+    return safe_command(shlex.join(words)) if words else ""
 
 
 def _spec(value: Any) -> dict[str, Any]:

@@ -16,9 +16,11 @@ def write_report(run: str | Path | Run, out: str | Path | None = None, images: I
 
     Raises:
         StoreError: there is no run, or the file cannot be written.
+        CorruptError: a table is damaged, or holds what no run writes.
         InputError: `out` is missing for a run on an object store, or `images` gives something else than images.
     """
     context = Context(run if isinstance(run, Run) else open_run(run), images)
+    context.run.check_whole()
     made = made_of(Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]

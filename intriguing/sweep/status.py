@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.saved_plan import read_saved_plan, read_status
+from intriguing.basics.saved_plan import command_at, read_saved_plan, read_status
 from intriguing.engine.lock import is_locked
 from intriguing.engine.store import Store
 
@@ -37,5 +37,5 @@ def status_of(run: Path) -> dict[str, Any]:
         "running": running,
         "line": live["line"] if running else "",
         "amounts": {noun: [done[noun], amount] for noun, amount in total.items()},
-        "command": plan.command,
+        "command": command_at(plan.command, run),
     }

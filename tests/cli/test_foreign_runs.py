@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import intriguing as ig
 from intriguing.cli import call as run_command
 from intriguing.errors import CorruptError
+from intriguing.sweep import prepare
 from tests.sweep.small import call, command, toml
 from tests.synthetic_run import SyntheticRun
 
@@ -153,6 +156,57 @@ def test_a_plan_that_is_no_plan_is_called_so(foreign: Path, text: str, capsys: A
     for line in (["status"], ["show"], ["report"], ["prune"]):
         assert run_command([*line, str(foreign)]) == 2
         assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lack", ["a value", "the column"])
+def test_a_table_that_lacks_what_every_row_has_is_called_damaged_by_report(
+    foreign: Path, lack: str, capsys: Any
+) -> None:
+    file = next((foreign / "tables" / "distortions").glob("*.parquet"))
+    table = pq.read_table(file)
+    at = table.column_names.index("dataset")
+    nulls = table.set_column(at, "dataset", pa.nulls(len(table), pa.string()))
+    pq.write_table(nulls if lack == "a value" else table.drop_columns(["dataset"]), file)
+    assert run_command(["report", str(foreign)]) == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"Table 'distortions' of {foreign} cannot be read: {len(table):,} rows lack a value in dataset." in said
+
+
+@pytest.mark.parametrize("vector", [None, pa.string(), pa.list_(pa.float32()), pa.list_(pa.string(), 2)])
+def test_activations_without_vectors_of_one_length_are_called_damaged(tmp_path: Path, vector: Any) -> None:
+    root = SyntheticRun(tmp_path / "run").write("plan", "activation_rows")
+    file = next((root / "tables" / "activations").rglob("*.parquet"))
+    table = pq.read_table(file).drop_columns(["vector"])
+    pq.write_table(table if vector is None else table.append_column("vector", pa.nulls(len(table), vector)), file)
+    with pytest.raises(CorruptError, match="has no column `vector` of vectors of one length"):
+        ig.open_run(root).activation_layers()
+
+
+def test_status_of_a_run_that_was_moved_says_how_to_continue_it_where_it_lies(foreign: Path, capsys: Any) -> None:
+    plan_of(foreign, command=f"intriguing run x.toml --out {foreign} --data 'my data'")
+    assert run_command(["status", str(foreign)]) == 0
+    assert f"intriguing run x.toml --out {foreign} --data 'my data'\n" in capsys.readouterr().out
+    moved = foreign.rename(foreign.with_name("moved; here"))
+    assert run_command(["status", str(moved)]) == 0
+    assert f"intriguing run x.toml --out '{moved}' --data 'my data'\n" in capsys.readouterr().out
+
+
+def test_a_leading_tilde_is_the_home_folder_for_all_and_a_folder_of_that_name_is_read_where_it_lies(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("HOME", str(foreign.parent))
+    assert prepare({"name": "x", "datasets": {"mnist-sample": {}}}, "~/new").out == foreign.parent / "new"
+    assert ig.open_run("~/run").path == str(foreign)
+    for line in (["status", "~/run"], ["show", "~/run"], ["verify", "~/run"], ["report", "~/run"]):
+        assert run_command(line) in (0, 1), capsys.readouterr().err
+    assert (foreign / "report.html").exists()
+    work = foreign.parent / "elsewhere"
+    (work / "~").mkdir(parents=True)
+    foreign.rename(work / "~" / "run")
+    monkeypatch.chdir(work)
+    run = ig.open_run("./~/run")
+    assert len(run.table("topk"))
+    assert ig.open_run(work / "~" / "run").table("topk") == run.table("topk")
 
 
 def test_a_pipe_in_the_place_of_a_plan_or_a_status_is_not_waited_for(foreign: Path, capsys: Any) -> None:
