@@ -20,7 +20,7 @@ class DatasetSpec(Section):
     instead: list[str] = []
     """Sources to take in its place, the first that is there, where its own files are missing."""
     optional: bool = False
-    """Whether the sweep goes on without it where its files are missing; that is said before any work."""
+    """Whether the sweep goes on without it where its files are missing; a warning says so before any work."""
 
 
 class ModelSpec(Section):
