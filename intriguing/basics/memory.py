@@ -51,7 +51,7 @@ def _of_the_groups(root: Path) -> Iterator[float]:
 
 
 def _left(folder: Path, limit: str, used: str) -> float:
-    """The group's limit, less what it uses, plus its share of the page cache; infinity without a limit."""
+    """Bytes left under the group's limit: the limit, minus its use, plus its page cache; infinity without a limit."""
     most, now = _number(folder / limit), _number(folder / used)
     if most is None or now is None or most >= _UNLIMITED:
         return float("inf")

@@ -79,7 +79,10 @@ def answer(
     worker: str,
     debug: Callable[[BaseException], None] | None = None,
 ) -> Finished | Raised:
-    """Run `call` on this worker and say how it ended: the same in every pool. `debug` is shown what it raises."""
+    """Run `call` on this worker, and return how it ended; the same in every pool.
+
+    `debug` is called with the error of a task that raises.
+    """
     try:
         return Finished(worker, call.task, run_call(call, store, resources, worker))
     except Exception as error:

@@ -84,7 +84,7 @@ class Progress:
         self._fresh[noun] += amount
 
     def reopened(self, task: str) -> None:
-        """`task` has to run again: what it made is damaged."""
+        """`task` has to run again: its outputs are damaged."""
         if task in self._ended:
             noun, amount, function = self._nouns[task]
             self._ended.remove(task)

@@ -124,7 +124,7 @@ def _last_words(error: object) -> str:
 
 
 def _read(file: Path) -> str:
-    """The address in `file`; "" where there is none. Raises `ValueError` for a file that nobody should follow."""
+    """The address in `file`; "" where there is none. Raises `ValueError` for a file that must not be trusted."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

@@ -150,7 +150,7 @@ class Plan:
         return needed
 
     def resource_key(self, resource: Resource) -> str:
-        """The name under which a worker keeps `resource`: a hash of what makes it what it is."""
+        """The name under which a worker keeps `resource`: the hash of its loader, parameters and inputs."""
         cached = self._resources.get(id(resource))
         if cached is None:
             name = resource.loader.name

@@ -37,7 +37,7 @@ class Verified:
             self._files = {k: v for k, v in content["files"].items() if isinstance(v, list) and len(v) == 4}
 
     def sha256(self, name: str) -> str:
-        """What the file `name` must hash to, where nothing else says so; "" if unknown."""
+        """The hash that the file `name` had when it was last whole; "" if unknown."""
         return str(self._files[name][3]) if name in self._files else ""
 
     def holds(self, name: str, sha256: str) -> bool:

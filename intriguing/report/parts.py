@@ -50,7 +50,7 @@ class Context:
 
     run: Run
     images: Images | None = None
-    _known: dict[str | None, list[tuple[str, int]]] = field(default_factory=dict, repr=False)
+    _models_of: dict[str | None, list[tuple[str, int]]] = field(default_factory=dict, repr=False)
     _left_out: dict[str, str] = field(default_factory=dict, repr=False)
 
     def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
@@ -121,9 +121,9 @@ class Context:
         return [layer for model in each if isinstance(model, Mapping) for layer in model.get("layers", ())]
 
     def _models(self, dataset: str | None) -> list[tuple[str, int]]:
-        if dataset not in self._known:
-            self._known[dataset] = self.run.models(dataset)
-        return self._known[dataset]
+        if dataset not in self._models_of:
+            self._models_of[dataset] = self.run.models(dataset)
+        return self._models_of[dataset]
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -49,5 +49,5 @@ def score_label(row: Mapping[str, Any]) -> str:
 
 
 def figure(n: int, noun: str, more: str = "") -> tuple[str, str]:
-    """A count and what it counts, for the top of the page: ("3", "models")."""
+    """A number and its noun, for the top of the page: ("3", "models")."""
     return count(n), plural(n, noun).removeprefix(f"{count(n)} ") + more

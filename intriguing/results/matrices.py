@@ -162,7 +162,7 @@ Order = Callable[[Iterable[Model]], list[Model]]
 
 
 def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, dict[str, str | None]]:
-    """The rows whose columns are as `chosen`, and each column's one value; a column that is not chosen has one only."""
+    """The rows whose columns have the `chosen` values, and those values; a column without a choice has one value."""
     values: dict[str, str | None] = dict.fromkeys(_CHOICES)
     several, named = [], []
     for column, choice in chosen.items():

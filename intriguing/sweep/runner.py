@@ -1,4 +1,4 @@
-"""Run a sweep: a spec becomes a plan, the plan is held against the run folder, and what is missing is computed."""
+"""Run a sweep: a spec becomes a plan, the plan is compared with the run folder, and missing results are computed."""
 
 import logging
 import os

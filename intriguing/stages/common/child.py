@@ -33,7 +33,7 @@ _GRACE = 5.0
 
 @dataclass(frozen=True)
 class Call:
-    """A call to make in the child: what it is called in messages, and its argument, which can be pickled."""
+    """A call to make in the child process: its name in messages, and its argument, which must be picklable."""
 
     what: str
     argument: Any
@@ -174,7 +174,7 @@ def answer_calls(writing: int, seconds: float) -> None:
 
 
 def _pickled(message: tuple[Any, ...]) -> bytes:
-    """`message` in a form that can be read again; the user's own objects may not have one, which is said instead."""
+    """`message` in a form that can be read again; for an answer that cannot be pickled, a message that says so."""
     try:
         body = pickle.dumps(message)
         pickle.loads(body)

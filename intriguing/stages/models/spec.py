@@ -4,7 +4,6 @@ from typing import Any
 
 from pydantic import Field
 
-from intriguing.data import source_names
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Name, Section
 
@@ -12,7 +11,8 @@ from intriguing.stages.common.section import Name, Section
 class DatasetSpec(Section):
     """A data set, under a name of the user's choice."""
 
-    source: str = Field(default="", description=f"{', '.join(source_names())}; by default its name.")
+    source: str = ""
+    """A named data set, or KIND:PATH or module:factory, as `intriguing datasets` lists them; by default its name."""
     root: str | None = None
     """The folder that torchvision's data sets lie in; by default INTRIGUING_DATA or the cache folder."""
     download: bool = False
@@ -20,7 +20,7 @@ class DatasetSpec(Section):
     instead: list[str] = []
     """Sources to take in its place, the first that is there, where its own files are missing."""
     optional: bool = False
-    """Whether the sweep goes on without it where its files are missing; that is said before any work."""
+    """Whether the sweep goes on without it where its files are missing; a warning says so before any work."""
 
 
 class ModelSpec(Section):

@@ -1,4 +1,4 @@
-"""What a dry run says of activations, whose size is known when the model has been built."""
+"""The size of stored activations, for a dry run: it is known once the model has been built."""
 
 from collections.abc import Mapping
 

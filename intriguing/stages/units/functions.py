@@ -80,7 +80,7 @@ class StreamParameters:
 
 @dataclass(frozen=True)
 class UntrainedWeightsParameters:
-    """The network whose untrained weights are made."""
+    """The network that is built, without training."""
 
     architecture: Architecture
     model_seed: int
@@ -99,7 +99,7 @@ class ScanParameters:
 
 @dataclass(frozen=True)
 class TopInputsParameters:
-    """The layer and basis whose shards are merged, and what the tables say of them."""
+    """The layer and basis whose shards are merged, and the values of the columns that name them in the tables."""
 
     key: LayerKey
     condition: str
@@ -113,7 +113,7 @@ class TopInputsParameters:
 
 @dataclass(frozen=True)
 class PixelJudgeParameters:
-    """The inputs whose pixels judge."""
+    """The inputs whose pixels serve as the second judge."""
 
     draw: Draw
     compute: Compute

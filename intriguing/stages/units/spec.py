@@ -36,7 +36,7 @@ class UnitsSpec(Section):
     dtype: Literal["float32", "float16"] = "float32"
     """How activations are stored; scores are of the stored values."""
     rotations: int = Field(default=0, ge=0, le=1_000_000)
-    """How many random rotations each layer's basis is held against; 0 makes no test, 999 is the least for a claim."""
+    """How many random rotations each layer's basis is compared with. 0: no test; a claim needs at least 999."""
     metrics: list[MetricName] = Field(default=list(METRICS), min_length=1)
     """The scores that are tested."""
     tested_rows: int = Field(default=10_000, ge=1)
