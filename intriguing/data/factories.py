@@ -27,12 +27,6 @@ def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[s
     return module, factory
 
 
-def is_users_code(source: str) -> bool:
-    """Whether a data set's `source` is a function, `module:factory`; not a name, npz:PATH or imagefolder:PATH."""
-    kind, _, rest = source.partition(":")
-    return bool(rest) and kind not in ("npz", "imagefolder")
-
-
 def source_files(source: str, error: type[IntriguingError] = DataError) -> list[Path]:
     """The Python files that `module:factory` depends on: that of the module, or all of its package.
 

@@ -162,6 +162,12 @@ FORMS: dict[str, Form] = {
 """The forms by the word before the colon. Another word is a module: `module:factory` is a function of the user's."""
 
 
+def is_users_code(source: str) -> bool:
+    """Whether a `source` is a function of the user's, `module:factory`; not a name, nor one of `FORMS`."""
+    kind, _, rest = source.partition(":")
+    return bool(rest) and kind not in FORMS
+
+
 def source_names() -> list[str]:
     """What a source may be: the names, and the forms as help texts show them."""
     return [*KNOWN, *(form.usage for form in FORMS.values()), "module:factory"]
@@ -175,7 +181,7 @@ def data_root(root: str | Path | None = None) -> Path:
 def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
     """The data set that `source` names, read and checked.
 
-    `source` is a entry name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
+    `source` is a known name (`KNOWN`), `npz:PATH`, `imagefolder:PATH?size=224`, or `module:factory`. Named data sets
     lie in `data_root(root)` in torchvision's layout, and are fetched there with `download`; relative paths are looked
     for in the working folder, then in that root. Raises `UnknownNameError` for a name that nothing answers to, and
     `DataError` for missing files (with the path to fill) and for contents that cannot be used (see `build_dataset`).

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from intriguing.data.factories import is_users_code
+from intriguing.data import is_users_code
 from intriguing.errors import DataError, IntriguingError
 from intriguing.stages.common.planned import PlannedDataset
 

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from intriguing.data import load_dataset
-from intriguing.data.factories import is_users_code
+from intriguing.data import is_users_code, load_dataset
 from intriguing.errors import DataError, WeightsError
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stages.common.planned import PlannedDataset
