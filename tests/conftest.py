@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from tests.pages import Document
-    from tests.synthetic_run import SyntheticRun
+    pass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Another program's Ray on this machine is none of ours: neither its address nor its files are looked at.
@@ -29,12 +27,12 @@ settings.register_profile("tests", deadline=None)  # an example may take long on
 settings.load_profile("tests")
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure():
     shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def ray_started() -> Iterator[str]:
+def ray_started():
     """One local Ray for the whole session, started as the pool starts one: its address. A start costs seconds."""
     import ray
 
@@ -49,7 +47,7 @@ def ray_started() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spec_file(tmp_path_factory):
     """The small sweep as a file, in a folder whose name has quotes and spaces."""
     from tests.sweep.small import SMALL, toml
 
@@ -59,7 +57,7 @@ def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(spec_file, tmp_path_factory):
     """An undisturbed inline run of the small sweep; nothing in it is ever changed."""
     from intriguing.sweep import execute, prepare
 
@@ -68,7 +66,7 @@ def finished(spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Mark what is slow or cannot run here, and share the suite out between two processes."""
     for item in items:
         if SWEEPS & set(getattr(item, "fixturenames", ())):
@@ -82,13 +80,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (group_of(item) != "ray", -slow[group_of(item)]))
 
 
-def group_of(item: pytest.Item) -> str:
+def group_of(item):
     """The tests that one process runs, one after the other."""
     return "ray" if item.get_closest_marker("ray") else str(item.path)
 
 
 @pytest.fixture(scope="session")
-def invented_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def invented_run(tmp_path_factory):
     """Names with quotes and HTML, two data sets, two layers, two seeds of one model; never written to."""
     from tests.synthetic_run import NASTY, SyntheticRun
 
@@ -103,7 +101,7 @@ def invented_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def html(invented_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def html(invented_run, tmp_path_factory):
     """The page of `invented_run`, with images."""
     from intriguing.sweep.report import write_report
     from tests.synthetic_run import images
@@ -112,7 +110,7 @@ def html(invented_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def document(html: str) -> "Document":
+def document(html):
     """`html`, read."""
     from tests.pages import Document
 
@@ -120,7 +118,7 @@ def document(html: str) -> "Document":
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> "SyntheticRun":
+def small(tmp_path):
     """What writes an invented run of two models and one layer, part by part."""
     from tests.synthetic_run import SyntheticRun
 

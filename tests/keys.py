@@ -1,11 +1,7 @@
 """Whether the keys of a table are unique."""
 
-from collections.abc import Iterable
 
-import pyarrow as pa
-
-
-def duplicates(table: pa.Table, key: Iterable[str]) -> int:
+def duplicates(table, key):
     """How many rows of `table` repeat the `key` of an earlier row (0: the key is unique)."""
     columns = list(key)
     return table.num_rows - table.select(columns).group_by(columns).aggregate([]).num_rows

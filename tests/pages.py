@@ -1,8 +1,6 @@
 """What the tests of pages share: a page that is read as a document, and changes to the tables that it is made from."""
 
-from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +15,7 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 class Document(HTMLParser):
     """What a page holds: elements with their attributes, text, and tags that do not nest."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html):
         super().__init__()
         self.elements: list[tuple[str, dict[str, Any]]] = []
         self.text: list[str] = []
@@ -26,36 +24,36 @@ class Document(HTMLParser):
         self.feed(html)
         self.faults += [f"<{tag}> is never closed" for tag in self.open]
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_startendtag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.faults.append(f"</{tag}> closes another element, near {self.getpos()}")
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         if not self.open or self.open[-1] != "style":
             self.text.append(data)
 
-    def all(self, tag: str) -> list[dict[str, Any]]:
+    def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
 
     @property
-    def words(self) -> str:
+    def words(self):
         return " ".join(" ".join(self.text).split())
 
 
-def words_of(root: Path, images: Any = None) -> str:
+def words_of(root, images=None):
     """The text of the page that is written anew for the run in `root`."""
     return Document(write_report(root, images=images).read_text()).words
 
 
-def rewrite(root: Path, table: str, column: str, value: Callable[[dict[str, Any]], Any]) -> None:
+def rewrite(root, table, column, value):
     """Another `value` of each row in a column of a table."""
     for shard in (root / "tables" / table).glob("*.parquet"):
         rows = pq.read_table(shard)
@@ -64,7 +62,7 @@ def rewrite(root: Path, table: str, column: str, value: Callable[[dict[str, Any]
         pq.write_table(rows.set_column(place, field, new), shard)
 
 
-def change_rows(root: Path, wrong: Mapping[str, Any], unfed: Any = ()) -> None:
+def change_rows(root, wrong, unfed=()):
     """The tables as they are when each model is `wrong` on these images unchanged, and some were not fed them."""
     for shard in sorted((root / "tables" / "distortions").glob("*.parquet")):
         rows = pq.read_table(shard).to_pylist()

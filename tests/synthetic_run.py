@@ -21,7 +21,7 @@ SIDE = 28
 
 
 @cache
-def glyph(example_id: int) -> np.ndarray:
+def glyph(example_id):
     """One drawn digit: (1, 28, 28) uint8; its class is the last figure of its id."""
     rng = np.random.default_rng(example_id)
     canvas = Image.new("L", (SIDE, SIDE))
@@ -32,7 +32,7 @@ def glyph(example_id: int) -> np.ndarray:
     return np.asarray(turned, np.uint8)[None]
 
 
-def images(dataset: str, ids: np.ndarray) -> np.ndarray:
+def images(dataset, ids):
     """The images of the run: (n, 1, 28, 28) uint8, the same for every data set."""
     return np.stack([glyph(int(i)) for i in ids])
 
@@ -55,11 +55,11 @@ class SyntheticRun:
         self.rng = np.random.default_rng(0)
         self.rows: dict[tuple[str, str], list[pa.Table]] = {}
 
-    def add(self, name: str, rows: pa.Table, folder: str = "") -> None:
+    def add(self, name, rows, folder=""):
         """Rows of a table, to be written by `write`."""
         self.rows.setdefault((name, folder), []).append(rows)
 
-    def write(self, *parts: str) -> Path:
+    def write(self, *parts):
         """The parts, in two shards per table, and the folder."""
         for part in parts or PARTS:
             getattr(self, part)()
@@ -73,7 +73,7 @@ class SyntheticRun:
         self.rows.clear()
         return self.root
 
-    def plan(self) -> None:
+    def plan(self):
         self.root.mkdir(parents=True, exist_ok=True)
         spec = {
             "name": "synthetic",
@@ -87,24 +87,24 @@ class SyntheticRun:
     def each_model(self):
         return [(d, m, s) for d in self.datasets for m, s in self.models]
 
-    def examples(self) -> None:
+    def examples(self):
         for d in self.datasets:
             columns = {"example_id": self.ids, "label": self.ids % 10}
             self.add("examples", _table(tables.EXAMPLES, columns, dataset=d, split="test"))
 
-    def model_rows(self) -> None:
+    def model_rows(self):
         for i, (d, m, s) in enumerate(self.each_model()):
             row = {"weights_hash": f"{i:064x}", "parameters": 7850 * (i + 1), "test_error": 0.08 / (i + 1)}
             row["train_error"] = None if i == 1 else 0.05 / (i + 1)
             self.add("models", _table(tables.MODELS, {}, dataset=d, model=m, model_seed=s, **row))
 
-    def layer(self, index: int) -> np.ndarray:
+    def layer(self, index):
         """Activations (n, 16) of layer `index`."""
         x = images("", self.ids).reshape(len(self.ids), -1) / 255
         w = np.random.default_rng(100 + index).normal(0, 1, (x.shape[1], 16))
         return np.maximum((x - x.mean(0)) @ w, 0).astype(np.float32)
 
-    def activation_rows(self) -> None:
+    def activation_rows(self):
         for d, m, s in self.each_model():
             for i, name in enumerate(self.layers):
                 block = self.layer(i)[:, : 16 - 4 * i]
@@ -116,7 +116,7 @@ class SyntheticRun:
                 rows = _table(table, columns, dataset=d, model=m, model_seed=s, layer=name, position=0)
                 self.add("activations", rows, f"folder-{len(self.rows)}")
 
-    def topk(self, k: int = 8) -> None:
+    def topk(self, k=8):
         for d, m, s in self.each_model():
             for i, layer in enumerate(self.layers):
                 block = self.layer(i)
@@ -139,7 +139,7 @@ class SyntheticRun:
                         keys |= {"basis": basis, "rotation_seed": 0, "sign": sign, "ties": 1, "position": 0}
                         self.add("topk", _table(tables.TOPK, columns, **keys))
 
-    def skipped(self) -> None:
+    def skipped(self):
         """Three images without activations of each model, for two reasons."""
         for d, m, s in self.each_model():
             reasons = {
@@ -148,7 +148,7 @@ class SyntheticRun:
             }
             self.add("skipped", _table(tables.SKIPPED, reasons, dataset=d, model=m, model_seed=s))
 
-    def scores(self) -> None:
+    def scores(self):
         for d, m, s in self.each_model():
             for layer in self.layers[:1]:
                 keys = {"dataset": d, "model": m, "model_seed": s, "layer": layer, "condition": "raw"}
@@ -171,12 +171,12 @@ class SyntheticRun:
                     row |= {"detectable_effect": 2.8, "control": "trained", "metric": metric, "alpha": 0.0}
                     self.add("rotation_tests", _table(tables.ROTATION_TESTS, {}, **keys, **row))
 
-    def smooth(self, rng: np.random.Generator) -> np.ndarray:
+    def smooth(self, rng):
         coarse = rng.normal(0, 60, (7, 7)).clip(-127, 127) + 128
         fine = Image.fromarray(coarse.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         return (np.asarray(fine, np.float32)[None] - 128) / 255
 
-    def searched(self) -> None:
+    def searched(self):
         """`distortions`, `adversarial` and `transfer`, which must agree."""
         for d, m, s in self.each_model():
             for rule, grade in self.rules:
@@ -184,7 +184,7 @@ class SyntheticRun:
             for n in range(self.searches):
                 self.feed(d, ("", -1), (m, s), [(f"clean:{n}", n, False)], "clean", 0.0, "", "")
 
-    def search(self, d: str, m: str, s: int, rule: str, grade: str) -> None:
+    def search(self, d, m, s, rule, grade):
         done, found, pictures = [], [], []
         for n in range(self.searches):
             name, label = f"{rule}:{grade}:{n}", n % 10
@@ -219,7 +219,7 @@ class SyntheticRun:
                     fed.append((name, n, (own or self.rng.uniform() < wrong) and n != 5))
                 self.feed(d, (m, s), target, fed, kind, 0.1 if kind == "amplified" else 0.06, grade, rule)
 
-    def feed(self, d, source, target, fed, kind, rms, grade, rule) -> None:
+    def feed(self, d, source, target, fed, kind, rms, grade, rule):
         """`fed`: (search_id, example_id, whether the target model is wrong)."""
         columns = {
             "search_id": [f[0] for f in fed],
@@ -232,7 +232,7 @@ class SyntheticRun:
         keys |= {"model_seed": target[1], "kind": kind, "rms": rms, "clipped_fraction": 0.2}
         self.add("transfer", _table(tables.TRANSFER, columns, **keys, grade=grade, target_rule=rule))
 
-    def words(self) -> None:
+    def words(self):
         chosen = [
             ["million", "site", "come", "files"],
             ["wars", "troops", "border", "between"],
@@ -271,27 +271,27 @@ class SyntheticRun:
         norms |= {"norm_low": [2.0, 0.1], "norm_median": [3.0, 0.3], "norm_high": [4.0, 0.7]}
         self.add("word_norms", tables.WORD_NORMS.build(norms, **keys))
 
-    def task_rows(self) -> None:
+    def task_rows(self):
         row = {"function": "f", "fingerprint": "0" * 64, "attempts": 1, "worker": "inline", "device": "cpu"}
         columns = {"task": [f"t{i}" for i in range(42)], "seconds": np.full(42, 0.5)}
         self.add("tasks", _table(tables.TASKS, columns, **row, peak_memory=10**9))
 
-    def failures(self) -> None:
+    def failures(self):
         row = {"function": "intriguing.sweep.tasks.search", "attempts": 3, "error_type": "ModelError"}
         row |= {"message": "The logits of <i>FC10</i> are not finite.", "rerun_command": "intriguing run synthetic"}
         self.add("failures", _table(tables.FAILURES, {}, task='search "FC10" 3', **row))
 
 
-def _table(table: tables.Table, columns: dict, **constants) -> pa.Table:
+def _table(table, columns, **constants):
     """`table.build`, with nulls in the columns that are not given and may be null."""
     unknown = [f.name for f in table.fields if f.nullable and f.name not in columns and f.name not in constants]
     return table.build(columns, **constants, **dict.fromkeys(unknown))
 
 
-def _build(table: tables.Table, rows: list[dict], **constants) -> pa.Table:
+def _build(table, rows, **constants):
     return _table(table, {name: [row[name] for row in rows] for name in rows[0]}, **constants)
 
 
-def make_run(root: Path, words: bool = True, **choices) -> Path:
+def make_run(root, words=True, **choices):
     """A whole run in the new folder `root`; `choices` as in `SyntheticRun`."""
     return SyntheticRun(root, **choices).write(*(part for part in PARTS if words or part != "words"))

@@ -19,14 +19,14 @@ ERRORS = [
 ]
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_is_there():
     assert sorted(ig.__all__) == sorted([*ig._HOME, "errors", "__version__"])
     for name in ig.__all__:
         assert getattr(ig, name) is not None
     assert dir(ig) == sorted(ig.__all__)
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_are_these():
     assert set(ig.__all__) == {
         "run",
         "open_run",
@@ -48,13 +48,13 @@ def test_the_public_names_are_these() -> None:
     }
 
 
-def test_an_unknown_name_lists_the_public_ones() -> None:
+def test_an_unknown_name_lists_the_public_ones():
     with pytest.raises(AttributeError, match="has no attribute 'minimal_distorsion'; it has run, open_run"):
         _ = ig.minimal_distorsion
 
 
 @pytest.mark.parametrize("module", ["intriguing", "intriguing.cli", "intriguing.results"])
-def test_importing_costs_neither_torch_nor_ray(module: str) -> None:
+def test_importing_costs_neither_torch_nor_ray(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'ray', 'torchvision', 'gensim'}} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
@@ -72,7 +72,7 @@ for module in sys.argv[1:]:
 """
 
 
-def test_spec_plan_and_page_of_every_stage_cost_no_torch() -> None:
+def test_spec_plan_and_page_of_every_stage_cost_no_torch():
     modules = [m.name for m in pkgutil.walk_packages(stages.__path__, "intriguing.stages.")]
     modules = [name for name in modules if WITHOUT_TORCH & set(name.split(".")[3:])]
     for stage in STAGES:
@@ -83,18 +83,18 @@ def test_spec_plan_and_page_of_every_stage_cost_no_torch() -> None:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda k: k.__name__)
-def test_errors_survive_the_way_back_from_a_worker(kind: type[errors.IntriguingError]) -> None:
+def test_errors_survive_the_way_back_from_a_worker(kind):
     again = pickle.loads(pickle.dumps(kind("what was wrong")))
     assert type(again) is kind
     assert str(again) == "what was wrong"
 
 
-def test_the_tree_of_errors_is_drawn_in_full() -> None:
+def test_the_tree_of_errors_is_drawn_in_full():
     assert errors.__doc__ is not None
     for kind in ERRORS:
         assert kind.__name__ in errors.__doc__
 
 
-def test_an_unknown_name_s_error_names_the_nearest_and_the_valid_ones() -> None:
+def test_an_unknown_name_s_error_names_the_nearest_and_the_valid_ones():
     error = errors.unknown_name("model", "cn", ["cnn", "mlp", "softmax"])
     assert str(error) == "There is no model named 'cn'. Did you mean 'cnn'? Valid names: cnn, mlp, softmax."

@@ -21,16 +21,16 @@ from intriguing.errors import InputError, ModelError
 REDUCED: dict[Reduce, Any] = {"max": lambda maps: maps.amax(2), "mean": lambda maps: maps.mean(2)}
 
 
-def drawn(*shape: int) -> torch.Tensor:
+def drawn(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
 
 
-def raw(model: nn.Module, layers: list[str], x: torch.Tensor) -> dict[str, Any]:
+def raw(model, layers, x):
     """What plain hooks see of the layers (a module's first tensor)."""
     seen: dict[str, Any] = {}
     modules = dict(model.named_modules())
 
-    def keep(name: str) -> Any:
+    def keep(name):
         return lambda module, args, output: seen.update(
             {name: (output[0] if isinstance(output, tuple) else output).clone()}
         )
@@ -43,7 +43,7 @@ def raw(model: nn.Module, layers: list[str], x: torch.Tensor) -> dict[str, Any]:
     return seen
 
 
-def check(model: nn.Module, x: torch.Tensor, axes: dict[str, int], batch: int = 0, **options: Any) -> None:
+def check(model, x, axes, batch=0, **options):
     """The activations of every layer, whose units are the axis that `axes` says, reduced and by place."""
     layers = list(axes)
     expected = {
@@ -71,11 +71,11 @@ def check(model: nn.Module, x: torch.Tensor, axes: dict[str, int], batch: int = 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def seeded() -> None:
+def seeded():
     torch.manual_seed(0)
 
 
-def test_swin_has_its_channels_last_and_its_head_second() -> None:
+def test_swin_has_its_channels_last_and_its_head_second():
     model = torchvision().models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=5)
     last = ["features.0", "features.0.1", "features.0.2", "features.1.0", "features.1.0.attn", "features.1.1.mlp.1"]
     last += ["features.1.1.norm2", "features.1.1.mlp", "features.2"]
@@ -84,7 +84,7 @@ def test_swin_has_its_channels_last_and_its_head_second() -> None:
     check(model, drawn(4, 3, 24, 40), dict.fromkeys(last, -1) | dict.fromkeys(second, 1))
 
 
-def test_convnext_changes_between_both_layouts() -> None:
+def test_convnext_changes_between_both_layouts():
     settings_of = torchvision().models.convnext.CNBlockConfig
     model = torchvision().models.ConvNeXt([settings_of(8, 16, 2), settings_of(16, None, 1)], num_classes=5)
     second = ["features.0.0", "features.0.1", "features.0", "features.1.0.block.0", "features.1.0.block.6"]
@@ -102,7 +102,7 @@ def test_convnext_changes_between_both_layouts() -> None:
         ("vit_b_16", {"conv_proj": 1, "encoder.layers.encoder_layer_1.mlp.1": -1, "encoder.ln": -1, "encoder": -1}),
     ],
 )
-def test_torchvision_s_own_sizes(name: str, axes: dict[str, int]) -> None:
+def test_torchvision_s_own_sizes(name, axes):
     options = {"image_size": 32} if name == "vit_b_16" else {}
     model = getattr(torchvision().models, name)(weights=None, **options)
     x, layers = drawn(4, 3, 32, 32), list(axes)
@@ -113,7 +113,7 @@ def test_torchvision_s_own_sizes(name: str, axes: dict[str, int]) -> None:
         torch.testing.assert_close(block.layers[layer].vectors, maps.amax(2), atol=1e-4, rtol=1e-4)
 
 
-def test_tokens_of_a_vision_transformer() -> None:
+def test_tokens_of_a_vision_transformer():
     model = torchvision().models.VisionTransformer(16, 4, 2, 2, 8, 12, num_classes=5)
     tokens = ["encoder.dropout", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1.mlp.1"]
     tokens += ["encoder.layers.encoder_layer_0.self_attention", "encoder.layers.encoder_layer_1.ln_1", "encoder"]
@@ -125,19 +125,19 @@ def test_tokens_of_a_vision_transformer() -> None:
 
 
 class Audio(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.conv, self.act, self.pool = nn.Conv1d(1, 6, 5), nn.GELU(), nn.MaxPool1d(2)
         self.norm, self.body = nn.BatchNorm1d(6), nn.Sequential(nn.Conv1d(6, 8, 3), nn.ReLU(inplace=True))
         self.glu, self.rnn, self.after = nn.GLU(dim=1), nn.GRU(4, 7), nn.Dropout()
 
-    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+    def forward(self, wave):
         x = self.body(self.norm(self.pool(self.act(self.conv(wave.unsqueeze(1))))))
         x = self.glu(x).permute(2, 0, 1)
         return self.after(self.rnn(x)[0])
 
 
-def test_an_audio_net_has_its_channels_second_and_its_recurrent_output_time_first() -> None:
+def test_an_audio_net_has_its_channels_second_and_its_recurrent_output_time_first():
     model, x = Audio(), drawn(6, 40)
     check(model, x, dict.fromkeys(["conv", "act", "pool", "norm", "body", "body.1", "glu"], 1))
     check(model, x, {"rnn": -1, "after": -1}, batch=1)
@@ -146,26 +146,26 @@ def test_an_audio_net_has_its_channels_second_and_its_recurrent_output_time_firs
 class Recurrent(nn.Module):
     """An LSTM with time or inputs first, over words; `turn` makes its input fit."""
 
-    def __init__(self, batch_first: bool, turn: bool) -> None:
+    def __init__(self, batch_first, turn):
         super().__init__()
         self.words, self.drop = nn.Embedding(11, 5), nn.Dropout()
         self.lstm = nn.LSTM(5, 6, batch_first=batch_first, bidirectional=True)
         self.act, self.flat, self.turn = nn.Tanh(), nn.Linear(12, 3), turn
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         x = self.drop(self.words(x))
         out, _ = self.lstm(x.transpose(0, 1) if self.turn else x)
         return self.flat(self.act(out).reshape(-1, 12))
 
 
 @pytest.mark.parametrize("time", [9, 7, 5])
-def test_an_lstm_s_output_is_read_with_the_inputs_first(time: int) -> None:
+def test_an_lstm_s_output_is_read_with_the_inputs_first(time):
     x = torch.randint(11, (7, time), generator=torch.Generator().manual_seed(1))  # 7 inputs: once as many as words
     check(Recurrent(True, False), x, dict.fromkeys(["words", "drop", "lstm", "act"], -1))
     check(Recurrent(False, True), x, {"lstm": -1, "act": -1}, batch=1)
 
 
-def test_rows_that_hold_inputs_and_places_are_taken_apart() -> None:
+def test_rows_that_hold_inputs_and_places_are_taken_apart():
     x = torch.randint(11, (4, 6), generator=torch.Generator().manual_seed(1))
     for model, by_input in ((Recurrent(True, False), (4, 6)), (Recurrent(False, True), (6, 4))):
         expected = raw(model, ["flat"], x)["flat"].reshape(*by_input, 3)
@@ -175,18 +175,18 @@ def test_rows_that_hold_inputs_and_places_are_taken_apart() -> None:
         torch.testing.assert_close(block.layers["flat"].vectors, expected.amax(1))
 
 
-def test_a_batch_that_a_recurrent_layer_takes_for_time_is_refused() -> None:
+def test_a_batch_that_a_recurrent_layer_takes_for_time_is_refused():
     x = torch.randint(11, (7, 5), generator=torch.Generator().manual_seed(1))
     with pytest.raises(ModelError, match="batch_first=True"):
         next(iter(ig.collect_activations(Recurrent(False, False), [x], "lstm")))
 
 
 class Packed(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.lstm, self.act = nn.LSTM(3, 4, batch_first=True), nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         lengths = (x[..., 0] != 0).sum(1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         out, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, padding_value=-9.0)
@@ -194,7 +194,7 @@ class Packed(nn.Module):
 
 
 @pytest.mark.parametrize("reduce", ["max", "mean"])
-def test_packed_sequences_are_reduced_over_their_own_length(reduce: Reduce) -> None:
+def test_packed_sequences_are_reduced_over_their_own_length(reduce):
     model, x = Packed(), drawn(5, 6, 3)
     lengths = [6, 2, 4, 1, 3]
     for i, length in enumerate(lengths):
@@ -209,37 +209,37 @@ def test_packed_sequences_are_reduced_over_their_own_length(reduce: Reduce) -> N
 
 
 class Attention(nn.Module):
-    def __init__(self, batch_first: bool, turn: bool = False) -> None:
+    def __init__(self, batch_first, turn=False):
         super().__init__()
         self.attention, self.after = nn.MultiheadAttention(8, 2, batch_first=batch_first), nn.ReLU()
         self.turn = turn
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         x = x.transpose(0, 1) if self.turn else x
         return self.after(self.attention(x, x, x)[0])
 
 
-def test_attention_gives_its_output_not_its_weights() -> None:
+def test_attention_gives_its_output_not_its_weights():
     x = drawn(5, 7, 8)
     check(Attention(True), x, {"attention": -1, "after": -1})
     check(Attention(False, turn=True), x, {"attention": -1, "after": -1}, batch=1)
 
 
 @pytest.mark.parametrize("x", [drawn(5, 7, 8), drawn(5, 8)], ids=["inputs for tokens", "no batch"])
-def test_attention_over_the_inputs_of_a_batch_is_refused(x: torch.Tensor) -> None:
+def test_attention_over_the_inputs_of_a_batch_is_refused(x):
     with pytest.raises(ModelError, match="batch_first|no axis of inputs"):
         next(iter(ig.collect_activations(Attention(False), [x], "attention", slots=5)))
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_transformer_layers(batch_first: bool) -> None:
+def test_transformer_layers(batch_first):
     class Encoder(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=batch_first, norm_first=True)
             self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             return self.encoder(x if batch_first else x.transpose(0, 1))
 
     layers = ["encoder", "encoder.layers.0", "encoder.layers.1.linear1", "encoder.layers.1.norm2"]
@@ -258,13 +258,11 @@ VOLUMES = [
 
 
 @pytest.mark.parametrize(("model", "x"), VOLUMES)
-def test_channels_are_second_after_convolutions_and_what_keeps_their_layout(
-    model: nn.Sequential, x: torch.Tensor
-) -> None:
+def test_channels_are_second_after_convolutions_and_what_keeps_their_layout(model, x):
     check(model, x, {str(i): 1 for i in range(len(model))})
 
 
-def test_a_linear_map_on_a_map_has_its_units_last_and_so_has_what_follows() -> None:
+def test_a_linear_map_on_a_map_has_its_units_last_and_so_has_what_follows():
     model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.LayerNorm(7), nn.Sequential(nn.Dropout(), nn.Identity()))
     for x in (drawn(4, 3, 6, 5), drawn(4, 6, 5), drawn(4, 3, 2, 6, 5)):
         check(model, x, dict.fromkeys(["0", "1", "2", "3", "3.1"], -1))
@@ -273,11 +271,11 @@ def test_a_linear_map_on_a_map_has_its_units_last_and_so_has_what_follows() -> N
 class Windows(nn.Module):
     """Windows of a map as inputs of their own, by reshapes alone; then heads; then the map again."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.embed, self.inside, self.heads, self.whole = nn.Conv2d(3, 8, 2, 2), nn.Linear(8, 8), nn.ReLU(), nn.GELU()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         x = self.embed(x).permute(0, 2, 3, 1)
         n, h, w, c = x.shape
         x = x.view(n, h // 2, 2, w // 2, 2, c).transpose(2, 3).reshape(-1, 4, c)
@@ -288,7 +286,7 @@ class Windows(nn.Module):
         return self.whole(x)
 
 
-def test_windows_and_heads_are_followed() -> None:
+def test_windows_and_heads_are_followed():
     model, x = Windows(), drawn(5, 3, 8, 12)
     check(model, x, {"embed": 1, "whole": -1})
     inside = raw(model, ["inside"], x)["inside"].view(5, 6 * 4, 8)
@@ -299,15 +297,15 @@ def test_windows_and_heads_are_followed() -> None:
 class Mixer(nn.Module):
     """Mixes tokens by a linear map, and adds: the sum has two readings."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.mix, self.block, self.norm, self.act = nn.Linear(6, 6), nn.Identity(), nn.LayerNorm(6), nn.ReLU()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return self.act(self.norm(self.block(self.norm(x) + self.mix(x.mT).mT)))
 
 
-def test_an_ambiguous_layer_is_refused_with_its_readings_and_told_by_its_axis() -> None:
+def test_an_ambiguous_layer_is_refused_with_its_readings_and_told_by_its_axis():
     model, x = Mixer(), drawn(4, 6, 6)
     with pytest.raises(
         InputError, match=r"Write 'block@1' \(6 units at 6 places\) or 'block@2' \(6 units at 6 places\)"
@@ -321,13 +319,13 @@ def test_an_ambiguous_layer_is_refused_with_its_readings_and_told_by_its_axis() 
     torch.testing.assert_close(act, seen["act"].amax(1))
 
 
-def _gathered(model: nn.Module, x: torch.Tensor, layers: list[str]) -> list[torch.Tensor]:
+def _gathered(model, x, layers):
     [block] = ig.collect_activations(model, [x], layers, slots=len(x))
     return list(block.vectors.values())
 
 
 @pytest.mark.parametrize("x", [drawn(4, 3, 5), drawn(4, 3, 5, 6, 7)])
-def test_sequences_and_volumes_that_nothing_was_done_to_are_ambiguous(x: torch.Tensor) -> None:
+def test_sequences_and_volumes_that_nothing_was_done_to_are_ambiguous(x):
     with pytest.raises(InputError, match=f"'0@1' .* or '0@{x.ndim - 1}'"):
         next(iter(ig.collect_activations(nn.Sequential(nn.ReLU()), [x], "0")))
     [found] = _gathered(nn.Sequential(nn.ReLU()), x, ["0@1"])
@@ -336,7 +334,7 @@ def test_sequences_and_volumes_that_nothing_was_done_to_are_ambiguous(x: torch.T
     torch.testing.assert_close(block.vectors["0:in"], x.flatten(1, -2).amax(1))
 
 
-def test_pooling_over_units_is_ambiguous() -> None:
+def test_pooling_over_units_is_ambiguous():
     model = nn.Sequential(nn.Linear(5, 8), nn.AvgPool1d(2), nn.ReLU())
     for layer in ("1", "2"):
         with pytest.raises(InputError, match="nothing tells which axis"):
@@ -346,12 +344,12 @@ def test_pooling_over_units_is_ambiguous() -> None:
 @pytest.mark.parametrize(
     ("axis", "message"), [("9", "no axis 9"), ("0", "no axis 0"), ("-4", "no axis -4"), ("x", "'@'")]
 )
-def test_an_axis_that_is_none_is_refused(axis: str, message: str) -> None:
+def test_an_axis_that_is_none_is_refused(axis, message):
     with pytest.raises(InputError, match=message):
         next(iter(ig.collect_activations(nn.Sequential(nn.Linear(3, 2)), [drawn(4, 6, 3)], f"0@{axis}")))
 
 
-def test_endings_come_in_any_order_and_names_may_hold_their_marks() -> None:
+def test_endings_come_in_any_order_and_names_may_hold_their_marks():
     for name in ("a.b:in#2@-1", "a.b@-1:in#2", "a.b#2@-1:in"):
         layer = parse_layer(name)
         assert (layer.path, layer.is_input, layer.call, layer.axis) == ("a.b", True, 2, -1)
@@ -372,21 +370,21 @@ def test_endings_come_in_any_order_and_names_may_hold_their_marks() -> None:
         parse_layer("x@1@2")
 
 
-def test_a_class_of_its_own_forward_is_followed_not_believed() -> None:
+def test_a_class_of_its_own_forward_is_followed_not_believed():
     class Turned(nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
+        def forward(self, input):
             return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
     check(nn.Sequential(Turned(3, 5), nn.ReLU()), drawn(4, 3, 6, 6), {"0": 1, "1": 1})
 
 
-def test_a_map_with_channels_last_has_the_receptive_fields_of_one_with_channels_second() -> None:
+def test_a_map_with_channels_last_has_the_receptive_fields_of_one_with_channels_second():
     class Last(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv, self.act = nn.Conv2d(1, 6, 3), nn.ReLU()
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             return self.act(self.conv(x).permute(0, 2, 3, 1))
 
     field, known = (receptive_field(Last(), layer, (1, 8, 6)) for layer in ("act", "conv"))
@@ -395,11 +393,11 @@ def test_a_map_with_channels_last_has_the_receptive_fields_of_one_with_channels_
 
 
 class Company(nn.Module):
-    def __init__(self, how: str) -> None:
+    def __init__(self, how):
         super().__init__()
         self.norm, self.how = nn.BatchNorm1d(6, track_running_stats=how != "statistics"), how
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         x = self.norm(x)
         if self.how == "mean":
             return nn.functional.relu(x - x.mean(0))
@@ -407,25 +405,25 @@ class Company(nn.Module):
 
 
 @pytest.mark.parametrize(("how", "layer"), [("statistics", "norm"), ("mean", ""), ("dropout", "")])
-def test_activations_that_depend_on_company_or_chance_are_refused(how: str, layer: str) -> None:
+def test_activations_that_depend_on_company_or_chance_are_refused(how, layer):
     model = nn.Sequential(Company(how))
     with pytest.raises(ModelError, match="other inputs beside them"):
         next(iter(ig.collect_activations(model, [drawn(8, 6)], f"0.{layer}".rstrip("."), slots=8)))
 
 
-def test_an_error_inside_the_model_is_told_once_and_in_its_own_words() -> None:
+def test_an_error_inside_the_model_is_told_once_and_in_its_own_words():
     with pytest.raises(ModelError, match=r"^Layer '0' gives a .*sparse"):
         next(iter(ig.collect_activations(nn.Sequential(Sparse()), [drawn(3, 4)], "0")))
 
 
 class Sparse(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return x.to_sparse()
 
 
-def test_a_model_that_cannot_be_followed_is_read_by_the_kinds_of_its_modules() -> None:
+def test_a_model_that_cannot_be_followed_is_read_by_the_kinds_of_its_modules():
     class Rude(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.conv, self.pool, self.linear, self.act = (
                 nn.Conv1d(2, 3, 1),
@@ -434,7 +432,7 @@ def test_a_model_that_cannot_be_followed_is_read_by_the_kinds_of_its_modules() -
                 nn.ReLU(),
             )
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             if torch.overrides._get_current_function_mode_stack():
                 raise RuntimeError("no modes here")
             return self.act(self.linear(self.pool(self.conv(x))))
@@ -446,7 +444,7 @@ def test_a_model_that_cannot_be_followed_is_read_by_the_kinds_of_its_modules() -
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_reshape_keeps_the_kind_of_every_number(data: st.DataObject) -> None:
+def test_a_reshape_keeps_the_kind_of_every_number(data):
     """Axes are dealt out as numpy deals out numbers: an axis is the units' exactly where it varies with them."""
     sizes = [data.draw(st.sampled_from([1, 2, 3, 4, 6])) for _ in range(3)]
     layout = tuple(axis(kind, size) for kind, size in zip((BATCH, UNITS, PLACES), sizes, strict=True))
@@ -485,7 +483,7 @@ MOVES = {
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(MOVES)), st.integers(0, 5), st.integers(0, 5)), max_size=7))
-def test_the_tracker_knows_along_which_axes_units_vary(moves: list[tuple[str, int, int]]) -> None:
+def test_the_tracker_knows_along_which_axes_units_vary(moves):
     """Every number of the input is its channel's: wherever numbers differ along an axis, it is said to be units."""
     x = torch.arange(1.0, 7.0)[None, :, None, None].expand(2, 6, 4, 3).contiguous()
     with Tracker(x) as tracker:

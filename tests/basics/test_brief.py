@@ -16,7 +16,7 @@ from intriguing.transfer import gaussian_noise
 from intriguing.units import Directions, TopK
 
 
-def test_results_are_shown_in_a_line_with_their_shapes() -> None:
+def test_results_are_shown_in_a_line_with_their_shapes():
     x = torch.rand(40, 1, 8, 8)
     found = ig.minimal_distortion(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), x, torch.arange(40) % 3)
     assert "adversarial=<float32 (40, 1, 8, 8)>" in repr(found)
@@ -31,7 +31,7 @@ def test_results_are_shown_in_a_line_with_their_shapes() -> None:
     assert not any("array(" in repr(one) or "tensor(" in repr(one) for one in shown)
 
 
-def array_holders() -> list[type]:
+def array_holders():
     """Every dataclass and named tuple with a field of arrays that a package's `__all__` names."""
     holders = []
     for package in pkgutil.iter_modules(ig.__path__, "intriguing."):
@@ -43,7 +43,7 @@ def array_holders() -> list[type]:
     return list(dict.fromkeys(holders))
 
 
-def shown_kinds(value: type) -> list[str]:
+def shown_kinds(value):
     """The types of the fields that a repr shows, but for functions."""
     if is_dataclass(value):
         kinds = [str(f.type) for f in fields(value) if f.repr]
@@ -53,5 +53,5 @@ def shown_kinds(value: type) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", array_holders(), ids=lambda kind: kind.__qualname__)
-def test_whatever_holds_arrays_is_shown_by_their_shapes(kind: type) -> None:
+def test_whatever_holds_arrays_is_shown_by_their_shapes(kind):
     assert kind.__repr__.__name__ == "brief"

@@ -17,12 +17,12 @@ X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
-def conv() -> nn.Module:
+def conv():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
-def collect(x: Any) -> Any:
+def collect(x):
     return list(ig.collect_activations(conv(), [x], ["0"], slots=4))
 
 
@@ -44,7 +44,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("call", CALLS)
-def test_what_a_model_does_not_take_is_told_with_the_line_to_write(call: str, mistake: str) -> None:
+def test_what_a_model_does_not_take_is_told_with_the_line_to_write(call, mistake):
     if (call, mistake) == ("minimal_distortion", "float64"):
         assert "found" in ig.minimal_distortion(conv(), X.double(), LABELS).status  # a search casts what it feeds
         return
@@ -61,24 +61,24 @@ def test_what_a_model_does_not_take_is_told_with_the_line_to_write(call: str, mi
         ("predict", "weights are torch.float32: write x / 255"),
     ],
 )
-def test_bytes_are_told(call: str, told: str) -> None:
+def test_bytes_are_told(call, told):
     with pytest.raises(IntriguingError, match=told):
         CALLS[call]((X * 255).to(torch.uint8))
 
 
-def test_one_image_without_its_batch_dimension_is_told() -> None:
+def test_one_image_without_its_batch_dimension_is_told():
     for call in (collect, CALLS["predict"]):
         with pytest.raises(ModelError, match=r"batch dimension is missing: write x\[None\]"):
             call(X[0])
     with pytest.raises(InputError, match=r"labels is \(\) torch.int64; it must be 3 whole.*write x\[None\]"):
-        ig.minimal_distortion(conv(), X[0], 1)  # type: ignore[arg-type]
+        ig.minimal_distortion(conv(), X[0], 1)
     with pytest.raises(InputError, match=r"write x\[None\] for a single input"):
         ig.minimal_distortion(conv(), X[0, 0, 0], [1])
     with pytest.raises(InputError, match=r"write x\[None\]"):
         predict(nn.Linear(8, 2), X[0, 0, 0])
 
 
-def test_images_from_0_to_255_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_images_from_0_to_255_are_told(caplog):
     large = (X * 255).round()
     with pytest.raises(InputError, match="x runs from 0 to 25., the box from 0 to 1: write x / 255"):
         ig.minimal_distortion(conv(), large, LABELS)
@@ -91,7 +91,7 @@ def test_images_from_0_to_255_are_told(caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_numpy_arrays_are_taken(call: str) -> None:
+def test_numpy_arrays_are_taken(call):
     given = X.numpy().copy()
     given.flags.writeable = False
     seen, wanted = CALLS[call](given), CALLS[call](X)
@@ -103,26 +103,26 @@ def test_numpy_arrays_are_taken(call: str) -> None:
         assert torch.equal(seen[0].vectors["0"], wanted[0].vectors["0"])
 
 
-def test_tensors_that_ask_for_gradients_are_taken_by_amplify() -> None:
+def test_tensors_that_ask_for_gradients_are_taken_by_amplify():
     moved = (X * 0.9).requires_grad_()
     assert np.array_equal(amplify(X, moved, 0.1).images, amplify(X.numpy(), moved.detach().numpy(), 0.1).images)
 
 
-def test_one_tensor_is_no_loader() -> None:
+def test_one_tensor_is_no_loader():
     with pytest.raises(InputError, match=r"one array of shape \(4, 3, 8, 8\).*write \[x\]"):
         list(ig.collect_activations(conv(), X, ["0"]))
 
 
-def test_what_is_no_array_is_told() -> None:
+def test_what_is_no_array_is_told():
     with pytest.raises(InputError, match="x is a list"):
-        ig.minimal_distortion(conv(), [[1.0]], [0])  # type: ignore[arg-type]
+        ig.minimal_distortion(conv(), [[1.0]], [0])
     with pytest.raises(InputError, match="type <U1; it must be of numbers"):
         ig.minimal_distortion(conv(), np.array([["a"]]), [0])
 
 
-def test_an_error_of_the_models_own_is_left_as_it_is() -> None:
+def test_an_error_of_the_models_own_is_left_as_it_is():
     class Broken(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="^mine$"):
@@ -131,6 +131,6 @@ def test_an_error_of_the_models_own_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("wrong", [True, "0.5", None])
 @pytest.mark.parametrize("name", ["penalty_tolerance", "memory_fraction", "slots", "classes", "upper"])
-def test_search_options_of_another_type_are_refused(name: str, wrong: Any) -> None:
+def test_search_options_of_another_type_are_refused(name, wrong):
     with pytest.raises(InputError, match=f"{name} is {wrong!r}"):
         ig.SearchOptions(**{name: wrong})

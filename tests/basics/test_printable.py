@@ -9,7 +9,7 @@ from intriguing.basics.printable import printable
 
 
 @given(st.text(), st.booleans())
-def test_what_is_printed_commands_no_terminal(text: str, lines: bool) -> None:
+def test_what_is_printed_commands_no_terminal(text, lines):
     shown = printable(text, lines)
     assert {unicodedata.category(c) for c in set(shown) - set("\n\t\u200c\u200d")}.isdisjoint(
         ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -19,6 +19,6 @@ def test_what_is_printed_commands_no_terminal(text: str, lines: bool) -> None:
     shown.encode()
 
 
-def test_plain_text_is_left_as_it_is() -> None:
+def test_plain_text_is_left_as_it_is():
     assert printable("Ünïcode – 模型 007 [bold]") == "Ünïcode – 模型 007 [bold]"
     assert printable("a\nb\x1b[1m", lines=True) == "a\nb\\x1b[1m"

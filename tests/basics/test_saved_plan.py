@@ -19,5 +19,5 @@ from intriguing.basics.saved_plan import safe_command
         ("intriguing run --pdb --out x", ""),
     ],
 )
-def test_the_line_that_continues_a_run_is_shown_only_if_it_is_one(line: str, shown: str) -> None:
+def test_the_line_that_continues_a_run_is_shown_only_if_it_is_one(line, shown):
     assert safe_command(line) == shown

@@ -5,8 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +24,7 @@ FINGERPRINT = "ab" * 20
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Path:
+def foreign(tmp_path):
     """A run folder whose plan.json names evil:factory, which marks that it was imported; evil.py lies beside it."""
     (tmp_path / "evil.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w')\nimport numpy as np\n"
@@ -41,13 +39,13 @@ def foreign(tmp_path: Path) -> Path:
     return root
 
 
-def plan_of(root: Path, **changes: Any) -> None:
+def plan_of(root, **changes):
     plan = json.loads((root / "plan.json").read_text())
     (root / "plan.json").write_text(json.dumps(plan | changes))
 
 
 @pytest.mark.slow
-def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(foreign: Path) -> None:
+def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(foreign):
     lines = [["status", "run"], ["show", "run", "topk"], ["prune", "run"], ["report", "run"]]
     code = (
         "import json, sys, intriguing as ig; from intriguing.cli import call\n"
@@ -68,7 +66,7 @@ def test_status_show_prune_report_and_open_run_import_nothing_that_a_run_names(f
 
 
 @pytest.mark.slow
-def test_with_trust_the_page_has_the_images(foreign: Path) -> None:
+def test_with_trust_the_page_has_the_images(foreign):
     done = call("report", "run", "--trust", cwd=foreign.parent)
     assert done.returncode == 0, done.stderr
     assert (foreign.parent / "ran").exists()
@@ -76,7 +74,7 @@ def test_with_trust_the_page_has_the_images(foreign: Path) -> None:
 
 
 @pytest.mark.parametrize("door", ["console script", "python -c"])
-def test_a_module_planted_in_the_working_folder_is_not_imported(foreign: Path, door: str) -> None:
+def test_a_module_planted_in_the_working_folder_is_not_imported(foreign, door):
     # python -c itself puts the working folder first: what the command imports before it begins is out of its hands.
     for name in ("duckdb",) if door == "python -c" else ("duckdb", "bottleneck", "numexpr", "numpy", "json"):
         (foreign.parent / f"{name}.py").write_text(f"open({str(foreign.parent / 'planted')!r}, 'w')")
@@ -92,7 +90,7 @@ def test_a_module_planted_in_the_working_folder_is_not_imported(foreign: Path, d
 
 
 @pytest.mark.slow
-def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None:
+def test_plan_says_which_modules_of_the_user_it_imported(tmp_path):
     (tmp_path / "helper.py").write_text("SIZE = 16\n")
     (tmp_path / "mine.py").write_text(
         "from torch import nn\nimport helper\nimport duckdb\n"
@@ -110,7 +108,7 @@ def test_plan_says_which_modules_of_the_user_it_imported(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("section", ["all", ["dtype"], {"dtype": ["float16"], "reduce": {}}])
-def test_a_section_that_is_none_is_read_as_empty_and_reported(foreign: Path, section: Any) -> None:
+def test_a_section_that_is_none_is_read_as_empty_and_reported(foreign, section):
     plan = json.loads((foreign / "plan.json").read_text())
     plan_of(foreign, spec=plan["spec"] | {"units": section})
     run = ig.open_run(foreign)
@@ -139,7 +137,7 @@ def test_a_section_that_is_none_is_read_as_empty_and_reported(foreign: Path, sec
         {"datasets": {"glyphs": "evil:factory"}},
     ],
 )
-def test_a_forged_plan_is_called_so_by_every_command(foreign: Path, changes: dict[str, Any], capsys: Any) -> None:
+def test_a_forged_plan_is_called_so_by_every_command(foreign, changes, capsys):
     plan_of(foreign, **changes)
     before = sorted(foreign.rglob("*"))
     for line in (["status"], ["show"], ["report"], ["prune"]):
@@ -151,7 +149,7 @@ def test_a_forged_plan_is_called_so_by_every_command(foreign: Path, changes: dic
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "", "[]", "3", '{"spec": {}, "tasks": ' + "9" * 5000 + "}"])
-def test_a_plan_that_is_no_plan_is_called_so(foreign: Path, text: str, capsys: Any) -> None:
+def test_a_plan_that_is_no_plan_is_called_so(foreign, text, capsys):
     (foreign / "plan.json").write_text(text)
     for line in (["status"], ["show"], ["report"], ["prune"]):
         assert run_command([*line, str(foreign)]) == 2
@@ -159,9 +157,7 @@ def test_a_plan_that_is_no_plan_is_called_so(foreign: Path, text: str, capsys: A
 
 
 @pytest.mark.parametrize("lack", ["a value", "the column"])
-def test_a_table_that_lacks_what_every_row_has_is_called_damaged_by_report(
-    foreign: Path, lack: str, capsys: Any
-) -> None:
+def test_a_table_that_lacks_what_every_row_has_is_called_damaged_by_report(foreign, lack, capsys):
     file = next((foreign / "tables" / "distortions").glob("*.parquet"))
     table = pq.read_table(file)
     at = table.column_names.index("dataset")
@@ -173,7 +169,7 @@ def test_a_table_that_lacks_what_every_row_has_is_called_damaged_by_report(
 
 
 @pytest.mark.parametrize("vector", [None, pa.string(), pa.list_(pa.float32()), pa.list_(pa.string(), 2)])
-def test_activations_without_vectors_of_one_length_are_called_damaged(tmp_path: Path, vector: Any) -> None:
+def test_activations_without_vectors_of_one_length_are_called_damaged(tmp_path, vector):
     root = SyntheticRun(tmp_path / "run").write("plan", "activation_rows")
     file = next((root / "tables" / "activations").rglob("*.parquet"))
     table = pq.read_table(file).drop_columns(["vector"])
@@ -182,7 +178,7 @@ def test_activations_without_vectors_of_one_length_are_called_damaged(tmp_path: 
         ig.open_run(root).activation_layers()
 
 
-def test_status_of_a_run_that_was_moved_says_how_to_continue_it_where_it_lies(foreign: Path, capsys: Any) -> None:
+def test_status_of_a_run_that_was_moved_says_how_to_continue_it_where_it_lies(foreign, capsys):
     plan_of(foreign, command=f"intriguing run x.toml --out {foreign} --data 'my data'")
     assert run_command(["status", str(foreign)]) == 0
     assert f"intriguing run x.toml --out {foreign} --data 'my data'\n" in capsys.readouterr().out
@@ -192,8 +188,8 @@ def test_status_of_a_run_that_was_moved_says_how_to_continue_it_where_it_lies(fo
 
 
 def test_a_leading_tilde_is_the_home_folder_for_all_and_a_folder_of_that_name_is_read_where_it_lies(
-    foreign: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+    foreign, monkeypatch, capsys
+):
     monkeypatch.setenv("HOME", str(foreign.parent))
     assert prepare({"name": "x", "datasets": {"mnist-sample": {}}}, "~/new").out == foreign.parent / "new"
     assert ig.open_run("~/run").path == str(foreign)
@@ -209,7 +205,7 @@ def test_a_leading_tilde_is_the_home_folder_for_all_and_a_folder_of_that_name_is
     assert ig.open_run(work / "~" / "run").table("topk") == run.table("topk")
 
 
-def test_a_pipe_in_the_place_of_a_plan_or_a_status_is_not_waited_for(foreign: Path, capsys: Any) -> None:
+def test_a_pipe_in_the_place_of_a_plan_or_a_status_is_not_waited_for(foreign, capsys):
     (foreign / "live").mkdir(exist_ok=True)
     os.mkfifo(foreign / "live" / "status.json")
     assert run_command(["status", str(foreign)]) == 0
@@ -222,7 +218,7 @@ def test_a_pipe_in_the_place_of_a_plan_or_a_status_is_not_waited_for(foreign: Pa
     "text",
     ["[" * 100_000, "[]", '{"failed": -3, "blocked": "x", "line": 5}', '{"failed": true, "line": ["x"]}', "\xff"],
 )
-def test_a_forged_status_is_not_believed(foreign: Path, text: str, capsys: Any) -> None:
+def test_a_forged_status_is_not_believed(foreign, text, capsys):
     (foreign / "live").mkdir(exist_ok=True)
     (foreign / "live" / "status.json").write_text(text, encoding="latin-1")
     assert run_command(["status", str(foreign), "--json"]) == 0
@@ -230,7 +226,7 @@ def test_a_forged_status_is_not_believed(foreign: Path, text: str, capsys: Any) 
     assert (told["failed"], told["blocked"], told["line"]) == (0, 0, "")
 
 
-def test_prune_removes_nothing_where_the_plan_does_not_list_its_tasks(foreign: Path, capsys: Any) -> None:
+def test_prune_removes_nothing_where_the_plan_does_not_list_its_tasks(foreign, capsys):
     plan_of(foreign, tasks=7)
     (foreign / "store" / FINGERPRINT).mkdir(parents=True)
     assert run_command(["prune", str(foreign)]) == 2
@@ -238,7 +234,7 @@ def test_prune_removes_nothing_where_the_plan_does_not_list_its_tasks(foreign: P
     assert (foreign / "store" / FINGERPRINT).exists()
 
 
-def test_names_of_a_run_are_shown_as_text(foreign: Path, capsys: Any) -> None:
+def test_names_of_a_run_are_shown_as_text(foreign, capsys):
     plan_of(foreign, name=RED, amounts={"a": [1, RED]})
     assert run_command(["status", str(foreign)]) == 0
     out = capsys.readouterr().out
@@ -246,7 +242,7 @@ def test_names_of_a_run_are_shown_as_text(foreign: Path, capsys: Any) -> None:
     assert "\x1b" not in out
 
 
-def test_cells_of_a_table_are_shown_as_text(tmp_path: Path, capsys: Any) -> None:
+def test_cells_of_a_table_are_shown_as_text(tmp_path, capsys):
     run = SyntheticRun(tmp_path / "run", models=(RED,))
     run.write("plan", "model_rows")
     assert run_command(["show", str(tmp_path / "run"), "models"]) == 0
@@ -255,7 +251,7 @@ def test_cells_of_a_table_are_shown_as_text(tmp_path: Path, capsys: Any) -> None
     assert not {"\x1b", "\x07", "\u202e"} & set(out)
 
 
-def test_errors_and_log_lines_are_shown_as_text(capsys: Any) -> None:
+def test_errors_and_log_lines_are_shown_as_text(capsys):
     from intriguing.cli import _PlainFormatter
 
     assert run_command(["status", f"nowhere{RED}"]) == 2

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from intriguing.cli import call as run_command
 from tests.sweep.small import assert_equal_tables, command
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_for(condition, process, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"it ended too early: {process.communicate()}"
@@ -23,31 +22,29 @@ def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 60
         time.sleep(0.02)
 
 
-def stored(out: Path) -> int:
+def stored(out):
     return sum(not p.name.startswith(".") for p in (out / "store").glob("*")) if (out / "store").exists() else 0
 
 
-def heed_ctrl_c() -> None:
+def heed_ctrl_c():
     """In the new process: a suite that was itself started with `&` in a script hands on that SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(spec_file: Path, out: Path, executor: str, **variables: str) -> subprocess.Popen[str]:
+def start(spec_file, out, executor, **variables):
     arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=heed_ctrl_c, **pipes)
 
 
-def again(spec_file: Path, out: Path, capsys: Any) -> dict[str, Any]:
+def again(spec_file, out, capsys):
     """What the same command says when it is given again; in this process, where torch is imported already."""
     assert run_command(["run", str(spec_file), "--out", str(out), "--executor", "inline", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables(
-    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
-) -> None:
+def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables(spec_file, finished, tmp_path, capsys):
     out = tmp_path / "run"
     process = start(spec_file, out, "inline")
     wait_for(lambda: stored(out) >= 5, process)
@@ -61,9 +58,7 @@ def test_a_killed_driver_s_run_is_finished_by_the_same_command_with_equal_tables
     assert_equal_tables(finished, out)
 
 
-def test_ctrl_c_stops_with_130_and_the_line_that_continues(
-    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
-) -> None:
+def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, tmp_path, capsys):
     out = tmp_path / "run"
     process = start(spec_file, out, "inline")
     wait_for(lambda: stored(out) >= 5, process)
@@ -78,9 +73,7 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(
 
 
 @pytest.mark.ray
-def test_a_worker_killed_from_outside_costs_no_result(
-    spec_file: Path, finished: Path, tmp_path: Path, ray_started: str
-) -> None:
+def test_a_worker_killed_from_outside_costs_no_result(spec_file, finished, tmp_path, ray_started):
     out = tmp_path / "run"
     process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)
     assert process.stderr is not None
@@ -100,9 +93,7 @@ def test_a_worker_killed_from_outside_costs_no_result(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
-def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(
-    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any
-) -> None:
+def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(spec_file, finished, tmp_path, capsys):
     out = tmp_path / "disk"
     out.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(out)], capture_output=True)

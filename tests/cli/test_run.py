@@ -10,16 +10,14 @@ from intriguing.cli import call as run_command
 from tests.sweep.small import call, toml
 
 
-def test_a_finished_run_says_what_it_reused(
-    spec_file: Path, finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_run_says_what_it_reused(spec_file, finished, capsys):
     assert run_command(["run", str(spec_file), "--out", str(finished), "--executor", "inline"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"0 tasks ran, (\d+) reused, 0 failed, 0 blocked \(of \1\)", told)
 
 
 @pytest.mark.slow
-def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file: Path, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_file, tmp_path):
     done = call("run", str(spec_file), "--out", str(tmp_path / "run"), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert re.search(
@@ -30,7 +28,7 @@ def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_fil
 
 
 @pytest.mark.slow
-def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path) -> None:
+def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
         "from torch import nn\n"
@@ -57,10 +55,8 @@ def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def shown(code: int, *arguments: str) -> str:
+def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(tmp_path, monkeypatch, capsys):
+    def shown(code, *arguments):
         assert run_command(list(arguments)) == code
         return capsys.readouterr().out
 
@@ -98,18 +94,14 @@ def test_a_failed_task_s_own_line_runs_it_alone_and_prints_its_traceback(
         (["show", "nowhere"], "nowhere"),
     ],
 )
-def test_bad_use_exits_with_2_and_says_what_was_wrong(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_use_exits_with_2_and_says_what_was_wrong(arguments, message, capsys):
     assert run_command(arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.err.replace("\n", " ")
     assert captured.out == ""
 
 
-def test_an_out_folder_that_is_a_file_is_refused(
-    spec_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_out_folder_that_is_a_file_is_refused(spec_file, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run_command(["run", str(spec_file), "--out", str(tmp_path / "file"), "--executor", "inline"]) == 2
     assert "is, or lies below, a file" in capsys.readouterr().err.replace("\n", " ")
@@ -118,13 +110,13 @@ def test_an_out_folder_that_is_a_file_is_refused(
 @pytest.mark.parametrize(
     "name", ["run", "plan", "status", "show", "report", "verify", "prune", "models", "datasets", "specs"]
 )
-def test_every_command_has_help_and_a_place_in_the_docs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_and_a_place_in_the_docs(name, capsys):
     assert run_command([name, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
     assert f"intriguing {name}" in (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
 
-def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file: Path, tmp_path: Path) -> None:
+def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file, tmp_path):
     paper = tmp_path / "paper"
     (paper / "tables" / "results").mkdir(parents=True)
     files = [paper / "report.html", paper / "tables" / "results" / "mine.parquet"]

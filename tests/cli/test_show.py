@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from intriguing.cli import call as run_command
 
 
-def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_needs_no_data_and_counts_what_is_there(finished, capsys):
     assert run_command(["status", str(finished), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["done"] == told["tasks"]
@@ -16,7 +14,7 @@ def test_status_needs_no_data_and_counts_what_is_there(finished: Path, capsys: p
     assert not told["running"]
 
 
-def test_show_lists_tables_and_prints_one_and_answers_sql(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_lists_tables_and_prints_one_and_answers_sql(finished, capsys):
     assert run_command(["show", str(finished)]) == 0
     assert "distortions: a row is one search" in capsys.readouterr().out
     assert run_command(["show", str(finished), "distortions", "--json", "--rows", "3"]) == 0
@@ -25,8 +23,8 @@ def test_show_lists_tables_and_prints_one_and_answers_sql(finished: Path, capsys
     assert json.loads(capsys.readouterr().out) == [{"n": 40}]
 
 
-def test_show_says_what_it_left_out_beside_the_data(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def shown(*arguments: str) -> tuple[str, str]:
+def test_show_says_what_it_left_out_beside_the_data(finished, capsys):
+    def shown(*arguments):
         assert run_command(["show", str(finished), *arguments]) == 0
         captured = capsys.readouterr()
         return captured.out, captured.err
@@ -44,9 +42,7 @@ def test_show_says_what_it_left_out_beside_the_data(finished: Path, capsys: pyte
     assert shown("--sql", f"select * from ({query}) where search_id = 'none'")[1] == "The query gives no rows.\n"
 
 
-def test_show_tells_a_table_that_is_not_there_from_one_without_rows(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_tells_a_table_that_is_not_there_from_one_without_rows(finished, capsys):
     assert run_command(["show", str(finished), "rotation_tests"]) == 0
     assert "The run has no table 'rotation_tests'; it has: examples, models" in capsys.readouterr().err
     assert run_command(["show", str(finished), "failures"]) == 0
@@ -57,9 +53,7 @@ def test_show_tells_a_table_that_is_not_there_from_one_without_rows(
     assert "no table" in captured.err
 
 
-def test_show_lists_the_stored_layers_in_place_of_their_vectors(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_lists_the_stored_layers_in_place_of_their_vectors(finished, capsys):
     assert run_command(["show", str(finished), "activations", "--json"]) == 0
     captured = capsys.readouterr()
     layers = json.loads(captured.out)

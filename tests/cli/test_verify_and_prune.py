@@ -2,17 +2,13 @@
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from intriguing.cli import call as run_command
 from intriguing.engine.store import Record, Store
 from tests.sweep.small import assert_equal_tables
 
 
-def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_path: Path, capsys: Any) -> None:
+def test_prune_removes_what_no_plan_names(spec_file, finished, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     stray, mine = ("0" * 40, "1" * 40)
@@ -25,9 +21,7 @@ def test_prune_removes_what_no_plan_names(spec_file: Path, finished: Path, tmp_p
     assert (out / "store" / mine / "mine.bin").exists()
 
 
-def test_verify_names_a_damaged_table_and_the_run_mends_it(
-    spec_file: Path, finished: Path, tmp_path: Path, capsys: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_verify_names_a_damaged_table_and_the_run_mends_it(spec_file, finished, tmp_path, capsys, caplog):
     line = ["run", str(spec_file), "--executor", "inline", "--out"]
 
     out = tmp_path / "run"
@@ -52,7 +46,7 @@ def test_verify_names_a_damaged_table_and_the_run_mends_it(
     assert_equal_tables(finished, out)
 
 
-def test_the_report_of_a_run_that_must_not_be_written_goes_elsewhere(finished: Path, tmp_path: Path) -> None:
+def test_the_report_of_a_run_that_must_not_be_written_goes_elsewhere(finished, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
     assert run_command(["report", str(finished), "--out", str(tmp_path / "new" / "page.html")]) == 0
     assert (tmp_path / "new" / "page.html").read_text().startswith("<!doctype html>")

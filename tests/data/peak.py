@@ -6,7 +6,7 @@ import sys
 _PEAK = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 
 
-def peak_megabytes(code: str, *arguments: str) -> tuple[float, str]:
+def peak_megabytes(code, *arguments):
     """The largest resident memory of a process that runs `code`, in MB, and what it printed.
 
     Its address space is limited to 4 GB. (getrusage would tell the parent's peak, which a new process inherits.)

@@ -1,7 +1,6 @@
 """What the pages of the documentation hold: links, headings, snippets and commands."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +29,11 @@ class Snippet:
     runs: bool
 
     @property
-    def place(self) -> str:
+    def place(self):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def snippets(page: Path, language: str | None = None) -> list[Snippet]:
+def snippets(page, language=None):
     text = page.read_text(encoding="utf-8")
     found = [
         Snippet(page, text[: m.start()].count("\n") + 1, m["language"], m["text"], m["mark"] is None)
@@ -43,21 +42,21 @@ def snippets(page: Path, language: str | None = None) -> list[Snippet]:
     return [s for s in found if language is None or s.language == language]
 
 
-def prose(page: Path) -> str:
+def prose(page):
     """The page without its fenced blocks."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
-def links(page: Path) -> list[str]:
+def links(page):
     return [m["target"] for m in _LINK.finditer(re.sub(r"`[^`\n]*`", "``", prose(page)))]
 
 
-def spans(page: Path) -> list[str]:
+def spans(page):
     """What stands in backticks."""
     return [" ".join(s.split()) for block in prose(page).split("\n\n") for s in _SPAN.findall(block)]
 
 
-def anchors(page: Path) -> set[str]:
+def anchors(page):
     """The anchors of the headings, as GitHub makes them."""
     found: dict[str, int] = {}
     for heading in re.findall(r"^#{1,6} (.+)$", prose(page), re.M):
@@ -69,7 +68,7 @@ def anchors(page: Path) -> set[str]:
     return set(found)
 
 
-def commands(page: Path) -> Iterator[str]:
+def commands(page):
     """Every shown command: lines of indented blocks and of blocks for a shell, and what stands in backticks."""
     lines = [line for line in prose(page).splitlines() if line.startswith("    ")]
     for snippet in snippets(page):

@@ -9,7 +9,6 @@ import textwrap
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*")
 _CHEAP = ("status", "show", "specs", "models", "datasets")
 
 
-def _generator() -> ModuleType:
+def _generator():
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -39,16 +38,16 @@ GENERATED = _generator().PAGES
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_a_generated_page_is_fresh(name: str) -> None:
+def test_a_generated_page_is_fresh(name):
     page = ROOT / "docs" / name
     assert page.read_text(encoding="utf-8") == GENERATED[name](), f"docs/{name} is stale: type `make docs`"
 
 
-def test_the_readme_stays_short() -> None:
+def test_the_readme_stays_short():
     assert len((ROOT / "README.md").read_bytes()) < 10_000
 
 
-def test_links_lead_from_the_readme_to_every_page() -> None:
+def test_links_lead_from_the_readme_to_every_page():
     reached: set[Path] = set()
     ahead = [ROOT / "README.md"]
     while ahead:
@@ -60,7 +59,7 @@ def test_links_lead_from_the_readme_to_every_page() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+def test_links_lead_to_files_and_headings_that_are_there(page):
     for target in links(page):
         if re.match(r"[a-z]+:", target):
             continue
@@ -71,14 +70,14 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_files_named_in_backticks_are_there(page: Path) -> None:
+def test_files_named_in_backticks_are_there(page):
     for span in spans(page):
         if re.fullmatch(r"(intriguing|jobs|tests|cluster|docs)/[\w./-]+", span):
             assert (ROOT / span).exists(), f"{page.name} names {span}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_shown_commands_are_of_this_version(page: Path) -> None:
+def test_shown_commands_are_of_this_version(page):
     for command in commands(page):
         try:
             _check(shlex.split(command))
@@ -86,7 +85,7 @@ def test_shown_commands_are_of_this_version(page: Path) -> None:
             pytest.fail(f"{page.name} shows `{command}`: {error}")
 
 
-def _check(words: list[str]) -> None:
+def _check(words):
     """Raise where a command, one of its options, or a spec, table, file or target that it names is not there."""
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -105,7 +104,7 @@ def _check(words: list[str]) -> None:
             _check(rest[rest.index("--") + 1 :])
 
 
-def _check_intriguing(words: list[str]) -> None:
+def _check_intriguing(words):
     if words[0].startswith("--") or _PLACEHOLDER.fullmatch(words[0]):
         assert words[0] in ("--help", "--version") or _PLACEHOLDER.fullmatch(words[0]), f"no option {words[0]}"
         return
@@ -119,12 +118,12 @@ def _check_intriguing(words: list[str]) -> None:
         assert table in TABLES, f"there is no table {table!r}"
 
 
-def _check_spec(name: str) -> None:
+def _check_spec(name):
     known = name in spec_names() or name.endswith(".toml") or _PLACEHOLDER.fullmatch(name)
     assert known, f"there is no spec {name!r}"
 
 
-def _check_script(script: str, words: list[str]) -> None:
+def _check_script(script, words):
     if not script.startswith(("jobs/", "docs/")):
         return
     if _PLACEHOLDER.fullmatch(Path(script).stem):
@@ -151,7 +150,7 @@ def _check_script(script: str, words: list[str]) -> None:
     _check_intriguing(["run", *([] if named else [default[1] if default else "full"]), *words])
 
 
-def test_the_command_check_refuses_what_is_not_there() -> None:
+def test_the_command_check_refuses_what_is_not_there():
     for wrong in (
         "intriguing rum demo",
         "intriguing run demmo",
@@ -171,7 +170,7 @@ def test_the_command_check_refuses_what_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_shown_specs_are_valid(page: Path) -> None:
+def test_shown_specs_are_valid(page):
     whole = {"name": "shown", "datasets": {"mnist-sample": {}}, "models": {"softmax": {"layers": ["logits"]}}}
     for snippet in snippets(page, "toml"):
         body = tomllib.loads(snippet.text)
@@ -182,12 +181,12 @@ def test_shown_specs_are_valid(page: Path) -> None:
         load_spec(body)
 
 
-def _defined_names(tree: ast.Module) -> list[str]:
+def _defined_names(tree):
     return [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "ig"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_shown_python_names_what_is_there(page: Path) -> None:
+def test_shown_python_names_what_is_there(page):
     for snippet in snippets(page, "python"):
         if page.name in GENERATED:
             continue  # signatures, out of the code itself
@@ -201,7 +200,7 @@ def test_shown_python_names_what_is_there(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """A working folder whose outputs/demo is a demo that is small in everything."""
     spec: dict[str, Any] = load_spec("demo").model_dump()
     spec["models"] = {name: spec["models"][name] | {"training": {"epochs": 1}} for name in ("softmax", "mlp")}
@@ -212,7 +211,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-def _namespace() -> dict[str, Any]:
+def _namespace():
     """What a snippet may take for given: a model, images, labels, a loader."""
     import numpy as np
     import torch
@@ -239,7 +238,7 @@ def _namespace() -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_shown_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shown_python_runs(page, folder, monkeypatch):
     shown = [s for s in snippets(page, "python") if s.runs and page.name not in GENERATED]
     if not shown:
         pytest.skip("it shows no Python")
@@ -253,7 +252,7 @@ def test_shown_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", [name for name in ig.__all__ if not name.startswith("__")])
-def test_the_lines_that_open_a_public_docstring_run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_that_open_a_public_docstring_run(name, folder, monkeypatch):
     first, example, *_ = (inspect.getdoc(getattr(ig, name)) or "").split("\n\n")
     assert first.endswith((".", ":")) and "\n" not in first, f"ig.{name}: a first sentence on a line of its own"
     assert all(line.startswith("    ") for line in example.splitlines()), f"ig.{name}: then lines that one can paste"
@@ -262,7 +261,7 @@ def test_the_lines_that_open_a_public_docstring_run(name: str, folder: Path, mon
     exec(compile(textwrap.dedent(example), f"ig.{name}", "exec"), _namespace())
 
 
-def _call_users_code(namespace: dict[str, Any]) -> None:
+def _call_users_code(namespace):
     """A shown function of the user's gives what a spec needs of it."""
     import torch
 
@@ -272,7 +271,7 @@ def _call_users_code(namespace: dict[str, Any]) -> None:
         assert {"train", "test"} == set(load())
 
 
-def test_shown_commands_that_cost_nothing_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_shown_commands_that_cost_nothing_run(folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
     shown = {c for page in PAGES for c in commands(page) if re.match(rf"intriguing ({'|'.join(_CHEAP)})\b", c)}
     run = [shlex.split(command)[1:] for command in sorted(shown)]
@@ -284,20 +283,20 @@ def test_shown_commands_that_cost_nothing_run(folder: Path, monkeypatch: pytest.
         assert call(words) == 0, f"intriguing {shlex.join(words)}: {capfd.readouterr().err}"
 
 
-def test_the_demo_is_as_large_as_the_readme_says() -> None:
+def test_the_demo_is_as_large_as_the_readme_says():
     told = re.search(r"(\d+) tasks ran, 0 reused", (ROOT / "README.md").read_text())
     assert told is not None
     assert int(told[1]) == len(prepare("demo").plan)
 
 
-def test_every_environment_variable_has_a_line() -> None:
+def test_every_environment_variable_has_a_line():
     code = [*(ROOT / "intriguing").rglob("*.py"), *(ROOT / "jobs").rglob("*.py")]
     used = {name for file in code for name in re.findall(r"\bINTRIGUING_[A-Z_]*[A-Z]\b", file.read_text())}
     told = set(re.findall(r"`(INTRIGUING_[A-Z_]+)`", prose(ROOT / "docs/guides/environment.md")))
     assert used == told
 
 
-def test_versions_agree() -> None:
+def test_versions_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert project["version"] == ig.__version__ == cited["version"]
@@ -305,7 +304,7 @@ def test_versions_agree() -> None:
     assert {"cff-version", "message", "title", "authors"} <= set(cited)
 
 
-def test_pre_commit_makes_the_checks_of_make_check() -> None:
+def test_pre_commit_makes_the_checks_of_make_check():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     entries = [hook["entry"] for repo in hooks for hook in repo["hooks"]]
     rule = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,11 +13,10 @@ from hypothesis import strategies as st
 
 from intriguing.basics import seal
 from intriguing.engine import publish, verified
-from intriguing.engine.driver import Driver, Outcome, examine, prune, write_plan
+from intriguing.engine.driver import Driver, examine, prune, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.store import Store
-from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
 from intriguing.engine.verify import verify
 from intriguing.errors import CorruptError, StoreError
@@ -29,7 +26,7 @@ PLAN = toy_plan(3)
 TABLES = {"numbers": "id", "scaled": "id", "totals": "total"}
 
 
-def run_plan(run: Path, plan: Plan = PLAN) -> Outcome:
+def run_plan(run, plan=PLAN):
     with locked(run):
         index = Verified(run)
         found = examine(plan, run, index)
@@ -37,11 +34,11 @@ def run_plan(run: Path, plan: Plan = PLAN) -> Outcome:
         return Driver(plan, run, found, lambda: InlinePool(run), verified=index).run(lambda task: "again")
 
 
-def rows(run: Path) -> dict[str, Any]:
+def rows(run):
     return {name: pq.read_table(run / "tables" / name).sort_by(key).to_pydict() for name, key in TABLES.items()}
 
 
-def flip(path: Path, at: float = 0.5, keep_time: bool = False) -> None:
+def flip(path, at=0.5, keep_time=False):
     """Change one byte in place, as a disk or an editor does: every hard link shows it."""
     before = path.stat()
     with path.open("r+b") as file:
@@ -53,30 +50,30 @@ def flip(path: Path, at: float = 0.5, keep_time: bool = False) -> None:
     os.utime(path, ns=times)
 
 
-def stored(run: Path, task: str, file: str) -> Path:
+def stored(run, task, file):
     return run / "store" / PLAN.fingerprints[task] / file
 
 
 @pytest.fixture(scope="module")
-def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_run(tmp_path_factory):
     run = tmp_path_factory.mktemp("finished") / "run"
     run_plan(run)
     return run
 
 
 @pytest.fixture
-def run(toy_run: Path, tmp_path: Path) -> Path:
+def run(toy_run, tmp_path):
     return copied(toy_run, tmp_path / "run")
 
 
-def copied(run: Path, to: Path) -> Path:
+def copied(run, to):
     """A copy in which tables are links into the store again, and the index holds."""
     shutil.copytree(run, to, ignore=shutil.ignore_patterns("live", "tables"))
     run_plan(to)
     return to
 
 
-def copies(run: Path) -> None:
+def copies(run):
     """Make every table file a copy, as where links cannot be made."""
     for path in list((run / "tables").rglob("*.parquet")):
         content = path.read_bytes()
@@ -84,7 +81,7 @@ def copies(run: Path) -> None:
         path.write_bytes(content)
 
 
-def test_a_byte_in_a_table_that_no_task_reads_is_named_and_computed_anew(run: Path) -> None:
+def test_a_byte_in_a_table_that_no_task_reads_is_named_and_computed_anew(run):
     before = rows(run)
     shard = stored(run, "scale/1", "scaled.parquet")
     flip(shard)
@@ -95,12 +92,12 @@ def test_a_byte_in_a_table_that_no_task_reads_is_named_and_computed_anew(run: Pa
     assert verify(run).damaged == ()
 
 
-def test_what_was_made_from_a_damaged_output_stays_when_it_comes_out_the_same(run: Path) -> None:
+def test_what_was_made_from_a_damaged_output_stays_when_it_comes_out_the_same(run):
     flip(stored(run, "range/1", "numbers.parquet"))
     assert run_plan(run).ran == ("range/1",)
 
 
-def test_a_damaged_output_of_a_damaged_input_is_computed_anew_too(run: Path) -> None:
+def test_a_damaged_output_of_a_damaged_input_is_computed_anew_too(run):
     before = rows(run)
     flip(stored(run, "range/1", "numbers.parquet"))
     flip(stored(run, "scale/1", "scaled.parquet"))
@@ -108,7 +105,7 @@ def test_a_damaged_output_of_a_damaged_input_is_computed_anew_too(run: Path) -> 
     assert rows(run) == before
 
 
-def test_damage_that_left_the_time_as_it_was_is_found_by_verify_and_then_mended(run: Path) -> None:
+def test_damage_that_left_the_time_as_it_was_is_found_by_verify_and_then_mended(run):
     before = rows(run)
     shard = stored(run, "scale/1", "scaled.parquet")
     flip(shard, keep_time=True)
@@ -124,7 +121,7 @@ def test_damage_that_left_the_time_as_it_was_is_found_by_verify_and_then_mended(
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
-def test_a_damaged_copy_of_a_table_is_replaced_without_computing(run: Path, keep_time: bool) -> None:
+def test_a_damaged_copy_of_a_table_is_replaced_without_computing(run, keep_time):
     before = rows(run)
     copies(run)
     run_plan(run)
@@ -138,8 +135,8 @@ def test_a_damaged_copy_of_a_table_is_replaced_without_computing(run: Path, keep
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_damaged_part_of_a_compacted_table_is_named_and_written_anew(
-    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_time: bool, index: bool
-) -> None:
+    toy_run, tmp_path, monkeypatch, keep_time, index
+):
     monkeypatch.setattr(publish, "MOST_SHARDS", 2)
     monkeypatch.setattr(publish, "_GROUP", 2)
     run = copied(toy_run, tmp_path / "run")
@@ -156,7 +153,7 @@ def test_a_damaged_part_of_a_compacted_table_is_named_and_written_anew(
     assert verify(run).damaged == ()
 
 
-def test_a_part_follows_the_content_of_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_follows_the_content_of_its_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 2)
     run_plan(tmp_path)
     store, fingerprint = Store(tmp_path / "store"), PLAN.fingerprints["range/0"]
@@ -169,9 +166,7 @@ def test_a_part_follows_the_content_of_its_shards(tmp_path: Path, monkeypatch: p
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.floats(0, 0.999), st.booleans(), st.booleans())
-def test_any_flipped_byte_is_found_and_mended(
-    toy_run: Path, tmp_path_factory: pytest.TempPathFactory, data: Any, at: float, keep_time: bool, links: bool
-) -> None:
+def test_any_flipped_byte_is_found_and_mended(toy_run, tmp_path_factory, data, at, keep_time, links):
     run = copied(toy_run, tmp_path_factory.mktemp("flip") / "run")
     before = rows(run)
     if not links:
@@ -188,8 +183,8 @@ def test_any_flipped_byte_is_found_and_mended(
     assert rows(run) == before
 
 
-def test_nothing_is_hashed_twice_that_did_not_change(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hashed(path: Path) -> Any:
+def test_nothing_is_hashed_twice_that_did_not_change(run, monkeypatch):
+    def hashed(path):
         raise AssertionError(f"{path} was hashed again")
 
     monkeypatch.setattr(verified, "hash_file", hashed)
@@ -200,7 +195,7 @@ def test_nothing_is_hashed_twice_that_did_not_change(run: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 1}', '{"files": {"store/x": [1, 2, 3, []]}}'])
-def test_the_index_is_only_a_cache(run: Path, content: str) -> None:
+def test_the_index_is_only_a_cache(run, content):
     (run / "live" / "verified.json").write_text(content)
     flip(stored(run, "scale/1", "scaled.parquet"), keep_time=True)
     assert run_plan(run).ran == ("scale/1",)
@@ -208,7 +203,7 @@ def test_the_index_is_only_a_cache(run: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("at", [0.01, 0.3, 0.9])
-def test_a_flipped_byte_of_the_plan_is_named_and_nothing_is_pruned_by_it(run: Path, at: float) -> None:
+def test_a_flipped_byte_of_the_plan_is_named_and_nothing_is_pruned_by_it(run, at):
     content = bytearray((run / "plan.json").read_bytes())
     digits = [m.start(1) for m in re.finditer(rb"[0-9a-f]{39}([0-9])", content)]
     place = digits[int(at * len(digits))]
@@ -229,27 +224,27 @@ def test_a_flipped_byte_of_the_plan_is_named_and_nothing_is_pruned_by_it(run: Pa
     "publish",
     [3, [], {"nobody": {"numbers": "numbers"}}, {"range/0": "numbers"}, {"range/0": {"numbers": ["../.."]}}, None],
 )
-def test_a_plan_that_says_of_tables_what_no_run_writes_is_named(run: Path, publish: Any) -> None:
+def test_a_plan_that_says_of_tables_what_no_run_writes_is_named(run, publish):
     plan = json.loads((run / "plan.json").read_text())
     (run / "plan.json").write_text(json.dumps(plan | {"publish": publish}))
     assert verify(run).damaged == (f"{run}/plan.json says of tables what no run writes there",)
 
 
-def test_a_flipped_byte_of_the_page_is_named(run: Path) -> None:
+def test_a_flipped_byte_of_the_page_is_named(run):
     (run / "report.html").write_bytes(seal.PAGE.close(b"<html>3.14</html>"))
     assert verify(run).damaged == ()
     flip(run / "report.html", 0.1)
     assert verify(run).damaged == (f"{run}/report.html was changed after it was written",)
 
 
-def test_verify_of_an_unfinished_run_names_what_is_damaged_alone(tmp_path: Path) -> None:
+def test_verify_of_an_unfinished_run_names_what_is_damaged_alone(tmp_path):
     run_plan(tmp_path, toy_plan(3, do="raise"))
     found = verify(tmp_path)
     assert (found.damaged, found.missing) == ((), 3)
     assert "3 tasks are not computed yet" in found.summary()
 
 
-def test_verify_names_a_table_file_that_is_missing_and_one_of_another_plan(run: Path) -> None:
+def test_verify_names_a_table_file_that_is_missing_and_one_of_another_plan(run):
     shards = sorted((run / "tables" / "scaled").iterdir())
     shards[0].rename(shards[0].with_name(f"old-{0:016x}.parquet"))
     old = shards[0].with_name(f"old-{0:016x}.parquet")
@@ -258,7 +253,7 @@ def test_verify_names_a_table_file_that_is_missing_and_one_of_another_plan(run: 
     assert verify(run).damaged == ()
 
 
-def test_verify_beside_a_driver_says_that_the_next_run_does_not_know(run: Path) -> None:
+def test_verify_beside_a_driver_says_that_the_next_run_does_not_know(run):
     flip(stored(run, "scale/1", "scaled.parquet"), keep_time=True)
     with locked(run):
         found = verify(run)
@@ -266,13 +261,13 @@ def test_verify_beside_a_driver_says_that_the_next_run_does_not_know(run: Path) 
     assert "A run is at work there" in found.summary()
 
 
-def test_verify_where_there_is_no_run_says_so(tmp_path: Path) -> None:
+def test_verify_where_there_is_no_run_says_so(tmp_path):
     with pytest.raises(StoreError, match="holds no run"):
         verify(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def as_before(run: Path) -> None:
+def as_before(run):
     """Lay a run folder out as the version before this one did."""
     shutil.rmtree(run / "live")
     plan = json.loads((run / "plan.json").read_text())
@@ -289,9 +284,7 @@ def as_before(run: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [1000, 2])
-def test_a_run_of_the_version_before_goes_on(
-    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
+def test_a_run_of_the_version_before_goes_on(toy_run, tmp_path, monkeypatch, most):
     monkeypatch.setattr(publish, "MOST_SHARDS", most)
     monkeypatch.setattr(publish, "TABLES", publish.TABLES | dict.fromkeys(TABLES))
     run = copied(toy_run, tmp_path / "run")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,7 @@ NAMES = ("mine.parquet", "notes.txt", ".writing-mine", "0123", "record.bak")
 WHERE = ("", "tables", "tables/numbers", "tables/results", "tables/scaled/deeper", "store", RANGE, "live")
 
 
-def run_plan(run: Path, plan: Any = PLAN) -> None:
+def run_plan(run, plan=PLAN):
     with locked(run):
         verified = Verified(run)
         found = examine(plan, run, verified)
@@ -42,7 +42,7 @@ def run_plan(run: Path, plan: Any = PLAN) -> None:
         write_file(run, "report.html", b"<html>")
 
 
-def prune_run(run: Path) -> None:
+def prune_run(run):
     with locked(run):
         prune(run)
 
@@ -55,7 +55,7 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def put(path: Path, kind: str, outside: Path) -> None:
+def put(path, kind, outside):
     """Something of the user's at `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "file":
@@ -69,7 +69,7 @@ def put(path: Path, kind: str, outside: Path) -> None:
         path.symlink_to(outside / {"link to a file": "file.txt", "link to a folder": "folder"}.get(kind, "nothing"))
 
 
-def seen(path: Path) -> list[Any]:
+def seen(path):
     """Everything about `path` and what is below it that a user would miss."""
     there = os.lstat(path)
     if path.is_symlink():
@@ -80,15 +80,15 @@ def seen(path: Path) -> list[Any]:
 
 
 @contextmanager
-def killed_after(steps: int) -> Iterator[None]:
+def killed_after(steps):
     """The process dies at the call `steps` to the system that changes something: from there on nothing is changed."""
     left, kept = [steps], {}
 
     class Killed(BaseException):
         pass
 
-    def dying(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
+    def dying(name):
+        def call(*args, **kwargs):
             writes = name != "open" or args[1] & (os.O_WRONLY | os.O_RDWR)
             left[0] -= bool(writes)
             if writes and left[0] < 0:
@@ -109,7 +109,7 @@ def killed_after(steps: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
+def quick():
     """Without waiting for the disk: a killed process is not a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
@@ -117,7 +117,7 @@ def quick() -> Iterator[None]:
 
 
 @contextmanager
-def a_run(first: bool = True) -> Iterator[tuple[Path, Path]]:
+def a_run(first=True):
     """A finished run (or no folder yet), and a folder outside of it that links lead to."""
     with TemporaryDirectory() as folder:
         run, outside = Path(folder, "run"), Path(folder, "outside")
@@ -141,9 +141,7 @@ actions = st.lists(st.sampled_from(list(ACTIONS)), min_size=1, max_size=3)
 @example([], (RANGE, "link to a folder"), ["run another spec", "prune"], None)
 @example([(RANGE, "mine.parquet", "file")], None, ["run another spec", "prune", "run"], None)
 @example([("tables/results", "mine.parquet", "file")], None, ["run another spec", "run"], None)
-def test_what_is_the_users_in_a_run_stays_through_everything(
-    strewn: list[tuple[str, str, str]], in_place: tuple[str, str] | None, actions: list[str], steps: int | None
-) -> None:
+def test_what_is_the_users_in_a_run_stays_through_everything(strewn, in_place, actions, steps):
     with a_run() as (run, outside):
         mine = dict.fromkeys(run / where / name for where, name, _ in strewn)
         for where, name, kind in strewn:
@@ -166,7 +164,7 @@ def test_what_is_the_users_in_a_run_stays_through_everything(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions, st.integers(0, 80), st.booleans())
-def test_a_run_that_was_killed_anywhere_goes_on_and_is_whole(actions: list[str], steps: int, first: bool) -> None:
+def test_a_run_that_was_killed_anywhere_goes_on_and_is_whole(actions, steps, first):
     with a_run(first) as (run, _):
         for action in actions:
             with suppress(StoreError), killed_after(steps):
@@ -182,7 +180,7 @@ def test_a_run_that_was_killed_anywhere_goes_on_and_is_whole(actions: list[str],
 
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("kind", ["file", "link to a folder", "link to nothing", "pipe"])
-def test_what_stands_in_the_place_of_a_folder_is_named_before_any_work(name: str, kind: str) -> None:
+def test_what_stands_in_the_place_of_a_folder_is_named_before_any_work(name, kind):
     with a_run() as (run, outside):
         (run / name).rename(outside / "moved")
         put(run / name, kind, outside)
@@ -192,7 +190,7 @@ def test_what_stands_in_the_place_of_a_folder_is_named_before_any_work(name: str
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "folder", "pipe"])
-def test_what_stands_in_the_place_of_a_file_is_named_before_any_work(name: str, kind: str) -> None:
+def test_what_stands_in_the_place_of_a_file_is_named_before_any_work(name, kind):
     with a_run() as (run, outside):
         (run / name).rename(outside / "moved")
         put(run / name, kind, outside)
@@ -200,14 +198,14 @@ def test_what_stands_in_the_place_of_a_file_is_named_before_any_work(name: str, 
             run_plan(run)
 
 
-def test_a_lock_that_is_another_file_is_not_emptied(tmp_path: Path) -> None:
+def test_a_lock_that_is_another_file_is_not_emptied(tmp_path):
     (tmp_path / ".lock").write_text("my notes")
     with pytest.raises(StoreError, match="is not the lock of a run"), locked(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == "my notes"
 
 
-def test_a_lock_with_a_second_name_is_not_written(tmp_path: Path) -> None:
+def test_a_lock_with_a_second_name_is_not_written(tmp_path):
     (tmp_path / "other").touch()
     (tmp_path / "run").mkdir()
     os.link(tmp_path / "other", tmp_path / "run" / ".lock")
@@ -220,7 +218,7 @@ def test_a_lock_with_a_second_name_is_not_written(tmp_path: Path) -> None:
     "names",
     [["tables/results/x.parquet"], ["report.html"], ["thesis.tex"], ["store/notes.txt"], [".git/HEAD"], ["live/x"]],
 )
-def test_a_folder_that_holds_no_run_is_refused_and_nothing_is_made_in_it(tmp_path: Path, names: list[str]) -> None:
+def test_a_folder_that_holds_no_run_is_refused_and_nothing_is_made_in_it(tmp_path, names):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("mine")
@@ -241,7 +239,7 @@ def test_a_folder_that_holds_no_run_is_refused_and_nothing_is_made_in_it(tmp_pat
         '{"tasks": 1, "fingerprints": {"a": "../../x"}, "functions": {}, "amounts": {}}',
     ],
 )
-def test_a_plan_that_is_not_ours_is_neither_followed_nor_replaced(tmp_path: Path, content: str) -> None:
+def test_a_plan_that_is_not_ours_is_neither_followed_nor_replaced(tmp_path, content):
     (tmp_path / "plan.json").write_text(content)
     for action in (run_plan, prune_run, verify):
         with pytest.raises(StoreError, match=r"is not the plan of a run|holds no run"):
@@ -249,7 +247,7 @@ def test_a_plan_that_is_not_ours_is_neither_followed_nor_replaced(tmp_path: Path
     assert seen(tmp_path) == ["folder", {"plan.json": ["file", content.encode()]}]
 
 
-def test_what_a_killed_first_run_and_systems_leave_is_taken_for_an_empty_folder(tmp_path: Path) -> None:
+def test_what_a_killed_first_run_and_systems_leave_is_taken_for_an_empty_folder(tmp_path):
     for name in (".gitignore", ".DS_Store", ".plan.json.0a1b2c3d", f".writing-{'0' * 32}"):
         (tmp_path / name).write_text("x")
     (tmp_path / ".lock").write_text(json.dumps({"host": "a", "pid": 1, "since": ""}))
@@ -258,7 +256,7 @@ def test_what_a_killed_first_run_and_systems_leave_is_taken_for_an_empty_folder(
     assert (tmp_path / ".gitignore").read_text() == "x"
 
 
-def test_a_store_that_was_moved_into_a_new_folder_is_reused(tmp_path: Path) -> None:
+def test_a_store_that_was_moved_into_a_new_folder_is_reused(tmp_path):
     run_plan(tmp_path / "old")
     (tmp_path / "new").mkdir()
     (tmp_path / "old" / "store").rename(tmp_path / "new" / "store")
@@ -266,20 +264,20 @@ def test_a_store_that_was_moved_into_a_new_folder_is_reused(tmp_path: Path) -> N
     assert len(examine(PLAN, tmp_path / "new").records) == len(PLAN)
 
 
-def test_a_run_folder_that_the_user_reaches_through_a_link_is_used(tmp_path: Path) -> None:
+def test_a_run_folder_that_the_user_reaches_through_a_link_is_used(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     run_plan(tmp_path / "run")
     assert (tmp_path / "disk" / "plan.json").is_file()
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreError, match="is a named pipe"):
         read_file(tmp_path / "pipe")
 
 
-def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(StoreError, match="leads out of the folder"):
         write_file(tmp_path / "run", "tables/../../x", b"")

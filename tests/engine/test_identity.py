@@ -2,9 +2,6 @@
 
 import importlib
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from intriguing.engine.driver import Driver, examine, write_plan
 from intriguing.engine.inline import InlinePool
@@ -21,7 +18,7 @@ def count(work, n):
 """
 
 
-def plan_with_code_in(module: str) -> Plan:
+def plan_with_code_in(module):
     count = Function("toys:count", 1, path=f"{module}:count")
     step = Resource(Code("toys:load", f"{module}:load"), {"step": 3})
     first = Task("first", count, {"n": 4}, resources={"step": step})
@@ -29,14 +26,14 @@ def plan_with_code_in(module: str) -> Plan:
     return Plan([first, second])
 
 
-def run(plan: Plan, folder: Path) -> tuple[str, ...]:
+def run(plan, folder):
     examination = examine(plan, folder)
     folder.mkdir(exist_ok=True)
     write_plan(folder, plan, {"name": "identity"})
     return Driver(plan, folder, examination, lambda: InlinePool(folder)).run().ran
 
 
-def test_a_module_that_moved_computes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_moved_computes_nothing_again(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "place_of_old.py").write_text(SOURCE)
     assert run(plan_with_code_in("place_of_old"), tmp_path / "run") == ("first", "second")
@@ -48,5 +45,5 @@ def test_a_module_that_moved_computes_nothing_again(tmp_path: Path, monkeypatch:
     assert run(Plan([*moved, third]), tmp_path / "run") == ("third",)
 
 
-def test_code_without_a_path_is_found_by_its_name() -> None:
+def test_code_without_a_path_is_found_by_its_name():
     assert Code("intriguing.engine.task:Plan").load() is Plan

@@ -1,12 +1,11 @@
 """Some tasks alone: they run with what they need, everything else waits as it was."""
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine.driver import Driver, Outcome, examine, read_plan, write_plan
+from intriguing.engine.driver import Driver, examine, read_plan, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.publish import LONGEST_TRACE, Failure, Publication, trimmed
 from intriguing.engine.store import Store
@@ -15,19 +14,19 @@ from intriguing.sweep.runner import tasks_named
 from tests.engine.toy import toy_plan
 
 
-def execute(plan: Any, run: Path, only: Any = None, debug: Any = None, listen: Any = lambda _: None) -> Outcome:
+def execute(plan, run, only=None, debug=None, listen=lambda _: None):
     found = examine(plan, run)
     write_plan(run, plan, {"name": "toy"})
     pool = lambda: InlinePool(run, debug=debug)  # noqa: E731
     return Driver(plan, run, found, pool, None, listen, only=only).run(lambda task: f"alone {task}")
 
 
-def failures(run: Path) -> dict[str, str]:
+def failures(run):
     rows = pq.read_table(run / "tables" / "failures").to_pylist()
     return {row["task"]: row["rerun_command"] for row in rows}
 
 
-def test_a_task_runs_with_what_it_needs_and_the_others_wait(tmp_path: Path) -> None:
+def test_a_task_runs_with_what_it_needs_and_the_others_wait(tmp_path):
     plan = toy_plan()
     outcome = execute(plan, tmp_path, {"scale/1"})
     assert outcome.ran == ("range/1", "scale/1")
@@ -38,7 +37,7 @@ def test_a_task_runs_with_what_it_needs_and_the_others_wait(tmp_path: Path) -> N
     assert len(execute(plan, tmp_path).ran) == 7
 
 
-def test_what_is_finished_stays_in_the_tables_and_in_the_plan(tmp_path: Path) -> None:
+def test_what_is_finished_stays_in_the_tables_and_in_the_plan(tmp_path):
     plan = toy_plan()
     execute(plan, tmp_path, {"scale/1"})
     outcome = execute(plan, tmp_path, {"scale/2"})
@@ -47,7 +46,7 @@ def test_what_is_finished_stays_in_the_tables_and_in_the_plan(tmp_path: Path) ->
     assert len(pq.read_table(tmp_path / "tables" / "scaled")) == 20
 
 
-def test_a_failure_that_was_not_tried_again_stays_listed(tmp_path: Path) -> None:
+def test_a_failure_that_was_not_tried_again_stays_listed(tmp_path):
     plan = toy_plan(do="raise")
     outcome = execute(plan, tmp_path)
     assert (len(outcome.failures), len(outcome.blocked)) == (1, 2)
@@ -58,7 +57,7 @@ def test_a_failure_that_was_not_tried_again_stays_listed(tmp_path: Path) -> None
     assert "this one always raises" in trace
 
 
-def test_failed_and_blocked_are_counted_apart_everywhere(tmp_path: Path) -> None:
+def test_failed_and_blocked_are_counted_apart_everywhere(tmp_path):
     import json
 
     seen: list[Any] = []
@@ -69,7 +68,7 @@ def test_failed_and_blocked_are_counted_apart_everywhere(tmp_path: Path) -> None
     assert (told["failed"], told["blocked"]) == (1, 2)
 
 
-def test_the_debugger_is_shown_the_error_with_its_frames(tmp_path: Path) -> None:
+def test_the_debugger_is_shown_the_error_with_its_frames(tmp_path):
     shown: list[BaseException] = []
     execute(toy_plan(do="raise"), tmp_path, {"range/1"}, debug=shown.append)
     [error] = shown
@@ -81,14 +80,14 @@ def test_the_debugger_is_shown_the_error_with_its_frames(tmp_path: Path) -> None
     assert last.tb_frame.f_code.co_filename.endswith("toy.py")
 
 
-def test_names_and_patterns_choose_tasks_and_unknown_ones_list_the_nearest() -> None:
+def test_names_and_patterns_choose_tasks_and_unknown_ones_list_the_nearest():
     plan = toy_plan()
     assert tasks_named(plan, ["range/1", "sca*"]) == {"range/1", "scale/0", "scale/1", "scale/2", "scale/3"}
     with pytest.raises(UnknownNameError, match="no task named 'rnage/1'. Did you mean 'range/1'"):
         tasks_named(plan, ["rnage/1"])
 
 
-def test_a_long_traceback_keeps_its_beginning_and_its_end() -> None:
+def test_a_long_traceback_keeps_its_beginning_and_its_end():
     trace = "first\n" + "middle\n" * 10_000 + "last"
     kept = trimmed(trace)
     assert len(kept) <= LONGEST_TRACE
@@ -98,7 +97,7 @@ def test_a_long_traceback_keeps_its_beginning_and_its_end() -> None:
     assert trimmed("short\n") == "short"
 
 
-def test_a_foreign_table_of_failures_is_not_believed(tmp_path: Path) -> None:
+def test_a_foreign_table_of_failures_is_not_believed(tmp_path):
     publication = Publication(tmp_path, toy_plan(), Store(tmp_path / "store"))
     assert publication.failures() == []
     publication.summarise({}, [Failure("a", "f", 1, "E", "m", "t")], lambda task: "x")

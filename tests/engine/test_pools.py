@@ -1,13 +1,11 @@
 """One plan, several pools: what comes out is the same, and what goes wrong is told."""
 
 import logging
-from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
+from intriguing.engine.driver import Driver, Limits, examine, write_plan
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.task import Plan
@@ -15,7 +13,7 @@ from intriguing.errors import LockedError
 from tests.engine.toy import toy_plan
 
 
-def execute(plan: Plan, run: Path, make_pool: Any = None, **limits: Any) -> Outcome:
+def execute(plan, run, make_pool=None, **limits):
     found = examine(plan, run)
     with locked(run):
         write_plan(run, plan, {"name": "toy"})
@@ -23,17 +21,17 @@ def execute(plan: Plan, run: Path, make_pool: Any = None, **limits: Any) -> Outc
         return Driver(plan, run, found, pool, Limits(**limits)).run(lambda task: f"again {task}")
 
 
-def ray_pool(run: Path, workers: int = 2) -> Any:
+def ray_pool(run, workers=2):
     from intriguing.engine.on_ray import RayPool
 
     return lambda: RayPool(run, workers)
 
 
-def read(run: Path, table: str) -> dict[str, list[Any]]:
+def read(run, table):
     return pq.read_table(run / "tables" / table).sort_by("id").to_pydict()
 
 
-def test_a_plan_runs_to_its_end_and_publishes_its_tables(tmp_path: Path) -> None:
+def test_a_plan_runs_to_its_end_and_publishes_its_tables(tmp_path):
     outcome = execute(toy_plan(), tmp_path)
     assert outcome.complete
     assert len(outcome.ran) == 9
@@ -41,7 +39,7 @@ def test_a_plan_runs_to_its_end_and_publishes_its_tables(tmp_path: Path) -> None
     assert pq.read_table(tmp_path / "tables" / "totals")["total"].to_pylist() == [sum(i * i for i in range(40))]
 
 
-def test_a_finished_plan_runs_nothing_and_asks_for_no_pool(tmp_path: Path) -> None:
+def test_a_finished_plan_runs_nothing_and_asks_for_no_pool(tmp_path):
     execute(toy_plan(), tmp_path)
     outcome = execute(toy_plan(), tmp_path, lambda: pytest.fail("a pool was started"))
     assert outcome.complete
@@ -49,27 +47,27 @@ def test_a_finished_plan_runs_nothing_and_asks_for_no_pool(tmp_path: Path) -> No
     assert len(outcome.reused) == 9
 
 
-def test_one_shard_more_computes_its_own_tasks_and_what_reads_it(tmp_path: Path) -> None:
+def test_one_shard_more_computes_its_own_tasks_and_what_reads_it(tmp_path):
     execute(toy_plan(4), tmp_path)
     outcome = execute(toy_plan(5), tmp_path)
     assert sorted(outcome.ran) == ["range/4", "scale/4", "total"]
     assert len(read(tmp_path, "numbers")["id"]) == 50
 
 
-def test_a_smaller_plan_takes_its_rows_out_of_the_tables_and_keeps_them_in_the_store(tmp_path: Path) -> None:
+def test_a_smaller_plan_takes_its_rows_out_of_the_tables_and_keeps_them_in_the_store(tmp_path):
     execute(toy_plan(4), tmp_path)
     execute(toy_plan(2), tmp_path)
     assert read(tmp_path, "numbers")["id"] == list(range(20))
     assert execute(toy_plan(4), tmp_path).ran == ()
 
 
-def test_strict_inline_gives_the_same_tables(tmp_path: Path) -> None:
+def test_strict_inline_gives_the_same_tables(tmp_path):
     execute(toy_plan(), tmp_path / "a")
     execute(toy_plan(), tmp_path / "b", lambda: InlinePool(tmp_path / "b", strict=True))
     assert read(tmp_path / "a", "scaled") == read(tmp_path / "b", "scaled")
 
 
-def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path: Path) -> None:
+def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path):
     outcome = execute(toy_plan(do="raise"), tmp_path)
     assert [f.task for f in outcome.failures] == ["range/1"]
     assert sorted(outcome.blocked) == ["scale/1", "total"]
@@ -90,7 +88,7 @@ def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path:
     ]
 
 
-def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path: Path) -> None:
+def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path):
     marker = str(tmp_path / "once")
     assert not execute(toy_plan(do="raise", marker=marker), tmp_path / "run").complete
     outcome = execute(toy_plan(do="raise", marker=marker), tmp_path / "run")
@@ -98,7 +96,7 @@ def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "run" / "tables" / "failures").num_rows == 0
 
 
-def test_out_of_memory_halves_the_batch_and_the_record_says_so(tmp_path: Path, caplog: Any) -> None:
+def test_out_of_memory_halves_the_batch_and_the_record_says_so(tmp_path, caplog):
     from dataclasses import replace
 
     plan = Plan(replace(t, parameters={"batch": 64, "limit": 20}) if t.name == "scale/1" else t for t in toy_plan())
@@ -108,7 +106,7 @@ def test_out_of_memory_halves_the_batch_and_the_record_says_so(tmp_path: Path, c
     assert "out of device memory" in caplog.text
 
 
-def test_a_truncated_shard_is_found_named_and_computed_again(tmp_path: Path, caplog: Any) -> None:
+def test_a_truncated_shard_is_found_named_and_computed_again(tmp_path, caplog):
     plan = toy_plan()
     execute(plan, tmp_path)
     shard = tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet"
@@ -121,7 +119,7 @@ def test_a_truncated_shard_is_found_named_and_computed_again(tmp_path: Path, cap
     assert read(tmp_path, "numbers")["id"] == list(range(40))
 
 
-def test_a_changed_byte_is_found_when_the_shard_is_read_and_its_task_runs_again(tmp_path: Path, caplog: Any) -> None:
+def test_a_changed_byte_is_found_when_the_shard_is_read_and_its_task_runs_again(tmp_path, caplog):
     plan = toy_plan()
     execute(plan, tmp_path)
     shard = tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet"
@@ -135,7 +133,7 @@ def test_a_changed_byte_is_found_when_the_shard_is_read_and_its_task_runs_again(
     assert "was changed after it was written" in caplog.text
 
 
-def test_a_second_driver_on_one_folder_is_refused(tmp_path: Path) -> None:
+def test_a_second_driver_on_one_folder_is_refused(tmp_path):
     with (
         locked(tmp_path),
         pytest.raises(LockedError, match=r"in use by another driver \(process \d+ on"),
@@ -145,7 +143,7 @@ def test_a_second_driver_on_one_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_ray_gives_the_same_tables(tmp_path: Path, ray_started: None) -> None:
+def test_ray_gives_the_same_tables(tmp_path, ray_started):
     execute(toy_plan(), tmp_path / "inline")
     outcome = execute(toy_plan(), tmp_path / "ray", ray_pool(tmp_path / "ray"))
     assert outcome.complete
@@ -154,7 +152,7 @@ def test_ray_gives_the_same_tables(tmp_path: Path, ray_started: None) -> None:
 
 
 @pytest.mark.ray
-def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path: Path, ray_started: None) -> None:
+def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path, ray_started):
     from intriguing.engine.on_ray import RayPool
 
     execute(toy_plan(), tmp_path / "inline")
@@ -165,7 +163,7 @@ def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path: P
 
 
 @pytest.mark.ray
-def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
+def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path, ray_started, caplog):
     from intriguing.engine.on_ray import RayPool
 
     plan = toy_plan()
@@ -180,7 +178,7 @@ def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path: Path, ray_start
 
 
 @pytest.mark.ray
-def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
+def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path, ray_started, caplog):
     plan = toy_plan(do="kill", bad=0, marker=str(tmp_path / "once"))
     outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"))
     assert outcome.complete
@@ -189,9 +187,7 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again(tmp_path: Path, ray
 
 
 @pytest.mark.ray
-def test_a_task_that_always_kills_its_worker_is_quarantined_and_the_rest_goes_on(
-    tmp_path: Path, ray_started: None, caplog: Any
-) -> None:
+def test_a_task_that_always_kills_its_worker_is_quarantined_and_the_rest_goes_on(tmp_path, ray_started, caplog):
     outcome = execute(toy_plan(do="kill"), tmp_path, ray_pool(tmp_path), attempts=2)
     assert [(f.task, f.attempts, f.error_type) for f in outcome.failures] == [("range/1", 2, "WorkerLost")]
     assert sorted(outcome.blocked) == ["scale/1", "total"]
@@ -199,7 +195,7 @@ def test_a_task_that_always_kills_its_worker_is_quarantined_and_the_rest_goes_on
 
 
 @pytest.mark.ray
-def test_a_hung_worker_is_killed_and_its_task_runs_again(tmp_path: Path, ray_started: None, caplog: Any) -> None:
+def test_a_hung_worker_is_killed_and_its_task_runs_again(tmp_path, ray_started, caplog):
     caplog.set_level(logging.WARNING)
     plan = toy_plan(do="hang", marker=str(tmp_path / "once"))
     outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"), task_seconds=6)
@@ -208,7 +204,7 @@ def test_a_hung_worker_is_killed_and_its_task_runs_again(tmp_path: Path, ray_sta
 
 
 @pytest.mark.ray
-def test_too_large_a_demand_is_refused_with_what_the_cluster_has(tmp_path: Path, ray_started: None) -> None:
+def test_too_large_a_demand_is_refused_with_what_the_cluster_has(tmp_path, ray_started):
     from intriguing.engine.on_ray import RayPool
     from intriguing.errors import ClusterError
 

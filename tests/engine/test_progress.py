@@ -7,7 +7,7 @@ from intriguing.engine.progress import Progress
 from intriguing.engine.task import Function, Task
 
 
-def test_a_line_tells_done_total_rate_failures_and_what_is_left() -> None:
+def test_a_line_tells_done_total_rate_failures_and_what_is_left():
     fast, slow = Function("x:fast", 1), Function("x:slow", 1)
     tasks = [Task(f"s{i}", fast, amount=100, noun="searches") for i in range(4)]
     tasks += [Task("t", slow)]
@@ -20,12 +20,12 @@ def test_a_line_tells_done_total_rate_failures_and_what_is_left() -> None:
     assert line == "2/5 tasks, searches 200/400 (5/s), 1 failed, about 10 s left"
 
 
-def test_before_anything_ended_no_time_is_promised() -> None:
+def test_before_anything_ended_no_time_is_promised():
     progress = Progress([Task("t", Function("x:y", 1))], started=0.0)
     assert progress.snapshot(now=1.0, running=1, workers=1).seconds_left is None
 
 
-def test_a_task_that_runs_again_counts_once() -> None:
+def test_a_task_that_runs_again_counts_once():
     """A damaged output was told as "images 80/40 ... about -1 h 59 min left"."""
     tasks = [Task(f"a{i}", Function("x:y", 1), amount=40, noun="images") for i in range(2)]
     progress = Progress(tasks, started=0.0)
@@ -43,7 +43,7 @@ EVENT = st.tuples(st.sampled_from(("reused", "finished", "reopened")), st.intege
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(EVENT, max_size=60), st.sets(st.integers(0, 4)), st.integers(0, 3))
-def test_done_never_exceeds_the_total_and_the_time_left_is_never_negative(events, given_up, workers) -> None:
+def test_done_never_exceeds_the_total_and_the_time_left_is_never_negative(events, given_up, workers):
     tasks = [Task(f"t{i}", Function(f"x:{i % 2}", 1), amount=i, noun=("images", "scans")[i % 2]) for i in range(5)]
     progress = Progress(tasks, started=0.0)
     done, ever = set(), False

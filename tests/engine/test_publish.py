@@ -1,11 +1,9 @@
 """Publishing: the tables folder holds the rows of the current plan, in few files."""
 
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from intriguing.engine import publish
 from intriguing.engine.publish import Publication, slug
@@ -13,7 +11,7 @@ from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Function, Plan, Task
 
 
-def published(run: Path, shards: int) -> tuple[Publication, dict[str, Record]]:
+def published(run, shards):
     function = Function("x:y", 1)
     plan = Plan([Task(f"t/{i}", function, {"i": i}, publish={"out": "things"}) for i in range(shards)])
     store = Store(run / "store")
@@ -24,7 +22,7 @@ def published(run: Path, shards: int) -> tuple[Publication, dict[str, Record]]:
     return Publication(run, plan, store), records
 
 
-def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path: Path) -> None:
+def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path):
     publication, records = published(tmp_path, 3)
     publication.settle(records)
     files = sorted((tmp_path / "tables" / "things").iterdir())
@@ -32,7 +30,7 @@ def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path: Path) -> None
     assert files[0].stat().st_nlink == 2
 
 
-def test_many_shards_are_compacted_in_order_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_shards_are_compacted_in_order_and_only_once(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
     monkeypatch.setattr(publish, "_GROUP", 4)
     publication, records = published(tmp_path, 10)
@@ -45,7 +43,7 @@ def test_many_shards_are_compacted_in_order_and_only_once(tmp_path: Path, monkey
     assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
 
 
-def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tmp_path: Path) -> None:
+def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tmp_path):
     publication, records = published(tmp_path, 2)
     ours = f"x-{0:016x}.parquet"
     gone = ["distortions", "activations/cnn/layer", "things"]
@@ -73,8 +71,8 @@ def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tm
     assert not (tmp_path / "tables" / "activations").exists()
 
 
-def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object, **__: object) -> None:
+def test_where_links_cannot_be_made_files_are_copied(tmp_path, monkeypatch):
+    def no_links(*_, **__):
         raise OSError("no hard links here")
 
     monkeypatch.setattr(os, "link", no_links)
@@ -83,7 +81,7 @@ def test_where_links_cannot_be_made_files_are_copied(tmp_path: Path, monkeypatch
     assert pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist() == [0, 1]
 
 
-def test_names_of_any_kind_become_file_names() -> None:
+def test_names_of_any_kind_become_file_names():
     assert slug("search/a b/007/'x'") == "search.a.b.007.x"
     assert slug("///") == "unnamed"
     assert len(slug("x" * 300)) == 80

@@ -5,9 +5,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +17,7 @@ from intriguing.sweep.spec import load_spec
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def file(tmp_path, monkeypatch):
     """The path of a private ray_current_cluster, in a folder that is there."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -28,7 +26,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
+def silent():
     """The address of a socket that takes connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -37,19 +35,19 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture
-def closed() -> str:
+def closed():
     """An address of this machine where nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-def auto_pool(run: Path) -> Any:
+def auto_pool(run):
     return pool_maker(run, load_spec("demo"), "auto", None, None)()
 
 
 @pytest.mark.parametrize("folder", ["RAY_TMPDIR", "TMPDIR", None])
-def test_the_file_is_where_ray_itself_looks(folder: str | None, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_file_is_where_ray_itself_looks(folder, tmp_path, monkeypatch):
     from ray._common.utils import get_ray_address_file
 
     for name in ("RAY_TMPDIR", "TMPDIR"):
@@ -59,11 +57,11 @@ def test_the_file_is_where_ray_itself_looks(folder: str | None, tmp_path: Path, 
     assert str(address_file()) == get_ray_address_file(None)
 
 
-def test_without_a_file_there_is_no_cluster_and_nothing_to_say(file: Path) -> None:
+def test_without_a_file_there_is_no_cluster_and_nothing_to_say(file):
     assert find_cluster() == ray_address.Cluster()
 
 
-def test_a_leftover_file_with_a_dead_address_ends_inline_with_a_line(file: Path, closed: str, caplog: Any) -> None:
+def test_a_leftover_file_with_a_dead_address_ends_inline_with_a_line(file, closed, caplog):
     file.write_text(closed)
     began = time.monotonic()
     with caplog.at_level(logging.INFO):
@@ -76,7 +74,7 @@ def test_a_leftover_file_with_a_dead_address_ends_inline_with_a_line(file: Path,
 
 
 @pytest.mark.slow
-def test_a_socket_that_never_answers_ends_inline_with_a_line(file: Path, silent: str, caplog: Any) -> None:
+def test_a_socket_that_never_answers_ends_inline_with_a_line(file, silent, caplog):
     file.write_text(silent)
     began = time.monotonic()
     assert auto_pool(file.parent).workers == ["inline"]
@@ -84,7 +82,7 @@ def test_a_socket_that_never_answers_ends_inline_with_a_line(file: Path, silent:
     assert f"{silent!r}, and nothing answers there within 3 s: running in this process" in caplog.text
 
 
-def test_a_file_of_another_user_is_not_followed(file: Path, closed: str, monkeypatch: Any) -> None:
+def test_a_file_of_another_user_is_not_followed(file, closed, monkeypatch):
     file.write_text(closed)
     if os.geteuid() == 0:
         os.chown(file, 12345, -1)
@@ -97,7 +95,7 @@ def test_a_file_of_another_user_is_not_followed(file: Path, closed: str, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "long", "bytes"])
-def test_what_is_no_such_file_is_not_followed(file: Path, kind: str) -> None:
+def test_what_is_no_such_file_is_not_followed(file, kind):
     if kind == "pipe":
         os.mkfifo(file)
     elif kind == "link":
@@ -113,14 +111,14 @@ def test_what_is_no_such_file_is_not_followed(file: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:0", "host:99999", "http://127.0.0.1:8265", "a b:1", ":6379"])
-def test_what_is_no_address_is_said_without_asking(address: str, monkeypatch: Any) -> None:
+def test_what_is_no_address_is_said_without_asking(address, monkeypatch):
     monkeypatch.setattr(ray_address, "_ask", lambda *_, **__: pytest.fail("the address was asked"))
     assert ask(address)
 
 
 def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for_auto(
-    file: Path, closed: str, monkeypatch: Any, caplog: Any
-) -> None:
+    file, closed, monkeypatch, caplog
+):
     from intriguing.engine.on_ray import RayPool
 
     monkeypatch.setenv("RAY_ADDRESS", closed)
@@ -133,36 +131,36 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for
     assert closed in caplog.text
 
 
-def test_local_is_no_cluster_whatever_the_file_says(file: Path, silent: str, monkeypatch: Any) -> None:
+def test_local_is_no_cluster_whatever_the_file_says(file, silent, monkeypatch):
     file.write_text(silent)
     monkeypatch.setenv("RAY_ADDRESS", "local")
     monkeypatch.setattr(ray_address, "_ask", lambda *_, **__: pytest.fail("the address was asked"))
     assert find_cluster() == ray_address.Cluster()
 
 
-def test_a_ray_client_address_is_asked_too(closed: str) -> None:
+def test_a_ray_client_address_is_asked_too(closed):
     assert "nothing answers there" in ask(f"ray://{closed}")
 
 
-def test_the_suite_keeps_out_of_other_programs_ray() -> None:
+def test_the_suite_keeps_out_of_other_programs_ray():
     assert "RAY_ADDRESS" not in os.environ
     assert address_file().parents[1] == Path(os.environ["RAY_TMPDIR"])
     assert address_file().parents[1] != Path("/tmp")
 
 
 @pytest.mark.ray
-def test_a_running_cluster_answers_and_a_stale_file_starts_one(ray_started: str, file: Path) -> None:
+def test_a_running_cluster_answers_and_a_stale_file_starts_one(ray_started, file):
     assert ask(ray_started) == ""
     file.write_text(ray_started)
     assert find_cluster() == ray_address.Cluster(ray_started)
 
 
 @pytest.mark.ray
-def test_workers_do_not_find_the_working_folder_first(ray_started: str) -> None:
+def test_workers_do_not_find_the_working_folder_first(ray_started):
     import ray
 
     @ray.remote
-    def path() -> list[str]:
+    def path():
         import sys
 
         return sys.path
@@ -172,7 +170,7 @@ def test_workers_do_not_find_the_working_folder_first(ray_started: str) -> None:
     assert found[0] != str(Path(sys.argv[0]).parent)
 
 
-def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch: Any) -> None:
+def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch):
     from intriguing.engine.paths import extend_path, users_path
 
     monkeypatch.setattr(sys, "path", ["", "/of/the/driver", "/of/both"])

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, WAITING, Node, Schedule
 
 
-def chain(*names: str) -> list[Node]:
+def chain(*names):
     return [Node(name, names[i - 1 : i] if i else ()) for i, name in enumerate(names)]
 
 
-def test_a_task_is_ready_when_all_that_it_needs_is_done() -> None:
+def test_a_task_is_ready_when_all_that_it_needs_is_done():
     schedule = Schedule([Node("a"), Node("b"), Node("c", ("a", "b"))])
     assert [schedule.take("w"), schedule.take("w"), schedule.take("w")] == ["a", "b", None]
     schedule.succeeded("a")
@@ -22,13 +22,13 @@ def test_a_task_is_ready_when_all_that_it_needs_is_done() -> None:
     assert schedule.take("w") == "c"
 
 
-def test_what_is_done_already_is_not_handed_out() -> None:
+def test_what_is_done_already_is_not_handed_out():
     schedule = Schedule(chain("a", "b", "c"), done={"a", "b"})
     assert schedule.take("w") == "c"
     assert schedule.count(DONE) == 2
 
 
-def test_a_worker_gets_tasks_of_the_model_that_it_holds_first() -> None:
+def test_a_worker_gets_tasks_of_the_model_that_it_holds_first():
     nodes = [Node("a0", (), "A"), Node("b0", (), "B"), Node("a1", (), "A"), Node("b1", (), "B")]
     schedule = Schedule(nodes)
     assert schedule.take("x") == "a0"
@@ -40,7 +40,7 @@ def test_a_worker_gets_tasks_of_the_model_that_it_holds_first() -> None:
     assert schedule.take("y") == "b0"
 
 
-def test_a_task_that_raised_is_not_tried_again_and_blocks_what_needs_it() -> None:
+def test_a_task_that_raised_is_not_tried_again_and_blocks_what_needs_it():
     schedule = Schedule([*chain("a", "b", "c"), Node("other")])
     schedule.take("w")
     schedule.raised("a")
@@ -48,7 +48,7 @@ def test_a_task_that_raised_is_not_tried_again_and_blocks_what_needs_it() -> Non
     assert schedule.take("w") == "other"
 
 
-def test_only_the_oldest_task_of_a_lost_worker_is_charged() -> None:
+def test_only_the_oldest_task_of_a_lost_worker_is_charged():
     schedule = Schedule([Node("a"), Node("b")], max_attempts=2)
     schedule.take("w")
     schedule.take("w")
@@ -56,7 +56,7 @@ def test_only_the_oldest_task_of_a_lost_worker_is_charged() -> None:
     assert dict(schedule.attempts) == {"a": 1, "b": 0}
 
 
-def test_a_task_that_always_loses_its_worker_gives_up_and_takes_no_other_down() -> None:
+def test_a_task_that_always_loses_its_worker_gives_up_and_takes_no_other_down():
     schedule = Schedule([Node("poison"), *(Node(f"n{i}") for i in range(4))], max_attempts=3)
     lost = []
     while not schedule.finished:
@@ -73,7 +73,7 @@ def test_a_task_that_always_loses_its_worker_gives_up_and_takes_no_other_down() 
     assert lost[1:] == [("poison",), ("poison",)]
 
 
-def test_a_damaged_input_is_made_again_before_its_user_runs() -> None:
+def test_a_damaged_input_is_made_again_before_its_user_runs():
     schedule = Schedule(chain("a", "b"), done={"a"})
     assert schedule.take("w") == "b"
     assert schedule.reopen("b", ["a"]) == []
@@ -83,7 +83,7 @@ def test_a_damaged_input_is_made_again_before_its_user_runs() -> None:
     assert schedule.take("w") == "b"
 
 
-def test_an_input_that_is_damaged_again_and_again_gives_up() -> None:
+def test_an_input_that_is_damaged_again_and_again_gives_up():
     schedule = Schedule(chain("a", "b"), max_attempts=2)
     schedule.take("w")
     schedule.succeeded("a")
@@ -98,7 +98,7 @@ def test_an_input_that_is_damaged_again_and_again_gives_up() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 1000), st.integers(0, 10**6))
-def test_any_order_of_events_ends_with_every_task_done_failed_or_blocked(tasks: int, workers: int, seed: int) -> None:
+def test_any_order_of_events_ends_with_every_task_done_failed_or_blocked(tasks, workers, seed):
     dice = random.Random(seed)
     nodes = [
         Node(str(i), tuple(str(j) for j in range(i) if dice.random() < 0.1), dice.choice("AB")) for i in range(tasks)
@@ -131,7 +131,7 @@ def test_any_order_of_events_ends_with_every_task_done_failed_or_blocked(tasks: 
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_tasks_on_a_thousand_workers_are_each_run_once() -> None:
+def test_a_hundred_thousand_tasks_on_a_thousand_workers_are_each_run_once():
     nodes = [Node(f"base/{i}", (), f"m{i % 7}") for i in range(50_000)]
     nodes += [Node(f"next/{i}", (f"base/{i}",), f"m{i % 7}") for i in range(50_000)]
     schedule = Schedule(nodes)

@@ -10,55 +10,55 @@ from intriguing.engine.shown import shown
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
-def snapshot(done: int) -> Snapshot:
+def snapshot(done):
     return Snapshot(done, 10, 1, 0, {"tasks": Count(done, 10)}, None)
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet(monkeypatch):
     """Log lines of level INFO are not shown, as in a notebook that has not set up logging."""
     monkeypatch.setattr(logging.getLogger("intriguing"), "level", logging.WARNING)
-    logging.getLogger("intriguing.engine.shown")._cache.clear()  # type: ignore[attr-defined]
+    logging.getLogger("intriguing.engine.shown")._cache.clear()
 
 
-def lines(progress: bool | None, stream: io.StringIO) -> list[str]:
+def lines(progress, stream):
     with shown(progress, stream) as listen:
         for done in (1, 2, 10):
             listen(snapshot(done))
     return stream.getvalue().replace("\r", "\n").split("\n")
 
 
-def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+def test_a_terminal_gets_one_line_that_is_written_over():
     told = lines(None, Terminal())
     assert told[1].startswith("1/10 tasks")
     assert told[-2].startswith("10/10 tasks, 0 failed")
     assert told[-1] == ""
 
 
-def test_a_notebook_gets_it_too() -> None:
+def test_a_notebook_gets_it_too():
     class Stream(io.StringIO):
         __module__ = "ipykernel.iostream"
 
     assert lines(None, Stream())[-2].startswith("10/10 tasks")
 
 
-def test_a_file_gets_nothing_unless_it_is_asked_for() -> None:
+def test_a_file_gets_nothing_unless_it_is_asked_for():
     assert lines(None, io.StringIO()) == [""]
     assert lines(True, io.StringIO())[-2].startswith("10/10 tasks")
     assert lines(False, Terminal()) == [""]
 
 
-def test_log_lines_that_are_shown_are_enough(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_that_are_shown_are_enough(caplog):
     with caplog.at_level(logging.INFO, logger="intriguing"):
         assert lines(None, Terminal()) == [""]
     assert "10/10 tasks" in caplog.text
 
 
-def test_a_run_that_stops_leaves_its_last_line() -> None:
+def test_a_run_that_stops_leaves_its_last_line():
     stream = Terminal()
     with pytest.raises(KeyboardInterrupt), shown(True, stream) as listen:
         listen(snapshot(3))

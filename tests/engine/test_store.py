@@ -3,8 +3,6 @@
 import errno
 import os
 import stat
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,7 +17,7 @@ RECORD = Record("task", "x:y", {})
 F = "f" * 40
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_what_was_written_is_read_back(tmp_path):
     store = Store(tmp_path / "store")
     record = store.write(F, {"rows": TABLE, "weights": b"abc"}, RECORD)
     assert store.read(F, "rows").equals(TABLE)
@@ -28,7 +26,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert record.outputs["rows"].rows == 3
 
 
-def test_nothing_is_there_before_the_last_byte_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_there_before_the_last_byte_is(tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     monkeypatch.setattr(Store, "_rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -39,7 +37,7 @@ def test_nothing_is_there_before_the_last_byte_is(tmp_path: Path, monkeypatch: p
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_a_late_duplicate_replaces_what_is_there(tmp_path: Path) -> None:
+def test_a_late_duplicate_replaces_what_is_there(tmp_path):
     store = Store(tmp_path)
     store.write(F, {"rows": TABLE}, RECORD)
     store.write(F, {"rows": TABLE}, RECORD)
@@ -56,7 +54,7 @@ def test_a_late_duplicate_replaces_what_is_there(tmp_path: Path) -> None:
         (lambda f: (f / "record.json").unlink(), "has no record.json"),
     ],
 )
-def test_damage_is_found_and_named(tmp_path: Path, damage: Any, message: str) -> None:
+def test_damage_is_found_and_named(tmp_path, damage, message):
     store = Store(tmp_path)
     store.write(F, {"rows": TABLE}, RECORD)
     damage(store.folder(F))
@@ -66,7 +64,7 @@ def test_damage_is_found_and_named(tmp_path: Path, damage: Any, message: str) ->
         raise CorruptError(wrong)
 
 
-def test_a_changed_byte_is_found_when_it_is_read(tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_when_it_is_read(tmp_path):
     store = Store(tmp_path)
     store.write(F, {"weights": b"abc"}, RECORD)
     (store.folder(F) / "weights.bin").write_bytes(b"abd")
@@ -74,8 +72,8 @@ def test_a_changed_byte_is_found_when_it_is_read(tmp_path: Path) -> None:
         store.read(F, "weights")
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     store = Store(tmp_path)
@@ -85,7 +83,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "run").write_text("")
     with (
         pytest.raises(StoreError, match="is, or lies below, a file. Choose a folder with --out"),
@@ -94,8 +92,8 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any, **__: Any) -> None:
+def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
+    def refused(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", refused)  # root may write anywhere: mode bits alone show nothing here
@@ -103,6 +101,6 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         pass
 
 
-def test_files_can_be_read_by_others(tmp_path: Path) -> None:
+def test_files_can_be_read_by_others(tmp_path):
     Store(tmp_path).write(F, {"rows": TABLE}, RECORD)
     assert (tmp_path / F / "rows.parquet").stat().st_mode & stat.S_IRUSR

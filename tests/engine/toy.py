@@ -5,7 +5,6 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +20,7 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch names its own."""
 
 
-def make_range(work: Any, start: int, stop: int, do: str = "", marker: str = "") -> dict[str, Any]:
+def make_range(work, start, stop, do="", marker=""):
     """Numbers from start to stop; `do` says how to misbehave the first time (while `marker` is absent) or always."""
     if do and not (marker and Path(marker).exists()):
         if marker:
@@ -30,7 +29,7 @@ def make_range(work: Any, start: int, stop: int, do: str = "", marker: str = "")
     return {"numbers": pa.table({"id": range(start, stop), "square": [i * i for i in range(start, stop)]})}
 
 
-def misbehave(do: str) -> None:
+def misbehave(do):
     if do == "raise":
         raise ValueError("this one always raises")
     if do == "kill":
@@ -44,7 +43,7 @@ def misbehave(do: str) -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def scale(work: Any, batch: int, limit: int = 10**9) -> dict[str, Any]:
+def scale(work, batch, limit=10**9):
     """Multiply by a pinned factor; runs out of memory above `limit` rows a batch."""
     if batch > limit:
         raise OutOfMemoryError("too large a batch")
@@ -53,17 +52,17 @@ def scale(work: Any, batch: int, limit: int = 10**9) -> dict[str, Any]:
     return {"scaled": pa.table({"id": numbers["id"], "value": [factor * v.as_py() for v in numbers["square"]]})}
 
 
-def total(work: Any) -> dict[str, Any]:
+def total(work):
     """The sum of all squares, as a table and as bytes."""
     value = sum(sum(t["square"].to_pylist()) for t in work.tables("numbers"))
     return {"total": pa.table({"total": [value]}), "text": str(value).encode()}
 
 
-def load_factor(factor: int, offset: int = 0) -> tuple[int, int]:
+def load_factor(factor, offset=0):
     return factor + offset, 8
 
 
-def toy_plan(shards: int = 4, step: int = 10, bad: int = 1, **misbehaving: Any) -> Plan:
+def toy_plan(shards=4, step=10, bad=1, **misbehaving):
     """Ranges, their scaled copies and one total; `misbehaving` goes to the shard `bad`."""
     tasks = []
     for i in range(shards):

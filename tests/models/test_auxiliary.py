@@ -9,7 +9,7 @@ from intriguing.models.fitting import _cross_entropy
 from intriguing.models.probing import predict
 
 
-def test_auxiliary_logits_count_three_tenths_each() -> None:
+def test_auxiliary_logits_count_three_tenths_each():
     random = torch.Generator().manual_seed(0)
     main, one, other = (torch.randn(6, 4, generator=random) for _ in range(3))
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -19,9 +19,9 @@ def test_auxiliary_logits_count_three_tenths_each() -> None:
     assert torch.equal(_cross_entropy(main, labels), F.cross_entropy(main, labels))
 
 
-def test_predicting_leaves_the_images_as_they_are() -> None:
+def test_predicting_leaves_the_images_as_they_are():
     class InPlace(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x):
             return x.sub_(0.5).flatten(1)
 
     x = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -1,14 +1,12 @@
 """Tables of runs from before a column was there."""
 
-from pathlib import Path
-
 import pyarrow as pa
 
 import intriguing as ig
 from tests.synthetic_run import SyntheticRun
 
 
-def test_old_tables_of_failures_read_with_null_tracebacks(tmp_path: Path) -> None:
+def test_old_tables_of_failures_read_with_null_tracebacks(tmp_path):
     import pyarrow.parquet as pq
 
     from intriguing import tables

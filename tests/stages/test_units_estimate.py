@@ -2,14 +2,13 @@
 
 import pytest
 
-from intriguing.engine.task import Task
 from intriguing.stages.common.parameters import Compute, Draw, ModelKey, Shard
 from intriguing.stages.units import functions
 from intriguing.stages.units.estimate import stored_bytes
 from intriguing.stages.units.functions import Reading
 
 
-def activations(dtype: str, amount: int) -> Task:
+def activations(dtype, amount):
     parameters = functions.ActivationsParameters(
         key=ModelKey("digits", "mlp", 0),
         draw=Draw("test", 100, 0),
@@ -22,12 +21,12 @@ def activations(dtype: str, amount: int) -> Task:
 
 
 @pytest.mark.parametrize(("dtype", "number_bytes"), [("float32", 4), ("float16", 2)])
-def test_a_task_stores_a_number_per_image_and_unit_of_its_layers(dtype: str, number_bytes: int) -> None:
+def test_a_task_stores_a_number_per_image_and_unit_of_its_layers(dtype, number_bytes):
     units = {"hidden1": 30, "hidden2": 10, "of another stage": 1_000}
     assert stored_bytes(activations(dtype, 7), units) == 7 * (30 + 10) * number_bytes
 
 
-def test_nothing_is_known_of_a_layer_that_was_not_built_and_nothing_stored_by_other_tasks() -> None:
+def test_nothing_is_known_of_a_layer_that_was_not_built_and_nothing_stored_by_other_tasks():
     assert stored_bytes(activations("float32", 7), {}) == 0
     scan = functions.SCAN.task("scan/0", functions.ScanParameters("natural", 16, False, 0, 1))
     assert stored_bytes(scan, {"hidden1": 30}) == 0

@@ -6,14 +6,13 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from intriguing.engine.task import Function
 from intriguing.stages import STAGES
 
 GOLDEN = Path(__file__).with_name("golden_sources.json")
 FUNCTIONS = tuple(each.function for stage in STAGES for each in stage.functions)
 
 
-def source_hash(function: Function) -> str:
+def source_hash(function):
     """The hash of all covered code, without comments and docstrings, which change no result."""
     files: list[Path] = []
     for name in function.covers:
@@ -27,7 +26,7 @@ def source_hash(function: Function) -> str:
     return digest.hexdigest()
 
 
-def _code(file: Path) -> str:
+def _code(file):
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -35,11 +34,11 @@ def _code(file: Path) -> str:
     return ast.dump(tree)
 
 
-def _is_string(node: ast.stmt) -> bool:
+def _is_string(node):
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def current() -> dict[str, dict[str, str | int]]:
+def current():
     return {f.name: {"version": f.version, "source": source_hash(f)} for f in FUNCTIONS}
 
 

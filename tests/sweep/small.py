@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,11 +29,11 @@ SMALL: dict[str, Any] = {
 }
 
 
-def toml(spec: dict[str, Any]) -> str:
+def toml(spec):
     """`spec` as TOML: nested tables by dotted, quoted keys."""
     lines: list[str] = []
 
-    def walk(prefix: str, value: Any) -> None:
+    def walk(prefix, value):
         if isinstance(value, dict) and value:
             for name, inner in value.items():
                 walk(f'{prefix}."{name}"' if prefix else f'"{name}"', inner)
@@ -46,17 +45,17 @@ def toml(spec: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments):
     return [sys.executable, "-c", "from intriguing.cli import main; main()", *arguments]
 
 
-def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def call(*arguments, **options):
     """Run the command line in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
     return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, timeout=200, **options)
 
 
-def tables_of(run: Path) -> dict[str, pd.DataFrame]:
+def tables_of(run):
     """Every table of a run but `tasks`, sorted by its primary key; one entry per stored layer."""
     found = {}
     for folder in sorted({p.parent for p in (run / "tables").rglob("*.parquet")}):
@@ -69,7 +68,7 @@ def tables_of(run: Path) -> dict[str, pd.DataFrame]:
     return found
 
 
-def assert_equal_tables(one: Path, other: Path, least: int = 8) -> None:
+def assert_equal_tables(one, other, least=8):
     """Same keys; integers, strings and floats all equal, floats bit by bit."""
     first, second = tables_of(one), tables_of(other)
     assert first.keys() == second.keys()

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from intriguing.engine.driver import examine
-from intriguing.engine.task import Plan
 from intriguing.stages import STAGES, units
 from intriguing.sweep import execute, prepare
 
@@ -23,7 +22,7 @@ TESTS = ("test_inputs", "score", "null", "rotation_tests", "correction", "model_
 ROTATION_TESTS = {f.function.name for f in units.STAGE.functions if f.function.path.rpartition(":")[2] in TESTS}
 
 
-def decided(plan: Plan) -> set[str]:
+def decided(plan):
     """The tasks that may be computed again: rotation tests, those of a raised version, and what is made from them."""
     again: set[str] = set()
     for task in plan:
@@ -35,14 +34,14 @@ def decided(plan: Plan) -> set[str]:
 
 
 @pytest.fixture
-def run_before(tmp_path: Path) -> Path:
+def run_before(tmp_path):
     with tarfile.open(HERE / "before_the_move.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "run"
 
 
 @pytest.mark.slow
-def test_a_run_of_that_day_continues(run_before: Path) -> None:
+def test_a_run_of_that_day_continues(run_before):
     prepared = prepare(BEFORE["spec"], run_before)
     examination = examine(prepared.plan, run_before)
     expected = {task.name for task in prepared.plan} - decided(prepared.plan)
@@ -55,7 +54,7 @@ def test_a_run_of_that_day_continues(run_before: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "full"])
-def test_the_fingerprints_of_that_day_stand(name: str) -> None:
+def test_the_fingerprints_of_that_day_stand(name):
     plan = prepare(name, "nowhere").plan
     before = BEFORE["plans"][name]
     changed = {task for task, fingerprint in before.items() if plan.fingerprints.get(task) != fingerprint}
@@ -63,7 +62,7 @@ def test_the_fingerprints_of_that_day_stand(name: str) -> None:
     assert len(changed) < len(before)
 
 
-def test_every_task_takes_the_parameters_that_the_plan_gives_it() -> None:
+def test_every_task_takes_the_parameters_that_the_plan_gives_it():
     from intriguing.stages.common.parameters import as_json, parse
 
     kinds = {each.function.name: each.parameters for stage in STAGES for each in stage.functions}

@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from intriguing.engine.task import Function
 from tests.sweep.golden import FUNCTIONS, GOLDEN, source_hash
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)
-def test_the_source_is_the_one_that_its_version_was_decided_for(function: Function) -> None:
+def test_the_source_is_the_one_that_its_version_was_decided_for(function):
     golden = json.loads(GOLDEN.read_text()).get(function.name)
     assert golden is not None, f"{function.name} is new: run `make golden`"
     assert golden == {"version": function.version, "source": source_hash(function)}, (
@@ -18,5 +17,5 @@ def test_the_source_is_the_one_that_its_version_was_decided_for(function: Functi
     )
 
 
-def test_every_task_function_can_be_imported() -> None:
+def test_every_task_function_can_be_imported():
     assert all(callable(function.code.load()) for function in FUNCTIONS)

@@ -2,8 +2,6 @@
 
 import os
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,18 +13,18 @@ from intriguing.sweep.spec import load_spec
 @pytest.mark.parametrize(
     "name", ["../x", "a/b", "/x", "a\\b", "..", ".x", "a\0b", "\x1b[31mred\r", "nul", "con.x", " x", "ü" * 150]
 )
-def test_a_run_s_name_is_one_folder(name: str) -> None:
+def test_a_run_s_name_is_one_folder(name):
     with pytest.raises(SpecError, match=r"name: .* Write another `name`"):
         load_spec({"name": name})
 
 
 @pytest.mark.parametrize("name", ["my run 2", "ünïcode", "v1.0", "a[b]", "run's"])
-def test_other_names_are_taken(name: str) -> None:
+def test_other_names_are_taken(name):
     assert load_spec({"name": name}).name == name
 
 
 @pytest.mark.parametrize("name", ["../specs/demo", "specs/demo", "../../x", "/etc/passwd\0", "dem\x1bo", ""])
-def test_a_spec_is_looked_up_among_those_of_the_package_alone(name: str) -> None:
+def test_a_spec_is_looked_up_among_those_of_the_package_alone(name):
     with pytest.raises((UnknownNameError, SpecError)):
         load_spec(name)
 
@@ -47,7 +45,7 @@ def test_a_spec_is_looked_up_among_those_of_the_package_alone(name: str) -> None
         ("#" * (LARGEST_SPEC + 1), "more than the 250,000 that are read"),
     ],
 )
-def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path, text, message):
     (tmp_path / "x.toml").write_text(text)
     began = time.monotonic()
     with pytest.raises(SpecError, match=message):
@@ -55,13 +53,13 @@ def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path:
     assert time.monotonic() - began < 20
 
 
-def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(SpecError, match="no regular file"):
         load_spec(tmp_path / "x.toml")
 
 
-def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
+def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch, tmp_path):
     from intriguing.sweep import prepare
     from tests.sweep.small import SMALL
 

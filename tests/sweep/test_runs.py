@@ -2,37 +2,33 @@
 
 import copy
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 import intriguing as ig
-from intriguing.engine.driver import Outcome
 from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
 from intriguing.sweep import execute, prepare
 from tests.keys import duplicates
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
 
 
-def small(**changes: Any) -> dict[str, Any]:
+def small(**changes):
     return copy.deepcopy(SMALL) | changes
 
 
-def ran(outcome: Outcome) -> dict[str, int]:
+def ran(outcome):
     """How many tasks of each stage ran."""
     stages = [name.partition("/")[0] for name in outcome.ran]
     return {stage: stages.count(stage) for stage in dict.fromkeys(stages)}
 
 
 @pytest.fixture
-def continued(finished: Path, tmp_path: Path) -> Callable[[dict[str, Any]], tuple[Outcome, Path]]:
+def continued(finished, tmp_path):
     """Runs a changed spec in a copy of the finished run's folder."""
     import shutil
 
-    def go(spec: dict[str, Any]) -> tuple[Outcome, Path]:
+    def go(spec):
         out = tmp_path / "continued"
         if not out.exists():
             shutil.copytree(finished, out)
@@ -41,12 +37,12 @@ def continued(finished: Path, tmp_path: Path) -> Callable[[dict[str, Any]], tupl
     return go
 
 
-def test_strict_inline_gives_equal_tables(finished: Path, tmp_path: Path) -> None:
+def test_strict_inline_gives_equal_tables(finished, tmp_path):
     assert execute(prepare(SMALL, tmp_path / "run"), "strict").complete
     assert_equal_tables(finished, tmp_path / "run")
 
 
-def test_another_shard_size_gives_equal_tables(finished: Path, tmp_path: Path) -> None:
+def test_another_shard_size_gives_equal_tables(finished, tmp_path):
     compute = SMALL["compute"] | {"rows_per_shard": 70, "searches_per_shard": 4}
     assert execute(prepare(small(compute=compute), tmp_path / "run"), "inline").complete
     assert_equal_tables(finished, tmp_path / "run")
@@ -54,18 +50,18 @@ def test_another_shard_size_gives_equal_tables(finished: Path, tmp_path: Path) -
 
 @pytest.mark.ray
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ray_gives_equal_tables(finished: Path, tmp_path: Path, ray_started: None, workers: int) -> None:
+def test_ray_gives_equal_tables(finished, tmp_path, ray_started, workers):
     assert execute(prepare(SMALL, tmp_path / "run"), "ray", workers=workers).complete
     assert_equal_tables(finished, tmp_path / "run")
 
 
-def test_the_same_command_again_computes_nothing(continued: Any) -> None:
+def test_the_same_command_again_computes_nothing(continued):
     outcome, _ = continued(SMALL)
     assert outcome.ran == ()
     assert outcome.complete
 
 
-def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continued: Any) -> None:
+def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continued):
     models = SMALL["models"] | {"cnn": {"layers": ["fc1"], "training": {"epochs": 1}}}
     outcome, out = continued(small(models=models))
     assert outcome.complete
@@ -79,13 +75,13 @@ def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continu
     ]
 
 
-def test_a_smaller_k_leaves_no_higher_rank_and_collects_nothing_again(continued: Any) -> None:
+def test_a_smaller_k_leaves_no_higher_rank_and_collects_nothing_again(continued):
     outcome, out = continued(small(units={"k": 3, "rows": 300}))
     assert set(ran(outcome)) == {"scan", "top"}
     assert ig.open_run(out).pandas("topk")["rank"].max() == 3
 
 
-def test_a_model_less_leaves_the_tables_and_comes_back_without_work(continued: Any) -> None:
+def test_a_model_less_leaves_the_tables_and_comes_back_without_work(continued):
     outcome, out = continued(small(models={"007": SMALL["models"]["007"]}))
     assert outcome.ran == ()
     assert set(ig.open_run(out).pandas("distortions")["model"]) == {"007"}
@@ -93,7 +89,7 @@ def test_a_model_less_leaves_the_tables_and_comes_back_without_work(continued: A
     assert outcome.ran == ()
 
 
-def test_every_primary_key_is_unique(finished: Path) -> None:
+def test_every_primary_key_is_unique(finished):
     checked = 0
     for folder in {p.parent for p in (finished / "tables").rglob("*.parquet")}:
         table = pq.read_table(folder)
@@ -102,7 +98,7 @@ def test_every_primary_key_is_unique(finished: Path) -> None:
     assert checked >= 10
 
 
-def test_tables_have_the_rows_that_the_spec_asks_for(finished: Path) -> None:
+def test_tables_have_the_rows_that_the_spec_asks_for(finished):
     tables = tables_of(finished)
     assert len(tables["examples"]) == 10_000
     assert len(tables["distortions"]) == 2 * 2 * 10
@@ -112,7 +108,7 @@ def test_tables_have_the_rows_that_the_spec_asks_for(finished: Path) -> None:
     assert set(tables["topk"]["layer"]) == {"logits", "hidden1", "hidden2"}
 
 
-def test_what_was_found_really_fools_its_model_and_lies_in_the_box(finished: Path) -> None:
+def test_what_was_found_really_fools_its_model_and_lies_in_the_box(finished):
     run = ig.open_run(finished)
     found = run.pandas("distortions").query("status == 'found'")
     assert len(found) > 25
@@ -124,7 +120,7 @@ def test_what_was_found_really_fools_its_model_and_lies_in_the_box(finished: Pat
     assert fed["e"][0] == 1.0
 
 
-def test_noise_is_as_large_as_the_change_that_it_stands_beside(finished: Path) -> None:
+def test_noise_is_as_large_as_the_change_that_it_stands_beside(finished):
     rows = ig.open_run(finished).pandas("transfer").set_index(["source_model", "model", "search_id"])
     minimal, gaussian = (rows[rows["kind"] == kind]["rms"] for kind in ("minimal", "gaussian"))
     assert len(gaussian) > 50
@@ -132,13 +128,13 @@ def test_noise_is_as_large_as_the_change_that_it_stands_beside(finished: Path) -
     assert ((rows[rows["kind"] == "amplified"]["rms"]) <= 0.1 + 1e-6).all()
 
 
-def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished: Path) -> None:
+def test_random_targets_are_wrong_classes_and_the_same_for_every_model(finished):
     rows = ig.open_run(finished).pandas("distortions").query("target_rule == 'random'")
     assert (rows["target"] != rows["label"]).all()
     assert (rows.groupby("example_id")["target"].nunique() == 1).all()
 
 
-def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_only_there(continued: Any) -> None:
+def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_only_there(continued):
     _, out = continued(SMALL)
     page = out / "report.html"
     whole, old = page.read_bytes(), page.stat().st_mtime_ns
@@ -157,56 +153,56 @@ def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_o
     assert page.read_bytes() != whole
 
 
-def test_the_report_is_one_page_with_pictures(finished: Path) -> None:
+def test_the_report_is_one_page_with_pictures(finished):
     page = (finished / "report.html").read_text()
     assert page.count("data:image") > 50
     assert "007" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_user_s_model_whose_output_is_not_finite_is_refused_before_work(tmp_path: Path) -> None:
+def test_a_user_s_model_whose_output_is_not_finite_is_refused_before_work(tmp_path):
     models = {"broken": {"architecture": "tests.sweep.user_models:not_finite", "layers": ["linear"]}}
     with pytest.raises(ModelError, match="models.broken on mnist-sample: .*finite"):
         execute(prepare(small(models=models), tmp_path / "run"), "inline")
 
 
-def test_an_unknown_layer_is_refused_before_work_with_the_nearest_names(tmp_path: Path) -> None:
+def test_an_unknown_layer_is_refused_before_work_with_the_nearest_names(tmp_path):
     models = {"cnn": {"layers": ["fc11"]}}
     with pytest.raises(UnknownNameError, match="no layer named 'fc11'. Did you mean 'fc1'"):
         execute(prepare(small(models=models), tmp_path / "run"), "inline")
     assert not (tmp_path / "run" / "store").exists()
 
 
-def test_a_training_option_with_a_typo_is_refused_before_work(tmp_path: Path) -> None:
+def test_a_training_option_with_a_typo_is_refused_before_work(tmp_path):
     models = {"cnn": {"layers": ["fc1"], "training": {"epoch": 3}}}
     with pytest.raises(UnknownNameError, match="models.cnn on mnist-sample: .*'epoch'. Did you mean 'epochs'"):
         execute(prepare(small(models=models), tmp_path / "run"), "inline")
 
 
-def test_a_model_without_logits_is_not_attacked(tmp_path: Path) -> None:
+def test_a_model_without_logits_is_not_attacked(tmp_path):
     source = "tests.sweep.user_models:colour_squares"
     models = {"alexnet-features": {"layers": ["features.0"], "train": False}}
     with pytest.raises(ModelError, match="it has no logits, so it cannot be attacked"):
         execute(prepare(small(models=models, datasets={source: {}}, units={"k": 2}), tmp_path / "run"), "inline")
 
 
-def test_an_unknown_data_set_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
+def test_an_unknown_data_set_is_refused_with_the_nearest_names(tmp_path):
     with pytest.raises(UnknownNameError, match="'mnst'. Did you mean 'mnist'"):
         prepare(small(datasets={"mnst": {}}), tmp_path)
 
 
-def test_an_unknown_architecture_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
+def test_an_unknown_architecture_is_refused_with_the_nearest_names(tmp_path):
     with pytest.raises(UnknownNameError, match="'cn'. Did you mean 'cnn'"):
         execute(prepare(small(models={"cn": {"layers": ["fc1"]}}), tmp_path), "inline")
 
 
-def test_k_larger_than_n_is_refused_by_key(tmp_path: Path) -> None:
+def test_k_larger_than_n_is_refused_by_key(tmp_path):
     with pytest.raises(SpecError, match="units.k is 301, and only 300 inputs"):
         prepare(small(units={"k": 301, "rows": 300}), tmp_path)
 
 
 @pytest.mark.slow
-def test_a_task_that_fails_is_raised_by_the_library_after_the_rest_is_done(tmp_path: Path) -> None:
+def test_a_task_that_fails_is_raised_by_the_library_after_the_rest_is_done(tmp_path):
     models = SMALL["models"] | {
         "late": {"architecture": "tests.sweep.user_models:fails_when_trained", "layers": ["linear"]}
     }

@@ -14,7 +14,7 @@ BASE: dict[str, Any] = {"name": "x", "datasets": {"mnist-sample": {}}, "models":
 
 
 @pytest.mark.parametrize("name", spec_names())
-def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name: str) -> None:
+def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name):
     assert load_spec(name).name == name
     assert len(describe_spec(name)) > 10
 
@@ -50,24 +50,24 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name: str) -> No
         ),
     ],
 )
-def test_a_wrong_key_or_value_is_named(changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_key_or_value_is_named(changes, message):
     with pytest.raises(SpecError) as raised:
         load_spec(BASE | changes)
     assert message in str(raised.value)
 
 
-def test_an_unknown_spec_lists_those_there_are() -> None:
+def test_an_unknown_spec_lists_those_there_are():
     with pytest.raises(UnknownNameError, match="no spec named 'dmeo'. Did you mean 'demo'?"):
         load_spec("dmeo")
 
 
-def test_a_spec_takes_its_file_s_name_unless_it_has_one(tmp_path: Path) -> None:
+def test_a_spec_takes_its_file_s_name_unless_it_has_one(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[datasets.mnist-sample]\n")
     assert load_spec(path).name == "mine"
 
 
-def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_toml_is_named(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("name = \n")
     with pytest.raises(SpecError, match="bad.toml cannot be read: Invalid value"):
@@ -80,20 +80,20 @@ def test_a_folder_of_a_specs_name_does_not_hide_the_spec(tmp_path, monkeypatch):
     assert load_spec("demo").name == "demo"
 
 
-def test_a_whole_number_will_do_for_a_number() -> None:
+def test_a_whole_number_will_do_for_a_number():
     spec = load_spec(BASE | {"units": {"k": 3}, "blind_spots": {}, "transfer": {"amplified_rms": 1}})
     assert spec.transfer is not None
     assert spec.transfer.amplified_rms == 1.0
 
 
-def test_a_spec_made_in_python_may_hold_what_toml_would_say_otherwise() -> None:
+def test_a_spec_made_in_python_may_hold_what_toml_would_say_otherwise():
     models = {"cnn": {"layers": ("fc1",), "weights": Path("w.pt"), "options": {"hidden": np.int64(8)}}}
     spec = load_spec(BASE | {"models": models, "units": {"k": np.int32(3)}, "seed": np.int64(4)})
     assert (spec.models["cnn"].layers, spec.models["cnn"].weights) == (["fc1"], "w.pt")
     assert (spec.models["cnn"].options, spec.seed) == ({"hidden": 8}, 4)
 
 
-def test_a_spec_comes_back_as_it_was_stored() -> None:
+def test_a_spec_comes_back_as_it_was_stored():
     """plan.json holds a spec as JSON; an old run's is read again by `report`, `prune` and `run`."""
     for name in spec_names():
         spec = load_spec(name)

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def auroc(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def auroc(scores, labels, classes):
     """The share of pairs in order, (lines, classes), of `scores` (lines, n); equal pairs count half."""
     columns = []
     for c in range(classes):

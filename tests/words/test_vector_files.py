@@ -23,30 +23,30 @@ NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @st.composite
-def tables(draw: st.DrawFn, word: st.SearchStrategy[str] = WORD) -> tuple[list[str], np.ndarray]:
+def tables(draw, word=WORD):
     words = draw(st.lists(word, min_size=1, max_size=6, unique=True))
     dim = draw(st.integers(2, 5))
     rows = draw(st.lists(st.lists(NUMBER, min_size=dim, max_size=dim), min_size=len(words), max_size=len(words)))
     return words, np.array(rows, np.float32)
 
 
-def text_of(words: list[str], rows: np.ndarray, *, header: bool, between: str = " ", end: str = "\n") -> str:
+def text_of(words, rows, *, header, between=" ", end="\n"):
     lines = [between.join([w, *(repr(float(x)) for x in row)]) for w, row in zip(words, rows, strict=True)]
     return "".join(line + end for line in ([f"{len(words)} {rows.shape[1]}"] if header else []) + lines)
 
 
-def binary_of(words: list[str], rows: np.ndarray, newline: bytes = b"\n") -> bytes:
+def binary_of(words, rows, newline=b"\n"):
     body = b"".join(w.encode() + b" " + row.tobytes() + newline for w, row in zip(words, rows, strict=True))
     return f"{len(words)} {rows.shape[1]}\n".encode() + body
 
 
-def put(folder: Path, data: bytes) -> str:
+def put(folder, data):
     path = folder / "own vectors.txt"
     path.write_bytes(data)
     return str(path)
 
 
-def same(found: WordVectors, words: list[str], rows: np.ndarray) -> bool:
+def same(found, words, rows):
     return found.words == tuple(words) and np.array_equal(found.vectors, rows)
 
 
@@ -59,7 +59,7 @@ def same(found: WordVectors, words: list[str], rows: np.ndarray) -> bool:
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
     st.sampled_from([bytes, gzip.compress, bz2.compress, lzma.compress]),
 )
-def test_any_text_comes_back_as_it_was(tmp_path, table, header, between, end, encoding, pressed) -> None:
+def test_any_text_comes_back_as_it_was(tmp_path, table, header, between, end, encoding, pressed):
     words, rows = table
     assume(header or not all(w.replace(".", "").strip("+-").isdecimal() for w in words))
     data = pressed(text_of(words, rows, header=header, between=between, end=end).encode(encoding))
@@ -68,7 +68,7 @@ def test_any_text_comes_back_as_it_was(tmp_path, table, header, between, end, en
 
 @FAST
 @given(tables(), st.sampled_from([b"\n", b""]))
-def test_any_binary_comes_back_as_it_was(tmp_path, table, newline) -> None:
+def test_any_binary_comes_back_as_it_was(tmp_path, table, newline):
     words, rows = table
     data = binary_of(words, rows, newline)
     assert same(read_vectors(put(tmp_path, data), form="word2vec-binary"), words, rows)
@@ -77,7 +77,7 @@ def test_any_binary_comes_back_as_it_was(tmp_path, table, newline) -> None:
 @FAST
 @given(tables(SPACED), st.booleans())
 @example((["a", "route 66"], np.ones((2, 3), np.float32)), True)
-def test_words_with_spaces_are_read_or_refused_by_line(tmp_path, table, header) -> None:
+def test_words_with_spaces_are_read_or_refused_by_line(tmp_path, table, header):
     words, rows = table
     # Without a header, words of which each ends in a number and vectors that are one longer are the same file.
     assume(header or not any(c.isdigit() for w in words for c in w))
@@ -92,7 +92,7 @@ def test_words_with_spaces_are_read_or_refused_by_line(tmp_path, table, header) 
     assert same(read_vectors(tabbed), words, rows)
 
 
-def mutilations(data: bytes, draw: st.DrawFn) -> bytes:
+def mutilations(data, draw):
     at = draw(st.integers(0, len(data) - 1))
     match draw(st.sampled_from(["cut", "drop", "double", "byte"])):
         case "cut":
@@ -107,7 +107,7 @@ def mutilations(data: bytes, draw: st.DrawFn) -> bytes:
 
 @settings(FAST, max_examples=100)
 @given(st.data(), tables(st.text("abcdé", min_size=1, max_size=5)), st.booleans())
-def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp_path, data, table, header) -> None:
+def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp_path, data, table, header):
     """A digit that is changed for another cannot be seen; whatever moves a number or a word can."""
     words, rows = table
     whole = text_of(words, rows, header=header).encode()
@@ -132,7 +132,7 @@ def test_a_damaged_text_gives_no_vector_of_another_length_and_no_other_count(tmp
 
 @settings(FAST, max_examples=60)
 @given(st.data(), tables(st.text("abcdé", min_size=1, max_size=5)), st.integers(1, 40))
-def test_a_binary_that_was_cut_or_has_grown_is_refused(tmp_path, data, table, many) -> None:
+def test_a_binary_that_was_cut_or_has_grown_is_refused(tmp_path, data, table, many):
     words, rows = table
     whole = binary_of(words, rows)
     cut = put(tmp_path, whole[: -min(many + 1, len(whole) - 5)])
@@ -179,7 +179,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path: Path, name: str) -> None:
+def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path, name):
     data, message = REFUSED[name]
     source = put(tmp_path, data if isinstance(data, bytes) else data.encode())
     with pytest.raises(DataError, match=message):
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path: Path, name
         check_vectors(source)
 
 
-def test_utf_16_without_a_mark_is_read_where_it_is_named(tmp_path: Path) -> None:
+def test_utf_16_without_a_mark_is_read_where_it_is_named(tmp_path):
     for encoding in ("utf-16-le", "utf-16-be", "utf-32-le"):
         for header in ("", "2 3\n"):
             found = read_vectors(put(tmp_path, (header + BODY).encode(encoding)), encoding=encoding)
@@ -211,12 +211,12 @@ BINARY = binary_of(["the", "cat"], np.array([[0.5, -1, 2], [3, 4, 5]], np.float3
         (BINARY.replace(b"cat ", b"a cat "), r"goes on|word \d|ends after"),
     ],
 )
-def test_binary_records_that_are_not_where_the_header_says_are_refused(tmp_path, data: bytes, message: str) -> None:
+def test_binary_records_that_are_not_where_the_header_says_are_refused(tmp_path, data, message):
     with pytest.raises(DataError, match=message):
         read_vectors(put(tmp_path, data))
 
 
-def test_numbers_in_the_other_byte_order_and_text_taken_for_numbers_are_told(tmp_path: Path) -> None:
+def test_numbers_in_the_other_byte_order_and_text_taken_for_numbers_are_told(tmp_path):
     rows = np.linspace(-0.6, 0.7, 60).reshape(6, 10)
     words = list("abcdef")
     with pytest.raises(DataError, match="It is big-endian"):
@@ -227,16 +227,16 @@ def test_numbers_in_the_other_byte_order_and_text_taken_for_numbers_are_told(tmp
     assert len(read_vectors(put(tmp_path, small)).words) == 6
 
 
-def test_a_text_whose_words_hold_control_characters_is_no_binary(tmp_path: Path) -> None:
+def test_a_text_whose_words_hold_control_characters_is_no_binary(tmp_path):
     assert read_vectors(put(tmp_path, b"2 2\na\x1b 1 2\n\x01 3 4\n")).words == ("a\x1b", "\x01")
 
 
-def test_a_last_line_without_an_end_is_told(tmp_path: Path) -> None:
+def test_a_last_line_without_an_end_is_told(tmp_path):
     assert read_vectors(put(tmp_path, BODY.encode()[:-1])).notes["unended_lines"] == "1"
     assert "unended_lines" not in read_vectors(put(tmp_path, BODY.encode())).notes
 
 
-def test_keyed_vectors_that_are_not_finite_are_left_out_and_counted() -> None:
+def test_keyed_vectors_that_are_not_finite_are_left_out_and_counted():
     from gensim.models import KeyedVectors
 
     ours = KeyedVectors(2)
@@ -245,7 +245,7 @@ def test_keyed_vectors_that_are_not_finite_are_left_out_and_counted() -> None:
     assert found.words == ("a", "c") and found.notes["vectors_not_finite"] == "1"
 
 
-def test_a_corpus_in_utf_16_without_a_mark_is_refused_and_a_mark_is_no_letter(tmp_path: Path) -> None:
+def test_a_corpus_in_utf_16_without_a_mark_is_refused_and_a_mark_is_no_letter(tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes("the cat sat\non the mat\n".encode("utf-16-le"))
     for options in ({}, {"undecodable": "replace"}, {"encoding": "latin-1"}):
@@ -258,7 +258,7 @@ def test_a_corpus_in_utf_16_without_a_mark_is_refused_and_a_mark_is_no_letter(tm
         read_corpus(str(path))
 
 
-def test_words_of_another_normal_form_are_those_of_the_corpus(tmp_path: Path) -> None:
+def test_words_of_another_normal_form_are_those_of_the_corpus(tmp_path):
     nfc, nfd = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
     path = tmp_path / "text.txt"
     path.write_text(f"{nfd} tea {nfd} r\u00e9sum\u00e9", encoding="utf-8")

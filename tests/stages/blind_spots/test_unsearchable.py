@@ -1,7 +1,5 @@
 """Models that cannot be searched are refused before a sweep does any work, and its exit code is not 0."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
@@ -18,14 +16,14 @@ TOLD = {
 }
 
 
-def spec(name: str) -> dict:
+def spec(name):
     return SMALL | {
         "models": {name: {"architecture": f"tests.stages.blind_spots.unsearchable:{name}", "layers": ["linear"]}}
     }
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_a_model_that_cannot_be_searched_is_refused_before_work(name: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_searched_is_refused_before_work(name, tmp_path):
     with pytest.raises(ModelError, match=f"models.{name} on mnist-sample: .*{TOLD[name]}"):
         execute(prepare(spec(name), tmp_path / "run"), "inline")
     assert not (tmp_path / "run" / "store").exists()
@@ -45,7 +43,7 @@ def mine(shape, classes):
 
 
 @pytest.mark.slow
-def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
+def test_the_command_line_says_so_with_an_exit_code(tmp_path):
     (tmp_path / "mine.py").write_text(_MINE)
     models = {"mine": {"architecture": "mine:mine"}}
     parts = {name: part for name, part in SMALL.items() if name != "units"}
@@ -55,7 +53,7 @@ def test_the_command_line_says_so_with_an_exit_code(tmp_path: Path) -> None:
     assert "models.mine on mnist-sample: The model is random" in " ".join(done.stderr.split())
 
 
-def test_a_page_counts_what_was_not_searched_apart() -> None:
+def test_a_page_counts_what_was_not_searched_apart():
     blank = {"distortion": None, "forward_passes": 1, "backward_passes": 1}
     statuses = ["found", "not_found", "no_gradient", "no_gradient", "unstable", "bad_input"]
     searches = [blank | {"status": s, "distortion": 0.1 if s == "found" else None} for s in statuses]

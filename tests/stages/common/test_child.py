@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from intriguing.errors import DataError, ModelError, UnknownNameError, WeightsEr
 from intriguing.stages.common.child import Call, in_child
 
 
-def act(what: str) -> Any:
+def act(what):
     """Something that a user's code may do."""
     match what:
         case "hang":
@@ -44,11 +43,11 @@ def act(what: str) -> Any:
 FUNCTION = "tests.stages.common.test_child:act"
 
 
-def one(what: str, seconds: float = 60) -> Any:
+def one(what, seconds=60):
     return in_child(FUNCTION, [Call("models.x", what)], seconds, ModelError)[0]
 
 
-def test_answers_come_in_order_from_one_other_process() -> None:
+def test_answers_come_in_order_from_one_other_process():
     calls = [Call(w, w) for w in ("a", "pid", "print", "pid", "b")]
     first, one_pid, printed, other_pid, last = in_child(FUNCTION, calls, 60, ModelError)
     assert (first, printed, last) == ("a", ["print", ""], "b")
@@ -65,12 +64,12 @@ def test_answers_come_in_order_from_one_other_process() -> None:
         ("lambda", "models.x: .*cannot be sent"),
     ],
 )
-def test_an_end_without_an_answer_is_an_error_that_says_how(what: str, message: str) -> None:
+def test_an_end_without_an_answer_is_an_error_that_says_how(what, message):
     with pytest.raises(ModelError, match=message):
         one(what)
 
 
-def test_a_call_that_hangs_is_stopped_and_leaves_no_process() -> None:
+def test_a_call_that_hangs_is_stopped_and_leaves_no_process():
     began = time.monotonic()
     with pytest.raises(ModelError, match="models.x: no answer within 2 s, so it was stopped"):
         one("hang", 2)
@@ -78,14 +77,14 @@ def test_a_call_that_hangs_is_stopped_and_leaves_no_process() -> None:
 
 
 @pytest.mark.parametrize(("what", "kind"), [("unknown", UnknownNameError), ("weights", WeightsError)])
-def test_our_own_errors_keep_their_class_and_message(what: str, kind: type[Exception]) -> None:
+def test_our_own_errors_keep_their_class_and_message(what, kind):
     with pytest.raises(kind) as raised:
         one(what)
     assert type(raised.value) is kind
     assert "Did you mean 'fc1'" in str(raised.value) or str(raised.value) == "do not fit"
 
 
-def test_the_child_ends_with_its_parent() -> None:
+def test_the_child_ends_with_its_parent():
     code = (
         "import os, threading, time; from intriguing.stages.common import child\n"
         "from intriguing.errors import ModelError\n"
@@ -126,7 +125,7 @@ def data():
 
 
 @pytest.fixture
-def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def users(tmp_path, monkeypatch):
     """The name of a module of a user's, in a folder on the path."""
     name = f"users_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{name}.py").write_text(USERS)
@@ -136,7 +135,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("do", "message"), [("exit", "exit code 7"), ("hang", "no answer within 8 s")])
-def test_a_model_that_hangs_or_exits_is_refused_before_work(users: str, tmp_path: Path, do: str, message: str) -> None:
+def test_a_model_that_hangs_or_exits_is_refused_before_work(users, tmp_path, do, message):
     from intriguing.sweep import execute, prepare
 
     spec = {
@@ -151,14 +150,14 @@ def test_a_model_that_hangs_or_exits_is_refused_before_work(users: str, tmp_path
     assert not (tmp_path / "run" / "store").exists()
 
 
-def test_a_data_set_that_exits_is_refused(users: str, tmp_path: Path) -> None:
+def test_a_data_set_that_exits_is_refused(users, tmp_path):
     from intriguing.sweep import prepare
 
     with pytest.raises(DataError, match=f"datasets.odd .{users}:data.: .*exit code 5"):
         prepare({"name": "x", "datasets": {"odd": {"source": f"{users}:data"}}}, tmp_path / "run")
 
 
-def test_a_built_in_model_is_looked_at_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_built_in_model_is_looked_at_in_this_process(monkeypatch, tmp_path):
     from intriguing.sweep import preflight, prepare
     from tests.sweep.small import SMALL
 

@@ -17,7 +17,7 @@ from intriguing.stages.models.plan import examples
 from intriguing.sweep.runner import execute, prepare
 
 
-def photos(folder: Path) -> Path:
+def photos(folder):
     """Two classes, light and dark, in train and test; one photo of each split is damaged where no header tells."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
@@ -33,7 +33,7 @@ def photos(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> ig.Run:
+def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photo runs")
     source = f"imagefolder:{photos(folder / 'photos')}?size=16&resize=16&mode=L"
     spec: dict[str, Any] = {
@@ -48,14 +48,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ig.Run:
     return ig.run(spec, folder / "run", "inline")
 
 
-def test_every_input_can_be_traced_to_its_class_and_file(finished: ig.Run) -> None:
+def test_every_input_can_be_traced_to_its_class_and_file(finished):
     frame = finished.pandas("examples").set_index("example_id")
     assert frame.loc[0, ["class_name", "path", "split"]].tolist() == ["dark cat", "train/dark cat/0.bmp", "train"]
     assert frame.loc[24, ["class_name", "path", "label"]].tolist() == ["light dog", "test/light dog/5.bmp", 1]
     assert finished.class_names() == {("pets", 0): "dark cat", ("pets", 1): "light dog"}
 
 
-def test_damaged_photos_are_listed_and_everything_goes_on_without_them(finished: ig.Run) -> None:
+def test_damaged_photos_are_listed_and_everything_goes_on_without_them(finished):
     skipped = finished.pandas("skipped")
     told = {(row.model, row.example_id): row.reason for row in skipped.itertuples()}
     assert set(told) == {("", 12), ("", 25), ("softmax", 3), ("softmax", 16)}
@@ -69,7 +69,7 @@ def test_damaged_photos_are_listed_and_everything_goes_on_without_them(finished:
     assert finished.pandas("models").train_error[0] == 0
 
 
-def test_the_page_and_show_call_classes_by_name(finished: ig.Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_and_show_call_classes_by_name(finished, capsys):
     page = (Path(finished.path) / "report.html").read_text()
     assert "of class 0 (dark cat)" in page
     assert call(["show", finished.path, "topk"]) == 0
@@ -78,19 +78,19 @@ def test_the_page_and_show_call_classes_by_name(finished: ig.Run, capsys: pytest
     assert "light dog" in shown
 
 
-def facts(names_hash: str) -> PlannedDataset:
+def facts(names_hash):
     return PlannedDataset(
         "digits", "mnist-sample", None, "ab" * 32, {"train": 8, "test": 2}, (1, 28, 28), 10, names_hash
     )
 
 
-def test_a_data_set_without_names_keeps_the_fingerprint_of_its_list() -> None:
+def test_a_data_set_without_names_keeps_the_fingerprint_of_its_list():
     """Runs of earlier versions go on; only where there are names is the list made anew."""
     assert Plan([examples(facts(""))]).fingerprints == {"examples/digits": "935f6928f8c149b4f35ee6933d8d8c2e11229677"}
     assert Plan([examples(facts("ab"))]).fingerprints != Plan([examples(facts("cd"))]).fingerprints
 
 
-def test_a_table_of_an_earlier_version_reads_as_without_names(tmp_path: Path) -> None:
+def test_a_table_of_an_earlier_version_reads_as_without_names(tmp_path):
     spec = {"name": "x", "datasets": {"mnist-sample": {}}, "models": {}}
     assert execute(prepare(spec, tmp_path / "run"), "inline").complete
     run = ig.open_run(tmp_path / "run")

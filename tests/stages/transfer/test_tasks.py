@@ -50,7 +50,7 @@ class Hand:
     def feed(self, slots, kinds=KINDS):
         parameters = {"dataset": "d", "model": "m", "model_seed": 0, "source_model": "m", "source_seed": 0, "seed": 0}
         parameters |= {"split": "test", "kinds": list(kinds), "amplified_rms": 0.1, "threads": 1, "slots": slots}
-        return transfer.predict_changed(self, **parameters)["transfer"]  # type: ignore
+        return transfer.predict_changed(self, **parameters)["transfer"]
 
 
 @pytest.mark.parametrize("at_once", [1, 400, 1 << 22])

@@ -1,20 +1,18 @@
 """The plan of the unit question: judges, crossed designs, wildcards, and corrections that leave no power."""
 
 import logging
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from intriguing import tables
-from intriguing.engine.task import Plan
 from intriguing.stages.units.tasks.answers import correction, model_or_data
 from intriguing.sweep.spec import load_spec
 from tests.keys import duplicates
 from tests.sweep.planning import digits, plan_of
 
 
-def planned(seeds: tuple[int, ...] = (0, 1), sets: tuple[str, ...] = ("one", "two"), **units: Any) -> Plan:
+def planned(seeds=(0, 1), sets=("one", "two"), **units):
     body = {
         "name": "planned",
         "model_seeds": list(seeds),
@@ -25,24 +23,24 @@ def planned(seeds: tuple[int, ...] = (0, 1), sets: tuple[str, ...] = ("one", "tw
     return plan_of(load_spec(body), *(digits(name, content_hash=name) for name in sets))
 
 
-def test_a_judge_has_another_architecture_and_another_seed() -> None:
+def test_a_judge_has_another_architecture_and_another_seed():
     plan = planned((0, 1, 2))
     judges = {need.task for need in plan.tasks["inputs/one/cnn/2/fc1"].needs if need.task.startswith("activations")}
     assert judges == {f"activations/one/{model}/{i:05d}" for model in ("cnn/2", "mlp/0") for i in range(2)}
 
 
-def test_without_rotations_nothing_is_tested() -> None:
+def test_without_rotations_nothing_is_tested():
     stages = {name.partition("/")[0] for name in planned(rotations=0).tasks}
     assert stages == {"examples", "model", "activations", "scan", "top"}
 
 
-def test_a_crossed_design_has_an_answer_and_others_have_none() -> None:
+def test_a_crossed_design_has_an_answer_and_others_have_none():
     assert "model-or-data" in planned().tasks
     assert "model-or-data" not in planned((0,)).tasks
     assert "model-or-data" not in planned(sets=("one",)).tasks
 
 
-def test_a_streamed_plan_stores_no_activations() -> None:
+def test_a_streamed_plan_stores_no_activations():
     plan = planned(mode="stream", bases=["natural", "pca"])
     assert not [name for name in plan.tasks if name.startswith("activations")]
     assert {need.task for need in plan.tasks["stream/one/cnn/0/00000"].needs} == {
@@ -51,7 +49,7 @@ def test_a_streamed_plan_stores_no_activations() -> None:
     }
 
 
-def test_rotations_too_few_for_the_correction_are_said_before_work(caplog: pytest.LogCaptureFixture) -> None:
+def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):
     with caplog.at_level(logging.WARNING):
         planned()
     assert not caplog.records
@@ -61,7 +59,7 @@ def test_rotations_too_few_for_the_correction_are_said_before_work(caplog: pytes
     assert "at least 3199 rotations" in caplog.text
 
 
-def test_wildcards_in_layers_are_spelled_out() -> None:
+def test_wildcards_in_layers_are_spelled_out():
     body = {"name": "wild", "datasets": {"one": {}}, "models": {"cnn": {"layers": ["conv*.conv"]}}, "units": {}}
     plan = plan_of(load_spec(body))
     assert plan.tasks["activations/one/cnn/0/00000"].parameters["layers"] == ["conv1.conv", "conv2.conv"]
@@ -73,17 +71,17 @@ LAST = dict.fromkeys(("cnn", "mlp", "softmax"), "fc1")
 class StubWork:
     """Stands in for the work of a task: one table of tests."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, rows):
         blank = {field.name: None for field in tables.ROTATION_TESTS.fields}
         blank |= {"model_seed": 0, "layer": "fc1", "condition": "raw", "control": "trained", "metric": "purity"}
         blank |= {"alpha": 0.0, "rotations": 999, "n": 100}
         self._rows = [blank | row for row in rows]
 
-    def table(self, name: str) -> pa.Table:
+    def table(self, name):
         return pa.Table.from_pylist(self._rows, tables.ROTATION_TESTS.schema)
 
 
-def crossed_rows(effect: Any) -> list[dict[str, Any]]:
+def crossed_rows(effect):
     return [
         {"model": model, "dataset": data, "model_seed": seed, "effect": effect(m, d, seed)}
         for m, model in enumerate(("cnn", "mlp", "softmax"))
@@ -92,9 +90,9 @@ def crossed_rows(effect: Any) -> list[dict[str, Any]]:
     ]
 
 
-def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
+def test_effects_that_follow_the_data_are_told_to_come_from_the_data():
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
-    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()
     shares = {row["name"]: row for row in answer if row["figure"] == "share"}
     assert shares["data"]["value"] > 0.99
     assert shares["data"]["low"] <= shares["data"]["value"] <= shares["data"]["high"]
@@ -104,10 +102,10 @@ def test_effects_that_follow_the_data_are_told_to_come_from_the_data() -> None:
     assert means == pytest.approx({"one": 0.1, "two": 5.1, "three": 10.1})
 
 
-def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
+def test_a_layer_with_dead_units_counts_without_them_and_with_them():
     dead = crossed_rows(lambda m, d, seed: -50.0 * m + 0.1 * seed)
     alive = [row | {"condition": "live"} for row in crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)]
-    answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork([*alive[:5], *dead, *alive[5:]]), last_layers=LAST)["model_or_data"].to_pylist()
     sentences = {row["condition"]: row["sentence"] for row in answer if row["metric"] == "purity"}
     assert sentences["live"].startswith(
         "purity (without dead or saturated units, which 27 of 27 layers have): The outcome comes from the data: "
@@ -123,23 +121,23 @@ def test_a_layer_with_dead_units_counts_without_them_and_with_them() -> None:
     )
 
 
-def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are() -> None:
+def test_the_answer_without_dead_units_takes_the_other_layers_as_they_are():
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + 0.1 * seed)
     alive = [row | {"condition": "live", "effect": 40.0} for row in rows[:1]]
-    answer = model_or_data(StubWork([*alive, *rows]), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork([*alive, *rows]), last_layers=LAST)["model_or_data"].to_pylist()
     means = {(r["condition"], r["name"]): r["value"] for r in answer if r["figure"] == "data"}
     assert means["raw", "one"] == pytest.approx(0.1)
     assert means["live", "one"] == pytest.approx(0.1 + 40 / 9)
     assert means["live", "two"] == means["raw", "two"]
 
 
-def test_two_judges_of_a_score_get_an_answer_each() -> None:
+def test_two_judges_of_a_score_get_an_answer_each():
     rows = [
         row | {"metric": "intruder", "judge": judge}
         for judge, by_model in (("encoder", 5.0), ("pixels", 0.0))
         for row in crossed_rows(lambda m, d, seed, by=by_model: by * m + (5.0 - by) * d + 0.1 * seed)
     ]
-    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"]  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"]
     assert duplicates(answer, tables.MODEL_OR_DATA.key) == 0
     sentences = {row["judge"]: row["sentence"] for row in answer.to_pylist()}
     assert sentences["encoder"].startswith("intruder: The outcome comes from the model: ")
@@ -147,22 +145,22 @@ def test_two_judges_of_a_score_get_an_answer_each() -> None:
     assert sentences[None].startswith("Of 2 scores, with all units, ")
 
 
-def test_seeds_that_gave_one_network_are_named() -> None:
+def test_seeds_that_gave_one_network_are_named():
     rows = crossed_rows(lambda m, d, seed: 5.0 * d + (0.0 if m == 2 else 0.1 * seed))
-    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    answer = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()
     assert answer[-1]["sentence"].endswith(
         "All seeds of softmax gave the same network: they add nothing to the intervals."
     )
 
 
-def test_an_effect_that_is_missing_gives_no_answer_and_says_why() -> None:
+def test_an_effect_that_is_missing_gives_no_answer_and_says_why():
     rows = crossed_rows(lambda m, d, seed: None if m == d == seed == 0 else 1.0)
-    [row] = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()  # type: ignore[arg-type]
+    [row] = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()
     assert row["value"] is None
     assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
 
 
-def row_of(control: str, effect: float, p: float, half: float | None = None) -> dict[str, Any]:
+def row_of(control, effect, p, half=None):
     high, low = (p / 2, 1.0) if effect > 0 else (1.0, p / 2)
     figures = {"natural": 0.5 + effect / 10, "null_mean": 0.5, "null_sd": 0.1, "p_high": high, "p_low": low, "p_two": p}
     if half is not None:
@@ -173,9 +171,9 @@ def row_of(control: str, effect: float, p: float, half: float | None = None) -> 
 @pytest.mark.parametrize(
     ("effect", "p", "told"), [(-9.0, 0.002, True), (9.0, 0.002, False), (-1.0, 0.4, False)], ids=str
 )
-def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: float, told: bool) -> None:
+def test_a_verdict_says_where_its_control_differs_as_well(effect, p, told):
     rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
-    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()
     assert found[0]["verdict"].startswith("Units are less selective than rotations")
     same = "such a difference too, -0.9 (-9.0 null standard deviations): not all of it"
     assert (f"Shuffled labels give {same} is of the classes." in found[0]["verdict"]) == told
@@ -191,7 +189,7 @@ def test_a_verdict_says_where_its_control_differs_as_well(effect: float, p: floa
     ],
     ids=str,
 )
-def test_what_lies_beyond_a_control_is_told_with_its_interval(half: float, told: str) -> None:
+def test_what_lies_beyond_a_control_is_told_with_its_interval(half, told):
     rows = [row_of("trained", -12.0, 0.002, half), row_of("shuffled_labels", -9.0, 0.002, half)]
-    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()  # type: ignore[arg-type]
+    found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()
     assert found[0]["verdict"].endswith(told)

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,14 +38,14 @@ UNITS: dict[str, Any] = {
 }
 
 
-def small(sections: dict[str, Any] | None = None, **units: Any) -> dict[str, Any]:
+def small(sections=None, **units):
     spec = copy.deepcopy(UNITS) | (sections or {})
     spec["units"] |= units
     return spec
 
 
 @pytest.fixture(scope="module")
-def tested_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tested_run(tmp_path_factory):
     """An inline run with every score, control and condition; never written to."""
     out = tmp_path_factory.mktemp("units") / "run"
     assert execute(prepare(UNITS, out), "inline").complete
@@ -54,23 +53,23 @@ def tested_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tests_of(tested_run: Path) -> pd.DataFrame:
+def tests_of(tested_run):
     return ig.open_run(tested_run).pandas("rotation_tests")
 
 
-def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run: Path, tmp_path: Path) -> None:
+def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run, tmp_path):
     compute = UNITS["compute"] | {"rows_per_shard": 150, "rotations_per_shard": 4}
     assert execute(prepare(small({"compute": compute}), tmp_path / "run"), "strict").complete
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
 @pytest.mark.ray
-def test_rotation_tests_on_ray_give_equal_tables(tested_run: Path, tmp_path: Path, ray_started: None) -> None:
+def test_rotation_tests_on_ray_give_equal_tables(tested_run, tmp_path, ray_started):
     assert execute(prepare(UNITS, tmp_path / "run"), "ray", workers=2).complete
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
-def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run: Path, tmp_path: Path) -> None:
+def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run, tmp_path):
     assert execute(prepare(small(mode="stream"), tmp_path / "run"), "inline").complete
     stored, streamed = tables_of(tested_run), tables_of(tmp_path / "run")
     assert streamed.keys() == {name for name in stored if not name.startswith("activations")}
@@ -80,7 +79,7 @@ def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run: Path
     assert all("_" in p.name for p in written)  # layer0_natural and the like: states of scans
 
 
-def test_every_control_and_condition_is_tested(tests_of: pd.DataFrame) -> None:
+def test_every_control_and_condition_is_tested(tests_of):
     tests = tests_of[tests_of.alpha == 0]
     assert set(tests.control) == {"trained", "random_init", "shuffled_labels"}
     assert {"raw", "negated"} <= set(tests.condition) <= {"raw", "negated", "live"}
@@ -95,7 +94,7 @@ def test_every_control_and_condition_is_tested(tests_of: pd.DataFrame) -> None:
     assert (trained.n == 420).all()
 
 
-def test_shuffled_labels_change_the_scores_that_use_labels(tests_of: pd.DataFrame) -> None:
+def test_shuffled_labels_change_the_scores_that_use_labels(tests_of):
     softmax = tests_of[(tests_of.layer == "logits") & (tests_of.alpha == 0) & (tests_of.condition == "raw")]
     by_control = softmax[softmax.metric == "auroc"].set_index("control")
     assert by_control.null_mean["trained"] > 0.6
@@ -105,24 +104,24 @@ def test_shuffled_labels_change_the_scores_that_use_labels(tests_of: pd.DataFram
     }
 
 
-def test_the_untrained_control_of_softmax_is_no_constant(tests_of: pd.DataFrame) -> None:
+def test_the_untrained_control_of_softmax_is_no_constant(tests_of):
     untrained = tests_of[(tests_of.control == "random_init") & (tests_of.model == "softmax")]
     assert untrained[untrained.metric == "kurtosis"].natural.notna().all()
 
 
-def test_holm_s_correction_is_over_the_tests_of_a_network(tests_of: pd.DataFrame) -> None:
+def test_holm_s_correction_is_over_the_tests_of_a_network(tests_of):
     tests = tests_of[(tests_of.alpha == 0) & (tests_of.model == "cnn") & (tests_of.control == "trained")]
     tests = tests[tests.condition == "raw"]
     assert len(tests) == 10
     np.testing.assert_array_equal(tests.p_holm, holm(tests.p_two.to_numpy()))
 
 
-def test_every_test_of_the_natural_basis_has_a_verdict(tests_of: pd.DataFrame) -> None:
+def test_every_test_of_the_natural_basis_has_a_verdict(tests_of):
     assert len(tests_of) > 60
     assert tests_of.verdict.str.contains("than rotations").all()
 
 
-def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run: Path) -> None:
+def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run):
     whole = ig.open_run(tested_run).pandas("unit_scores").query("direction == -1 and metric == 'mean_cosine'")
     cosines = whole[whole.layer == "fc1"].set_index("basis").value
     assert cosines["uniform01"] > 0.6
@@ -130,7 +129,7 @@ def test_the_invalid_replica_is_seen_to_be_degenerate(tested_run: Path) -> None:
     assert abs(cosines["natural"]) < 1e-5
 
 
-def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run: Path) -> None:
+def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run):
     bounds = ig.open_run(tested_run).pandas("unit_scores").query("metric == 'auroc_error_bound'")
     assert set(bounds.basis) == set(UNITS["units"]["bases"])
     assert (bounds.direction == -1).all()
@@ -138,7 +137,7 @@ def test_the_error_bound_of_the_binned_selectivity_is_told(tested_run: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> None:
+def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path):
     models = {"bright": {"architecture": "tests.sweep.user_models:bright", "layers": ["channels"], "train": False}}
     spec = small({"models": models}, rows=60, rotations=0, bases=["natural"])
     assert execute(prepare(spec, tmp_path / "run"), "inline").complete
@@ -159,7 +158,7 @@ def test_a_unit_s_maximum_is_placed_where_the_image_has_it(tmp_path: Path) -> No
     }
 
 
-def turned_run(out: Path, layers: list[str], **options: Any) -> tuple[ig.Run, bool]:
+def turned_run(out, layers, **options):
     architecture = {"architecture": "tests.sweep.user_models:channels_last", "train": False, "layers": layers}
     units = {key: options.pop(key) for key in ("dtype", "mode") if key in options}
     spec = small({"models": {"turned": architecture | {"options": options}}}, rows=60, rotations=0, **units)
@@ -169,7 +168,7 @@ def turned_run(out: Path, layers: list[str], **options: Any) -> tuple[ig.Run, bo
 
 
 @pytest.mark.slow
-def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_path: Path) -> None:
+def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_path):
     run, complete = turned_run(tmp_path / "run", ["channels", "turned", "turned@1"])
     assert complete
     for name in ("topk", "receptive_fields", "unit_scores"):
@@ -184,7 +183,7 @@ def test_a_map_with_its_channels_last_gives_the_same_top_images_and_crops(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["store", "stream"])
-def test_activations_that_float16_cannot_hold_end_the_run_with_their_size(tmp_path: Path, mode: str) -> None:
+def test_activations_that_float16_cannot_hold_end_the_run_with_their_size(tmp_path, mode):
     run, complete = turned_run(tmp_path / "run", ["channels"], scale=1e5, dtype="float16", mode=mode)
     assert not complete
     failures = run.pandas("failures")
@@ -194,7 +193,7 @@ def test_activations_that_float16_cannot_hold_end_the_run_with_their_size(tmp_pa
     assert complete
 
 
-def zoo_run(out: Path, **model: Any) -> ig.Run:
+def zoo_run(out, **model):
     models = {"zoo": {"architecture": "tests.sweep.user_models:zoo", "layers": ["0"]} | model}
     spec = small({"models": models}, rows=200, signs="positive", bases=["natural"], metrics=["kurtosis"])
     assert execute(prepare(spec, out), "inline").complete
@@ -202,7 +201,7 @@ def zoo_run(out: Path, **model: Any) -> ig.Run:
 
 
 @pytest.mark.slow
-def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_path: Path) -> None:
+def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_path):
     run = zoo_run(tmp_path / "run", options={"name": "small", "pretrained": True})
     vectors = np.stack(run.pandas("activations")["vector"].to_list())
     # All weights are one, so its units are one unit but for their biases.
@@ -213,7 +212,7 @@ def test_a_factory_s_pretrained_weights_are_used_and_its_control_has_none(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_factory_s_weights_may_come_from_a_file_in_the_zoo_s_own_names(tmp_path: Path) -> None:
+def test_a_factory_s_weights_may_come_from_a_file_in_the_zoo_s_own_names(tmp_path):
     net = user_models.zoo("small", pretrained=True)
     torch.save(net.state_dict(), tmp_path / "zoo.pt")
     run = zoo_run(tmp_path / "run", options={"name": "small"}, weights=str(tmp_path / "zoo.pt"))
@@ -223,7 +222,7 @@ def test_a_factory_s_weights_may_come_from_a_file_in_the_zoo_s_own_names(tmp_pat
     np.testing.assert_array_equal(np.array(activations["vector"], dtype=np.float32), block.vectors["0"])
 
 
-def test_positions_are_rows_of_their_own_and_each_input_is_tested_once(tmp_path: Path) -> None:
+def test_positions_are_rows_of_their_own_and_each_input_is_tested_once(tmp_path):
     models = {"cnn": UNITS["models"]["cnn"] | {"layers": ["conv2", "fc1"]}}
     units: dict[str, Any] = {"metrics": ["kurtosis"], "bases": ["natural"], "dtype": "float16", "doses": [0.5]}
     spec = small({"models": models}, rows=100, reduce="positions", **units)
@@ -239,7 +238,7 @@ def test_positions_are_rows_of_their_own_and_each_input_is_tested_once(tmp_path:
     assert run.pandas("topk").query("layer == 'conv2'").position.max() > 0
 
 
-def photos(folder: Path, count: int) -> Path:
+def photos(folder, count):
     """Two classes of noise; the third photo of the first class is damaged in its middle, where no header tells."""
     rng = np.random.default_rng(0)
     for kind in ("a", "b"):
@@ -255,7 +254,7 @@ def photos(folder: Path, count: int) -> Path:
 
 
 @pytest.mark.parametrize("mode", ["store", "stream"])
-def test_a_photo_that_cannot_be_read_is_recorded_and_too_few_give_no_verdict(tmp_path: Path, mode: str) -> None:
+def test_a_photo_that_cannot_be_read_is_recorded_and_too_few_give_no_verdict(tmp_path, mode):
     source = f"imagefolder:{photos(tmp_path / 'photos', 20)}?size=16&resize=16&mode=L"
     models = {"cnn": {"layers": ["fc1"], "train": False, "options": {"hidden": 6}}}
     spec = small({"datasets": {"photos": {"source": source}}, "models": models}, rows=None, mode=mode)
@@ -270,9 +269,7 @@ def test_a_photo_that_cannot_be_read_is_recorded_and_too_few_give_no_verdict(tmp
     assert verdicts.str.contains(r"No verdict .*too few images \(19; \d+ are needed\)").all()
 
 
-def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(tmp_path, caplog):
     sets = {"mnist-sample": {}, "mnist": {"root": str(tmp_path), "optional": True}}
     with caplog.at_level(logging.WARNING):
         prepared = prepare(small({"datasets": sets}), tmp_path / "run")
@@ -281,7 +278,7 @@ def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(
     assert not [t for t in prepared.plan.tasks if "/mnist/" in t]
 
 
-def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path: Path) -> None:
+def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path):
     sets = {"mnist": {"root": str(tmp_path), "instead": ["mnist-sample"]}}
     prepared = prepare(small({"datasets": sets}), tmp_path / "run")
     assert prepared.sweep.datasets["mnist"].source == "mnist-sample"

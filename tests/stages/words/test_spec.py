@@ -1,8 +1,5 @@
 """The [words] section: what is refused by key, before anything runs."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from intriguing.errors import IntriguingError, SpecError
@@ -10,7 +7,7 @@ from intriguing.sweep import load_spec, prepare
 
 
 @pytest.fixture
-def text(tmp_path: Path) -> str:
+def text(tmp_path):
     (tmp_path / "text.txt").write_text("one two three\n" * 50)
     return str(tmp_path / "text.txt")
 
@@ -35,7 +32,7 @@ def text(tmp_path: Path) -> str:
         ({"trainig": {}}, "words.trainig: unknown key; did you mean 'training'?"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(words: dict[str, Any], message: str) -> None:
+def test_a_wrong_key_or_value_is_named(words, message):
     with pytest.raises(SpecError) as raised:
         load_spec({"name": "w", "words": words})
     assert message in str(raised.value)
@@ -52,7 +49,7 @@ def test_a_wrong_key_or_value_is_named(words: dict[str, Any], message: str) -> N
         ({"judging": {"rotations": 0}}, "rotations = 0: it is at least 1"),
     ],
 )
-def test_a_wrong_argument_is_refused_before_anything_runs(text: str, words: dict[str, Any], message: str) -> None:
+def test_a_wrong_argument_is_refused_before_anything_runs(text, words, message):
     with pytest.raises(IntriguingError) as raised:
         prepare({"name": "w", "words": {"corpora": {"own": {"source": text}}} | words})
     assert str(raised.value).startswith("words.corpora.own: ")
@@ -69,9 +66,7 @@ def test_a_wrong_argument_is_refused_before_anything_runs(text: str, words: dict
         (b"words", {"encoding": "latin-9000"}, "is unknown to Python"),
     ],
 )
-def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(
-    tmp_path: Path, content: bytes | None, corpus: dict[str, Any], message: str
-) -> None:
+def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(tmp_path, content, corpus, message):
     file = tmp_path / 'a "text".txt'
     if content is not None:
         file.write_bytes(content)
@@ -89,9 +84,7 @@ def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(
         (b"", "holds no vectors"),
     ],
 )
-def test_vectors_that_cannot_be_read_are_refused_before_anything_runs(
-    tmp_path: Path, text: str, content: bytes, message: str
-) -> None:
+def test_vectors_that_cannot_be_read_are_refused_before_anything_runs(tmp_path, text, content, message):
     (tmp_path / "v.bin").write_bytes(content)
     words = {"corpora": {"own": {"source": text}}, "vectors": {"v": {"source": str(tmp_path / "v.bin")}}}
     with pytest.raises(IntriguingError) as raised:
@@ -100,7 +93,7 @@ def test_vectors_that_cannot_be_read_are_refused_before_anything_runs(
     assert message in str(raised.value)
 
 
-def test_the_spec_in_the_package_judges_the_sample_lightly_and_another_text_in_full(text: str) -> None:
+def test_the_spec_in_the_package_judges_the_sample_lightly_and_another_text_in_full(text):
     words = load_spec("words").words
     assert words is not None
     assert len(words.seeds_of("wikipedia-sample")) == 1
@@ -111,14 +104,14 @@ def test_the_spec_in_the_package_judges_the_sample_lightly_and_another_text_in_f
     assert words.judging_of("wikipedia-sample", 0).get("rotations", 999) >= 999
 
 
-def test_existing_vectors_follow_the_text_that_stands_in(text: str) -> None:
+def test_existing_vectors_follow_the_text_that_stands_in(text):
     vectors = {"v": {"source": "f", "corpus": "sample"}}
     words = load_spec({"name": "w", "words": {"corpora": {"sample": {}}, "vectors": vectors}}).words
     assert words is not None
     assert words.with_corpus(text).corpus_of("v") == "text"
 
 
-def test_a_text_of_the_same_name_as_a_corpus_is_refused(text: str) -> None:
+def test_a_text_of_the_same_name_as_a_corpus_is_refused(text):
     words = load_spec({"name": "w", "words": {"corpora": {"sample": {}, "text": {"source": "t"}}}}).words
     assert words is not None
     with pytest.raises(SpecError, match="words.corpora.text is there already"):
