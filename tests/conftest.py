@@ -38,8 +38,9 @@ def ray_started():
 
     from intriguing.engine.on_ray import _job
 
-    paths = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{Path(__file__).parents[1]}{os.pathsep}{paths}"
+    # An empty entry would mean the working folder, for every process that a test starts after this one.
+    theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *theirs])
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     ray.init(address="local", num_cpus=2, include_dashboard=False, job_config=_job(), **quiet)
     yield ray.get_runtime_context().gcs_address
