@@ -13,6 +13,10 @@ LEVEL = 0.05
 """The level of every test."""
 
 
+FAR = 20.0
+"""Effects larger than this, in null standard deviations, are told in words."""
+
+
 def significant(p: float | None) -> bool:
     """Whether a test with this p-value found something: p <= 0.05. None and NaN find nothing."""
     return p is not None and p <= LEVEL
@@ -85,7 +89,7 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
 def _figures(test: Mapping[str, Any], natural: float, mean: float) -> str:
     low, high, effect = (_known(test, name) for name in ("low", "high", "effect"))
     interval = "" if low is None or high is None else f", 95 % interval {low:+.3g} to {high:+.3g}"
-    deviations = "" if effect is None else f", {effect:+.1f} null standard deviations"
+    deviations = "" if effect is None else f", {effect_in_words(effect)}"
     return f"{natural:.3g} against {mean:.3g}, difference {natural - mean:+.3g}{interval}{deviations}"
 
 
@@ -108,6 +112,11 @@ def _limit(test: Mapping[str, Any]) -> str:
     if _known(test, "null_sd") == 0 and rotations > 1:
         return "all rotations gave one value"
     return f"{counted(rotations, 'rotation')} {'is' if rotations == 1 else 'are'} too few for any finding"
+
+
+def effect_in_words(effect: float) -> str:
+    """An effect as people can read it: no null of so many rotations can tell 50 standard deviations from 2,000."""
+    return f"{effect:+.1f} null standard deviations" if abs(effect) <= FAR else "far beyond every rotation"
 
 
 def counted(n: int, noun: str) -> str:

@@ -1,9 +1,10 @@
-"""Intervals for error rates."""
+"""Intervals for error rates and medians."""
 
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from intriguing.errors import InputError
 
@@ -30,3 +31,23 @@ def wilson(k: npt.ArrayLike, n: npt.ArrayLike, level: float = 0.95) -> tuple[np.
     # In exact arithmetic these ends are 0 and 1; rounding would leave them just inside or outside.
     low = np.where(errors == 0, np.where(count > 0, 0.0, np.nan), low)
     return low, np.where((errors == count) & (count > 0), 1.0, high)
+
+
+def median_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a median, by order statistics: no assumption but that the (n,) `values` are independent.
+
+    Returns (low, high), two of the values; (-inf, inf) where so few values (5 or fewer, for 95 %) decide nothing. Its
+    coverage is at least `level`. Source: Conover (1999), Practical Nonparametric Statistics, section 3.2.
+
+    Raises `InputError` unless 0 < level < 1, or for NaN.
+    """
+    if not 0 < level < 1:
+        raise InputError(f"An interval of level {level} was asked for: give a level between 0 and 1, such as 0.95.")
+    ordered = np.sort(np.asarray(values, np.float64).ravel())
+    if np.isnan(ordered).any():
+        raise InputError("A median's interval was asked of values with NaN: leave these out.")
+    n = len(ordered)
+    below = int(binom.ppf((1 - level) / 2, n, 0.5)) if n else 0
+    # The largest k with P(X < k) <= (1 - level) / 2: the interval from the k-th smallest to the k-th largest value.
+    k = below if binom.cdf(below - 1, n, 0.5) <= (1 - level) / 2 else below - 1
+    return (float(ordered[k - 1]), float(ordered[n - k])) if k > 0 else (-np.inf, np.inf)

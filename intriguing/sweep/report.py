@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intriguing.report import Context, Images, made_of, write_page
+from intriguing.report import Context, Images, PageBody, made_of, write_page
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
 
@@ -24,4 +24,5 @@ def write_report(run: str | Path | Run, out: str | Path | None = None, images: I
     made = made_of(Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    return write_page(context, parts, headline, out, made)
+    verdicts = [verdict for stage in STAGES for verdict in stage.answers(context)]
+    return write_page(context, PageBody(parts, headline, verdicts), out, made)

@@ -47,10 +47,25 @@ def test_every_picture_and_figure_has_a_text_alternative(document):
     assert len(document.all("svg")) >= 4
 
 
-def test_the_contents_link_to_every_section(document):
-    links = [a["href"][1:] for a in document.all("a") if a["href"] != "#main"]
+def test_the_contents_link_to_every_section(document, html):
+    contents = Document(html[html.index("<nav") : html.index("</nav>")])
+    links = [a["href"][1:] for a in contents.all("a")]
     assert links == [section["id"] for section in document.all("section")]
-    assert links == ["overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+    assert links == ["verdicts", "overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+
+
+def test_the_page_opens_with_what_the_run_answers(document, html):
+    sections = [section["id"] for section in document.all("section")]
+    assert sections[0] == "verdicts"
+    opening = html[html.index('id="verdicts"') : html.index('id="overview"')]
+    answers = re.findall(r"<li>.*?</li>", opening, re.DOTALL)
+    assert len(answers) >= 3
+    for answer in answers:
+        sentence = re.search(r'class="said">(.*?)</p>', answer)[1]
+        assert len(re.findall(r"\d[\d,.]*", sentence)) <= 3
+        assert re.search(r'class="value">[^<]*\d', answer)
+        assert re.search(r'href="#([a-z-]+)"', answer)[1] in sections
+        assert "It would have been refuted by " in answer
 
 
 def test_headers_of_tables_have_a_scope(document):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intriguing.stats.comparison import Comparison, compare_with_draws
-from intriguing.stats.findings import LEVEL, Wording, finding, scored_by, significant
+from intriguing.stats.findings import LEVEL, Wording, effect_in_words, finding, scored_by, significant
 
 PURER = Wording("purer", "less pure")
 NULL = np.linspace(0.4, 0.6, 999)
@@ -122,3 +122,9 @@ def test_one_rotation_and_one_input_are_counted_as_such():
     assert tie.outcome == "none"
     assert tie.sentence.endswith("(1 rotation, 1 input; 1 rotation is too few for any finding).")
     assert says(compare_with_draws(0.6, np.array([0.5])), n=1).outcome == "undecided"
+
+
+def test_an_effect_far_beyond_every_rotation_is_told_in_words():
+    assert effect_in_words(19.96) == "+20.0 null standard deviations"
+    assert effect_in_words(-2.26) == "-2.3 null standard deviations"
+    assert effect_in_words(2339.0) == effect_in_words(-20.01) == "far beyond every rotation"

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.stats.intervals import wilson
+from intriguing.stats.intervals import median_interval, wilson
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
@@ -49,3 +49,23 @@ def test_impossible_counts_are_refused(k, n):
 def test_an_impossible_level_is_refused():
     with pytest.raises(InputError, match=r"0\.95"):
         wilson(1, 2, 95)
+
+
+@pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (20, 6), (100, 40)])
+def test_the_ends_of_a_medians_interval_are_the_order_statistics_of_the_published_tables(n, rank):
+    # Conover 1999, table A3: the largest rank whose interval still covers the median with 95 %.
+    assert median_interval(np.arange(1, n + 1)) == (rank, n + 1 - rank)
+    assert 1 - 2 * stats.binom.cdf(rank - 1, n, 0.5) >= 0.95
+    assert 1 - 2 * stats.binom.cdf(rank, n, 0.5) < 0.95
+
+
+def test_few_values_decide_nothing_about_a_median():
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (-np.inf, np.inf)
+    assert median_interval([]) == (-np.inf, np.inf)
+
+
+def test_values_without_a_median_are_refused():
+    with pytest.raises(InputError, match="leave these out"):
+        median_interval([1.0, float("nan")])
+    with pytest.raises(InputError, match="between 0 and 1"):
+        median_interval([1.0], level=1.0)

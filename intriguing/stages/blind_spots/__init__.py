@@ -14,4 +14,5 @@ STAGE = Stage(
     check_model=Code("intriguing.stages.blind_spots.preflight:check_model"),
     page=Code("intriguing.stages.blind_spots.page:parts"),
     headline=Code("intriguing.stages.blind_spots.page:headline"),
+    verdicts=Code("intriguing.stages.blind_spots.page.verdicts:verdicts"),
 )

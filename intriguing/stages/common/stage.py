@@ -11,7 +11,8 @@ from intriguing.stages.common.planned import PlannedDataset, PlannedModel
 from intriguing.stages.common.section import Section
 
 if TYPE_CHECKING:
-    from intriguing.report import Context, PagePart
+    from intriguing.report import Context, PagePart, Verdict
+    from intriguing.results import Run
 
 T = TypeVar("T")
 
@@ -88,6 +89,9 @@ class Stage:
     `task.size`, for a dry run.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
+    verdicts: likewise a function (context) -> what the run answers, as a list of `Verdict`: the page opens with them.
+    printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
+    (`intriguing show RUN NAME`).
     """
 
     name: str
@@ -101,6 +105,8 @@ class Stage:
     stored_bytes: Callable[[Task, Mapping[str, int]], int] | None = None
     page: Code | None = None
     headline: Code | None = None
+    verdicts: Code | None = None
+    printed: Code | None = None
 
     def page_parts(self, context: "Context") -> "list[PagePart]":
         """The stage's parts of a run's page."""
@@ -109,6 +115,14 @@ class Stage:
     def figures(self, context: "Context") -> list[tuple[str, str]]:
         """The stage's figures for the top of a run's page."""
         return list(self.headline.load()(context)) if self.headline else []
+
+    def answers(self, context: "Context") -> "list[Verdict]":
+        """What the run answers to the stage's question."""
+        return list(self.verdicts.load()(context)) if self.verdicts else []
+
+    def text(self, run: "Run") -> str:
+        """What `intriguing show` prints of the stage; "" where it has nothing to print."""
+        return str(self.printed.load()(run)) if self.printed else ""
 
 
 def nothing(section: object, sweep: Sweep) -> Iterable[Task]:

@@ -16,4 +16,5 @@ STAGE = Stage(
     stored_bytes=stored_bytes,
     page=Code("intriguing.stages.units.page:parts"),
     headline=Code("intriguing.stages.units.page:headline"),
+    verdicts=Code("intriguing.stages.units.page.verdicts:verdicts"),
 )

@@ -211,7 +211,7 @@ TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
 SCORE = _function("score", 3, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
 NULL_SCORES = _function("null_scores", 1, _TESTING, "rotation_tests", NullScoresParameters, "unit_tests:null")
 ROTATION_TESTS = _function("rotation_tests", 3, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
-CORRECTION = _function("correction", 4, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
+CORRECTION = _function("correction", 5, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
 MODEL_OR_DATA = _function(
     "model_or_data", 4, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
 )

@@ -15,4 +15,5 @@ STAGE = Stage(
     functions=FUNCTIONS,
     page=Code("intriguing.stages.words.page:parts"),
     headline=Code("intriguing.stages.words.page:headline"),
+    verdicts=Code("intriguing.stages.words.verdicts:verdicts"),
 )

@@ -13,7 +13,7 @@ from intriguing.randomness import generator
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import ENCODER, LIVE, RANDOM, RAW, SHUFFLED, TRAINED
 from intriguing.stats.crossed_design import CrossedDesign, crossed_design
-from intriguing.stats.findings import finding, significant
+from intriguing.stats.findings import effect_in_words, finding, significant
 from intriguing.stats.multiple import holm
 from intriguing.units.rotation import RotationTest, corrected
 from intriguing.units.scores import METRICS
@@ -69,7 +69,7 @@ def _beside(row: dict[str, Any], twin: dict[str, Any], what: str) -> str:
     95 % interval from the intervals of both.
     """
     own, other = (r["natural"] - r["null_mean"] for r in (row, twin))
-    difference = f"{other:+.3g} ({twin['effect']:+.1f} null standard deviations)"
+    difference = f"{other:+.3g} ({effect_in_words(twin['effect'])})"
     if row["low"] is None or twin["low"] is None:
         return f"{difference}: not all of it {what}"
     half = float(np.hypot(row["high"] - row["low"], twin["high"] - twin["low"])) / 2
