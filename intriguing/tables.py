@@ -22,7 +22,9 @@ _BASIS = Field("basis", _S, "Where the directions come from: natural, gaussian, 
 _DIRECTION = Field("direction", pa.int32(), "The direction's number in its basis.")
 _SEARCH = Field("search_id", _S, "The search's name, unique in its data set, model and seed.")
 _GRADE = Field("grade", _S, "The search's grade, as the spec names it.")
-_RULE = Field("target_rule", _S, "How the target was chosen: untargeted, random, every.")
+_RULE = Field(
+    "target_rule", _S, "How the target was chosen: untargeted, random, every (the nearest kept), each (all kept)."
+)
 
 EXAMPLES = Table(
     "examples",

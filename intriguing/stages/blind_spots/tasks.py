@@ -1,6 +1,6 @@
 """The task that searches: a shard of attacked inputs, one target rule."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -23,46 +23,75 @@ def search(work: Work, parameters: functions.SearchParameters) -> dict[str, pa.T
     rows = work.resource("dataset").splits[parameters.attacked.split]
     chosen = attacked_positions(rows, parameters.attacked, parameters.shard)
     ids, labels = rows.ids[chosen], rows.labels[chosen]
-    targets: Any = "every" if parameters.target_rule == "every" else None
-    if parameters.target_rule == "random":
-        classes = random_targets(ids, labels, parameters.classes, parameters.attacked.seed)
-        targets = torch.from_numpy(classes).to(device())
     options = SearchOptions(grade=parameters.grade, slots=parameters.compute.slots)
-    result = minimal_distortion(
-        work.resource("model"),
-        rows.pixels_or_nan(chosen).to(device()),  # one that cannot be read gets the status bad_input
-        torch.from_numpy(np.array(labels)).to(device()),
-        targets,
-        options,
-    )
-    names = [f"{parameters.grade}/{parameters.target_rule}/{i}" for i in ids]
-    target_classes = targets.tolist() if isinstance(targets, torch.Tensor) else [None] * len(ids)
-    return {
-        "distortions": tables.DISTORTIONS.build(
-            {
-                "search_id": names,
-                "example_id": ids,
-                "label": labels,
-                "target": target_classes,
-                "status": result.status,
-                "prediction": _classes(result.prediction),
-                "clean_prediction": _classes(result.clean_prediction),
-                **{name: _numbers(getattr(result, name)) for name in ("l2", "distortion", "linf", "penalty")},
-                "forward_passes": result.forward_passes.tolist(),
-                "backward_passes": result.backward_passes.tolist(),
-                "lower_bound": _numbers(result.lower_bound),
-            },
-            **parameters.key.columns,
-            target_rule=parameters.target_rule,
-            grade=parameters.grade,
-            penalty_form=options.penalty_form,
-        ),
-        "adversarial": _images(result, names, parameters.key),
-    }
+    images = rows.pixels_or_nan(chosen).to(device())  # one that cannot be read gets the status bad_input
+    found = _Found(parameters, ids, labels, options)
+    for classes in _targets(parameters, ids, labels):
+        targets = torch.from_numpy(classes).to(device()) if isinstance(classes, np.ndarray) else classes
+        found.add(
+            minimal_distortion(
+                work.resource("model"), images, torch.from_numpy(np.array(labels)).to(device()), targets, options
+            ),
+            classes,
+        )
+    return found.tables()
 
 
-def _images(result: SearchResult, names: list[str], key: ModelKey) -> pa.Table:
-    kept = [i for i, status in enumerate(result.status) if status in ("found", "misclassified")]
+def _targets(
+    parameters: functions.SearchParameters, ids: np.ndarray, labels: np.ndarray
+) -> Iterator[np.ndarray | str | None]:
+    """What the images are searched with, one after the other: a class per image, `every`, or None for any."""
+    match parameters.target_rule:
+        case "random":
+            yield random_targets(ids, labels, parameters.classes, parameters.attacked.seed)
+        case "each":
+            yield from ((labels + step) % parameters.classes for step in range(1, parameters.classes))
+        case rule:
+            yield "every" if rule == "every" else None
+
+
+class _Found:
+    """The searches of a shard as rows of `distortions` and `adversarial`."""
+
+    def __init__(
+        self, parameters: functions.SearchParameters, ids: np.ndarray, labels: np.ndarray, options: SearchOptions
+    ) -> None:
+        self._parameters, self._ids, self._labels, self._options = parameters, ids, labels, options
+        self._rows: list[pa.Table] = []
+        self._images: list[pa.Table] = []
+
+    def add(self, result: SearchResult, targets: np.ndarray | str | None) -> None:
+        """The searches of the shard with these targets. Of a search for each wrong class no image is kept."""
+        parameters = self._parameters
+        each = parameters.target_rule == "each"
+        classes = targets.tolist() if isinstance(targets, np.ndarray) else [None] * len(self._ids)
+        names = [f"{parameters.grade}/{parameters.target_rule}/{i}" for i in self._ids]
+        names = [f"{name}/{target}" for name, target in zip(names, classes, strict=True)] if each else names
+        columns = {
+            "search_id": names,
+            "example_id": self._ids,
+            "label": self._labels,
+            "target": classes,
+            "status": result.status,
+            "prediction": _classes(result.prediction),
+            "clean_prediction": _classes(result.clean_prediction),
+            **{name: _numbers(getattr(result, name)) for name in ("l2", "distortion", "linf", "penalty")},
+            "forward_passes": result.forward_passes.tolist(),
+            "backward_passes": result.backward_passes.tolist(),
+            "lower_bound": _numbers(result.lower_bound),
+        }
+        rule, grade, form = parameters.target_rule, parameters.grade, self._options.penalty_form
+        keys = {**parameters.key.columns, "target_rule": rule, "grade": grade, "penalty_form": form}
+        self._rows.append(tables.DISTORTIONS.build(columns, **keys))
+        self._images.append(_images(result, names, parameters.key, keep=not each))
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Both tables."""
+        return {"distortions": pa.concat_tables(self._rows), "adversarial": pa.concat_tables(self._images)}
+
+
+def _images(result: SearchResult, names: list[str], key: ModelKey, keep: bool) -> pa.Table:
+    kept = [i for i, status in enumerate(result.status) if keep and status in ("found", "misclassified")]
     images = result.adversarial[kept].cpu()
     flat = images.reshape(len(kept), -1)
     return tables.ADVERSARIAL.build(

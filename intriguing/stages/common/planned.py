@@ -85,7 +85,9 @@ class PlannedModel:
 
 @dataclass(frozen=True)
 class PlannedSearch:
-    """A shard of searches: the model, the rule for targets, the shard's number, its inputs, and the task's outputs."""
+    """A shard of searches: the model, the rule for targets, the shard's number, its inputs, the task's outputs, and the
+    search's grade where that is not the section's own.
+    """
 
     model: PlannedModel
     target_rule: str
@@ -94,6 +96,13 @@ class PlannedSearch:
     shard: Shard
     distortions: Output
     adversarial: Output
+    further_grade: str = ""
+
+    @property
+    def task_part(self) -> str:
+        """The search's part of a task's name."""
+        rule = f"{self.target_rule}/{self.further_grade}" if self.further_grade else self.target_rule
+        return f"{self.model.task_part}/{rule}/{self.number:05d}"
 
 
 def model_resource(architecture: Architecture, weights: Output) -> Resource:

@@ -13,7 +13,7 @@ from intriguing.stages.transfer.spec import TransferSpec
 
 def plan(section: TransferSpec, sweep: Sweep) -> Iterator[Task]:
     """Every model is fed the attacked inputs unchanged, and the images found for every model of its data set."""
-    searches = sweep.all(PlannedSearch)
+    searches = [search for search in sweep.all(PlannedSearch) if search.target_rule != "each"]
     for target in sweep.models:
         of_target = [search for search in searches if search.model.key == target.key]
         for search in {search.number: search for search in of_target}.values():
@@ -37,9 +37,8 @@ def _changed(section: TransferSpec, sweep: Sweep, search: PlannedSearch, target:
     """The task that feeds to `target` the images that a shard of searches found."""
     source = search.model
     amount = (search.shard.stop - search.shard.start) * len(section.kinds)
-    name = f"transfer/{source.task_part}/{search.target_rule}/{search.number:05d}"
     return functions.PREDICT_CHANGED.task(
-        f"{name}/to/{part_of(target.name)}/{target.seed}",
+        f"transfer/{search.task_part}/to/{part_of(target.name)}/{target.seed}",
         functions.ChangedParameters(
             key=target.key,
             compute=_compute(sweep),

@@ -33,6 +33,8 @@ def headline(context: Context) -> list[tuple[str, str]]:
         left_out = f", {count(needless)} left out whose image needed no change" if needless else ""
         figures.append((f"{percent(total['found'] / total['tried'])} %", f"of searches succeeded{left_out}"))
     for key, (row, *_) in context.grouped(context.query(_TYPICAL), "target_rule")[:1]:
-        rule = {"every": "nearest of every wrong class"}.get(key["target_rule"], key["target_rule"])
+        rule = {"every": "nearest of every wrong class", "each": "over each wrong class"}.get(
+            key["target_rule"], key["target_rule"]
+        )
         figures.append((number(row["median"]), f"median distortion, {rule}, pixels in [0, 1]"))
     return figures

@@ -1,11 +1,16 @@
 """Original, perturbation and adversarial image, side by side."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as _compute
 
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
 from intriguing.stages.common.stored_images import StoredImages
+
+pc: Any = _compute
 
 _QUANTILES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _KEYS = ("dataset", "model", "model_seed", "target_rule", "grade")
@@ -15,6 +20,7 @@ def part(context: Context) -> PagePart | None:
     """Per model, found searches from small to large distortion; None where nothing was found."""
     columns = [*_KEYS, "search_id", "example_id", "label", "prediction", "clean_prediction", "distortion"]
     searches = context.run.table("distortions", columns=columns, status="found")
+    searches = searches.filter(pc.not_equal(searches["target_rule"], "each"))  # of these no image is kept
     if not searches.num_rows:
         return None
     groups = []
