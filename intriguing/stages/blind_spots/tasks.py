@@ -93,7 +93,7 @@ class _Found:
 def _images(result: SearchResult, names: list[str], key: ModelKey, keep: bool) -> pa.Table:
     kept = [i for i, status in enumerate(result.status) if keep and status in ("found", "misclassified")]
     images = result.adversarial[kept].cpu()
-    flat = images.reshape(len(kept), -1)
+    flat = images.flatten(1)
     return tables.ADVERSARIAL.build(
         {
             "search_id": [names[i] for i in kept],

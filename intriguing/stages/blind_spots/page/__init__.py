@@ -13,6 +13,8 @@ from distortions"""
 _TYPICAL = """
 select target_rule, median(distortion) as median from distortions where status = 'found' group by all"""
 
+_RULES = {"every": "nearest of every wrong class", "each": "over each wrong class"}
+
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
