@@ -1,0 +1,85 @@
+"""What a row of a batch costs a network, and from that in how large batches the network is fed.
+
+A batch that is always padded to one size gives each row the same bits, whatever its company: matrix products of other
+sizes add in another order. The padding is worth its price where rows are cheap. Where they are dear a batch holds what
+there is. The cost is counted, not timed, so that every machine, and every run that goes on, decides alike.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+MIDDLE, DEAR = 1e7, 1e8
+"""Operations per row from which its cost is middling, or dear. A core makes about 2e10 in a second, so a dear row takes
+5 ms or more: longer than everything that a search does for the row outside of the network."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How many rows a network is fed at once."""
+
+    most: int
+    least: int
+    """A smaller number of rows is padded to it."""
+    step: int = 1
+    """Every number of rows is padded to a multiple of it."""
+
+    def size(self, remaining: int) -> int:
+        """The number of rows of the next batch, padding included, when so many rows remain."""
+        return min(self.most, max(self.least, -(-remaining // self.step) * self.step))
+
+    def padded(self, count: int) -> int:
+        """The number of rows that the network sees when `count` rows are fed."""
+        full, rest = divmod(count, self.most)
+        return full * self.most + (self.size(rest) if rest else 0)
+
+
+PADDED = Blocks(128, 32, 32)
+"""For cheap rows."""
+SMALL = Blocks(8, 4)
+"""For rows of middling cost: 4 to 8 rows are rounded alike, fewer are not (seen for residual and plain convolutional
+networks and vision transformers, by torch with oneDNN and MKL)."""
+SINGLE = Blocks(1, 1)
+"""For dear rows, which gain little by company: a row alone, so that no other row can change it."""
+
+
+def blocks_of(operations: float) -> Blocks:
+    """The batches for a network whose forward pass of one row takes so many operations."""
+    return SINGLE if operations >= DEAR else SMALL if operations >= MIDDLE else PADDED
+
+
+class Operations(TorchDispatchMode):
+    """Inside, the floating-point operations of matrix products, convolutions and attention are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the operator, and add what torch's formula for it gives."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func.overloadpacket in flop_registry:
+            self.count += flop_registry[func.overloadpacket](*args, **kwargs, out_val=out)
+        return out
+
+
+def operations_of_row(model: nn.Module, batch: Tensor) -> float:
+    """Floating-point operations (multiplications and additions) of the model's forward pass, per row of `batch`.
+
+    batch: (b, *shape), of the dtype and device that the model takes; the model is called once, with a graph, since
+    without one torch may fuse whole layers into operators that have no formula. Each weight counts as one
+    multiplication and one addition at least, for what still has none.
+    """
+    with torch.enable_grad(), Operations() as operations:
+        model(batch.detach().requires_grad_(batch.is_floating_point()))
+    return max(least_operations(model), operations.count / len(batch))
+
+
+def least_operations(model: nn.Module) -> float:
+    """A multiplication and an addition per weight: what a row costs at least."""
+    return 2.0 * sum(weight.numel() for weight in model.parameters())

@@ -1,0 +1,49 @@
+"""What a row costs is counted by hand, and the batches follow from it."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing.models.rows import DEAR, MIDDLE, PADDED, SINGLE, SMALL, Blocks, blocks_of, operations_of_row
+
+
+def test_operations_are_those_counted_by_hand():
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 8 * 8, 4)).eval()
+    by_hand = 2 * (64 * 5 * 27 + 320 * 4)
+    assert operations_of_row(model, torch.rand(1, 3, 8, 8)) == by_hand
+    assert operations_of_row(model, torch.rand(6, 3, 8, 8)) == by_hand
+    exported = torch.export.export(model, (torch.rand(2, 3, 8, 8),)).module()
+    assert operations_of_row(exported, torch.rand(2, 3, 8, 8)) == by_hand
+
+
+def test_attention_counts_and_a_layer_without_a_formula_counts_by_its_weights():
+    block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval().requires_grad_(False)
+    recurrent = nn.LSTM(8, 16, batch_first=True)
+    assert operations_of_row(block, torch.rand(1, 10, 16)) >= 2 * 10 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert operations_of_row(recurrent, torch.rand(1, 5, 8)) >= 2 * sum(p.numel() for p in recurrent.parameters())
+
+
+@pytest.mark.parametrize(
+    ("blocks", "count", "sizes"),
+    [
+        (PADDED, 1, [32]),
+        (PADDED, 130, [128, 32]),
+        (SMALL, 1, [4]),
+        (SMALL, 13, [8, 5]),
+        (SMALL, 0, []),
+        (SINGLE, 3, [1, 1, 1]),
+        (Blocks(7, 7, 7), 8, [7, 7]),
+    ],
+)
+def test_a_batch_has_what_remains_padded_to_the_least_and_to_the_step(blocks, count, sizes):
+    batches = []
+    while count > sum(batches):
+        batches.append(blocks.size(count - sum(batches)))
+    assert batches == sizes
+    assert blocks.padded(count) == sum(sizes)
+
+
+def test_dear_rows_are_fed_alone_and_cheap_ones_in_padded_batches():
+    assert [blocks_of(w) for w in (0, MIDDLE - 1, MIDDLE, DEAR - 1, DEAR, 1e12)] == [PADDED] * 2 + [SMALL] * 2 + [
+        SINGLE
+    ] * 2
