@@ -17,6 +17,8 @@ ROW = {
     "parameters": [7850],
     "train_error": [0.1],
     "test_error": [None],
+    "train_part": [None],
+    "other_error": [None],
 }
 
 

@@ -21,7 +21,8 @@ WEIGHTS_FILE = Code("intriguing.sweep.resources:weights_file", f"{_LOADERS}:weig
 class PlannedDataset:
     """A data set as a plan sees it: name in the spec, source, where it lies, hash, split sizes, shape, classes.
 
-    names_hash: over the names of classes and examples; empty where there are none.
+    names_hash: over the names of classes and examples; empty where there are none. rarest: how many images the smallest
+    class of each split has.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PlannedDataset:
     shape: tuple[int, int, int]
     classes: int
     names_hash: str = ""
+    rarest: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def values(self) -> int:
@@ -56,6 +58,7 @@ class PlannedModel:
     """A model that the plan trains or loads, with what other tasks need of it.
 
     training: the arguments of its training. weights_path: the user's file that its weights come from, if they do.
+    train_part: the part of the training split that it is trained on ("1 of 2"); empty where that is all of it.
     """
 
     dataset: PlannedDataset
@@ -66,6 +69,7 @@ class PlannedModel:
     weights: Output
     training: Mapping[str, Any] = field(default_factory=dict)
     weights_path: str = ""
+    train_part: str = ""
 
     @cached_property
     def resource(self) -> Resource:

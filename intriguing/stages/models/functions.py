@@ -31,12 +31,14 @@ class LoadParameters:
 
 @dataclass(frozen=True)
 class TrainParameters:
-    """A model to build and train, with the arguments of `TrainOptions`."""
+    """A model to build and train, with the arguments of `TrainOptions`; on a part of the split, drawn by `part_seed`."""
 
     key: ModelKey
     architecture: Architecture
     compute: Compute
     training: dict[str, Any]
+    train_part: str = ""
+    part_seed: int = 0
 
 
 EXAMPLES = TaskFunction(

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from intriguing.data import is_users_code, load_dataset
 from intriguing.errors import DataError, WeightsError
 from intriguing.stages.common.child import Call, in_child
@@ -68,15 +70,18 @@ class DatasetSource:
     download: bool = False
 
 
-DatasetDescription = tuple[str, dict[str, int], tuple[int, int, int], int, str]
-"""A data set's content hash, sizes of its splits, shape of an image, classes, hash of the names."""
+DatasetDescription = tuple[str, dict[str, int], tuple[int, int, int], int, str, dict[str, int]]
+"""A data set's content hash, sizes of its splits, shape of an image, classes, hash of the names, and the number of
+images of each split's smallest class.
+"""
 
 
 def describe(source: DatasetSource) -> DatasetDescription:
     """Load a data set and describe it; raises `DataError` where it cannot be read."""
     dataset = load_dataset(source.source, source.root, source.download)
     sizes = {split: len(rows) for split, rows in dataset.splits.items()}
-    return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash
+    rarest = {name: int(np.unique(rows.labels, return_counts=True)[1].min()) for name, rows in dataset.splits.items()}
+    return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash, rarest
 
 
 def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedDataset]:

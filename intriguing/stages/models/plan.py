@@ -1,9 +1,11 @@
 """Data and models: list the inputs, train or load every model on every data set."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from intriguing.data.parts import check_part
 from intriguing.engine.task import Output, Resource, Task
-from intriguing.errors import SpecError
+from intriguing.errors import DataError, SpecError
 from intriguing.stages.common.parameters import Architecture, Compute, ModelKey
 from intriguing.stages.common.planned import WEIGHTS_FILE, PlannedDataset, PlannedModel, part_of
 from intriguing.stages.common.stage import Sweep
@@ -36,6 +38,16 @@ def _check(section: ModelsSection, sweep: Sweep) -> None:
                     f"models.{name}: data set {dataset!r} has no train split to train it on. Give the data set one, "
                     "name a file of `weights`, or write `train = false`."
                 )
+            if model.train_part:
+                rarest = sweep.datasets[dataset].rarest.get("train", sweep.datasets[dataset].sizes["train"])
+                _check_part(f"models.{name}.train_part: data set {dataset!r}", model.train_part, rarest)
+
+
+def _check_part(what: str, part: str, rarest: int) -> None:
+    try:
+        check_part(what, part, rarest)
+    except DataError as error:
+        raise SpecError(str(error)) from None
 
 
 def examples(dataset: PlannedDataset) -> Task:
@@ -71,7 +83,8 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
     if model.is_trained and not files.weights_hash:
         if dataset.names_hash:  # photos may turn out to be damaged when they are decoded
             publish["skipped"] = "skipped"
-        parameters = functions.TrainParameters(key, architecture, compute, model.training)
+        seed = sweep.seed if model.train_part else 0
+        parameters = functions.TrainParameters(key, architecture, compute, model.training, model.train_part, seed)
         task = functions.TRAIN.task(name, parameters, resources=resources, **common)
     else:
         if files.weights_hash:
@@ -81,6 +94,7 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
         task = functions.LOAD.task(name, parameters, resources=resources, **common)
     weights = Output(name, "weights")
     layers = tuple(model.layers)
-    return task, PlannedModel(
+    planned = PlannedModel(
         dataset, key.model, key.model_seed, layers, architecture, weights, model.training, files.weights_path
     )
+    return task, replace(planned, train_part=model.train_part)

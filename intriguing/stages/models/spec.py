@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from intriguing.data.parts import parse_part
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Name, Section
 
@@ -43,6 +44,16 @@ class ModelSpec(Section):
     """The data sets that it is trained and probed on; by default all."""
     seeds: list[int] | None = None
     """Training seeds, one model each; by default the spec's `model_seeds`."""
+    train_part: str = ""
+    """The part of the training split to train on, such as "1 of 2" (the paper's P1) and "2 of 2" (P2): disjoint, drawn
+    by the spec's seed, every class divided evenly. By default all of it."""
+
+    @field_validator("train_part")
+    @classmethod
+    def _named_rightly(cls, value: str) -> str:
+        if value:
+            parse_part(value)
+        return value
 
     @property
     def is_trained(self) -> bool:
@@ -67,6 +78,11 @@ def agree(section: ModelsSection, spec: object) -> None:
     if section.models and not section.datasets:
         raise ValueError("datasets: a spec with models needs at least one data set")
     for name, model in section.models.items():
+        if model.train_part and not model.is_trained:
+            raise ValueError(
+                f"models.{name}.train_part: the model is not trained (it has weights, or `train = false`), so no part "
+                "of a training split plays a role; leave the key out"
+            )
         for dataset in model.datasets or ():
             if dataset not in section.datasets:
                 raise ValueError(f"models.{name}.datasets: {unknown_name('data set', dataset, section.datasets)}")

@@ -9,7 +9,8 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.data import Dataset, Skipped
+from intriguing.data import Dataset, Skipped, Split
+from intriguing.data.parts import split_in_two
 from intriguing.engine.worker import Work
 from intriguing.models import (
     TrainOptions,
@@ -57,14 +58,16 @@ def _skipped(skipped: Sequence[Skipped], **keys: Any) -> pa.Table:
 def train(work: Work, parameters: functions.TrainParameters) -> dict[str, Any]:
     """Build and train a model; its weights, and its row in the table `models`."""
     torch.set_num_threads(parameters.compute.threads)
-    data = work.resource("dataset")
+    data, rest = work.resource("dataset"), None
+    if parameters.train_part:
+        data, rest = split_in_two(data, parameters.train_part, parameters.part_seed)
     net = build(parameters.architecture, parameters.key.model_seed)
     options = TrainOptions.of(parameters.training)
     report = train_model(
         net.to(device()), data, options, parameters.key.model_seed, parameters.compute.threads, evaluate=False
     )
     left_out = [replace(bad, reason=f"left out of the training: {bad.reason}") for bad in report.skipped]
-    outputs = _result(work, net, data, parameters.key, parameters.compute.slots)
+    outputs = _result(work, net, data, parameters.key, parameters.compute.slots, (parameters.train_part, rest))
     return outputs | {"skipped": _skipped(left_out, **parameters.key.columns)}
 
 
@@ -83,7 +86,16 @@ def build(architecture: Architecture, seed: int) -> torch.nn.Module:
     return build_model(architecture.architecture, architecture.shape, architecture.classes, architecture.options, seed)
 
 
-def _result(work: Work, net: torch.nn.Module, data: Dataset, key: ModelKey, slots: int) -> dict[str, Any]:
+def _result(
+    work: Work,
+    net: torch.nn.Module,
+    data: Dataset,
+    key: ModelKey,
+    slots: int,
+    trained_on: tuple[str, Split | None] = ("", None),
+) -> dict[str, Any]:
+    """The model's weights and row; trained_on: the name of the part that is `data`'s training split, and the rest."""
+    part, rest = trained_on
     weights = save_weights(net)
     probe(net).to(device())
     work.device = device_name()
@@ -97,5 +109,7 @@ def _result(work: Work, net: torch.nn.Module, data: Dataset, key: ModelKey, slot
             f"{name}_error": error_rate(net, measured[name], slots) if name in measured else None
             for name in ("train", "test")
         },
+        train_part=part or None,
+        other_error=error_rate(net, rest, slots) if rest is not None and measured else None,
     )
     return {"weights": weights, "models": row}

@@ -43,7 +43,7 @@ def predict_unchanged(work: Work, parameters: functions.UnchangedParameters) -> 
         **_answers(rows, chosen, guesses),
     }
     keys = {**parameters.key.columns, "source_model": "", "source_seed": -1}
-    return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean")}
+    return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean", size=None)}
 
 
 @functions.PREDICT_CHANGED.implementation
@@ -80,7 +80,7 @@ def predict_changed(work: Work, parameters: functions.ChangedParameters) -> dict
             **_answers(rows, chosen, guesses[kind]),
         }
         sources = {"source_model": parameters.source_model, "source_seed": parameters.source_seed}
-        parts.append(tables.TRANSFER.build(columns, **parameters.key.columns, **sources))
+        parts.append(tables.TRANSFER.build(columns, **parameters.key.columns, **sources, size=None))
     return {"transfer": pa.concat_tables(parts)}
 
 

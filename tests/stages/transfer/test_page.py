@@ -35,6 +35,7 @@ def test_an_own_image_that_does_not_fool_its_model_raises_an_alarm(small):
         label=0,
         prediction=0,
         is_error=False,
+        size=None,
     )
     small.add("transfer", extra)
     small.write("examples")
