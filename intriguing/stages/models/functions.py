@@ -31,7 +31,7 @@ class LoadParameters:
 
 @dataclass(frozen=True)
 class TrainParameters:
-    """A model to build and train, with the arguments of `TrainOptions`; on a part of the split, drawn by `part_seed`."""
+    """A model to build and train, with the arguments of `TrainOptions`; a part of the split is drawn by `part_seed`."""
 
     key: ModelKey
     architecture: Architecture

@@ -28,9 +28,7 @@ def test_a_part_too_small_for_a_class_is_refused_before_any_work():
     few = digits(sizes=SIZES)
     few = type(few)(**{**vars(few), "rarest": {"train": 3}})
     assert plan_of(spec_of(third=NET | {"train_part": "3 of 3"}), few)
-    with pytest.raises(
-        SpecError, match=r"models.half.train_part: data set 'mnist-sample' has a class of only 3 images"
-    ):
+    with pytest.raises(SpecError, match=r"models.half.train_part: data set 'mnist-sample' has a class of only 3"):
         plan_of(spec_of(half=NET | {"train_part": "1 of 4"}), few)
 
 
