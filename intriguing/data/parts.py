@@ -1,28 +1,14 @@
 """Disjoint parts of a training split: the paper's halves P1 and P2, and any other number of equal parts."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
 
 from intriguing.data.dataset import Dataset, Images, Split
-from intriguing.errors import DataError, InputError
+from intriguing.data.part_names import check_part, parse_part
 from intriguing.randomness import hash_ids
 
 _PURPOSE = "training part"
-_FORM = re.compile(r"([1-9]\d{0,5}) of ([1-9]\d{0,5})")
-
-
-def parse_part(text: str) -> tuple[int, int]:
-    """The numbers in "1 of 2": which part, and of how many.
-
-    Raises: `InputError` for another form, fewer than two parts, or a part beyond the last.
-    """
-    match = _FORM.fullmatch(text)
-    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= part <= parts or parts < 2:
-        raise InputError(f"{text!r} is no part of a training split: write it as '1 of 2', '2 of 2' or '3 of 10'.")
-    return part, parts
 
 
 def part_positions(split: Split, text: str, seed: int) -> np.ndarray:
@@ -37,16 +23,6 @@ def part_positions(split: Split, text: str, seed: int) -> np.ndarray:
     check_part("The training split", text, int(np.unique(split.labels, return_counts=True)[1].min()))
     order = np.lexsort((hash_ids(seed, _PURPOSE, split.ids), split.labels))
     return np.sort(order[part - 1 :: parts])
-
-
-def check_part(what: str, text: str, rarest: int) -> None:
-    """Raise `DataError` where the smallest class, of `rarest` images, is too small to be in every part."""
-    _, parts = parse_part(text)
-    if rarest < parts:
-        raise DataError(
-            f"{what} has a class of only {rarest} image{'' if rarest == 1 else 's'}, so not each of {parts} parts can "
-            f"hold one of it: cut the split into at most {rarest} parts, or leave that class out."
-        )
 
 
 def split_in_two(dataset: Dataset, text: str, seed: int) -> tuple[Dataset, Split]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from intriguing.data.dataset import Split, build_dataset
-from intriguing.data.parts import parse_part, part_positions, split_in_two
+from intriguing.data.part_names import parse_part
+from intriguing.data.parts import part_positions, split_in_two
 from intriguing.errors import DataError, InputError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from intriguing.data.parts import check_part
+from intriguing.data.part_names import check_part
 from intriguing.engine.task import Output, Resource, Task
 from intriguing.errors import DataError, SpecError
 from intriguing.stages.common.parameters import Architecture, Compute, ModelKey

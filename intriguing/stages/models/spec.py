@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from intriguing.data.parts import parse_part
+from intriguing.data.part_names import parse_part
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Name, Section
 
