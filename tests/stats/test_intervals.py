@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.stats.intervals import median_interval, wilson
+from intriguing.stats.intervals import median_interval, newcombe, wilson
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
@@ -69,3 +69,28 @@ def test_values_without_a_median_are_refused():
         median_interval([1.0, float("nan")])
     with pytest.raises(InputError, match="between 0 and 1"):
         median_interval([1.0], level=1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ((56, 70, 48, 80), 0.0524, 0.3339),
+        ((9, 10, 3, 10), 0.1705, 0.8090),
+        ((6, 7, 2, 7), 0.0582, 0.8062),
+        ((5, 56, 0, 29), -0.0381, 0.1926),
+    ],
+)
+def test_newcombe_gives_the_values_that_its_paper_prints(counts, low, high):
+    # Newcombe 1998, table II, method 10.
+    assert np.round(newcombe(*counts), 4).tolist() == [low, high]
+
+
+def test_newcombe_is_turned_by_exchanging_the_two():
+    low, high = newcombe([3, 20], 40, [9, 1], 25)
+    other_low, other_high = newcombe([9, 1], 25, [3, 20], 40)
+    np.testing.assert_allclose([low, high], [-other_high, -other_low])
+
+
+def test_newcombe_needs_inputs_on_both_sides():
+    assert np.isnan(newcombe(0, 0, 1, 2)).all()
+    assert np.isfinite(newcombe(0, 10, 0, 20)).all()

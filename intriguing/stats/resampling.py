@@ -1,0 +1,64 @@
+"""The bootstrap by weights: how often each unit was drawn, so that any mean of a resample is a weighted mean.
+
+The unit is what would be drawn anew if the study were made again: an image with all its cells (cells of a matrix share
+images, so they are not independent), and a training seed where a statement is about architectures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from intriguing.errors import InputError
+
+
+def weights(rng: np.random.Generator, units: int, draws: int) -> np.ndarray:
+    """How often each of the `units` is in each of the resamples: (draws, units) float64, every row sums to `units`."""
+    if units < 1 or draws < 1:
+        raise InputError(f"{draws} resamples of {units} units were asked for: at least one of each is needed.")
+    return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.float64)
+
+
+def weights_by_group(rng: np.random.Generator, groups: Sequence[str], draws: int) -> np.ndarray:
+    """Resamples within groups: (draws, n) for the n units whose groups are given; a group alone keeps its weight 1.
+
+    Seeds of one architecture are drawn again among themselves, since an architecture is not a draw.
+    """
+    drawn = np.ones((draws, len(groups)))
+    for group in dict.fromkeys(groups):
+        members = [i for i, name in enumerate(groups) if name == group]
+        drawn[:, members] = weights(rng, len(members), draws)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the interval that resamples of it give. NaN where there is none."""
+
+    value: float
+    """The figure."""
+    low: float
+    """The 2.5 % quantile of the resamples."""
+    high: float
+    """The 97.5 % quantile."""
+    p: float
+    """The two-sided p-value against the reference: twice the smaller share of resamples that lie on its other side."""
+    draws: int
+    """How many resamples gave a number."""
+
+    @classmethod
+    def of(cls, value: float, resampled: np.ndarray, reference: float = 0.0) -> Self:
+        """From the figure and its resamples (B,); those that are not finite are left out."""
+        kept = resampled[np.isfinite(resampled)]
+        if not np.isfinite(value) or len(kept) < 2:
+            return cls(float(value), np.nan, np.nan, np.nan, len(kept))
+        low, high = np.quantile(kept, [0.025, 0.975])
+        below, above = int((kept <= reference).sum()), int((kept >= reference).sum())
+        p = min(1.0, 2 * (1 + min(below, above)) / (len(kept) + 1))
+        return cls(float(value), float(low), float(high), p, len(kept))
+
+    def columns(self) -> Mapping[str, float | None]:
+        """value, low, high and p, None where there is none."""
+        each = {"value": self.value, "low": self.low, "high": self.high, "p": self.p}
+        return {name: None if number != number else number for name, number in each.items()}

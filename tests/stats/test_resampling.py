@@ -1,0 +1,56 @@
+"""The bootstrap by weights: against the textbook's standard error, and the coverage of its interval."""
+
+import numpy as np
+import pytest
+
+from intriguing.errors import InputError
+from intriguing.stats.resampling import Estimate, weights, weights_by_group
+
+
+def test_weights_count_how_often_each_unit_was_drawn():
+    drawn = weights(np.random.default_rng(0), 7, 100)
+    assert drawn.shape == (100, 7)
+    assert (drawn.sum(1) == 7).all()
+    assert (drawn == np.round(drawn)).all()
+
+
+def test_the_spread_of_resampled_means_is_the_standard_error():
+    values = np.random.default_rng(1).normal(size=400)
+    means = weights(np.random.default_rng(2), 400, 4000) @ values / 400
+    assert means.std() == pytest.approx(values.std() / 20, rel=0.05)
+
+
+def test_groups_are_drawn_among_themselves():
+    drawn = weights_by_group(np.random.default_rng(0), ["a", "b", "a", "c", "a"], 50)
+    assert (drawn[:, [0, 2, 4]].sum(1) == 3).all()
+    assert (drawn[:, [1, 3]] == 1).all()
+    assert len(np.unique(drawn[:, 0])) > 1
+
+
+def test_the_interval_covers_the_truth_and_the_p_value_is_uniform_where_nothing_is_there():
+    rng, covered, low = np.random.default_rng(3), 0, 0
+    for _ in range(300):
+        values = rng.normal(size=60)
+        means = weights(rng, 60, 400) @ values / 60
+        estimate = Estimate.of(values.mean(), means)
+        covered += estimate.low <= 0 <= estimate.high
+        low += estimate.p <= 0.05
+    assert 0.90 <= covered / 300 <= 0.98
+    assert 0.02 <= low / 300 <= 0.10
+
+
+def test_a_figure_without_resamples_has_no_interval():
+    estimate = Estimate.of(1.0, np.array([np.nan, np.nan, 2.0]))
+    assert estimate.columns() == {"value": 1.0, "low": None, "high": None, "p": None}
+    assert Estimate.of(np.nan, np.ones(5)).columns()["value"] is None
+
+
+def test_the_p_value_counts_resamples_on_the_other_side_of_the_reference():
+    resampled = np.concatenate([np.full(2, 0.4), np.full(97, 0.6)])
+    assert Estimate.of(0.6, resampled, reference=0.5).p == pytest.approx(2 * 3 / 100)
+    assert Estimate.of(0.6, resampled, reference=0.7).p == pytest.approx(2 * 1 / 100)
+
+
+def test_nothing_to_draw_from_is_refused():
+    with pytest.raises(InputError, match="at least one"):
+        weights(np.random.default_rng(0), 0, 10)
