@@ -74,13 +74,13 @@ class BatchSearch:
     def result(self) -> SearchResult:
         """Run the search."""
         with full_precision():
-            clean = self.evaluator.forward(self.x0)
             usable = ~self.bad_input
+            clean = self.evaluator.forward(self.x0, usable)
             self.passes["forward"] += usable
             bad_output = usable & ~clean.isfinite().all(1)
             prediction = clean.argmax(1)
             if self.evaluator.conduct and self.evaluator.conduct.probabilities:
-                prediction = self.evaluator.outputs(self.x0).argmax(1)
+                prediction = self.evaluator.outputs(self.x0, usable).argmax(1)
                 self.passes["forward"] += usable
             wrong = prediction != self.labels if self.targets is None else prediction == self.targets
             misclassified = usable & ~bad_output & wrong
@@ -144,9 +144,10 @@ class BatchSearch:
         if not self.grade.separate or len(examples) == 0:
             # All wrong classes are goals of one row; `target` is any one of them.
             return (labels[:, None] + 1) % count
-        near, spent = nearest_classes(self.evaluator, x0, labels, clean[examples], self.options.classes, *self.box.pair)
-        for kind in self.passes.values():
-            kind[examples] += spent
+        logits, box = clean[examples], self.box.pair
+        near, forward, backward = nearest_classes(self.evaluator, x0, labels, logits, self.options.classes, *box)
+        self.passes["forward"][examples] += forward
+        self.passes["backward"][examples] += backward
         return near
 
     def _searched(self, rows: State) -> _Outcome:
@@ -203,7 +204,7 @@ class BatchSearch:
     def _penalty(self, best: Tensor, r: Tensor, success: Tensor) -> Tensor:
         """The c (B,) at which loss + c |r|^2 (or c |r|) is stationary along the change r (B, n) of the result."""
         goals, rivals = self._masks()
-        _, _, slope = self.evaluator.gradient(best, lambda z, s: cross_entropy(z, goals[s], rivals[s]))
+        _, _, slope = self.evaluator.gradient(best, lambda z, s: cross_entropy(z, goals[s], rivals[s]), success)
         for kind in self.passes.values():
             kind += success
         pull = 2 * dot(r, r) if self.options.penalty_form == "squared_l2" else dot(r, r).sqrt()

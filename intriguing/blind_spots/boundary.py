@@ -105,11 +105,11 @@ class BoundaryFinish:
         active = ~state["done"]
         target, rivals, x0, trial = state["target"], state["rivals"], state["x0"], state["trial"]
 
-        def worst(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+        def worst(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
             _, rival = margin(logits, target[s], rivals[s])
             return pair(logits, target[s], rival)
 
-        z, gap, normal = self.evaluator.gradient(trial, worst)
+        z, gap, normal = self.evaluator.gradient(trial, worst, active)
         _, rival = margin(z, target, rivals)
         first = state["gradients"] == 0
         logits = torch.where(first[:, None], z, state["best_logits"])
@@ -122,6 +122,8 @@ class BoundaryFinish:
         cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
         normals, scales, _, owners, ages, multipliers = cuts
         offsets = self._corrected(cuts, target, logits, best - x0, l2)
+        # A finished row has no constraint, so that nothing is solved for it.
+        offsets = offsets.where(active[:, None], torch.full_like(offsets, -_INFINITY))
         goal, multipliers, value = project(
             self.lower - x0, self.upper - x0, normals, offsets, multipliers, unit=True, rounds=self.rounds
         )
@@ -181,7 +183,7 @@ class BoundaryFinish:
         s = torch.where(won, s.clamp(0.5, 1.0), torch.minimum(s.clamp(max=2.0), far))
         for _ in range(self.searches):
             x = clip(torch.lerp(x0, trial, s[:, None]), self.lower, self.upper)
-            z = self.evaluator.forward(x)
+            z = self.evaluator.forward(x, ~state["done"])
             gap, rival = margin(z, target, rivals)
             gap = gap - slack(z, target, rival)
             won = gap > 0

@@ -27,6 +27,11 @@ class Verifier:
     targets: Tensor | None
     """(B,) classes to reach; None: any class but the label."""
 
+    @property
+    def cost(self) -> int:
+        """Forward passes for one image."""
+        return 1 if self.evaluator.single else 2
+
     def succeeds(self, prediction: int, example: int) -> bool:
         """Whether this class is a success for the example."""
         if self.targets is not None:
@@ -39,6 +44,8 @@ class Verifier:
         prediction = int(out.argmax())
         if bool(out.isnan().any()) or not self.succeeds(prediction, example):
             return None
+        if self.evaluator.single:
+            return prediction
         out = self.evaluator.outputs(image[None])[0]
         return None if bool(out.isnan().any()) or not self.succeeds(int(out.argmax()), example) else prediction
 
@@ -66,13 +73,13 @@ def confirm(
     best = best.clone()
     prediction = torch.full_like(verifier.labels, -1)
     forward = torch.zeros_like(verifier.labels)
-    outputs = verifier.evaluator.outputs(best) if bool(success.any()) else None
+    outputs = verifier.evaluator.outputs(best, success) if bool(success.any()) else None
     unstable = torch.zeros_like(success)
     for i in success.nonzero().squeeze(1).tolist():
         assert outputs is not None
-        forward[i] += 2
+        forward[i] += verifier.cost
         together = outputs[i]
-        out = verifier.evaluator.alone(best[i])
+        out = together if verifier.evaluator.single else verifier.evaluator.alone(best[i])
         guesses = (int(together.argmax()), int(out.argmax()))
         if all(verifier.succeeds(guess, i) for guess in guesses) and not bool((out.isnan() | together.isnan()).any()):
             prediction[i] = guesses[1]
@@ -130,7 +137,7 @@ def slope_of(verifier: Verifier, image: Tensor, example: int) -> Tensor:
     targets = verifier.targets
     rivals = classes == verifier.labels[example] if targets is None else classes != targets[example]
 
-    def loss(logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+    def loss(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
         target = logits.masked_fill(rivals, -torch.inf).argmax(1)
         _, rival = margin(logits, target, rivals)
         return pair(logits, target, rival)
@@ -144,7 +151,7 @@ def _smallest_push(verifier: Verifier, push: Push, i: int, halved: bool) -> tupl
     for k in range(_DOUBLINGS):
         image = push(i, k)
         guess = verifier.alone(image, i)
-        spent += 2
+        spent += verifier.cost
         if guess is None:
             continue
         low, high = k - 1.0, float(k)
@@ -152,7 +159,7 @@ def _smallest_push(verifier: Verifier, push: Push, i: int, halved: bool) -> tupl
             middle = (low + high) / 2
             other = push(i, middle)
             again = verifier.alone(other, i)
-            spent += 2
+            spent += verifier.cost
             if again is None:
                 low = middle
             else:

@@ -1,7 +1,7 @@
-"""Forward and backward passes in blocks of fixed sizes, so that a row's result does not depend on the other rows."""
+"""Forward and backward passes in batches of such sizes that a row's result does not depend on the other rows."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from intriguing.basics.torch_modes import evaluating
+from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
 from intriguing.models.logits import logits_behind
+from intriguing.models.rows import Blocks, Passes
 
-Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""A function of the logits (b, C) of some rows and the slice of these rows: a value (b,) and its gradient (b, C)."""
+Loss = Callable[[Tensor, slice | Tensor], tuple[Tensor, Tensor]]
+"""A function of the logits (b, C) of some rows, and which rows they are (a slice or indices): a value (b,) and its
+gradient (b, C)."""
 MASKED = -1e30
 """Replaces a logit of minus infinity: the class is still never the largest, and differences are finite."""
 
@@ -53,27 +56,30 @@ def full_precision() -> Iterator[None]:
 
 
 class Evaluator:
-    """Evaluates a frozen `model` on flat rows (R, n) in blocks of `block` rows.
+    """Evaluates a frozen `model` on flat rows (R, n) in batches of the sizes that `blocks` allows.
 
-    The last block is padded to a multiple of `least`, which divides `block` and is large enough that products in all
-    blocks are rounded alike. Rows may be longer than an input; the padding at their end does not reach the model.
-    `conduct` says how the model must be called. The model gets copies, so it may change its input.
+    These sizes are such that products in all batches are rounded alike. Rows may be longer than an input; the padding
+    at their end does not reach the model. `conduct` says how the model must be called. The model gets copies, so it may
+    change its input.
+
+    `active` (R,) is a mask of the rows that are wanted; others are not fed where that makes fewer rows, and get zeros.
+    In a CUDA graph, whose shapes are fixed, all rows are fed. `seen` counts the rows that the model saw, with padding.
     """
 
     def __init__(
         self,
         model: nn.Module,
         shape: tuple[int, ...],
-        block: int,
-        least: int | None = None,
+        blocks: Blocks,
         conduct: Conduct | None = None,
+        seen: Passes | None = None,
     ) -> None:
         self.model = model
         self.shape = shape
         self.size = math.prod(shape)
-        self.block = block
-        self.least = block if least is None else least
+        self.blocks = blocks
         self.conduct = conduct
+        self.seen = seen or Passes()
 
     @property
     def classes(self) -> int:
@@ -81,17 +87,34 @@ class Evaluator:
         assert self.conduct is not None
         return self.conduct.classes
 
-    def _blocks(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    @property
+    def single(self) -> bool:
+        """Whether each row is fed alone."""
+        return self.blocks.most == 1
+
+    def _batches(self, rows: Tensor, index: Tensor | None) -> Iterator[tuple[slice | Tensor, Tensor]]:
+        """Which rows a batch holds, as a slice or as indices, and their images, padded; `index`: None for all rows."""
+        count = len(rows) if index is None else len(index)
         start = 0
-        while start < len(rows):
-            remaining = len(rows) - start
-            size = min(self.block, -(-remaining // self.least) * self.least)
-            piece = rows[start : start + size]
-            live = len(piece)
+        while start < count:
+            size = self.blocks.size(count - start)
+            live = min(size, count - start)
+            s = slice(start, start + live) if index is None else index[start : start + live]
+            piece = rows[s]
             if live < size:
                 piece = torch.cat([piece, piece[:1].expand(size - live, -1)])
-            yield slice(start, start + live), piece[:, : self.size].reshape(size, *self.shape)
+            self.seen.forward += size
+            yield s, piece[:, : self.size].reshape(size, *self.shape)
             start += size
+
+    def _chosen(self, rows: Tensor, active: Tensor | None) -> Tensor | None:
+        """Indices of the active rows; None for all: where none is spared by leaving the others out."""
+        if active is None or is_graphed(rows.device):
+            return None
+        count = int(active.sum())
+        if count == 0 or self.blocks.padded(count) == self.blocks.padded(len(rows)):
+            return None
+        return active.nonzero().squeeze(1)
 
     def _fed(self, images: Tensor) -> Tensor:
         """A copy of the images in the model's dtype."""
@@ -105,48 +128,92 @@ class Evaluator:
         logits = _checked(logits, len(images)).to(images.dtype)
         return logits.masked_fill(logits == -math.inf, MASKED)
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, active: Tensor | None = None) -> Tensor:
         """Logits (R, C) of `rows` (R, n); if the model returns probabilities, the logits before its softmax."""
-        with torch.no_grad():
-            return torch.cat([self._logits(images)[: s.stop - s.start] for s, images in self._blocks(rows)])
+        return self._collected(rows, active, self._logits)
 
-    def outputs(self, rows: Tensor) -> Tensor:
+    def outputs(self, rows: Tensor, active: Tensor | None = None) -> Tensor:
         """The model's outputs (R, C) for `rows` (R, n), unchanged."""
+        return self._collected(rows, active, lambda images: _checked(self.model(self._fed(images)), len(images)))
+
+    def _collected(self, rows: Tensor, active: Tensor | None, call: Callable[[Tensor], Tensor]) -> Tensor:
+        index = self._chosen(rows, active)
         with torch.no_grad():
-            parts = [_checked(self.model(self._fed(x)), len(x))[: s.stop - s.start] for s, x in self._blocks(rows)]
-        return torch.cat(parts)
+            parts = [call(images)[: _length(s)] for s, images in self._batches(rows, index)]
+        return _spread(parts, rows, index)
 
     def alone(self, row: Tensor) -> Tensor:
         """The output (C,) for one image (n,) in a batch of one, or of copies if the model does not accept one image."""
         image = row[: self.size].reshape(1, *self.shape)
         if self.conduct and not self.conduct.alone:
-            image = image.expand(self.conduct.rows or self.block, *self.shape)
+            image = image.expand(self.conduct.rows or self.blocks.most, *self.shape)
+        self.seen.forward += len(image)
         with torch.no_grad():
             return _checked(self.model(self._fed(image)), len(image))[0]
 
-    def gradient(self, rows: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    def gradient(self, rows: Tensor, loss: Loss, active: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (R, C), values of the loss (R,) and its gradients (R, n) in the rows (R, n)."""
         logits, values, gradients = [], [], []
-        for s, images in self._blocks(rows):
-            live = s.stop - s.start
+        index = self._chosen(rows, active)
+        for s, images in self._batches(rows, index):
             with torch.enable_grad():
                 images = images.detach().requires_grad_()
                 z = self._logits(images)
-            plain = z.detach()
-            value, slope = loss(plain[:live], s)
-            if live < len(images):
-                slope = torch.cat([slope, slope.new_zeros(len(images) - live, slope.shape[1])])
-            if z.requires_grad:
-                (g,) = torch.autograd.grad(z, images, slope, allow_unused=True)
-                g = torch.zeros_like(images) if g is None else g
-            else:
-                g = torch.zeros_like(images)
-            logits.append(plain[:live])
+            plain = z.detach()[: _length(s)]
+            value, slope = loss(plain, s)
+            logits.append(plain)
             values.append(value)
-            gradients.append(pad(g[:live].flatten(1), (0, rows.shape[1] - self.size)))
-        if len(logits) == 1:
-            return logits[0], values[0], gradients[0]
-        return torch.cat(logits), torch.cat(values), torch.cat(gradients)
+            gradients.append(self._pulled(z, images, slope, rows.shape[1]))
+        return _spread(logits, rows, index), _spread(values, rows, index), _spread(gradients, rows, index)
+
+    def gradients(self, rows: Tensor, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
+        """The values (R, K) of K losses and their gradients (R, K, n), by one forward pass and K backward passes.
+
+        A compiled model may allow one backward pass per forward pass only.
+        """
+        try:
+            return self._gradients(rows, losses)
+        except RuntimeError:
+            found = [self.gradient(rows, loss) for loss in losses]
+            return torch.stack([value for _, value, _ in found], 1), torch.stack([g for *_, g in found], 1)
+
+    def _gradients(self, rows: Tensor, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
+        values, gradients = [], []
+        for s, images in self._batches(rows, None):
+            with torch.enable_grad():
+                images = images.detach().requires_grad_()
+                z = self._logits(images)
+            plain = z.detach()[: _length(s)]
+            pairs = [loss(plain, s) for loss in losses]
+            values.append(torch.stack([value for value, _ in pairs], 1))
+            pulled = [self._pulled(z, images, slope, rows.shape[1], keep=True) for _, slope in pairs]
+            gradients.append(torch.stack(pulled, 1))
+        return torch.cat(values), torch.cat(gradients)
+
+    def _pulled(self, z: Tensor, images: Tensor, slope: Tensor, width: int, keep: bool = False) -> Tensor:
+        """The gradients (b, width) in the live rows of a batch; slope (b, C) is that in their logits, of z (B, C).
+
+        keep: the graph is needed again.
+        """
+        live = len(slope)
+        if live < len(images):
+            slope = torch.cat([slope, slope.new_zeros(len(images) - live, slope.shape[1])])
+        g = None
+        if z.requires_grad:
+            self.seen.backward += len(images)
+            (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
+        g = torch.zeros_like(images) if g is None else g
+        return pad(g[:live].flatten(1), (0, width - self.size))
+
+
+def _length(s: slice | Tensor) -> int:
+    return s.stop - s.start if isinstance(s, slice) else len(s)
+
+
+def _spread(parts: list[Tensor], rows: Tensor, index: Tensor | None) -> Tensor:
+    """The parts of all batches in one tensor (R, ...), an entry for each of `rows`; zeros where none was fed."""
+    fed = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return fed if index is None else fed.new_zeros((len(rows), *fed.shape[1:])).index_copy_(0, index, fed)
 
 
 def _checked(out: Any, count: int) -> Tensor:

@@ -7,24 +7,33 @@ CUDA device a step is recorded once and replayed (`cuda_graph`).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from intriguing.blind_spots import cuda_graph
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.models.rows import Passes
 
 State = dict[str, Tensor]
 _CACHED = 256
 """The largest number of rows in work at once on a CPU. With more, the state no longer fits in the CPU's cache."""
-_GRAIN = 8
-"""On a CPU the number of rows is a multiple of this. A row's length is a multiple of `row_search.ALIGNED`; together
-they keep rounding the same for every row: elementwise kernels may round the last few values of a tensor differently,
-and matrix products round a single row differently."""
+GRAIN, FINE = 8, 2
+"""On a CPU the number of rows is a multiple of the first. A row's length is a multiple of `row_search.ALIGNED`;
+together they keep rounding the same for every row: elementwise kernels may round the last few values of a tensor
+differently, and matrix products round a single row differently. Where each row is fed to the model alone, a multiple of
+the second: rows are long there, so that even work on rows that are not in use is dear."""
 
 
 class Solver(Protocol):
     """A method that improves rows step by step. A state is a dictionary of tensors (R, ...), one entry per row."""
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The model that the steps ask, which counts the rows that it sees."""
+        ...
 
     @property
     def poll(self) -> int:
@@ -45,18 +54,18 @@ class Solver(Protocol):
         ...
 
 
-def run(solver: Solver, inputs: State, slots: int) -> State:
+def run(solver: Solver, inputs: State, slots: int, grain: int = GRAIN) -> State:
     """Solve all rows of `inputs`, at most `slots` at a time; the outputs are in the order of the rows.
 
-    A row's result does not depend on the other rows, provided that its logits do not. On a CUDA device the state always
-    has `slots` rows, because a graph has fixed shapes: the last row is repeated where rows are missing. On a CPU the
-    state gets smaller as rows finish.
+    A row's result does not depend on the other rows, provided that its logits do not. The number of rows of the state
+    is a multiple of `grain`: the last row is repeated where rows are missing. On a CPU the state gets smaller as rows
+    finish. On a CUDA device it does not: a graph has fixed shapes.
     """
     count = len(next(iter(inputs.values())))
     device = next(iter(inputs.values())).device
     fixed = cuda_graph.is_graphed(device)
-    grain = slots if fixed else _GRAIN
-    width = width_of(count, slots, fixed)
+    width = width_of(count, slots, fixed, grain)
+    grain = width if fixed else grain
     rows = torch.arange(width, device=device)
     live = rows < count
     rows = rows.clamp(max=count - 1)
@@ -68,6 +77,8 @@ def run(solver: Solver, inputs: State, slots: int) -> State:
     while True:
         for _ in range(solver.poll):
             state = advance(state)
+            if not fixed and bool(state["done"].all()):
+                break
         finished = state["done"] & live
         leaving = finished.nonzero().squeeze(1)
         if len(leaving) == 0:
@@ -94,9 +105,9 @@ def run(solver: Solver, inputs: State, slots: int) -> State:
             advance = _stepper(solver, device)
 
 
-def width_of(count: int, slots: int, fixed: bool) -> int:
-    """Number of rows of the state when `count` rows are to be solved, padding included. fixed: always `slots`."""
-    return slots if fixed else min(_ceil(count, _GRAIN), _ceil(min(slots, _CACHED), _GRAIN))
+def width_of(count: int, slots: int, fixed: bool, grain: int = GRAIN) -> int:
+    """Number of rows of the state when `count` rows are to be solved, padding included. fixed: on a CUDA device."""
+    return min(_ceil(count, grain), slots if fixed else _ceil(min(slots, _CACHED), grain))
 
 
 def _ceil(count: int, multiple: int) -> int:
@@ -137,16 +148,29 @@ class _Graphed:
         self._solver = solver
         self._state: State = {}
         self._advance: Callable[[], None] | None = None
+        self._passes = Passes()
+        """Rows that the model sees in one replay."""
+
+    def _step(self, state: State) -> State:
+        before = replace(self._solver.evaluator.seen)
+        change = self._solver.step(state)
+        self._passes = self._solver.evaluator.seen - before
+        return change
 
     def __call__(self, state: State) -> State:
+        seen = self._solver.evaluator.seen
         if self._advance is None:
             self._state = {name: value.clone() for name, value in state.items()}
-            self._advance = cuda_graph.record(self._solver.step, self._state)
+            self._advance = cuda_graph.record(self._step, self._state)
+            seen.add(self._passes, -1)  # the step that was recorded was not made
             return self._state
         for name, value in state.items():
             if value is not self._state[name]:
                 self._state[name].copy_(value)
+        before = replace(seen)
         self._advance()
+        if seen == before:
+            seen.add(self._passes)
         return self._state
 
 

@@ -10,17 +10,19 @@ from torch import Tensor, nn
 
 from intriguing.basics.memory import available_memory
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.loop import width_of
+from intriguing.blind_spots.loop import FINE, GRAIN, width_of
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
+from intriguing.models.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row
 
 _ROWS_OF_STATE = 48
 """Vectors of the input's size per slot: history, cuts, and their copies while they change."""
 _COPIES = 4
 """Vectors of the input's size per row for the whole search: image and best point, each with one copy."""
-_BLOCK, _LEAST = 128, 32
-"""Largest and smallest number of rows of a batch on a CPU."""
+_ENOUGH = {SMALL.most: 64, SINGLE.most: 16}
+"""Number of slots by rows per call: where few rows are fed at once, more rows side by side make nothing faster, and a
+row that waits can be dropped for what others have found."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST = 32 * 2**20
 """Blocks larger than this are returned to the system at once; it is the largest value that glibc sets by itself."""
@@ -48,31 +50,53 @@ def reused_heap() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images and rows are in memory at the same time."""
+    """How a search is done: what is in memory at the same time, and how the model is fed."""
 
     images: int
     """Images that are searched together; the others follow."""
     slots: int
-    block: int
-    """Largest number of rows per call of the model."""
-    least: int
-    """Smallest number of rows per call; all other numbers are multiples of it."""
+    """Rows that are searched side by side."""
+    blocks: Blocks
+    """Rows per call of the model."""
+    operations: float
+    """Floating-point operations of the model's forward pass of one row, from which `blocks` follows."""
+    slot_bytes: float
+    """Memory of one slot."""
+    row_bytes: float
+    """Memory of one row in a call of the model, forward and backward."""
+    needed: float
+    """Memory of the whole search, in bytes."""
+    budget: float
+    """Memory that the search may plan with, in bytes."""
+    fewer_slots: bool = False
+    """Whether more slots do not fit."""
+    fewer_rows: bool = False
+    """Whether more rows per call do not fit, so that last digits may depend on what else is searched."""
+
+    @property
+    def grain(self) -> int:
+        """The number of rows in work is a multiple of it."""
+        return grain_of(self.blocks)
+
+    def __str__(self) -> str:
+        most, least = self.blocks.most, self.blocks.least
+        fed = "1 row" if most == 1 else f"{least} rows" if most == least else f"{least} to {most} rows"
+        return (
+            f"{self.slots} slots, {fed} per call of the model (a row takes {self.operations / 1e6:.3g} million "
+            f"operations). A slot takes {self.slot_bytes / 1e6:.3g} MB, a row in the model {self.row_bytes / 1e6:.3g} "
+            f"MB, all together {self.needed / 1e6:.3g} of the {self.budget / 1e6:.3g} MB that may be used."
+        )
 
 
-def blocks(slots: int, fixed: bool) -> tuple[int, int]:
-    """The largest and the smallest number of rows per call of the model; fixed: all slots, as for a CUDA graph.
-
-    With fewer than 32 rows a CPU rounds matrix products differently, so a batch has fewer only if 32 do not fit.
-    """
-    if fixed:
-        return slots, slots
-    return (_BLOCK if slots >= _BLOCK else _LEAST), _LEAST
+def grain_of(blocks: Blocks) -> int:
+    """The number of rows in work is a multiple of it."""
+    return FINE if blocks.most == 1 else GRAIN
 
 
 def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
-    """The slots and images that fit in the device's available memory, at most those asked for.
+    """The slots, images and rows per call that fit in the device's available memory, at most those asked for.
 
-    The model needs what autograd saves for one image, times the rows of a block. Besides the slots, each pair of an
+    The model needs what autograd saves for one image, times the rows of a call. Besides the slots, each pair of an
     image and a wrong class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes.
 
     Raises: `InputError` if not even one image fits.
@@ -80,28 +104,34 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
     fixed = is_graphed(images.device)
     budget = options.memory_fraction * available(images.device)
     one = images[0].numel() * images.element_size()
-    saved = _saved_bytes(model, conduct, images[:1])
+    operations, saved = _cost(model, conduct, images[:1])
     tries = max(1, {"one": 1, "some": min(options.classes, conduct.classes - 1), "all": conduct.classes - 1}[tried])
-    choices = list(_choices(options.slots, conduct.rows, fixed))
+    blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED
+    choices = list(_choices(options.slots, conduct.rows, blocks, fixed))
 
-    def needed(count: int, choice: tuple[int, int, int]) -> float:
-        slots, block, _ = choice
-        state = width_of(count * tries, slots, fixed) * _ROWS_OF_STATE * one
-        return _COPIES * count * tries * one + state + block * saved
+    def needed(count: int, choice: tuple[int, Blocks]) -> float:
+        slots, blocks = choice
+        width = width_of(count * tries, slots, fixed, grain_of(blocks))
+        return (_COPIES * count * tries + width * _ROWS_OF_STATE) * one + blocks.size(width) * saved
+
+    def planned(count: int, choice: tuple[int, Blocks]) -> Plan:
+        costs = (_ROWS_OF_STATE * one, saved, needed(count, choice), budget)
+        fewer = choice[0] < choices[0][0], choice[1].least < choices[0][1].least
+        return Plan(count, *choice, operations, *costs, *fewer)
 
     for choice in choices:
-        if needed(len(images), choice) <= budget and (choice[2] == choices[0][2] or fixed):
-            return Plan(len(images), *choice)
+        if needed(len(images), choice) <= budget and (choice[1].least == choices[0][1].least or fixed):
+            return planned(len(images), choice)
     # Only a part of the images at a time: half of the memory for their rows, if that leaves enough for the slots.
     for choice in choices:
         count = min(len(images), max(1, int(budget / 2 / (_COPIES * tries * one))))
         while count > 1 and needed(count, choice) > budget:
             count //= 2
         if needed(count, choice) <= budget and (count * tries >= choice[0] or choice is choices[-1]):
-            return Plan(count, *choice)
+            return planned(count, choice)
     for choice in choices:
         if needed(1, choice) <= budget:
-            return Plan(1, *choice)
+            return planned(1, choice)
     least = needed(1, choices[-1])
     raise InputError(
         f"The search of one image of {images[0].numel()} values needs about {least / 1e6:.3g} MB; the share of "
@@ -110,20 +140,23 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
     )
 
 
-def _choices(slots: int, rows: int, fixed: bool) -> Iterator[tuple[int, int, int]]:
-    """Slots, largest and smallest number of rows of a batch: first as asked for, then fewer and fewer."""
-    if rows:
-        while slots >= 1:
-            yield slots, rows, rows
-            slots //= 2
-        return
-    yield slots, *blocks(slots, fixed)
-    size = 1 << (max(1, slots - 1).bit_length() - 1)
-    while size >= 1:
-        if size < slots:
-            most, least = blocks(size, fixed)
-            yield (size, most, least) if size >= least else (size, size, size)
-        size //= 2
+def _choices(slots: int, rows: int, blocks: Blocks, fixed: bool) -> Iterator[tuple[int, Blocks]]:
+    """Slots and rows per call: first as asked for, then fewer and fewer. rows: the only ones that the model takes.
+
+    On a CPU `blocks` are what the cost of a row advises; on a CUDA device all rows in work are fed at once if they fit.
+    """
+    if not (rows or fixed):
+        slots = min(slots, _ENOUGH.get(blocks.most, slots))
+    for size in [slots, *(1 << k for k in reversed(range(slots.bit_length())) if 1 << k < slots)]:
+        if rows:
+            yield size, Blocks(rows, rows, rows)
+        elif fixed:
+            for share in (1, 2, 4, 8):
+                yield size, Blocks(-(-size // share), 1)
+        elif size < blocks.least and size < slots:
+            yield size, Blocks(size, size, size)
+        else:
+            yield size, blocks if size >= blocks.most else Blocks(max(size, blocks.least), blocks.least, blocks.step)
 
 
 def available(device: torch.device) -> float:
@@ -134,8 +167,9 @@ def available(device: torch.device) -> float:
     return available_memory()
 
 
-def _saved_bytes(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
-    """Bytes that a forward and a backward pass of one image need: twice what autograd saves between them.
+def _cost(model: nn.Module, conduct: Conduct, image: Tensor) -> tuple[float, float]:
+    """Operations of a forward pass of one image, and the bytes that it needs with its backward pass: twice what
+    autograd saves between them.
 
     Weights and views of them do not count, because they are in memory once for all images.
     """
@@ -152,7 +186,6 @@ def _saved_bytes(model: nn.Module, conduct: Conduct, image: Tensor) -> float:
 
     rows = conduct.rows or (1 if conduct.alone else 2)
     batch = image.detach().nan_to_num(0.0).expand(rows, *image.shape[1:])
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        out = model(batch.to(conduct.dtype, copy=True).requires_grad_() * 1)
-    del out
-    return 2 * total / rows
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        operations = operations_of_row(model, batch.to(conduct.dtype, copy=True))
+    return operations, 2 * total / rows

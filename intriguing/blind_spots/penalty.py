@@ -86,7 +86,7 @@ class PenaltySearch:
         """
         goals, rivals = state["goals"], state["rivals"]
         z, loss, gradient = self.evaluator.gradient(
-            state["trial"], lambda logits, s: cross_entropy(logits, goals[s], rivals[s])
+            state["trial"], lambda logits, s: cross_entropy(logits, goals[s], rivals[s]), ~state["done"]
         )
         broken = ~(z.isfinite().all(1) & gradient.isfinite().all(1))
         gap, winner, rival = contest(z, goals, rivals)

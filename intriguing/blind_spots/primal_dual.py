@@ -40,8 +40,8 @@ def _sigmoid(x: Tensor) -> Tensor:
     return torch.sigmoid(x.double()).to(x.dtype)
 
 
-def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice) -> Tensor:
-    """The unit of the margin (b,) of the rows in a slice: a quarter of the margin (b,) at the image."""
+def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice | Tensor) -> Tensor:
+    """The unit of the margin (b,) of some rows: a quarter of the margin (b,) at the image."""
     unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
     unit = unit.where(unit > 0, torch.ones_like(unit))
     return torch.where(state["tick"][s] == 0, unit, state["unit"][s])
@@ -98,8 +98,8 @@ class PrimalDual:
             "done": none.clone(),
         }
 
-    def _loss(self, state: State, logits: Tensor, s: slice) -> tuple[Tensor, Tensor]:
-        """The margin (b,) of the rows in a slice, and the gradient (b, C) of their loss in the logits (b, C)."""
+    def _loss(self, state: State, logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
+        """The margin (b,) of some rows, and the gradient (b, C) of their loss in the logits (b, C)."""
         goals, rivals = state["goals"][s], state["rivals"][s]
         _, winner, rival = contest(logits, goals, rivals)
         gap, slope = pair(logits, winner, rival)
@@ -116,7 +116,7 @@ class PrimalDual:
         active = ~state["done"]
         goals, rivals, x0, trial, tick = (state[name] for name in ("goals", "rivals", "x0", "trial", "tick"))
         first = tick == 0
-        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s))
+        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s), active)
         norm = dot(gradient, gradient).sqrt()
         sound = gap.isfinite() & gradient.isfinite().all(1)
         _, winner, rival = contest(z, goals, rivals)

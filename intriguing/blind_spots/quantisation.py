@@ -77,7 +77,7 @@ class _Rows:
     def slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The margin (R,) of the best goal over its best rival, and the margin's gradient (R, n)."""
 
-        def loss(z: Tensor, s: slice) -> tuple[Tensor, Tensor]:
+        def loss(z: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
             _, winner, rival = contest(z, self.goals[s], self.rivals[s])
             return pair(z, winner, rival)
 

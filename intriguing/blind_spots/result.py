@@ -1,10 +1,14 @@
 """The result of a search: per example an image, a status and numbers."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from intriguing.basics.brief import brief
+
+if TYPE_CHECKING:
+    from intriguing.blind_spots.memory import Plan
 
 STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",
@@ -61,13 +65,24 @@ class SearchResult:
     stationary along the change found."""
 
     forward_passes: Tensor
-    """(B,) int64: number of forward passes for this example."""
+    """(B,) int64: number of forward passes for this example; rows that pad a batch are no example's."""
 
     backward_passes: Tensor
     """(B,) int64: number of backward passes for this example."""
 
     lower_bound: Tensor
     """(B,): a proven lower bound of the L2 norm of any success (linear models only); NaN without one."""
+
+    forward_rows: int = 0
+    """Rows that the model saw in all forward passes: those of all examples, those that pad a batch, and those of the
+    examination of the model before the search."""
+
+    backward_rows: int = 0
+    """The same for the backward passes."""
+
+    plan: "Plan | None" = None
+    """What was chosen: slots, rows per call of the model (`plan.blocks`) and the cost of a row that decides them, the
+    memory of a slot and of a row. `print(result.plan)` says it in a sentence."""
 
     notes: tuple[str, ...] = ()
     """Remarks on how the search was done, for example that the model returns probabilities or that fewer slots were

@@ -10,6 +10,7 @@ from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import State, run
+from intriguing.blind_spots.memory import grain_of
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
@@ -88,7 +89,7 @@ class _RowSearch:
         return self.outcome
 
     def _run(self, solver: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
-        return run(solver, rows, self.options.slots)
+        return run(solver, rows, self.options.slots, grain_of(self.evaluator.blocks))
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the smallest `l2` (R,) of its example."""

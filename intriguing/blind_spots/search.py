@@ -14,7 +14,6 @@ from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affine, agrees, is_linear
@@ -22,6 +21,7 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
+from intriguing.models.rows import PADDED, Blocks, Counted, Passes
 
 log = logging.getLogger(__name__)
 _IMAGES = "a float32 or float64 tensor (B, *shape)"
@@ -86,22 +86,25 @@ def _fitted(
     grade = GRADES[options.grade]
     bad = box.outside(images.flatten(1))
     few = images[~bad][: ROWS // 2]
+    seen = Passes()
+    counted = Counted(network, seen)
     with full_precision():
-        conduct = examine(network, few, box.shaped(images.shape[1:]), _sizes(options, images.device))
+        sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1]
+        conduct = examine(counted, few, box.shaped(images.shape[1:]), sizes)
         _check_classes(conduct.classes, labels, target_classes)
         affinity = None
         if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and is_linear(network):
             weight, bias = affine(network, tuple(images.shape[1:]), images)
-            probe = Evaluator(network, tuple(images.shape[1:]), ROWS, 1, conduct)
+            probe = Evaluator(network, tuple(images.shape[1:]), Blocks(ROWS, 1), conduct, seen)
             affinity = (weight, bias) if agrees(weight, bias, probe, few.flatten(1)) else None
         tried = "one"
         if target_classes is None:
             tried = "all" if every or affinity is not None else "some" if grade.separate else "one"
-        plan = memory.plan(network, conduct, images, options, tried)
+        plan = memory.plan(counted, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
-    for note in notes:
-        log.info(note)
-    evaluator = Evaluator(network, tuple(images.shape[1:]), plan.block, plan.least, conduct)
+    for line in (*notes, str(plan)):
+        log.info(line)
+    evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
     options = options.with_(slots=plan.slots)
     problem = Problem(evaluator, options, box, every, affinity)
     parts = []
@@ -109,13 +112,7 @@ def _fitted(
         target = target_classes if target_classes is None else target_classes[index]
         batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
         parts.append(batch.result())
-    return _joined(parts, home, notes)
-
-
-def _sizes(options: SearchOptions, device: torch.device) -> list[int]:
-    """Batch sizes that the model is examined with: few rows, the sizes of the blocks, the number of slots, one row."""
-    most, least = memory.blocks(options.slots, is_graphed(device))
-    return [ROWS, most, least, options.slots, 1]
+    return _joined(parts, home, notes, plan, seen)
 
 
 def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: Tensor) -> tuple[str, ...]:
@@ -132,18 +129,22 @@ def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: 
         notes.append(f"The model takes batches of {conduct.rows} only: every batch has so many rows.")
     if not conduct.alone:
         notes.append("The model does not take a single image: results are confirmed in a batch of copies.")
-    if plan.slots < options.slots:
+    if plan.fewer_slots:
         notes.append(f"{plan.slots} slots fit in the available memory; {options.slots} were asked for.")
-    if plan.block < min(32, options.slots) and not conduct.rows:
-        notes.append(f"Batches have {plan.block} rows for want of memory: results may differ in their last digits.")
+    if plan.fewer_rows:
+        rows = plan.blocks.most
+        notes.append(f"Batches have {rows} rows for want of memory: results may differ in their last digits.")
     if plan.images < len(images):
         notes.append(f"{plan.images} of the {len(images)} images fit in memory at once: they are searched in turns.")
     return tuple(notes)
 
 
-def _joined(parts: list[SearchResult], home: torch.device, notes: tuple[str, ...]) -> SearchResult:
+def _joined(
+    parts: list[SearchResult], home: torch.device, notes: tuple[str, ...], plan: memory.Plan, seen: Passes
+) -> SearchResult:
     """The results of all batches in one, on the device of the input."""
     columns: dict[str, Any] = {"status": [s for part in parts for s in part.status], "notes": notes}
+    columns |= {"plan": plan, "forward_rows": seen.forward, "backward_rows": seen.backward}
     for name in (f.name for f in fields(SearchResult) if f.name not in columns):
         columns[name] = torch.cat([getattr(part, name) for part in parts]).to(home)
     return SearchResult(**columns)

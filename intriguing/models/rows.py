@@ -16,6 +16,8 @@ from torch.utils.flop_counter import flop_registry
 MIDDLE, DEAR = 1e7, 1e8
 """Operations per row from which its cost is middling, or dear. A core makes about 2e10 in a second, so a dear row takes
 5 ms or more: longer than everything that a search does for the row outside of the network."""
+_REUSE = 4
+"""A row uses the weights fewer times than this on average: then rows share the cost of reading them."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,51 @@ SINGLE = Blocks(1, 1)
 """For dear rows, which gain little by company: a row alone, so that no other row can change it."""
 
 
-def blocks_of(operations: float) -> Blocks:
-    """The batches for a network whose forward pass of one row takes so many operations."""
-    return SINGLE if operations >= DEAR else SMALL if operations >= MIDDLE else PADDED
+def blocks_of(operations: float, least: float = 0.0) -> Blocks:
+    """The batches for a network whose forward pass of one row takes so many operations; least: `least_operations`.
+
+    Where a row uses a weight once or twice only, as in a large dense network, reading the weights is what takes time,
+    and rows in one batch share it. Such a network's batches are those of the next lower cost.
+    """
+    kinds = [PADDED, SMALL, SINGLE]
+    cost = (operations >= MIDDLE) + (operations >= DEAR)
+    return kinds[max(0, cost - (operations < _REUSE * least))]
+
+
+@dataclass
+class Passes:
+    """Rows that a model saw, forward and backward, padding included."""
+
+    forward: int = 0
+    backward: int = 0
+
+    def __sub__(self, other: "Passes") -> "Passes":
+        return Passes(self.forward - other.forward, self.backward - other.backward)
+
+    def add(self, other: "Passes", times: int = 1) -> None:
+        """Count so many times the rows of `other` as well."""
+        self.forward += times * other.forward
+        self.backward += times * other.backward
+
+
+class Counted(nn.Module):
+    """A model that counts the rows that it sees in `passes`."""
+
+    def __init__(self, model: nn.Module, passes: Passes) -> None:
+        super().__init__()
+        self.model = model
+        self.passes = passes
+
+    def forward(self, x: Tensor) -> Any:
+        """The model's output, as it is."""
+        out = self.model(x)
+        self.passes.forward += len(x)
+        if isinstance(out, Tensor) and out.requires_grad:
+            out.register_hook(self._seen)
+        return out
+
+    def _seen(self, gradient: Tensor) -> None:
+        self.passes.backward += len(gradient)
 
 
 class Operations(TorchDispatchMode):
@@ -75,8 +119,9 @@ def operations_of_row(model: nn.Module, batch: Tensor) -> float:
     without one torch may fuse whole layers into operators that have no formula. Each weight counts as one
     multiplication and one addition at least, for what still has none.
     """
-    with torch.enable_grad(), Operations() as operations:
-        model(batch.detach().requires_grad_(batch.is_floating_point()))
+    with torch.inference_mode(False), torch.enable_grad(), Operations() as operations:
+        leaf = batch.detach().clone().requires_grad_(batch.is_floating_point())
+        model(leaf * 1)  # a model may change its input, which a leaf does not allow
     return max(least_operations(model), operations.count / len(batch))
 
 

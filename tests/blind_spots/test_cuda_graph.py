@@ -27,7 +27,7 @@ def traced(step, state):
 def as_on_a_gpu(monkeypatch):
     RECORDED.clear()
     monkeypatch.setattr(cuda_graph, "record", traced)
-    for module in ("cuda_graph", "memory", "penalty", "qp", "search"):
+    for module in ("cuda_graph", "evaluate", "memory", "penalty", "qp"):
         monkeypatch.setattr(f"intriguing.blind_spots.{module}.is_graphed", lambda device: True)
 
 

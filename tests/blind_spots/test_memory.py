@@ -9,6 +9,7 @@ from intriguing.basics.memory import available_memory
 from intriguing.blind_spots import memory
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
+from intriguing.models.rows import PADDED
 
 MB = 2**20
 
@@ -84,15 +85,19 @@ def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
     searches = plan.images * 3
     rows = max(8, min(plan.slots, 256, -(-searches // 8) * 8))
     activations = 2 * 24 * 4
-    assert searches * 4 * 240 + rows * 48 * 240 + plan.block * activations <= room / 2
-    assert plan.slots >= plan.block >= plan.least
+    needed = searches * 4 * 240 + rows * 48 * 240 + min(plan.blocks.most, -(-rows // 32) * 32) * activations
+    assert needed <= plan.needed + 1 <= plan.budget + 1 == room / 2 + 1
+    assert plan.slots >= plan.blocks.most >= plan.blocks.least
     if room == 1e7:
-        assert plan == memory.Plan(200, 256, 128, 32)
+        assert (plan.images, plan.slots, plan.blocks) == (200, 256, PADDED)
 
 
 def test_weights_are_counted_once_not_for_every_image():
     wide = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)).requires_grad_(False)
-    assert memory._saved_bytes(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == 2 * 4 * 1000
+    assert memory._cost(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == (
+        2 * 1010 * 1000 + 2 * 1010,
+        2 * 4 * 1000,
+    )
 
 
 def test_a_single_image_that_does_not_fit_is_refused(monkeypatch):

@@ -14,6 +14,7 @@ from intriguing.blind_spots.lbfgs import direction
 from intriguing.blind_spots.loop import run
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
+from intriguing.models.rows import PADDED
 
 
 def definite(rows, size, seed, spread=1.0):
@@ -117,7 +118,7 @@ def test_a_row_that_cannot_come_below_its_bar_leaves_early():
     start = x0 + 1.3 * (best - x0)
     rows = {"x0": x0, "best": start, "target": target, "rivals": torch.arange(3) != target[:, None]}
     with frozen(model), torch.no_grad():
-        stage = BoundaryFinish(Evaluator(model, (20,), 32), -5.0, 5.0, steps=20)
+        stage = BoundaryFinish(Evaluator(model, (20,), PADDED), -5.0, 5.0, steps=20)
         free = run(stage, rows, 64)
         barred = run(stage, rows | {"bar": 0.5 * free["best_l2"]}, 64)
         open_ = run(stage, rows | {"bar": 2.0 * free["best_l2"]}, 64)

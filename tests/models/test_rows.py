@@ -12,6 +12,8 @@ def test_operations_are_those_counted_by_hand():
     by_hand = 2 * (64 * 5 * 27 + 320 * 4)
     assert operations_of_row(model, torch.rand(1, 3, 8, 8)) == by_hand
     assert operations_of_row(model, torch.rand(6, 3, 8, 8)) == by_hand
+    with torch.inference_mode():
+        assert operations_of_row(model, torch.rand(1, 3, 8, 8)) == by_hand
     exported = torch.export.export(model, (torch.rand(2, 3, 8, 8),)).module()
     assert operations_of_row(exported, torch.rand(2, 3, 8, 8)) == by_hand
 
@@ -47,3 +49,10 @@ def test_dear_rows_are_fed_alone_and_cheap_ones_in_padded_batches():
     assert [blocks_of(w) for w in (0, MIDDLE - 1, MIDDLE, DEAR - 1, DEAR, 1e12)] == [PADDED] * 2 + [SMALL] * 2 + [
         SINGLE
     ] * 2
+
+
+def test_rows_of_a_large_dense_network_share_the_reading_of_its_weights():
+    least = 2e8
+    assert blocks_of(least, least) == SMALL
+    assert blocks_of(10 * least, least) == SINGLE
+    assert blocks_of(2e7, 2e7) == PADDED

@@ -23,7 +23,7 @@ class SearchParameters:
 
 
 SEARCH = TaskFunction(
-    Function(f"{_NAME}:search", 4, (_TASKS, "intriguing.blind_spots", *SOURCES), f"{_TASKS}:search"),
+    Function(f"{_NAME}:search", 5, (_TASKS, "intriguing.blind_spots", *SOURCES), f"{_TASKS}:search"),
     SearchParameters,
 )
 FUNCTIONS = (SEARCH,)

@@ -1,0 +1,101 @@
+"""Rows that are paid for are rows that are searched: what the network sees is counted by a hook on its first layer."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.models import rows
+
+
+class Seen:
+    """Counts the rows of each call of a module, forward and backward."""
+
+    def __init__(self, module):
+        self.calls, self.backward = [], 0
+        module.register_forward_hook(self._fed)
+        module.register_full_backward_hook(self._pulled)
+
+    def _fed(self, module, inputs, output):
+        self.calls.append(len(output))
+
+    def _pulled(self, module, inputs, outputs):
+        self.backward += len(outputs[0])
+
+
+def network():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 3, stride=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(5 * 16, 33), nn.ReLU(), nn.Linear(33, 7),
+    )  # fmt: skip
+    model[-1].weight.data.mul_(4)
+    x = torch.rand(4, 2, 9, 9, generator=torch.Generator().manual_seed(1))
+    return model.eval(), x, model(x).argmax(1)
+
+
+@pytest.fixture(params=["single", "small"])
+def kind(request, monkeypatch):
+    """A network of this size, taken for one whose rows are dear or of middling cost."""
+    monkeypatch.setattr(rows, "MIDDLE", 1.0)
+    monkeypatch.setattr(rows, "DEAR", 1.0 if request.param == "single" else 1e9)
+    return request.param
+
+
+@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+def test_the_network_sees_what_is_reported_and_no_row_for_company(kind, grade):
+    model, x, y = network()
+    seen = Seen(model[0])
+    result = minimal_distortion(model, x[:1], y[:1], options=SearchOptions(grade=grade, penalty_tolerance=0.1))
+    assert result.status == ["found"]
+    assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
+    width = 1 if kind == "single" else 4
+    assert set(seen.calls) <= {8, 1, width}
+    examination = 3 * 8 + 1 + 1
+    searched = int(result.forward_passes[0])
+    assert result.forward_rows - examination <= width * searched
+    if kind == "single":
+        assert result.forward_rows - examination == searched
+        assert result.backward_rows - 8 == int(result.backward_passes[0])
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+@pytest.mark.parametrize("grade", ["best", "fast"])
+def test_a_result_is_the_same_to_the_bit_in_any_company_and_holds_alone(kind, grade, targeted):
+    model, x, y = network()
+    targets = (y + 2) % 7 if targeted else None
+
+    def searched(index, slots):
+        goals = None if targets is None else targets[index]
+        return minimal_distortion(model, x[index], y[index], goals, SearchOptions(grade=grade, slots=slots))
+
+    whole = searched(torch.arange(4), 256)
+    assert whole.status == ["found"] * 4
+    for index, slots in (([3], 256), ([2, 1, 0], 3)):
+        part = searched(torch.tensor(index), slots)
+        assert torch.equal(part.adversarial, whole.adversarial[index])
+        assert torch.equal(part.forward_passes, whole.forward_passes[index])
+    for i in range(4):
+        alone = int(model(whole.adversarial[i : i + 1]).argmax())
+        assert alone == int(whole.prediction[i]) != int(y[i])
+
+
+def test_what_was_chosen_is_in_the_result_and_in_the_log(kind, caplog):
+    model, x, y = network()
+    with caplog.at_level("INFO", logger="intriguing"):
+        result = minimal_distortion(model, x, y, options=SearchOptions(grade="fast"))
+    assert result.notes == ()
+    assert result.plan.blocks == (rows.SINGLE if kind == "single" else rows.SMALL)
+    assert result.plan.slots == (16 if kind == "single" else 64)
+    assert result.plan.operations == rows.operations_of_row(model, x[:1])
+    assert str(result.plan) in caplog.text
+    assert ("1 row per call" if kind == "single" else "4 to 8 rows per call") in str(result.plan)
+
+
+def test_a_cheap_network_gets_padded_batches_and_the_padding_is_counted():
+    model, x, y = network()
+    seen = Seen(model[0])
+    result = minimal_distortion(model, x, y, options=SearchOptions(grade="fast"))
+    assert set(seen.calls) == {8, 1, 32}
+    assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
+    assert int(result.forward_passes.sum()) < result.forward_rows / 3
