@@ -42,11 +42,11 @@ def kind(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("grade", ["best", "fast", pytest.param("faithful", marks=pytest.mark.slow)])
 def test_the_network_sees_what_is_reported_and_no_row_for_company(kind, grade):
     model, x, y = network()
     seen = Seen(model[0])
-    result = minimal_distortion(model, x[:1], y[:1], options=SearchOptions(grade=grade, penalty_tolerance=0.1))
+    result = minimal_distortion(model, x[:1], y[:1], options=SearchOptions(grade=grade, penalty_tolerance=0.5))
     assert result.status == ["found"]
     assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
     width = 1 if kind == "single" else 4
@@ -59,8 +59,7 @@ def test_the_network_sees_what_is_reported_and_no_row_for_company(kind, grade):
         assert result.backward_rows - 8 == int(result.backward_passes[0])
 
 
-@pytest.mark.parametrize("targeted", [True, False])
-@pytest.mark.parametrize("grade", ["best", "fast"])
+@pytest.mark.parametrize(("grade", "targeted"), [("best", True), ("best", False), ("fast", False)])
 def test_a_result_is_the_same_to_the_bit_in_any_company_and_holds_alone(kind, grade, targeted):
     model, x, y = network()
     targets = (y + 2) % 7 if targeted else None
