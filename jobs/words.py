@@ -10,19 +10,9 @@ import os
 import sys
 
 from intriguing.cli import call
-from intriguing.results import Run, open_run
-from intriguing.stages.words.study import render, study_tables
+from intriguing.results import open_run
+from intriguing.stages.words.study import printed
 from intriguing.sweep import prepare
-
-
-def study(run: Run, corpus: str) -> str:
-    """The four tables of the first seed and fold of `corpus`, and the verdict of all."""
-    rows, said = run.table("word_rows", corpus=corpus), run.table("word_verdicts", corpus=corpus)
-    if not rows.num_rows or not said.num_rows:
-        return f"{corpus}: the study is not finished; `intriguing show {run.path} failures` says why."
-    seed, fold = min(zip(rows["seed"].to_pylist(), rows["fold"].to_pylist(), strict=True))
-    tables = render(study_tables(rows, corpus=corpus, seed=seed, fold=fold))
-    return f"{corpus} (seed {seed}, fold {fold} held out)\n\n{tables}\n{said['verdict'][0]}"
 
 
 def main() -> int:
@@ -38,9 +28,7 @@ def main() -> int:
     if code in (2, 130) or "--dry-run" in rest:
         return code
     run = open_run(prepare(arguments.spec, arguments.out).out)
-    words = run.section("words")
-    for name in (*words.get("corpora", ()), *words.get("vectors", ())):
-        print(f"\n{study(run, name)}")
+    print(f"\n{printed(run)}")
     return code
 
 

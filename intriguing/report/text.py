@@ -1,7 +1,7 @@
 """Numbers and verdicts in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NONE = "–"
@@ -51,3 +51,20 @@ def score_label(row: Mapping[str, Any]) -> str:
 def figure(n: int, noun: str, more: str = "") -> tuple[str, str]:
     """A number and its noun, for the top of the page: ("3", "models")."""
     return count(n), plural(n, noun).removeprefix(f"{count(n)} ") + more
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 1) -> str:
+    """A table for a terminal: columns as wide as they need, the first `texts` to the left, the others to the right.
+
+    Columns in which no row has anything are left out.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    shown = [i for i in range(len(header)) if any(row[i] not in ("", NONE) for row in cells)]
+    wide = {i: max(len(header[i]), *(len(row[i]) for row in cells)) for i in shown}
+    lines = [[header[i] for i in shown], *([row[i] for i in shown] for row in cells)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(wide[i]) if i < texts else cell.rjust(wide[i]) for i, cell in zip(shown, line, strict=True)
+        ).rstrip()
+        for line in lines
+    )

@@ -252,9 +252,9 @@ def test_cells_of_a_table_are_shown_as_text(tmp_path, capsys):
 
 
 def test_errors_and_log_lines_are_shown_as_text(capsys):
-    from intriguing.cli import _PlainFormatter
+    from intriguing.cli.process import PlainFormatter
 
     assert run_command(["status", f"nowhere{RED}"]) == 2
     assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (RED,), None)
-    assert _PlainFormatter().format(record) == r"\x1b[31mred\x07\r\u202e[bold]x[/bold]"
+    assert PlainFormatter().format(record) == r"\x1b[31mred\x07\r\u202e[bold]x[/bold]"

@@ -107,12 +107,16 @@ def test_an_out_folder_that_is_a_file_is_refused(spec_file, tmp_path, capsys):
     assert "is, or lies below, a file" in capsys.readouterr().err.replace("\n", " ")
 
 
-@pytest.mark.parametrize(
-    "name", ["run", "plan", "status", "show", "report", "verify", "prune", "models", "datasets", "specs"]
-)
-def test_every_command_has_help_and_a_place_in_the_docs(name, capsys):
+COMMANDS = ("run", "plan", "status", "show", "diff", "report", "export", "verify", "prune", "init", "doctor", "models")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "datasets", "specs"])
+def test_every_command_has_help_that_opens_with_examples_and_a_place_in_the_docs(name, capsys):
     assert run_command([name, "--help"]) == 0
-    assert "Usage" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    examples, usage, _ = told.partition("Usage")
+    assert usage
+    assert len(re.findall(rf"^ *intriguing {name}\b", examples, re.MULTILINE)) == 2
     assert f"intriguing {name}" in (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
 

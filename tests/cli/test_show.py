@@ -1,7 +1,11 @@
 """`status` and `show`: what they print of a finished run."""
 
+import csv
 import json
+import re
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from intriguing.cli import call as run_command
 
@@ -29,7 +33,7 @@ def test_show_says_what_it_left_out_beside_the_data(finished, capsys):
         captured = capsys.readouterr()
         return captured.out, captured.err
 
-    out, err = shown("distortions")
+    out, err = shown("distortions", "--rows", "20")
     assert len(out.splitlines()) == 21
     assert "..." not in out.splitlines()
     assert err == "20 of 40 rows; --rows N shows more.\n"
@@ -40,6 +44,43 @@ def test_show_says_what_it_left_out_beside_the_data(finished, capsys):
     assert len(json.loads(shown("--sql", query, "--json")[0])) == 40
     assert len(json.loads(shown("--sql", query, "--json", "--rows", "2")[0])) == 2
     assert shown("--sql", f"select * from ({query}) where search_id = 'none'")[1] == "The query gives no rows.\n"
+
+
+def test_show_gives_programs_every_row_in_their_form(finished, capsys, tmp_path):
+    assert run_command(["show", str(finished), "distortions", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 40
+    assert run_command(["show", str(finished), "distortions", "--csv"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert len(lines) == 40
+    assert {line["status"] for line in lines} <= {"found", "misclassified"}
+    file = tmp_path / "rows.parquet"
+    assert run_command(["show", str(finished), "distortions", "--parquet", str(file)]) == 0
+    assert pq.read_table(file).num_rows == 40
+    capsys.readouterr()
+    assert run_command(["show", str(finished), "distortions", "--parquet", str(file)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run_command(["show", str(finished), "distortions", "--json", "--csv"]) == 2
+    assert "one of --json" in capsys.readouterr().err
+
+
+def test_show_reads_a_stage_aloud_under_its_name_and_its_table_s(finished, capsys):
+    told = {}
+    for name in ("blind_spots", "distortions", "units", "verdicts"):
+        assert run_command(["show", str(finished), name]) == 0
+        told[name] = capsys.readouterr().out
+    assert told["blind_spots"] == told["distortions"]
+    assert "untargeted, grade" in told["distortions"]
+    assert re.search(r"^softmax .* to ", told["distortions"], re.MULTILINE)
+    assert "mean share of the commonest class" in told["units"]
+    assert "It would have been refuted by " in told["verdicts"]
+    assert max(map(len, told["distortions"].splitlines())) <= 100
+
+
+def test_show_refuses_what_is_neither_stage_nor_table_and_a_query_beside_a_name(finished, capsys):
+    assert run_command(["show", str(finished), "distortion"]) == 2
+    assert "Did you mean 'distortions'?" in capsys.readouterr().err
+    assert run_command(["show", str(finished), "models", "--sql", "select 1"]) == 2
+    assert "leave out models" in capsys.readouterr().err
 
 
 def test_show_tells_a_table_that_is_not_there_from_one_without_rows(finished, capsys):

@@ -19,6 +19,7 @@ import intriguing as ig
 from intriguing.cli import app, call
 from intriguing.sweep import prepare
 from intriguing.sweep.spec import load_spec, spec_names
+from intriguing.sweep.text import names
 from intriguing.tables import TABLES
 from tests.docs.pages import IDS, PAGES, ROOT, anchors, commands, links, prose, snippets, spans
 
@@ -106,7 +107,9 @@ def _check(words):
 
 def _check_intriguing(words):
     if words[0].startswith("--") or _PLACEHOLDER.fullmatch(words[0]):
-        assert words[0] in ("--help", "--version") or _PLACEHOLDER.fullmatch(words[0]), f"no option {words[0]}"
+        assert words[0] in ("--help", "--version", "--install-completion") or _PLACEHOLDER.fullmatch(words[0]), (
+            f"no option {words[0]}"
+        )
         return
     if words == [words[0]] and words[0] in app:
         return  # the command as such
@@ -114,8 +117,8 @@ def _check_intriguing(words):
     given = bound.arguments
     if "spec" in given:
         _check_spec(given["spec"])
-    if isinstance(table := given.get("table"), str) and not _PLACEHOLDER.fullmatch(table):
-        assert table in TABLES, f"there is no table {table!r}"
+    if isinstance(what := given.get("what"), str) and not _PLACEHOLDER.fullmatch(what):
+        assert what in (*TABLES, *names(), "verdicts"), f"there is no table or stage {what!r}"
 
 
 def _check_spec(name):

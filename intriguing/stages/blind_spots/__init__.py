@@ -15,4 +15,6 @@ STAGE = Stage(
     page=Code("intriguing.stages.blind_spots.page:parts"),
     headline=Code("intriguing.stages.blind_spots.page:headline"),
     verdicts=Code("intriguing.stages.blind_spots.page.verdicts:verdicts"),
+    printed=Code("intriguing.stages.blind_spots.printed:printed"),
+    also=("distortions",),
 )

@@ -91,7 +91,7 @@ class Stage:
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     verdicts: likewise a function (context) -> what the run answers, as a list of `Verdict`: the page opens with them.
     printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
-    (`intriguing show RUN NAME`).
+    (`intriguing show RUN NAME`, under the stage's name or a name of `also`).
     """
 
     name: str
@@ -107,6 +107,7 @@ class Stage:
     headline: Code | None = None
     verdicts: Code | None = None
     printed: Code | None = None
+    also: tuple[str, ...] = ()
 
     def page_parts(self, context: "Context") -> "list[PagePart]":
         """The stage's parts of a run's page."""

@@ -17,4 +17,5 @@ STAGE = Stage(
     page=Code("intriguing.stages.units.page:parts"),
     headline=Code("intriguing.stages.units.page:headline"),
     verdicts=Code("intriguing.stages.units.page.verdicts:verdicts"),
+    printed=Code("intriguing.stages.units.printed:printed"),
 )

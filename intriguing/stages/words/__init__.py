@@ -16,4 +16,5 @@ STAGE = Stage(
     page=Code("intriguing.stages.words.page:parts"),
     headline=Code("intriguing.stages.words.page:headline"),
     verdicts=Code("intriguing.stages.words.verdicts:verdicts"),
+    printed=Code("intriguing.stages.words.study:printed"),
 )

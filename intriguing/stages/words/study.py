@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intriguing.errors import InputError
+from intriguing.results import Run
 from intriguing.stages.words.printed import STUDY_ROWS
 
 _CONDITION = {"raw": "Raw vectors", "l2": "Normalised vectors"}
@@ -40,6 +41,22 @@ class StudyTable:
     basis: str
     listed: int
     rows: tuple[StudyRow, ...]
+
+
+def printed(run: Run) -> str:
+    """Per corpus of the spec the four tables and the verdict, or that they are not there yet."""
+    words = run.section("words")
+    return "\n\n".join(_of_corpus(run, name) for name in (*words.get("corpora", ()), *words.get("vectors", ())))
+
+
+def _of_corpus(run: Run, corpus: str) -> str:
+    """The four tables of the first seed and fold of `corpus`, and the verdict of all."""
+    rows, said = run.table("word_rows", corpus=corpus), run.table("word_verdicts", corpus=corpus)
+    if not rows.num_rows or not said.num_rows:
+        return f"{corpus}: the study is not finished; `intriguing show {run.path} failures` says why."
+    seed, fold = min(zip(rows["seed"].to_pylist(), rows["fold"].to_pylist(), strict=True))
+    tables = render(study_tables(rows, corpus=corpus, seed=seed, fold=fold))
+    return f"{corpus} (seed {seed}, fold {fold} held out)\n\n{tables}\n{said['verdict'][0]}"
 
 
 def study_tables(

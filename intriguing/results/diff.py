@@ -1,0 +1,168 @@
+"""Two runs side by side: what differs in their specs, and the figures that both have, with their intervals."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from intriguing.errors import InputError
+from intriguing.results.matrices import KINDS
+from intriguing.results.run import Run
+from intriguing.stats.intervals import median_interval
+
+_SEARCH = ("dataset", "model", "model_seed", "target_rule", "grade")
+_TEST = ("dataset", "model", "model_seed", "layer", "condition", "metric", "judge", "control")
+_ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of one run, with the ends of its 95 % interval where it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both runs. `apart` says whether their intervals do not touch (None: one of them has none)."""
+
+    what: str
+    first: Measured
+    second: Measured
+
+    @property
+    def apart(self) -> bool | None:
+        """Whether the intervals have no point in common. Touching intervals do not show that the figures are equal."""
+        ends = (self.first.low, self.first.high, self.second.low, self.second.high)
+        if any(end is None or not np.isfinite(end) for end in ends):
+            return None
+        return bool(self.first.high < self.second.low or self.second.high < self.first.low)  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class RunsCompared:
+    """What two runs have in common and where they differ.
+
+    `spec`: per key of the specs that differs, the two values. `figures`: every figure that both have. `only_first`,
+    `only_second`: the figures that one of them lacks, by name.
+    """
+
+    spec: Mapping[str, tuple[Any, Any]]
+    figures: tuple[Difference, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "spec": {key: list(values) for key, values in self.spec.items()},
+            "figures": [asdict(figure) | {"apart": figure.apart} for figure in self.figures],
+            "only_first": list(self.only_first),
+            "only_second": list(self.only_second),
+        }
+
+    def text(self, width: int = 120) -> str:
+        """What a person reads: the specs first, then the figures, those that are apart first."""
+        lines = ["The specs are equal." if not self.spec else "The specs differ in:"]
+        lines += [_cut(f"  {key}: {a!r} -> {b!r}", width) for key, (a, b) in self.spec.items()]
+        apart = [figure for figure in self.figures if figure.apart]
+        same = [figure for figure in self.figures if figure.first == figure.second]
+        others = [figure for figure in self.figures if figure not in apart and figure not in same]
+        for title, figures in (
+            ("Intervals apart", apart),
+            ("Different, with intervals that overlap or without any", others),
+        ):
+            if figures:
+                lines += ["", f"{title}:"]
+                wide = max(len(figure.what) for figure in figures)
+                lines += [
+                    _cut(f"  {f.what.ljust(wide)}  {_told(f.first)} -> {_told(f.second)}", width) for f in figures
+                ]
+        lines += ["", f"{len(same):,} of {len(self.figures):,} figures that both have are equal to the last bit."]
+        for which, names in (("first", self.only_first), ("second", self.only_second)):
+            if names:
+                lines.append(f"Only the {which} run has {len(names):,} more figures, such as: {names[0]}.")
+        return "\n".join(lines)
+
+
+def compare(first: Run, second: Run) -> RunsCompared:
+    """What differs between two runs; they may be unfinished, and of different specs."""
+    a, b = dict(_figures(first)), dict(_figures(second))
+    return RunsCompared(
+        _spec_differences(first.spec, second.spec),
+        tuple(Difference(what, a[what], b[what]) for what in a if what in b),
+        tuple(what for what in a if what not in b),
+        tuple(what for what in b if what not in a),
+    )
+
+
+def _spec_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    a, b = dict(_flat(first)), dict(_flat(second))
+    return {
+        key: (a.get(key, _ABSENT), b.get(key, _ABSENT)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)
+    }
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _figures(run: Run) -> Iterator[tuple[str, Measured]]:
+    """Every figure of a run by name: errors of models, distortions, transfer, effects of units."""
+    for row in run.table("models").to_pylist():
+        for split in ("train", "test"):
+            if row[f"{split}_error"] is not None:
+                name = f"{split} error of {row['model']}#{row['model_seed']} on {row['dataset']}"
+                yield name, Measured(row[f"{split}_error"])
+    searches = run.table("distortions", columns=[*_SEARCH, "distortion"], status="found").to_pylist()
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for row in searches:
+        groups.setdefault(tuple(row[key] for key in _SEARCH), []).append(row["distortion"])
+    for (dataset, model, seed, rule, grade), values in groups.items():
+        name = f"median distortion of {model}#{seed} on {dataset}, {rule}, {grade}"
+        yield name, Measured(median(values), *median_interval(values))
+    yield from _cells(run)
+    for row in run.table("rotation_tests", alpha=0.0).to_pylist():
+        if row["effect"] is not None:
+            place = " ".join(str(row[key]) for key in _TEST if row[key] not in (None, ""))
+            sd = row["null_sd"]
+            known = sd and row["low"] is not None and row["high"] is not None
+            ends = (row["low"] / sd, row["high"] / sd) if known else ()
+            yield f"effect of {place}", Measured(row["effect"], *ends)
+
+
+def _cells(run: Run) -> Iterator[tuple[str, Measured]]:
+    chosen = run.table("transfer", columns=["dataset", "grade", "target_rule", "kind"])
+    chosen = chosen.group_by(chosen.column_names).aggregate([]).to_pylist()
+    for key in sorted(chosen, key=lambda row: tuple(map(str, row.values()))):
+        if key["kind"] not in KINDS or key["kind"] == "clean":
+            continue
+        try:
+            matrix = run.transfer_matrix(**key)
+        except InputError:
+            continue
+        low, high = matrix.attrs["low"], matrix.attrs["high"]
+        for source in matrix.index:
+            for target in matrix.columns:
+                value = float(matrix.loc[source, target])
+                if np.isfinite(value):
+                    name = f"{key['kind']} from {source} fool {target}, {key['dataset']}, {key['target_rule']}"
+                    ends = float(low.loc[source, target]), float(high.loc[source, target])
+                    yield f"{name}, {key['grade']}", Measured(value, *ends)
+
+
+def _told(figure: Measured) -> str:
+    interval = "" if figure.low is None or figure.high is None else f" ({figure.low:.4g} to {figure.high:.4g})"
+    return f"{figure.value:.4g}{interval}"
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

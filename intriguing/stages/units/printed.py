@@ -1,0 +1,94 @@
+"""The unit question in text: the verdict of every test, the effects, model or data, and the top inputs."""
+
+from typing import Any
+
+import pandas as pd
+
+from intriguing.report.parts import LAYER, Context
+from intriguing.report.text import grid, number, score_label, shorten
+from intriguing.results import Run
+
+_PURITY = """
+with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
+                       count(*) as n
+                from topk where sign = 1 and label is not null group by all),
+     shares as (select * exclude (label, n), max(n) / sum(n) as share from counts group by all)
+select * exclude (direction, share, rotation_seed), count(*) as directions, avg(share) as share
+from shares group by all"""
+
+
+def printed(run: Run) -> str:
+    """The sentence of each test of a trained network, effects by layer and control, "model or data?", top inputs."""
+    context = Context(run)
+    return "\n\n".join(filter(None, (_tests(context), _effects(run), _answers(run), _top(context))))
+
+
+def _tests(context: Context) -> str:
+    rows = context.run.table("rotation_tests", control="trained", alpha=0.0).to_pylist()
+    lines = []
+    for key, tests in context.grouped(rows, *LAYER):
+        condition = "" if key["condition"] == "raw" else f" · {key['condition']}"
+        lines.append(f"{context.label(key)} · {key['layer']}{condition}")
+        lines += [f"  {score_label(test)}: {test['verdict']}" for test in tests]
+    return "\n".join(lines)
+
+
+def _top(context: Context) -> str:
+    rows = context.query(_PURITY)
+    if not rows:
+        return ""
+    lines = [
+        [
+            shorten(context.label(key), 30),
+            shorten(key["layer"], 30),
+            key["basis"],
+            f"{row['directions']:,}",
+            number(row["share"]),
+        ]
+        for key, (row, *_) in context.grouped(rows, *LAYER, "basis")
+    ]
+    header = ("model", "layer", "basis", "directions", "mean share of the commonest class")
+    return f"Top inputs of each direction\n{grid(header, lines, texts=3)}"
+
+
+def _effects(run: Run) -> str:
+    """Natural minus rotated, in null standard deviations: a row per layer and score, a column per control.
+
+    Layers with dead or saturated units have a row without these, too (condition `live`).
+    """
+    table = run.sql(
+        "select metric, judge, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
+        "max(effect) as high from rotation_tests where alpha = 0 and condition in ('raw', 'live') "
+        "and effect is not null group by all order by all"
+    )
+    if table.empty:
+        return ""
+    figures = table[["mean", "low", "high"]]
+    table["effect"] = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row) for row in figures.to_numpy()]
+    table["score"] = [score_label(row) for row in _rows(table)]
+    rows = ["score", "dataset", "model", "layer", "condition"]
+    shown = table.pivot_table("effect", rows, "control", aggfunc="first", fill_value="")
+    return f"Mean effects over the seeds, in null standard deviations (smallest to largest):\n{shown.to_string()}"
+
+
+def _answers(run: Run) -> str:
+    """Model or data? A table of the shares of the spread, and a sentence per score."""
+    found = run.pandas("model_or_data")
+    if found.empty:
+        return ""
+    shares = found.query("figure == 'share' and value == value")
+    figures = zip(shares["value"], shares["low"], shares["high"], shares["p"], strict=True)
+    told = [
+        f"{value:.0%} ({low:.0%} to {high:.0%})" + (f" p = {p:.2g}" if p == p else "")
+        for value, low, high, p in figures
+    ]
+    shares = shares.assign(share=told, score=[score_label(row) for row in _rows(shares)])
+    table = shares.pivot_table("share", ["score", "condition"], "name", aggfunc="first")
+    table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
+    sentences = "\n".join(dict.fromkeys(found["sentence"]))
+    return f"Where the spread of the effects comes from:\n{table.to_string()}\n\n{sentences}"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame, with None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -1,0 +1,146 @@
+"""A first spec for a model that somebody brings: its layers are listed, its data guessed, every choice commented."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from intriguing.data import load_dataset
+from intriguing.errors import InputError, IntriguingError, ModelError
+from intriguing.stages.common.child import Call, in_child
+
+_MOST = 40
+_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to look at: a model's architecture, where its data come from, a weights file ("": none)."""
+
+    architecture: str
+    source: str
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen: the data set's shape, classes and sizes; the model's layers with their units; its parameters."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    sizes: dict[str, int]
+    layers: dict[str, int]
+    parameters: int
+
+
+def first_spec(architecture: str, source: str | None = None, weights: str | None = None) -> tuple[str, str]:
+    """A name for the sweep, and the text of a spec that runs `architecture` on `source`, by default what lies here.
+
+    Raises:
+        InputError: no data were given, and the working folder has none.
+        ModelError, DataError, WeightsError: the model or its data cannot be used; the message says why.
+    """
+    chosen = source or guessed_source(Path.cwd())
+    asked = Asked(architecture, chosen, str(Path(weights).expanduser().resolve()) if weights else "")
+    seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
+    name = re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
+    return name, _text(name, asked, seen, guessed=source is None)
+
+
+def guessed_source(folder: Path) -> str:
+    """The data that lie in a folder: photos in train/ and test/ (or val/), else its only npz file."""
+    if (folder / "train").is_dir() and ((folder / "test").is_dir() or (folder / "val").is_dir()):
+        return f"imagefolder:{folder}"
+    arrays = sorted(folder.glob("*.npz"))
+    if len(arrays) == 1:
+        return f"npz:{arrays[0]}"
+    raise InputError(
+        f"Which images does the model take? {folder} holds neither photos (train/CLASS/*.jpg and test/CLASS/*.jpg) nor "
+        "one npz file. Say so with --data: imagefolder:PATH, npz:PATH, module:factory, or a name of `intriguing "
+        "datasets`."
+    )
+
+
+def look(asked: Asked) -> Seen:
+    """Load the data, build the model, feed it two images, and list the layers whose units can be collected."""
+    import torch
+
+    from intriguing.activations import collect_activations
+    from intriguing.models import build_model, check_model, load_weights, parameter_count, probe
+
+    data = load_dataset(asked.source)
+    net = build_model(asked.architecture, data.shape, data.classes)
+    if asked.weights:
+        load_weights(net, asked.weights)
+    check_model(probe(net), data.shape, data.classes)
+    noise = torch.rand(4, *data.shape, generator=torch.Generator().manual_seed(0))
+    layers = {}
+    for path, module in net.named_modules():
+        if not path or not any(True for _ in module.parameters()):
+            continue
+        try:
+            block = next(collect_activations(net, [noise], [path], slots=4))
+        except IntriguingError:
+            continue  # a layer that is not called, or whose units have no axis of their own
+        layers[path] = block.vectors[path].shape[1]
+    sizes = {split: len(rows) for split, rows in data.splits.items()}
+    return Seen(data.shape, data.classes, sizes, layers, parameter_count(net))
+
+
+def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
+    sizes = ", ".join(f"{size:,} {split}" for split, size in seen.sizes.items())
+    chosen = _chosen(seen.layers)
+    listed = list(seen.layers.items())
+    images = min(seen.sizes.values())
+    brought = ":" in asked.architecture
+    lines = [
+        f"# A first sweep of {asked.architecture}: are its units special, how small a change makes it wrong?",
+        "# Every key is explained in docs/spec.md; what stands behind a # is not read.",
+        f"name = {_quoted(name)}",
+        "",
+        f"[datasets.{_quoted('images')}]",
+        f"source = {_quoted(asked.source)}{'   # guessed from what lies here' if guessed else ''}",
+        f"# {sizes} images of shape {tuple(seen.shape)}, {seen.classes:,} classes",
+        "",
+        f"[models.{_quoted('model')}]",
+        f"architecture = {_quoted(asked.architecture)}   # {seen.parameters:,} parameters",
+        *(
+            [f"weights = {_quoted(asked.weights)}"]
+            if asked.weights
+            else [
+                *(["train = false   # it is used as its function makes it; true trains it"] if brought else []),
+                "# training = { epochs = 20 }",
+                '# weights = "weights.safetensors"   # or a state dict, in place of training',
+            ]
+        ),
+        f"layers = [{', '.join(map(_quoted, chosen))}]",
+        "# Layers that can be collected, with their units:",
+        *(f"#   {_quoted(path)}  {units:,}" for path, units in listed[:_MOST]),
+        *([f"#   and {len(listed) - _MOST:,} more"] if len(listed) > _MOST else []),
+        "",
+        "[units]",
+        f"k = {min(16, images)}           # top inputs that are kept per direction",
+        "rotations = 999  # the test against random directions; 0 makes none",
+        "",
+        "[blind_spots]",
+        f"images = {min(100, images)}     # how many test images are searched",
+        "",
+        "[transfer]       # what fools the model is fed to all models: it says more with several",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _chosen(layers: dict[str, int]) -> list[str]:
+    """Up to two layers to begin with: the widest of the second half that has no more than 4,096 units, and the last."""
+    paths = [path for path, units in layers.items() if 2 <= units <= 4_096]
+    if not paths:
+        return list(layers)[-1:]
+    late = paths[(len(paths) - 1) // 2 :]
+    widest = max(late, key=lambda path: layers[path])
+    return list(dict.fromkeys([widest, paths[-1]]))
+
+
+def _quoted(text: str) -> str:
+    """`text` as TOML's basic string."""
+    escaped = "".join(c if c.isprintable() and c not in '\\"' else f"\\U{ord(c):08X}" for c in text)
+    return f'"{escaped}"'

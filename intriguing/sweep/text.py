@@ -1,0 +1,29 @@
+"""A run in text, for a terminal: what its stages print, and what it answers."""
+
+from intriguing.report import Context
+from intriguing.results import Run
+from intriguing.stages import STAGES
+
+_BY_NAME = {name: stage for stage in STAGES if stage.printed for name in (stage.name, *stage.also)}
+
+
+def names() -> list[str]:
+    """The names under which a stage's results can be printed, in the order of the stages."""
+    return list(_BY_NAME)
+
+
+def stage_text(run: Run, name: str) -> str | None:
+    """What the stage of this name prints of a run: "" where the run has nothing of it, None where no stage has it."""
+    stage = _BY_NAME.get(name)
+    return None if stage is None else stage.text(run)
+
+
+def printed_stages(run: Run) -> list[str]:
+    """The stages of which a run has something to print."""
+    return [stage.name for stage in STAGES if stage.text(run)]
+
+
+def verdicts_text(run: Run) -> str:
+    """What the run answers, a paragraph per verdict; "" where it answers nothing."""
+    context = Context(run)
+    return "\n".join(verdict.text() for stage in STAGES for verdict in stage.answers(context))

@@ -1,0 +1,60 @@
+"""`init` and `doctor`: the first spec of somebody's model, and what is here."""
+
+import json
+
+import numpy as np
+import pytest
+
+from intriguing.cli import call as run_command
+from intriguing.sweep.spec import load_spec
+
+MODEL = """
+from torch import nn
+def build(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.ReLU(), nn.Linear(20, classes))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a model of somebody's own and its data, in which commands are typed."""
+    (tmp_path / "own_net.py").write_text(MODEL)
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), np.uint8)
+    labels = np.arange(40) % 4
+    np.savez(tmp_path / "own.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_init_lists_the_layers_of_a_model_and_finds_the_data_beside_it(folder, capsys):
+    assert run_command(["init", "own_net:build"]) == 0
+    assert "intriguing run own_net.toml" in capsys.readouterr().out
+    text = (folder / "own_net.toml").read_text()
+    assert '#   "1"  20' in text
+    assert '#   "3"  4' in text
+    assert "40 train, 40 test images of shape (3, 4, 4), 4 classes" in text
+    spec = load_spec(folder / "own_net.toml")
+    assert spec.models["model"].layers == ["1", "3"]
+    assert run_command(["plan", "own_net.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["to_run"] > 5
+    assert run_command(["init", "own_net:build"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_init_without_data_says_what_to_give(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["init", "cnn"]) == 2
+    assert "Say so with --data" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_doctor_says_what_is_here_and_what_the_specs_lack(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert run_command(["doctor", "--data", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "torch 2" in told["libraries"]
+    assert "mnist-sample" in told["data"]
+    assert told["spec demo"] == "can run"
+    assert told["spec mnist"] == "needs mnist"
+    assert str(tmp_path) in told["data set mnist"]
