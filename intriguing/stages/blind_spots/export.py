@@ -15,7 +15,7 @@ from intriguing.errors import DataError, InputError
 from intriguing.results import Run
 from intriguing.stages.common.stored_images import StoredImages
 
-_COLUMNS = (
+_COLUMNS: tuple[str, ...] = (
     "file", "original", "dataset", "model", "model_seed", "search_id", "example_id", "label", "target", "target_rule",
     "grade", "clean_prediction", "prediction", "l2", "linf", "l2_of_png", "linf_of_png",
 )  # fmt: skip
