@@ -263,6 +263,55 @@ ADVERSARIAL = Table(
     ("dataset", "model", "model_seed", "search_id"),
 )
 
+OPERATOR_NORMS = Table(
+    "operator_norms",
+    "a layer of a model",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        Field("position", pa.int32(), "The layer's place in the order of the forward, from 0."),
+        Field("layer", _S, "The module that it belongs to, or what it does where it belongs to none."),
+        Field("kind", _S, "convolution, linear, relu, max_pool, ...; for one that is not known, what it is."),
+        Field("stride", pa.list_(pa.int32()), "A convolution's stride per axis; empty for other layers."),
+        Field("input_shape", pa.list_(pa.int32()), "The shape of one of its inputs, without the batch."),
+        Field("norm", _D, "The L2 gain that it reaches, by Lanczos or in closed form; null where unknown.", "", True),
+        Field("residual", _D, "Lanczos' estimate of the norm's error; 0 in closed form.", "", True),
+        Field("upper_bound", _D, "The gain that it never exceeds, proven; infinite for a layer that is not known."),
+        Field("printed", _D, "What the formula printed in the paper's section 4.3 gives; no bound.", "", True),
+        Field("share", _D, "log(upper_bound) over its sum over all layers; null where that is not finite.", "", True),
+        Field(
+            "product_bound",
+            _D,
+            "No change of the input of L2 norm d moves this layer's output by more than d times this; of the last "
+            "layer: the bound of the whole model.",
+        ),
+    ),
+    ("dataset", "model", "model_seed", "position"),
+)
+
+CERTIFICATES = Table(
+    "certificates",
+    "a search whose other end was proven",
+    (
+        _DATASET,
+        _MODEL,
+        _SEED,
+        _SEARCH,
+        _EXAMPLE,
+        _RULE,
+        _GRADE,
+        Field("status", _S, "The search's status, as in distortions."),
+        Field("l2", _F, "The L2 norm that the search found, as in distortions; null without one.", "", True),
+        Field("lower_bound", _D, "No smaller L2 norm succeeds, proven; null where nothing is proven.", "", True),
+        Field("share", _D, "lower_bound / l2, of searches that found something; 1 is an optimum.", "", True),
+        Field("is_optimal", _B, "Whether what was found is proven to be within 1e-3 of the smallest change."),
+        Field("method", _S, "What proved it: exact, coupled, lines, local, product, or none."),
+        Field("reason", _S, "Why nothing better is proven, with the operations in the way; empty where there is none."),
+    ),
+    ("dataset", "model", "model_seed", "search_id"),
+)
+
 TRANSFER = Table(
     "transfer",
     "one image fed to one model",

@@ -144,6 +144,34 @@ def bands(
         return _svg(figure, alt)
 
 
+def brackets(series: Sequence[tuple[str, np.ndarray, np.ndarray]], alt: str) -> Markup:
+    """A panel per (label, found, proven): a point per search, logarithmic axes of equal range, and the diagonal."""
+    with _style(alt):
+        columns = min(4, len(series))
+        lines = -(-len(series) // columns)
+        figure = Figure(figsize=(_WIDTH * max(columns, 2) / 4, 2.75 * lines + 0.35))
+        every = np.concatenate([np.concatenate([x, y[y > 0]]) for _, x, y in series])
+        low, high = float(every.min(initial=1.0)) / 1.25, float(every[np.isfinite(every)].max(initial=0.0)) * 1.25
+        grid = {"hspace": 0.42, "wspace": 0.3}
+        axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=grid)
+        figure.subplots_adjust(left=0.09, right=0.98, top=0.9 + 0.02 * lines, bottom=0.22 / lines + 0.02)
+        for axis in axes.ravel()[len(series) :]:
+            axis.set_visible(False)
+        for axis, (label, x, y) in zip(axes.ravel(), series, strict=False):
+            axis.plot([low, high], [low, high], color=_INK, linewidth=1)
+            axis.plot(x, np.maximum(y, low), "o", color=_NATURAL, markersize=3.2, markeredgewidth=0, alpha=0.6)
+            axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+            axis.set_title(shorten(label, 24), fontsize=10.5)
+            axis.minorticks_off()
+            for direction in (axis.xaxis, axis.yaxis):
+                direction.set_major_formatter(lambda value, _: f"{value:g}")
+        for axis in axes[-1]:
+            axis.set_xlabel("found")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("proven")
+        return _svg(figure, alt)
+
+
 def _style(alt: str) -> AbstractContextManager[None]:
     """The look of a figure. The salt makes the ids in its SVG the same on every run, and others in every figure."""
     return mpl.rc_context({**_STYLE, "svg.hashsalt": alt})

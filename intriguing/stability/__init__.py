@@ -1,6 +1,6 @@
 """How stable a network is: operator norms, Lipschitz bounds, and certified lower bounds for minimal distortions."""
 
-from intriguing.stability.bounds import Certificates, lower_bounds
+from intriguing.stability.bounds import Certificates, is_optimal, lower_bounds
 from intriguing.stability.graph import Graph, UntracedError, trace
 from intriguing.stability.norms import LayerNorm, NetworkNorms, OperatorNorm, layer_norms, operator_norm
 
@@ -11,6 +11,7 @@ __all__ = [
     "NetworkNorms",
     "OperatorNorm",
     "UntracedError",
+    "is_optimal",
     "layer_norms",
     "lower_bounds",
     "operator_norm",

@@ -13,7 +13,7 @@ from intriguing.stability.ops import Elementwise, MaxPool, size
 from intriguing.stability.region import Region
 
 if TYPE_CHECKING:
-    from intriguing.stability.bounds import _Problem
+    from intriguing.stability.problem import Problem
 
 _TOGETHER = 16
 """Images whose semidefinite bounds are found side by side."""
@@ -31,7 +31,7 @@ _BLOCK = 2**23
 """Numbers that the widest step of one image's pass back times the images of a block may hold."""
 
 
-def certify(problem: "_Problem", margins: Tensor, bounds: Tensor, effort: str) -> tuple[str, Tensor]:
+def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) -> tuple[str, Tensor]:
     """The name of the method, and (B, C) bounds that are at least `bounds`."""
     graph = problem.graph
     guide = LinearBounds(graph, problem.x.float()[:0])
@@ -60,7 +60,7 @@ def certify(problem: "_Problem", margins: Tensor, bounds: Tensor, effort: str) -
 class _Block:
     """Some images of a problem, float64."""
 
-    problem: "_Problem"
+    problem: "Problem"
     values: list[Tensor]
     region: Region
     margins: Tensor
@@ -77,12 +77,14 @@ class _Block:
     """Nonlinear layers."""
 
     @classmethod
-    def of(cls, problem: "_Problem", part: slice, margins: Tensor, bounds: Tensor) -> "_Block":
+    def of(cls, problem: "Problem", part: slice, margins: Tensor, bounds: Tensor) -> "_Block":
         labels = problem.labels[part]
         classes = margins.shape[1]
         unit = torch.eye(classes, dtype=margins.dtype, device=margins.device)
         wrong = torch.arange(classes, device=margins.device) != labels[:, None]
         wrong = wrong & (margins > 0)
+        if problem.wanted is not None:
+            wrong = wrong & (torch.arange(classes, device=margins.device) == problem.wanted[part][:, None])
         values = [v[part] for v in problem.values]
         start = torch.where(wrong, bounds, torch.inf).amin(1)
         start = torch.where(start.isfinite(), start, 0.0)

@@ -145,7 +145,10 @@ class Converter:
         """Operations that only move values."""
         x = self.values[inputs[0]]
         if name in _SAME:
-            return None
+            kind = named.get("dtype")
+            narrow = kind is not None and kind not in (torch.float32, torch.float64)
+            # Half precision rounds more than the bounds count in, and whole numbers cut values off.
+            return Unknown(f"{name} {kind}".replace("torch.", "")) if narrow else None
         if name in _DROPOUTS:
             return None if not named["train"] else Unknown(f"{name} while training")
         if name not in (*_RESHAPES, *_MOVES):

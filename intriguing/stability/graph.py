@@ -50,6 +50,8 @@ class Graph:
     """A network as operations in the order of their evaluation; node 0 is the input, the last one the output."""
 
     nodes: tuple[Node, ...]
+    dtype: torch.dtype = torch.float32
+    """The narrowest dtype among the weights of the model that was traced."""
 
     @property
     def unknown(self) -> list[str]:
@@ -63,7 +65,8 @@ class Graph:
 
     def to(self, like: Tensor) -> "Graph":
         """The graph with its constants on the device and of the dtype of `like`."""
-        return Graph(tuple(n if n.op is None else Node(n.name, n.op.to(like), n.inputs, n.shape) for n in self.nodes))
+        nodes = (n if n.op is None else Node(n.name, n.op.to(like), n.inputs, n.shape) for n in self.nodes)
+        return Graph(tuple(nodes), self.dtype)
 
     def values(self, x: Tensor) -> list[Tensor]:
         """The value (R, *shape) of every node for inputs `x` (R, *shape)."""
@@ -105,17 +108,23 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
                 f"{type(model).__name__} cannot be traced on inputs of {tuple(shape)}: {type(e).__name__}: {_line(e)}. "
                 "A forward whose steps depend on values of the input has no fixed structure to bound."
             ) from e
-    graph = _build(traced, x, owners)
+    graph = _build(traced, x, owners, _dtype(model, x))
     if not graph.unknown:
         _check(graph, model, x, expected)
     return graph
+
+
+def _dtype(model: nn.Module, x: Tensor) -> torch.dtype:
+    """The narrowest dtype of the weights: what the network as a whole is evaluated in, at worst."""
+    kinds = {w.dtype for w in (*model.parameters(), *model.buffers()) if w.is_floating_point()} | {x.dtype}
+    return min(kinds, key=lambda kind: kind.itemsize)
 
 
 def _line(e: Exception) -> str:
     return str(e).splitlines()[0][:300] if str(e) else ""
 
 
-def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str]) -> Graph:
+def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str], dtype: torch.dtype) -> Graph:
     """The traced operations that the output needs, as nodes; chains that the converter knows as one are one node."""
     converter = Converter(traced, x.double())
     nodes = [Node("input", None, (), tuple(x.shape[1:]))]
@@ -127,19 +136,20 @@ def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str]) -> G
         name = name if seen[name] == 1 else f"{name}:{seen[name]}"
         index[step.origin] = len(nodes)
         nodes.append(Node(name, step.op, tuple(index[i] for i in step.inputs), step.shape))
-    return Graph(tuple(nodes))
+    return Graph(tuple(nodes), dtype)
 
 
 def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
     """Refuse a graph that does not compute what the model computes, on the traced inputs and on others."""
     generator = torch.Generator().manual_seed(1)
     others = torch.randn(x.shape, generator=generator).to(x)
+    tolerance = max(1e-3, 8 * torch.finfo(x.dtype).eps)
     with evaluating(model), torch.no_grad():
         pairs = [(x, expected), (others, model(others.clone()))]
         for inputs, outputs in pairs:
             ours = graph.values(inputs.double())[-1]
             wrong = (ours - outputs.double()).abs().amax() if ours.shape == outputs.shape else torch.tensor(torch.inf)
-            if not bool(wrong <= 1e-3 * (outputs.abs().amax() + 1e-6)):
+            if not bool(wrong <= tolerance * (outputs.double().abs().amax() + 1e-6)):
                 raise UntracedError(
                     f"{type(model).__name__}: the traced operations do not give what the model gives (largest "
                     f"difference {float(wrong):.3g}). Does its forward draw random numbers or keep a state?"

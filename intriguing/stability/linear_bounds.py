@@ -38,10 +38,11 @@ Intervals = dict[int, tuple[Tensor, Tensor]]
 
 def can_bound(graph: Graph) -> bool:
     """Whether every operation of `graph` can be bounded by lines."""
-    return all(_known(n) for n in graph.nodes[1:])
+    return all(has_lines(n) for n in graph.nodes[1:])
 
 
-def _known(node: Node) -> bool:
+def has_lines(node: Node) -> bool:
+    """Whether the operation of `node` can be bounded by lines."""
     if isinstance(node.op, Elementwise):
         return relaxations.can_relax(node.op)
     return isinstance(node.op, Affine | MaxPool | Sum | Concat)

@@ -19,6 +19,8 @@ from intriguing.stability.graph import Graph, Node, UntracedError, is_passive, l
 from intriguing.stability.ops import Affine, Concat, Convolution, Elementwise, Shape, Smooth, Sum, Unknown
 
 METHODS = ("exact", "paper")
+_HOME = torch.zeros(0, dtype=torch.float64)
+"""Norms are computed on the CPU, in float64, wherever the model is."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class LayerNorm:
     steps: int
     share: float
     """log(upper_bound) / log(product of all upper bounds); NaN where that product is 1 or infinite."""
+    product_bound: float
+    """No change of the network's input of L2 norm d moves this layer's output by more than d times this."""
+    printed: float = math.nan
+    """What the formula printed in the paper gives; NaN where it was not asked for, or the paper has none."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact"
     if method not in METHODS:
         raise unknown_name("method of operator_norm", str(method), METHODS)
     try:
-        graph = trace(layer, checked_shape(input_shape))
+        graph = trace(layer, checked_shape(input_shape)).to(_HOME)
     except UntracedError as e:
         return OperatorNorm(math.nan, math.inf, math.nan, 0, f"unknown: {e}", method)
     nodes = [n for n in graph.nodes[1:] if not is_passive(n.op)]
@@ -108,20 +114,26 @@ def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact"
 
 
 def layer_norms(
-    model: nn.Module, input_shape: Shape, *, tight: bool = False, norm: bool = True, graph: Graph | None = None
+    model: nn.Module,
+    input_shape: Shape,
+    *,
+    tight: bool = False,
+    norm: bool = True,
+    printed: bool = False,
+    graph: Graph | None = None,
 ) -> NetworkNorms:
     """The gain of every layer of `model` in order, for inputs of `input_shape`, and the network's Lipschitz bound.
 
     Layers that only move values (views, dropout in eval) are left out. `norm` False skips Lanczos: bounds alone.
-    `graph` is the model's own, where it has been traced already.
+    `printed` adds what the paper's printed formula gives. `graph` is the model's own, where it has been traced already.
     """
-    graph = trace(model, checked_shape(input_shape)) if graph is None else graph
+    graph = (trace(model, checked_shape(input_shape)) if graph is None else graph).to(_HOME)
     gains = {id(n): _gain(graph, n, tight=tight, norm=norm) for n in graph.nodes[1:]}
-    bound = _bounds(graph, gains)[-1]
+    bounds = _bounds(graph, gains)
     rows = []
     known = [math.log(g.upper) for g in gains.values() if 0 < g.upper < math.inf]
     total = sum(known) if len(known) == len(gains) else math.nan
-    for node in graph.nodes[1:]:
+    for node, bound in zip(graph.nodes[1:], bounds[1:], strict=True):
         one = gains[id(node)]
         if is_passive(node.op) or node.op is None:
             continue
@@ -129,8 +141,9 @@ def layer_norms(
         stride = node.op.stride if isinstance(node.op, Convolution) else ()
         shape = _shapes(graph, node)[0]
         figures = one.norm, one.upper, one.residual, one.steps
-        rows.append(LayerNorm(node.name, node.op.kind, stride, shape, *figures, share))
-    return NetworkNorms(tuple(rows), bound, tuple(graph.unknown))
+        formula = _printed([node], node.op.kind).norm if printed else math.nan
+        rows.append(LayerNorm(node.name, node.op.kind, stride, shape, *figures, share, bound, formula))
+    return NetworkNorms(tuple(rows), bounds[-1], tuple(graph.unknown))
 
 
 def checked_shape(shape: Shape) -> Shape:

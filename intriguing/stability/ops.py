@@ -232,6 +232,8 @@ class Smooth(Op):
     bound: float
     attained: float
     """A value that the Lipschitz constant is at least; NaN where none is known."""
+    local: Callable[[Tensor, Tensor], Tensor] | None = None
+    """(values (B, *shape), radii (B,)) -> bounds (B,) on the Lipschitz constant within these distances of them."""
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
         return self.function(inputs[0])

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+Bound = float | Tensor
+"""An end of the box: a number, or a tensor that broadcasts to an image."""
+
+
 @dataclass(frozen=True)
 class Region:
     """Changes r (B, n) with low <= r <= high; the radius is given to each method."""
@@ -17,8 +21,8 @@ class Region:
     high: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, lower: float, upper: float) -> "Region":
-        """The changes of flat images `x` (B, n) that stay inside the box."""
+    def of(cls, x: Tensor, lower: Bound, upper: Bound) -> "Region":
+        """The changes of flat images `x` (B, n) that stay inside the box; a bound is a number or (n,)."""
         return cls((lower - x).clamp(max=0), (upper - x).clamp(min=0))
 
     def to(self, like: Tensor) -> "Region":

@@ -133,6 +133,18 @@ _SHAPES: dict[str, Shape] = {
 }
 
 
+def steepest(op: Elementwise, at: Tensor, reach: Tensor) -> Tensor | None:
+    """The largest modulus of the slope within `reach` (B,) of each value of `at` (B, ...); None where not known."""
+    shape = shape_of(op)
+    if shape is None or shape.form == "other":
+        return None
+    room = reach.reshape(-1, *[1] * (at.ndim - 1))
+    low, high = at - room, at + room
+    if shape.form == "s":
+        return shape.slope(torch.minimum(torch.maximum(torch.zeros_like(low), low), high)) * (1 + 1e-12)
+    return torch.maximum(shape.slope(low).abs(), shape.slope(high).abs()) * (1 + 1e-12)
+
+
 def lines(op: Elementwise, low: Tensor, high: Tensor, slopes: tuple[Tensor, Tensor] | None = None) -> Lines:
     """The lines around `op` on [low, high], value by value; with the given slopes, or those that suit the function."""
     shape = shape_of(op)

@@ -1,6 +1,7 @@
 """Operations of which a global Lipschitz bound is known, and no more: softmax and the normalisations of one input."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,26 +37,31 @@ def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
 def layer_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """Layer norm: u / sqrt(|u|^2 / n + eps) of the centred u has its steepest slope 1 / sqrt(eps) at u = 0."""
+    size = math.prod(a["normalized_shape"])
     if len(a["normalized_shape"]) >= x[0].ndim:
         return Unknown("layer_norm across the batch")
-    return _normalised("layer_norm", node, a["weight"], a["eps"])
+    return _normalised("layer_norm", node, a["weight"], a["eps"], lambda t: t.reshape(len(t), -1, size))
 
 
 def group_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """Group norm, bounded as layer norm."""
-    return _normalised("group_norm", node, a["weight"], a["eps"])
+    groups = int(a["num_groups"])
+    return _normalised("group_norm", node, a["weight"], a["eps"], lambda t: t.reshape(len(t), groups, -1))
 
 
 def rms_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """RMS norm, bounded as layer norm."""
     eps = a["eps"] if a["eps"] is not None else torch.finfo(torch.float32).eps
-    return _normalised("rms_norm", node, a["weight"], eps)
+    size = math.prod(a["normalized_shape"])
+    if len(a["normalized_shape"]) >= x[0].ndim:
+        return Unknown("rms_norm across the batch")
+    return _normalised("rms_norm", node, a["weight"], eps, lambda t: t.reshape(len(t), -1, size), centred=False)
 
 
 def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """Instance norm: with running statistics affine, else bounded as layer norm."""
     if a["use_input_stats"]:
-        return _normalised("instance_norm", node, a["weight"], a["eps"])
+        return _normalised("instance_norm", node, a["weight"], a["eps"], lambda t: t.flatten(2))
     scale = 1 / (a["running_var"].double() + a["eps"]).sqrt()
     scale = scale if a["weight"] is None else scale * a["weight"].detach().double()
     offset = -a["running_mean"].double() * scale
@@ -64,14 +70,25 @@ def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     return Scale(scale.reshape(shape), offset.reshape(shape), "instance_norm")
 
 
-def _normalised(kind: str, node: FxNode, weight: Any, eps: float) -> Op:
+def _normalised(
+    kind: str, node: FxNode, weight: Any, eps: float, rows: Callable[[Tensor], Tensor], *, centred: bool = True
+) -> Op:
+    """A normalisation of `rows` (B, groups, n) of its input, each to the length sqrt(n)."""
     target: Any = node.target
     owner: Any = node.graph.owning_module
     rest = map_arg(node.args[1:], lambda n: getattr(owner, str(n.target)).detach().double())
     kwargs = map_arg(node.kwargs, lambda n: getattr(owner, str(n.target)).detach().double())
     gain = 1.0 if weight is None else float(weight.detach().double().abs().amax())
     bound = gain / math.sqrt(eps) if eps > 0 else math.inf
-    return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN)
+
+    def local(values: Tensor, radius: Tensor) -> Tensor:
+        # The slope at u is that of the direction across u, gain / sqrt(|u|^2 / n + eps), and |u| >= |u_0| - radius.
+        parts = rows(values)
+        parts = parts - parts.mean(-1, keepdim=True) if centred else parts
+        shortest = torch.linalg.vector_norm(parts, dim=-1).flatten(1).amin(1) * (1 - 1e-12) - radius
+        return gain / (shortest.clamp(min=0).square() / parts.shape[-1] + eps).sqrt() * (1 + 1e-12)
+
+    return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN, local)
 
 
 def local_response(node: FxNode, converter: "Converter") -> tuple[Op, FxNode] | None:

@@ -1,0 +1,203 @@
+"""What is to be proven: a network prepared once, and images of it with the distances of their classes."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from intriguing.errors import ModelError
+from intriguing.stability import local
+from intriguing.stability.bisection import certify
+from intriguing.stability.cost import operations
+from intriguing.stability.graph import Graph, linear_function
+from intriguing.stability.linear_bounds import can_bound, has_lines
+from intriguing.stability.ops import Dense, Smooth, size
+from intriguing.stability.region import Bound, Region
+from intriguing.stability.rounding import Rounding
+
+NOTHING = "none"
+_SHRINK = 1 - 1e-7
+"""Bounds are cut by this: the rounding of an image to the box and of norms in float32."""
+_EXACT_TURNS = 40
+
+
+def without_softmax(graph: Graph) -> Graph:
+    """The graph without a softmax at its end, which keeps the order of the classes."""
+    last = graph.nodes[-1]
+    softmax = isinstance(last.op, Smooth) and last.op.kind in ("softmax", "log_softmax")
+    if softmax and last.inputs == (len(graph.nodes) - 2,):
+        return without_softmax(replace(graph, nodes=graph.nodes[:-1]))
+    return graph
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's graph in float64, with the constants of its rounding errors; a softmax at its end is left out."""
+
+    graph: Graph
+    rounding: Rounding
+
+    @classmethod
+    def of(cls, graph: Graph, like: Tensor) -> "Network":
+        """Raises `ModelError` where nothing about the network can be bounded; the message names the operations."""
+        if graph.unknown:
+            raise ModelError("cannot be bounded: " + ", ".join(graph.unknown))
+        if graph.dtype not in (torch.float32, torch.float64):
+            raise ModelError(f"its weights are {graph.dtype}: bounds hold for float32 networks".replace("torch.", ""))
+        if len(graph.nodes[-1].shape) != 1:
+            raise ModelError(f"it gives {graph.nodes[-1].shape} for an image, and no (classes,) logits")
+        home = without_softmax(graph).to(torch.zeros(0, dtype=torch.float64))
+        inner = home.to(torch.zeros(0, dtype=torch.float64, device=like.device))
+        rounding = Rounding.of(home, len(graph.nodes) != len(home.nodes))
+        return cls(inner, replace(rounding, graph=inner))
+
+    @property
+    def classes(self) -> int:
+        """How many logits it gives."""
+        return self.graph.nodes[-1].shape[0]
+
+    @property
+    def held(self) -> int:
+        """Numbers that an image's values and its pairs of classes take."""
+        last = self.graph.nodes[-1]
+        before = size(self.graph.nodes[last.inputs[0]].shape) if last.inputs else 1
+        return sum(size(node.shape) for node in self.graph.nodes) + self.classes * (before + self.classes)
+
+    @cached_property
+    def gigaflops(self) -> float:
+        """What the linear bounds of one image take, in billions of operations."""
+        return operations(self.graph) / 1e9
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images with what is known about them: everything float64."""
+
+    network: Network
+    x: Tensor
+    """(B, n)"""
+    labels: Tensor
+    """(B,): the class whose lead is to be kept."""
+    values: list[Tensor]
+    region: Region
+    found: Tensor | None
+    wanted: Tensor | None = None
+    """(B,): the one class whose distance matters; None: all of them."""
+
+    @classmethod
+    def of(
+        cls, network: Network, x: Tensor, labels: Tensor, box: tuple[Bound, Bound], found: Tensor | None
+    ) -> "Problem":
+        images = x.detach().double()
+        lower, upper = (torch.as_tensor(b).to(images).expand(images.shape[1:]) for b in box)
+        images = torch.minimum(torch.maximum(images, lower), upper)
+        region = Region.of(images.flatten(1), lower.flatten(), upper.flatten())
+        return cls(network, images.flatten(1), labels, network.graph.values(images), region, found)
+
+    @property
+    def graph(self) -> Graph:
+        """The network's graph."""
+        return self.network.graph
+
+    @property
+    def rounding(self) -> Rounding:
+        """The network's rounding errors."""
+        return self.network.rounding
+
+    @cached_property
+    def margins(self) -> Tensor:
+        """(B, C): how far the label's logit leads each other one; 0 at the label."""
+        logits = self.values[-1]
+        return logits.gather(1, self.labels[:, None]) - logits
+
+    def against(self, wanted: Tensor) -> "Problem":
+        """The same images when `wanted` (B,) is to be reached from the class that the network gives now."""
+        return replace(self, labels=self.values[-1].argmax(1), wanted=wanted)
+
+    def bounds(self, effort: str, gigaflops: float) -> tuple[str, str, Tensor]:
+        """The name of the method, why it is no better, and (B, C) bounds; NaN where nothing is proven."""
+        if not bool(self.values[-1].isfinite().all()):
+            return NOTHING, "the logits are not finite", torch.full_like(self.margins, math.nan)
+        method, reason, bounds = "product", "", self._product()
+        if self.graph.is_affine:
+            method, bounds = "exact", torch.fmax(bounds, self._exact())
+        elif not can_bound(self.graph):
+            reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
+        elif self.network.gigaflops > gigaflops:
+            reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
+        else:
+            method, bounds = certify(self, self.margins, bounds, effort)
+        if reason:
+            near = local.bounds(self)
+            method = "local" if bool((near > bounds).any()) else method
+            bounds = torch.fmax(near, bounds)
+        return self._assembled(method, reason, bounds)
+
+    def _assembled(self, method: str, reason: str, bounds: Tensor) -> tuple[str, str, Tensor]:
+        margins = self.margins
+        own = torch.arange(margins.shape[1], device=margins.device) == self.labels[:, None]
+        # A bound of 0 beside a margin above 0 proves nothing: the room for rounding errors took all of it.
+        bounds = torch.where(bounds > 0, bounds * _SHRINK, math.nan)
+        # A class that leads already, or whose lead float32 cannot tell, is at no distance.
+        bounds = torch.where(margins <= 0, 0.0, bounds).masked_fill(own, math.inf)
+        if bool((bounds.isnan() | own).all()):
+            reason = reason or "the room for float32 rounding errors is larger than the margins"
+            method = NOTHING
+        return method, reason, bounds
+
+    def slack(self, radius: Tensor, rows: slice = slice(None)) -> Tensor:
+        """What a margin (B,) must exceed for a change of up to `radius`: float32 errors of two logits.
+
+        With `rows`, of those images alone, whose radii (b,) are given.
+        """
+        return math.sqrt(2) * self.rounding.error([v[rows] for v in self.values], radius)
+
+    def pairs(self) -> tuple[Tensor, int]:
+        """Per class (B, C) a gain from a node's value to the margin, and that node: the last dense layer taken apart.
+
+        Tsuzuku et al. 2018 (arXiv:1802.04034, proposition 1).
+        """
+        last = self.graph.nodes[-1]
+        if isinstance(last.op, Dense) and len(self.graph.nodes[last.inputs[0]].shape) == 1:
+            weight = last.op.weight
+            return torch.linalg.vector_norm(weight[self.labels][:, None] - weight, dim=2), last.inputs[0]
+        return torch.full_like(self.margins, math.sqrt(2)), len(self.graph.nodes) - 1
+
+    def _product(self) -> Tensor:
+        """Margins over Lipschitz bounds: the product of the norms."""
+        pairs, at = self.pairs()
+        if not math.isfinite(self.rounding.reach[-1]):
+            return torch.full_like(self.margins, math.nan)
+        pairs = pairs * self.rounding.reach[at]
+        error = self.slack(torch.zeros_like(self.x[:, 0]))
+        further = self.slack(torch.ones_like(error)) - error
+        # The slack grows with the radius: (margin - error) / (slope + growth).
+        return ((self.margins - error[:, None]) / (pairs + further[:, None]).clamp(min=1e-300)).clamp(min=0)
+
+    def _exact(self) -> Tensor:
+        """For an affine network: the distance to the half-space of each class in the box, from its dual."""
+        _, adjoint = linear_function(self.graph)
+        margins = self.margins
+        unit = torch.eye(margins.shape[1], dtype=margins.dtype, device=margins.device)
+        weight = adjoint(unit).flatten(1)
+        reach = torch.linalg.vector_norm(self.region.high - self.region.low, dim=1)
+        bounds = torch.empty_like(margins)
+        step = max(1, 2**24 // max(weight.numel(), 1))
+        for start in range(0, len(self.x), step):
+            rows = slice(start, start + step)
+            slope = weight[self.labels[rows]][:, None] - weight
+            part = self.region.rows(rows)
+            # Without rounding no bound is larger than these distances, so rounding counts no further away.
+            plain = part.distance(slope, margins[rows], turns=_EXACT_TURNS)
+            far = torch.where(plain.isfinite(), plain, 0.0).amax(1)
+            far = torch.where(plain.isinf().any(1), reach[rows], torch.minimum(far, reach[rows]))
+            need = margins[rows] - self.slack(far, rows)[:, None]
+            bounds[rows] = part.distance(slope, need, turns=_EXACT_TURNS)
+        return bounds.clamp(min=0)
+
+
+def _without_lines(graph: Graph) -> list[str]:
+    """The operations that no lines are known for, by name."""
+    return [f"{n.name} ({n.op.kind})" for n in graph.nodes[1:] if n.op is not None and not has_lines(n)]

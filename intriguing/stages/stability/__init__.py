@@ -1,0 +1,16 @@
+"""Stability (section 4.3): how far can a change carry, and below which distance does nothing go wrong?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.stability.functions import FUNCTIONS
+from intriguing.stages.stability.plan import plan
+from intriguing.stages.stability.spec import StabilitySpec
+
+STAGE = Stage(
+    name="stability",
+    section=StabilitySpec,
+    plan=plan,
+    functions=FUNCTIONS,
+    page=Code("intriguing.stages.stability.page:parts"),
+    headline=Code("intriguing.stages.stability.page:headline"),
+)

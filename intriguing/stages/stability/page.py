@@ -1,0 +1,122 @@
+"""Stability on the page: what is proven beside what was found, and the norms of every layer."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from intriguing.report.figures import brackets
+from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.text import count, figure, number, percent
+
+_MODEL = ("dataset", "model", "model_seed")
+_ROUNDING = 1e-5
+"""What a found norm may lie below its bound by rounding: it is stored in float32."""
+_METHODS = {
+    "exact": "exact",
+    "lines": "linear bounds",
+    "coupled": "semidefinite",
+    "local": "norms near the image",
+    "product": "norms",
+    "none": "nothing",
+}
+
+
+def parts(context: Context) -> list[PagePart]:
+    """The brackets of the searches, and the layers' norms; no part for what the run has not."""
+    made = (_brackets(context), _norms(context))
+    return [part for part in made if part is not None]
+
+
+def headline(context: Context) -> list[tuple[str, str]]:
+    """How many of the found changes are proven to be the smallest."""
+    rows = context.query(
+        "select count(*) filter (is_optimal) as optimal, count(*) as found from certificates where status = 'found'"
+    )
+    if not rows or not rows[0]["found"]:
+        return []
+    optimal, found = rows[0]["optimal"], rows[0]["found"]
+    return [figure(optimal, "change", f" of {count(found)} proven to be the smallest")] if optimal else []
+
+
+def _brackets(context: Context) -> PagePart | None:
+    columns = [*_MODEL, "target_rule", "grade", "status", "l2", "lower_bound", "share", "is_optimal", "method", "reason"]
+    rows = context.run.table("certificates", columns=columns)
+    if not rows.num_rows:
+        return None
+    keys = [*_MODEL, "target_rule", "grade"]
+    searches = [
+        dict(zip(keys, values, strict=True)) | {"searches": part}
+        for values, part in rows.to_pandas().groupby(keys, sort=False)
+    ]
+    groups = []
+    for key, of_key in context.grouped(searches, "dataset", "target_rule", "grade"):
+        models = [(context.label(one), part["searches"]) for one, [part] in context.grouped(of_key, *_MODEL)]
+        alt = (
+            f"Certified lower bound against the norm found on {key['dataset']} ({key['target_rule']}, grade "
+            f"{key['grade']}), a panel per model; on the diagonal both are equal."
+        )
+        series = [(label, *_both_ends(part)) for label, part in models]
+        series = [one for one in series if len(one[1])]
+        lines = [_row(label, part) for label, part in models]
+        alarm = ", ".join(f"{line['model']} ({count(line['below'])})" for line in lines if line["below"])
+        groups.append(key | {"figure": brackets(series, alt) if series else None, "rows": lines, "alarm": alarm})
+    html = render("stages/stability/page.html", groups=groups, norms=None)
+    return PagePart("brackets", "How much smaller could a change be?", html)
+
+
+def _both_ends(searches: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What was found, and what is proven, of searches that have both."""
+    chosen = searches[(searches["status"] == "found") & searches["lower_bound"].notna()]
+    return chosen["l2"].to_numpy(float), chosen["lower_bound"].to_numpy(float)
+
+
+def _row(label: str, searches: pd.DataFrame) -> Row:
+    """A model's line of the table."""
+    found = searches[searches["status"] == "found"]
+    proven = found[found["lower_bound"].notna()]
+    methods = [_METHODS.get(str(m), str(m)) for m in found["method"].value_counts().index]
+    reasons = [str(r) for r in found["reason"].unique() if r]
+    share = proven["share"]
+    return {
+        "model": label,
+        "found": len(found),
+        "proven": len(proven),
+        "median_l2": found["l2"].median() if len(found) else None,
+        "median_bound": proven["lower_bound"].median() if len(proven) else None,
+        "share": share.median() if len(proven) else None,
+        "low": share.quantile(0.05) if len(proven) else None,
+        "high": share.quantile(0.95) if len(proven) else None,
+        "optimal": found["is_optimal"].mean() if len(found) else math.nan,
+        "below": int((proven["l2"] * (1 + _ROUNDING) < proven["lower_bound"]).sum()),
+        "methods": ", ".join(methods),
+        "reason": "; ".join(reasons),
+    }
+
+
+def _norms(context: Context) -> PagePart | None:
+    rows = context.query("select * from operator_norms order by position")
+    if not rows:
+        return None
+    models = [
+        key
+        | {"name": context.label(key), "layers": [_layer(one) for one in layers], "product": layers[-1]["product_bound"]}
+        for key, layers in context.grouped(rows, *_MODEL)
+    ]
+    several = len({model["dataset"] for model in models}) > 1
+    html = render("stages/stability/page.html", groups=None, norms=models, several=several)
+    return PagePart("norms", "How far a change can carry, layer by layer", html)
+
+
+def _layer(row: Row) -> Row:
+    """A layer as the table shows it."""
+    shown = {name: _shown(row[name]) for name in ("norm", "upper_bound", "printed", "product_bound")}
+    stride = " x ".join(str(s) for s in row["stride"])
+    share = row["share"]
+    return row | shown | {"stride": stride, "share": "–" if share is None or math.isnan(share) else percent(share)}
+
+
+def _shown(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else number(value, 4)
