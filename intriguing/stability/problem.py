@@ -90,6 +90,7 @@ class Problem:
     def of(
         cls, network: Network, x: Tensor, labels: Tensor, box: tuple[Bound, Bound], found: Tensor | None
     ) -> "Problem":
+        """Images (B, *shape), labels (B,), the ends of the box, and what a search found (B,)."""
         images = x.detach().double()
         lower, upper = (torch.as_tensor(b).to(images).expand(images.shape[1:]) for b in box)
         images = torch.minimum(torch.maximum(images, lower), upper)

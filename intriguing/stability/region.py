@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 Bound = float | Tensor
 """An end of the box: a number, or a tensor that broadcasts to an image."""
 

@@ -13,4 +13,6 @@ STAGE = Stage(
     functions=FUNCTIONS,
     page=Code("intriguing.stages.stability.page:parts"),
     headline=Code("intriguing.stages.stability.page:headline"),
+    verdicts=Code("intriguing.stages.stability.verdicts:verdicts"),
+    printed=Code("intriguing.stages.stability.printed:printed"),
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from intriguing.engine.task import Function
-from intriguing.stages.common.parameters import AttackedInputs, Compute, ModelKey, Shard, TaskFunction
+from intriguing.stages.common.parameters import Compute, ModelKey, TaskFunction
 from intriguing.stages.models.functions import SOURCES
 
 _TASKS = "intriguing.stages.stability.tasks"
@@ -21,12 +21,10 @@ class NormsParameters:
 
 @dataclass(frozen=True)
 class CertifyParameters:
-    """A shard of searches of one model, of one rule for the targets or of several that have the same answer."""
+    """A model, the split that its searches took their inputs from, and how much may be spent on a proof."""
 
     key: ModelKey
-    attacked: AttackedInputs
-    shard: Shard
-    target_rules: tuple[str, ...]
+    split: str
     effort: str
     gigaflops: float
     compute: Compute

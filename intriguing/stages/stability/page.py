@@ -40,7 +40,18 @@ def headline(context: Context) -> list[tuple[str, str]]:
 
 
 def _brackets(context: Context) -> PagePart | None:
-    columns = [*_MODEL, "target_rule", "grade", "status", "l2", "lower_bound", "share", "is_optimal", "method", "reason"]
+    columns = [
+        *_MODEL,
+        "target_rule",
+        "grade",
+        "status",
+        "l2",
+        "lower_bound",
+        "share",
+        "is_optimal",
+        "method",
+        "reason",
+    ]
     rows = context.run.table("certificates", columns=columns)
     if not rows.num_rows:
         return None
@@ -68,30 +79,33 @@ def _brackets(context: Context) -> PagePart | None:
 def _both_ends(searches: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """What was found, and what is proven, of searches that have both."""
     chosen = searches[(searches["status"] == "found") & searches["lower_bound"].notna()]
-    return chosen["l2"].to_numpy(float), chosen["lower_bound"].to_numpy(float)
+    return np.asarray(chosen["l2"], float), np.asarray(chosen["lower_bound"], float)
 
 
 def _row(label: str, searches: pd.DataFrame) -> Row:
     """A model's line of the table."""
     found = searches[searches["status"] == "found"]
-    proven = found[found["lower_bound"].notna()]
-    methods = [_METHODS.get(str(m), str(m)) for m in found["method"].value_counts().index]
-    reasons = [str(r) for r in found["reason"].unique() if r]
-    share = proven["share"]
+    l2, bound = _both_ends(searches)
+    share = bound / l2
+    low, middle, high = np.quantile(share, [0.05, 0.5, 0.95]) if len(share) else [None] * 3
     return {
         "model": label,
         "found": len(found),
-        "proven": len(proven),
-        "median_l2": found["l2"].median() if len(found) else None,
-        "median_bound": proven["lower_bound"].median() if len(proven) else None,
-        "share": share.median() if len(proven) else None,
-        "low": share.quantile(0.05) if len(proven) else None,
-        "high": share.quantile(0.95) if len(proven) else None,
-        "optimal": found["is_optimal"].mean() if len(found) else math.nan,
-        "below": int((proven["l2"] * (1 + _ROUNDING) < proven["lower_bound"]).sum()),
-        "methods": ", ".join(methods),
-        "reason": "; ".join(reasons),
+        "proven": len(bound),
+        "median_l2": _median(np.asarray(found["l2"], float)),
+        "median_bound": _median(bound),
+        "share": middle,
+        "low": low,
+        "high": high,
+        "optimal": float(np.mean(np.asarray(found["is_optimal"], float))) if len(found) else math.nan,
+        "below": int(np.sum(l2 * (1 + _ROUNDING) < bound)),
+        "methods": ", ".join(_METHODS.get(str(m), str(m)) for m in found["method"].value_counts().index),
+        "reason": "; ".join(str(r) for r in found["reason"].unique() if r),
     }
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None
 
 
 def _norms(context: Context) -> PagePart | None:
@@ -100,7 +114,11 @@ def _norms(context: Context) -> PagePart | None:
         return None
     models = [
         key
-        | {"name": context.label(key), "layers": [_layer(one) for one in layers], "product": layers[-1]["product_bound"]}
+        | {
+            "name": context.label(key),
+            "layers": [_layer(one) for one in layers],
+            "product": layers[-1]["product_bound"],
+        }
         for key, layers in context.grouped(rows, *_MODEL)
     ]
     several = len({model["dataset"] for model in models}) > 1

@@ -24,12 +24,12 @@ def plan(section: StabilitySpec, sweep: Sweep) -> Iterator[Task]:
             yield _norms(sweep, model)
         if section.certificates != "off":
             searches = [search for search in sweep.all(PlannedSearch) if search.model.key == model.key]
-            for together in _shards(searches):
+            for together in _together(searches):
                 yield _certify(section, sweep, model, together)
 
 
-def _shards(searches: list[PlannedSearch]) -> list[list[PlannedSearch]]:
-    """The searches that have one answer, for one proof serves them all."""
+def _together(searches: list[PlannedSearch]) -> list[list[PlannedSearch]]:
+    """The searches that have one answer, of all grades: one proof serves them all."""
     groups: dict[tuple[str, int], list[PlannedSearch]] = {}
     for search in searches:
         rule = "any" if search.target_rule in _ANY_CLASS else search.target_rule
@@ -51,20 +51,14 @@ def _norms(sweep: Sweep, model: PlannedModel) -> Task:
 
 def _certify(section: StabilitySpec, sweep: Sweep, model: PlannedModel, together: list[PlannedSearch]) -> Task:
     first = together[0]
-    rules = tuple(search.target_rule for search in together)
-    amount = first.shard.stop - first.shard.start
+    images = first.shard.stop - first.shard.start
+    amount = images * (model.dataset.classes - 1 if first.target_rule == "each" else 1)
     return functions.CERTIFY.task(
-        f"certificates/{model.task_part}/{'+'.join(rules)}/{first.number:05d}",
+        f"certificates/{first.task_part}",
         functions.CertifyParameters(
-            key=model.key,
-            attacked=first.attacked,
-            shard=first.shard,
-            target_rules=rules,
-            effort=section.certificates,
-            gigaflops=section.gigaflops,
-            compute=_compute(sweep),
+            model.key, first.attacked.split, section.certificates, section.gigaflops, _compute(sweep)
         ),
-        inputs={search.target_rule: search.distortions for search in together},
+        inputs={"distortions": tuple(search.distortions for search in together)},
         resources={"dataset": model.dataset.resource, "model": model.resource},
         publish={"certificates": "certificates"},
         affinity=model.task_part,

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -12,9 +13,10 @@ from intriguing.engine.worker import Work
 from intriguing.errors import ModelError
 from intriguing.stability import Certificates, is_optimal, layer_norms, lower_bounds, trace
 from intriguing.stages.common.resources import device, device_name
-from intriguing.stages.common.sampling import attacked_positions
 from intriguing.stages.stability import functions
 
+_CARRIED = ("search_id", "example_id", "target_rule", "grade", "status", "l2")
+"""Columns of a search that its certificate repeats."""
 _SEARCHED = ("found", "not_found", "misclassified", "no_gradient", "unstable")
 """Statuses of searches whose image and logits are numbers, so that something can be proven of it."""
 
@@ -59,82 +61,71 @@ def _unknown(error: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 @functions.CERTIFY.implementation
 def certify(work: Work, parameters: functions.CertifyParameters) -> dict[str, pa.Table]:
-    """The table `certificates` of a shard of searches: the largest norm below which none of them can succeed."""
+    """The table `certificates` of searches with one answer: the largest norm below which none of them can succeed."""
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    columns = ["search_id", "example_id", "target", "status", "l2", "lower_bound", "grade", "target_rule"]
-    frames = [work.table(rule, columns).to_pandas() for rule in parameters.target_rules]
-    first = frames[0]
-    l2 = np.nanmin(np.stack([frame["l2"].to_numpy(float) for frame in frames] + [np.full(len(first), np.inf)]), axis=0)
-    split = work.resource("dataset").splits[parameters.attacked.split]
-    chosen = attacked_positions(split, parameters.attacked, parameters.shard)
-    usable = first["status"].isin(_SEARCHED).to_numpy()
-    bounds, method, reason = np.full(len(first), math.nan), "none", ""
-    if usable.any():
-        targets = first["target"][usable].to_numpy(float)
-        made = _certificates(
-            work.resource("model"),
-            split.pixels_or_nan(chosen[usable]).to(device()),
-            torch.from_numpy(np.array(split.labels[chosen[usable]])).to(device()),
-            None if np.isnan(targets).any() else torch.from_numpy(targets.astype(np.int64)).to(device()),
-            torch.from_numpy(l2[usable]).to(device()),
-            parameters,
-        )
-        bounds[usable], method, reason = made.bound.cpu().numpy(), made.method, made.reason
-    made_of = (bounds, method, reason)
-    return {"certificates": pa.concat_tables([_rows(frame, made_of, parameters) for frame in frames])}
+    searches = work.table("distortions", [*_CARRIED, "target", "label", "lower_bound"]).to_pandas()
+    # Searches of several grades and rules ask the same of an image: what is below all of them is proven once.
+    asked = searches.assign(target=searches["target"].fillna(-1).astype(np.int64))
+    asked = asked[asked["status"].isin(_SEARCHED)].groupby(["example_id", "target"], as_index=False, sort=False)
+    questions = asked.agg({"l2": "min", "label": "first"})
+    answer = _answer(work, questions, parameters) if len(questions) else _nothing(0, "")
+    questions["bound"] = answer.bound.cpu().numpy()
+    merged = searches.assign(target=searches["target"].fillna(-1).astype(np.int64)).merge(
+        questions[["example_id", "target", "bound"]], how="left", on=["example_id", "target"]
+    )
+    return {"certificates": _rows(merged, answer, parameters)}
 
 
-def _certificates(
-    model: torch.nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    targets: torch.Tensor | None,
-    found: torch.Tensor,
-    parameters: functions.CertifyParameters,
-) -> Certificates:
-    """The bounds of the images that were searched; nothing, with the reason, where the model stands in the way."""
+def _answer(work: Work, questions: pd.DataFrame, parameters: functions.CertifyParameters) -> Certificates:
+    """What is proven of images and targets; nothing, with the reason, where the model stands in the way."""
+    split = work.resource("dataset").splits[parameters.split]
+    images = split.pixels_or_nan(split.positions(questions["example_id"].to_numpy())).to(device())
+    label, target = (torch.tensor(questions[name].tolist(), device=device()) for name in ("label", "target"))
     try:
-        graph = trace(model, tuple(images.shape[1:]))
         return lower_bounds(
-            graph, images, labels, targets, found=found, effort=parameters.effort, gigaflops=parameters.gigaflops
+            trace(work.resource("model"), tuple(images.shape[1:])),
+            images,
+            label,
+            target if bool((target >= 0).all()) else None,
+            found=torch.tensor(questions["l2"].tolist(), dtype=torch.float64, device=device()),
+            effort=parameters.effort,
+            gigaflops=parameters.gigaflops,
         )
     except Exception as error:  # a user's own forward may fail in any way, and a sweep goes on
-        nan = torch.full((len(images),), math.nan, dtype=torch.float64)
-        return Certificates(nan, nan[:, None], "none", _said(error))
+        return _nothing(len(images), _said(error))
 
 
-def _rows(frame: Any, made: tuple[np.ndarray, str, str], parameters: functions.CertifyParameters) -> pa.Table:
-    """The certificates of the searches of one rule, with the bound of the search itself where it is better."""
-    bounds, method, reason = made
-    own, l2 = frame["lower_bound"].to_numpy(float), frame["l2"].to_numpy(float)
-    best = np.fmax(bounds, own)
-    found = (frame["status"] == "found").to_numpy()
-    optimal = is_optimal(torch.from_numpy(l2), torch.from_numpy(best)).numpy() & found
+def _nothing(count: int, reason: str) -> Certificates:
+    nan = torch.full((count,), math.nan, dtype=torch.float64)
+    return Certificates(nan, nan[:, None], "none", reason)
+
+
+def _rows(searches: pd.DataFrame, answer: Certificates, parameters: functions.CertifyParameters) -> pa.Table:
+    """The certificates of the searches, with the bound of the search itself where that is better."""
+    bounds, own = searches["bound"].to_numpy(float), searches["lower_bound"].to_numpy(float)
+    l2, best = searches["l2"].to_numpy(float), np.fmax(bounds, own)
+    found = (searches["status"] == "found").to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(found, best / l2, math.nan)
-    said = ["none" if np.isnan(b) else "exact" if o >= c else method for b, o, c in zip(best, own, _low(bounds))]
-    why = [reason if status in _SEARCHED else f"not searched: {status}" for status in frame["status"]]
+    optimal = is_optimal(torch.tensor(l2), torch.tensor(best)).numpy() & found
+    itself = np.isfinite(own) & ~(bounds > own)
+    methods = np.where(np.isnan(best), "none", np.where(itself, "exact", answer.method))
+    reasons = [answer.reason if s in _SEARCHED else f"not searched: {s}" for s in searches["status"]]
     return tables.CERTIFICATES.build(
         {
-            "search_id": frame["search_id"].tolist(),
-            "example_id": frame["example_id"].tolist(),
-            "status": frame["status"].tolist(),
-            "l2": [_number(x) for x in l2],
-            "lower_bound": [_number(x) for x in best],
-            "share": [_number(x) for x in share],
+            **{name: searches[name].tolist() for name in _CARRIED if name != "l2"},
+            **{name: _numbers(values) for name, values in (("l2", l2), ("lower_bound", best), ("share", share))},
             "is_optimal": optimal.tolist(),
-            "method": said,
-            "reason": why,
-            "target_rule": frame["target_rule"].tolist(),
-            "grade": frame["grade"].tolist(),
+            "method": methods.tolist(),
+            "reason": ["" if alone else reason for alone, reason in zip(itself, reasons, strict=True)],
         },
         **parameters.key.columns,
     )
 
 
-def _low(bounds: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(bounds), -math.inf, bounds)
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [_number(x) for x in values]
 
 
 def _number(x: float) -> float | None:
