@@ -70,7 +70,12 @@ class LockedError(StoreError):
 
 
 class CorruptError(StoreError):
-    """A stored output is truncated or was changed after it was written."""
+    """A stored output is truncated or was changed after it was written.
+
+    `sha256` is the hash of what was read, where something was.
+    """
+
+    sha256: str = ""
 
 
 class MissingExtraError(IntriguingError, ImportError):

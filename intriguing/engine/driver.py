@@ -3,24 +3,28 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from intriguing.basics import seal
 from intriguing.basics.files import clear_temporaries, explaining, opened, read_file, write_file
-from intriguing.engine.interrupts import heard_interrupts
+from intriguing.engine.dispatch import Dispatch
+from intriguing.engine.interrupts import Interrupts, heard_interrupts
+from intriguing.engine.ledger import Ledger
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
-from intriguing.engine.pool import Died, Event, Finished, Pool, Raised
+from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Pool, Raised, Returned
 from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
 from intriguing.engine.publish import Failure, Publication, check_free, trimmed
-from intriguing.engine.schedule import BLOCKED, FAILED, Node, Schedule
+from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.verified import Verified
-from intriguing.engine.worker import Call, ResourceCall
+from intriguing.engine.worker import Call, Damage, ResourceCall
 from intriguing.errors import CorruptError, StoreError
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,7 @@ _TICK = 1.0
 _HEARTBEAT = 2.0
 _SAVE = 60.0
 _OLD = 600.0
+_MOST_RESENT = 10
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Examination:
-    """What of a plan is finished already: records by task, and what was found damaged."""
+    """What of a plan is finished: records by task, what was found damaged, and what is stored but not current."""
 
-    records: dict[str, Record]
+    records: Mapping[str, Record]
     damaged: tuple[str, ...] = ()
+    stale: frozenset[str] = frozenset()
     fresh: int = 0
     dropped: int = 0
 
@@ -82,18 +88,22 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
     store = Store(run / "store")
     stored, damaged = _stored_records(plan, store)
     wrong = verified.wrong_outputs(stored) if verified is not None else {}
-    records: dict[str, Record] = {}
+    records = Ledger()
+    stale = set()
     for task in plan:
         fingerprint = plan.fingerprints[task.name]
         if fingerprint in wrong:
             damaged[task.name] = wrong[fingerprint]
         elif fingerprint in stored and _is_current(stored[fingerprint], task, plan, records):
             records[task.name] = stored[fingerprint]
+        elif fingerprint in stored:
+            stale.add(task.name)
     store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
     check_free(run, plan)
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
-    return Examination(records, said, len(plan) - len(records), len(old - set(plan.fingerprints.values())))
+    dropped = len(old - set(plan.fingerprints.values()))
+    return Examination(records, said, frozenset(stale), len(plan) - len(records), dropped)
 
 
 def _stored_records(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
@@ -167,89 +177,113 @@ class Driver:
         self._limits = limits or Limits()
         self._listen = listen
         self._store = Store(run / "store")
-        self._records = dict(examination.records)
+        self._records = Ledger(examination.records)
         self._reused = list(examination.records)
         self._ran: list[str] = []
         self._failures: dict[str, Failure] = {}
-        self._began: dict[str, float] = {}
-        self._said = 0.0
+        self._told = self._saved = self._heard = 0.0
+        self._failures_told = 0
         finished = examination.records.keys()
         asked = plan.tasks.keys() if only is None else plan.needed_by(only, finished) | finished
         self._waiting = tuple(name for name in plan.tasks if name not in asked)
-        tasks = [task for task in plan if task.name in asked]
-        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks)
+        tasks = {t.name: t for t in plan if t.name in asked} if self._waiting else plan.tasks
+        nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks.values())
         self._schedule = Schedule(nodes, examination.records, self._limits.attempts)
         self._progress = Progress(tasks, time.monotonic())
         for name, record in examination.records.items():
             self._progress.reused(name, record.seconds)
         self._verified = verified or Verified(run)
-        self._saved = time.monotonic()
         self._publication = Publication(run, plan, self._store, self._verified)
+        # The order of what was sent and what was made anew: a report that is older than a repair is no news.
+        self._turn = 0
+        self._stale = set(examination.stale)
+        self._sent: dict[str, int] = {}
+        self._mended: dict[str, int] = {}
+        self._resent: Counter[str] = Counter()
 
     def run(self, rerun: Callable[[str], str] = lambda task: "") -> Outcome:
         """Run to the end; `rerun` gives the line that tries a failed task again.
 
         What finished before a Ctrl-C or an error of the pool stays, published.
         """
+        self._rerun = rerun
         self._store.prepare()
         _clear_left(self._run)
         self._publication.settle(self._records)
+        self._saved = time.monotonic()
         try:
             if not self._schedule.finished:
                 self._work()
         except BaseException:
             # What stopped the run matters more than what stops its publication, such as a disk that is still full.
             with suppress(StoreError):
-                self._publish(rerun)
+                self._publish()
             raise
-        self._publish(rerun)
+        self._publish()
         blocked = tuple(self._schedule.names(BLOCKED))
         failures = tuple(self._failures.values())
         return Outcome(tuple(self._ran), tuple(self._reused), failures, blocked, self._waiting, self._records)
 
-    def _publish(self, rerun: Callable[[str], str]) -> None:
+    def _publish(self) -> None:
         self._publication.settle(self._records)
-        # What failed before and was not asked for now has failed still.
-        before = self._publication.failures() if self._waiting else []
-        still = [f for f in before if f.task in self._waiting]
-        self._publication.summarise(self._records, [*self._failures.values(), *still], rerun)
+        self._publication.summarise(self._records, self._known_failures(), self._rerun)
         self._verified.save()
 
+    def _known_failures(self) -> list[Failure]:
+        # What failed before and was not asked for now has failed still.
+        before = self._publication.failures() if self._waiting else []
+        waiting = set(self._waiting)
+        return [*self._failures.values(), *(f for f in before if f.task in waiting)]
+
     def _work(self) -> None:
-        with heard_interrupts() as raise_again:
-            self._work_with(self._make_pool(), raise_again)
+        with heard_interrupts() as interrupts:
+            pool = self._make_pool()
+            try:
+                self._work_with(pool, interrupts)
+            finally:
+                pool.close()
+                with suppress(StoreError):
+                    self._heard = 0.0
+                    self._tell(pool)
 
-    def _work_with(self, pool: Pool, raise_again: Callable[[], None]) -> None:
-        try:
-            while True:
-                raise_again()
-                self._hand_out(pool)
-                if self._schedule.finished:
-                    break
-                event = pool.next_event(_TICK)
-                if event is not None:
-                    self._take_in(event)
-                self._kill_hung(pool)
-                self._tell(len(pool.workers))
-        finally:
-            pool.close()
-            with suppress(StoreError):
-                self._tell(1, always=True)
+    def _work_with(self, pool: Pool, interrupts: Interrupts) -> None:
+        send = partial(self._send, pool)
+        self._dispatch = dispatch = Dispatch(self._schedule, pool, self._progress.seconds_of, send)
+        pool.want(self._schedule.count(READY))
+        while True:
+            interrupts.raise_again()
+            if interrupts.is_draining and not dispatch.draining:
+                dispatch.draining = True
+                log.warning("asked to leave: what runs is finished, nothing more is begun")
+            dispatch.offer()
+            if self._schedule.finished:
+                break
+            if dispatch.draining and (not self._schedule.count(RUNNING) or interrupts.is_time_up):
+                raise KeyboardInterrupt
+            for event in pool.events(_TICK):
+                self._take_in(event, pool)
+            self._tick(pool)
 
-    def _hand_out(self, pool: Pool) -> None:
-        for depth in range(1, pool.depth + 1):
-            for worker in pool.workers:
-                while len(self._schedule.running_on(worker)) < depth:
-                    name = self._schedule.take(worker)
-                    if name is None:
-                        break
-                    if self._still_valid(name):
-                        continue
-                    self._began.setdefault(worker, time.monotonic())
-                    pool.submit(worker, self._call(self._plan.tasks[name]))
+    def _tick(self, pool: Pool) -> None:
+        """What is done once a second, and not at every event."""
+        now = time.monotonic()
+        if now - self._told < _TICK:
+            return
+        pool.want(self._schedule.count(READY) + self._schedule.count(RUNNING))
+        self._dispatch.take_back()
+        self._dispatch.kill_hung(self._limits.task_seconds)
+        self._tell(pool)
+
+    def _send(self, pool: Pool, worker: str, task: str) -> None:
+        if task in self._stale and self._still_valid(task):
+            return
+        pool.submit(worker, self._call(self._plan.tasks[task]))
+        self._turn += 1
+        self._sent[task] = self._turn
 
     def _still_valid(self, name: str) -> bool:
         # An input was computed again and came out the same: what was made from the old one stands.
+        self._stale.discard(name)
         fingerprint = self._plan.fingerprints[name]
         record, _ = self._store.find(fingerprint)
         if record is None or not _is_current(record, self._plan.tasks[name], self._plan, self._records):
@@ -263,80 +297,129 @@ class Driver:
         self._publication.add(name, record)
         return True
 
-    def _take_in(self, event: Event) -> None:
+    def _take_in(self, event: Event, pool: Pool) -> None:
         match event:
             case Finished(worker, task, record):
-                self._restart_clock(worker)
-                self._records[task] = record
-                self._ran.append(task)
-                self._schedule.succeeded(task)
-                self._progress.finished(task, record.seconds)
-                self._verified.note_outputs(self._plan.fingerprints[task], record)
-                self._publication.add(task, record)
-                if record.shrunk:
-                    log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
+                self._finish(task, record)
+                self._dispatch.freed(worker)
             case Raised(worker, task):
-                self._restart_clock(worker)
                 if event.error_type == StoreError.__name__:
-                    raise StoreError(event.message)  # a full or vanished disk: every other task would fail too
-                if not self._reopen(event):
-                    self._schedule.raised(task)
+                    self._leave_node(event, pool)
+                elif event.damaged:
+                    self._send_back(event)
+                else:
                     self._give_up(task, event.error_type, event.message, event.trace)
-            case Died(worker, reason):
-                self._began.pop(worker, None)
-                loss = self._schedule.lost(worker)
-                log.warning("%s is gone (%s); again: %s", worker, reason, ", ".join(loss.again) or "nothing")
-                for task in loss.given_up:
-                    message = f"It lost its worker {self._limits.attempts} times; the last time: {reason}"
-                    self._give_up(task, "WorkerLost", message, reason)
+                self._dispatch.freed(worker)
+            case Returned(worker, task):
+                self._schedule.returned(task)
+                self._dispatch.freed(worker)
+            case Died():
+                self._lose(event)
+            case Joined(worker):
+                self._dispatch.joined(worker)
+            case Left(worker):
+                self._dispatch.left(worker)
 
-    def _restart_clock(self, worker: str) -> None:
-        self._began.pop(worker, None)
-        if len(self._schedule.running_on(worker)) > 1:
-            self._began[worker] = time.monotonic()
+    def _finish(self, task: str, record: Record) -> None:
+        self._records[task] = record
+        self._ran.append(task)
+        self._sent.pop(task, None)
+        if task in self._mended:
+            self._turn += 1
+            self._mended[task] = self._turn
+        self._schedule.succeeded(task)
+        self._progress.finished(task, record.seconds)
+        self._verified.note_outputs(self._plan.fingerprints[task], record)
+        self._publication.add(task, record)
+        if record.shrunk:
+            log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
 
-    def _reopen(self, event: Raised) -> bool:
-        damaged = set(event.damaged)
-        producers = [n for n in self._needed_by(event.task) if self._plan.fingerprints[n] in damaged]
-        if not producers:
+    def _leave_node(self, event: Raised, pool: Pool) -> None:
+        """A worker could not write: that costs its machine, unless the driver cannot write either."""
+        self._store.probe()
+        self._schedule.returned(event.task)
+        if not pool.exclude(event.worker, event.message):
+            raise StoreError(event.message)
+
+    def _lose(self, event: Died) -> None:
+        self._dispatch.gone(event.worker)
+        memory = event.cause == "memory"
+        loss = self._schedule.lost(event.worker, memory, charged=event.cause != "freed")
+        log.warning("%s is gone (%s); again: %s", event.worker, event.reason, ", ".join(loss.again) or "nothing")
+        for task in loss.given_up:
+            times = self._schedule.memory_kills_of(task)
+            what = f"Its machine ran out of memory {times} times" if memory else "It lost its worker"
+            if times != self._limits.attempts:
+                what = f"It lost its worker {self._limits.attempts} times"
+            self._note_failure(task, "WorkerLost", f"{what}; the last time: {event.reason}", event.reason)
+
+    def _send_back(self, event: Raised) -> None:
+        """A task could not read an input: its producer runs again, unless that was mended since the task was sent."""
+        damaged = {damage.fingerprint: damage for damage in event.damaged}
+        needed = dict.fromkeys(need.task for need in self._plan.tasks[event.task].needs)
+        producers = {n: d for n in needed if (d := damaged.get(self._plan.fingerprints[n])) is not None}
+        for producer, damage in producers.items():
+            if self._schedule.state_of(producer) == DONE and self._is_damaged(producer, damage, event.task):
+                self._make_anew(producer, event)
+        self._resent[event.task] += 1
+        if self._resent[event.task] > _MOST_RESENT * self._limits.attempts:
+            self._give_up(event.task, event.error_type, event.message, event.trace)
+        else:
+            self._schedule.sent_back(event.task)
+
+    def _is_damaged(self, producer: str, damage: Damage, reader: str) -> bool:
+        """Whether what `producer` stored is damaged now, as `reader` says that it was."""
+        if self._mended.get(producer, -1) > self._sent.get(reader, 0):
             return False
-        for producer in producers:
-            log.warning("%s; %r is computed again", event.message, producer)
-            self._store.discard(self._plan.fingerprints[producer])
-            self._records.pop(producer, None)
-            self._progress.reopened(producer)
-        for producer in self._schedule.reopen(event.task, producers):
-            self._give_up(producer, event.error_type, event.message, event.trace)
-        return True
+        record = self._records[producer]
+        if damage.sha256 in {stored.sha256 for stored in record.outputs.values()}:
+            return False  # the reader had an older record: what it read is what stands there by now
+        fingerprint = self._plan.fingerprints[producer]
+        self._verified.forget_record(fingerprint, record)
+        return self._store.find(fingerprint)[0] is None or bool(self._verified.wrong_output(fingerprint, record))
 
-    def _needed_by(self, task: str) -> list[str]:
-        return list(dict.fromkeys(n.task for n in self._plan.tasks[task].needs))
+    def _make_anew(self, producer: str, event: Raised) -> None:
+        log.warning("%s; %r is computed again", event.message, producer)
+        self._store.discard(self._plan.fingerprints[producer])
+        self._records.pop(producer, None)
+        self._progress.reopened(producer)
+        self._mended[producer] = -1
+        if not self._schedule.reopen(producer):
+            self._note_failure(producer, event.error_type, event.message, event.trace)
 
     def _give_up(self, task: str, error_type: str, message: str, trace: str) -> None:
+        self._schedule.raised(task)
+        self._note_failure(task, error_type, message, trace)
+
+    def _note_failure(self, task: str, error_type: str, message: str, trace: str) -> None:
         function = self._plan.tasks[task].function.name
-        attempts = self._schedule.attempts[task]
+        attempts = self._schedule.attempts_of(task)
         self._failures[task] = Failure(task, function, attempts, error_type, message, trimmed(trace))
         log.error("%s gave up: %s: %s", task, error_type, message)
 
-    def _kill_hung(self, pool: Pool) -> None:
-        for worker, began in list(self._began.items()):
-            if time.monotonic() - began > self._limits.task_seconds:
-                pool.kill(worker, f"no answer within {self._limits.task_seconds:g} s")
-                self._began.pop(worker)
-
-    def _tell(self, workers: int, always: bool = False) -> None:
-        now = time.monotonic()
-        running = sum(len(self._schedule.running_on(w)) for w in self._began)
-        failed = self._schedule.names(FAILED) if self._schedule.count(FAILED) else []
-        blocked = self._schedule.names(BLOCKED) if self._schedule.count(BLOCKED) else []
-        snapshot = self._progress.snapshot(now, running, workers, failed, blocked)
+    def _tell(self, pool: Pool) -> None:
+        """Show where the run stands; every few seconds also in files, for `intriguing status`."""
+        self._told = now = time.monotonic()
+        for task in self._schedule.new_given_up():
+            self._progress.gave_up(task)
+        failed, blocked = self._schedule.count(FAILED), self._schedule.count(BLOCKED)
+        running = self._schedule.count(RUNNING)
+        snapshot = self._progress.snapshot(now, running, len(pool.workers), failed, blocked)
         self._listen(snapshot)
-        if always or now - self._said > _HEARTBEAT:
-            self._said = now
+        pool.report(snapshot)
+        if now - self._heard > _HEARTBEAT:
+            self._heard = now
             write_heartbeat(self._run, snapshot)
+            self._tell_failures()
         if now - self._saved > _SAVE:
             self._verified.save()
-            self._saved = time.monotonic()
+            # A large index takes long to write, and is only a cache: a fiftieth of the time goes into it at most.
+            self._saved = time.monotonic() + 50 * (time.monotonic() - now)
+
+    def _tell_failures(self) -> None:
+        if len(self._failures) > self._failures_told:
+            self._failures_told = len(self._failures)
+            self._publication.list_failures(self._known_failures(), self._rerun)
 
     def _call(self, task: Task) -> Call:
         return Call(
@@ -347,7 +430,7 @@ class Driver:
             inputs={k: tuple(self._reference(o) for o in sequence(v)) for k, v in task.inputs.items()},
             resources={k: self._resource(r) for k, r in task.resources.items()},
             shrink=task.shrink,
-            attempt=self._schedule.attempts[task.name],
+            attempt=self._schedule.attempts_of(task.name),
         )
 
     def _resource(self, resource: Resource) -> ResourceCall:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from intriguing.engine.pool import Event, answer
+from intriguing.engine.progress import Snapshot
 from intriguing.engine.worker import Call, Resources, store_of
 
 
@@ -35,14 +36,35 @@ class InlinePool:
         """Keep `call` for the next `next_event`."""
         self._calls.append(pickle.loads(pickle.dumps(call)) if self._strict else call)
 
-    def next_event(self, timeout: float) -> Event | None:
+    def node_of(self, worker: str) -> str:
+        """One machine runs all."""
+        return ""
+
+    def events(self, timeout: float) -> list[Event]:
         """Run the oldest call now and report how it ended."""
         if not self._calls:
-            return None
+            return []
         call = self._calls.popleft()
         if self._strict:
             self._resources = Resources()
-        return answer(call, self._store, self._resources, "inline", self._debug)
+        return [answer(call, self._store, self._resources, "inline", self._debug)]
+
+    def recall(self, worker: str, task: str) -> None:
+        """Do nothing: no call waits behind another."""
+
+    def want(self, tasks: int) -> None:
+        """Do nothing: there is one worker."""
+
+    def beat(self, worker: str) -> str:
+        """No sign of life is needed of the driver's own thread."""
+        return ""
+
+    def exclude(self, worker: str, reason: str) -> bool:
+        """There is no other machine."""
+        return False
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Nobody watches."""
 
     def kill(self, worker: str, reason: str) -> None:
         """Do nothing: the one worker is the driver's own thread, which waits for each call to end."""

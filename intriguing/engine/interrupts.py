@@ -1,58 +1,99 @@
-"""Ctrl-C and SIGTERM while a run is at work: neither a library nor a user's model makes them go unheard."""
+"""Ctrl-C, SIGTERM and SIGUSR1 while a run is at work: neither a library nor a user's model makes them go unheard.
 
+SIGUSR1 is the notice that Slurm gives (`--signal=USR1@120`): what runs is finished, nothing more is begun. SIGTERM
+stops at once, as Ctrl-C does; with INTRIGUING_GRACE_SECONDS, Kubernetes' grace period, it is such a notice too.
+"""
+
+import math
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOTICE = getattr(signal, "SIGUSR1", None)
+
+
+class Interrupts:
+    """Which signals came. `is_draining` says that a notice did, `is_time_up` that its grace period is over."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._until: float | None = None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing more should be begun."""
+        return self._until is not None
+
+    @property
+    def is_time_up(self) -> bool:
+        """Whether what still runs must be left."""
+        return self._until is not None and time.monotonic() >= self._until
+
+    def raise_again(self) -> None:
+        """Raise `KeyboardInterrupt` if a signal's handler has raised it."""
+        if self._stopped:
+            raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """Note that a handler raised `KeyboardInterrupt`."""
+        self._stopped = True
+
+    def drain(self, seconds: float = math.inf) -> None:
+        """Note that the machine will be gone in `seconds`."""
+        self._until = time.monotonic() + seconds
 
 
 @contextmanager
-def heard_interrupts() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises `KeyboardInterrupt` once a signal's handler has raised it.
+def heard_interrupts() -> Iterator[Interrupts]:
+    """Yield what says which signals came; its `raise_again` raises `KeyboardInterrupt` once a handler has raised it.
 
     Python raises it wherever the process happens to be: a bare ``except:`` of a user's model, a ``__del__`` or a
     callback from C swallows it, and the run would go on. The driver therefore asks again between two tasks. A handler
     that chose not to raise is left its choice. Outside the main thread nothing is installed.
     """
-    heard: list[int] = []
-
-    def raise_again() -> None:
-        if heard:
-            raise KeyboardInterrupt
-
-    with _noting(heard):
-        yield raise_again
-
-
-@contextmanager
-def _noting(heard: list[int]) -> Iterator[None]:
-    """Handlers that call those of before and note which signal made them raise `KeyboardInterrupt`."""
+    heard = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     installed = {number: _note(handler, heard) for number, handler in before.items() if callable(handler)}
-    if threading.current_thread() is not threading.main_thread():
-        installed = {}
+    if _NOTICE is not None and signal.getsignal(_NOTICE) is signal.SIG_DFL:
+        before[_NOTICE] = signal.SIG_DFL
+        installed[_NOTICE] = lambda number, frame: heard.drain()
     for number, handler in installed.items():
         signal.signal(number, handler)
     try:
-        yield
+        yield heard
     finally:
         for number, handler in installed.items():
             if signal.getsignal(number) is handler:
                 signal.signal(number, before[number])
 
 
-def _note(handler: Callable[..., Any], heard: list[int]) -> Callable[..., None]:
+def _note(handler: Callable[..., Any], heard: Interrupts) -> Callable[..., None]:
     def noted(number: int, frame: Any) -> None:
+        grace = _grace_seconds() if number == signal.SIGTERM else 0.0
+        if grace and not heard.is_draining:
+            heard.drain(grace)
+            return
         try:
             handler(number, frame)
         except KeyboardInterrupt:
-            heard.append(number)
+            heard.stop()
             raise
 
     return noted
+
+
+def _grace_seconds() -> float:
+    with suppress(ValueError):
+        return max(0.0, float(os.environ.get("INTRIGUING_GRACE_SECONDS", "") or 0.0))
+    return 0.0
 
 
 @contextmanager

@@ -1,15 +1,16 @@
 """What the driver needs of a pool of workers, and the events that a pool reports.
 
-`inline.py` and `on_ray.py` are pools: so the same driver runs in one process under a debugger and on a cluster.
+`inline.py` and `on_ray/` are pools: so the same driver runs in one process under a debugger and on a cluster.
 """
 
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from intriguing.engine.progress import Snapshot
 from intriguing.engine.store import Record, Store
-from intriguing.engine.worker import Call, Resources, damaged_input, error_text, run_call
+from intriguing.engine.worker import Call, Damage, Resources, damaged_input, error_text, run_call
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,52 @@ class Finished:
 
 @dataclass(frozen=True)
 class Raised:
-    """A task raised an error; `damaged` are the fingerprints of stored inputs that it could not read."""
+    """A task raised an error; `damaged` are the stored inputs that it could not read."""
 
     worker: str
     task: str
     error_type: str
     message: str
     trace: str = ""
-    damaged: tuple[str, ...] = ()
+    damaged: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone, with the tasks that it held; a new one of the same name takes its place."""
+    """A worker is gone, with the tasks that it held.
+
+    `cause` is "lost"; "memory" where its machine ran out of memory; or "freed" where it was ended for no fault of its
+    task, whose attempt is not counted then.
+    """
 
     worker: str
     reason: str
+    cause: Literal["lost", "memory", "freed"] = "lost"
 
 
-Event = Finished | Raised | Died
+@dataclass(frozen=True)
+class Returned:
+    """A call that was queued was taken back (see `Pool.recall`): it never began."""
+
+    worker: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A worker can be given calls from now on."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """A worker finishes what it runs, and is given nothing more: its machine will leave."""
+
+    worker: str
+
+
+Event = Finished | Raised | Died | Returned | Joined | Left
 
 
 class Pool(Protocol):
@@ -55,12 +83,36 @@ class Pool(Protocol):
         """The names of the workers that can be given a call now."""
         ...
 
-    def submit(self, worker: str, call: Call) -> None:
-        """Hand `call` to `worker`."""
+    def node_of(self, worker: str) -> str:
+        """The machine that `worker` runs on; "" where all run on one."""
         ...
 
-    def next_event(self, timeout: float) -> Event | None:
-        """The next event, or None when `timeout` seconds passed without one."""
+    def submit(self, worker: str, call: Call) -> None:
+        """Hand `call` to `worker`; where that is gone already, the `Died` that follows tells of this call too."""
+        ...
+
+    def events(self, timeout: float) -> Sequence[Event]:
+        """What happened: all of it at once, after at most `timeout` seconds of waiting for the first."""
+        ...
+
+    def recall(self, worker: str, task: str) -> None:
+        """Ask for a queued call back: `Returned` follows, or what `task` gives if it had begun."""
+        ...
+
+    def want(self, tasks: int) -> None:
+        """Say how many tasks could run at present: the pool grows up to that, and lets go of what stays idle."""
+        ...
+
+    def beat(self, worker: str) -> str:
+        """The last sign of life of what `worker` runs: another text whenever there was a new one."""
+        ...
+
+    def exclude(self, worker: str, reason: str) -> bool:
+        """Give up the machine of `worker`: `Died` follows for all workers there. False if no other machine is left."""
+        ...
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Show where the run stands to whoever watches the pool."""
         ...
 
     def kill(self, worker: str, reason: str) -> None:

@@ -5,8 +5,8 @@ import os
 import socket
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from intriguing.basics.files import write_file
@@ -50,28 +50,29 @@ class Snapshot:
         return ", ".join(parts)
 
 
-@dataclass
 class Progress:
-    """Counts tasks as they end. `seconds` is the clock's reading, passed in so that this can be tested.
+    """Counts tasks as they end. Times are the clock's readings, passed in so that this can be tested.
 
     A task counts once, however often it ends: one that has to run again (`reopened`) is not done until it has.
+
+    Args:
+        tasks: the tasks by name.
+        started: when the run began.
     """
 
-    tasks: Iterable[Task]
-    started: float
-    _nouns: dict[str, tuple[str, int, str]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._nouns = {t.name: (t.noun, t.amount, t.function.name) for t in self.tasks}
+    def __init__(self, tasks: Mapping[str, Task], started: float) -> None:
+        self._tasks = tasks
+        self._started = started
         self._total: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
-        for noun, amount, function in self._nouns.values():
-            self._total[noun] += amount
-            self._left[function] += 1
+        for task in tasks.values():
+            self._total[task.noun] += task.amount
+            self._left[task.function.name] += 1
         self._done: Counter[str] = Counter()
         self._fresh: Counter[str] = Counter()
         self._busy: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._ended: set[str] = set()
+        self._given_up: set[str] = set()
 
     def reused(self, task: str, seconds: float = 0.0) -> None:
         """`task` was found finished; it took `seconds` when it ran."""
@@ -80,44 +81,54 @@ class Progress:
     def finished(self, task: str, seconds: float) -> None:
         """`task` finished now, in `seconds`."""
         self._end(task, seconds)
-        noun, amount, _ = self._nouns[task]
-        self._fresh[noun] += amount
+        self._fresh[self._tasks[task].noun] += self._tasks[task].amount
 
     def reopened(self, task: str) -> None:
         """`task` has to run again: its outputs are damaged."""
         if task in self._ended:
-            noun, amount, function = self._nouns[task]
+            of = self._tasks[task]
             self._ended.remove(task)
-            self._done[noun] -= amount
-            self._left[function] += 1
+            self._done[of.noun] -= of.amount
+            self._left[of.function.name] += 1
 
-    def snapshot(
-        self, now: float, running: int, workers: int, failed: Collection[str] = (), blocked: Collection[str] = ()
-    ) -> Snapshot:
-        """Where the run stands at `now`; the tasks `failed` gave up, those `blocked` wait for one that did."""
-        elapsed = max(now - self.started, 1e-9)
+    def gave_up(self, task: str) -> None:
+        """`task` failed, or is blocked by one that did: nothing of it is left to be done."""
+        if task not in self._given_up and task not in self._ended:
+            self._given_up.add(task)
+            self._left[self._tasks[task].function.name] -= 1
+
+    def seconds_of(self, task: str) -> float | None:
+        """How long tasks of the function of `task` took so far, on average; None where none has ended."""
+        spent, ended = self._busy.get(self._tasks[task].function.name, (0.0, 0.0))
+        return spent / ended if ended else None
+
+    def snapshot(self, now: float, running: int, workers: int, failed: int = 0, blocked: int = 0) -> Snapshot:
+        """Where the run stands at `now`: how many tasks run, gave up (`failed`), or wait for one that did."""
+        elapsed = max(now - self._started, 1e-9)
         counts = {n: Count(self._done[n], t, self._fresh[n] / elapsed) for n, t in self._total.items()}
-        left = self._seconds_left(workers, [*failed, *blocked])
-        total = len(self._nouns)
-        return Snapshot(len(self._ended), total, running, len(failed), counts, left, len(blocked))
+        left = self._seconds_left(workers)
+        return Snapshot(len(self._ended), len(self._tasks), running, failed, counts, left, blocked)
 
     def _end(self, task: str, seconds: float) -> None:
-        noun, amount, function = self._nouns[task]
+        of = self._tasks[task]
         if task not in self._ended:
             self._ended.add(task)
-            self._done[noun] += amount
-            self._left[function] -= 1
-        self._busy[function][0] += seconds
-        self._busy[function][1] += 1
+            self._done[of.noun] += of.amount
+            if task in self._given_up:
+                self._given_up.remove(task)
+            else:
+                self._left[of.function.name] -= 1
+        busy = self._busy[of.function.name]
+        busy[0] += seconds
+        busy[1] += 1
 
-    def _seconds_left(self, workers: int, given_up: Collection[str]) -> float | None:
+    def _seconds_left(self, workers: int) -> float | None:
         spent, ended = (sum(v[i] for v in self._busy.values()) for i in (0, 1))
         if not ended:
             return None
         typical = spent / ended
         means = {f: (s / n if n else typical) for f, (s, n) in self._busy.items()}
-        left = self._left - Counter(self._nouns[task][2] for task in given_up if task not in self._ended)
-        return sum(n * means.get(f, typical) for f, n in left.items()) / max(workers, 1)
+        return sum(n * means.get(f, typical) for f, n in self._left.items()) / max(workers, 1)
 
 
 def write_heartbeat(run: Path, snapshot: Snapshot) -> None:

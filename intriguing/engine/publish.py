@@ -192,19 +192,21 @@ class Publication:
                 "peak_memory": [r.peak_memory for r in kept],
             }
         )
-        failed = FAILURES.build(
-            {
-                "task": [f.task for f in failures],
-                "function": [f.function for f in failures],
-                "attempts": [f.attempts for f in failures],
-                "error_type": [f.error_type for f in failures],
-                "message": [f.message for f in failures],
-                "rerun_command": [rerun(f.task) for f in failures],
-                "traceback": [f.traceback or None for f in failures],
-            }
-        )
-        for name, table in (("tasks", tasks), ("failures", failed)):
-            self._write(f"tables/{name}/{name}.parquet", parquet(table))
+        self._write("tables/tasks/tasks.parquet", parquet(tasks))
+        self.list_failures(failures, rerun)
+
+    def list_failures(self, failures: Sequence[Failure], rerun: Callable[[str], str]) -> None:
+        """Write the table `failures` anew."""
+        columns = {
+            "task": [f.task for f in failures],
+            "function": [f.function for f in failures],
+            "attempts": [f.attempts for f in failures],
+            "error_type": [f.error_type for f in failures],
+            "message": [f.message for f in failures],
+            "rerun_command": [rerun(f.task) for f in failures],
+            "traceback": [f.traceback or None for f in failures],
+        }
+        self._write("tables/failures/failures.parquet", parquet(FAILURES.build(columns)))
 
     def _take_out_strangers(self) -> None:
         """Remove our files from the folders of tables that the plan does not have, and the folders that this empties.

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from intriguing.engine.ownership import is_fingerprint
 from intriguing.errors import CorruptError, StoreError
 
 _RECORD = "record.json"
+_PROBE = 1 << 20
 _SEAL = b',\n "seal": "'
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
@@ -83,11 +84,14 @@ class Store:
     def prepare(self) -> None:
         """Make the folder, try that it can be written, and clear what a killed driver left half-written."""
         with self._opened(make=True) as store:
-            probe = temporary_name()
-            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=store))
-            os.unlink(probe, dir_fd=store)
+            self._probe(store, b"")
             for name in filter(is_temporary, names_in(store)):
                 self._clear(store, name)
+
+    def probe(self) -> None:
+        """Write a megabyte and remove it; raises `StoreError` where that cannot be done."""
+        with self._opened(make=True) as store:
+            self._probe(store, bytes(_PROBE))
 
     def check_free(self, fingerprints: Iterable[str]) -> None:
         """Raise `StoreError` where something that is not ours stands in the place of an output to be computed."""
@@ -143,10 +147,16 @@ class Store:
         if record is None or output not in record.outputs:
             raise CorruptError(wrong or f"{self.folder(fingerprint)} has no output {output!r}.")
         stored = record.outputs[output]
-        content = self._content(fingerprint, stored.file)
-        if hashlib.sha256(content).hexdigest() != stored.sha256:
+        try:
+            content = self._content(fingerprint, stored.file)
+        except FileNotFoundError as error:  # it went after the record was read
+            raise CorruptError(f"{self.folder(fingerprint)}/{stored.file} is missing") from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != stored.sha256:
             where = self.folder(fingerprint) / stored.file
-            raise CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
+            error = CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
+            error.sha256 = sha256
+            raise error
         return content if stored.rows < 0 else pq.read_table(pa.BufferReader(content), columns=columns)
 
     def write(self, fingerprint: str, outputs: Mapping[str, pa.Table | bytes], record: Record) -> Record:
@@ -161,13 +171,14 @@ class Store:
         self.adopt(fingerprint, files)
         return record
 
-    def files(self, fingerprint: str) -> dict[str, bytes]:
-        """All files of `fingerprint` by name, to be carried to where this folder cannot be seen."""
+    def files(self, fingerprint: str, outputs: Collection[str]) -> dict[str, bytes]:
+        """The record of `fingerprint` and the files of `outputs` by name, to be carried to where it cannot be seen."""
         path = self.folder(fingerprint)
         try:
             with opened(path) as folder:
                 names = regular_files(folder)
-            return {name: read_file(path / name) for name in filter(_FILE.fullmatch, names)}
+            wanted = {_RECORD, *(f"{output}.{kind}" for output in outputs for kind in ("parquet", "bin"))}
+            return {name: read_file(path / name) for name in names & wanted}
         except FileNotFoundError:
             return {}  # whoever needs them says so
 
@@ -200,6 +211,14 @@ class Store:
         """A descriptor of the store's folder, which is no link."""
         with explaining(self.root), opened(self.root.parent, self.root.name, make) as store:
             yield store
+
+    def _probe(self, store: int, content: bytes) -> None:
+        name = temporary_name()
+        try:
+            write_new(store, name, content)
+        finally:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=store)
 
     def _entries(self) -> dict[str, bool]:
         """Everything that has the name of a fingerprint, and whether it is a folder (a link to one is none)."""

@@ -76,6 +76,11 @@ class Verified:
         for stored in record.outputs.values():
             self.note(stored_name(fingerprint, stored), stored.sha256)
 
+    def forget_record(self, fingerprint: str, record: Record) -> None:
+        """Forget what is known of the outputs of a task: they are hashed when they are next asked for."""
+        for stored in record.outputs.values():
+            self.forget(stored_name(fingerprint, stored))
+
     def forget_outputs(self, fingerprints: Collection[str]) -> None:
         """Forget what is known of the outputs of `fingerprints`."""
         for name in [k for k in self._files if k.startswith("store/") and k.split("/")[1] in fingerprints]:

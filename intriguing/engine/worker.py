@@ -17,6 +17,15 @@ from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Code
 from intriguing.errors import CorruptError
 
+
+@dataclass(frozen=True)
+class Damage:
+    """A stored input that could not be read: its fingerprint, and the SHA-256 of what was read ("" if nothing was)."""
+
+    fingerprint: str
+    sha256: str = ""
+
+
 PINNED_BYTES = 4 << 30
 """How many bytes of resources a worker keeps loaded before it lets the least recently used one go."""
 
@@ -56,6 +65,10 @@ class Call:
         """The fingerprints that the task reads, each once."""
         return list(dict.fromkeys(fingerprint for fingerprint, _ in self.references))
 
+    def outputs_of(self, fingerprint: str) -> tuple[str, ...]:
+        """The outputs of `fingerprint` that the task reads."""
+        return tuple(dict.fromkeys(output for needed, output in self.references if needed == fingerprint))
+
 
 class Work:
     """What a task's function is given: its inputs, read when asked for, and its resources, loaded once per worker.
@@ -93,7 +106,7 @@ class Work:
         try:
             return self._store.read(fingerprint, output, columns)
         except CorruptError as error:
-            raise _DamagedInputError(fingerprint, str(error)) from error
+            raise _damage(fingerprint, str(error), error.sha256) from error
 
 
 class Resources:
@@ -123,6 +136,12 @@ class Resources:
 
 class _DamagedInputError(CorruptError):
     """A stored input that cannot be read; `args` are its fingerprint and what is wrong."""
+
+
+def _damage(fingerprint: str, wrong: str, sha256: str = "") -> _DamagedInputError:
+    error = _DamagedInputError(fingerprint, wrong)
+    error.sha256 = sha256
+    return error
 
 
 def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Record:
@@ -158,9 +177,9 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
     return store.write(call.fingerprint, outputs, record)
 
 
-def damaged_input(error: BaseException) -> tuple[str, ...]:
-    """The fingerprint of the stored input that `error` is about, in a tuple; empty for any other error."""
-    return (str(error.args[0]),) if isinstance(error, _DamagedInputError) else ()
+def damaged_input(error: BaseException) -> tuple[Damage, ...]:
+    """The stored input that `error` is about, in a tuple; empty for any other error."""
+    return (Damage(str(error.args[0]), error.sha256),) if isinstance(error, _DamagedInputError) else ()
 
 
 def error_text(error: BaseException) -> str:
@@ -182,7 +201,7 @@ def _input_hashes(store: Store, call: Call) -> dict[str, str]:
     for fingerprint in call.needs:
         record, wrong = store.find(fingerprint)
         if record is None:
-            raise _DamagedInputError(fingerprint, wrong)
+            raise _damage(fingerprint, wrong)
         hashes |= {f"{f}/{o}": record.outputs[o].sha256 for f, o in call.references if f == fingerprint}
     return hashes
 

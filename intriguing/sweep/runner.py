@@ -213,7 +213,8 @@ def pool_maker(
         if chosen == "ray" or (chosen == "auto" and _cluster_is_running()):
             from intriguing.engine.on_ray import RayPool
 
-            return RayPool(out, count, spec.compute.gpus_per_worker if gpus is None else gpus)
+            share = spec.compute.gpus_per_worker if gpus is None else gpus
+            return RayPool(out, count, share, spec.compute.start_seconds)
         from intriguing.engine.inline import InlinePool
 
         return InlinePool(out, strict=chosen == "strict", debug=debug)

@@ -47,9 +47,9 @@ def test_a_handler_that_chose_not_to_raise_is_left_its_choice(tmp_path):
 @pytest.mark.parametrize("kept", [signal.SIG_IGN, signal.SIG_DFL])
 def test_a_signal_that_is_ignored_or_ends_the_process_stays_so(kept):
     signal.signal(signal.SIGINT, kept)
-    with heard_interrupts() as raise_again:
+    with heard_interrupts() as interrupts:
         assert signal.getsignal(signal.SIGINT) is kept
-        raise_again()
+        interrupts.raise_again()
     assert signal.getsignal(signal.SIGINT) is kept
 
 
@@ -79,10 +79,12 @@ def test_a_handler_that_a_library_replaced_comes_back_and_others_stay():
 def test_sigterm_is_an_interrupt_on_ray_too(ray_started):
     code = (
         "import os, signal\n"
-        "from intriguing.cli.process import _terminate_as_interrupt\n"
-        "from intriguing.engine.on_ray import _connect\n"
+        "from intriguing.cli.process import _terminate_as_interrupt
+"
+        "from intriguing.engine.on_ray.cluster import connect
+"
         "with _terminate_as_interrupt():\n"
-        "    assert _connect(1)\n"
+        "    assert connect(1)[0]\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        signal.pause()\n"

@@ -53,7 +53,7 @@ def test_only_the_oldest_task_of_a_lost_worker_is_charged():
     schedule.take("w")
     schedule.take("w")
     assert schedule.lost("w").again == ("a", "b")
-    assert dict(schedule.attempts) == {"a": 1, "b": 0}
+    assert (schedule.attempts_of("a"), schedule.attempts_of("b")) == (1, 0)
 
 
 def test_a_task_that_always_loses_its_worker_gives_up_and_takes_no_other_down():
@@ -76,7 +76,8 @@ def test_a_task_that_always_loses_its_worker_gives_up_and_takes_no_other_down():
 def test_a_damaged_input_is_made_again_before_its_user_runs():
     schedule = Schedule(chain("a", "b"), done={"a"})
     assert schedule.take("w") == "b"
-    assert schedule.reopen("b", ["a"]) == []
+    assert schedule.reopen("a")
+    assert schedule.sent_back("b")
     assert schedule.state == {"a": READY, "b": WAITING}
     assert schedule.take("w") == "a"
     schedule.succeeded("a")
@@ -87,13 +88,61 @@ def test_an_input_that_is_damaged_again_and_again_gives_up():
     schedule = Schedule(chain("a", "b"), max_attempts=2)
     schedule.take("w")
     schedule.succeeded("a")
-    for _ in range(2):
+    for again in (True, False):
         assert schedule.take("w") == "b"
-        schedule.reopen("b", ["a"])
+        assert schedule.reopen("a") == again
+        assert schedule.sent_back("b") == again
         if schedule.take("w") == "a":
             schedule.succeeded("a")
     assert schedule.names(FAILED) == ["a"]
     assert schedule.names(BLOCKED) == ["b"]
+
+
+def test_what_reads_a_task_that_is_made_anew_waits_for_it_and_what_runs_goes_on():
+    nodes = [Node("p"), *(Node(f"c{i}", ("p",)) for i in range(3))]
+    schedule = Schedule(nodes, done={"p"})
+    assert [schedule.take("v"), schedule.take("w")] == ["c0", "c1"]
+    schedule.reopen("p")
+    schedule.sent_back("c0")
+    assert schedule.state == {"p": READY, "c0": WAITING, "c1": RUNNING, "c2": WAITING}
+    schedule.succeeded("c1")
+    assert schedule.take("w") == "p"
+    schedule.succeeded("p")
+    assert schedule.names(READY) == ["c0", "c2"]
+
+
+def test_a_reader_that_reports_after_its_producer_failed_is_blocked_and_so_is_what_needs_it():
+    schedule = Schedule([*chain("p", "c"), Node("after", ("c",))], done={"p"}, max_attempts=1)
+    assert schedule.take("w") == "c"
+    schedule.reopen("p")
+    schedule.take("v")
+    schedule.raised("p")
+    assert not schedule.sent_back("c")
+    assert schedule.state == {"p": FAILED, "c": BLOCKED, "after": BLOCKED}
+    assert sorted(schedule.new_given_up()) == ["after", "c", "p"]
+
+
+def test_a_call_that_was_taken_back_is_not_charged():
+    schedule = Schedule([Node("a"), Node("b")])
+    assert [schedule.take("w"), schedule.take("w")] == ["a", "b"]
+    schedule.returned("b")
+    assert schedule.attempts_of("b") == 0
+    assert schedule.take("v") == "b"
+
+
+def test_a_task_that_ran_a_machine_out_of_memory_twice_waits_for_one_of_its_own():
+    schedule = Schedule([Node("eater"), Node("other")])
+    assert schedule.take("w") == "eater"
+    assert schedule.lost("w", out_of_memory=True).again == ("eater",)
+    assert schedule.take("w") == "eater"  # alone on its worker
+    assert schedule.take("w") is None
+    schedule.lost("w", out_of_memory=True)
+    assert (schedule.quiet, schedule.open) == (1, 1)
+    assert schedule.take("w") == "other"
+    assert schedule.take("v") is None
+    assert schedule.take("v", quiet=True) == "eater"
+    assert schedule.lost("v", out_of_memory=True).given_up == ("eater",)
+    assert schedule.memory_kills_of("eater") == 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,4 +193,4 @@ def test_a_hundred_thousand_tasks_on_a_thousand_workers_are_each_run_once():
                 schedule.succeeded(name)
                 ran += 1
     assert ran == 100_000
-    assert max(schedule.attempts.values()) == 1
+    assert max(map(schedule.attempts_of, schedule.state)) == 1

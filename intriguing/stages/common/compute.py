@@ -18,6 +18,8 @@ class ComputeSpec(Section):
     """How much of a GPU each actor holds; by default 1 where there are GPUs."""
     threads: int = Field(default=1, ge=1)
     """Threads of each task; more make it faster where there are CPUs for them."""
+    start_seconds: float | None = Field(default=None, gt=0)
+    """Seconds to wait for a first worker; by default 900 on a cluster (machines are set up), 120 on this machine."""
     slots: int = Field(default=256, ge=1)
     """Rows of every batch; shorter batches are padded, so that results do not depend on shards."""
     rows_per_shard: int = Field(default=1_024, ge=1)
@@ -29,6 +31,7 @@ class ComputeSpec(Section):
     attempts: int = Field(default=3, ge=1)
     """How often a task is tried when its worker is lost (killed, out of memory, its machine gone)."""
     task_seconds: float = Field(default=3_600.0, gt=0)
-    """Seconds after which a task counts as hung and its worker is killed; a user's own data set has as long to load."""
+    """Seconds without a sign of life after which a task counts as hung and its worker is killed; a user's own data set
+    has as long to load."""
     check_seconds: float = Field(default=120.0, gt=0)
     """Seconds that the first check of a user's own model may take: to build it and feed it a few images."""

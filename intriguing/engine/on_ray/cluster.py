@@ -1,0 +1,140 @@
+"""Ray clusters: connecting to one, and what its machines are."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; unset, it warns
+import ray
+from ray._private.state import state
+from ray.experimental import internal_kv
+from ray.job_config import JobConfig
+
+from intriguing.engine.fleet import Machine
+from intriguing.engine.interrupts import kept_handlers
+from intriguing.engine.losses import first_line
+from intriguing.engine.paths import package_folder
+from intriguing.engine.ray_address import find_cluster
+from intriguing.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+
+def machines() -> list[Machine]:
+    """The machines that are up."""
+    leaving: Mapping[str, int] = {}
+    with suppress(Exception):  # no public call tells it; through ray:// there is none
+        leaving = state.get_draining_nodes()
+    return [
+        Machine(
+            node["NodeID"],
+            node["NodeManagerHostname"],
+            node["NodeManagerAddress"],
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            node["NodeID"] in leaving,
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def largest_resources() -> Mapping[str, Any]:
+    """What the autoscaler could start, where there is one and it tells."""
+    with suppress(Exception):
+        return state.get_max_resources_from_cluster_config() or {}
+    return {}
+
+
+def pending_machines() -> list[str]:
+    """How far each machine is that an autoscaler is starting ("setting up", "launching"); empty where there is none."""
+    with suppress(Exception):  # autoscalers of either generation tell it, by calls that are not public
+        found = _pending_in_status()
+        return found if found is not None else _pending_in_state()
+    return []
+
+
+def _pending_in_status() -> list[str] | None:
+    """What the first generation's status says; None where there is none."""
+    status = internal_kv._internal_kv_get("__autoscaling_status")
+    report = json.loads(status).get("autoscaler_report") if status else None
+    if report is None:
+        return None
+    setting_up = [str(state).replace("-", " ") for _, _, state in report["pending_nodes"]]
+    return setting_up + ["launching"] * sum(report["pending_launches"].values())
+
+
+def _pending_in_state() -> list[str]:
+    from ray.autoscaler.v2.sdk import get_cluster_status
+
+    status = get_cluster_status(ray.get_runtime_context().gcs_address, timeout=5)
+    setting_up = [(node.details or node.node_status or "setting up").lower() for node in status.pending_nodes]
+    return setting_up + ["launching"] * sum(launch.count for launch in status.pending_launches)
+
+
+def connect(workers: int | None) -> tuple[bool, bool]:
+    """Connect to Ray; whether that is ours to end, and whether it is a cluster that others started."""
+    if ray.is_initialized():
+        return False, False
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    cluster = find_cluster()
+    if cluster.problem and cluster.is_named:
+        raise ClusterError(
+            f"{cluster.problem}. Start the cluster, correct or unset RAY_ADDRESS (then Ray is started here), or run "
+            "with --executor inline."
+        )
+    if cluster.is_usable:
+        log.info("connecting to the Ray cluster at %s", cluster.address)
+        otherwise = f"Ray at {cluster.address} cannot be used"
+        if "://" in cluster.address:
+            _start(otherwise, address=cluster.address)
+        else:
+            _start(
+                f"Ray at {cluster.address} cannot be used", address=cluster.address, job_config=job_config(), **quiet
+            )
+        return True, True
+    if cluster.problem:
+        log.warning("%s; that cluster is not used", cluster.problem)
+    log.info("starting Ray on this machine")
+    cpus = max(workers or 0, os.cpu_count() or 1)
+    _start(
+        "Ray cannot be started on this machine (--executor inline needs none)",
+        address="local",
+        num_cpus=cpus,
+        include_dashboard=False,
+        job_config=job_config(),
+        **quiet,
+    )
+    return True, False
+
+
+def _start(otherwise: str, **options: Any) -> None:
+    try:
+        with kept_handlers():
+            context = ray.init(**options)
+    except Exception as error:  # Ray raises whatever went wrong, up to bare Exception
+        with suppress(Exception):
+            ray.shutdown()
+        raise ClusterError(f"{otherwise}: {first_line(str(error)) or type(error).__name__}") from error
+    if url := getattr(context, "dashboard_url", ""):
+        log.info("Ray's dashboard: http://%s", url)
+
+
+class _Fixed(list[str]):
+    """A list that Ray cannot add to."""
+
+    def extend(self, more: Any) -> None:
+        """Leave `more` out."""
+
+
+def job_config() -> JobConfig:
+    """What workers find first on their path: no folder but the one that this package lies in, and that only if needed.
+
+    Ray would put the working folder and the script's before all others, so that a `pandas.py` that lies there runs.
+    """
+    job = JobConfig()
+    job._py_driver_sys_path = _Fixed(package_folder())
+    return job

@@ -1,0 +1,100 @@
+"""A pool without processes: any number of workers on any number of machines, whose answers a test decides about."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from intriguing.engine.pool import Died, Event, Joined, Left, Returned, answer
+from intriguing.engine.worker import Call, Resources, store_of
+
+Behaviour = Callable[[str, Call], Event | None]
+
+
+class SimulatedPool:
+    """Runs each call when it is asked for events, the oldest of every worker first, unless `behave` says what happens.
+
+    `machines` gives the machine of each worker. `behave` is asked before a call is run, with worker and call: an event
+    happens in its place, None has it run. `log` lists what was submitted, as (worker, task).
+    """
+
+    def __init__(
+        self, run: Path, machines: dict[str, str], behave: Behaviour = lambda worker, call: None, depth: int = 2
+    ) -> None:
+        self.depth = depth
+        self.machines = dict(machines)
+        self.behave = behave
+        self.log: list[tuple[str, str]] = []
+        self.recalled: list[tuple[str, str]] = []
+        self.excluded: list[str] = []
+        self.wanted: list[int] = []
+        self.beats: dict[str, str] = {}
+        self.held: dict[str, deque[Call]] = {worker: deque() for worker in machines}
+        self.hanging: set[str] = set()
+        self._store = store_of(run)
+        self._events: list[Event] = []
+
+    @property
+    def workers(self) -> Sequence[str]:
+        return list(self.held)
+
+    def node_of(self, worker: str) -> str:
+        return self.machines[worker]
+
+    def submit(self, worker: str, call: Call) -> None:
+        self.log.append((worker, call.task))
+        if worker in self.held:
+            self.held[worker].append(call)
+
+    def events(self, timeout: float) -> list[Event]:
+        for worker in [w for w, calls in self.held.items() if calls and w not in self.hanging]:
+            if worker in self.held:
+                self._run_next(worker)
+        events, self._events = self._events, []
+        return events
+
+    def _run_next(self, worker: str) -> None:
+        call = self.held[worker].popleft()
+        event = self.behave(worker, call)
+        if event is None:
+            event = answer(call, self._store, Resources(), worker)
+        self._events.append(event)
+        if isinstance(event, Died):
+            self._replace(worker)
+
+    def _replace(self, worker: str) -> None:
+        self.held[worker].clear()
+        self._events.append(Joined(worker))
+
+    def recall(self, worker: str, task: str) -> None:
+        self.recalled.append((worker, task))
+        for call in [c for c in self.held[worker] if c.task == task and c is not self.held[worker][0]]:
+            self.held[worker].remove(call)
+            self._events.append(Returned(worker, task))
+
+    def want(self, tasks: int) -> None:
+        self.wanted.append(tasks)
+
+    def beat(self, worker: str) -> str:
+        return self.beats.get(worker, "")
+
+    def exclude(self, worker: str, reason: str) -> bool:
+        node = self.machines[worker]
+        self.excluded.append(node)
+        for name in [w for w in self.held if self.machines[w] == node]:
+            del self.held[name]
+            self._events.append(Died(name, reason, "freed"))
+        return bool(self.held)
+
+    def leave(self, worker: str) -> None:
+        self._events.append(Left(worker))
+
+    def report(self, snapshot: object) -> None:
+        pass
+
+    def kill(self, worker: str, reason: str) -> None:
+        self.hanging.discard(worker)
+        self._events.append(Died(worker, reason))
+        self._replace(worker)
+
+    def close(self) -> None:
+        pass

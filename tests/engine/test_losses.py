@@ -1,0 +1,148 @@
+"""Every error of Ray is a lost worker, and why it is lost is told."""
+
+import pytest
+
+from intriguing.engine.losses import address_in, last_line, report_loss
+from intriguing.engine.pool import Died, Raised
+from intriguing.errors import StoreError
+from tests.engine.simulated import SimulatedPool
+from tests.engine.test_pools import execute
+from tests.engine.toy import toy_plan
+
+MEMORY = (
+    "Memory on the node (IP: 10.0.0.3, ID: ab) where the lease (actor ID: 01, name=Worker.run, pid=812, "
+    "memory used=2.91GB) was running was 23.01GB / 24.00GB (0.958751), which exceeds the threshold of 0.95."
+)
+DIED = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: Worker\n\tactor_id: 01\n\tpid: 4711\n"
+    "\tip: 10.0.0.3\nThe actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit "
+    "detail: Worker unexpectedly exits with a connection error code 2. End of file. There are potential root causes."
+)
+INIT = (
+    "The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=77, ip=10.0.0.3)\n"
+    "  File \"x.py\", line 1\nModuleNotFoundError: No module named 'intriguing'\n"
+)
+
+
+class OutOfMemoryError(Exception):
+    """Named as Ray names its own."""
+
+
+def test_the_message_names_machine_process_and_what_the_process_held():
+    told = report_loss(OutOfMemoryError(MEMORY), "h3")
+    assert told.cause == "memory"
+    assert told.sentence == (
+        "on h3, process 812: its machine ran out of memory, it held 2.91GB, 23.01GB of 24.00GB were in use"
+    )
+
+
+def test_the_message_names_how_the_process_ended():
+    told = report_loss(RuntimeError(DIED), "h3")
+    assert told.cause == "lost"
+    assert told.sentence == (
+        "on h3, process 4711: SYSTEM_ERROR (Worker unexpectedly exits with a connection error code 2)"
+    )
+    assert "killed by SIGKILL" in report_loss(RuntimeError(DIED), "h3", "killed by SIGKILL").sentence
+    assert report_loss(ValueError(), "").sentence == "on a machine that is not known: ValueError: ValueError"
+
+
+def test_a_preempted_machine_is_no_fault_of_the_task():
+    error = RuntimeError("gone")
+    error.preempted = True  # type: ignore[attr-defined]
+    assert report_loss(error, "h3").cause == "freed"
+
+
+def test_what_stopped_a_start_is_its_last_line_and_the_machine_its_address():
+    assert last_line(INIT) == "ModuleNotFoundError: No module named 'intriguing'"
+    assert address_in(INIT) == address_in(DIED) == "10.0.0.3"
+
+
+def four(tmp_path, behave, workers=4, machines=2):
+    return SimulatedPool(tmp_path, {f"w{i}": f"h{i % machines}" for i in range(workers)}, behave)
+
+
+def dying(task, times, cause="lost"):
+    left = [times]
+
+    def behave(worker, call):
+        if call.task == task and left[0]:
+            left[0] -= 1
+            return Died(worker, f"because {left[0]}", cause)
+        return None
+
+    return behave
+
+
+def test_a_lost_worker_charges_its_oldest_task_alone(tmp_path):
+    pool = four(tmp_path, dying("range/1", 2), workers=1)
+    outcome = execute(toy_plan(), tmp_path, lambda: pool)
+    assert outcome.complete
+    assert outcome.records["range/1"].attempts == 3
+    assert {r.attempts for name, r in outcome.records.items() if name != "range/1"} == {1}
+
+
+@pytest.mark.parametrize("cause", ["lost", "memory"])
+def test_a_task_that_always_loses_its_worker_gives_up_and_says_why(tmp_path, cause):
+    outcome = execute(toy_plan(), tmp_path, lambda: four(tmp_path, dying("range/1", 9, cause)))
+    [failure] = outcome.failures
+    assert (failure.task, failure.error_type, failure.attempts) == ("range/1", "WorkerLost", 3)
+    said = "Its machine ran out of memory 3 times" if cause == "memory" else "It lost its worker 3 times"
+    assert failure.message == f"{said}; the last time: because 6"
+    assert "scale/3" in outcome.ran
+
+
+def test_a_task_that_ran_out_of_memory_twice_has_a_machine_for_itself(tmp_path):
+    company = []
+
+    def behave(worker, call):
+        if call.task == "range/1":
+            node = pool.node_of(worker)
+            company.append(sum(len(calls) for w, calls in pool.held.items() if pool.node_of(w) == node and w != worker))
+        return dies(worker, call)
+
+    dies = dying("range/1", 2, "memory")
+    pool = SimulatedPool(tmp_path, {f"w{i}": f"h{i // 2}" for i in range(4)}, behave)
+    outcome = execute(toy_plan(12), tmp_path, lambda: pool)
+    assert outcome.complete
+    assert outcome.records["range/1"].attempts == 3
+    assert len(company) == 3
+    assert company[2] == 0
+    assert not pool.excluded
+
+
+def test_a_worker_that_ends_for_no_fault_of_its_task_charges_nothing(tmp_path):
+    outcome = execute(toy_plan(), tmp_path, lambda: four(tmp_path, dying("range/1", 8, "freed")))
+    assert outcome.complete
+    assert outcome.records["range/1"].attempts == 1
+
+
+def test_a_machine_that_cannot_write_is_left_out_and_the_run_goes_on(tmp_path):
+    def behave(worker, call):
+        full = pool.node_of(worker) == "h1"
+        return Raised(worker, call.task, "StoreError", "The disk of /x is full") if full else None
+
+    pool = four(tmp_path, behave)
+    outcome = execute(toy_plan(), tmp_path, lambda: pool)
+    assert outcome.complete
+    assert pool.excluded == ["h1"]
+    assert {r.attempts for r in outcome.records.values()} == {1}
+
+
+def test_machines_that_can_all_not_write_end_the_run(tmp_path):
+    pool = four(tmp_path, lambda worker, call: Raised(worker, call.task, "StoreError", "The disk of /x is full"))
+    with pytest.raises(StoreError, match="The disk of /x is full"):
+        execute(toy_plan(), tmp_path, lambda: pool)
+    assert pool.excluded == ["h0", "h1"]
+
+
+def test_a_folder_that_the_driver_cannot_write_ends_the_run_at_once(tmp_path, monkeypatch):
+    from intriguing.engine.store import Store
+
+    def refuse(self):
+        raise StoreError("The disk of the driver is full")
+
+    monkeypatch.setattr(Store, "probe", refuse)
+    pool = four(tmp_path, lambda worker, call: Raised(worker, call.task, "StoreError", "full"))
+    with pytest.raises(StoreError, match="of the driver"):
+        execute(toy_plan(), tmp_path, lambda: pool)
+    assert pool.excluded == []
