@@ -78,6 +78,8 @@ class SimulatedPool:
         return self.beats.get(worker, "")
 
     def exclude(self, worker: str, reason: str) -> bool:
+        if worker not in self.held:
+            return True
         node = self.machines[worker]
         self.excluded.append(node)
         for name in [w for w in self.held if self.machines[w] == node]:

@@ -168,6 +168,8 @@ class RayPool:
 
     def exclude(self, worker: str, reason: str) -> bool:
         """End all actors on the machine of `worker`, and start none there any more."""
+        if worker not in self._actors:
+            return True  # it was ended with its machine's others
         node = self.node_of(worker)
         self._fleet.exclude(node, reason)
         if not self._fleet.usable:
