@@ -1,13 +1,9 @@
 """A pool without processes: any number of workers on any number of machines, whose answers a test decides about."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from intriguing.engine.pool import Died, Event, Joined, Left, Returned, answer
-from intriguing.engine.worker import Call, Resources, store_of
-
-Behaviour = Callable[[str, Call], Event | None]
+from intriguing.engine.pool import Died, Joined, Left, Returned, answer
+from intriguing.engine.worker import Resources, store_of
 
 
 class SimulatedPool:
@@ -17,42 +13,37 @@ class SimulatedPool:
     happens in its place, None has it run. `log` lists what was submitted, as (worker, task).
     """
 
-    def __init__(
-        self, run: Path, machines: dict[str, str], behave: Behaviour = lambda worker, call: None, depth: int = 2
-    ) -> None:
+    def __init__(self, run, machines, behave=lambda worker, call: None, depth=2):
         self.depth = depth
         self.machines = dict(machines)
         self.behave = behave
-        self.log: list[tuple[str, str]] = []
-        self.recalled: list[tuple[str, str]] = []
-        self.excluded: list[str] = []
-        self.wanted: list[int] = []
-        self.beats: dict[str, str] = {}
-        self.held: dict[str, deque[Call]] = {worker: deque() for worker in machines}
-        self.hanging: set[str] = set()
+        self.log, self.recalled, self.excluded, self.wanted = [], [], [], []
+        self.beats = {}
+        self.held = {worker: deque() for worker in machines}
+        self.hanging = set()
         self._store = store_of(run)
-        self._events: list[Event] = []
+        self._events = []
 
     @property
-    def workers(self) -> Sequence[str]:
+    def workers(self):
         return list(self.held)
 
-    def node_of(self, worker: str) -> str:
+    def node_of(self, worker):
         return self.machines[worker]
 
-    def submit(self, worker: str, call: Call) -> None:
+    def submit(self, worker, call):
         self.log.append((worker, call.task))
         if worker in self.held:
             self.held[worker].append(call)
 
-    def events(self, timeout: float) -> list[Event]:
+    def events(self, timeout):
         for worker in [w for w, calls in self.held.items() if calls and w not in self.hanging]:
             if worker in self.held:
                 self._run_next(worker)
         events, self._events = self._events, []
         return events
 
-    def _run_next(self, worker: str) -> None:
+    def _run_next(self, worker):
         call = self.held[worker].popleft()
         event = self.behave(worker, call)
         if event is None:
@@ -61,23 +52,23 @@ class SimulatedPool:
         if isinstance(event, Died):
             self._replace(worker)
 
-    def _replace(self, worker: str) -> None:
+    def _replace(self, worker):
         self.held[worker].clear()
         self._events.append(Joined(worker))
 
-    def recall(self, worker: str, task: str) -> None:
+    def recall(self, worker, task):
         self.recalled.append((worker, task))
         for call in [c for c in self.held[worker] if c.task == task and c is not self.held[worker][0]]:
             self.held[worker].remove(call)
             self._events.append(Returned(worker, task))
 
-    def want(self, tasks: int) -> None:
+    def want(self, tasks):
         self.wanted.append(tasks)
 
-    def beat(self, worker: str) -> str:
+    def beat(self, worker):
         return self.beats.get(worker, "")
 
-    def exclude(self, worker: str, reason: str) -> bool:
+    def exclude(self, worker, reason):
         if worker not in self.held:
             return True
         node = self.machines[worker]
@@ -87,16 +78,16 @@ class SimulatedPool:
             self._events.append(Died(name, reason, "freed"))
         return bool(self.held)
 
-    def leave(self, worker: str) -> None:
+    def leave(self, worker):
         self._events.append(Left(worker))
 
-    def report(self, snapshot: object) -> None:
+    def report(self, snapshot):
         pass
 
-    def kill(self, worker: str, reason: str) -> None:
+    def kill(self, worker, reason):
         self.hanging.discard(worker)
         self._events.append(Died(worker, reason))
         self._replace(worker)
 
-    def close(self) -> None:
+    def close(self):
         pass
