@@ -79,10 +79,8 @@ def test_a_handler_that_a_library_replaced_comes_back_and_others_stay():
 def test_sigterm_is_an_interrupt_on_ray_too(ray_started):
     code = (
         "import os, signal\n"
-        "from intriguing.cli.process import _terminate_as_interrupt
-"
-        "from intriguing.engine.on_ray.cluster import connect
-"
+        "from intriguing.cli.process import _terminate_as_interrupt\n"
+        "from intriguing.engine.on_ray.cluster import connect\n"
         "with _terminate_as_interrupt():\n"
         "    assert connect(1)[0]\n"
         "    try:\n"
