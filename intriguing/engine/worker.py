@@ -6,16 +6,18 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from intriguing.engine.store import Record, Store
-from intriguing.engine.task import Code
+from intriguing.engine.task import Code, digest
 from intriguing.errors import CorruptError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,11 @@ class Damage:
     fingerprint: str
     sha256: str = ""
 
-
 PINNED_BYTES = 4 << 30
 """How many bytes of resources a worker keeps loaded before it lets the least recently used one go."""
+
+KEPT_BYTES = 256 << 20
+"""How many bytes a worker keeps of what tasks made of their inputs, for tasks that read the same ones."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,16 @@ class Work:
         """The resource `name`, loaded now or found loaded."""
         return self._resources.get(self._call.resources[name], self._read)
 
+    def kept(self, name: str, inputs: Sequence[str], make: Callable[[], tuple[T, int]]) -> T:
+        """What `make` makes of these inputs or resources, or what it made of them for an earlier task of this worker.
+
+        `make` returns it with its size in bytes. It may depend on nothing but what `name` and the inputs say, and no
+        task may change what it made. What is larger than `KEPT_BYTES` is not kept.
+        """
+        held = self._call.resources
+        references = [held[each].key if each in held else self._call.inputs[each] for each in inputs]
+        return self._resources.kept(digest([name, references], name), make)
+
     def _read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Any:
         try:
             return self._store.read(fingerprint, output, columns)
@@ -115,6 +129,7 @@ class Resources:
     def __init__(self, budget: int = PINNED_BYTES) -> None:
         self.budget = budget
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Any, int]] = OrderedDict()
 
     @property
     def keys(self) -> list[str]:
@@ -128,10 +143,26 @@ class Resources:
             return self._held[call.key][0]
         inputs = {name: read(*reference) for name, reference in call.inputs.items()}
         value, size = call.loader.load()(**call.parameters, **call.location, **inputs)
-        while self._held and sum(s for _, s in self._held.values()) + size > self.budget:
-            self._held.popitem(last=False)
+        _room(self._held, size, self.budget)
         self._held[call.key] = (value, size)
         return value
+
+    def kept(self, key: str, make: Callable[[], tuple[T, int]]) -> T:
+        """What is kept under `key`, or what `make` makes now, as (value, bytes)."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        value, size = make()
+        if size <= KEPT_BYTES:
+            _room(self._kept, size, KEPT_BYTES)
+            self._kept[key] = (value, size)
+        return value
+
+
+def _room(held: OrderedDict[str, tuple[Any, int]], size: int, budget: int) -> None:
+    """Let the least recently used things go until `size` more bytes fit into `budget`."""
+    while held and sum(s for _, s in held.values()) + size > budget:
+        held.popitem(last=False)
 
 
 class _DamagedInputError(CorruptError):

@@ -16,7 +16,10 @@ from intriguing.stats.intervals import wilson
 
 pc: Any = _compute
 
-KINDS = ("clean", "minimal", "amplified", "gaussian")
+KINDS = ("clean", "noise", "minimal", "amplified", "gaussian")
+WITHOUT_SOURCE = ("clean", "noise")
+"""Kinds of images that were made for no model."""
+
 AMONG = ("found", "source_correct", "target_correct", "both_correct")
 
 Model = tuple[str, int]
@@ -25,7 +28,7 @@ Model = tuple[str, int]
 _FED = ("source_model", "source_seed", "search_id")
 _CELL = ("source_model", "source_seed", "model", "model_seed")
 _CHOICES = ("dataset", "grade", "target_rule")
-_ROWS = [*_FED, *_CHOICES, "model", "model_seed", "example_id", "kind", "rms", "is_error"]
+_ROWS = [*_FED, *_CHOICES, "model", "model_seed", "example_id", "kind", "size", "rms", "is_error"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class Fed:
             raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {_listed(present)}.")
         rows, self._chosen = _only(rows, chosen)
         self._starts: dict[Model, tuple[int, int]] = {}
-        self._rows = self._known(rows) if "clean" not in kinds else _once_each(rows)
+        self._rows = _once_each(rows) if set(kinds) & set(WITHOUT_SOURCE) else self._known(rows)
 
     def matrix(self, kind: str, among: str = "found") -> pd.DataFrame:
         """The matrix of a kind of image, as `Run.transfer_matrix` describes it."""
@@ -81,6 +84,11 @@ class Fed:
             raise InputError(
                 f"among={among!r} plays no part for clean images: no model's search made them, and a model is never "
                 "wrong on the clean images that it gets right. Leave it out."
+            )
+        if kind == "noise" and among not in ("found", "target_correct"):
+            raise InputError(
+                f"among={among!r} plays no part for noise: no model's search made it. Take 'target_correct' for the "
+                "images that the model fed gets right without it, or leave it out."
             )
         rows = self._rows.append_column("kept", self._kept(among))
         rows = rows.filter(pc.equal(rows["kind"], kind))
@@ -186,10 +194,14 @@ def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, d
 
 
 def _once_each(rows: pa.Table) -> pa.Table:
-    """Clean rows under the source "clean": one per model and image, whatever searches the image stands for."""
-    keys = ["kind", "model", "model_seed", "example_id"]
+    """Rows of images made for no model, under the sources "clean" and "noise 0.1": one per model, image and size,
+    whatever searches the image stands for.
+    """
+    keys = ["kind", "size", "model", "model_seed", "example_id"]
     rows = rows.group_by(keys, use_threads=False).aggregate([("is_error", "max"), ("rms", "max")])
-    source = [pa.array([value] * len(rows), kind) for value, kind in (("clean", pa.string()), (-1, pa.int32()))]
+    called = {size: "clean" if size is None else f"noise {size:g}" for size in rows["size"].unique().to_pylist()}
+    names = pa.array([called[size] for size in rows["size"].to_pylist()], pa.string())
+    source = [names, pa.array(np.full(len(rows), -1), pa.int32())]
     return pa.table([*source, *rows.columns], ["source_model", "source_seed", *keys, "is_error", "rms"])
 
 

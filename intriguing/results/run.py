@@ -24,7 +24,7 @@ from intriguing import tables
 from intriguing.basics.files import at_home, is_table_file
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
-from intriguing.results.matrices import AMONG, KINDS, Fed
+from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 
 if TYPE_CHECKING:
     import duckdb
@@ -248,10 +248,11 @@ class Run:
     ) -> pd.DataFrame:
         """Error rates, in [0, 1], of every model (columns) on the images made for every model (rows).
 
-        kind: "minimal" (the adversarial images as found), "amplified", "gaussian" (noise of the same RMS) or "clean"
-        (one row of that name: the attacked images unchanged; grade and target_rule play no part). grade, target_rule
-        and dataset may be left out where the run has only one. A model is called by its name where it has one seed,
-        else "model#seed". NaN where a pair has no image, or has not been computed yet.
+        kind: "minimal" (the adversarial images as found), "amplified", "gaussian" (noise of the same RMS), "clean" (one
+        row of that name: the attacked images unchanged) or "noise" (rows "noise 0.1", ...: the attacked images plus
+        Gaussian noise of that standard deviation, clipped); for the last two grade and target_rule play no part. grade,
+        target_rule and dataset may be left out where the run has only one. A model is called by its name where it has
+        one seed, else "model#seed". NaN where a pair has no image, or has not been computed yet.
 
         among: which images are counted. Of the searches only those with status `found` ever enter.
 
@@ -273,7 +274,7 @@ class Run:
             raise unknown_name("kind of image", kind, KINDS)
         if among not in AMONG:
             raise unknown_name("denominator (among)", among, AMONG)
-        chosen = {"dataset": dataset} | ({} if kind == "clean" else {"grade": grade, "target_rule": target_rule})
+        chosen = {"dataset": dataset} | ({} if kind in WITHOUT_SOURCE else {"grade": grade, "target_rule": target_rule})
         return Fed(self, [kind], chosen, self.in_order).matrix(kind, among)
 
     def in_order(self, models: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

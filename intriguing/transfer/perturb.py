@@ -103,10 +103,19 @@ def gaussian_noise(
     names = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
     if len(names) != len(x):
         raise InputError(f"{len(names)} ids for {len(x)} images: give one id per image.")
-    noise = np.empty_like(x)
-    for row, name in zip(noise, names, strict=True):
-        row[...] = generator(seed, _PURPOSE, name).standard_normal(x.shape[1:])
+    noise = directions(x.shape, seed, names)
     return _clipped(x, noise, _before_clipping(x, noise, size, box) if after_clipping else size, box)
+
+
+def directions(shape: tuple[int, ...], seed: int, ids: Sequence[int | str]) -> np.ndarray:
+    """The noise of `gaussian_noise` before it is scaled: standard normal numbers (B, *shape) float64, keyed by the ids.
+
+    shape: (B, *shape), as many images as there are ids.
+    """
+    noise = np.empty(shape)
+    for row, name in zip(noise, ids, strict=True):
+        row[...] = generator(seed, _PURPOSE, name).standard_normal(shape[1:])
+    return noise
 
 
 def _before_clipping(x: np.ndarray, noise: np.ndarray, size: np.ndarray, box: tuple[float, float]) -> np.ndarray:

@@ -13,6 +13,7 @@ import intriguing as ig
 from intriguing import tables
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.stats.intervals import wilson
+from tests.pages import change_rows
 from tests.synthetic_run import NASTY, SyntheticRun
 
 
@@ -216,3 +217,38 @@ def test_all_choices_that_are_open_are_listed_at_once(tmp_path):
         match=r"no transfer rows with dataset 'a' and grade 'best' and target_rule 'random': .* one of 'untargeted'",
     ):
         run.transfer_matrix(dataset="a", grade="best", target_rule="random")
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """A run whose models were fed noise of two sizes, of which 007 stands the smaller one."""
+    writer = SyntheticRun(tmp_path / "run")
+    writer.write("plan", "model_rows", "searched")
+    keys = {"dataset": "glyphs", "source_model": "", "source_seed": -1, "model_seed": 1, "grade": "", "target_rule": ""}
+    for size in (0.1, 0.3):
+        for model in ("FC10", "007"):
+            wrong = [size > 0.2 or (model == "FC10" and n < 6) for n in range(24)]
+            columns = {"search_id": [f"noise/{size:g}/{n}" for n in range(24)], "example_id": range(24)}
+            columns |= {"label": [0] * 24, "prediction": [int(w) for w in wrong], "is_error": wrong}
+            more = {"model": model, "kind": "noise", "rms": 0.7 * size, "clipped_fraction": 0.4, "size": size}
+            writer.add("transfer", tables.TRANSFER.build(columns, **keys, **more))
+    return writer.write("examples")
+
+
+def test_noise_of_fixed_sizes_is_a_row_per_size_with_its_size_after_clipping(noisy):
+    matrix = ig.open_run(noisy).transfer_matrix(kind="noise")
+    assert matrix.index.tolist() == ["noise 0.1", "noise 0.3"]
+    assert matrix.loc["noise 0.1"].tolist() == [0.25, 0]
+    assert matrix.loc["noise 0.3"].tolist() == [1, 1]
+    assert matrix.attrs["rms"].tolist() == pytest.approx([0.07, 0.21], rel=1e-5)
+    assert (matrix.attrs["n"] == 24).all(axis=None)
+
+
+def test_noise_counts_among_images_that_the_model_fed_gets_right(noisy):
+    change_rows(noisy, {"FC10": [0, 1, 2, 3]})
+    run = ig.open_run(noisy)
+    matrix = run.transfer_matrix(kind="noise", among="target_correct")
+    assert matrix.loc["noise 0.1", "FC10"] == 2 / 20
+    assert matrix.attrs["left_out"].loc["noise 0.1"].tolist() == [4, 0]
+    with pytest.raises(InputError, match="plays no part for noise"):
+        run.transfer_matrix(kind="noise", among="source_correct")

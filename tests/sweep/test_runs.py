@@ -66,7 +66,8 @@ def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continu
     outcome, out = continued(small(models=models))
     assert outcome.complete
     # 2 activation shards, 2 bases of 1 layer in 2 shards; 2 rules in 2 shards; row of 3 and column of 2 more, by 2 by 2
-    assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "search": 4, "clean": 2, "transfer": 20}
+    fed = {"clean": 2, "noise": 2, "transfer": 20, "rays": 20}
+    assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "search": 4} | fed
     assert all("cnn" in name for name in outcome.ran)
     assert list(ig.open_run(out).transfer_matrix(grade="fast", target_rule="random").columns) == [
         "softmax",

@@ -109,6 +109,19 @@ class PlannedSearch:
         return f"{self.model.task_part}/{rule}/{self.number:05d}"
 
 
+@dataclass(frozen=True)
+class PlannedRows:
+    """Rows that a task publishes and later stages read: the table, the data set's name, the kinds of image that they
+    are about, and the task's output. amplified_rms: the size that its amplified changes have.
+    """
+
+    table: str
+    dataset: str
+    kinds: tuple[str, ...]
+    output: Output
+    amplified_rms: float = 0.0
+
+
 def model_resource(architecture: Architecture, weights: Output) -> Resource:
     """A network of this architecture with these stored weights."""
     return Resource(MODEL, as_json(architecture), {"weights": weights})

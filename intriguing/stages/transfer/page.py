@@ -5,7 +5,7 @@ import pandas as pd
 
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import count, number, percent, plural
-from intriguing.results.matrices import Fed
+from intriguing.results.matrices import WITHOUT_SOURCE, Fed
 
 _KINDS = {
     "minimal": "Adversarial images made for",
@@ -27,7 +27,9 @@ def parts(context: Context) -> list[PagePart]:
     fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
     clean = {row["dataset"] for row in fed if row["kind"] == "clean"}
     matrices = []
-    for key, rows in context.grouped((r for r in fed if r["kind"] != "clean"), "dataset", "target_rule", "grade"):
+    for key, rows in context.grouped(
+        (r for r in fed if r["kind"] not in WITHOUT_SOURCE), "dataset", "target_rule", "grade"
+    ):
         present = {row["kind"] for row in rows}
         kinds = [kind for kind in _KINDS if kind in present]
         images = Fed(run, kinds, key, run.in_order)

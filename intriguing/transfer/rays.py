@@ -1,0 +1,242 @@
+"""How far along its ray must an image be changed before a network is fooled?
+
+The ray of an image x through a changed image x' is x + t (x' - x), t >= 0, clipped to the box. Its points are named by
+the size of the change as fed, RMS = sqrt(sum r^2 / n) after clipping, so that rays of different sources are compared at
+equal size. A ray ends where each value that changes has reached a side of the box: no point of it is larger.
+
+Errors need not be monotone along a ray. What is taken is the first size of a fixed grid at which the network is wrong
+though it was right at the one before; between these two the crossing is bisected. A stretch of errors that lies wholly
+between two sizes of the grid is not seen.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from intriguing.basics.brief import brief
+from intriguing.errors import InputError
+
+RESOLUTION = 0.01
+"""A crossing's bracket is at most this share of it, unless `MOST_STEPS` bisections did not bring it there."""
+MOST_STEPS = 12
+"""Bisections of a crossing at most."""
+GROWTH = 1.5
+"""Beyond the largest size asked for, rays that never fooled go on by this factor, to their end."""
+
+_FURTHEST = 1e6
+"""The largest scale of a change of RMS 1: what is a millionth of the others or less does not make a ray longer."""
+_AT_ONCE = 1 << 22
+"""Numbers of the images that arithmetic in float64 is done with at once: 32 MB an array."""
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""The classes (b,) int64 that a network gives images (b, *shape) float32."""
+
+
+class Rays:
+    """Rays from `clean` images through `changed` ones, both (B, *shape), within the box.
+
+    Raises: `InputError` for other shapes, and for a changed image that equals its clean one.
+    """
+
+    __repr__ = brief
+
+    def __init__(
+        self, clean: np.ndarray, changed: np.ndarray, lower: float = 0.0, upper: float = 1.0, *, inside: bool = True
+    ) -> None:
+        """`inside=False`: `changed` may leave the box, as an image plus noise does."""
+        if clean.shape != changed.shape:
+            raise InputError(f"Clean images of shape {clean.shape} and changed ones of {changed.shape}: give pairs.")
+        if inside and changed.size and not (changed.min() >= lower and changed.max() <= upper):
+            raise InputError(f"The changed images leave the box [{lower}, {upper}].")
+        self.shape, self.box = clean.shape[1:], (lower, upper)
+        self._grids: dict[tuple[float, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._clean = np.ascontiguousarray(clean, np.float32).reshape(len(clean), prod(self.shape))
+        self._change = np.empty_like(self._clean)
+        flat = changed.reshape(self._clean.shape)
+        for part in self._parts(np.arange(len(clean))):
+            change = flat[part].astype(np.float64) - self._clean[part]
+            # Scaled to a maximum of 1 first, so that the squares of a tiny change do not underflow.
+            largest = np.abs(change).max(axis=1, initial=0.0, keepdims=True)
+            if not (largest > 0).all():
+                raise InputError(
+                    "A changed image equals its clean one, so no ray leads through both: pass only searches with "
+                    "status 'found'."
+                )
+            change /= largest
+            self._change[part] = change / np.sqrt((change**2).mean(axis=1, keepdims=True))
+
+    def __len__(self) -> int:
+        return len(self._clean)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return self._clean.nbytes + self._change.nbytes
+
+    def images(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        """The points (b, *shape) float32 of these rays at these scales (b,)."""
+        moved = self._change[rows]
+        moved *= scales.astype(np.float32)[:, None]
+        moved += self._clean[rows]
+        np.clip(moved, *self.box, out=moved)
+        return moved.reshape(len(moved), *self.shape)
+
+    def rms(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        """The RMS (b,) float64 of these rays' points at these scales (b,), after clipping."""
+        sizes = np.empty(len(rows))
+        for part in self._parts(np.arange(len(rows))):
+            size, room = self._change_and_room(rows[part])
+            sizes[part] = np.sqrt((np.minimum(size * scales[part, None], room) ** 2).mean(axis=1))
+        return sizes
+
+    def scales(self, rows: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
+        """The scales (S, b) float64 at which these rays' points have the `sizes` (S,): RMS after clipping.
+
+        Where a ray is shorter than a size: the scale of its end. Solved exactly: sorted by the scale at which each
+        value meets its side of the box, the square of the RMS is a quadratic function between two of these.
+        """
+        found = np.empty((len(sizes), len(rows)))
+        for part in self._parts(np.arange(len(rows))):
+            size, room = self._change_and_room(rows[part])
+            found[:, part] = _solved(size, room, np.asarray(sizes, np.float64))
+        return found
+
+    def grid(self, sizes: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """The scales (S, B) of all rays' points at these sizes, and their RMS (S, B); computed once."""
+        key = tuple(sizes)
+        if key not in self._grids:
+            every = np.arange(len(self))
+            scales = self.scales(every, sizes)
+            self._grids[key] = scales, np.stack([self.rms(every, each) for each in scales])
+        return self._grids[key]
+
+    def _change_and_room(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Per value: how fast it changes, and how far it can go, (b, n) float64."""
+        change, clean = self._change[rows].astype(np.float64), self._clean[rows].astype(np.float64)
+        room = np.where(change > 0, self.box[1] - clean, clean - self.box[0])
+        return np.abs(change), np.maximum(room, 0.0)
+
+    def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        step = max(1, _AT_ONCE // max(1, self._clean.shape[1]))
+        return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _solved(size: np.ndarray, room: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The scales (S, b) at which sqrt(mean(min(scale size, room)^2)) has the values `sizes` (S,); (b, n) both."""
+    meets = np.divide(room, size, out=np.full_like(size, np.inf), where=size > 0)
+    order = np.argsort(meets, axis=1)
+    meets, size, room = (np.take_along_axis(each, order, axis=1) for each in (meets, size, room))
+    clipped = np.zeros((len(size), size.shape[1] + 1))  # of those that met their side: the sum of squares
+    np.cumsum(room**2, axis=1, out=clipped[:, 1:])
+    free = np.zeros_like(clipped)  # of the others: that at scale 1
+    free[:, :-1] = np.cumsum((size**2)[:, ::-1], axis=1)[:, ::-1]
+    finite = np.where(np.isfinite(meets), meets, 0.0)
+    reached = np.where(np.isfinite(meets), clipped[:, :-1] + finite**2 * free[:, :-1], np.inf)
+    end = np.minimum(finite.max(axis=1, initial=0.0), _FURTHEST)
+    each, found = np.arange(len(size)), np.empty((len(sizes), len(size)))
+    for i, wanted in enumerate(sizes**2 * size.shape[1]):
+        met = (reached < wanted).sum(axis=1)
+        left, rest = wanted - clipped[each, met], free[each, met]
+        scale = np.sqrt(np.divide(left, rest, out=np.full(len(size), np.inf), where=rest > 0))
+        found[i] = np.minimum(scale, end)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What a network said along rays.
+
+    rms, predictions: (S, B), at the sizes asked for. status: (B,) crossed, wrong_before or never. crossing and
+    right_below: (B,) float64, the smallest RMS at which it was seen wrong and the largest below at which it was seen
+    right, NaN unless crossed. passes: (B,) int64, how often the network was fed a point of each ray.
+    """
+
+    rms: np.ndarray
+    predictions: np.ndarray
+    status: np.ndarray
+    crossing: np.ndarray
+    right_below: np.ndarray
+    passes: np.ndarray
+
+    __repr__ = brief
+
+
+def follow(
+    rays: Rays, sizes: Sequence[float], labels: np.ndarray, clean_predictions: np.ndarray, answer: Answer
+) -> Followed:
+    """Feed the points of all `rays` at the ascending `sizes`, then bisect where each first becomes wrong.
+
+    labels, clean_predictions: (B,) int64, the true classes and what the network says where the rays start. Rays on
+    which it is right at every size are followed further, to their end.
+    """
+    every = np.arange(len(rays))
+    scales, rms = rays.grid(sizes)
+    predictions = np.stack([answer(rays.images(every, each)) for each in scales]).astype(np.int64)
+    right_before = clean_predictions == labels
+    bracket = _Bracket(len(rays))
+    alive = every[right_before]
+    for scale, said in zip(scales, predictions, strict=True):
+        alive = bracket.step(alive, scale[alive], said[alive] != labels[alive])
+    passes = np.full(len(rays), len(sizes), np.int64)
+    _to_the_end(rays, alive, sizes[-1], labels, answer, bracket, passes)
+    crossed = np.flatnonzero(bracket.crossed)
+    _bisect(rays, crossed, labels, answer, bracket, passes)
+    status = np.where(bracket.crossed, "crossed", np.where(right_before, "never", "wrong_before"))
+    ends = np.full((2, len(rays)), np.nan)
+    ends[:, crossed] = [rays.rms(crossed, scale[crossed]) for scale in (bracket.wrong, bracket.right)]
+    return Followed(rms, predictions, status, ends[0], ends[1], passes)
+
+
+class _Bracket:
+    """Per ray: the largest scale known to be right before the crossing, and the smallest known to be wrong after it."""
+
+    def __init__(self, count: int) -> None:
+        self.right, self.wrong = np.zeros(count), np.full(count, np.nan)
+
+    @property
+    def crossed(self) -> np.ndarray:
+        return ~np.isnan(self.wrong)
+
+    def step(self, rows: np.ndarray, scales: np.ndarray, is_wrong: np.ndarray) -> np.ndarray:
+        """Note whether these rays are wrong at these scales; returns those that are right."""
+        self.wrong[rows[is_wrong]] = scales[is_wrong]
+        self.right[rows[~is_wrong]] = scales[~is_wrong]
+        return rows[~is_wrong]
+
+
+def _to_the_end(
+    rays: Rays,
+    alive: np.ndarray,
+    size: float,
+    labels: np.ndarray,
+    answer: Answer,
+    bracket: _Bracket,
+    passes: np.ndarray,
+) -> None:
+    """Follow the rays that were right so far, from `size`, until each is wrong or at its end."""
+    width = rays.box[1] - rays.box[0]
+    while len(alive) and size < width:
+        size = min(size * GROWTH, width)
+        scales = rays.scales(alive, [size])[0]
+        longer = scales > bracket.right[alive]
+        alive, scales = alive[longer], scales[longer]
+        if len(alive):
+            passes[alive] += 1
+            said = answer(rays.images(alive, scales))
+            alive = bracket.step(alive, scales, said != labels[alive])
+
+
+def _bisect(
+    rays: Rays, rows: np.ndarray, labels: np.ndarray, answer: Answer, bracket: _Bracket, passes: np.ndarray
+) -> None:
+    """Halve the brackets of these rays, in scale, until their ends are within `RESOLUTION` in RMS."""
+    for _ in range(MOST_STEPS):
+        low, high = (rays.rms(rows, scales[rows]) for scales in (bracket.right, bracket.wrong))
+        rows = rows[high - low > RESOLUTION * high]
+        if not len(rows):
+            return
+        middle = (bracket.right[rows] + bracket.wrong[rows]) / 2
+        passes[rows] += 1
+        bracket.step(rows, middle, answer(rays.images(rows, middle)) != labels[rows])
