@@ -27,6 +27,7 @@ class Damage:
     fingerprint: str
     sha256: str = ""
 
+
 PINNED_BYTES = 4 << 30
 """How many bytes of resources a worker keeps loaded before it lets the least recently used one go."""
 
