@@ -102,13 +102,21 @@ class Capture:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], reduce: Reduce = "max", *, where: bool = True
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        reduce: Reduce = "max",
+        *,
+        where: bool = True,
+        probe: int | None = None,
     ) -> None:
+        """probe: how many inputs that first pass has, at most; None: as many as the first batch."""
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {', '.join(map(repr, REDUCTIONS))}, not {reduce!r}.")
         self._model, self._layers = model, list(layers)
         self._reduce: Reduce = reduce
         self._where = where
+        self._probe = probe
         self._seen: dict[str, Captured] = {}
         self._calls: Counter[str] = Counter()
         self._readings: dict[str, Reading] = {}
@@ -143,7 +151,7 @@ class Capture:
         """The layers' vectors for a `batch` of inputs (n, ...), by the layers' names."""
         if self._checked:
             return self._run(batch)
-        n = len(batch)
+        n = len(batch) if self._probe is None else min(len(batch), self._probe)
         same = torch.arange(1, max(n // 2, 1) + 1, device=batch.device) % n
         company = torch.zeros(n - len(same), dtype=torch.long, device=batch.device)
         elsewhere = self._learn(batch[torch.cat([same, company])])
@@ -247,6 +255,11 @@ class Capture:
                     "the one before it."
                 )
             arranged = self._reading(layer, module, tensor).arranged(tensor.detach())
+            if len(arranged) != self._rows:
+                raise ModelError(
+                    f"Layer {layer.name!r} gave {len(arranged)} rows for {self._rows} inputs: name a layer with a row "
+                    "for each input."
+                )
             copy = not last or layer.is_input
             self._seen[layer.name] = reduce_map(arranged, self._reduce, copy=copy, where=self._where)
         if last:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
@@ -18,8 +18,11 @@ from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError
+from intriguing.models.batches import Batches, batches_of
 
 _LOG = logging.getLogger(__name__)
+_LEARN = 5
+"""Inputs of the pass that learns the axes of a network whose rows are dear."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def collect_activations(
     reduce: what to do with maps. "max" or "mean" of each channel, or "positions" for every position; then all layers
     must have maps of one shape, and each id is repeated, row major. dtype: float16 rounds; ranks are then those of the
     rounded values. slots: number of inputs per call of the model; batches are divided or padded, so that a row's bits
-    do not depend on the loader's batches. device: where to compute; None: where the model is. Inputs and activations
+    do not depend on the loader's batches. Where a row costs the model much (`intriguing.models.batches`) a call has
+    fewer inputs and no padding, and numbers agree to 1e-5 relative. device: where to compute; None: where the model is. Inputs and activations
     that are not finite are left out and listed in `skipped`.
 
     Raises: `UnknownNameError` for an unknown layer, with the nearest names; `InputError` if the axis of units cannot be
@@ -148,9 +152,16 @@ def collect_maps(
             f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
         )
     resolved = resolve_layers(model, layers)
-    with Capture(model, resolved, reduce, where=where) as capture:
-        for batch, names in _full_batches(loader, ids, slots):
-            yield _run(capture, batch, names, slots, place, skipped)
+    full = _full_batches(loader, ids, slots)
+    first = next(full, None)
+    if first is None:
+        return
+    batches = batches_of(model, first[0][:2].to(place), slots)
+    probe = slots if batches.is_padded else _LEARN
+    with Capture(model, resolved, reduce, where=where, probe=probe) as capture:
+        for batch, names in chain([first], full):
+            for part in batches.parts(len(batch)):
+                yield _run(capture, batch[part], names[part], batches, place, skipped)
 
 
 def read_items(
@@ -190,18 +201,19 @@ def _run(
     capture: Capture,
     batch: torch.Tensor,
     names: np.ndarray,
-    slots: int,
+    batches: Batches,
     place: torch.device,
     skipped: list[Skipped] | None,
 ) -> MapBlock:
     n = len(batch)
-    if n < slots:
-        batch = torch.cat([batch, batch[-1:].expand(slots - n, *batch.shape[1:])])
+    padding = batches.padding(n)
+    if padding:
+        batch = torch.cat([batch, batch[-1:].expand(padding, *batch.shape[1:])])
     batch = batch.to(place, non_blocking=True)
     layers = capture(batch)
     flat = [captured.vectors[:n].flatten(1) for captured in layers.values()]
     if all(isfinite(float(f.sum())) for f in flat):
-        return MapBlock(names, layers if n == slots else {name: _rows(c, slice(0, n)) for name, c in layers.items()})
+        return MapBlock(names, layers if not padding else {name: _rows(c, slice(0, n)) for name, c in layers.items()})
     good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
     if skipped is not None:

@@ -134,7 +134,7 @@ class Reading:
     ndim: int
     """Number of axes."""
     split: tuple[int, ...] | None
-    """Shape that separates inputs and places if they share an axis; `batch` and `units` then refer to it."""
+    """Shape that separates inputs (-1) and places if they share an axis; `batch` and `units` then refer to it."""
     batch: int
     """The axis of the inputs."""
     units: int
@@ -216,7 +216,7 @@ def _batch(
             )
         if kind_of(layout[at]) == BATCH:
             return at, None
-        sizes = tuple(atom.size for atom in layout[at])
+        sizes = tuple(-1 if atom.kind == BATCH else atom.size for atom in layout[at])
         return at, (*shape[:at], *sizes, *shape[at + 1 :])
     at = kind.batch or 0
     if shape[at] != n:

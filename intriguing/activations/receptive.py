@@ -1,6 +1,6 @@
 """Receptive fields: the part of the input that a position of a layer's map depends on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,36 +33,95 @@ class ReceptiveField:
         return int(top), int(bottom), int(left), int(right)
 
 
+_PROBES_PER_PLACE = 10
+"""About how many probes a bisection takes per row of a map, both ends and both axes together."""
+
+
 def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *, probes: int = 16) -> ReceptiveField:
     """The receptive field of a `layer` with a map, for one input of `input_shape` (channels, height, width).
 
     It is found by setting pixels to NaN: all activations that depend on the pixel become NaN, through any layer and for
     any weights. Convolutions run without the libraries whose tiling spreads NaN further. probes: inputs per call of the
     model.
+
+    A large map is probed with one pixel of the diagonal at a time. Of a small one each end is found by bisection: a
+    place's first row lies below i if NaN in all rows below i reaches it.
     """
     channels, height, width = input_shape
     layers = resolve_layers(model, layer)
-    device = device_of(model)
-    seen_rows, seen_columns = [], []
     with (
-        Capture(model, layers, "positions") as capture,
+        Capture(model, layers, "positions", probe=1) as capture,
         torch.backends.nnpack.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
     ):
-        steps = np.arange(max(height, width))
-        for start in range(0, len(steps), probes):
-            part = steps[start : start + probes]
-            batch = torch.zeros((len(part), channels, height, width), device=device)
-            at = torch.arange(len(part))
-            batch[at, :, torch.from_numpy(part % height), torch.from_numpy(part % width)] = torch.nan
-            captured = capture(batch)[layers[0].name]
+        prober = _Prober(capture, layers[0].name, (channels, height, width), device_of(model), probes)
+        places = max(prober.hits([(slice(0, 1), slice(0, 1))]).shape[1:])
+        if _PROBES_PER_PLACE * places < max(height, width):
+            return ReceptiveField(*(_bisected(prober, axis) for axis in (0, 1)))
+        steps = range(max(height, width))
+        hit = prober.hits([(slice(i % height, i % height + 1), slice(i % width, i % width + 1)) for i in steps])
+        return ReceptiveField(_interval(hit.any(axis=2)[:height]), _interval(hit.any(axis=1)[:width]))
+
+
+class _Prober:
+    """Finds the places of a layer's map that NaN in a part of the input reaches."""
+
+    def __init__(
+        self, capture: Capture, layer: str, shape: tuple[int, int, int], device: torch.device, probes: int
+    ) -> None:
+        self.shape = shape
+        self._capture, self._layer, self._device, self._probes = capture, layer, device, probes
+
+    def hits(self, parts: Sequence[tuple[slice, slice]]) -> np.ndarray:
+        """By part (rows, columns) of the input, which places it reaches: (parts, map rows, map columns).
+
+        Raises: `ModelError` for a layer without a map.
+        """
+        found = []
+        for start in range(0, len(parts), self._probes):
+            some = parts[start : start + self._probes]
+            batch = torch.zeros((len(some), *self.shape), device=self._device)
+            for image, (rows, columns) in zip(batch, some, strict=True):
+                image[:, rows, columns] = torch.nan
+            captured = self._capture(batch)[self._layer]
             if len(captured.map_shape) != 2:
-                raise ModelError(f"Layer {layer!r} has no map of rows and columns, but the shape {captured.map_shape}.")
-            hit = captured.vectors.isnan().any(dim=2).view(len(part), *captured.map_shape)
-            seen_rows.append(hit.any(dim=2).cpu().numpy())
-            seen_columns.append(hit.any(dim=1).cpu().numpy())
-    rows, columns = np.concatenate(seen_rows)[:height], np.concatenate(seen_columns)[:width]
-    return ReceptiveField(_interval(rows), _interval(columns))
+                raise ModelError(
+                    f"Layer {self._layer!r} has no map of rows and columns, but the shape {captured.map_shape}."
+                )
+            found.append(captured.vectors.isnan().any(dim=2).view(len(some), *captured.map_shape).cpu().numpy())
+        return np.concatenate(found)
+
+
+def _bisected(prober: _Prober, axis: int) -> np.ndarray:
+    """First and one past the last row (axis 0) or column (axis 1) that each row or column of the map depends on."""
+    size = prober.shape[1 + axis]
+
+    def reached(bands: Sequence[slice]) -> np.ndarray:
+        """Which rows (columns) of the map each band of rows (columns) reaches: (bands, places)."""
+        whole = slice(None)
+        parts = [(band, whole) if axis == 0 else (whole, band) for band in bands]
+        return prober.hits(parts).any(axis=2 - axis)
+
+    first = _smallest(lambda ends: reached([slice(0, end) for end in ends]), size) - 1
+    last = size + 1 - _smallest(lambda ends: reached([slice(size - end, size) for end in ends]), size)
+    unreached = last <= first
+    return np.stack([np.where(unreached, 0, first), np.where(unreached, size, last)], axis=1)
+
+
+def _smallest(reached: Callable[[Sequence[int]], np.ndarray], size: int) -> np.ndarray:
+    """Per place the smallest width, 1 to `size`, of a band that reaches it (`size` where none does).
+
+    reached: of some widths, which places bands of these widths reach (widths, places); wider bands reach more.
+    """
+    [narrowest] = reached([1])
+    low, high = np.where(narrowest, 0, 1), np.where(narrowest, 1, size)
+    while (open_places := high - low > 1).any():
+        widths = np.unique((low + high)[open_places] // 2)
+        for width, hit in zip(widths, reached([int(w) for w in widths]), strict=True):
+            inside = (low < width) & (width < high)
+            high = np.where(inside & hit, width, high)
+            low = np.where(inside & ~hit, width, low)
+    return high
 
 
 def _interval(visible: np.ndarray) -> np.ndarray:

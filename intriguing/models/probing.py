@@ -9,6 +9,7 @@ from intriguing.basics.inputs import as_tensor, feeding
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
+from intriguing.models.batches import batches_of
 
 
 def probe(model: nn.Module) -> nn.Module:
@@ -29,8 +30,9 @@ def is_classifier(model: nn.Module) -> bool:
 def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) -> torch.Tensor:
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
-    Every batch has `slots` rows, the last one padded with zeros, so that an image's logits do not depend on the other
-    images: they have the same bits in every shard. The model gets copies, so it may change its input in place.
+    Where rows are cheap, every batch has `slots` rows, the last one padded with zeros, so that an image's logits do not
+    depend on the other images: they have the same bits in every shard. Where they are dear, a batch holds what there is
+    (`batches_of`), and logits agree to 1e-5. The model gets copies, so it may change its input in place.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
@@ -39,13 +41,12 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
         raise InputError(f"x has the shape {tuple(x.shape)}; it must be a batch (n, *shape): write x[None].")
     logits = []
     with torch.no_grad(), evaluating(model):
-        for start in range(0, max(1, len(x)), slots):
-            batch = x[start : start + slots]
+        batches = batches_of(model, x, slots)
+        for part in list(batches.parts(len(x))) or [slice(0, 0)]:
+            batch = x[part]
             rows = len(batch)
-            if rows < slots:
-                batch = torch.cat([batch, batch.new_zeros(slots - rows, *batch.shape[1:])])
-            else:
-                batch = batch.clone()
+            padding = batches.padding(rows)
+            batch = torch.cat([batch, batch.new_zeros(padding, *batch.shape[1:])]) if padding else batch.clone()
             with feeding(model, batch):
                 logits.append(model(batch)[:rows])
     return torch.cat(logits)
@@ -58,8 +59,8 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     """
     device = device_of(model)
     wrong = total = 0
-    for start in range(0, len(split), 16 * slots):
-        images, at, _ = split.readable(np.arange(start, min(start + 16 * slots, len(split))))
+    for start in range(0, len(split), slots):
+        images, at, _ = split.readable(np.arange(start, min(start + slots, len(split))))
         if len(at):
             guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
             wrong, total = wrong + int((guesses != split.labels[at]).sum()), total + len(at)
