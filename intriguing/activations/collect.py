@@ -103,8 +103,8 @@ def collect_activations(
     must have maps of one shape, and each id is repeated, row major. dtype: float16 rounds; ranks are then those of the
     rounded values. slots: number of inputs per call of the model; batches are divided or padded, so that a row's bits
     do not depend on the loader's batches. Where a row costs the model much (`intriguing.models.batches`) a call has
-    fewer inputs and no padding, and numbers agree to 1e-5 relative. device: where to compute; None: where the model is. Inputs and activations
-    that are not finite are left out and listed in `skipped`.
+    fewer inputs and no padding, and numbers agree to 1e-5 relative. device: where to compute; None: where the model is.
+    Inputs and activations that are not finite are left out and listed in `skipped`.
 
     Raises: `UnknownNameError` for an unknown layer, with the nearest names; `InputError` if the axis of units cannot be
     determined (it lists the possible readings), and for activations outside the range of `dtype`; `ModelError` if an

@@ -1,27 +1,31 @@
 """In what batches a network is fed where only its forward pass is needed: collection, predictions, crops, transfer.
 
-Where rows are cheap, every batch is padded to the `slots` of the sweep, and an input's numbers have the same bits in any
-company. Where they are dear (`intriguing.models.rows`), padding would cost many times the work: a batch holds what there
-is, and numbers agree to 1e-5 relative. What a row costs is counted, never timed, so that every executor, shard and
-resumed run decides alike.
+Where rows are cheap, every batch is padded to the `slots` of the sweep, and an input's numbers have the same bits in
+any company. Where they are dear (`intriguing.models.rows`), padding would cost many times the work: a batch holds what
+there is, and numbers agree to 1e-5 relative. What a row costs is counted, never timed, so that every executor, shard
+and resumed run decides alike.
 """
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from intriguing.basics.torch_modes import evaluating
-from intriguing.models.rows import MIDDLE, SMALL, Operations, least_operations
+from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_operations
 
 log = logging.getLogger(__name__)
 
-_MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[float, int]]]" = WeakKeyDictionary()
-"""By network and kind of input: the operations of a row, and the smallest batch that the network accepts (0: only
-full ones)."""
+_MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
+"""By network and kind of input: what `_measured` found."""
+_HOW = {
+    True: "are padded to one size, and results do not depend on company to the bit",
+    False: "hold what there is, and results do not depend on company to 1e-5",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Batches:
 
 
 def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
-    """The batches for `model`, whose inputs look like the rows of `batch` (n, ...), where a sweep asks for `slots` rows.
+    """The batches for `model`, whose inputs are like the rows of `batch` (n, ...), where a sweep asks for `slots` rows.
 
     The first time it sees such inputs, the model is called with one row (with two, if it does not accept one).
     """
@@ -63,35 +67,33 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
     kind = (tuple(batch.shape[1:]), batch.dtype, batch.device.type)
     if kind not in known:
         known[kind] = _measured(model, batch)
-        log.info("%s", _sentence(*known[kind]))
-    operations, least = known[kind]
-    if operations < MIDDLE or not least:
+    cheap, least = known[kind]
+    if cheap:
         return Batches(slots, slots)
     most = SMALL.most if batch.device.type == "cpu" else slots
     return Batches(min(most, slots), min(least, most, slots))
 
 
-def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[float, int]:
-    """The operations of a row, and the smallest number of rows that the model accepts: 1, 2, or 0 for neither."""
-    for rows in (1, 2):
+def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int]:
+    """Whether rows are cheap, and the smallest number of rows that the model accepts: 1, 2, or 0 for neither."""
+    # With a graph torch does not fuse layers into operators whose work nothing tells; not every model allows one.
+    for rows, graph in product((1, 2), (True, False)):
         inputs = batch[torch.arange(rows, device=batch.device) % len(batch)]  # a copy: the model may change it
         try:
-            with torch.inference_mode(False), torch.no_grad(), evaluating(model), Operations() as operations:
-                out = model(inputs)
+            with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(graph):
+                inputs = inputs.clone().requires_grad_(graph and inputs.is_floating_point())
+                with Operations() as operations:
+                    out = model(inputs * 1)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whoever feeds it says what is wrong
             log.debug("The model does not take %d rows: %s", rows, error)
             continue
         if not isinstance(out, torch.Tensor) or (out.ndim > 0 and len(out) == rows):
-            return max(least_operations(model), operations.count / rows), rows
-    return 0.0, 0
-
-
-def _sentence(operations: float, least: int) -> str:
-    if not least:
-        return "The model takes full batches only: every batch is padded to `slots` rows."
-    cost = f"A row costs the model {operations:.3g} operations"
-    if operations < MIDDLE:
-        return f"{cost}: every batch is padded to `slots` rows, and results do not depend on company to the bit."
-    return f"{cost}: batches hold what there is, and results do not depend on company to 1e-5."
+            least = least_operations(model)
+            count = max(least, operations.count / rows)
+            cheap = blocks_of(count, least) is PADDED
+            log.info("A row costs the model %.3g operations: batches %s.", count, _HOW[cheap])
+            return cheap, rows
+    log.info("The model takes full batches only: every batch is padded.")
+    return True, 0
