@@ -60,7 +60,8 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
             return ReceptiveField(*(_bisected(prober, axis) for axis in (0, 1)))
         steps = range(max(height, width))
         hit = prober.hits([(slice(i % height, i % height + 1), slice(i % width, i % width + 1)) for i in steps])
-        return ReceptiveField(_interval(hit.any(axis=2)[:height]), _interval(hit.any(axis=1)[:width]))
+        rows, columns = (np.logical_or.reduce(hit, axis=axis) for axis in (2, 1))
+        return ReceptiveField(_interval(rows[:height]), _interval(columns[:width]))
 
 
 class _Prober:
@@ -100,7 +101,7 @@ def _bisected(prober: _Prober, axis: int) -> np.ndarray:
         """Which rows (columns) of the map each band of rows (columns) reaches: (bands, places)."""
         whole = slice(None)
         parts = [(band, whole) if axis == 0 else (whole, band) for band in bands]
-        return prober.hits(parts).any(axis=2 - axis)
+        return np.logical_or.reduce(prober.hits(parts), axis=2 - axis)
 
     first = _smallest(lambda ends: reached([slice(0, end) for end in ends]), size) - 1
     last = size + 1 - _smallest(lambda ends: reached([slice(size - end, size) for end in ends]), size)
