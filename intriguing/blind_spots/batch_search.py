@@ -12,10 +12,10 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import optima
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.nearest_classes import nearest_classes
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.quantisation import Grid, on_grid
+from intriguing.blind_spots.race import candidates
 from intriguing.blind_spots.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
 from intriguing.models.logits import floor_of
@@ -118,13 +118,13 @@ class BatchSearch:
 
     def _rows(self, clean: Tensor, examples: Tensor) -> State:
         """The inputs of the rows, one per example and class to search. examples: (E,) indices; clean: (B, C) logits."""
-        x0, labels = self.x0[examples], self.labels[examples]
+        labels = self.labels[examples]
         if self.targets is not None:
             target = self.targets[examples]
             owner = examples
             rivals = self.classes != target[:, None]
         else:
-            near = self._near(clean, examples, x0, labels)
+            near = self._near(clean, examples, labels)
             owner = examples.repeat_interleave(near.shape[1])
             target = near.flatten()
             rivals = self.classes == self.labels[owner][:, None]
@@ -135,7 +135,7 @@ class BatchSearch:
         rows = {"owner": owner, "target": target, "rivals": rivals, "goals": goals, "x0": self.x0[owner]}
         return rows if bool(possible.all()) else {name: value[possible] for name, value in rows.items()}
 
-    def _near(self, clean: Tensor, examples: Tensor, x0: Tensor, labels: Tensor) -> Tensor:
+    def _near(self, clean: Tensor, examples: Tensor, labels: Tensor) -> Tensor:
         """The wrong classes (E, K) that an untargeted search of each example tries."""
         count = len(self.classes)
         everyone = self.every or self.affinity is not None
@@ -144,11 +144,7 @@ class BatchSearch:
         if not self.grade.separate or len(examples) == 0:
             # All wrong classes are goals of one row; `target` is any one of them.
             return (labels[:, None] + 1) % count
-        logits, box = clean[examples], self.box.pair
-        near, forward, backward = nearest_classes(self.evaluator, x0, labels, logits, self.options.classes, *box)
-        self.passes["forward"][examples] += forward
-        self.passes["backward"][examples] += backward
-        return near
+        return candidates(labels, clean[examples], self.options.classes)
 
     def _searched(self, rows: State) -> _Outcome:
         """Search the rows, and keep the nearest success of each example."""
@@ -163,7 +159,8 @@ class BatchSearch:
                 bounds = outcome["lower_bound"].nan_to_num(torch.inf)
                 self.lower_bound.scatter_reduce_(0, owner, bounds, "amin")
             else:
-                outcome = search_rows(self.evaluator, self.options, self.box, rows, owner)
+                options = self.options.with_(classes=len(self.classes)) if self.every else self.options
+                outcome = search_rows(self.evaluator, options, self.box, rows, owner)
             for name in ("forward", "backward"):
                 self.passes[name].index_add_(0, owner, outcome[name])
             broken.index_fill_(0, owner[outcome["broken"]], True)

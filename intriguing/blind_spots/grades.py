@@ -4,6 +4,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Which wrong classes of an image go on after `tick` evaluations of the first start."""
+
+    tick: int
+    share: float
+    """At most so many times the number of classes that the options ask for, and at least one."""
+    within: float
+    """Only those whose distance is estimated to be within this factor of the smallest estimate."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The lengths of the solvers of a grade."""
 
@@ -19,6 +30,8 @@ class Recipe:
     """Evaluations of the second start of examples whose first start did not converge or found no success."""
     near: float
     """Untargeted: a class is finished if its start ends within this factor of the nearest class's distance."""
+    race: tuple[Cut, ...] = ()
+    """Untargeted: which of the wrong classes with the largest logits are searched to the end."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,10 @@ class Grade:
     computed afterwards: the one at which loss plus penalty is stationary along the change found."""
 
 
+_RACE = (Cut(4, 2.67, 2.5), Cut(8, 1.67, 1.6), Cut(12, 1.0, 1.25), Cut(16, 0.67, 1.15))
+"""With three classes asked for 8, 5, 3 and 2 of 9 go on. Measured on four networks, this is 0 to 0.1 % farther on
+average than all nine to the end, with 0.4 times the passes."""
+
 GRADES = {
     grade.name: grade
     for grade in (
@@ -45,7 +62,7 @@ GRADES = {
             "nearest to the optimum",
             separate=True,
             exact=True,
-            recipe=Recipe(ticks=28, steps=20, calmer=12, elsewhere=0, penalised=40, near=1.25),
+            recipe=Recipe(ticks=28, steps=20, calmer=12, elsewhere=0, penalised=40, near=1.1, race=_RACE),
         ),
         Grade(
             "fast",

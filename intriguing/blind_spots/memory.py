@@ -12,14 +12,16 @@ from intriguing.basics.memory import available_memory
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.loop import FINE, GRAIN, width_of
 from intriguing.blind_spots.options import SearchOptions
+from intriguing.blind_spots.race import CANDIDATES
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row
 
 _ROWS_OF_STATE = 48
 """Vectors of the input's size per slot: history, cuts, and their copies while they change."""
-_COPIES = 4
-"""Vectors of the input's size per row for the whole search: image and best point, each with one copy."""
+_COPIES = 8
+"""Vectors of the input's size per row for the whole search: image and best point, each with one copy, and the four
+vectors of a paused row."""
 _ENOUGH = {SMALL.most: 64, SINGLE.most: 16}
 """Number of slots by rows per call: where few rows are fed at once, more rows side by side make nothing faster, and a
 row that waits can be dropped for what others have found."""
@@ -105,7 +107,8 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
     budget = options.memory_fraction * available(images.device)
     one = images[0].numel() * images.element_size()
     operations, saved = _cost(model, conduct, images[:1])
-    tries = max(1, {"one": 1, "some": min(options.classes, conduct.classes - 1), "all": conduct.classes - 1}[tried])
+    several = {"one": 1, "some": max(CANDIDATES, options.classes), "all": conduct.classes}
+    tries = max(1, min(several[tried], conduct.classes - 1))
     blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED
     choices = list(_choices(options.slots, conduct.rows, blocks, fixed))
 

@@ -50,8 +50,8 @@ class SearchOptions:
     """
 
     classes: int = 3
-    """Untargeted: how many of the nearest wrong classes `best` searches, of the 9 with the largest logits (or
-    all, where as many are asked for); the other grades want any wrong class."""
+    """Untargeted: how many wrong classes `best` searches to the end. The 9 with the largest logits start (or as many as
+    are asked for), and after a few steps the nearest go on; the other grades want any wrong class."""
 
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""

@@ -15,7 +15,7 @@ the perturbation, sign ascent on the logarithm of the multipliers).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ _FAR = 0.1
 """Upper limit of the predicted distance, as a root mean square over the values and as a share of the box's width."""
 _WAIT, _GROWTH = 4, 1.5
 """If a row has no success after `_WAIT` steps, each further step is longer by the factor `_GROWTH`."""
+_RECENT = 3
+"""The estimate of a row's distance is the smallest of the last so many."""
+PAUSED = ("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "estimates")
+"""What a paused row needs besides the outputs to go on."""
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -59,6 +63,9 @@ class PrimalDual:
     lower: Bound
     upper: Bound
     ticks: int
+    until: int | None = None
+    """Rows pause after so many evaluations; None: they end after `ticks`. Paused rows go on if their outputs are given
+    as inputs."""
     first: float = 4.0
     last: float = 2.0
     mean: float = 0.7
@@ -73,9 +80,16 @@ class PrimalDual:
     poll: int = 4
     outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken", "blind")
 
+    def paused(self, begin: int, end: int) -> "PrimalDual":
+        """The solver of the evaluations from `begin` to `end`; it returns all that a row needs to go on."""
+        outputs = self.outputs if end >= self.ticks else (*self.outputs, *PAUSED)
+        return replace(self, until=end, poll=math.gcd(self.poll, end - begin), outputs=outputs)
+
     def load(self, inputs: State) -> State:
-        """The first state: rows start at the image."""
+        """The first state: rows start at the image, or where they paused."""
         x0 = inputs["x0"]
+        if "tick" in inputs:
+            return {**inputs, "done": inputs["broken"].clone()}
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         return {
@@ -88,6 +102,8 @@ class PrimalDual:
             "dual": zero + self.dual,
             "weight": _sigmoid(zero + self.dual),
             "tick": zero.clone(),
+            "clean_gap": zero.clone(),
+            "estimates": x0.new_full((len(x0), _RECENT), float("inf")),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
             "best_class": inputs["target"].clone(),
@@ -126,6 +142,12 @@ class PrimalDual:
         better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
         best_l2 = torch.where(better, l2, state["best_l2"])
 
+        clean_gap = torch.where(first, gap, state["clean_gap"])
+        # Where the ray from the image through the trial point crosses the boundary if the margin is linear along it.
+        crossing = l2 * clean_gap / (clean_gap - gap)
+        crossing = crossing.where((gap > clean_gap) & (l2 > 0), torch.full_like(l2, float("inf")))
+        estimates = torch.cat([state["estimates"][:, 1:], crossing[:, None]], 1)
+
         width = float(self.upper - self.lower) if self.width is None else self.width
         far = _FAR * width * math.sqrt(self.evaluator.size)
         # The predicted distance: the margin, which is four units, divided by its slope.
@@ -158,6 +180,8 @@ class PrimalDual:
             "dual": dual,
             "weight": (1 - self.inertia) * _sigmoid(dual) + self.inertia * weight,
             "tick": count,
+            "clean_gap": clean_gap,
+            "estimates": estimates,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": best_l2,
             "best_class": torch.where(better, winner, state["best_class"]),
@@ -165,5 +189,5 @@ class PrimalDual:
             "backward": state["backward"] + active,
             "broken": state["broken"] | (first & ~sound & active),
             "blind": state["blind"] & ((norm == 0) | ~active),
-            "done": state["done"] | (count >= self.ticks) | (first & ~sound),
+            "done": state["done"] | (count >= (self.until or self.ticks)) | (first & ~sound),
         }

@@ -15,6 +15,7 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
 from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.race import raced
 
 _INFINITY = float("inf")
 ALIGNED = 16
@@ -66,8 +67,10 @@ class _RowSearch:
         width: of the box, as a root mean square over its values. The nearest row of an example is finished first. Its
         distance is the bar for the example's other rows: they end early when they cannot come below it.
         """
-        self.outcome = self._run(PrimalDual(self.evaluator, *self.box, recipe.ticks, width=width), self.rows)
-        started = self.outcome["best_l2"].clone()
+        first = PrimalDual(self.evaluator, *self.box, recipe.ticks, width=width)
+        cuts = recipe.race if int(self.owner.bincount().max()) > self.options.classes else ()
+        self.outcome, through = raced(self._run, first, self.rows, self.owner, cuts, self.options.classes)
+        started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
         self._finish(nearest, recipe)
         near = started.isfinite() & (started <= recipe.near * self._least(started))

@@ -64,7 +64,7 @@ def problem(inputs=60, count=40):
     return model, x, model(x).argmax(1)
 
 
-@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.2, "64 slots fit"), (400, 0.9, "searched in turns")])
+@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.6, "64 slots fit"), (400, 0.9, "searched in turns")])
 def test_slots_and_images_are_fitted_and_the_results_are_the_same(monkeypatch, count, megabytes, told):
     model, x, y = problem(count=count)
     options = SearchOptions(grade="fast" if count > 100 else "best")
@@ -85,7 +85,7 @@ def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
     searches = plan.images * 3
     rows = max(8, min(plan.slots, 256, -(-searches // 8) * 8))
     activations = 2 * 24 * 4
-    needed = searches * 4 * 240 + rows * 48 * 240 + min(plan.blocks.most, -(-rows // 32) * 32) * activations
+    needed = searches * 8 * 240 + rows * 48 * 240 + min(plan.blocks.most, -(-rows // 32) * 32) * activations
     assert needed <= plan.needed + 1 <= plan.budget + 1 == room / 2 + 1
     assert plan.slots >= plan.blocks.most >= plan.blocks.least
     if room == 1e7:

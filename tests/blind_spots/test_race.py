@@ -1,0 +1,71 @@
+"""The race of an image's wrong classes."""
+
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.grades import Cut
+from intriguing.blind_spots.loop import run
+from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.race import candidates, goes_on, raced, ranked
+from intriguing.models.rows import PADDED
+
+
+def test_rows_are_ranked_among_those_of_their_example():
+    owner = torch.tensor([4, 4, 4, 7, 7, 9])
+    ranks, least = ranked(torch.tensor([3.0, 1.0, 2.0, torch.inf, 5.0, torch.inf]), owner)
+    assert ranks.tolist() == [2, 0, 1, 1, 0, 0]
+    assert least.tolist() == [1.0, 1.0, 1.0, 5.0, 5.0, torch.inf]
+
+
+def test_a_cut_keeps_the_near_rows_and_at_least_one():
+    owner = torch.tensor([0, 0, 0, 0, 1, 1])
+    estimates = torch.tensor([1.0, 1.2, 1.3, 1.4, torch.inf, torch.inf])
+    assert goes_on(Cut(8, 1, 2.0), estimates, owner, 3).tolist() == [True, True, True, False, True, True]
+    assert goes_on(Cut(8, 1, 1.25), estimates, owner, 3).tolist() == [True, True, False, False, True, True]
+    assert goes_on(Cut(8, 0.1, 2.0), estimates, owner, 1).tolist() == [True, False, False, False, True, False]
+
+
+def test_the_wrong_classes_with_the_largest_logits_start():
+    logits = torch.tensor([[3.0, 9.0, 1.0, 2.0, *([0.0] * 9), 5.0]])
+    assert candidates(torch.tensor([1]), logits, 3)[0].tolist()[:4] == [13, 0, 3, 2]
+    assert candidates(torch.tensor([1]), logits, 3).shape == (1, 9)
+    assert candidates(torch.tensor([1]), logits, 12).shape == (1, 12)
+    assert candidates(torch.tensor([1]), logits[:, :4], 12).shape == (1, 3)
+
+
+class Hidden(nn.Module):
+    """Class 0 at the origin; classes 1 to 10 are 1 away, class 11 is 0.388, but 3.3 by the gradient at the image."""
+
+    def forward(self, x):
+        late = 0.3 * x[:, 11:] + 10 * (x[:, 11:] - 0.3).relu()
+        return torch.cat([torch.ones_like(late), x[:, 1:11] - 0.01 * x[:, 1:11], late + 1e-3], 1)
+
+
+def test_a_class_that_is_far_by_the_gradient_and_near_in_truth_is_found():
+    x = torch.zeros(3, 12)
+    result = minimal_distortion(Hidden(), x, [0, 0, 0], options=SearchOptions(lower=-2.0, upper=2.0))
+    assert result.target.tolist() == [11, 11, 11]
+    assert torch.allclose(result.l2, torch.full((3,), 3.999 / 10.3), rtol=1e-3)
+
+
+def test_rows_that_go_through_end_as_if_they_had_never_paused():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 6)).requires_grad_(False)
+    x0 = torch.rand(40, 16).repeat_interleave(5, 0)
+    owner = torch.arange(40).repeat_interleave(5)
+    label = model(x0).argmax(1)
+    target = (label + 1 + torch.arange(5).repeat(40)) % 6
+    classes = torch.arange(6)
+    rows = {"x0": x0, "target": target, "goals": classes == target[:, None], "rivals": classes == label[:, None]}
+    solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=20)
+    whole = run(solver, rows, 64)
+    cuts = (Cut(4, 1, 2.0), Cut(10, 0.5, 1.5))
+    outcome, through = raced(lambda s, r: run(s, r, 64), solver, rows, owner, cuts, 4)
+    for name in solver.outputs:
+        assert torch.equal(outcome[name][through], whole[name][through])
+    counts = through.reshape(40, 5).sum(1)
+    assert int(counts.min()) == 1 and int(counts.max()) == 2
+    spent = set(outcome["backward"][~through].tolist())
+    assert spent == {4, 10} and set(outcome["backward"][through].tolist()) == {20}
