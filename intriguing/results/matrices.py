@@ -72,7 +72,7 @@ class Fed:
             present = run.table("transfer", columns=["kind"])["kind"].unique().to_pylist()
             named = " or ".join(map(repr, kinds))
             raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {_listed(present)}.")
-        rows, self._chosen = _only(rows, chosen)
+        rows, self._chosen = only(rows, chosen)
         self._starts: dict[Model, tuple[int, int]] = {}
         self._rows = _once_each(rows) if set(kinds) & set(WITHOUT_SOURCE) else self._known(rows)
 
@@ -131,7 +131,7 @@ class Fed:
         """Per source: its name, how many of its searches found something, and how many of those started from an image
         that it did not classify rightly.
         """
-        label = _labels(self._starts)
+        label = labels_of(self._starts)
         return [(label[model], *self._starts[model]) for model in self._order(self._starts)]
 
     def _known(self, rows: pa.Table) -> pa.Table:
@@ -169,7 +169,9 @@ Order = Callable[[Iterable[Model]], list[Model]]
 """Models in the order that a run shows them in."""
 
 
-def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, dict[str, str | None]]:
+def only(
+    rows: pa.Table, chosen: Mapping[str, str | None], what: str = "transfer rows"
+) -> tuple[pa.Table, dict[str, str | None]]:
     """The rows whose columns have the `chosen` values, and those values; a column without a choice has one value."""
     values: dict[str, str | None] = dict.fromkeys(_CHOICES)
     several, named = [], []
@@ -179,8 +181,7 @@ def _only(rows: pa.Table, chosen: Mapping[str, str | None]) -> tuple[pa.Table, d
             named.append(f"{column} {choice!r}")
             if choice not in present:
                 raise InputError(
-                    f"The run has no transfer rows with {' and '.join(named)}: "
-                    f"choose {column}= one of {_listed(present)}."
+                    f"The run has no {what} with {' and '.join(named)}: choose {column}= one of {_listed(present)}."
                 )
         elif len(present) > 1:
             several.append((column, present))
@@ -220,7 +221,7 @@ def _matrix(cells: list[dict[str, Any]], sources: list[Model], targets: list[Mod
         errors[i, j], n[i, j] = cell["errors_sum"], cell["kept_sum"]
         left_out[i, j] = cell["kept_count"] - cell["kept_sum"]
         rms[i] += cell["change_sum"]
-    label = _labels({*sources, *targets})
+    label = labels_of({*sources, *targets})
     index = pd.Index([label[m] for m in sources], name="source", dtype="str")
     names = pd.Index([label[m] for m in targets], name="target", dtype="str")
     low, high = wilson(errors, n)
@@ -233,7 +234,7 @@ def _matrix(cells: list[dict[str, Any]], sources: list[Model], targets: list[Mod
     return matrix
 
 
-def _labels(models: Iterable[Model]) -> dict[Model, str]:
+def labels_of(models: Iterable[Model]) -> dict[Model, str]:
     """What models are called: the bare name where it has one seed."""
     seeds = Counter(name for name, _ in models)
     return {(name, seed): name if seeds[name] == 1 else f"{name}#{seed}" for name, seed in models}

@@ -24,6 +24,7 @@ from intriguing import tables
 from intriguing.basics.files import at_home, is_table_file
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
+from intriguing.results import rays
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 
 if TYPE_CHECKING:
@@ -276,6 +277,68 @@ class Run:
             raise unknown_name("denominator (among)", among, AMONG)
         chosen = {"dataset": dataset} | ({} if kind in WITHOUT_SOURCE else {"grade": grade, "target_rule": target_rule})
         return Fed(self, [kind], chosen, self.in_order).matrix(kind, among)
+
+    def amplification(
+        self,
+        grade: str | None = None,
+        target_rule: str | None = None,
+        dataset: str | None = None,
+        *,
+        among: str = "both_correct",
+    ) -> pd.DataFrame:
+        """The amplification curves: errors of every model on found changes that are scaled to one size after another.
+
+        A row per source, target and size (RMS after clipping, the same for every source): `rms` as fed (smaller where
+        an image's ray ends before), `rate` with its 95 % Wilson interval `low` to `high` among `n` images, and
+        `noise_rate`, `noise_low`, `noise_high`, `noise_n`: the same images with Gaussian noise of that size. grade,
+        target_rule and dataset may be left out where the run has only one; among as in `transfer_matrix`, by default
+        images that source and target get right, so that every error is due to the change.
+
+        Raises `InputError` where a choice is open, or the run has no rays.
+        """
+        return rays.amplification(self._rays(grade, target_rule, dataset, among))
+
+    def half_rms(
+        self,
+        grade: str | None = None,
+        target_rule: str | None = None,
+        dataset: str | None = None,
+        *,
+        among: str = "both_correct",
+    ) -> pd.DataFrame:
+        """How large a change made for a source (rows) must be to fool a target (columns) half of the time.
+
+        A cell is the median over images of the smallest RMS (after clipping, along the ray through the found image) at
+        which the target is wrong; infinity where half of the images never fool it inside the box. It does not hang on
+        the minimiser, which only chooses the direction. Arguments as in `amplification`.
+
+        ``.attrs["low"]``, ``["high"]``: the exact 95 % interval; ``["n"]``, ``["never"]``, ``["left_out"]``: images
+        counted, those of them whose ray never fools, those not counted; ``["own"]``: the median distortion of each
+        target's own searches, to read its column beside; ``["noise"]``: the same median for Gaussian noise.
+        """
+        return rays.half_rms(self._rays(grade, target_rule, dataset, among))
+
+    def grade_comparison(
+        self,
+        first: str,
+        second: str,
+        target_rule: str | None = None,
+        dataset: str | None = None,
+        *,
+        among: str = "both_correct",
+    ) -> pd.DataFrame:
+        """Does what one grade found transfer less than what another found, at equal size? Image by image.
+
+        A row per source, other target and size: the error rates of the `first` and the `second` grade on the `n` images
+        that both found something for, in how many only one of them fools (`only_first`, `only_second`), McNemar's exact
+        `p`, and `p_holm` over all rows.
+        """
+        one, other = (self._rays(grade, target_rule, dataset, among) for grade in (first, second))
+        return rays.grade_comparison(one, other)
+
+    def _rays(self, grade: str | None, target_rule: str | None, dataset: str | None, among: str) -> rays.Rays:
+        chosen = {"dataset": dataset, "grade": grade, "target_rule": target_rule}
+        return rays.Rays(self, chosen, self.in_order, among)
 
     def in_order(self, models: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Models as the spec lists them, others after them by name; seeds ascending."""
