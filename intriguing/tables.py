@@ -363,6 +363,78 @@ RAYS = Table(
     ("dataset", "source_model", "source_seed", "model", "model_seed", "search_id", "kind"),
 )
 
+_CHANGED = Field("kind", _S, "minimal: the changes as found. amplified: to one size.")
+
+PAPER_COMPARISON = Table(
+    "paper_comparison",
+    "an error, a mean distortion or a cell of a transfer matrix, beside the paper's where it has one",
+    (
+        _DATASET,
+        Field("paper_table", pa.int32(), "The paper's table that has this cell; 0: none of them."),
+        Field(
+            "measure",
+            _S,
+            "train_error, other_error (the rest of the training split), test_error, distortion (mean), minimal and "
+            "amplified (a cell of a matrix), noise SIZE (Gaussian noise of this standard deviation).",
+        ),
+        Field("grade", _S, "The search's grade; empty where no search plays a part."),
+        Field("target_rule", _S, "How targets were chosen (of `each`: each: nearest, mean, hardest); or empty."),
+        Field("source_model", _S, "The model that images were made for; empty where none was."),
+        Field("source_seed", pa.int32(), "That model's seed, or -1."),
+        _MODEL,
+        _SEED,
+        Field("value", _D, "Ours: a share of wrong answers over all images fed, or a mean distortion."),
+        Field("low", _D, "Lower end of its 95 % interval (Wilson; of a mean the normal one).", "", True),
+        Field("high", _D, "Upper end.", "", True),
+        Field("n", _I, "How many images it rests on."),
+        Field("rms", _D, "The mean RMS of the changes as fed.", "pixel range", True),
+        Field("paper", _D, "The paper's figure; null where it has none.", "", True),
+        Field("paper_n", _I, "How many images that rests on, as far as is known.", "", True),
+        Field("paper_low", _D, "Lower end of the 95 % interval (Wilson) that so many images give.", "", True),
+        Field("paper_high", _D, "Upper end.", "", True),
+        Field("overlap", _B, "Whether the two intervals overlap.", "", True),
+        Field("difference", _D, "Ours minus the paper's.", "", True),
+        Field("difference_low", _D, "Lower end of its 95 % interval (Newcombe).", "", True),
+        Field("difference_high", _D, "Upper end.", "", True),
+        Field("right_n", _I, "How many images source and target both get right unchanged.", "", True),
+        Field("right_value", _D, "The share of wrong answers among these.", "", True),
+        Field("control_value", _D, "The same for noise of the same size, image by image.", "", True),
+        Field("only_change", _I, "Images of these that fool the target changed, but not with the noise.", "", True),
+        Field("only_control", _I, "Images that fool it with the noise alone.", "", True),
+        Field("p", _D, "McNemar's exact p-value of these two counts.", "", True),
+        Field("p_holm", _D, "p after Holm's correction over the cells of a matrix.", "", True),
+    ),
+    ("dataset", "measure", "grade", "target_rule", "source_model", "source_seed", "model", "model_seed"),
+)
+
+PAPER_CLAIMS = Table(
+    "paper_claims",
+    "a claim of the paper about transfer, a rate between models of one relation, or an agreement with the paper",
+    (
+        _DATASET,
+        Field("figure", _S, "claim, effect (a rate by what source and target differ in), or agreement."),
+        Field("name", _S, "The claim's name, what the models differ in, or what agrees."),
+        _CHANGED,
+        _GRADE,
+        Field("target_rule", _S, "How targets were chosen (of `each`: each: nearest, mean, hardest)."),
+        Field("measure", _S, "What the value is."),
+        Field("value", _D, "The figure; null where it is not known.", "", True),
+        Field(
+            "low", _D, "Lower end of its 95 % interval, over images, and over seeds where there are several.", "", True
+        ),
+        Field("high", _D, "Upper end.", "", True),
+        Field("p", _D, "Its two-sided p-value by the same resamples; null for what is no test.", "", True),
+        Field("p_holm", _D, "p after Holm's correction over the claims.", "", True),
+        Field("pairs", _I, "How many ordered pairs of models, or cells, it rests on."),
+        Field("draws", _I, "How many resamples gave a number."),
+        Field("by_seed", _B, "Whether seeds were drawn again before images."),
+        Field("outcome", _S, "Of a claim: holds, fails or open.", "", True),
+        Field("sentence", _S, "The answer in a sentence; null where the figure is all.", "", True),
+        Field("refuted_by", _S, "What would have refuted the claim.", "", True),
+    ),
+    ("dataset", "figure", "name", "kind", "grade", "target_rule"),
+)
+
 WORD_ROWS = Table(
     "word_rows",
     "a direction's top words",

@@ -82,11 +82,15 @@ class Examples:
 
 @dataclass(frozen=True)
 class Decay:
-    """Weight decay: the penalty sum_i factor_i * sum(w_i^2) over weight tensors w_i (never biases)."""
+    """Weight decay: the penalty sum_i factor_i * sum(w_i^2) over weight tensors w_i (never biases).
+
+    metric: (k, k), for weights (m, k) that stand for others, w B: the penalty is then that of w B, the metric B B^T.
+    """
 
     __repr__ = brief
 
     terms: tuple[tuple[nn.Parameter, float], ...]
+    metric: torch.Tensor | None = None
 
     @classmethod
     def of(cls, model: nn.Module, options: TrainOptions) -> Self:
@@ -106,13 +110,16 @@ class Decay:
 
     def penalty(self) -> float:
         """The value of the penalty."""
-        return sum(factor * float(w.detach().square().sum()) for w, factor in self.terms)
+        return sum(factor * float((w.detach() * self._own(w)).sum()) for w, factor in self.terms)
 
     def add_gradient(self) -> None:
         """Add the penalty's gradient to the gradients of the weights."""
         for w, factor in self.terms:
             if w.grad is not None:
-                w.grad.add_(w.detach(), alpha=2 * factor)
+                w.grad.add_(self._own(w), alpha=2 * factor)
+
+    def _own(self, w: nn.Parameter) -> torch.Tensor:
+        return w.detach() if self.metric is None else w.detach() @ self.metric
 
 
 def _plain(rows: Rows) -> np.ndarray | slice:

@@ -50,7 +50,7 @@ def mlp(shape: Shape, classes: int, hidden: Sequence[int] = (100, 100), activati
         layers[f"hidden{n}"] = _pair("linear", _glorot(width, units), _ACTIVATIONS[activation]())
         width = units
     layers["logits"] = _glorot(width, classes)
-    recipe = TrainOptions(epochs=15, batch_size=64, learning_rate=5e-3, warm_up=0.2, weight_decay=1e-6)
+    recipe = TrainOptions(epochs=30, batch_size=256, learning_rate=1e-2, warm_up=0.2, weight_decay=3e-5)
     return Network(layers, recipe)
 
 
@@ -93,15 +93,17 @@ def autoencoder(shape: Shape, classes: int, hidden: int = 400) -> Autoencoder:
     nn.init.zeros_(logits.bias)
     recipe = TrainOptions(
         optimizer="lbfgs",
-        epochs=300,
-        weight_decay=1e-6,
+        epochs=150,
+        weight_decay=1e-5,
         batch_size=256,
         learning_rate=1e-2,
         warm_up=0.1,
-        encoder_epochs=20,
-        sparsity=0.05,
-        sparsity_penalty=1.0,
-        encoder_decay=1e-4,
+        encoder_epochs=16,
+        encoder_loss="cross_entropy",
+        corruption=0.3,
+        sparsity=0.1,
+        sparsity_penalty=2.0,
+        encoder_decay=0.0,
     )
     encoder = _pair("linear", _glorot(prod(shape), hidden), nn.Sigmoid())
     return Autoencoder({"flatten": nn.Flatten(), "encoder": encoder, "logits": logits}, recipe)

@@ -9,6 +9,7 @@ from intriguing.errors import InputError, unknown_name
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 DECAY_FORMS = ("half", "printed")
+ENCODER_LOSSES = ("squared", "cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class TrainOptions:
     """Autoencoder only: the weight of the Kullback-Leibler divergence from that mean."""
     encoder_decay: float | None = None
     """Autoencoder only: lambda of the encoder's and the decoder's weights."""
+    encoder_loss: str | None = None
+    """Autoencoder only: squared (1/2 ||x - x'||^2, linear decoder) or cross_entropy (of pixels, sigmoid decoder)."""
+    corruption: float | None = None
+    """Autoencoder only: the share of pixels that are set to 0 in what the encoder sees, anew in each step."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight_decay, list):
@@ -50,6 +55,7 @@ class TrainOptions:
         for name in ("learning_rate", "sparsity_penalty", "encoder_decay"):
             _check(name, getattr(self, name), low=0)
         _check("warm_up", self.warm_up, low=0, high=1)
+        _check("corruption", self.corruption, low=0, high=0.99)
         _check("sparsity", self.sparsity, low=1e-6, high=1 - 1e-6)
         decays = self.weight_decay if isinstance(self.weight_decay, tuple) else (self.weight_decay,)
         for decay in decays:
@@ -57,6 +63,7 @@ class TrainOptions:
         for name, value, valid in (
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("decay_form", self.decay_form, DECAY_FORMS),
+            ("encoder_loss", self.encoder_loss, ENCODER_LOSSES),
         ):
             if value is not None and value not in valid:
                 raise unknown_name(f"training option {name}", str(value), valid)
@@ -97,5 +104,7 @@ GENERAL = TrainOptions(
     sparsity=0.05,
     sparsity_penalty=0.0,
     encoder_decay=0.0,
+    encoder_loss="squared",
+    corruption=0.0,
 )
 """The options of a model that has no recipe of its own."""

@@ -1,6 +1,7 @@
 """Training. The same model, data set, options, seed and number of threads give the same weights."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from intriguing import randomness
 from intriguing.basics import torch_modes
 from intriguing.basics.torch_modes import device_of
 from intriguing.data import Dataset, Skipped
-from intriguing.models.encoder import fit_encoder
+from intriguing.models.encoder import fit_encoder, fit_head
 from intriguing.models.fitting import Decay, Examples, fit
 from intriguing.models.networks import Autoencoder
 from intriguing.models.options import GENERAL, TrainOptions
@@ -60,17 +61,18 @@ def train_model(
     """
     options_used = resolved(model, options)
     split = dataset.split("train")
-    head: nn.Module = model
     with torch_modes.threads(threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "training"))
         examples, skipped = Examples.of(split, device_of(model))
         if isinstance(model, Autoencoder):
             encoder = model.get_submodule("encoder")
             fit_encoder(encoder, examples, options_used, seed)
-            examples = examples.through(nn.Sequential(nn.Flatten(), encoder))
-            head = model.get_submodule("logits")
-        head.train().requires_grad_(True)
-        loss = fit(head, examples, options_used, Decay.of(head, options_used), seed)
+            codes = examples.through(nn.Sequential(nn.Flatten(), encoder))
+            head = cast(nn.Linear, model.get_submodule("logits"))
+            loss = fit_head(head.train().requires_grad_(True), codes, options_used, seed)
+        else:
+            model.train().requires_grad_(True)
+            loss = fit(model, examples, options_used, Decay.of(model, options_used), seed)
         model.eval()
         train_error = error_rate(model, split) if evaluate else float("nan")
         has_test = evaluate and "test" in dataset.splits

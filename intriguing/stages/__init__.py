@@ -4,7 +4,7 @@ A stage is a folder: `spec.py` (its section of a spec), `plan.py` (its tasks), `
 `page.py` (its part of the page). The science that it calls lies in the package's other folders.
 """
 
-from intriguing.stages import blind_spots, models, run, stability, transfer, units, words
+from intriguing.stages import blind_spots, models, paper, run, stability, transfer, units, words
 from intriguing.stages.common.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -14,5 +14,6 @@ STAGES: tuple[Stage, ...] = (
     blind_spots.STAGE,  # section 4.1: how small a change makes a model wrong?
     stability.STAGE,  # section 4.3: how far can a change carry, and what is proven of the smallest one?
     transfer.STAGE,  # section 4.2: does it fool the others too?
+    paper.STAGE,  # the paper's tables 1 to 4 and its claims, beside what was found
     words.STAGE,  # the follow-up study: section 3's question, asked of word vectors
 )

@@ -19,21 +19,31 @@ BOTH = "training set and initialisation"
 ARCHITECTURE = "architecture"
 ALL = "architecture and training set"
 RELATIONS = (INITIALISATION, TRAINING_SET, BOTH, ARCHITECTURE, ALL)
-"""In what the target may differ from the source. Seeds of different architectures share nothing, so they play no part
-there; with equal seeds, models of one recipe start from the same weights."""
+"""In what the target may differ from the source. Another training set is a disjoint one. Another architecture may also
+be another training of the same (FC10 with more weight decay). Seeds of different architectures share nothing, so they
+play no part there; with equal seeds, models of one recipe start from the same weights."""
+OVERLAPPING = "overlapping training sets"
+"""The relation of a model to one that was trained on a part of its images: no effect of its own."""
 
 _AT_ONCE = 1 << 26
 """Numbers of a block of resampled rates."""
 
 
 def relation(source: Network, target: Network) -> str:
-    """In what the `target` differs from the `source`, as one of `RELATIONS`; "" where they are the same model."""
+    """In what the `target` differs from the `source`: one of `RELATIONS`, or `OVERLAPPING`; "" for the same model."""
     other_part, other_seed = source.part != target.part, source.seed != target.seed
+    if other_part and not _disjoint(source.part, target.part):
+        return OVERLAPPING
     if source.recipe != target.recipe:
         return ALL if other_part else ARCHITECTURE
     if other_part:
         return BOTH if other_seed else TRAINING_SET
     return INITIALISATION if other_seed else ""
+
+
+def _disjoint(one: str, other: str) -> bool:
+    """Whether two parts, such as "1 of 2" and "2 of 2", are of one cut."""
+    return bool(one and other) and one.rpartition(" ")[2] == other.rpartition(" ")[2]
 
 
 def related(models: tuple[Network, ...], *relations: str) -> np.ndarray:
@@ -46,13 +56,15 @@ class Resampled:
     """The rates of all cells for the images that are there, and for B resamples of images and seeds.
 
     rates: by kind, (1 + B, S, T); the first are those of the images as they are. pairs: (1 + B, S, T), the weights of
-    the pairs of models; all 1 where no recipe has several seeds. by_seed: whether seeds were drawn again.
+    the pairs of models; all 1 where no recipe has several seeds. by_seed: whether seeds were drawn again. images: how
+    many images there are.
     """
 
     models: tuple[Network, ...]
     rates: dict[str, np.ndarray]
     pairs: np.ndarray
     by_seed: bool
+    images: int
 
     @classmethod
     def of(cls, answers: Answers, kinds: list[str], *, seed: int, draws: int = 2000) -> "Resampled":
@@ -68,7 +80,7 @@ class Resampled:
         each = np.concatenate([np.ones((1, len(groups))), weights_by_group(rng, groups, draws)])
         counted = answers.both_right
         rates = {kind: _rates(answers.cells(kind), counted, images) for kind in kinds}
-        return cls(answers.models, rates, each[:, :, None] * each[:, None], len(set(groups)) < len(groups))
+        return cls(answers.models, rates, each[:, :, None] * each[:, None], len(set(groups)) < len(groups), count)
 
     def mean(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean rate over pairs of models, each of them counting by `chosen` (S, T) and its draws."""
@@ -79,9 +91,10 @@ class Resampled:
         return self._mean(self.rates[kind] - self.rates[control], chosen)
 
     def ratio(self, kind: str, control: str, chosen: np.ndarray) -> np.ndarray:
-        """(1 + B,): the mean rate of `kind` over that of its `control`; infinite where the control fools nobody."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.mean(kind, chosen) / self.mean(control, chosen)
+        """(1 + B,): the mean rate of `kind` over that of its `control`, which is taken to fool half an image at least:
+        so the ratio is finite, and too small where the control fools nobody.
+        """
+        return self.mean(kind, chosen) / np.maximum(self.mean(control, chosen), 0.5 / self.images)
 
     def family(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): by how much a target of the source's own family is fooled more often than one of another family.

@@ -5,13 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from intriguing.data import load_dataset
 from intriguing.data.dataset import build_dataset
 from intriguing.errors import InputError, ModelError, UnknownNameError
 from intriguing.models import GENERAL, TrainOptions, build_model, error_rate, resolved, save_weights, train_model
-from intriguing.models.fitting import Decay
+from intriguing.models.encoder import fit_head, reconstruction_loss
+from intriguing.models.fitting import Decay, Examples, fit
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +112,14 @@ def test_decay_needs_one_rate_per_weight(few):
 
 def test_the_autoencoder_reconstructs_sparsely_and_is_not_fine_tuned(few):
     model = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
-    train_model(model, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=1), seed=1)
+    train_model(model, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=1, sparsity_penalty=20.0), seed=1)
     code = model.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
     before = code.detach().clone()
     assert 0.02 < float(code.mean()) < 0.2
     longer = build_model("autoencoder", few.shape, 10, {"hidden": 50}, seed=1)
-    report = train_model(longer, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=60), seed=1)
+    report = train_model(
+        longer, few, TrainOptions(encoder_epochs=20, batch_size=32, epochs=60, sparsity_penalty=20.0), seed=1
+    )
     after = longer.get_submodule("encoder")(few.split("test").pixels(slice(None)).flatten(1))
     assert torch.equal(before, after)
     assert report.test_error is not None
@@ -161,7 +165,7 @@ def test_a_data_set_without_training_split_is_told(few):
 def test_options_go_before_the_recipe_and_the_recipe_before_the_general():
     model = build_model("mlp", (1, 8, 8), 10)
     chosen = resolved(model, TrainOptions(epochs=2))
-    assert (chosen.epochs, chosen.batch_size, chosen.optimizer) == (2, 64, "adam")
+    assert (chosen.epochs, chosen.batch_size, chosen.optimizer) == (2, 256, "adam")
     assert resolved(nn.Flatten()) == GENERAL
 
 
@@ -192,3 +196,57 @@ def test_options_come_from_a_spec_and_unknown_keys_get_the_nearest():
 def test_options_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match=f"Training option {next(iter(bad))} ="):
         TrainOptions(**bad)
+
+
+def test_the_head_is_the_same_on_whitened_codes_and_reached_sooner():
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12)) + 0.3 * rng.normal(size=(400, 12)) + 1
+    labels = (codes @ rng.normal(size=(12, 4))).argmax(1)
+    examples = Examples(torch.tensor(codes, dtype=torch.float32).__getitem__, torch.tensor(labels))
+    options = TrainOptions(optimizer="lbfgs", epochs=500, weight_decay=1e-2).over(GENERAL)
+    plain, whitened = nn.Linear(12, 4), nn.Linear(12, 4)
+    for head in (plain, whitened):
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    expected = fit(plain, examples, options, Decay.of(plain, options), 0)
+    reached = fit_head(whitened, examples, options, 0)
+    assert reached == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(whitened.weight.detach(), plain.weight.detach(), atol=2e-2)
+    logits = examples.inputs(slice(None)) @ whitened.weight.T + whitened.bias
+    loss = F.cross_entropy(logits, examples.labels) + Decay.of(whitened, options).penalty()
+    assert loss.item() == pytest.approx(reached, rel=1e-4)
+
+
+def test_corruption_is_seen_by_the_encoder_alone_and_drawn_anew_by_the_seed(few):
+    made = {}
+    for corruption, seed in ((0.0, 1), (0.5, 1), (0.5, 1)):
+        model = build_model("autoencoder", few.shape, 10, {"hidden": 20}, seed=1)
+        options = TrainOptions(encoder_epochs=2, epochs=2, corruption=corruption)
+        train_model(model, few, options, seed=seed, evaluate=False)
+        made.setdefault(corruption, []).append(save_weights(model))
+    assert made[0.5][0] == made[0.5][1]
+    assert made[0.5][0] != made[0.0][0]
+
+
+def test_the_losses_of_the_encoder_are_those_of_its_docstring():
+    torch.manual_seed(0)
+    x, encoder, decoder = torch.rand(7, 9), nn.Sequential(nn.Linear(9, 4), nn.Sigmoid()), nn.Linear(4, 9)
+    examples = Examples(x.__getitem__, torch.zeros(7, dtype=torch.int64))
+    code = encoder(x).detach().double().numpy()
+    told, pixels = decoder(encoder(x)).detach().double().numpy(), x.double().numpy()
+    mean = code.mean(0)
+    divergence = (0.2 * np.log(0.2 / mean) + 0.8 * np.log(0.8 / (1 - mean))).sum()
+    given = 1 / (1 + np.exp(-told))
+    errors = {
+        "squared": 0.5 * np.square(told - pixels).sum(1).mean(),
+        "cross_entropy": -(pixels * np.log(given) + (1 - pixels) * np.log(1 - given)).sum(1).mean(),
+    }
+    for loss, error in errors.items():
+        options = TrainOptions(encoder_loss=loss, sparsity=0.2, sparsity_penalty=3.0, corruption=0.0)
+        value = reconstruction_loss(encoder, decoder, examples, options, slice(None))
+        assert float(value) == pytest.approx(error + 3 * divergence, rel=1e-5)
+
+
+def test_an_unknown_reconstruction_is_refused():
+    with pytest.raises(UnknownNameError, match="'squared'"):
+        TrainOptions(encoder_loss="square")

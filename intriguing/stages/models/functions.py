@@ -31,7 +31,10 @@ class LoadParameters:
 
 @dataclass(frozen=True)
 class TrainParameters:
-    """A model to build and train, with the arguments of `TrainOptions`; a part of the split is drawn by `part_seed`."""
+    """A model to build and train, with the arguments of `TrainOptions`; a part of the split is drawn by `part_seed`.
+
+    recipe: the version of the architecture's recipe (`models.registry.RECIPES`), 0 where it was never changed.
+    """
 
     key: ModelKey
     architecture: Architecture
@@ -39,6 +42,7 @@ class TrainParameters:
     training: dict[str, Any]
     train_part: str = ""
     part_seed: int = 0
+    recipe: int = 0
 
 
 EXAMPLES = TaskFunction(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from intriguing.data.part_names import check_part
 from intriguing.engine.task import Output, Resource, Task
 from intriguing.errors import DataError, SpecError
+from intriguing.models.registry import RECIPES
 from intriguing.stages.common.parameters import Architecture, Compute, ModelKey
 from intriguing.stages.common.planned import WEIGHTS_FILE, PlannedDataset, PlannedModel, part_of
 from intriguing.stages.common.stage import Sweep
@@ -84,7 +85,10 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
         if dataset.names_hash:  # photos may turn out to be damaged when they are decoded
             publish["skipped"] = "skipped"
         seed = sweep.seed if model.train_part else 0
-        parameters = functions.TrainParameters(key, architecture, compute, model.training, model.train_part, seed)
+        recipe = RECIPES.get(architecture.architecture, 0)
+        parameters = functions.TrainParameters(
+            key, architecture, compute, model.training, model.train_part, seed, recipe
+        )
         task = functions.TRAIN.task(name, parameters, resources=resources, **common)
     else:
         if files.weights_hash:

@@ -1,0 +1,14 @@
+"""The paper's tables 1 to 4 and its claims of transfer, beside what a sweep found."""
+
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.paper.functions import FUNCTIONS
+from intriguing.stages.paper.plan import plan
+from intriguing.stages.paper.spec import PaperSpec, agree
+
+STAGE = Stage(
+    name="paper",
+    section=PaperSpec,
+    agree=agree,
+    plan=plan,
+    functions=FUNCTIONS,
+)
