@@ -179,10 +179,10 @@ def _paper(paper: Printed | None, k: int, n: int) -> Row:
     }
 
 
-def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def groups(frame: Any, *keys: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """The rows that share the values of `keys`, as (those values, frame), in the order of their first row."""
     for values, part in frame.groupby(list(keys), sort=False):
-        yield tuple(values), part  # pyright: ignore[reportArgumentType]
+        yield tuple(values), part
 
 
 def _distortions(rule: str, searches: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
