@@ -370,6 +370,7 @@ PAPER_COMPARISON = Table(
     "an error, a mean distortion or a cell of a transfer matrix, beside the paper's where it has one",
     (
         _DATASET,
+        Field("source", _S, "Where the data came from: another than the spec's first choice where that was not there."),
         Field("paper_table", pa.int32(), "The paper's table that has this cell; 0: none of them."),
         Field(
             "measure",

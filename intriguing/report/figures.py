@@ -172,6 +172,25 @@ def brackets(series: Sequence[tuple[str, np.ndarray, np.ndarray]], alt: str) -> 
         return _svg(figure, alt)
 
 
+def curves(series: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylabel: str, alt: str) -> Markup:
+    """A line with its name at its end per (label, x, y), both (n,), over one logarithmic axis and from zero up."""
+    with _style(alt):
+        figure = Figure(figsize=(0.72 * _WIDTH, 3.1))
+        margins = _margins(figure, [ylabel]) | {"right": 0.8}
+        axis = figure.subplots(gridspec_kw=margins)
+        for i, (label, x, y) in enumerate(series):
+            colour = _RANDOM if i else _NATURAL
+            axis.plot(x, y, "o-", color=colour, linewidth=2, markersize=4.5)
+            axis.annotate(shorten(label, _LABEL), (x[-1], y[-1]), (8, 0), "data", "offset points", va="center")
+        ticks = np.unique(np.concatenate([x for _, x, _ in series]))
+        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+        axis.minorticks_off()
+        axis.set_xticks(ticks, [number(tick, 2) for tick in ticks])
+        axis.grid(axis="y", color=_FAINT, linewidth=0.8)
+        axis.set_axisbelow(True)
+        return _svg(figure, alt)
+
+
 def _style(alt: str) -> AbstractContextManager[None]:
     """The look of a figure. The salt makes the ids in its SVG the same on every run, and others in every figure."""
     return mpl.rc_context({**_STYLE, "svg.hashsalt": alt})

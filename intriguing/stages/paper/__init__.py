@@ -1,5 +1,6 @@
 """The paper's tables 1 to 4 and its claims of transfer, beside what a sweep found."""
 
+from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.paper.functions import FUNCTIONS
 from intriguing.stages.paper.plan import plan
@@ -11,4 +12,7 @@ STAGE = Stage(
     agree=agree,
     plan=plan,
     functions=FUNCTIONS,
+    page=Code("intriguing.stages.paper.page:parts"),
+    verdicts=Code("intriguing.stages.paper.page:verdicts"),
+    printed=Code("intriguing.stages.paper.as_text:printed"),
 )

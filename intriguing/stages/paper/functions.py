@@ -22,6 +22,7 @@ class CompareParameters:
     """
 
     dataset: str
+    source: str
     models: tuple[tuple[str, int, str, str, str], ...]
     sizes: dict[str, int]
     beside: bool

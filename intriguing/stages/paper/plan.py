@@ -25,6 +25,7 @@ def _compare(section: PaperSpec, sweep: Sweep, dataset: PlannedDataset, models: 
         f"paper/{part_of(dataset.name)}",
         functions.CompareParameters(
             dataset=dataset.name,
+            source=dataset.source,
             models=tuple(_described(model) for model in models),
             sizes=dict(dataset.sizes),
             beside=dataset.name in section.beside,

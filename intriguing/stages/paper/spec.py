@@ -17,8 +17,8 @@ class PaperSpec(Section):
     """The rule for targets whose figures come first; the paper does not say which it took."""
     grade: str = ""
     """The grade of the search whose figures come first; by default that of [blind_spots]."""
-    draws: int = Field(default=2_000, ge=100, le=100_000)
-    """Resamples of images and seeds behind each interval: more make its ends steadier."""
+    draws: int = Field(default=2_000, ge=400, le=100_000)
+    """Resamples of images and seeds behind each interval: more of them make its ends steadier."""
 
 
 def agree(section: PaperSpec, spec: Any) -> None:

@@ -49,7 +49,9 @@ def compare(work: Work, parameters: functions.CompareParameters) -> dict[str, pa
         rows += list(agreement_rows(answers, resampled)) if parameters.beside else []
         claims += [row | {"grade": grade, "target_rule": rule, "by_seed": resampled.by_seed} for row in rows]
     return {
-        "paper_comparison": _table(tables.PAPER_COMPARISON, cells, parameters.dataset),
+        "paper_comparison": _table(
+            tables.PAPER_COMPARISON, [row | {"source": parameters.source} for row in cells], parameters.dataset
+        ),
         "paper_claims": _table(tables.PAPER_CLAIMS, [{"by_seed": False} | row for row in claims], parameters.dataset),
     }
 

@@ -1,0 +1,45 @@
+"""How the figures of the comparison are put into words, on the page and in the terminal."""
+
+from intriguing.report.text import count, number, percent
+from intriguing.stages.paper.reading import Reading, Row
+
+OUTCOMES = {"holds": "Holds", "fails": "Refuted", "open": "Open"}
+WHAT_DIFFERS = {
+    "initialisation": "the initialisation alone",
+    "training set": "the training set alone (disjoint)",
+    "training set and initialisation": "the training set and the initialisation",
+    "architecture": "the architecture or its training",
+    "architecture and training set": "the architecture and the training set",
+}
+_RATIO = "far more than noise"
+
+
+def claim_figure(row: Row) -> str:
+    """A claim's figure with its interval and p-value, as a clause."""
+    if row["value"] is None:
+        return "(no figure)"
+    p = "" if row["p_holm"] is None else f", Holm's p = {row['p_holm']:.2g}"
+    interval = "" if row["low"] is None else f" ({value(row, 'low')} to {value(row, 'high')}{p})"
+    return f"{value(row)}{interval}, {row['pairs']} pairs of networks."
+
+
+def value(row: Row, name: str = "value") -> str:
+    """A figure of a claim: a ratio as a multiple, a difference in points."""
+    return f"{number(row[name], 3)} times" if row["name"] == _RATIO else f"{percent(row[name])} points"
+
+
+def opening(reading: Reading) -> str:
+    """What was compared: data set, images, rule and grade."""
+    attacked = max((row["n"] for row in reading.cells if row["measure"] in ("minimal", "noise 0.1")), default=0)
+    where = reading.dataset if reading.source in ("", reading.dataset) else f"{reading.dataset} (from {reading.source})"
+    beside = ", beside the paper's" if reading.has_paper else ""
+    return (
+        f"{where}: up to {count(attacked)} images for each of {len(reading.models())} models{beside}. Matrices are of "
+        f"targets {reading.rule}, grade {reading.grade}."
+    )
+
+
+def rule_sentence(row: Row) -> str:
+    """How far a rule's mean distortions are from the paper's, in a sentence."""
+    interval = "" if row["low"] is None else f" ({number(row['low'], 3)} to {number(row['high'], 3)})"
+    return f"{row['target_rule']}, {row['grade']}: mean factor {number(row['value'], 3)}{interval}. {row['sentence']}"
