@@ -185,7 +185,7 @@ def curves(series: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, yl
         ticks = np.unique(np.concatenate([x for _, x, _ in series]))
         axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
         axis.minorticks_off()
-        axis.set_xticks(ticks, [number(tick, 2) for tick in ticks])
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.grid(axis="y", color=_FAINT, linewidth=0.8)
         axis.set_axisbelow(True)
         return _svg(figure, alt)

@@ -7,7 +7,7 @@ from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number, percent
 from intriguing.report.verdicts import Verdict
 from intriguing.stages.paper.reading import Name, Reading, Row, readings
-from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, claim_figure, opening, rule_sentence, value
+from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, bounds, claim_figure, opening, rule_sentence, value
 
 _TITLE = "Does it transfer as the paper says?"
 _CURVE = """
@@ -34,7 +34,7 @@ def verdicts(context: Context) -> list[Verdict]:
             row["sentence"] if len(found) == 1 else f"{row['sentence'].rstrip('.')} ({reading.dataset}).",
             row["measure"],
             value(row),
-            f"95 % interval {value(row, 'low')} to {value(row, 'high')}; {row['pairs']} pairs of networks",
+            f"95 % interval {bounds(row)}; {row['pairs']} pairs of networks",
             "paper",
             row["refuted_by"],
         )
@@ -147,7 +147,7 @@ def _distortions(reading: Reading) -> Row:
         found = [reading.cell("distortion", name, rule=rule, grade=grade) for grade, rule in columns]
         paper = next((row["paper"] for row in found if row and row["paper"] is not None), None)
         values = [number(row["value"], 3) if row else "–" for row in found]
-        lines.append({"model": reading.label(name), "paper": number(paper, 2), "values": values})
+        lines.append({"model": reading.label(name), "paper": number(paper, 2), "figures": values})
     return {"columns": [f"{rule}, {grade}" for grade, rule in columns], "lines": lines}
 
 

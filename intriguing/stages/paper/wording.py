@@ -19,13 +19,19 @@ def claim_figure(row: Row) -> str:
     if row["value"] is None:
         return "(no figure)"
     p = "" if row["p_holm"] is None else f", Holm's p = {row['p_holm']:.2g}"
-    interval = "" if row["low"] is None else f" ({value(row, 'low')} to {value(row, 'high')}{p})"
+    interval = "" if row["low"] is None else f" ({bounds(row)}{p})"
     return f"{value(row)}{interval}, {row['pairs']} pairs of networks."
 
 
-def value(row: Row, name: str = "value") -> str:
-    """A figure of a claim: a ratio as a multiple, a difference in points."""
-    return f"{number(row[name], 3)} times" if row["name"] == _RATIO else f"{percent(row[name])} points"
+def value(row: Row) -> str:
+    """A claim's figure: a ratio as a multiple, a difference in points of a percentage."""
+    return f"{number(row['value'], 3)} times" if row["name"] == _RATIO else f"{percent(row['value'])} points"
+
+
+def bounds(row: Row) -> str:
+    """The ends of its interval."""
+    shown = number if row["name"] == _RATIO else percent
+    return f"{shown(row['low'])} to {shown(row['high'])}"
 
 
 def opening(reading: Reading) -> str:

@@ -4,109 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
-from intriguing.stages.paper import tasks
 from intriguing.stages.paper.claims import spearman
 from intriguing.stages.paper.printed import SIX, THREE, cells
 from intriguing.stats.intervals import newcombe, wilson
-
-IMAGES = 200
-NAMES = (*SIX, *THREE)
-
-
-def described(name):
-    part = {"P1": "1 of 2", "P2": "2 of 2"}.get(name.split()[-1], "")
-    family = {"FC10(": "softmax", "AE400": "autoencoder"}.get(name[:5], "mlp")
-    return [name, 0, family, name.split()[0], part]
-
-
-class Hand:
-    """What a worker gives the task: every model errs on 5 % unchanged; adversarial images fool 30 %, noise 8 %."""
-
-    def __init__(self, names=NAMES, rate=lambda source, target: 0.3, kinds=("minimal", "gaussian", "amplified")):
-        rng = np.random.default_rng(0)
-        ids = np.arange(1000, 1000 + IMAGES)
-        self.names = names
-        clean = {name: rng.random(IMAGES) < 0.05 for name in names}
-        rows = [pd.DataFrame({"model": n, "model_seed": 0, "example_id": ids, "is_error": clean[n]}) for n in names]
-        self.inputs = {"clean": pd.concat(rows)}
-        fed = []
-        for source in names:
-            for target in names:
-                for kind in kinds:
-                    p = 0.08 if kind == "gaussian" else 1.0 if source == target else rate(source, target)
-                    p = min(1.0, 2 * p) if kind == "amplified" else p
-                    wrong = clean[target] | (rng.random(IMAGES) < p)
-                    about = {"kind": kind, "grade": "best", "target_rule": "random", "rms": 0.05}
-                    keys = {"source_model": source, "source_seed": 0, "model": target, "model_seed": 0}
-                    fed.append(pd.DataFrame({**about, **keys, "example_id": ids, "is_error": wrong}))
-        self.inputs["changed"] = pd.concat(fed)
-        self.inputs["noise"] = pd.concat(
-            pd.DataFrame(
-                {"model": n, "model_seed": 0, "size": size, "rms": 0.9 * size, "is_error": rng.random(IMAGES) < 0.1}
-            )
-            for n in names
-            for size in (0.1, 0.3)
-        )
-        labels = ids % 10
-        self.inputs["noise_rays"] = pd.DataFrame(
-            [
-                {
-                    "model": n,
-                    "model_seed": 0,
-                    "example_id": i,
-                    "label": label,
-                    "sizes": [0.05, 0.1],
-                    "predictions": [label, (label + (i % 20 == 0)) % 10],
-                }
-                for n in names
-                for i, label in zip(ids.tolist(), labels.tolist(), strict=True)
-            ]
-        )
-        searched = []
-        for rule, spread in (("random", 1.0), ("each", 1.0)):
-            for name in names:
-                for step in range(9 if rule == "each" else 1):
-                    about = {"model": name, "model_seed": 0, "grade": "best", "target_rule": rule, "status": "found"}
-                    values = 0.05 + 0.001 * step * spread + 0.0001 * np.arange(IMAGES)
-                    prediction = np.where(clean[name], (labels + 1) % 10, labels)
-                    images = {"example_id": ids, "label": labels, "clean_prediction": prediction, "distortion": values}
-                    searched.append(pd.DataFrame({**about, **images}))
-        self.inputs["distortions"] = pd.concat(searched)
-        self.inputs["models"] = pd.DataFrame(
-            [
-                {
-                    "model": n,
-                    "model_seed": 0,
-                    "train_error": 0.001,
-                    "test_error": 0.02,
-                    "other_error": 0.025 if " P" in n else None,
-                }
-                for n in names
-            ]
-        )
-
-    def tables(self, name, columns=None):
-        frame = self.inputs.get(name)
-        return (
-            []
-            if frame is None
-            else [pa.Table.from_pandas(frame if columns is None else frame[columns], preserve_index=False)]
-        )
-
-    def table(self, name, columns=None):
-        return self.tables(name, columns)[0]
-
-    def compare(self, beside=True):
-        models = [described(name) for name in self.names]
-        sizes = {"train": 60_000, "test": 10_000}
-        parameters = {"dataset": "mnist", "models": models, "sizes": sizes, "beside": beside, "amplified_rms": 0.1}
-        made = tasks.compare(self, **parameters, source="mnist", seed=0, draws=400)
-        return made["paper_comparison"].to_pandas(), made["paper_claims"].to_pandas()
+from tests.stages.paper.planted import IMAGES, NAMES, Hand, described
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +20,7 @@ def hand():
 
 @pytest.fixture(scope="module")
 def compared(hand):
-    return hand.compare()
+    return hand.frames()
 
 
 def one(frame, **chosen):
@@ -244,7 +148,7 @@ def test_claims_are_answered_with_what_would_refute_them(compared):
 
 
 def test_where_nothing_transfers_the_claims_fail():
-    _, claims = Hand(rate=lambda source, target: 0.02).compare()
+    _, claims = Hand(rate=lambda source, target: 0.02).frames()
     told = claims.query("figure == 'claim' and kind == 'minimal'").set_index("name")
     assert told.loc["across architectures", "outcome"] == "fails"
     assert told.loc["far more than noise", "outcome"] == "fails"
@@ -253,7 +157,7 @@ def test_where_nothing_transfers_the_claims_fail():
 
 def test_kin_that_fool_each_other_more_are_found():
     family = {name: described(name)[2] for name in NAMES}
-    _, claims = Hand(rate=lambda s, t: 0.4 if family[s] == family[t] else 0.1).compare()
+    _, claims = Hand(rate=lambda s, t: 0.4 if family[s] == family[t] else 0.1).frames()
     row = one(claims, name="one family more", kind="minimal")
     assert row["outcome"] == "holds"
     assert row["value"] == pytest.approx(0.3, abs=0.06)
@@ -261,7 +165,7 @@ def test_kin_that_fool_each_other_more_are_found():
 
 def test_the_order_of_the_cells_is_held_against_the_papers():
     paper = cells()
-    _, claims = Hand(SIX, rate=lambda s, t: paper["minimal", s, t].value).compare()
+    _, claims = Hand(SIX, rate=lambda s, t: paper["minimal", s, t].value).frames()
     row = one(claims, name="order of table 2", kind="minimal")
     assert row["pairs"] == 30
     assert row["value"] > 0.95
@@ -270,7 +174,7 @@ def test_the_order_of_the_cells_is_held_against_the_papers():
 
 
 def test_a_users_own_models_have_all_but_the_papers_side():
-    rows, claims = Hand(("a", "b", "c")).compare(beside=False)
+    rows, claims = Hand(("a", "b", "c")).frames(beside=False)
     assert rows["paper"].isna().all()
     assert (rows["paper_table"] == 0).all()
     assert set(claims["figure"]) == {"claim", "effect"}
@@ -281,6 +185,6 @@ def test_without_transfer_there_are_errors_and_distortions_alone():
     hand = Hand(SIX)
     for name in ("clean", "changed", "noise", "noise_rays"):
         del hand.inputs[name]
-    rows, claims = hand.compare()
+    rows, claims = hand.frames()
     assert set(rows["measure"]) == {"train_error", "test_error", "distortion"}
     assert set(claims["name"]) == {"distortions of table 1"}
