@@ -161,6 +161,9 @@ def link_file(root: Path, source: str, target: str) -> None:
         opened(root, source_folder) as origin,
         opened(root, target_folder, make=True) as folder,
     ):
+        with suppress(OSError):  # mostly nothing stands there yet, and links can be made
+            os.link(name, last, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
+            return
         check_free(folder, last, root / target)
         with _replacing(folder, last) as temporary:
             try:

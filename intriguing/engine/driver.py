@@ -181,7 +181,7 @@ class Driver:
         self._reused = list(examination.records)
         self._ran: list[str] = []
         self._failures: dict[str, Failure] = {}
-        self._told = self._saved = self._heard = 0.0
+        self._told = self._due = self._heard = 0.0
         self._failures_told = 0
         finished = examination.records.keys()
         asked = plan.tasks.keys() if only is None else plan.needed_by(only, finished) | finished
@@ -210,7 +210,7 @@ class Driver:
         self._store.prepare()
         _clear_left(self._run)
         self._publication.settle(self._records)
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + _SAVE
         try:
             if not self._schedule.finished:
                 self._work()
@@ -411,10 +411,11 @@ class Driver:
             self._heard = now
             write_heartbeat(self._run, snapshot)
             self._tell_failures()
-        if now - self._saved > _SAVE:
+        if now > self._due:
+            self._publication.compact(self._records)
             self._verified.save()
-            # A large index takes long to write, and is only a cache: a fiftieth of the time goes into it at most.
-            self._saved = time.monotonic() + 50 * (time.monotonic() - now)
+            # In a large run this takes seconds: at most a fiftieth of the time goes into it.
+            self._due = time.monotonic() + max(_SAVE, 50 * (time.monotonic() - now))
 
     def _tell_failures(self) -> None:
         if len(self._failures) > self._failures_told:

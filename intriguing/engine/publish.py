@@ -1,15 +1,18 @@
 """Publishing: `tables/T/*.parquet` holds exactly the rows of the current plan.
 
 Files are hard links into the store (copies where the file system has none), named after their task and fingerprint. A
-table of more than 1,000 shards is compacted into parts, named after what is in them. Only files with such names, in the
-folders of tables, are replaced or removed: what the user puts beside them stays, and is not read as part of a table.
+table of more than 1,000 shards is compacted into parts, named after what is in them. Where one part ends and the next
+begins is decided by the fingerprints at that place, so that a task more or less changes the part that it is in, and no
+other. Only files with such names, in the folders of tables, are replaced or removed: what the user puts beside them
+stays, and is not read as part of a table.
 """
 
 import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +39,10 @@ from intriguing.tables import FAILURES, TABLES, TASKS
 log = logging.getLogger(__name__)
 
 MOST_SHARDS = 1_000
-_GROUP = 500
+_PART = 400
+"""How many shards make a part, on average; at least a quarter and at most thrice as many do."""
+_LARGE = 256 << 10
+"""Bytes of a shard that keeps a file of its own: to compact such gains nothing, and takes memory."""
 _OWN = ("tasks", "failures")
 _NESTED = {"activations"}
 """Tables whose files lie in folders of their own."""
@@ -67,14 +73,18 @@ def trimmed(trace: str) -> str:
     return f"{text[:first]}\n... {len(text) - first - last:,} characters are left out ...\n{text[-last:]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
-    """An output that a table's folder shows: the name of its file there, and where it comes from."""
+    """An output that a table's folder shows: which task's."""
 
-    name: str
     task: str
     fingerprint: str
     output: str
+
+    @property
+    def name(self) -> str:
+        """The name of its file there."""
+        return file_name(self.task, self.fingerprint)
 
     def sha256(self, records: Mapping[str, Record]) -> str:
         """The hash of its content."""
@@ -85,9 +95,8 @@ def shards_of(publish: Mapping[str, Mapping[str, str]], fingerprints: Mapping[st
     """The shards of each folder below tables/; `publish` says into which folder each task's outputs go."""
     shards: dict[str, list[Shard]] = {}
     for task, outputs in publish.items():
-        name = file_name(task, fingerprints[task])
         for output, folder in outputs.items():
-            shards.setdefault(folder, []).append(Shard(name, task, fingerprints[task], output))
+            shards.setdefault(folder, []).append(Shard(task, fingerprints[task], output))
     return shards
 
 
@@ -115,11 +124,41 @@ def table_folders(run: Path, folders: Iterable[str]) -> list[str]:
 
 
 def files_of(shards: Sequence[Shard], records: Mapping[str, Record]) -> dict[str, list[Shard]]:
-    """The files that a table's folder has once its `shards` are finished, and the shards in each of them."""
+    """The files that a table's folder has of its `shards`, and the shards in each: those that `records` tell of."""
     if len(shards) <= MOST_SHARDS:
-        return {shard.name: [shard] for shard in shards}
-    groups = [list(shards[i : i + _GROUP]) for i in range(0, len(shards), _GROUP)]
-    return {f"part-{i:05d}-{_hash(group, records)}.parquet": group for i, group in enumerate(groups)}
+        return {shard.name: [shard] for shard in shards if shard.task in records}
+    files: dict[str, list[Shard]] = {}
+    for i, cut in enumerate(_cut(shards)):
+        files |= _files_of_cut(i, cut, records)
+    return files
+
+
+def _files_of_cut(i: int, cut: Sequence[Shard], records: Mapping[str, Record]) -> dict[str, list[Shard]]:
+    """The part that holds what is finished of a cut, and the files of its large shards."""
+    files: dict[str, list[Shard]] = {}
+    small = []
+    for shard in cut:
+        stored = records[shard.task].outputs.get(shard.output) if shard.task in records else None
+        if stored is not None and stored.bytes > _LARGE:
+            files[shard.name] = [shard]
+        elif stored is not None:
+            small.append((shard, stored.sha256))
+    if small:
+        files[f"part-{i:05d}-{_hash(small)}.parquet"] = [shard for shard, _ in small]
+    return files
+
+
+def _cut(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
+    """`shards` in the groups that make parts: cut after fingerprints of a certain form, as long as that fits."""
+    group: list[Shard] = []
+    for shard in shards:
+        group.append(shard)
+        is_end = len(group) >= _PART // 4 and int(shard.fingerprint[:8], 16) % _PART == 0
+        if is_end or len(group) >= 3 * _PART:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def check_free(run: Path, plan: Plan) -> None:
@@ -142,26 +181,43 @@ class Publication:
         self._plan = plan
         self._store = store
         self._verified = verified or Verified(run)
-        self._shards = shards_of({t.name: t.publish for t in plan if t.publish}, plan.fingerprints)
+        counts = Counter(folder for task in plan for folder in task.publish.values())
+        self._folders = set(counts)
+        self._compacted: set[tuple[str, int]] = set()
+        self._large = {folder for folder, count in counts.items() if count > MOST_SHARDS}
 
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
-        publish = {task: self._plan.tasks[task].publish}
-        for folder, shards in shards_of(publish, self._plan.fingerprints).items():
-            for shard in shards:
-                if shard.output in record.outputs:  # an older version did not make it yet
-                    self._link(folder, shard, record)
+        for output, folder in self._plan.tasks[task].publish.items():
+            if output in record.outputs:  # an older version did not make it yet
+                self._link(folder, Shard(task, self._plan.fingerprints[task], output), record)
+
+    def compact(self, records: Mapping[str, Record]) -> None:
+        """Make parts of what is finished in large tables, where nothing is missing: so little is left for the end."""
+        with explaining(self._run / "tables"):
+            for folder, shards in self._shards().items():
+                for i, cut in enumerate(_cut(shards)) if folder in self._large else ():
+                    if (folder, i) not in self._compacted and all(shard.task in records for shard in cut):
+                        files = _files_of_cut(i, cut, records)
+                        self._write_files(folder, files, records)
+                        self._take_out(folder, {shard.name for shard in cut} - set(files))
+                        self._compacted.add((folder, i))
 
     def settle(self, records: Mapping[str, Record]) -> None:
         """Make every folder hold the outputs of `records`, whole, and nothing else of ours."""
         with explaining(self._run / "tables"):
             self._take_out_strangers()
-            for folder, shards in self._shards.items():
-                finished = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
-                if len(finished) > MOST_SHARDS:
-                    self._settle_compacted(folder, finished, records)
+            for folder, shards in self._shards().items():
+                if folder in self._large:
+                    groups = files_of(shards, records)
+                    self._write_files(folder, groups, records)
+                    self._clean(folder, set(groups))
                 else:
+                    finished = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
                     self._settle_links(folder, finished, records)
+
+    def _shards(self) -> dict[str, list[Shard]]:
+        return shards_of({t.name: t.publish for t in self._plan if t.publish}, self._plan.fingerprints)
 
     def failures(self) -> list[Failure]:
         """What the table `failures` holds; nothing where it cannot be read."""
@@ -214,10 +270,10 @@ class Publication:
         Temporary files of a killed driver go from every table.
         """
         emptied: set[str] = set()
-        for where in table_folders(self._run, self._shards):
+        for where in table_folders(self._run, self._folders):
             with opened(self._run, f"tables/{where}") as handle:
                 clear_temporaries(handle)
-            if where in self._shards or where in _OWN:
+            if where in self._folders or where in _OWN:
                 continue
             count = len(list(self._names(where)))
             self._clean(where, set())
@@ -233,15 +289,27 @@ class Publication:
             if shard.name not in published or not self._is_whole(folder, shard, records[shard.task]):
                 self._link(folder, shard, records[shard.task])
 
-    def _settle_compacted(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
-        groups = files_of(shards, records)
+    def _write_files(self, folder: str, groups: Mapping[str, list[Shard]], records: Mapping[str, Record]) -> None:
+        """Write the files of a large table that are not there; a part that has another place now is given its name."""
         published = set(self._names(folder))
+        by_content = {_content_of(name): name for name in published if name.startswith("part-")}
         for name, group in groups.items():
-            path = f"tables/{folder}/{name}"
-            sha256 = self._verified.sha256(path)
-            if name not in published or not sha256 or not self._verified.holds(path, sha256):
-                self._write(path, parquet(pa.concat_tables([table_of(self._store, shard) for shard in group])))
-        self._clean(folder, set(groups))
+            if not name.startswith("part-"):
+                if name not in published or not self._is_whole(folder, group[0], records[group[0].task]):
+                    self._link(folder, group[0], records[group[0].task])
+                continue
+            there = name if name in published else by_content.get(_content_of(name), "")
+            sha256 = self._verified.sha256(f"tables/{folder}/{there}") if there else ""
+            if not sha256 or not self._verified.holds(f"tables/{folder}/{there}", sha256):
+                tables = [table_of(self._store, shard, records[shard.task]) for shard in group]
+                self._write(f"tables/{folder}/{name}", parquet(pa.concat_tables(tables)))
+            elif there != name:
+                self._rename(folder, there, name)
+
+    def _rename(self, folder: str, old: str, new: str) -> None:
+        with opened(self._run, f"tables/{folder}") as handle:
+            os.rename(old, new, src_dir_fd=handle, dst_dir_fd=handle)
+        self._verified.moved(f"tables/{folder}/{old}", f"tables/{folder}/{new}")
 
     def _names(self, folder: str) -> Iterator[str]:
         with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
@@ -249,13 +317,16 @@ class Publication:
 
     def _clean(self, folder: str, kept: set[str]) -> set[str]:
         """Remove every file of ours that is not `kept` from a table's folder; returns the others."""
+        ours = set(self._names(folder))
+        self._take_out(folder, ours - kept)
+        return ours & kept
+
+    def _take_out(self, folder: str, names: Collection[str]) -> None:
+        """Remove the files `names` from a table's folder, where they are regular files."""
         with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
-            ours = set(filter(is_table_file, regular_files(handle)))
-            for name in ours - kept:
+            for name in regular_files(handle).intersection(names):
                 os.unlink(name, dir_fd=handle)
                 self._verified.forget(f"tables/{folder}/{name}")
-            return ours & kept
-        return set()
 
     def _is_whole(self, folder: str, shard: Shard, record: Record) -> bool:
         """Whether a published file is the store's own, or has the content of it."""
@@ -275,9 +346,9 @@ class Publication:
         self._verified.note(name, hashlib.sha256(content).hexdigest())
 
 
-def table_of(store: Store, shard: Shard) -> pa.Table:
-    """The rows of a shard, from the store."""
-    rows = store.read(shard.fingerprint, shard.output)
+def table_of(store: Store, shard: Shard, record: Record | None = None) -> pa.Table:
+    """The rows of a shard, from the store; `record` where it is known."""
+    rows = store.read(shard.fingerprint, shard.output, record=record)
     assert isinstance(rows, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
     return rows
 
@@ -287,7 +358,12 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", ".", name).strip(".")[:80] or "unnamed"
 
 
-def _hash(shards: Iterable[Shard], records: Mapping[str, Record]) -> str:
-    """A hash of the names and contents of `shards`: a part of another content is another file."""
-    lines = [f"{shard.name} {shard.sha256(records)}" for shard in shards]
+def _hash(contents: Iterable[tuple[Shard, str]]) -> str:
+    """A hash of the names and contents of shards: a part of another content is another file."""
+    lines = [f"{shard.name} {sha256}" for shard, sha256 in contents]
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def _content_of(name: str) -> str:
+    """The hash in the name of a part."""
+    return name.rpartition("-")[2]

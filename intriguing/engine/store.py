@@ -39,6 +39,7 @@ from intriguing.errors import CorruptError, StoreError
 
 _RECORD = "record.json"
 _PROBE = 1 << 20
+_WORTH_THREADS = 4 << 20
 _SEAL = b',\n "seal": "'
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
@@ -141,9 +142,14 @@ class Store:
                 return None, f"{folder}/{stored.file} has {status.st_size} bytes where {stored.bytes} were written"
         return record, ""
 
-    def read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> pa.Table | bytes:
-        """One output, a table or bytes, after its hash was checked; raises `CorruptError` when that fails."""
-        record, wrong = self.find(fingerprint)
+    def read(
+        self, fingerprint: str, output: str, columns: list[str] | None = None, record: Record | None = None
+    ) -> pa.Table | bytes:
+        """One output, a table or bytes, after its hash was checked; raises `CorruptError` when that fails.
+
+        `record` is what the caller knows of it already.
+        """
+        record, wrong = self.find(fingerprint) if record is None else (record, "")
         if record is None or output not in record.outputs:
             raise CorruptError(wrong or f"{self.folder(fingerprint)} has no output {output!r}.")
         stored = record.outputs[output]
@@ -157,7 +163,7 @@ class Store:
             error = CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
             error.sha256 = sha256
             raise error
-        return content if stored.rows < 0 else pq.read_table(pa.BufferReader(content), columns=columns)
+        return content if stored.rows < 0 else _table(content, columns)
 
     def write(self, fingerprint: str, outputs: Mapping[str, pa.Table | bytes], record: Record) -> Record:
         """Store `outputs` and `record` (completed with them) under `fingerprint`, all or nothing."""
@@ -329,6 +335,13 @@ def parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=text or False)
     return sink.getvalue().to_pybytes()
+
+
+def _table(content: bytes, columns: list[str] | None) -> pa.Table:
+    """A Parquet file as a table, without the threads and data sets of `pq.read_table`: a fifth of its time if small."""
+    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(
+        columns=columns, use_threads=len(content) > _WORTH_THREADS
+    )
 
 
 def _pack(name: str, value: Any) -> tuple[Stored, bytes]:

@@ -66,6 +66,12 @@ class Verified:
         with suppress(OSError):
             self._note(name, _look(os.lstat(f"{self._run}/{name}")), sha256)
 
+    def moved(self, old: str, new: str) -> None:
+        """The file `old` is called `new` now."""
+        if old in self._files:
+            self._files[new] = self._files.pop(old)
+            self._changed = True
+
     def forget(self, name: str) -> None:
         """Forget what is known of the file `name`."""
         if self._files.pop(name, None) is not None:

@@ -141,8 +141,7 @@ class _Check:
         """The files of every table's folder by name, and the shards in each."""
         if self._publish is not None:
             for folder, shards in shards_of(self._publish, self._fingerprints).items():
-                finished = [s for s in shards if s.task in self._records]
-                for name, group in files_of(finished, self._records).items():
+                for name, group in files_of(shards, self._records).items():
                     yield f"tables/{folder}/{name}", group
 
     def _published(self) -> Iterator[str]:

@@ -138,7 +138,7 @@ def test_a_damaged_part_of_a_compacted_table_is_named_and_written_anew(
     toy_run, tmp_path, monkeypatch, keep_time, index
 ):
     monkeypatch.setattr(publish, "MOST_SHARDS", 2)
-    monkeypatch.setattr(publish, "_GROUP", 2)
+    monkeypatch.setattr(publish, "_PART", 2)
     run = copied(toy_run, tmp_path / "run")
     before = rows(run)
     part = sorted((run / "tables" / "scaled").iterdir())[0]

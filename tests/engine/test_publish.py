@@ -4,11 +4,13 @@ import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from intriguing.engine import publish
 from intriguing.engine.publish import Publication, slug
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Function, Plan, Task
+from intriguing.engine.verified import Verified
 
 
 def published(run, shards):
@@ -32,15 +34,79 @@ def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path):
 
 def test_many_shards_are_compacted_in_order_and_only_once(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
-    monkeypatch.setattr(publish, "_GROUP", 4)
+    monkeypatch.setattr(publish, "_PART", 4)
     publication, records = published(tmp_path, 10)
     publication.settle(records)
     folder = tmp_path / "tables" / "things"
     before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
-    assert len(before) == 3
+    assert 1 < len(before) < 10
     assert pq.read_table(folder)["i"].to_pylist() == list(range(10))
     publication.settle(records)
     assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
+
+
+def rewritten(run, plan, records):
+    """Which files of a large table another plan leaves as they were, renames, and writes."""
+    folder = run / "tables" / "things"
+    before = {f.stat().st_ino: f.name for f in folder.iterdir()}
+    publication = Publication(run, plan, Store(run / "store"))
+    publication._verified = Verified(run)
+    publication.settle(records)
+    after = {f.stat().st_ino: f.name for f in folder.iterdir()}
+    return after.keys() - before.keys(), {after[i] for i in after.keys() & before.keys() if after[i] != before[i]}
+
+
+@pytest.mark.parametrize("at", [0, 150, 300])
+def test_a_task_more_changes_the_part_that_it_is_in_and_no_other(tmp_path, monkeypatch, at):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    monkeypatch.setattr(publish, "_PART", 8)
+    publication, records = published(tmp_path, 300)
+    publication.settle(records)
+    publication._verified.save()
+    tasks = [Task(t, Function("x:y", 1), {"i": i}, publish={"out": "things"}) for i, t in enumerate(records)]
+    new = Task("new", Function("x:y", 1), {"i": -1}, publish={"out": "things"})
+    plan = Plan([*tasks[:at], new, *tasks[at:]])
+    assert len(rewritten(tmp_path, plan, records)[0]) <= 2  # only where a part ends elsewhere now
+    record = Store(tmp_path / "store").write(
+        plan.fingerprints["new"], {"out": pa.table({"i": [-1]})}, Record("new", "x:y", {})
+    )
+    written, _ = rewritten(tmp_path, plan, {**records, "new": record})
+    assert 1 <= len(written) <= 2
+    rows = pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()
+    assert rows == [*range(at), -1, *range(at, 300)]
+
+
+def test_what_is_finished_is_compacted_while_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    monkeypatch.setattr(publish, "_PART", 8)
+    publication, records = published(tmp_path, 100)
+    half = dict(list(records.items())[:50])
+    for task, record in half.items():
+        publication.add(task, record)
+    publication.compact(half)
+    names = {f.name for f in (tmp_path / "tables" / "things").iterdir()}
+    assert any(name.startswith("part-") for name in names)
+    assert len(names) < 40
+    assert sorted(pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()) == list(range(50))
+    for task in records.keys() - half.keys():
+        publication.add(task, records[task])
+    publication.settle(records)
+    assert pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist() == list(range(100))
+
+
+def test_a_large_shard_keeps_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    monkeypatch.setattr(publish, "_PART", 8)
+    publication, records = published(tmp_path, 20)
+    monkeypatch.setattr(publish, "_LARGE", max(r.outputs["out"].bytes for r in records.values()) - 1)
+    big = {t for t, r in records.items() if r.outputs["out"].bytes > publish._LARGE}
+    assert len(big) > 0
+    publication.settle(records)
+    files = {f.name: f for f in (tmp_path / "tables" / "things").iterdir()}
+    assert {name for name in files if not name.startswith("part-")} == {
+        f"{slug(t)}-{publication._plan.fingerprints[t][:16]}.parquet" for t in big
+    }
+    assert sorted(pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()) == list(range(20))
 
 
 def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tmp_path):
