@@ -237,7 +237,7 @@ class Store:
             raise
 
     def _content(self, fingerprint: str, file: str) -> bytes:
-        return read_file(self.folder(fingerprint) / file)
+        return read_file(f"{self.root}/{fingerprint}/{file}")
 
     def _rename(self, store: int, temporary: str, fingerprint: str) -> None:
         try:
