@@ -148,9 +148,11 @@ def test_a_sweep_survives_a_host_that_is_cut_off_and_uses_one_that_joins_late(ho
     left = subprocess.run(["ip", "netns", "pids", "ig-h1"], capture_output=True, text=True, check=True).stdout.split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
     assert not any(b"raylet" in command or b"gcs_server" in command for command in commands)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     assert execute(prepare(mine / "mine.toml", tmp_path / "here"), "inline").complete
     far, here = open_run(copied), open_run(tmp_path / "here")
     for table in COMPARED:
         assert rows_of(far, table).equals(rows_of(here, table)), table
     assert far.table("failures").num_rows == 0
+    nodes = {worker.partition(":")[0] for worker in far.table("tasks")["worker"].to_pylist()}
+    assert {"ig-h2", "ig-h3"} <= nodes
