@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.errors import StoreError
+from intriguing.errors import InputError, StoreError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -35,10 +35,23 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     """`path`, whose leading ``~`` means the home folder, as in a shell; the result never starts with ``~``.
 
     Otherwise a folder called ``~`` would be made here, while Arrow reads the home folder. ``./~/x`` is a folder here.
+
+    Raises `InputError` for a URI (``s3://bucket/x``): it would become a folder called ``s3:`` here.
     """
+    if "://" in os.fspath(path):
+        raise InputError(
+            f"{without_secrets(os.fspath(path))} lies on an object store, and this needs a folder that the file system "
+            "knows: runs are written to a disk or a shared folder. `intriguing show`, `status`, `report --out` and "
+            "ig.open_run read a run where it lies."
+        )
     text = os.path.expanduser(os.fspath(path))  # noqa: PTH111 (Path drops the ./ and raises for a name that is nobody's)
     found = Path(text)
     return found.absolute() if str(found).startswith("~") else found
+
+
+def without_secrets(uri: str) -> str:
+    """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0]
 
 
 def temporary_name() -> str:

@@ -147,11 +147,11 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Say how far a run is, from its folder alone."""
-    from intriguing.sweep.status import status_of
+    from intriguing.sweep.status import status_of, status_of_uri
 
     last = None
     while True:
-        found = status_of(at_home(folder))
+        found = status_of_uri(folder) if "://" in folder else status_of(at_home(folder))
         if found != last:
             last = found
             print_json(found) if as_json else _say_status(found)
@@ -162,11 +162,11 @@ def status(
 
 
 def _say_status(found: dict[str, Any]) -> None:
-    state = "running" if found["running"] else "not running"
+    state = {True: "running", False: "not running", None: "a folder that does not tell whether a driver is at work"}
     say(
         out,
         f"{printable(found['name'])}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']:,} "
-        f"failed, {found['blocked']:,} blocked, {state}",
+        f"failed, {found['blocked']:,} blocked, {state[found['running']]}",
     )
     for noun, (done, total) in found["amounts"].items():
         say(out, f"  {printable(noun)} {done:,}/{total:,}")

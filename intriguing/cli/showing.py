@@ -133,7 +133,6 @@ def report(
     ] = False,
 ) -> int:
     """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
-    from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.results import open_run
     from intriguing.sweep.images import image_reader, saved_sources
     from intriguing.sweep.report import write_report
@@ -142,7 +141,7 @@ def report(
     if trust:
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
-    sources = saved_sources(read_saved_plan(at_home(folder)).datasets, opened.spec, root)
+    sources = saved_sources(opened.datasets, opened.spec, root)
     write(printable(write_report(opened, out, images=image_reader(sources, trust))))
     return 0
 
@@ -177,7 +176,6 @@ def export(
 
     index.csv says of each what it is, how far, and what rounding to 8 bits did to the distance.
     """
-    from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.results import open_run
     from intriguing.stages.blind_spots.export import Export
     from intriguing.stages.blind_spots.export import export as write_images
@@ -187,7 +185,7 @@ def export(
     if trust:
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
-    sources = saved_sources(read_saved_plan(at_home(folder)).datasets, opened.spec, root)
+    sources = saved_sources(opened.datasets, opened.spec, root)
     path, count = write_images(opened, adversarial, Export(**vars(which)), image_reader(sources, trust))
     write(printable(f"{count:,} images in {path}: index.csv says what each is"))
     return 0

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
-from intriguing.basics.files import at_home, is_table_file
+from intriguing.basics.files import at_home, is_table_file, without_secrets
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.results import rays
@@ -44,7 +44,7 @@ def open_run(path: str | Path) -> "Run":
     Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
     text = str(path)
-    shown = _without_secrets(text) if "://" in text else str(at_home(text))
+    shown = without_secrets(text) if "://" in text else str(at_home(text))
     try:
         system, root = fs.FileSystem.from_uri(text) if "://" in text else _local(text)
         kind = system.get_file_info(root).type
@@ -71,17 +71,12 @@ def open_run(path: str | Path) -> "Run":
             f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
             "and run the spec there: what is in the store is not computed again."
         ) from error
-    return Run(path=shown, spec=plan.spec, name=plan.name, tasks=plan.tasks, _system=system, _root=root)
+    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, _system=system, _root=root)
 
 
 def _local(path: str) -> tuple[fs.FileSystem, str]:
     """A local folder, named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant."""
     return fs.LocalFileSystem(), str(at_home(path).absolute())
-
-
-def _without_secrets(uri: str) -> str:
-    """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0]
 
 
 @dataclass(frozen=True)
@@ -105,6 +100,8 @@ class Run:
     """The spec's name."""
     tasks: int
     """How many tasks the plan has."""
+    datasets: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    """Where the run's data sets lay, by name: source, root, content_hash."""
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
 

@@ -39,3 +39,16 @@ def status_of(run: Path) -> dict[str, Any]:
         "amounts": {noun: [done[noun], amount] for noun, amount in total.items()},
         "command": command_at(plan.command, run),
     }
+
+
+def status_of_uri(uri: str) -> dict[str, Any]:
+    """The same of a run on an object store, as far as its tables tell it: whether a driver is at work, they do not.
+
+    Raises `StoreError` where there is no run.
+    """
+    from intriguing.results import open_run
+
+    run = open_run(uri)
+    done, failed = run.table("tasks", columns=["task"]).num_rows, run.table("failures", columns=["task"]).num_rows
+    known = {"name": run.name, "tasks": run.tasks, "done": done, "failed": failed}
+    return known | {"blocked": 0, "running": None, "line": "", "amounts": {}, "command": ""}

@@ -131,3 +131,29 @@ def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file, t
     assert "is not empty and holds no run" in done.stderr.replace("\n", " ")
     assert sorted(p for p in paper.rglob("*") if p.is_file()) == sorted(files)
     assert all(file.read_text() == "mine" for file in files)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "demo", "--out", "s3://key:secret@bucket/run", "--executor", "inline"],
+        ["plan", "demo", "--out", "s3://key:secret@bucket/run"],
+        ["prune", "gs://key:secret@bucket/run"],
+        ["verify", "s3://key:secret@bucket/run"],
+    ],
+)
+def test_an_object_store_is_refused_before_any_work_where_a_folder_is_needed(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(arguments) == 2
+    told = capsys.readouterr().err
+    assert "://bucket/run lies on an object store" in told
+    assert "secret" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_default_folder_on_an_object_store_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTRIGUING_OUT", "s3://bucket")
+    assert run_command(["run", "demo", "--executor", "inline"]) == 2
+    assert "lies on an object store" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from pyarrow import fs
 
 import intriguing as ig
 from intriguing import tables
+from intriguing.cli import call as command
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
 from tests.keys import duplicates
 from tests.synthetic_run import SyntheticRun, make_run
@@ -65,7 +66,7 @@ def test_reading_imports_neither_torch_nor_ray(one_set):
     subprocess.run([sys.executable, "-c", code, str(one_set)], check=True)
 
 
-def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set):
+def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set, tmp_path, capsys):
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
     server.start()
@@ -81,6 +82,11 @@ def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set):
         assert run.transfer_matrix().equals(ig.open_run(one_set).transfer_matrix())
         assert run.sql("select count(*) as n from models").n[0] == 2
         assert run.table("activations", model="007").num_rows == 80
+        uri = f"s3://key:secret@bucket/my%20run{options}"
+        assert command(["status", uri]) == 0
+        assert "tasks done" in capsys.readouterr().out
+        assert command(["report", uri, "--out", str(tmp_path / "page.html")]) == 0
+        assert (tmp_path / "page.html").read_text().count("<section") > 3
         with pytest.raises(StoreError, match="'s3://bucket/nowhere' is not the folder of a run"):
             ig.open_run(f"s3://key:secret@bucket/nowhere{options}")
     finally:
