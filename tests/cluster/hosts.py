@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("hosts.sh")
 ROOT = Path(__file__).parents[2]
 
 
-def why_not() -> str:
+def why_not():
     """Why this machine cannot have hosts; "" where it can."""
     lacking = [name for name in ("ip", "sshd", "rsync", "nsenter") if not shutil.which(name)]
     if os.geteuid() != 0:
