@@ -10,7 +10,7 @@ from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
 from intriguing.blind_spots.evaluate import MASKED, Evaluator, full_precision
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.linear import optima
+from intriguing.blind_spots.linear import Affinity, optima
 from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.options import SearchOptions
@@ -45,8 +45,8 @@ class Problem:
     box: Box
     every: bool
     """Whether every wrong class is searched and the nearest one kept."""
-    affinity: tuple[Tensor, Tensor] | None
-    """Weights (C, n) and biases (C,) of a linear model that is solved exactly; None: it is searched."""
+    affinity: Affinity | None
+    """The map of a linear model that is solved exactly; None: it is searched."""
 
 
 class BatchSearch:

@@ -5,7 +5,9 @@ programme with classes - 1 constraints, solved by its dual in float64. The dual'
 change succeeds.
 """
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,9 @@ from intriguing.blind_spots.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import margin
 from intriguing.blind_spots.qp import project
+from intriguing.errors import ModelError
+from intriguing.stability.graph import linear_function, trace
+from intriguing.stability.problem import Network
 
 _SHARE, _ROUNDING = 1e-6, 1.0
 """The first margin of the target class over a rival: this share of the rival's lead at the image, plus this many units
@@ -24,48 +29,61 @@ _GROWTH, _TIMES = 3, 13
 _BYTES = 2**28
 """Largest size of the constraints of all rows that are solved at once."""
 
-_PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Unflatten)
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_FORWARDS: dict[type[nn.Module], Any] = {kind: kind.forward for kind in (*_PASSIVE, *_LINEAR, *_NORM, nn.Sequential)}
-"""The forward methods as torch defines them, to notice when one has been replaced."""
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_BENT = 1e-2
+"""Relative distance from an affine function beyond which a model is not looked at more closely."""
 
 
-def is_linear(model: nn.Module) -> bool:
-    """Whether `model` is, by its structure, an affine map of its input in eval mode.
+@dataclass(frozen=True)
+class Affinity:
+    """A model that is affine by its structure: W (C, n) and b (C,) in float64, and its rounding errors."""
 
-    True for the affine layers of torch.nn and sequences of them. The answer never comes from trying inputs, because a
-    ReLU network is affine near almost every point. A module of any other class, a module with hooks (its own or global
-    ones) and a module whose forward was replaced count as not linear.
+    weight: Tensor
+    bias: Tensor
+    network: Network
+
+    def rounding(self, x0: Tensor, target: Tensor, radius: Tensor) -> Tensor:
+        """By how much (R, C) float32 can favour class t over each other one, for changes of `x0` up to `radius`."""
+        graph = self.network.graph
+        values = graph.values(x0.reshape(len(x0), *graph.nodes[0].shape).double())
+        return self.network.rounding.pair_error(values, radius.double(), target)
+
+
+def affinity(network: nn.Module, shape: tuple[int, ...], evaluator: Evaluator, rows: Tensor) -> Affinity | None:
+    """The affine map of (C, n) that `network` is by the operations of its forward in eval mode, else None.
+
+    Read from the traced graph, so a normalisation in front, convolutions, batch norm, views and hooks are seen, however
+    they are written. The answer never comes from trying inputs, because a ReLU network is affine near almost every
+    point: `rows` (R, n) only tell what is not affine, at the cost of a forward pass, and that the graph agrees with the
+    model.
     """
-    every = nn.modules.module
-    if any(getattr(every, f"_global{name}") for name in _HOOKS):
-        return False
-    if any(getattr(model, name) for name in _HOOKS) or {"forward", "_call_impl", "__call__"} & vars(model).keys():
-        return False
-    if type(model) in _FORWARDS and type(model).forward is not _FORWARDS[type(model)]:
-        return False
-    if type(model) is nn.Sequential:
-        return all(is_linear(child) for child in model)
-    if type(model) in _NORM:
-        return model.running_mean is not None
-    if type(model) in (nn.Conv1d, nn.Conv2d, nn.Conv3d):
-        return model.padding_mode in ("zeros", "circular", "replicate", "reflect")
-    return type(model) in _PASSIVE or type(model) in _LINEAR
+    if len(rows) == 0 or _bends(evaluator, rows):
+        return None
+    try:
+        graph = trace(network, shape)
+        if not graph.is_affine or graph.dtype != rows.dtype:
+            return None
+        whole = Network.of(graph, rows)
+    except ModelError:
+        return None
+    _, adjoint = linear_function(whole.graph)
+    unit = torch.eye(whole.classes, dtype=torch.float64, device=rows.device)
+    origin = torch.zeros(1, *shape, dtype=torch.float64, device=rows.device)
+    found = Affinity(adjoint(unit).flatten(1), whole.graph.values(origin)[-1][0], whole)
+    return found if agrees(found.weight, found.bias, evaluator, rows) else None
 
 
-def affine(model: nn.Module, shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
-    """W (C, n) and b (C,) in float64 of a linear `model` on inputs of `shape`."""
-    with torch.enable_grad():
-        zero = torch.zeros(1, *shape, dtype=like.dtype, device=like.device, requires_grad=True)
-        logits = model(zero)
-        rows = [torch.autograd.grad(z, zero, retain_graph=True)[0].flatten() for z in logits[0]]
-    return torch.stack(rows).double(), logits[0].detach().double()
+def _bends(evaluator: Evaluator, rows: Tensor) -> bool:
+    """Whether the model is not affine on the lines through some of `rows`, extended far beyond them."""
+    ends = rows.roll(1, 0) * 3 - rows * 2, rows * 3 - rows.roll(1, 0) * 2
+    left, right, middle = (evaluator.forward(end) for end in (*ends, (ends[0] + ends[1]) / 2))
+    usable = (left > MASKED) & (right > MASKED) & (middle > MASKED)
+    gap = ((left + right) / 2 - middle).abs()[usable]
+    size = (left.abs() + right.abs())[usable]
+    return bool(len(gap)) and bool(gap.amax() > _BENT * size.amax())
 
 
 def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:
-    """Whether the model returns W x + b on `rows` (R, n), up to rounding: a check of `is_linear` and `affine`."""
+    """Whether the model returns W x + b on `rows` (R, n), up to rounding: a check of the traced graph."""
     expected = rows.double() @ weight.T + bias
     logits = evaluator.forward(rows).double()
     size = rows.double().abs() @ weight.abs().T + bias.abs()
@@ -73,14 +91,14 @@ def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> 
     return bool((close | (logits <= MASKED) | ~expected.isfinite()).all())
 
 
-def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], box: Box, at_once: int) -> State:
+def optima(evaluator: Evaluator, rows: State, model: Affinity, box: Box, at_once: int) -> State:
     """The exact optimum of every row of a linear model, in the format of `search_rows`, with `lower_bound` (R,).
 
-    affinity: W (C, n) and b (C,), as `affine` returns them. The margin beyond the boundary is as small as float32
+    The margin beyond the boundary is as small as float32
     allows: while the model itself does not give the target class on the rounded image, the margin is tripled.
     """
     count = len(rows["x0"])
-    weight, bias = affinity
+    weight, bias = model.weight, model.bias
     at_once = max(1, min(at_once, _BYTES // (weight.element_size() * weight.numel())))
     ended = {
         "best": rows["x0"].clone(),
@@ -97,7 +115,8 @@ def optima(evaluator: Evaluator, rows: State, affinity: tuple[Tensor, Tensor], b
         for index in waiting.split(at_once):
             x0, target, rivals = rows["x0"][index], rows["target"][index], rows["rivals"][index]
             least = _GROWTH**turn * _least(weight, bias, x0, target, box)
-            x, l2, bound = solve(weight, bias, x0, target, rivals, least, box.pair)
+            errors = partial(model.rounding, x0, target)
+            x, l2, bound = solve(weight, bias, x0, target, rivals, least, box.pair, errors)
             image = box.clamp(x.to(x0.dtype))
             won = l2.isfinite() & (margin(evaluator.forward(image), target, rivals)[0] > 0)
             ended["forward"][index] += 1
@@ -124,13 +143,15 @@ def _least(weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, box: Box) -
 
 
 def solve(
-    weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[Bound, Bound]
-) -> tuple[Tensor, Tensor, Tensor]:
+    weight: Tensor, bias: Tensor, x0: Tensor, target: Tensor, rivals: Tensor, slack: Tensor, box: tuple[Bound, Bound],
+    rounding: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The nearest point (R, n) where class t beats each rival by its `slack` (R, C), its L2 norm, and a lower bound.
 
-    weight: (C, n); bias: (C,); x0: (R, n); target: (R,); rivals: (R, C) mask. The norm (R,) is infinite where no point
-    of the box is a success. The lower bound (R,) is proven for a slack of zero, even if the dual has not converged, and
-    even if the rounding inside the model favours class t.
+    weight: (C, n); bias: (C,); x0: (R, n); target: (R,); rivals: (R, C) mask. rounding: from radii (R,) to what the
+    rounding inside the model can favour class t by over each other one, (R, C). The norm (R,) is infinite where no
+    point of the box is a success. The lower bound (R,) is proven for a slack of zero, even if the dual has not
+    converged, and whatever the rounding does.
     """
     eps = torch.finfo(x0.dtype).eps
     x0 = x0.double()
@@ -139,23 +160,24 @@ def solve(
     never = (aim.squeeze(1) == -torch.inf) | logits.isnan().any(1)
     need = (logits - aim + slack).masked_fill(~rivals, -torch.inf)
     need = need.masked_fill(never[:, None], -torch.inf)
-    size = x0.abs() @ weight.abs().T + bias.abs()
-    rounding = (2 * eps * (size + size.gather(1, target[:, None]))).nan_to_num(0, 0, 0)
     if int(rivals.sum(1).max()) == 1:
         which = rivals.to(torch.int8).argmax(1)
         normals, need = (weight[target] - weight[which])[:, None], need.gather(1, which[:, None])
-        slack, rounding = slack.gather(1, which[:, None]), rounding.gather(1, which[:, None])
+        slack = slack.gather(1, which[:, None])
     else:
+        which = None
         normals = weight[target][:, None] - weight
     # A rival that class t beats everywhere in the box, for example a masked class, is no constraint.
     reach = torch.linalg.vector_norm(torch.maximum(box[1] - x0, x0 - box[0]), dim=1)
     need = need.masked_fill(need <= -torch.linalg.vector_norm(normals, dim=2) * reach[:, None], -torch.inf)
     r, multipliers, value = project(box[0] - x0, box[1] - x0, normals, need, rounds=60, turns=60)
-    # The right sides include the slack; without it the value of the dual is lower by this.
-    value = value - (multipliers * (slack + rounding)).sum(1)
     gap = torch.bmm(normals, r[:, :, None]).squeeze(2) - need
     reached = (gap >= -0.5 * slack).all(1) & ~never
     l2 = torch.linalg.vector_norm(r, dim=1)
+    errors = rounding(torch.minimum(torch.where(reached, l2, reach), reach)).nan_to_num(0, 0, 0)
+    errors = errors if which is None else errors.gather(1, which[:, None])
+    # The right sides include the slack; without it the value of the dual is lower by this.
+    value = value - (multipliers * (slack + errors)).sum(1)
     return (
         x0 + r,
         torch.where(reached, l2, torch.full_like(l2, float("inf"))),

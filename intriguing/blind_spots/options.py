@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PENALTY_FORMS = ("squared_l2", "l2")
+BOUNDS = ("linear", "fast", "slow")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,10 @@ class SearchOptions:
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""
 
+    bounds: str = "linear"
+    """What is proven of each search, as `lower_bound`: linear (linear models alone, at no cost); fast or slow (other
+    networks too, by `intriguing.stability.lower_bounds`: 20 ms or half a second for a digit and a small network)."""
+
     penalty_form: str = "squared_l2"
     """The norm that the paper's c multiplies: squared_l2 (smooth everywhere) or l2."""
 
@@ -70,6 +75,8 @@ class SearchOptions:
             raise unknown_name("grade", str(self.grade), GRADES)
         if self.penalty_form not in PENALTY_FORMS:
             raise unknown_name("penalty form", str(self.penalty_form), PENALTY_FORMS)
+        if self.bounds not in BOUNDS:
+            raise unknown_name("value of bounds", str(self.bounds), BOUNDS)
         if self.exact_linear not in ("auto", "off"):
             raise unknown_name("value of exact_linear", str(self.exact_linear), ("auto", "off"))
         object.__setattr__(self, "lower", _bound("lower", self.lower))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from intriguing.basics.brief import brief
+from intriguing.stability.bounds import is_optimal
 
 if TYPE_CHECKING:
     from intriguing.blind_spots.memory import Plan
@@ -71,7 +72,8 @@ class SearchResult:
     """(B,) int64: number of backward passes for this example."""
 
     lower_bound: Tensor
-    """(B,): a proven lower bound of the L2 norm of any success (linear models only); NaN without one."""
+    """(B,): a proven lower bound of the L2 norm of any success: of linear models always, of others with the option
+    `bounds`; NaN without one. It holds for the network as it is evaluated, its rounding counted in."""
 
     forward_rows: int = 0
     """Rows that the model saw in all forward passes: those of all examples, those that pad a batch, and those of the
@@ -100,6 +102,12 @@ class SearchResult:
     def sentences(self) -> dict[str, str]:
         """What each status means."""
         return dict(STATUS_SENTENCES)
+
+    @property
+    def is_optimal(self) -> list[bool]:
+        """Whether what was found is proven to be the smallest change, to within a thousandth of its norm."""
+        proven = is_optimal(self.l2, self.lower_bound).tolist()
+        return [status == "found" and p for status, p in zip(self.status, proven, strict=True)]
 
     @property
     def success(self) -> list[bool]:

@@ -14,9 +14,10 @@ from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.certified import with_bounds
 from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.linear import affine, agrees, is_linear
+from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.errors import InputError
@@ -69,7 +70,11 @@ def minimal_distortion(
         if len(images) == 0:
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
-            return _fitted(network, images, classes, target_classes, isinstance(targets, str), box, options, x.device)
+            every = isinstance(targets, str)
+            result = _fitted(network, images, classes, target_classes, every, box, options, x.device)
+            if options.bounds == "linear":
+                return result
+            return with_bounds(result, network, images, classes, target_classes, options)
 
 
 def _fitted(
@@ -92,21 +97,20 @@ def _fitted(
         sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1]
         conduct = examine(counted, few, box.shaped(images.shape[1:]), sizes)
         _check_classes(conduct.classes, labels, target_classes)
-        affinity = None
-        if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and is_linear(network):
-            weight, bias = affine(network, tuple(images.shape[1:]), images)
+        linear = None
+        if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and not conduct.rows:
             probe = Evaluator(network, tuple(images.shape[1:]), Blocks(ROWS, 1), conduct, seen)
-            affinity = (weight, bias) if agrees(weight, bias, probe, few.flatten(1)) else None
+            linear = affinity(network, tuple(images.shape[1:]), probe, few.flatten(1))
         tried = "one"
         if target_classes is None:
-            tried = "all" if every or affinity is not None else "some" if grade.separate else "one"
+            tried = "all" if every or linear is not None else "some" if grade.separate else "one"
         plan = memory.plan(counted, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
     for line in (*notes, str(plan)):
         log.info(line)
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
     options = options.with_(slots=plan.slots)
-    problem = Problem(evaluator, options, box, every, affinity)
+    problem = Problem(evaluator, options, box, every, linear)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):
         target = target_classes if target_classes is None else target_classes[index]

@@ -73,6 +73,8 @@ class _Block:
     """(B,): bounds that are proven already."""
     top: Tensor
     """(B,): nothing above is of interest."""
+    labels: Tensor
+    """(B,)"""
     depth: int
     """Nonlinear layers."""
 
@@ -91,7 +93,16 @@ class _Block:
         top = torch.full_like(start, torch.inf) if problem.found is None else problem.found[part]
         depth = sum(isinstance(n.op, Elementwise | MaxPool) for n in problem.graph.nodes)
         return cls(
-            problem, values, problem.region.rows(part), margins, unit[labels][:, None] - unit, wrong, start, top, depth
+            problem,
+            values,
+            problem.region.rows(part),
+            margins,
+            unit[labels][:, None] - unit,
+            wrong,
+            start,
+            top,
+            labels,
+            depth,
         )
 
     def like(self, bounds: LinearBounds) -> "_Block":
@@ -126,7 +137,7 @@ class _Block:
         for turns in _TURNS:
             intervals = prover.intervals(self.values, self.region, radius, None)
             falls, multipliers = problem.falls(intervals, self.margins, self.wrong, turns, multipliers)
-            need = (self.margins - self.problem_slack(radius)[:, None]).clamp(min=0)
+            need = (self.margins - self.slack(radius)).clamp(min=0)
             reached = torch.where(self.wrong, need / falls.clamp(min=1e-300), torch.inf)
             out = torch.fmax(out, torch.minimum(reached, radius[:, None]))
             least = self._least(torch.fmax(reached, bounds))
@@ -140,23 +151,21 @@ class _Block:
         """Per class the least norm that the lines at `radius` allow (B, C) (which is
         proven up to `radius`), and the intervals.
         """
-        reach = self.problem.rounding.reach if self.problem.rounding is not None else []
+        reach = self.problem.rounding.reach
         balls = {i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])}
         bounds = bounds.within(balls)
         intervals = bounds.intervals(self.values, self.region, radius, known)
         last = len(bounds.graph.nodes) - 1
         form = bounds.form(last, self.rows, self.values, intervals)
-        slack = self.problem_slack(radius)
-        need = torch.where(self.wrong, form.constant - slack[:, None], 1.0)
+        need = torch.where(self.wrong, form.constant - self.slack(radius), 1.0)
         need = need - (1e-9 if need.dtype == torch.float64 else 1e-6) * form.constant.abs()
         return self.region.distance(form.slope, need), form.constant, intervals
 
-    def problem_slack(self, radius: Tensor) -> Tensor:
-        """The rounding slack of the margins of these images."""
-        rounding = self.problem.rounding
-        assert rounding is not None
+    def slack(self, radius: Tensor) -> Tensor:
+        """The rounding slack (B, C) of the margins of these images."""
         values = [v.double() for v in self.values]
-        return (2**0.5 * rounding.error(values, radius.double())).to(radius)
+        error = self.problem.rounding.pair_error(values, radius.double(), self.labels)
+        return error.to(radius)
 
     def _least(self, reached: Tensor) -> Tensor:
         return torch.where(self.wrong, reached, torch.inf).amin(1)

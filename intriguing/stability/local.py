@@ -35,8 +35,8 @@ def bounds(problem: "Problem") -> Tensor:
     margins, count = problem.margins, problem.margins.shape[1]
     own = torch.arange(count, device=margins.device) == problem.labels[:, None]
     low = problem.slack(torch.zeros_like(margins[:, 0]))
-    least = torch.where(own | (margins <= 0), torch.inf, margins).amin(1)
-    low = ((least - low) / (problem.rounding.reach[-1] * 4)).clamp(min=1e-12, max=1e12)
+    least = torch.where(own | (margins <= 0), torch.inf, margins - low).amin(1)
+    low = (least / (problem.rounding.reach[-1] * 4)).clamp(min=1e-12, max=1e12)
     high = low * _FAR if problem.found is None else problem.found.clamp(max=1e12)
     high = torch.maximum(torch.where(high.isfinite(), high, low * _FAR), low)
     best = torch.full_like(margins, torch.nan)
@@ -53,7 +53,7 @@ def _at(problem: "Problem", radius: Tensor) -> Tensor:
     """(B, C): what is proven by the bounds that hold up to `radius` (B,), no more than it."""
     pairs, at = problem.pairs()
     reach = reaches(problem.graph, problem.values, radius, problem.rounding.gains)[at]
-    need = problem.margins - problem.slack(radius)[:, None]
+    need = problem.margins - problem.slack(radius)
     fall = pairs * (reach / radius)[:, None] * (1 + 1e-9)
     return torch.minimum((need / fall.clamp(min=1e-300)).clamp(min=0), radius[:, None])
 

@@ -149,11 +149,11 @@ class Problem:
         return method, reason, bounds
 
     def slack(self, radius: Tensor, rows: slice = slice(None)) -> Tensor:
-        """What a margin (B,) must exceed for a change of up to `radius`: float32 errors of two logits.
+        """What a margin (B, C) must exceed for a change of up to `radius` (B,): float32 errors of two logits.
 
         With `rows`, of those images alone, whose radii (b,) are given.
         """
-        return math.sqrt(2) * self.rounding.error([v[rows] for v in self.values], radius)
+        return self.rounding.pair_error([v[rows] for v in self.values], radius, self.labels[rows])
 
     def pairs(self) -> tuple[Tensor, int]:
         """Per class (B, C) a gain from a node's value to the margin, and that node: the last dense layer taken apart.
@@ -172,10 +172,10 @@ class Problem:
         if not math.isfinite(self.rounding.reach[-1]):
             return torch.full_like(self.margins, math.nan)
         pairs = pairs * self.rounding.reach[at]
-        error = self.slack(torch.zeros_like(self.x[:, 0]))
-        further = self.slack(torch.ones_like(error)) - error
+        error, one = (self.slack(torch.full((len(self.x),), r, dtype=pairs.dtype, device=pairs.device)) for r in (0, 1))
+        further = one - error
         # The slack grows with the radius: (margin - error) / (slope + growth).
-        return ((self.margins - error[:, None]) / (pairs + further[:, None]).clamp(min=1e-300)).clamp(min=0)
+        return ((self.margins - error) / (pairs + further).clamp(min=1e-300)).clamp(min=0)
 
     def _exact(self) -> Tensor:
         """For an affine network: the distance to the half-space of each class in the box, from its dual."""
@@ -194,7 +194,7 @@ class Problem:
             plain = part.distance(slope, margins[rows], turns=_EXACT_TURNS)
             far = torch.where(plain.isfinite(), plain, 0.0).amax(1)
             far = torch.where(plain.isinf().any(1), reach[rows], torch.minimum(far, reach[rows]))
-            need = margins[rows] - self.slack(far, rows)[:, None]
+            need = margins[rows] - self.slack(far, rows)
             bounds[rows] = part.distance(slope, need, turns=_EXACT_TURNS)
         return bounds.clamp(min=0)
 

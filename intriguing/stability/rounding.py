@@ -30,7 +30,8 @@ from intriguing.stability.ops import (
     size,
 )
 
-_UNIT = 2.0**-24
+_UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-50}
+"""The unit roundoff; of float64 with room for the rounding of these bounds themselves."""
 
 
 @dataclass(frozen=True)
@@ -73,32 +74,66 @@ class Rounding:
         return cls(graph, gains, reach, carry, spread, softened)
 
     @property
-    def product(self) -> float:
-        """The Lipschitz bound of the whole network."""
-        return self.reach[-1]
+    def unit(self) -> float:
+        """The unit roundoff of the network's own arithmetic."""
+        return _UNIT.get(self.graph.dtype, math.inf)
 
     def error(self, values: list[Tensor], radius: Tensor) -> Tensor:
         """A bound (B,) on the L2 error of the outputs, for every change of L2 norm up to `radius` (B,).
 
         `values` are those of the nodes at the images, float64.
         """
+        return self._softening(values, radius) + self._carried(values, radius, len(self.graph.nodes))
+
+    def pair_error(self, values: list[Tensor], radius: Tensor, labels: Tensor) -> Tensor:
+        """A bound (B, C) on the error of the difference of each logit to that of `labels` (B,), as `error`.
+
+        Where a dense layer is the last, its own errors are those of the two logits alone, and what came before counts
+        by the pair of its rows.
+        """
+        last = self.graph.nodes[-1]
+        if not isinstance(last.op, Dense) or values[-1].ndim != 2 or not self.gains[-1]:
+            return (math.sqrt(2) * self.error(values, radius))[:, None].expand_as(values[-1])
+        weight, x = last.op.weight, values[last.inputs[0]]
+        positive = x.clamp(min=0) @ weight.clamp(min=0).T + x.clamp(max=0) @ weight.clamp(max=0).T
+        negative = -(x.clamp(min=0) @ weight.clamp(max=0).T + x.clamp(max=0) @ weight.clamp(min=0).T)
+        if last.op.offset is not None:
+            positive, negative = positive + last.op.offset.clamp(min=0), negative - last.op.offset.clamp(max=0)
+        # No partial sum, in any order, is larger than the sum of the terms of one sign.
+        moved = torch.linalg.vector_norm(weight, dim=1) * (self.reach[last.inputs[0]] * radius)[:, None]
+        own = _share(last.op, self.unit) * 1.01 * (torch.maximum(positive, negative).nan_to_num(posinf=0.0) + moved)
+        before = self._carried(values, radius, len(self.graph.nodes) - 1) / self.gains[-1]
+        pairs = torch.linalg.vector_norm(weight[labels][:, None] - weight, dim=2)
+        softened = math.sqrt(2) * self._softening(values, radius)
+        return pairs * before[:, None] + own + own.gather(1, labels[:, None]) + softened[:, None]
+
+    def _softening(self, values: list[Tensor], radius: Tensor) -> Tensor:
+        """What a softmax behind the outputs can blur."""
+        if not self.softened:
+            return torch.zeros_like(radius)
+        largest = torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius
+        return 32 * self.unit * (1 + largest)
+
+    def _carried(self, values: list[Tensor], radius: Tensor, stop: int) -> Tensor:
+        """The errors (B,) that the nodes before `stop` make, as they reach the output."""
         total = torch.zeros_like(radius)
-        if self.softened:
-            largest = torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius
-            total = 32 * _UNIT * (1 + largest)
-        for i, node in enumerate(self.graph.nodes[1:], start=1):
+        for i, node in enumerate(self.graph.nodes[1:stop], start=1):
             op = node.op
             assert op is not None
-            terms = _terms(op)
-            if terms == 0:
+            if _terms(op) == 0:
                 continue
-            share = terms * _UNIT / (1 - terms * _UNIT) if terms * _UNIT < 0.5 else math.inf
-            inputs = [values[j] for j in node.inputs]
-            at = _modulus(op, inputs).flatten(1)
+            at = _modulus(op, [values[j] for j in node.inputs]).flatten(1)
             further = self.spread[i] * max(self.reach[j] for j in node.inputs)
             # Values are those of the exact network; the computed ones differ by parts in a million, hence the 1.01.
-            total = total + self.carry[i] * share * 1.01 * (torch.linalg.vector_norm(at, dim=1) + further * radius)
+            size_of = torch.linalg.vector_norm(at.nan_to_num(posinf=0.0), dim=1) + further * radius
+            total = total + self.carry[i] * _share(op, self.unit) * 1.01 * size_of
         return total
+
+
+def _share(op: Op, unit: float) -> float:
+    """The largest relative error of an output of `op`."""
+    size_of = _terms(op) * unit
+    return size_of / (1 - size_of) if size_of < 0.5 else math.inf
 
 
 def _join(node: Node, before: list[float], gain_of: float) -> float:

@@ -1,5 +1,7 @@
 """Solvers against closed forms and float64 oracles."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -7,7 +9,6 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.linear import is_linear
 from intriguing.blind_spots.qp import project
 
 SEARCHED = SearchOptions(exact_linear="off")
@@ -84,19 +85,65 @@ def test_the_exact_path_carries_a_certificate_that_nothing_undercuts():
     assert bool(searched.lower_bound.isnan().all())
 
 
-def test_linearity_is_told_by_structure_alone():
-    assert is_linear(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Dropout(0.5)))
-    assert is_linear(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.AvgPool2d(2), nn.Flatten()))
-    assert not is_linear(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)))
+class Own(nn.Module):
+    """A user's own linear network: a normalisation in front, a view, a residual sum, a function in place of a layer."""
 
-    class Own(nn.Linear):
-        def forward(self, x):
-            return super().forward(x).relu()
+    def __init__(self):
+        super().__init__()
+        self.mixed, self.logits = nn.Conv2d(1, 1, 3, padding=1), nn.Linear(36, 3)
+        self.function = lambda z: z
 
-    assert not is_linear(Own(4, 3))
-    hooked = nn.Linear(4, 3)
-    hooked.register_forward_hook(lambda m, i, o: o**2)
-    assert not is_linear(hooked)
+    def forward(self, x):
+        x = (x - 0.3) / 0.4
+        x = x + self.mixed(x)
+        return self.logits(self.function(x).view(len(x), -1))
+
+
+def proven(model, x):
+    result = minimal_distortion(model, x, model(x).argmax(1))
+    assert all(status == "found" for status in result.status)
+    return result
+
+
+def test_a_linear_network_is_solved_exactly_however_it_is_written():
+    torch.manual_seed(0)
+    x, own = torch.rand(8, 1, 6, 6), Own().eval()
+    exact = proven(own, x)
+    assert bool((exact.lower_bound <= exact.l2).all()) and float((exact.lower_bound / exact.l2).median()) > 0.995
+    bent = Own().eval()
+    bent.load_state_dict(own.state_dict())
+    # On all images this is the same function; its structure says that it need not be.
+    bent.function = lambda z: torch.relu(z + 100) - 100
+    assert bool(proven(bent, x).lower_bound.isnan().all())
+    assert torch.allclose(proven(bent, x).l2, exact.l2, rtol=1e-2)
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
+    handle = hooked[1].register_forward_hook(lambda m, i, o: 2 * o)
+    doubled = proven(hooked, x)
+    handle.remove()
+    assert torch.allclose(doubled.l2, proven(hooked, x).l2, rtol=1e-4)
+    assert not bool(doubled.lower_bound.isnan().any())
+    hooked[1].register_forward_hook(lambda m, i, o: o**3 + o)
+    assert bool(proven(hooked, x).lower_bound.isnan().all())
+
+
+def test_the_bound_of_a_linear_model_counts_the_rounding_of_a_long_sum():
+    """A sum of so many terms of one sign errs by more than a few units in its last place."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(20_000, 3).eval().requires_grad_(False), torch.rand(4, 20_000)
+    model.weight.abs_()
+    labels = model(x).argmax(1)
+    single, double = (
+        minimal_distortion(m, z, labels, options=SearchOptions("fast"))
+        for m, z in ((copy.deepcopy(model), x), (copy.deepcopy(model).double(), x.double()))
+    )
+    assert bool((single.lower_bound <= double.lower_bound).all())
+    assert bool((double.lower_bound >= 0.99999 * double.l2).all())
+    with torch.no_grad():
+        exact = x.double() @ model.weight.double().T + model.bias.double()
+        wrong = (model(x).double() - exact).abs().amax()
+        normals = (model.weight[labels][:, None] - model.weight).double().norm(dim=2)
+    taken = (double.l2 - single.lower_bound) * normals.where(normals > 0, torch.inf).amin(1)
+    assert bool((taken >= wrong).all())
 
 
 @pytest.mark.parametrize("cuts", [1, 4])

@@ -6,6 +6,8 @@ from intriguing.engine.task import Function
 from intriguing.stages.common.parameters import AttackedInputs, Compute, ModelKey, Shard, TaskFunction
 from intriguing.stages.models.functions import SOURCES
 
+_EXACT_LINEAR = tuple(f"intriguing.stability.{name}" for name in ("graph", "convert", "conversions", "ops", "rounding"))
+"""What decides whether a model is linear, and the bound of its optimum."""
 _NAME, _TASKS = "intriguing.sweep.tasks.blind_spots", "intriguing.stages.blind_spots.tasks"
 
 
@@ -23,7 +25,7 @@ class SearchParameters:
 
 
 SEARCH = TaskFunction(
-    Function(f"{_NAME}:search", 5, (_TASKS, "intriguing.blind_spots", *SOURCES), f"{_TASKS}:search"),
+    Function(f"{_NAME}:search", 5, (_TASKS, "intriguing.blind_spots", *_EXACT_LINEAR, *SOURCES), f"{_TASKS}:search"),
     SearchParameters,
 )
 FUNCTIONS = (SEARCH,)
