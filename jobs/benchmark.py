@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAMES = {
     "search": "the minimal-distortion search against its peers, quality and speed",
+    "photos": "the search on a photo network of 1,000 classes, beside DDN",
     "device": "the search on an accelerator: examples per second, the model's share of the time",
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",

@@ -7,7 +7,7 @@ CUDA device a step is recorded once and replayed (`cuda_graph`).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -15,16 +15,38 @@ from torch import Tensor
 
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.models.rows import Passes
+from intriguing.models.rows import Blocks, Passes
 
 State = dict[str, Tensor]
 _CACHED = 256
 """The largest number of rows in work at once on a CPU. With more, the state no longer fits in the CPU's cache."""
-GRAIN, FINE = 8, 2
+_GRAIN, _FINE = 8, 2
 """On a CPU the number of rows is a multiple of the first. A row's length is a multiple of `row_search.ALIGNED`;
 together they keep rounding the same for every row: elementwise kernels may round the last few values of a tensor
 differently, and matrix products round a single row differently. Where each row is fed to the model alone, a multiple of
 the second: rows are long there, so that even work on rows that are not in use is dear."""
+_LONG = 2**15
+"""Rows of so many values and more are advanced a few at a time, because a step needs more memory than the state."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many rows are in work: at most `slots`, a multiple of `grain`; a step advances `piece` of them at a time."""
+
+    slots: int
+    grain: int = _GRAIN
+    piece: int = _CACHED
+
+    @classmethod
+    def of(cls, slots: int, blocks: Blocks, length: int) -> "Layout":
+        """For rows of `length` values, which the model is fed in `blocks`."""
+        if blocks.most == 1:
+            return cls(slots, _FINE, _FINE)
+        return cls(slots, piece=max(_GRAIN, blocks.least) if length >= _LONG else _CACHED)
+
+    def width(self, count: int, fixed: bool) -> int:
+        """Rows of the state when `count` rows are to be solved, padding included. fixed: on a CUDA device."""
+        return min(_ceil(count, self.grain), self.slots if fixed else _ceil(min(self.slots, _CACHED), self.grain))
 
 
 class Solver(Protocol):
@@ -54,18 +76,18 @@ class Solver(Protocol):
         ...
 
 
-def run(solver: Solver, inputs: State, slots: int, grain: int = GRAIN) -> State:
-    """Solve all rows of `inputs`, at most `slots` at a time; the outputs are in the order of the rows.
+def run(solver: Solver, inputs: State, layout: Layout) -> State:
+    """Solve all rows of `inputs`, some at a time; the outputs are in the order of the rows.
 
-    A row's result does not depend on the other rows, provided that its logits do not. The number of rows of the state
-    is a multiple of `grain`: the last row is repeated where rows are missing. On a CPU the state gets smaller as rows
-    finish. On a CUDA device it does not: a graph has fixed shapes.
+    A row's result does not depend on the other rows, provided that its logits do not. The last row is repeated where
+    rows are missing in the state. On a CPU the state gets smaller as rows finish. On a CUDA device it does not: a graph
+    has fixed shapes.
     """
     count = len(next(iter(inputs.values())))
     device = next(iter(inputs.values())).device
     fixed = cuda_graph.is_graphed(device)
-    width = width_of(count, slots, fixed, grain)
-    grain = width if fixed else grain
+    width = layout.width(count, fixed)
+    grain = width if fixed else layout.grain
     rows = torch.arange(width, device=device)
     live = rows < count
     rows = rows.clamp(max=count - 1)
@@ -73,7 +95,7 @@ def run(solver: Solver, inputs: State, slots: int, grain: int = GRAIN) -> State:
     state = solver.load(_take(inputs, rows))
     state["done"] = state["done"] | ~live
     results: State = {}
-    advance = _stepper(solver, device)
+    advance = _stepper(solver, device, layout.piece)
     while True:
         for _ in range(solver.poll):
             state = advance(state)
@@ -101,13 +123,10 @@ def run(solver: Solver, inputs: State, slots: int, grain: int = GRAIN) -> State:
             return results
         if _ceil(remaining, grain) < len(live):
             keep = _compact(live, _ceil(remaining, grain))
-            state, rows, live = _take(state, keep), rows[keep], live[keep]
-            advance = _stepper(solver, device)
-
-
-def width_of(count: int, slots: int, fixed: bool, grain: int = GRAIN) -> int:
-    """Number of rows of the state when `count` rows are to be solved, padding included. fixed: on a CUDA device."""
-    return min(_ceil(count, grain), slots if fixed else _ceil(min(slots, _CACHED), grain))
+            rows, live, state = rows[keep], live[keep], dict(state)
+            for name in state:  # one by one, so that never two states are in memory
+                state[name] = state[name][keep]
+            advance = _stepper(solver, device, layout.piece)
 
 
 def _ceil(count: int, multiple: int) -> int:
@@ -132,13 +151,22 @@ def _store(results: State, solver: Solver, state: State, leaving: Tensor, rows: 
 
 
 class _Eager:
-    """Calls the solver's step."""
+    """Calls the solver's step, on so many rows at a time."""
 
-    def __init__(self, solver: Solver) -> None:
+    def __init__(self, solver: Solver, piece: int) -> None:
         self._solver = solver
+        self._piece = piece
 
     def __call__(self, state: State) -> State:
-        return state | self._solver.step(state)
+        count = len(state["done"])
+        if count <= self._piece:
+            return state | self._solver.step(state)
+        for start in range(0, count, self._piece):
+            part = {name: value[start : start + self._piece] for name, value in state.items()}
+            if not bool(part["done"].all()):
+                for name, value in self._solver.step(part).items():
+                    part[name].copy_(value)
+        return state
 
 
 class _Graphed:
@@ -174,5 +202,5 @@ class _Graphed:
         return self._state
 
 
-def _stepper(solver: Solver, device: torch.device) -> _Eager | _Graphed:
-    return _Graphed(solver) if cuda_graph.is_graphed(device) else _Eager(solver)
+def _stepper(solver: Solver, device: torch.device, piece: int) -> _Eager | _Graphed:
+    return _Graphed(solver) if cuda_graph.is_graphed(device) else _Eager(solver, piece)

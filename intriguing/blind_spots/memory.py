@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from intriguing.basics.memory import available_memory
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.loop import FINE, GRAIN, width_of
+from intriguing.blind_spots.loop import Layout
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.race import CANDIDATES
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row
 
-_ROWS_OF_STATE = 48
-"""Vectors of the input's size per slot: history, cuts, and their copies while they change."""
+_STATE, _STEP = 24, 28
+"""Vectors of the input's size: per slot, the state of a row (image, trial and best point, gradients, and 6 cuts or the
+10 to 15 vectors of a quasi-Newton history); and per row that a step advances at a time, what the step needs besides."""
 _COPIES = 8
 """Vectors of the input's size per row for the whole search: image and best point, each with one copy, and the four
 vectors of a paused row."""
@@ -63,7 +64,7 @@ class Plan:
     operations: float
     """Floating-point operations of the model's forward pass of one row, from which `blocks` follows."""
     slot_bytes: float
-    """Memory of one slot."""
+    """Memory of one slot; a step needs more for the rows that it advances."""
     row_bytes: float
     """Memory of one row in a call of the model, forward and backward."""
     needed: float
@@ -75,11 +76,6 @@ class Plan:
     fewer_rows: bool = False
     """Whether more rows per call do not fit, so that last digits may depend on what else is searched."""
 
-    @property
-    def grain(self) -> int:
-        """The number of rows in work is a multiple of it."""
-        return grain_of(self.blocks)
-
     def __str__(self) -> str:
         most, least = self.blocks.most, self.blocks.least
         fed = "1 row" if most == 1 else f"{least} rows" if most == least else f"{least} to {most} rows"
@@ -88,11 +84,6 @@ class Plan:
             f"operations). A slot takes {self.slot_bytes / 1e6:.3g} MB, a row in the model {self.row_bytes / 1e6:.3g} "
             f"MB, all together {self.needed / 1e6:.3g} of the {self.budget / 1e6:.3g} MB that may be used."
         )
-
-
-def grain_of(blocks: Blocks) -> int:
-    """The number of rows in work is a multiple of it."""
-    return FINE if blocks.most == 1 else GRAIN
 
 
 def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
@@ -114,11 +105,14 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
 
     def needed(count: int, choice: tuple[int, Blocks]) -> float:
         slots, blocks = choice
-        width = width_of(count * tries, slots, fixed, grain_of(blocks))
-        return (_COPIES * count * tries + width * _ROWS_OF_STATE) * one + blocks.size(width) * saved
+        layout = Layout.of(slots, blocks, images[0].numel())
+        width = layout.width(count * tries, fixed)
+        moved = width if fixed else min(width, layout.piece)
+        vectors = _COPIES * count * tries + _STATE * width + _STEP * moved
+        return vectors * one + blocks.size(width) * saved
 
     def planned(count: int, choice: tuple[int, Blocks]) -> Plan:
-        costs = (_ROWS_OF_STATE * one, saved, needed(count, choice), budget)
+        costs = (_STATE * one, saved, needed(count, choice), budget)
         fewer = choice[0] < choices[0][0], choice[1].least < choices[0][1].least
         return Plan(count, *choice, operations, *costs, *fewer)
 

@@ -9,8 +9,7 @@ from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.grades import GRADES, Recipe
-from intriguing.blind_spots.loop import State, run
-from intriguing.blind_spots.memory import grain_of
+from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
@@ -51,6 +50,7 @@ class _RowSearch:
     def __init__(self, evaluator: Evaluator, options: SearchOptions, box: Box, rows: State, owner: Tensor) -> None:
         self.evaluator = evaluator
         self.options = options
+        self.layout = Layout.of(options.slots, evaluator.blocks, rows["x0"].shape[1])
         self.rows = rows
         self.owner = owner
         self.box = box.pair
@@ -92,7 +92,7 @@ class _RowSearch:
         return self.outcome
 
     def _run(self, solver: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
-        return run(solver, rows, self.options.slots, grain_of(self.evaluator.blocks))
+        return run(solver, rows, self.layout)
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the smallest `l2` (R,) of its example."""

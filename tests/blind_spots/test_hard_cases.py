@@ -8,7 +8,7 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.loop import run
+from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.objective import contest, cross_entropy
 
 
@@ -208,7 +208,7 @@ def test_slots_are_refilled_and_every_row_runs_its_own_length():
 
     lengths = torch.tensor([5, 1, 9, 2, 2, 7, 1, 1, 3, 4, 11])
     for slots in (2, 4, 64):
-        assert torch.equal(run(Countdown(), {"left": lengths}, slots)["steps"], lengths)
+        assert torch.equal(run(Countdown(), {"left": lengths}, Layout(slots))["steps"], lengths)
 
 
 def layers(inputs, hidden, classes, act=nn.ReLU, bias=True):

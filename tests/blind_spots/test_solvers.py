@@ -11,7 +11,7 @@ from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import direction
-from intriguing.blind_spots.loop import run
+from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.objective import cross_entropy
 from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
 from intriguing.models.rows import PADDED
@@ -119,9 +119,9 @@ def test_a_row_that_cannot_come_below_its_bar_leaves_early():
     rows = {"x0": x0, "best": start, "target": target, "rivals": torch.arange(3) != target[:, None]}
     with frozen(model), torch.no_grad():
         stage = BoundaryFinish(Evaluator(model, (20,), PADDED), -5.0, 5.0, steps=20)
-        free = run(stage, rows, 64)
-        barred = run(stage, rows | {"bar": 0.5 * free["best_l2"]}, 64)
-        open_ = run(stage, rows | {"bar": 2.0 * free["best_l2"]}, 64)
+        free = run(stage, rows, Layout(64))
+        barred = run(stage, rows | {"bar": 0.5 * free["best_l2"]}, Layout(64))
+        open_ = run(stage, rows | {"bar": 2.0 * free["best_l2"]}, Layout(64))
     assert float(barred["backward"].double().mean()) < float(free["backward"].double().mean())
     assert torch.equal(open_["best_l2"], free["best_l2"])
 
