@@ -429,7 +429,7 @@ PAPER_CLAIMS = Table(
         Field("pairs", _I, "How many ordered pairs of models, or cells, it rests on."),
         Field("draws", _I, "How many resamples gave a number."),
         Field("by_seed", _B, "Whether seeds were drawn again before images."),
-        Field("outcome", _S, "Of a claim: holds, fails or open.", "", True),
+        Field("outcome", _S, "Of a claim: holds, fails, open, or unknown where there is no figure.", "", True),
         Field("sentence", _S, "The answer in a sentence; null where the figure is all.", "", True),
         Field("refuted_by", _S, "What would have refuted the claim.", "", True),
     ),

@@ -11,6 +11,7 @@ NAMES = {
     "device": "the search on an accelerator: examples per second, the model's share of the time",
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",
+    "recipes": "how the training of the paper's networks was chosen, on held-out images",
 }
 
 

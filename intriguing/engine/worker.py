@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,6 +94,10 @@ class Work:
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The input `name` as one table, in plan order."""
         return pa.concat_tables(self.tables(name, columns))
+
+    def each(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The input `name` a table at a time, one per task that made it: only one of them is in memory."""
+        return (self._read(*reference, columns) for reference in self._call.inputs[name])
 
     def blobs(self, name: str) -> list[bytes]:
         """The input `name` as a list of bytes, one per task that made it."""

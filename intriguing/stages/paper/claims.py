@@ -20,6 +20,9 @@ from intriguing.transfer.relations import Resampled, estimate, rank_correlation,
 FAR_MORE = 2.0
 """Far more than noise: more than this many times as often."""
 
+UNKNOWN = "No answer: it takes more families of networks, or more images that they get right."
+"""The sentence of a claim without a figure."""
+
 Row = dict[str, Any]
 Side = Literal["holds", "fails", "open"]
 
@@ -169,8 +172,11 @@ def _judge(row: Row, p_holm: float) -> None:
     """Put the answer into a claim's row: its outcome by the one rule of a finding, and its sentence."""
     claim = CLAIMS[row["name"]]
     row["p_holm"] = None if np.isnan(p_holm) else p_holm
+    if row["value"] is None:
+        row |= {"outcome": "unknown", "sentence": UNKNOWN, "refuted_by": claim.refuted_by}
+        return
     side: Side = "open"
-    if significant(row["p_holm"]) and row["value"] is not None:
+    if significant(row["p_holm"]):
         side = "holds" if row["value"] > claim.reference else "fails"
     row |= {"outcome": side, "sentence": getattr(claim, side), "refuted_by": claim.refuted_by}
 

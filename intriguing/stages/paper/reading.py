@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from intriguing.results import Run
@@ -68,12 +69,10 @@ class Reading:
         """How far the mean distortions are from table 1 by rule and grade, the nearest first."""
         return [row for row in self.claims if row["name"] == "distortions of table 1"]
 
-    @property
+    @cached_property
     def _index(self) -> dict[tuple[Any, ...], Row]:
-        if not hasattr(self, "_cached"):
-            keys = ("measure", "source_model", "source_seed", "model", "model_seed", "target_rule", "grade")
-            object.__setattr__(self, "_cached", {tuple(row[k] for k in keys): row for row in self.cells})
-        return self._cached  # type: ignore[attr-defined]
+        keys = ("measure", "source_model", "source_seed", "model", "model_seed", "target_rule", "grade")
+        return {tuple(row[key] for key in keys): row for row in self.cells}
 
 
 def readings(run: Run) -> list[Reading]:

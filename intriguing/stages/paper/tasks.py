@@ -17,6 +17,7 @@ from intriguing.stages.paper.cells import (
     Row,
     distortion_rows,
     error_rows,
+    groups,
     matrix_rows,
     noise_rows,
 )
@@ -66,23 +67,21 @@ def _found(work: Work) -> pd.DataFrame:
 
 def _answers(work: Work, networks: list[Network], amplified_rms: float) -> Iterator[tuple[str, str, Answers]]:
     """The answers to the images of each grade and rule, beside those to unchanged images and to noise."""
-    clean, changed = _rows(work, "clean", [*_TARGET, "example_id", "is_error"]), _rows(work, "changed", _CHANGED)
-    if clean is None or changed is None:
+    clean = _rows(work, "clean", [*_TARGET, "example_id", "is_error"])
+    if clean is None:
         return
-    unchanged = clean.to_pandas()
-    noise = _noise(work, amplified_rms)
-    pairs = changed.select(["grade", "target_rule"]).group_by(["grade", "target_rule"], use_threads=False).aggregate([])
-    for pair in pairs.to_pylist():
-        collector = Collector(networks, unchanged["example_id"].unique())
-        collector.clean(*_target(unchanged), unchanged["example_id"], unchanged["is_error"])
-        mine = pc.and_(*(pc.equal(changed[name], pair[name]) for name in ("grade", "target_rule")))
-        for kind, rows in changed.filter(mine).to_pandas().groupby("kind", sort=False):
-            source = rows["source_model"], rows["source_seed"]
-            answers = rows["is_error"], rows["rms"]
-            collector.changed(str(kind), source, _target(rows), rows["example_id"], answers)
-        if noise is not None:
-            collector.noise(CONTROLS["amplified"], _target(noise), noise["example_id"], noise["wrong"])
-        yield pair["grade"], pair["target_rule"], collector.answers()
+    unchanged, noise = clean.to_pandas(), _noise(work, amplified_rms)
+    collectors: dict[tuple[str, str], Collector] = {}
+    for part in work.each("changed", _CHANGED):
+        for (grade, rule, kind), rows in groups(part.to_pandas(), "grade", "target_rule", "kind"):
+            if (grade, rule) not in collectors:
+                collectors[grade, rule] = collector = Collector(networks, unchanged["example_id"].unique())
+                collector.clean(*_target(unchanged), unchanged["example_id"], unchanged["is_error"])
+                if noise is not None:
+                    collector.noise(CONTROLS["amplified"], _target(noise), noise["example_id"], noise["wrong"])
+            source, answers = (rows["source_model"], rows["source_seed"]), (rows["is_error"], rows["rms"])
+            collectors[grade, rule].changed(kind, source, _target(rows), rows["example_id"], answers)
+    yield from ((grade, rule, collector.answers()) for (grade, rule), collector in collectors.items())
 
 
 def _noise(work: Work, size: float) -> pd.DataFrame | None:

@@ -3,7 +3,7 @@
 from intriguing.report.text import count, number, percent
 from intriguing.stages.paper.reading import Reading, Row
 
-OUTCOMES = {"holds": "Holds", "fails": "Refuted", "open": "Open"}
+OUTCOMES = {"holds": "Holds", "fails": "Refuted", "open": "Open", "unknown": "Unknown"}
 WHAT_DIFFERS = {
     "initialisation": "the initialisation alone",
     "training set": "the training set alone (disjoint)",
@@ -17,7 +17,7 @@ _RATIO = "far more than noise"
 def claim_figure(row: Row) -> str:
     """A claim's figure with its interval and p-value, as a clause."""
     if row["value"] is None:
-        return "(no figure)"
+        return f"{row['pairs']} pairs of networks."
     p = "" if row["p_holm"] is None else f", Holm's p = {row['p_holm']:.2g}"
     interval = "" if row["low"] is None else f" ({bounds(row)}{p})"
     return f"{value(row)}{interval}, {row['pairs']} pairs of networks."

@@ -91,6 +91,10 @@ class Hand:
             else [pa.Table.from_pandas(frame if columns is None else frame[columns], preserve_index=False)]
         )
 
+    def each(self, name, columns=None):
+        # In two parts, as several tasks make them.
+        return [part for table in self.tables(name, columns) for part in (table.slice(0, 777), table.slice(777))]
+
     def table(self, name, columns=None):
         return self.tables(name, columns)[0]
 

@@ -181,6 +181,14 @@ def test_a_users_own_models_have_all_but_the_papers_side():
     assert len(rows.query("measure == 'minimal'")) == 9
 
 
+def test_a_claim_that_the_networks_do_not_tell_has_no_answer():
+    _, claims = Hand(("FC100-100-10", "FC200-200-10")).frames(beside=False)
+    row = one(claims, name="one family more", kind="minimal")
+    assert row["outcome"] == "unknown"
+    assert row["value"] != row["value"]
+    assert row["sentence"].startswith("No answer")
+
+
 def test_without_transfer_there_are_errors_and_distortions_alone():
     hand = Hand(SIX)
     for name in ("clean", "changed", "noise", "noise_rays"):
