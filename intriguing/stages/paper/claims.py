@@ -105,7 +105,14 @@ def agreement_rows(answers: Answers, resampled: Resampled) -> Iterator[Row]:
         found = estimate(rank_correlation(resampled.rates[kind], paper, np.ones_like(paper), spearman))
         if np.isfinite(found.value):
             measure = "Spearman's correlation of the cells off the diagonal with the paper's"
-            yield _row("agreement", f"order of table {table}", kind, measure, found, int(np.isfinite(paper).sum()))
+            yield _row(
+                "agreement",
+                f"order of table {table}{', amplified' if kind == 'amplified' else ''}",
+                kind,
+                measure,
+                found,
+                int(np.isfinite(paper).sum()),
+            )
 
 
 def rule_rows(distortions: Sequence[Row], found: pd.DataFrame, seed: int, draws: int) -> list[Row]:

@@ -94,7 +94,11 @@ def _maps(reading: Reading, kind: str, models: list[Name], title: str) -> Row | 
         return None
     labels = [reading.label(name) for name in models]
     rows = [(f"{label}", row) for label, row in zip(labels, matrix, strict=True)]
-    rows += [(f"Gaussian {name}", row) for name, row in reading.noise(models) if kind == "minimal" and any(row)]
+    rows += [
+        (name.replace("noise", "Gaussian"), row)
+        for name, row in reading.noise(models)
+        if kind == "minimal" and any(row)
+    ]
     sides = [("Ours", "value")]
     if any(cell and cell["paper"] is not None for _, row in rows for cell in row):
         sides.append(("The paper's", "paper"))
