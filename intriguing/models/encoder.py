@@ -17,9 +17,11 @@ def fit_encoder(encoder: nn.Module, examples: Examples, options: TrainOptions, s
 
     The loss is minimised over the encoder and a linear decoder. It is the mean over images of 1/2 ||x - x'||^2, or of
     the cross-entropy of x under sigmoid(x'), plus `sparsity_penalty` times the sum over units of
-    KL(sparsity || mean activation in the batch), plus weight decay `encoder_decay`. The encoder sees the images with a
-    share `corruption` of their pixels set to 0. The paper says only "sparse" (section 4.2); all of this is a choice of
-    this project, made on 10,000 held-out training images (docs/results/paper.md).
+    KL(sparsity || mean activation in the batch), plus weight decay `encoder_decay`. The encoder sees the images with
+    Gaussian noise of the standard deviation `corruption`, the decoder's goal are the images themselves. The paper says
+    only "sparse" (section 4.2); all of this is a choice of this project, made on 10,000 held-out training images
+    (docs/results/paper.md). Without decay or noise, pixels that are always 0 keep their first weights, and noise on
+    them alone makes the model err.
 
     Sources: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3; Vincent et al. 2010, Journal of Machine
     Learning Research 11, 3371-3408 (corruption, cross-entropy).
@@ -45,7 +47,7 @@ def reconstruction_loss(
 ) -> Tensor:
     """Reconstruction and sparsity of a batch; weight decay is added elsewhere."""
     x = examples.inputs(rows).flatten(1)
-    code = encoder(x if not options.corruption else x * (torch.rand_like(x) >= options.corruption))
+    code = encoder(x + options.corruption * torch.randn_like(x) if options.corruption else x)
     goal, weight = options.sparsity or 0.05, options.sparsity_penalty or 0.0
     mean = code.mean(dim=0).clamp(1e-4, 1 - 1e-4)
     divergence = goal * torch.log(goal / mean) + (1 - goal) * torch.log((1 - goal) / (1 - mean))

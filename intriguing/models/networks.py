@@ -100,10 +100,10 @@ def autoencoder(shape: Shape, classes: int, hidden: int = 400) -> Autoencoder:
         warm_up=0.1,
         encoder_epochs=8,
         encoder_loss="cross_entropy",
-        corruption=0.25,
+        corruption=0.3,
         sparsity=0.1,
         sparsity_penalty=2.0,
-        encoder_decay=0.0,
+        encoder_decay=1e-4,
     )
     encoder = _pair("linear", _glorot(prod(shape), hidden), nn.Sigmoid())
     return Autoencoder({"flatten": nn.Flatten(), "encoder": encoder, "logits": logits}, recipe)

@@ -44,7 +44,7 @@ class TrainOptions:
     encoder_loss: str | None = None
     """Autoencoder only: squared (1/2 ||x - x'||^2, linear decoder) or cross_entropy (of pixels, sigmoid decoder)."""
     corruption: float | None = None
-    """Autoencoder only: the share of pixels that are set to 0 in what the encoder sees, anew in each step."""
+    """Autoencoder only: the standard deviation of Gaussian noise on what the encoder sees, drawn anew in each step."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight_decay, list):
@@ -55,7 +55,7 @@ class TrainOptions:
         for name in ("learning_rate", "sparsity_penalty", "encoder_decay"):
             _check(name, getattr(self, name), low=0)
         _check("warm_up", self.warm_up, low=0, high=1)
-        _check("corruption", self.corruption, low=0, high=0.99)
+        _check("corruption", self.corruption, low=0)
         _check("sparsity", self.sparsity, low=1e-6, high=1 - 1e-6)
         decays = self.weight_decay if isinstance(self.weight_decay, tuple) else (self.weight_decay,)
         for decay in decays:

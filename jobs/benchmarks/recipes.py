@@ -37,7 +37,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "FC200-200-10, the recipe": ("mlp", {"hidden": [200, 200]}, {}),
     "FC123-456-10, the recipe": ("mlp", {"hidden": [123, 456]}, {}),
     "AE400-10, the recipe": ("autoencoder", {}, {}),
-    "AE400-10, no corruption": ("autoencoder", {}, {"corruption": 0.0}),
+    "AE400-10, no noise": ("autoencoder", {}, {"corruption": 0.0}),
     "AE400-10, squared error, decay (before)": ("autoencoder", {}, _OLD_ENCODER),
 }
 
