@@ -536,6 +536,65 @@ FAILURES = Table(
     ("task",),
 )
 
+_BASE = Field("model", _S, "The name in the spec of the model whose architecture is trained.")
+_VARIANT = Field("variant", _S, "The variant's name in the spec: how it was trained.")
+
+HARDENING = Table(
+    "hardening",
+    "an epoch of a hardened training",
+    (
+        _DATASET,
+        _BASE,
+        _VARIANT,
+        _SEED,
+        Field("epoch", pa.int32(), "How many epochs the network has been trained, from 1."),
+        Field("network", _S, "The name of the network after the last epoch, as the table `models` has it."),
+        Field("method", _S, "What is mixed into the clean data: plain (nothing), pools, noise or pgd."),
+        Field("below", _S, "Whether changes of a layer train the layers below it: fixed or trained."),
+        Field("layers", pa.list_(_S), "The layers that have a pool of changes."),
+        Field("split", _S, "What the error is measured on: test, or held-out images of the training split."),
+        Field("images", pa.int32(), "How many images the error is measured on."),
+        Field("train_error", _D, "Wrong on the images trained on.", "fraction"),
+        Field("error", _D, "Wrong on the images of `split`.", "fraction"),
+        Field("distortion", _D, "Mean minimal distortion (RMS) over images of `split`.", "", True),
+        Field("distortion_images", pa.int32(), "How many images have one: those that it gets right, of those tried."),
+        Field("lower_bound", _D, "Mean proven lower bound of the distortion; null without one.", "", True),
+        Field("bounded_images", pa.int32(), "How many images have a bound."),
+        Field("fooled", _D, "How many of the baseline's adversarial images fool it; null: not fed.", "fraction", True),
+        Field("fooled_of", pa.int32(), "How many were fed whose unchanged image it gets right."),
+        Field("cpu_seconds", _D, "CPU time of the training up to here.", "seconds"),
+        Field("search_seconds", _D, "The part of it that searches took.", "seconds"),
+        Field("searches", _I, "Searches up to here.", "searches"),
+        Field("pool_rms", pa.list_(_D), "The RMS of a value of the changes in use, per layer; empty without pools."),
+    ),
+    ("dataset", "model", "variant", "model_seed", "epoch"),
+)
+
+HARDENING_CLAIMS = Table(
+    "hardening_claims",
+    "a claim about hardening",
+    (
+        _DATASET,
+        _BASE,
+        Field("claim", _S, "The claim, in short."),
+        Field("variant", _S, "The variant of which it is said."),
+        Field("against", _S, "The variant that it is compared with."),
+        Field("outcome", _S, "held, contradicted, open (no significant difference) or unknown (no figures)."),
+        Field("sentence", _S, "The answer in plain words."),
+        Field("measure", _S, "What `value` is."),
+        Field("value", _D, "Mean difference of errors over seeds, or geometric mean of ratios.", "", True),
+        Field("low", _D, "Lower end of its 95 % interval over seeds.", "", True),
+        Field("high", _D, "Upper end.", "", True),
+        Field("p", _D, "Two-sided p-value of Student's t, after Holm's correction over the claims.", "", True),
+        Field("seeds", pa.int32(), "How many seeds are compared."),
+        Field("test_noise", _D, "Binomial standard deviation of a difference of errors on the images.", "", True),
+        Field("goal", _D, "The error that `faster` asks for.", "fraction", True),
+        Field("remark", _S, "What else is to be known; empty where nothing is."),
+        Field("refuted_by", _S, "What would have refuted the answer."),
+    ),
+    ("dataset", "model", "claim"),
+)
+
 TABLES: dict[str, Table] = {table.name: table for table in list(vars().values()) if isinstance(table, Table)}
 """Every table by name, in the order of this page."""
 

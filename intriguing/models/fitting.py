@@ -133,7 +133,7 @@ def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Deca
     """
 
     def loss(rows: Rows) -> torch.Tensor:
-        return _cross_entropy(model(examples.inputs(rows)), examples.labels[rows])
+        return cross_entropy(model(examples.inputs(rows)), examples.labels[rows])
 
     parameters = [p for p in model.parameters() if p.requires_grad]
     if options.optimizer == "lbfgs":
@@ -141,7 +141,7 @@ def fit(model: nn.Module, examples: Examples, options: TrainOptions, decay: Deca
     return descend(parameters, loss, len(examples), options.epochs or 1, options, decay, seed)
 
 
-def _cross_entropy(outputs: torch.Tensor | tuple[torch.Tensor | None, ...], labels: torch.Tensor) -> torch.Tensor:
+def cross_entropy(outputs: torch.Tensor | tuple[torch.Tensor | None, ...], labels: torch.Tensor) -> torch.Tensor:
     """The mean cross-entropy of logits; auxiliary logits of a model that has them in training count 0.3 each.
 
     Source of the weight: arXiv:1409.4842 (GoogLeNet), section 5.
@@ -176,7 +176,7 @@ def descend(
         total = torch.zeros((), device=device)
         for rows in torch.from_numpy(order.astype(np.int64)).to(device).split(size):
             for group in optimizer.param_groups:
-                group["lr"] = rate * _schedule(step / steps, options.warm_up or 0.0)
+                group["lr"] = rate * schedule(step / steps, options.warm_up or 0.0)
             value = loss(rows)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
@@ -189,7 +189,7 @@ def descend(
     return mean + decay.penalty()
 
 
-def _schedule(done: float, warm_up: float) -> float:
+def schedule(done: float, warm_up: float) -> float:
     """The fraction of the largest step size: linear up to `warm_up`, then a half cosine down to 0, never quite 0."""
     if done < warm_up:
         return max(done / warm_up, 1e-3)

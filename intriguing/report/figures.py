@@ -5,12 +5,13 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from intriguing.report.text import number, shorten
 
@@ -188,6 +189,65 @@ def curves(series: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, yl
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.grid(axis="y", color=_FAINT, linewidth=0.8)
         axis.set_axisbelow(True)
+        return _svg(figure, alt)
+
+
+def crosses(
+    points: Sequence[tuple[str, tuple[float, float, float], tuple[float, float, float]]],
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+) -> Markup:
+    """A named point per (label, x, y), each of x and y as (value, low, high): a cross of both intervals."""
+    with _style(alt):
+        figure = Figure(figsize=(0.75 * _WIDTH, 3.9))
+        axis = figure.subplots(gridspec_kw=_margins(figure, [ylabel]))
+        for label, (x, left, right), (y, low, high) in points:
+            axis.plot([left, right], [y, y], color=_NATURAL, linewidth=1.6, solid_capstyle="round")
+            axis.plot([x, x], [low, high], color=_NATURAL, linewidth=1.6, solid_capstyle="round")
+            axis.plot([x], [y], "o", color=_NATURAL, markersize=6)
+            axis.annotate(shorten(label, _LABEL), (x, y), (6, 5), "data", "offset points")
+        axis.margins(x=0.12, y=0.1)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.grid(color=_FAINT, linewidth=0.8)
+        axis.set_axisbelow(True)
+        return _svg(figure, alt)
+
+
+class Curve(NamedTuple):
+    """A named line with a band; all of them (n,)."""
+
+    label: str
+    x: np.ndarray
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def panels(curves: Sequence[Curve], reference: Curve, xlabel: str, ylabel: str, alt: str) -> Markup:
+    """A small panel per curve, all of one scale (logarithmic), with `reference` as a faint line in each."""
+    columns = min(4, len(curves))
+    rows = -(-len(curves) // columns)
+    with _style(alt):
+        figure = Figure(figsize=(_WIDTH, 1.75 * rows + 0.5))
+        margins = _margins(figure, [ylabel]) | {"hspace": 0.42, "wspace": 0.12, "top": 1 - 0.3 / figure.get_figheight()}
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=margins)
+        for number_, axis in enumerate(axes.ravel()):
+            if number_ >= len(curves):
+                axis.set_axis_off()
+                continue
+            curve = curves[number_]
+            axis.plot(reference.x, reference.middle, color=_INK, alpha=0.35, linewidth=1.2)
+            axis.fill_between(curve.x, curve.low, curve.high, color=_NATURAL, alpha=0.22, linewidth=0)
+            axis.plot(curve.x, curve.middle, color=_NATURAL, linewidth=1.8)
+            axis.set(yscale="log")
+            axis.set_title(shorten(curve.label, 24), fontsize=10.5, loc="left")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.yaxis.set_minor_locator(NullLocator())
+            axis.grid(axis="y", color=_FAINT, linewidth=0.8)
+        figure.supxlabel(xlabel, fontsize=10.5)
+        figure.supylabel(ylabel, fontsize=10.5)
         return _svg(figure, alt)
 
 

@@ -4,12 +4,13 @@ A stage is a folder: `spec.py` (its section of a spec), `plan.py` (its tasks), `
 `page.py` (its part of the page). The science that it calls lies in the package's other folders.
 """
 
-from intriguing.stages import blind_spots, models, paper, run, stability, transfer, units, words
+from intriguing.stages import blind_spots, hardening, models, paper, run, stability, transfer, units, words
 from intriguing.stages.common.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
     run.STAGE,  # what was run, and what failed: a part of the page alone
     models.STAGE,  # what a sweep looks at: data sets and models
+    hardening.STAGE,  # section 4.1: does training on what the searches find help? It adds models to the sweep
     units.STAGE,  # section 3: do single units mean more than random directions?
     blind_spots.STAGE,  # section 4.1: how small a change makes a model wrong?
     stability.STAGE,  # section 4.3: how far can a change carry, and what is proven of the smallest one?

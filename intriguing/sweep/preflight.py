@@ -92,7 +92,9 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
         rows = check_model(probe(net), built.shape, built.classes, model.slots)
         for stage in STAGES:
             if stage.check_model is not None and stage.name in model.sections:
-                stage.check_model.load()(model.sections[stage.name], net, built.shape, model.slots)
+                stage.check_model.load()(
+                    model.sections[stage.name], net, built.shape, model.slots, model.name, model.layers
+                )
         if not model.layers:
             return {}
         # Noise, and four of it: only inputs that differ show whether they depend on their company.

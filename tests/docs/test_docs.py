@@ -145,9 +145,9 @@ def _check_script(script, words):
         unknown = [w for w in words if w.startswith("--") and w.partition("=")[0] not in own]
         assert not unknown, f"{script} has no option {unknown}"
         return
-    # What is not its own goes to `intriguing run`, which knows all of its own but --corpus.
-    for at in [i for i, word in enumerate(words) if word == "--corpus" and word in own]:
-        words = [*words[:at], *words[at + 2 :]]
+    # What is not its own goes to `intriguing run`, which knows none of these.
+    while alone := [i for i, word in enumerate(words) if word in own & {"--corpus", "--results"}]:
+        words = [*words[: alone[0]], *words[alone[0] + 2 :]]
     default = re.search(r'default="(\w+)"', source)
     named = bool(words) and not words[0].startswith("-")
     _check_intriguing(["run", *([] if named else [default[1] if default else "full"]), *words])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from intriguing.models.fitting import _cross_entropy
+from intriguing.models.fitting import cross_entropy
 from intriguing.models.probing import predict
 
 
@@ -14,9 +14,9 @@ def test_auxiliary_logits_count_three_tenths_each():
     main, one, other = (torch.randn(6, 4, generator=random) for _ in range(3))
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     expected = F.cross_entropy(main, labels) + 0.3 * (F.cross_entropy(one, labels) + F.cross_entropy(other, labels))
-    assert float(_cross_entropy((main, one, other), labels)) == pytest.approx(float(expected))
-    assert float(_cross_entropy((main, None), labels)) == pytest.approx(float(F.cross_entropy(main, labels)))
-    assert torch.equal(_cross_entropy(main, labels), F.cross_entropy(main, labels))
+    assert float(cross_entropy((main, one, other), labels)) == pytest.approx(float(expected))
+    assert float(cross_entropy((main, None), labels)) == pytest.approx(float(F.cross_entropy(main, labels)))
+    assert torch.equal(cross_entropy(main, labels), F.cross_entropy(main, labels))
 
 
 def test_predicting_leaves_the_images_as_they_are():

@@ -83,8 +83,8 @@ class Stage:
     plan(section, sweep): its tasks, without torch. functions: its task functions.
     inspect(section, outside): what the plan must know of files, read before any work.
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
-    check_model: the code of a function (section, network, shape, slots) that raises before any work where the stage can
-    do nothing with a network.
+    check_model: the code of a function (section, network, shape, slots, name, layers) that raises before any work where
+    the stage can do nothing with a network; name and layers are the model's in the spec.
     stored_bytes: a function (task, units of each layer of its model) -> bytes that a task of the stage stores beside
     `task.size`, for a dry run.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.

@@ -16,7 +16,7 @@ select target_rule, grade, count(*) filter (status = 'found') as found,
        count(*) filter (status in ('found', 'not_found')) as tried
 from distortions group by all"""
 _RULES = {
-    "untargeted": "a wrong answer",
+    "untargeted": "any wrong answer",
     "random": "a wrong answer drawn at random",
     "every": "each wrong answer",
     "each": "the wrong answer asked for, of which each is",

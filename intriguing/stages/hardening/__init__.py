@@ -1,0 +1,19 @@
+"""Hardening (section 4.1): does training on what the searches find help?"""
+
+from intriguing.engine.task import Code
+from intriguing.stages.common.stage import Stage
+from intriguing.stages.hardening.functions import FUNCTIONS
+from intriguing.stages.hardening.plan import plan
+from intriguing.stages.hardening.spec import HardeningSpec, agree
+
+STAGE = Stage(
+    name="hardening",
+    section=HardeningSpec,
+    agree=agree,
+    plan=plan,
+    functions=FUNCTIONS,
+    check_model=Code("intriguing.stages.hardening.preflight:check_model"),
+    page=Code("intriguing.stages.hardening.page:parts"),
+    verdicts=Code("intriguing.stages.hardening.verdicts:verdicts"),
+    printed=Code("intriguing.stages.hardening.printed:printed"),
+)

@@ -1,0 +1,49 @@
+"""Hardening as text for a terminal: a table of the variants, and a line per claim."""
+
+from textwrap import fill
+
+from intriguing.results import Run
+from intriguing.stages.hardening.summary import Interval, ModelSummary, summaries, value_in_words
+from intriguing.stats.findings import counted
+
+_LINE = "{:<14} {:>6} {:>7} {:>15} {:>17} {:>7} {:>6}"
+_WIDTH = 80
+
+
+def printed(run: Run) -> str:
+    """Every model's variants and claims; "" where nothing was hardened."""
+    return "\n\n".join(_model(model) for model in summaries(run))
+
+
+def _model(model: ModelSummary) -> str:
+    lines = [
+        f"{model.model} on {model.dataset}: errors on {model.images:,} images ({model.split});",
+        "means over seeds, with half of the 95 % interval",
+        _LINE.format("variant", "epochs", "train %", "error %", "distortion", "fooled", "CPU-s"),
+    ]
+    for v in model.variants:
+        fooled = "–" if v.fooled is None else f"{100 * v.fooled[0]:.0f} %"
+        spreads = spread(v.error, 100, 2), spread(v.distortion, 1, 4)
+        lines.append(
+            _LINE.format(v.name[:14], v.epochs, f"{100 * v.train_error:.2f}", *spreads, fooled, f"{v.cpu_seconds:.0f}")
+        )
+    noise = (
+        f"{counted(len(model.seeds), 'seed')} of every variant. An error of the baseline has a binomial standard "
+        f"deviation of {100 * model.test_noise:.2f} points on these images."
+    )
+    lines.append(fill(noise, _WIDTH))
+    for claim in model.claims:
+        value, interval = value_in_words(claim)
+        figures = f" ({interval})" if interval else ""
+        said = [f"{claim['measure']}: {value}{figures}", claim["remark"]]
+        lines += ["", fill(f"{claim['sentence']}.", _WIDTH)]
+        lines += [fill(one, _WIDTH, initial_indent="  ", subsequent_indent="    ") for one in said if one]
+    return "\n".join(lines)
+
+
+def spread(interval: Interval | None, scale: float, digits: int) -> str:
+    """A mean and half the width of its interval: "1.90 ± 0.08"."""
+    if interval is None:
+        return "–"
+    mean, low, high = (scale * x for x in interval)
+    return f"{mean:.{digits}f} ± {(high - low) / 2:.{digits}f}" if high > low else f"{mean:.{digits}f}"

@@ -1,0 +1,202 @@
+"""Tasks of hardening: an epoch of a training, the measures of a training, and the claims."""
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+import torch
+
+from intriguing import randomness, tables
+from intriguing.engine.worker import Work
+from intriguing.hardening.claims import Outcomes, judge
+from intriguing.hardening.cutting import pool_layers
+from intriguing.hardening.measures import Measures, error_of, fooled, held_out, measure
+from intriguing.hardening.options import HardeningOptions
+from intriguing.hardening.training import Hardening
+from intriguing.models import (
+    TrainOptions,
+    build_model,
+    load_weights,
+    parameter_count,
+    probe,
+    weights_hash,
+)
+from intriguing.models.fitting import Examples
+from intriguing.stability import lower_bounds
+from intriguing.stages.common.parameters import Architecture
+from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.hardening import functions
+from intriguing.stages.hardening.resources import LoadedExamples
+
+_GOAL = 1.1
+"""The error that counts as reached, in mean final errors of the baseline."""
+
+
+@functions.EPOCH.implementation
+def epoch(work: Work, parameters: functions.EpochParameters) -> dict[str, Any]:
+    """Train for one epoch; `weights`, `optimizer`, `pools` (what the epoch found) and `clock` (what it cost, JSON)."""
+    torch.set_num_threads(parameters.compute.threads)
+    work.device = device_name()
+    net = _built(parameters.architecture, parameters.key.model_seed).to(device())
+    of = parameters.training_of
+    examples, _ = _examples(work.resource("examples"), of)
+    hardening = Hardening(
+        net, examples, _options(of, net), TrainOptions.of(of.training), parameters.key.model_seed,
+        parameters.compute.threads,
+    )  # fmt: skip
+    if parameters.epoch:
+        hardening.restore(work.blobs("weights")[0], work.blobs("optimizer")[0], work.blobs("pools"))
+    clock = hardening.epoch(parameters.epoch)
+    return hardening.checkpoint() | {"clock": json.dumps(asdict(clock)).encode()}
+
+
+@functions.MEASURE.implementation
+def measure_training(work: Work, parameters: functions.MeasureParameters) -> dict[str, Any]:
+    """What a network is worth after each epoch: `hardening`, its row of `models`, and `adversarial` images."""
+    torch.set_num_threads(parameters.compute.threads)
+    work.device = device_name()
+    net = _built(parameters.architecture, parameters.key.model_seed)
+    of = parameters.training_of
+    options = _options(of, net)
+    examples: LoadedExamples = work.resource("examples")
+    trained_on, measured_on = _examples(examples, of)
+    attacked = _attacked(measured_on, of.seed)
+    clocks = [json.loads(blob) for blob in work.blobs("clock")]
+    stored = work.blobs("weights")
+    rows, last = [], Measures(None, 0, torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    old = safetensors.torch.load(work.blobs("attacks")[0]) if parameters.fed else None
+    for number, weights in enumerate(stored):
+        probe(load_weights(net, weights)).to(device())
+        chosen = attacked[: parameters.images if number == len(stored) - 1 else parameters.curve_images]
+        if len(chosen):
+            last = measure(net, measured_on.inputs(chosen), measured_on.labels[chosen], parameters.grade)
+        errors = {"train_error": error_of(net, trained_on), "error": error_of(net, measured_on)}
+        measures = _row(clocks[: number + 1], last if len(chosen) else None)
+        rows.append(measures | errors | _transfer(net, measured_on, old))
+    rows[-1] |= _certified(net, measured_on, last, attacked[last.positions[: parameters.certified]])
+    adversarial = {"images": last.adversarial.cpu().contiguous(), "positions": attacked[last.positions].cpu()}
+    table = tables.HARDENING.build(
+        {name: [row[name] for row in rows] for name in rows[0]} | {"epoch": list(range(1, len(rows) + 1))},
+        **parameters.key.columns,
+        variant=of.variant,
+        network=parameters.network,
+        method=options.method,
+        below=options.below,
+        layers=list(options.layers) if options.has_pools else [],
+        split="held-out" if of.held_out else "test",
+        images=len(measured_on),
+    )
+    models = tables.MODELS.build(
+        {},
+        **(replace(parameters.key, model=parameters.network).columns),
+        weights_hash=weights_hash(stored[-1]),
+        parameters=parameter_count(net),
+        train_error=error_of(net, examples.train) if of.held_out else rows[-1]["train_error"],
+        test_error=None if of.held_out else rows[-1]["error"],
+        train_part=None,
+        other_error=None,
+    )
+    return {"hardening": table, "models": models, "adversarial": safetensors.torch.save(adversarial)}
+
+
+@functions.CLAIMS.implementation
+def claims(work: Work, parameters: functions.ClaimsParameters) -> dict[str, pa.Table]:
+    """What the trainings say of each claim: `claims`, rows of `hardening_claims`."""
+    rows = work.table("hardening").to_pylist()
+    ends: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["epoch"]):
+        ends.setdefault((row["variant"], row["model_seed"]), []).append(row)
+    final = [curve[-1]["error"] for (variant, _), curve in ends.items() if variant == parameters.baseline]
+    goal = parameters.goal if parameters.goal is not None else _GOAL * float(np.mean(final))
+    runs: dict[str, dict[int, Outcomes]] = {}
+    for (variant, seed), curve in ends.items():
+        reached = next((row for row in curve if row["error"] <= goal), None)
+        runs.setdefault(variant, {})[seed] = Outcomes(
+            error=curve[-1]["error"],
+            images=curve[-1]["images"],
+            rms=curve[-1]["distortion"],
+            epochs=None if reached is None else reached["epoch"],
+            seconds=None if reached is None else reached["cpu_seconds"],
+        )
+    judged = judge(runs)
+    plain = ("outcome", "sentence", "measure", "value", "low", "high", "p", "seeds", "test_noise", "remark")
+    columns: dict[str, Any] = {name: [getattr(one, name) for one in judged] for name in (*plain, "refuted_by")}
+    columns |= {name: [getattr(one.claim, name) for one in judged] for name in ("variant", "against")}
+    columns |= {
+        "claim": [one.claim.name for one in judged],
+        "goal": [goal if one.claim.figure == "seconds" else None for one in judged],
+    }
+    named = {"dataset": parameters.dataset, "model": parameters.model}
+    return {"claims": tables.HARDENING_CLAIMS.build(columns, **named)}
+
+
+def _built(architecture: Architecture, seed: int) -> torch.nn.Module:
+    """The network with the initial weights of `seed`: the same ones in every variant."""
+    return build_model(architecture.architecture, architecture.shape, architecture.classes, architecture.options, seed)
+
+
+def _options(of: functions.Training, net: torch.nn.Module) -> HardeningOptions:
+    """The options of a training, with the layers of this network."""
+    options = dict(of.mixed)
+    pooled = options.get("method") in ("pools", "noise")
+    layers = pool_layers(net, of.layers, of.chosen) if pooled else ()
+    dropped = tuple(layer for layer in pool_layers(net, options.pop("dropped", ()), "each") if layer != "input")
+    dropout = tuple(options.pop("dropout", ()))
+    return HardeningOptions(**options, layers=layers, dropout=dropout, dropped=dropped if dropout else ())
+
+
+def _examples(loaded: LoadedExamples, of: functions.Training) -> tuple[Examples, Examples]:
+    """What is trained on, and what errors are measured on: the test split, or training images that are held out."""
+    if not of.held_out:
+        assert loaded.test is not None  # the plan asks for the split
+        return loaded.train, loaded.test
+    order = randomness.generator(of.seed, "held out").permutation(len(loaded.train))
+    return held_out(loaded.train, of.held_out, order)
+
+
+def _attacked(examples: Examples, seed: int) -> torch.Tensor:
+    """The positions of `examples` in the order in which they are attacked: the same for every network."""
+    order = randomness.generator(seed, "hardening attacked").permutation(len(examples))
+    return torch.from_numpy(order.astype(np.int64)).to(examples.labels.device)
+
+
+def _row(clocks: list[dict[str, Any]], measures: Measures | None) -> dict[str, Any]:
+    """What an epoch cost up to here, and how small a change makes its network wrong."""
+    return {
+        "distortion": measures and measures.rms,
+        "distortion_images": measures.found if measures else 0,
+        "lower_bound": None,
+        "bounded_images": 0,
+        "cpu_seconds": sum(clock["seconds"] for clock in clocks),
+        "search_seconds": sum(clock["searching"] for clock in clocks),
+        "searches": sum(clock["searched"] for clock in clocks),
+        "pool_rms": list(clocks[-1]["norms"].values()),
+    }
+
+
+def _certified(
+    net: torch.nn.Module, examples: Examples, measures: Measures, positions: torch.Tensor
+) -> dict[str, float | int | None]:
+    """The proven lower bounds of the first of the distortions; nothing where a network is beyond proof."""
+    if not len(positions):
+        return {}
+    images, adversarial = examples.inputs(positions), measures.adversarial[: len(positions)]
+    found = torch.linalg.vector_norm((adversarial.to(images) - images).flatten(1), dim=1)
+    bound = lower_bounds(net, images, examples.labels[positions], found=found).bound.double().cpu().numpy()
+    proven = bound[np.isfinite(bound) & (bound > 0)] / max(1, images[0].numel()) ** 0.5
+    return {"lower_bound": float(proven.mean()) if len(proven) else None, "bounded_images": len(proven)}
+
+
+def _transfer(
+    net: torch.nn.Module, examples: Examples, old: dict[str, torch.Tensor] | None
+) -> dict[str, float | int | None]:
+    """How many of the baseline's adversarial images fool a network."""
+    if old is None:
+        return {"fooled": None, "fooled_of": 0}
+    where = old["positions"].to(examples.labels.device)
+    images, labels = examples.inputs(where), examples.labels[where]
+    wrong, count = fooled(net, images, old["images"].to(images), labels)
+    return {"fooled": wrong / count if count else None, "fooled_of": count}

@@ -1,0 +1,163 @@
+"""Whole hardenings: a user's own model, a real kill, Ray, and what is refused before any work."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from intriguing.errors import InputError, ModelError, UnknownNameError
+from intriguing.results import open_run
+from intriguing.stages.hardening.printed import printed
+from intriguing.sweep import execute, prepare
+from tests.pages import words_of
+from tests.sweep.small import call, toml
+
+_CLOCKS = ["cpu_seconds", "search_seconds"]
+
+
+def spec(mark, at=10**9, **rest):
+    variants = {
+        "weight decay": {},
+        "each layer": {"method": "pools", "new_per_epoch": 6, "kept_epochs": 2, "renewals": 2},
+        "pgd": {"method": "pgd"},
+    }
+    own = {
+        "architecture": "tests.stages.hardening.dies:dies",
+        "layers": ["hidden"],
+        "train": False,
+        "options": {"mark": str(mark), "at": at},
+    }
+    training = {"epochs": 3, "batch_size": 512, "learning_rate": 3e-3}
+    section = {
+        "models": ["own"],
+        "seeds": [0, 1],
+        "variants": variants,
+        "defaults": {"training": training},
+        "images": 4,
+        "curve_images": 0,
+        "grade": "fast",
+    }
+    return {
+        "name": "hardened",
+        "datasets": {"mnist-sample": {}},
+        "models": {"own": own},
+        "hardening": section,
+        "compute": {"slots": 32},
+    } | rest
+
+
+def rows(out):
+    """The table `hardening`, without what a clock measured."""
+    return open_run(out).pandas("hardening").drop(columns=_CLOCKS).sort_values(["variant", "model_seed", "epoch"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hardened")
+    (folder / "mark").touch()
+    body = spec(folder / "mark", at=15)
+    body["hardening"]["joined"] = ["each layer"]
+    later = {"blind_spots": {"images": 3, "grade": "fast", "target_rules": ["untargeted"]}, "transfer": {}}
+    path = folder / "spec.toml"
+    path.write_text(toml(body | later).replace("False", "false"))
+    assert execute(prepare(path, folder / "run"), "inline").complete
+    return folder
+
+
+@pytest.mark.slow
+def test_a_hardened_model_of_the_user_s_is_a_model_like_any_other(undisturbed):
+    run = open_run(undisturbed / "run")
+    names = {"own", "own, weight decay", "own, each layer", "own, pgd"}
+    assert {name for name, _ in run.models()} == names
+    joined = {"own", "own, each layer"}
+    assert set(run.table("distortions")["model"].to_pylist()) == joined
+    assert set(run.table("transfer")["model"].to_pylist()) == joined
+    models = run.pandas("models").query("model == 'own, pgd' and model_seed == 1")
+    last = run.pandas("hardening").query("variant == 'pgd' and model_seed == 1 and epoch == 3")
+    assert models["test_error"].item() == last["error"].item()
+    assert models["train_error"].item() == last["train_error"].item()
+    table = run.pandas("hardening")
+    assert len(table) == 3 * 2 * 3
+    assert list(table.query("variant == 'each layer'")["layers"].iloc[0]) == ["input", "hidden"]
+    assert table.query("epoch == 3")["distortion"].notna().all()
+    assert table.query("epoch < 3")["distortion"].isna().all()
+    assert table.query("variant != 'weight decay'")["fooled"].between(0, 1).all()
+    assert (table.groupby(["variant", "model_seed"])["cpu_seconds"].diff().dropna() > 0).all()
+    assert len(run.table("hardening_claims")) == 7
+
+
+@pytest.mark.slow
+def test_the_page_and_the_terminal_say_what_was_found(undisturbed):
+    words = words_of(undisturbed / "run")
+    text = printed(open_run(undisturbed / "run"))
+    assert "Does training on what the searches find help?" in words
+    assert "No answer to whether training on the examples of each layer gives a lower error than dropout" in words
+    assert "minimal changes of input, hidden" in words
+    assert "own on mnist-sample" in text
+    assert "each layer" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_loses_that_epoch_and_changes_no_result(tmp_path):
+    # 8,000 images in batches of 512 are 16 steps, each a forward pass more once there is a pool: the 36th is in the
+    # second epoch of three.
+    mark = tmp_path / "mark"
+    body = spec(mark, at=36)
+    pools = {"method": "pools", "layers": ["hidden"], "new_per_epoch": 6, "renewals": 1}
+    body["hardening"] |= {"seeds": [0], "variants": {"weight decay": pools}, "images": 3, "grade": "fast"}
+    path = tmp_path / "spec.toml"
+    path.write_text(toml(body).replace("False", "false"))
+    command = ("run", str(path), "--out", str(tmp_path / "run"), "--executor", "inline")
+    assert call(*command).returncode == -signal.SIGKILL
+    assert mark.exists()
+    again = call(*command)
+    assert again.returncode == 0, again.stderr
+    assert ", 3 reused" in again.stdout  # the list of images, the untrained model, the first epoch
+    assert execute(prepare(path, tmp_path / "undisturbed"), "inline").complete
+    assert rows(tmp_path / "run").equals(rows(tmp_path / "undisturbed"))
+    assert weights(tmp_path / "run") == weights(tmp_path / "undisturbed")
+
+
+def weights(out):
+    table = open_run(out).pandas("models")
+    return dict(zip(zip(table["model"], table["model_seed"], strict=True), table["weights_hash"], strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_seeds_and_variants_side_by_side_on_ray_give_the_same(undisturbed, tmp_path, ray_started):
+    path = undisturbed / "spec.toml"
+    assert execute(prepare(path, tmp_path / "run"), "ray", workers=2).complete
+    assert rows(tmp_path / "run").equals(rows(undisturbed / "run"))
+    assert weights(tmp_path / "run") == weights(undisturbed / "run")
+
+
+@pytest.mark.parametrize(
+    ("model", "variant", "error", "told"),
+    [
+        ({"architecture": "mlp", "layers": ["hidden3"]}, {"method": "pools"}, UnknownNameError, "hidden3"),
+        (
+            {"architecture": "softmax", "layers": ["logits"]},
+            {"method": "pools"},
+            InputError,
+            "write optimizer = 'adam'",
+        ),
+        ({"architecture": "autoencoder"}, {}, ModelError, "cannot be hardened"),
+        ({"architecture": "mlp"}, {"method": "pools", "layers": ["logits"]}, ModelError, "no weights lie above"),
+    ],
+)
+def test_what_cannot_be_hardened_is_refused_before_any_work(model, variant, error, told, tmp_path):
+    body = spec(tmp_path / "mark")
+    body["models"] = {"own": model}
+    body["hardening"]["variants"] = {"weight decay": variant}
+    with pytest.raises(error, match=told) as raised:
+        execute(prepare(body, tmp_path / "run"), "inline")
+    assert "models.own on mnist-sample" in str(raised.value)
+    assert not (tmp_path / "run" / "store").exists()
+
+
+def test_an_interval_over_seeds_is_read_from_the_last_epochs(undisturbed):
+    table = rows(undisturbed / "run").query("variant == 'pgd' and epoch == 3")
+    text = printed(open_run(undisturbed / "run"))
+    assert f"{100 * float(np.mean(table['error'])):.2f} ±" in text
