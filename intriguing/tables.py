@@ -85,6 +85,15 @@ def activations(dim: int, dtype: pa.DataType = _F) -> Table:
             _EXAMPLE,
             Field("position", pa.int32(), "The place in the layer's map (row major); 0 for one vector per input."),
             Field("vector", pa.list_(dtype, dim), "The activations of the layer's units."),
+            Field(
+                "prediction", _I, "The class that the model gives the input; null where none was computed.", "", True
+            ),
+            Field(
+                "maxima",
+                pa.list_(pa.uint16(), dim),
+                "Where in the layer's map (row major) each unit's maximum lies; null without a map or maximum.",
+                nullable=True,
+            ),
         ),
         ("dataset", "model", "model_seed", "layer", "example_id", "position"),
     )

@@ -109,14 +109,19 @@ class Capture:
         *,
         where: bool = True,
         probe: int | None = None,
+        to_end: bool = False,
     ) -> None:
-        """probe: how many inputs that first pass has, at most; None: as many as the first batch."""
+        """probe: how many inputs that first pass has, at most; None: as many as the first batch. to_end: whether every
+        pass goes on to the model's output, which is then the attribute `output`.
+        """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {', '.join(map(repr, REDUCTIONS))}, not {reduce!r}.")
         self._model, self._layers = model, list(layers)
         self._reduce: Reduce = reduce
         self._where = where
         self._probe = probe
+        self._to_end = to_end
+        self.output: Any = None
         self._seen: dict[str, Captured] = {}
         self._calls: Counter[str] = Counter()
         self._readings: dict[str, Reading] = {}
@@ -166,7 +171,7 @@ class Capture:
         with torch.inference_mode():
             try:
                 with feeding(self._model, batch):
-                    self._model(batch)
+                    self.output = self._model(batch)
             except _LastLayerSeen:
                 pass
             except IntriguingError:
@@ -243,7 +248,7 @@ class Capture:
 
     def _keep(self, layer: Layer, module: nn.Module, value: Any) -> None:
         # The last one is safe without a copy: nothing runs after it.
-        last = self._checked and len(self._seen) == len(self._layers) - 1
+        last = self._checked and not self._to_end and len(self._seen) == len(self._layers) - 1
         if isinstance(value, PackedSequence):
             self._seen[layer.name] = self._sequences(layer, value)
         else:

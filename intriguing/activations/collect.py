@@ -62,6 +62,8 @@ class MapBlock(NamedTuple):
     """The inputs' ids, int64 (n,)."""
     layers: dict[str, Captured]
     """By layer: vectors (n, units) or (n, places, units), the places of the maxima, the map's shape."""
+    output: torch.Tensor | None = None
+    """The model's output (n, ...), where it was asked for and is a tensor."""
 
 
 class Items(Protocol):
@@ -141,8 +143,11 @@ def collect_maps(
     device: torch.device | str | None = None,
     skipped: list[Skipped] | None = None,
     where: bool = True,
+    output: bool = False,
 ) -> Iterator[MapBlock]:
-    """As `collect_activations`, with separate positions, the maps' shapes and, with `where`, the maxima's positions."""
+    """As `collect_activations`, with separate positions, the maps' shapes, with `where` the maxima's positions, and
+    with `output` the model's output, for which each forward pass goes on to the end.
+    """
     if slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
     place = torch.device(device) if device is not None else device_of(model)
@@ -158,7 +163,7 @@ def collect_maps(
         return
     batches = batches_of(model, first[0][:2].to(place), slots)
     probe = slots if batches.is_padded else _LEARN
-    with Capture(model, resolved, reduce, where=where, probe=probe) as capture:
+    with Capture(model, resolved, reduce, where=where, probe=probe, to_end=output) as capture:
         for batch, names in chain([first], full):
             for part in batches.parts(len(batch)):
                 yield _run(capture, batch[part], names[part], batches, place, skipped)
@@ -213,7 +218,8 @@ def _run(
     layers = capture(batch)
     flat = [captured.vectors[:n].flatten(1) for captured in layers.values()]
     if all(isfinite(float(f.sum())) for f in flat):
-        return MapBlock(names, layers if not padding else {name: _rows(c, slice(0, n)) for name, c in layers.items()})
+        whole = layers if not padding else {name: _rows(c, slice(0, n)) for name, c in layers.items()}
+        return MapBlock(names, whole, _output(capture, len(batch), slice(0, n)))
     good = torch.stack([torch.isfinite(f).all(dim=1) for f in flat]).all(dim=0)
     keep = good.cpu().numpy()
     if skipped is not None:
@@ -223,7 +229,14 @@ def _run(
             what = "the model's activations are" if finite_input else "the input is"
             skipped.append(Skipped(int(names[at]), f"{what} not finite"))
     index = torch.nonzero(good)[:, 0]  # all rows, if only a sum overflowed
-    return MapBlock(names[keep], {name: _rows(c, index) for name, c in layers.items()})
+    kept = {name: _rows(c, index) for name, c in layers.items()}
+    return MapBlock(names[keep], kept, _output(capture, len(batch), index))
+
+
+def _output(capture: Capture, rows: int, index: slice | torch.Tensor) -> torch.Tensor | None:
+    """The rows at `index` of the model's output for a batch of `rows`; None unless it is a tensor with such rows."""
+    output, capture.output = capture.output, None
+    return output[index] if isinstance(output, torch.Tensor) and output.ndim and len(output) == rows else None
 
 
 def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:

@@ -63,16 +63,24 @@ def activation_table(
     model_seed: int,
     layer: str,
     positions: np.ndarray | int = 0,
+    predictions: np.ndarray | None = None,
+    maxima: np.ndarray | None = None,
 ) -> pa.Table:
-    """The rows of the table `activations` for inputs `ids` (n,) with their `vectors` (n, dim) at a `layer`."""
+    """The rows of the table `activations` for inputs `ids` (n,) with their `vectors` (n, dim) at a `layer`.
+
+    predictions: the model's classes (n,). maxima: the places of the units' maxima (n, dim) uint16.
+    """
     column = vector_array(vectors)
     n = len(column)
+    places_of = pa.list_(pa.uint16(), column.type.list_size)
     places = np.broadcast_to(np.asarray(positions, dtype=np.int32), (n,))
     return activations(column.type.list_size, column.type.value_type).build(
         {
             "example_id": pa.array(np.asarray(ids, dtype=np.int64)),
             "position": pa.array(places),
             "vector": column,
+            "prediction": pa.nulls(n, pa.int64()) if predictions is None else pa.array(predictions, pa.int64()),
+            "maxima": pa.nulls(n, places_of) if maxima is None else _maxima_array(maxima),
             **{
                 name: pa.repeat(pa.scalar(value, kind), n)
                 for name, value, kind in (
@@ -84,6 +92,10 @@ def activation_table(
             },
         }
     )
+
+
+def _maxima_array(maxima: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(maxima.reshape(-1), pa.uint16()), maxima.shape[1])
 
 
 def vectors_of(table: pa.Table) -> np.ndarray:
@@ -98,7 +110,8 @@ def read_vectors(files: Sequence[str | Path]) -> tuple[np.ndarray, np.ndarray]:
 
     Raises: `DataError` if a position of an input occurs twice, or the shards are of several layers.
     """
-    tables = [pq.read_table(file) for file in files]
+    columns = ["dataset", "model", "model_seed", "layer", "example_id", "position", "vector"]
+    tables = [pq.read_table(file, columns=columns) for file in files]
     if not tables:
         raise DataError("There are no stored activations to read.")
     first = tables[0].slice(0, 1).select(["dataset", "model", "model_seed", "layer"])

@@ -377,7 +377,7 @@ class Run:
                         if not _is_layer(parquet.schema_arrow):
                             raise pa.ArrowInvalid(f"{file} has no column `vector` of vectors of one length.")
                         key = tuple(row.to_pylist()[0][k] for k in _LAYER_KEYS)
-                        layers[key] = (files, parquet.schema_arrow)
+                        layers[key] = (files, _with_later_columns(parquet.schema_arrow))
                         break
         return layers
 
@@ -398,6 +398,8 @@ class Run:
         if name == "activations":
             at = schema.get_field_index("vector")
             schema = schema.set(at, pa.field("vector", pa.list_(pa.float32())))
+            at = schema.get_field_index("maxima")
+            schema = schema.set(at, pa.field("maxima", pa.list_(pa.uint16())))
         files = self._files(name)
         return self._dataset(files, schema) if files else schema.empty_table()
 
@@ -408,6 +410,14 @@ def _is_layer(schema: pa.Schema) -> bool:
         return False
     vector = schema.field("vector").type
     return pa.types.is_fixed_size_list(vector) and pa.types.is_floating(vector.value_type)
+
+
+def _with_later_columns(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file of activations, with those columns that earlier code did not write."""
+    vector = schema.field("vector").type
+    for column in tables.activations(vector.list_size, vector.value_type).schema:
+        schema = schema if column.name in schema.names else schema.append(column)
+    return schema
 
 
 class _Reading:

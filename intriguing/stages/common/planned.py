@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from intriguing.engine.task import Code, Output, Resource
 from intriguing.errors import SpecError, unknown_name
 from intriguing.stages.common.parameters import Architecture, AttackedInputs, ModelKey, Shard, as_json
+
+if TYPE_CHECKING:
+    from intriguing.stages.common.stage import Sweep
 
 _LOADERS = "intriguing.stages.common.resources"
 DATASET = Code("intriguing.sweep.resources:dataset", f"{_LOADERS}:dataset")
@@ -59,6 +62,7 @@ class PlannedModel:
 
     training: the arguments of its training. weights_path: the user's file that its weights come from, if they do.
     train_part: the part of the training split that it is trained on ("1 of 2"); empty where that is all of it.
+    is_loaded: whether it comes from a file, or as its architecture makes it, and not from a training in the sweep.
     """
 
     dataset: PlannedDataset
@@ -70,6 +74,12 @@ class PlannedModel:
     training: Mapping[str, Any] = field(default_factory=dict)
     weights_path: str = ""
     train_part: str = ""
+    is_loaded: bool = False
+
+    @property
+    def row(self) -> Output:
+        """Its row of the table `models`."""
+        return Output(f"errors/{self.task_part}" if self.is_loaded else self.weights.task, "models")
 
     @cached_property
     def resource(self) -> Resource:
@@ -122,9 +132,23 @@ class PlannedRows:
     amplified_rms: float = 0.0
 
 
+@dataclass(frozen=True)
+class PlannedPredictions:
+    """Outputs with the columns `example_id` and `prediction`: classes that a model gives to unchanged inputs."""
+
+    model: ModelKey
+    outputs: tuple[Output, ...]
+
+
 def model_resource(architecture: Architecture, weights: Output) -> Resource:
     """A network of this architecture with these stored weights."""
     return Resource(MODEL, as_json(architecture), {"weights": weights})
+
+
+def predictions_of(sweep: "Sweep", model: ModelKey) -> tuple[Output, ...]:
+    """The outputs that were planned last with the classes that a model gives to unchanged inputs; () where none was."""
+    planned = [each.outputs for each in sweep.all(PlannedPredictions) if each.model == model]
+    return planned[-1] if planned else ()
 
 
 def shards_of(total: int, size: int) -> list[Shard]:

@@ -95,10 +95,11 @@ def _model(model: ModelSpec, key: ModelKey, dataset: PlannedDataset, sweep: Swee
             location = {"path": files.weights_path}
             resources["weights"] = Resource(WEIGHTS_FILE, {"sha256": files.weights_hash}, location=location)
         parameters = functions.LoadParameters(key, architecture, compute)
+        common |= {"publish": {}, "rows": {}}  # its row comes from the stage `errors`
         task = functions.LOAD.task(name, parameters, resources=resources, **common)
     weights = Output(name, "weights")
     layers = tuple(model.layers)
     planned = PlannedModel(
         dataset, key.model, key.model_seed, layers, architecture, weights, model.training, files.weights_path
     )
-    return task, replace(planned, train_part=model.train_part)
+    return task, replace(planned, train_part=model.train_part, is_loaded=task.function == functions.LOAD.function)

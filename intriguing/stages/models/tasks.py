@@ -73,12 +73,12 @@ def train(work: Work, parameters: functions.TrainParameters) -> dict[str, Any]:
 
 @functions.LOAD.implementation
 def load(work: Work, parameters: functions.LoadParameters) -> dict[str, Any]:
-    """Build a model with a user's weights, or as its architecture makes it; the same outputs as `train`."""
+    """Build a model with a user's weights, or as its architecture makes it: its weights."""
     torch.set_num_threads(parameters.compute.threads)
     net = build(parameters.architecture, parameters.key.model_seed)
     if work.has_resource("weights"):
         load_weights(net, work.resource("weights"))
-    return _result(work, net, work.resource("dataset"), parameters.key, parameters.compute.slots)
+    return {"weights": save_weights(net)}
 
 
 def build(architecture: Architecture, seed: int) -> torch.nn.Module:

@@ -60,7 +60,8 @@ class RaysParameters:
 
 # The names are those of an earlier house: they go into fingerprints and stay.
 PREDICT_UNCHANGED = TaskFunction(
-    Function(f"{_NAME}:clean", 1, _COVERS, f"{_TASKS}:predict_unchanged"), UnchangedParameters
+    Function(f"{_NAME}:clean", 2, (*_COVERS, "intriguing.stages.common.clean"), f"{_TASKS}:predict_unchanged"),
+    UnchangedParameters,
 )
 PREDICT_CHANGED = TaskFunction(
     Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),

@@ -5,7 +5,14 @@ from typing import Any
 
 from intriguing.engine.task import Output, Task
 from intriguing.stages.common.parameters import Compute
-from intriguing.stages.common.planned import PlannedDataset, PlannedModel, PlannedRows, PlannedSearch, part_of
+from intriguing.stages.common.planned import (
+    PlannedDataset,
+    PlannedModel,
+    PlannedRows,
+    PlannedSearch,
+    part_of,
+    predictions_of,
+)
 from intriguing.stages.common.stage import Sweep
 from intriguing.stages.transfer import functions
 from intriguing.stages.transfer.spec import TransferSpec
@@ -52,6 +59,7 @@ def _unchanged(sweep: Sweep, target: PlannedModel, search: PlannedSearch) -> Tas
     task = functions.PREDICT_UNCHANGED.task(
         _clean(target, search).task,
         functions.UnchangedParameters(target.key, search.attacked, search.shard, _compute(sweep)),
+        inputs={"predictions": predictions_of(sweep, target.key)},
         affinity=target.task_part,
         **_fed(target, _count(search), {"transfer": _count(search)}),
     )

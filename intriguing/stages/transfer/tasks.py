@@ -7,6 +7,7 @@ import torch
 from intriguing import tables
 from intriguing.data import Split
 from intriguing.engine.worker import Work
+from intriguing.stages.common.clean import clean_predictions
 from intriguing.stages.common.resources import device_name
 from intriguing.stages.common.sampling import attacked_positions
 from intriguing.stages.transfer import functions
@@ -33,19 +34,14 @@ def predict_unchanged(work: Work, parameters: functions.UnchangedParameters) -> 
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
     rows = work.resource("dataset").splits[parameters.attacked.split]
-    attacked, slots = attacked_positions(rows, parameters.attacked, parameters.shard), parameters.compute.slots
-    answer, fed, guesses = answering(work, slots), [np.empty(0, np.int64)], []
-    for part in parts(len(attacked), slots):
-        pixels, readable, _ = rows.readable(attacked[part])
-        fed.append(readable)
-        guesses.append(answer(pixels))
-    chosen = np.concatenate(fed)
+    attacked = attacked_positions(rows, parameters.attacked, parameters.shard)
+    chosen, predictions = clean_predictions(work, rows, attacked, parameters.compute.slots)
     zeros = np.zeros(len(chosen), dtype=np.float32)
     columns = {
         "search_id": [f"clean/{i}" for i in rows.ids[chosen]],
         "rms": zeros,
         "clipped_fraction": zeros,
-        **answers(rows, chosen, joined(guesses, np.int64)),
+        **answers(rows, chosen, predictions),
     }
     keys = {**parameters.key.columns, "source_model": "", "source_seed": -1}
     return {"transfer": tables.TRANSFER.build(columns, **keys, grade="", target_rule="", kind="clean", size=None)}

@@ -8,7 +8,7 @@ from intriguing.stages.models.functions import SOURCES
 
 _NAMES, _TASKS = "intriguing.sweep.tasks", "intriguing.stages.units.tasks"
 _COLLECTING = (f"{_TASKS}.activations", "intriguing.stages.common.sampling", "intriguing.activations", *SOURCES)
-_SCANNING = (f"{_TASKS}.scans", "intriguing.units", "intriguing.stats", "intriguing.randomness")
+_SCANNING = (f"{_TASKS}.scans", f"{_TASKS}.maxima", "intriguing.units", "intriguing.stats", "intriguing.randomness")
 _INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
 _TESTING = (
     f"{_TASKS}.rotation_tests",

@@ -6,6 +6,7 @@ from typing import Any
 
 from intriguing.engine.publish import slug
 from intriguing.engine.task import Output, Task
+from intriguing.stages.common.planned import PlannedPredictions
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import RAW
 from intriguing.stages.units.plan.networks import Network, Study, activations_name
@@ -18,6 +19,8 @@ def scans(study: Study, network: Network) -> Iterator[Task]:
     if study.is_stored:
         folders = {f"layer{j}": _folder(network, layer) for j, layer in enumerate(network.model.layers)}
         yield from activations(study, network, folders)
+        # Those of the first layer are enough: every layer's rows hold the predictions.
+        study.sweep.add(PlannedPredictions(network.model.key, tuple(study.stored(network, network.model.layers[0]))))
     yield from _moments(study, network)
     yield from _scans_of_stored(study, network) if study.is_stored else _streams(study, network)
     yield from _top_inputs(study, network)

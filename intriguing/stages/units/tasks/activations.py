@@ -1,5 +1,6 @@
 """Collect activations: stored for other tasks to read, or scanned at once and never written."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,16 +15,19 @@ from intriguing.activations import Captured, Skipped, activation_table, collect_
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
-from intriguing.models import save_weights
+from intriguing.models import is_classifier, save_weights
 from intriguing.randomness import torch_seed
 from intriguing.stages.common.resources import device, device_name
 from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.models.tasks import build
 from intriguing.stages.units import functions
 from intriguing.stages.units.functions import Reading
+from intriguing.stages.units.tasks.maxima import with_maxima
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.units import Moments, TopK
 
+_MOST_PLACES = 2**16
+"""Places of a map at most, for which those of the maxima are kept."""
 DRAW = "scanned inputs"
 """The purpose of the draw of inputs: a draw of fewer is a part of a draw of more."""
 
@@ -38,6 +42,10 @@ class Rows:
     """The places in the layer's map, int32 (n,)."""
     vectors: np.ndarray
     """(n, units), float32 or float16."""
+    maxima: np.ndarray | None = None
+    """Where in the layer's map each unit's maximum lies, (n, units) uint16, where the vectors are maxima of a map."""
+    predictions: np.ndarray | None = None
+    """The classes that the network gives the inputs, int64 (n,), where they were asked for."""
 
 
 @functions.ACTIVATIONS.implementation
@@ -45,7 +53,7 @@ def activations(work: Work, parameters: functions.ActivationsParameters) -> dict
     """The activations of a shard of inputs: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
     skipped: list[Skipped] = []
     blocks: dict[str, list[Rows]] = {layer: [] for layer in parameters.layers}
-    for layer, block in _shard_rows(work, parameters, parameters.layers, skipped):
+    for layer, block in _shard_rows(work, parameters, parameters.layers, skipped, predict=True):
         blocks[layer].append(block)
     keys = parameters.key.columns
     stored = {
@@ -63,6 +71,7 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
     """
     skipped: list[Skipped] = []
     scans: dict[tuple[str, str], TopK] = {}
+    located: dict[str, list[Rows]] = {layer: [] for layer in parameters.scanned}
     for layer, block in _shard_rows(work, parameters, parameters.scanned, skipped):
         for basis in parameters.bases:
             if (layer, basis) not in scans:
@@ -72,10 +81,21 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
                 )
                 scans[layer, basis] = TopK(directions, parameters.k, both=parameters.both, seed=parameters.draw.seed)
             scans[layer, basis].update(block.vectors, block.ids, block.positions)
+        located[layer].append(replace(block, vectors=block.vectors[:0]))
     states = {
-        f"layer{parameters.scanned.index(layer)}_{basis}": scan.to_bytes() for (layer, basis), scan in scans.items()
+        f"layer{parameters.scanned.index(layer)}_{basis}": _state(scan, basis, located[layer])
+        for (layer, basis), scan in scans.items()
     }
     return states | {"skipped": _skipped(skipped, parameters.key.columns)}
+
+
+def _state(scan: TopK, basis: str, blocks: list[Rows]) -> bytes:
+    """A scan's state; that of the natural basis with the places of the maxima, where the layer has such."""
+    if basis != "natural" or any(block.maxima is None for block in blocks):
+        return scan.to_bytes()
+    rows = joined(blocks)
+    assert rows.maxima is not None
+    return with_maxima(scan, rows.ids, rows.maxima)
 
 
 def _shard_rows(
@@ -83,6 +103,7 @@ def _shard_rows(
     parameters: functions.ActivationsParameters | functions.StreamParameters,
     layers: Sequence[str],
     skipped: list[Skipped],
+    predict: bool = False,
 ) -> Iterator[tuple[str, Rows]]:
     """The rows of `layers` for the task's shard of inputs, block by block; see `collected`."""
     torch.set_num_threads(parameters.compute.threads)
@@ -91,7 +112,7 @@ def _shard_rows(
     part = work.resource("dataset").splits[draw.split]
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
     slots = parameters.compute.slots
-    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped)
+    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped, predict)
 
 
 @functions.UNTRAINED_WEIGHTS.implementation
@@ -119,11 +140,13 @@ def collected(
     reading: Reading,
     slots: int,
     skipped: list[Skipped],
+    predict: bool = False,
 ) -> Iterator[tuple[str, Rows]]:
     """The rows of each layer for the inputs at the positions `chosen` of `part`, block by block, as (layer, rows).
 
     An input that cannot be read, or that gives numbers that are not finite, is listed in `skipped` and left out. Where
-    none can be read, each layer gives one block without rows.
+    none can be read, each layer gives one block without rows. predict: whether the classes that the network gives the
+    inputs are wanted, too, where it is a classifier.
     """
     reduce: Any = reading.reduce
     names: list[int] = []
@@ -132,11 +155,20 @@ def collected(
     is_empty = True
     batches = readable(part, chosen, slots, names, skipped)
     for block in collect_maps(
-        net, batches, layers, ids=ids, reduce=reduce, slots=slots, device=device(), skipped=skipped
+        net,
+        batches,
+        layers,
+        ids=ids,
+        reduce=reduce,
+        slots=slots,
+        device=device(),
+        skipped=skipped,
+        output=predict and is_classifier(net),
     ):
         is_empty = False
+        predictions = None if block.output is None else block.output.argmax(dim=1).cpu().numpy()
         for layer, captured in block.layers.items():
-            yield layer, _rows_of(layer, captured, block.ids, reading.dtype)
+            yield layer, _rows_of(layer, captured, block.ids, reading.dtype, predictions)
     if is_empty:
         blank = [torch.zeros(1, *part.images.shape[1:])]
         for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
@@ -151,7 +183,15 @@ def joined(blocks: list[Rows]) -> Rows:
         np.concatenate([b.ids for b in blocks]),
         np.concatenate([b.positions for b in blocks]),
         np.concatenate([b.vectors for b in blocks]),
+        _all([b.maxima for b in blocks]),
+        _all([b.predictions for b in blocks]),
     )
+
+
+def _all(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """The parts one after another; None where one is missing."""
+    whole = [part for part in parts if part is not None]
+    return np.concatenate(whole) if len(whole) == len(parts) else None
 
 
 class _Items:
@@ -183,17 +223,30 @@ def readable(
             yield batch
 
 
-def _rows_of(layer: str, captured: Captured, ids: np.ndarray, dtype: str) -> Rows:
+def _rows_of(
+    layer: str, captured: Captured, ids: np.ndarray, dtype: str, predictions: np.ndarray | None = None
+) -> Rows:
     vectors = narrowed(captured.vectors, torch.float16 if dtype == "float16" else torch.float32, layer).cpu()
     if vectors.ndim == 2:
-        return Rows(ids, np.zeros(len(ids), dtype=np.int32), vectors.numpy())
+        maxima = None
+        if captured.places is not None and math.prod(captured.map_shape) <= _MOST_PLACES:
+            maxima = captured.places.to(torch.uint16).cpu().numpy()
+        return Rows(ids, np.zeros(len(ids), dtype=np.int32), vectors.numpy(), maxima, predictions)
     n, places, units = vectors.shape
     positions = np.tile(np.arange(places, dtype=np.int32), n)
-    return Rows(np.repeat(ids, places), positions, vectors.reshape(n * places, units).numpy())
+    repeated = None if predictions is None else np.repeat(predictions, places)
+    return Rows(np.repeat(ids, places), positions, vectors.reshape(n * places, units).numpy(), None, repeated)
 
 
 def _stored(rows: Rows, keys: dict[str, Any]) -> pa.Table:
-    return activation_table(rows.ids, rows.vectors, positions=rows.positions, **keys)
+    return activation_table(
+        rows.ids,
+        rows.vectors,
+        positions=rows.positions,
+        predictions=rows.predictions,
+        maxima=rows.maxima,
+        **keys,
+    )
 
 
 def _skipped(skipped: list[Skipped], keys: dict[str, Any]) -> pa.Table:

@@ -1,5 +1,6 @@
 """Scan activations, merge the shards' states, and score the top inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from intriguing.errors import ModelError
 from intriguing.randomness import key
 from intriguing.stages.common.resources import device
 from intriguing.stages.units import functions
+from intriguing.stages.units.tasks.maxima import maxima_of, with_maxima
 from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
 from intriguing.units.labels import class_counts, entropy, purity
@@ -25,7 +27,7 @@ NEED_MOMENTS = ("covariance", "pca")
 def scan(work: Work, parameters: functions.ScanParameters) -> dict[str, bytes]:
     """The top-K state of one shard."""
     torch.set_num_threads(parameters.threads)
-    table = work.table("activations", ["example_id", "position", "vector"])
+    [table] = work.tables("activations", ["example_id", "position", "vector", "maxima"])
     vectors = table["vector"].combine_chunks()
     dim = vectors.type.list_size
     block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
@@ -35,15 +37,20 @@ def scan(work: Work, parameters: functions.ScanParameters) -> dict[str, bytes]:
         both=parameters.both,
         seed=parameters.seed,
     )
-    top.update(block, np.asarray(table["example_id"]), np.asarray(table["position"]))
-    return {"state": top.to_bytes()}
+    ids = np.asarray(table["example_id"])
+    top.update(block, ids, np.asarray(table["position"]))
+    if parameters.basis != "natural" or "maxima" not in table.column_names or table["maxima"].null_count:
+        return {"state": top.to_bytes()}
+    maxima = np.asarray(table["maxima"].combine_chunks().flatten()).reshape(-1, dim)
+    return {"state": with_maxima(top, ids, maxima)}
 
 
 @functions.TOP_INPUTS.implementation
 def top_inputs(work: Work, parameters: functions.TopInputsParameters) -> dict[str, pa.Table]:
     """Merge the shards' states: the tables `topk`, `unit_scores`, and `receptive_fields` (of the natural basis)."""
     torch.set_num_threads(parameters.compute.threads)
-    states = [TopK.from_bytes(state) for state in work.blobs("states")]
+    stored = list(work.blobs("states"))
+    states = [TopK.from_bytes(state) for state in stored]
     scan = states[0]
     for state in states[1:]:
         scan.merge(state)
@@ -58,12 +65,8 @@ def top_inputs(work: Work, parameters: functions.TopInputsParameters) -> dict[st
         shape = work.resource("dataset").shape
         fields = _receptive_fields(work.resource("model"), layer, shape, keys)
         if parameters.reduce == "max" and fields.num_rows:
-            part = work.resource("dataset").splits[parameters.split]
             # The smallest of a channel's maxima is a maximum as well.
-            places = {
-                sign: _places(work.resource("model"), layer, part, best[sign].ids, parameters.compute.slots)
-                for sign in signs
-            }
+            places = {sign: _places(work, parameters, stored, best[sign].ids) for sign in signs}
     keys |= {"condition": parameters.condition, "basis": parameters.basis, "rotation_seed": 0}
     ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
     directions = directions_of(parameters.basis, scan.directions.dim, parameters.seed, _moments(work))
@@ -165,8 +168,22 @@ def _receptive_fields(net: torch.nn.Module, layer: str, shape: tuple[int, ...], 
     return tables.RECEPTIVE_FIELDS.build({"position": np.arange(len(boxes), dtype=np.int32), **sides}, **keys)
 
 
-def _places(net: torch.nn.Module, layer: str, part: Any, ids: np.ndarray, slots: int) -> np.ndarray:
-    """Where in the map the maximum of unit i lies, for the inputs `ids` (units, K): (units, K) int32."""
+def _places(
+    work: Work, parameters: functions.TopInputsParameters, states: Sequence[bytes], ids: np.ndarray
+) -> np.ndarray:
+    """Where in the map the maximum of unit i lies, for the inputs `ids` (units, K): (units, K) int32.
+
+    The scans carry them; the network is fed the inputs where one that earlier code made does not.
+    """
+    known = maxima_of(states, len(ids))
+    if known is not None:
+        return known.of(ids)
+    net, part, slots = (
+        work.resource("model"),
+        work.resource("dataset").splits[parameters.split],
+        parameters.compute.slots,
+    )
+    layer = parameters.key.layer
     distinct = np.unique(ids[ids >= 0])
     at = part.positions(distinct)
     batches = (part.pixels(at[i : i + slots]) for i in range(0, len(at), slots))

@@ -1,0 +1,126 @@
+"""What one task has computed of an input is not computed by the next: a photo goes once through the network."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import intriguing as ig
+from intriguing.data import Split
+from intriguing.models import predict
+from intriguing.stages.common.clean import clean_predictions
+from intriguing.stages.units.tasks.maxima import maxima_of, with_maxima
+from intriguing.sweep import prepare
+from tests.stages.errors import counting
+
+COUNT, FEW = 24, 1 + 5  # a row to count what it costs, and five to learn the layer's axes
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (COUNT, 64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def spec(images, tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "photos.npz"
+    np.savez(file, images=images, labels=np.arange(COUNT) % 3)
+    return {
+        "name": "counted",
+        "datasets": {"photos": {"source": f"npz:{file}"}},
+        "models": {"net": {"architecture": "tests.stages.errors.counting:build", "train": False, "layers": ["conv"]}},
+        "units": {"k": 2, "signs": "both"},
+        "transfer": {},
+        "blind_spots": {"images": 6, "target_rules": ["untargeted"], "grade": "fast"},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(spec, tmp_path_factory):
+    counting.SEEN["images"] = 0
+    return ig.run(spec | {"blind_spots": None, "transfer": None}, tmp_path_factory.mktemp("run"), "inline")
+
+
+@pytest.mark.slow
+def test_each_image_is_seen_once(run):
+    assert counting.SEEN["images"] <= COUNT + FEW + 4  # four of noise before any work
+
+
+@pytest.mark.slow
+def test_errors_and_places_are_those_of_the_network(run, images):
+    net = counting.build(3).eval()
+    with torch.no_grad():
+        x = torch.from_numpy(images.transpose(0, 3, 1, 2) / 255.0).float()
+        predictions, maps = net(x).argmax(1).numpy(), net.conv(x).flatten(2)
+    [row] = run.table("models").to_pylist()
+    assert row["test_error"] == np.mean(predictions != np.arange(COUNT) % 3)
+    assert row["train_error"] is None
+    stored = run.pandas("activations")
+    assert np.array_equal(stored["prediction"], predictions[stored["example_id"]])
+    top = run.pandas("topk", basis="natural")
+    assert len(top) == 512 * 2 * 2
+    assert np.array_equal(top["position"], maps.argmax(2).numpy()[top["example_id"], top["direction"]])
+
+
+@pytest.mark.slow
+def test_a_stream_finds_the_same_places(run, spec, tmp_path):
+    stream = spec | {"units": spec["units"] | {"mode": "stream"}, "blind_spots": None, "transfer": None}
+    other = ig.run(stream, tmp_path / "run", "inline")
+    assert other.table("topk").equals(run.table("topk"))
+    assert other.table("models").equals(run.table("models"))
+
+
+def test_the_clean_row_reads_what_the_errors_found(spec):
+    plan = prepare(spec, "nowhere").plan
+    clean = plan.tasks["clean/photos/net/0/00000"]
+    assert [need.task for need in clean.inputs["predictions"]] == ["errors/photos/net/0"]
+    [needed] = plan.tasks["errors/photos/net/0"].inputs["predictions"]
+    assert needed.task == "activations/photos/net/0/00000"
+
+
+class Hand:
+    """The work of a task that is given these tables of predictions, and counts what it feeds."""
+
+    def __init__(self, *found):
+        self.found = found
+        self.net = counting.build(3)
+
+    def tables(self, name, columns):
+        return list(self.found)
+
+    def resource(self, name):
+        return self.net
+
+
+def test_only_what_no_task_has_found_is_fed(images):
+    split = Split(images.transpose(0, 3, 1, 2), np.arange(COUNT) % 3, np.arange(COUNT) + 100)
+    expected = predict(counting.build(3), split.pixels(np.arange(COUNT))).argmax(1).numpy()
+    found = pa.table({"example_id": [119, 103, 101, 7], "prediction": [2, 2, 1, 0]})
+    earlier = pa.table({"example_id": [100, 102]})  # activations that earlier code stored
+    unknown = pa.table({"example_id": [100, 102], "prediction": pa.nulls(2, pa.int64())})
+    work = Hand(earlier, found, unknown)
+    counting.SEEN["images"] = 0
+    at, classes = clean_predictions(work, split, np.array([3, 0, 19, 5]), 16)
+    assert counting.SEEN["images"] == 1 + 2
+    assert at.tolist() == [3, 0, 19, 5]
+    assert classes.tolist() == [2, expected[0], 2, expected[5]]
+    at, classes = clean_predictions(work, split, np.array([], np.int64), 16)
+    assert len(at) == len(classes) == 0
+
+
+def test_the_places_of_all_shards_are_found_unless_one_state_has_none():
+    values = np.random.default_rng(0).random((30, 4), np.float32)
+    places = np.arange(120, dtype=np.uint16).reshape(30, 4)
+    ids = np.arange(30) * 10**12
+    states, plain, whole = [], [], ig.TopK(ig.Directions.natural(4), k=3)
+    for part in (slice(0, 2), slice(2, 30)):  # fewer inputs than are listed, then more
+        scan = ig.TopK(ig.Directions.natural(4), k=3)
+        scan.update(values[part], ids[part])
+        states.append(with_maxima(scan, ids[part], places[part]))
+        plain.append(scan.to_bytes())
+        whole.merge(ig.TopK.from_bytes(states[-1]))
+    best = whole.result().ids
+    known = maxima_of(states, 4)
+    rows = np.searchsorted(ids, best)
+    assert np.array_equal(known.of(best), places[rows, np.arange(4)[:, None]])
+    assert maxima_of([states[0], plain[1]], 4) is None
