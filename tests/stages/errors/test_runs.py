@@ -1,5 +1,7 @@
 """What one task has computed of an input is not computed by the next: a photo goes once through the network."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 import intriguing as ig
 from intriguing.data import Split
+from intriguing.engine.task import Output
 from intriguing.models import predict
 from intriguing.stages.common.clean import clean_predictions
 from intriguing.stages.units.tasks.maxima import maxima_of, with_maxima
@@ -72,10 +75,10 @@ def test_a_stream_finds_the_same_places(run, spec, tmp_path):
 
 def test_the_clean_row_reads_what_the_errors_found(spec):
     plan = prepare(spec, "nowhere").plan
-    clean = plan.tasks["clean/photos/net/0/00000"]
-    assert [need.task for need in clean.inputs["predictions"]] == ["errors/photos/net/0"]
-    [needed] = plan.tasks["errors/photos/net/0"].inputs["predictions"]
-    assert needed.task == "activations/photos/net/0/00000"
+    inputs = {name: task.inputs for name, task in plan.tasks.items()}
+    assert inputs["clean/photos/net/0/00000"]["predictions"] == (Output("errors/photos/net/0", "predictions"),)
+    collected = (Output("activations/photos/net/0/00000", "layer0"),)
+    assert inputs["errors/photos/net/0"]["predictions"] == collected
 
 
 class Hand:
@@ -98,7 +101,7 @@ def test_only_what_no_task_has_found_is_fed(images):
     found = pa.table({"example_id": [119, 103, 101, 7], "prediction": [2, 2, 1, 0]})
     earlier = pa.table({"example_id": [100, 102]})  # activations that earlier code stored
     unknown = pa.table({"example_id": [100, 102], "prediction": pa.nulls(2, pa.int64())})
-    work = Hand(earlier, found, unknown)
+    work: Any = Hand(earlier, found, unknown)
     counting.SEEN["images"] = 0
     at, classes = clean_predictions(work, split, np.array([3, 0, 19, 5]), 16)
     assert counting.SEEN["images"] == 1 + 2
@@ -121,6 +124,7 @@ def test_the_places_of_all_shards_are_found_unless_one_state_has_none():
         whole.merge(ig.TopK.from_bytes(states[-1]))
     best = whole.result().ids
     known = maxima_of(states, 4)
+    assert known is not None
     rows = np.searchsorted(ids, best)
     assert np.array_equal(known.of(best), places[rows, np.arange(4)[:, None]])
     assert maxima_of([states[0], plain[1]], 4) is None
