@@ -34,7 +34,7 @@ def _compare(section: PaperSpec, sweep: Sweep, dataset: PlannedDataset, models: 
             draws=section.draws,
         ),
         inputs={
-            "models": [Output(model.weights.task, "models") for model in models],
+            "models": [model.row for model in models],
             "distortions": [search.distortions for search in searches],
             "clean": _of(rows, "transfer", "clean"),
             "changed": _of(rows, "transfer", "minimal", "amplified", "gaussian"),
