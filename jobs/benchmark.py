@@ -9,6 +9,7 @@ NAMES = {
     "search": "the minimal-distortion search against its peers, quality and speed",
     "photos": "the search on a photo network of 1,000 classes, beside DDN",
     "device": "the search on an accelerator: examples per second, the model's share of the time",
+    "sweep": "a whole sweep of photos beside the bare forward passes that it needs",
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",

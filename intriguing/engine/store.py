@@ -329,13 +329,6 @@ class CarriedStore(Store):
         return self.held[fingerprint][file]
 
 
-def _table(content: bytes, columns: list[str] | None) -> pa.Table:
-    """The table, or those of `columns` that it has: one that earlier code stored may lack a column of today."""
-    with pq.ParquetFile(pa.BufferReader(content)) as file:
-        there = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        return file.read(there)
-
-
 def parquet(table: pa.Table) -> bytes:
     """`table` as a Parquet file: zstd, dictionaries for text alone (on vectors they cost five times the writing)."""
     text: Any = [f.name for f in table.schema if pa.types.is_string(f.type)]
@@ -345,7 +338,10 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def _table(content: bytes, columns: list[str] | None) -> pa.Table:
-    """A Parquet file as a table, without the threads and data sets of `pq.read_table`: a fifth of its time if small."""
+    """A Parquet file as a table, without the threads and data sets of `pq.read_table`: a fifth of its time if small.
+
+    Of `columns` those that it has: a table that earlier code stored may lack one of today.
+    """
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(
         columns=columns, use_threads=len(content) > _WORTH_THREADS
     )

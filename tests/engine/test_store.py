@@ -26,6 +26,12 @@ def test_what_was_written_is_read_back(tmp_path):
     assert record.outputs["rows"].rows == 3
 
 
+def test_a_column_that_earlier_code_did_not_write_is_left_out(tmp_path):
+    store = Store(tmp_path / "store")
+    store.write(F, {"rows": TABLE}, RECORD)
+    assert store.read(F, "rows", ["later", "id"]).equals(TABLE)
+
+
 def test_nothing_is_there_before_the_last_byte_is(tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     monkeypatch.setattr(Store, "_rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
