@@ -18,7 +18,7 @@ import argparse
 import resource
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -45,11 +45,10 @@ def main(argv: list[str]) -> None:
     seen = Rows(net)
     tasks = _sweep(options, seen)
     run = ig.open_run(options.out / "run")
-    searches = run.pandas("distortions") if options.attacked else None
     rows = Counter(photos=len(photos))
-    if searches is not None:
-        rows |= {name: int(searches[f"{name}_passes"].sum()) for name in ("forward", "backward")}
-        rows["transfer"] = int((searches["status"] == "found").sum())
+    for search in run.table("distortions").to_pylist():
+        rows.update({name: search[f"{name}_passes"] for name in ("forward", "backward")})
+        rows["transfer"] += search["status"] == "found"
     _report(options, tasks, rows, seen, _costs(net, photos))
 
 
@@ -101,7 +100,7 @@ def _made(options: argparse.Namespace) -> tuple[nn.Module, list[Path]]:
     logits = torch.cat([predict(net, _pixels(photos[i : i + 8]), 8) for i in range(0, len(photos), 8)])
     head = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
-        head.bias -= logits.mean(0)
+        head.bias.sub_(logits.mean(0))
     classes = (logits - logits.mean(0)).argmax(1).numpy()
     wrong = random.random(len(classes)) >= options.right
     classes = np.where(wrong, (classes + random.integers(1, CLASSES, len(classes))) % CLASSES, classes)
@@ -119,7 +118,7 @@ def _pixels(photos: list[Path]) -> Tensor:
     return torch.from_numpy(images).float() / 255
 
 
-def _sweep(options: argparse.Namespace, seen: Rows) -> Counter[str]:
+def _sweep(options: argparse.Namespace, seen: Rows) -> dict[str, float]:
     """CPU seconds of all tasks by their kind."""
     spec: dict[str, Any] = {
         "name": "benchmark-sweep",
@@ -136,7 +135,7 @@ def _sweep(options: argparse.Namespace, seen: Rows) -> Counter[str]:
     }
     if options.attacked:
         spec |= {"blind_spots": {"images": options.attacked, "target_rules": ["untargeted"]}, "transfer": {}}
-    seconds, run_call = Counter[str](), pool.run_call
+    seconds, run_call = defaultdict[str, float](float), pool.run_call
 
     def timed(call: Any, *rest: Any) -> Any:
         seen.task, began = call.task.split("/")[0], time.process_time()
@@ -188,14 +187,14 @@ def _costs(net: nn.Module, photos: list[Path]) -> dict[str, float]:
 
 
 def _report(
-    options: argparse.Namespace, tasks: Counter[str], rows: Counter[str], seen: Rows, costs: dict[str, float]
+    options: argparse.Namespace, tasks: dict[str, float], rows: Counter[str], seen: Rows, costs: dict[str, float]
 ) -> None:
     print(
         f"{options.network}, {options.count} photos at {SIZE}, layers {options.layers}, {options.attacked} attacked\n"
     )
     print("| task | CPU s | forward rows | backward rows |\n|---|---|---|---|")
-    for name in sorted({*tasks, *seen.forward}, key=lambda name: -tasks[name]):
-        print(f"| {name} | {tasks[name]:.2f} | {seen.forward[name]} | {seen.backward[name]} |")
+    for name in sorted({*tasks, *seen.forward}, key=lambda name: -tasks.get(name, 0)):
+        print(f"| {name} | {tasks.get(name, 0):.2f} | {seen.forward[name]} | {seen.backward[name]} |")
     needed = sum(rows[name] * costs[name] for name in rows)
     total = sum(tasks.values())
     decoding = options.count * costs["decode"]
