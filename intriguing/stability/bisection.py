@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from intriguing.stability.coupled import Chain, Coupled
-from intriguing.stability.linear_bounds import Intervals, LinearBounds
+from intriguing.stability.linear_bounds import Form, Intervals, LinearBounds
 from intriguing.stability.ops import Elementwise, MaxPool, size
 from intriguing.stability.region import Region
+from intriguing.stability.slopes import aligned
 
 if TYPE_CHECKING:
     from intriguing.stability.problem import Problem
@@ -25,8 +26,13 @@ _STEEP = 4.0
 """How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
 _BACK = 0.998
 """The last radius is this part of the one that the bracket points to: beyond the meeting less is proven."""
-_GUIDES = (5, 5, 3)
-"""Evaluations in float32 that look for the radius, for one, two, and more nonlinear layers; then one proves it."""
+_GUIDES = {"fast": ((3, 2), (2, 2), (3, 0)), "slow": ((3, 2), (2, 2), (2, 2))}
+"""Evaluations in float32 that look for the radius, with lines as they are and then with lines turned, for one, two, and
+more nonlinear layers; then one, in float64, proves it."""
+_TURNED = 2
+"""Classes whose lines are turned to suit them: those that decide the radius."""
+_FEW = 50
+"""Rows per image up to which networks of one or two nonlinear layers use the balls: the forms of classes alone."""
 _BLOCK = 2**23
 """Numbers that the widest step of one image's pass back times the images of a block may hold."""
 
@@ -39,6 +45,8 @@ def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) ->
     chain = Chain.of(prover) if effort == "slow" else None
     if effort == "slow" and chain is None:
         guide.many = prover.many = 2**30
+    elif len(prover.nonlinear) <= 2:
+        guide.many = prover.many = _FEW
     rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
     each = min(rows * max(size(n.shape) for n in graph.nodes), 2**23)
     out = bounds.clone()
@@ -46,7 +54,7 @@ def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) ->
     for start in range(0, len(margins), step):
         part = slice(start, start + step)
         block = _Block.of(problem, part, margins[part], bounds[part])
-        out[part] = torch.fmax(block.certified(guide, prover), out[part])
+        out[part] = torch.fmax(block.certified(guide, prover, effort), out[part])
     if chain is None:
         return "lines", out
     for start in range(0, len(margins), _TOGETHER):
@@ -112,19 +120,23 @@ class _Block:
         moved |= {n: getattr(self, n).to(to) for n in ("margins", "rows", "start", "top")}
         return replace(self, **moved)  # type: ignore[arg-type]
 
-    def certified(self, guide: LinearBounds, prover: LinearBounds) -> Tensor:
+    def certified(self, guide: LinearBounds, prover: LinearBounds, effort: str) -> Tensor:
         """(B, C): the radius that is proven for every class."""
         rough = self.like(guide)
         bracket = _Bracket.of(rough._first(), rough.start, rough.top)
         known, reach = None, bracket.radius
-        for _ in range(_GUIDES[min(self.depth, len(_GUIDES)) - 1]):
+        plain, turned = _GUIDES[effort][min(self.depth, 3) - 1]
+        for _ in range(plain):
             # Intervals of a larger radius say which ReLUs need not be looked at again.
             fits = known is not None and bool((bracket.radius <= reach).all())
             reached, _, found = rough.evaluate(guide, bracket.radius, known if fits else None)
             known, reach = found, bracket.radius
             bracket.learn(rough._least(reached))
+        for _ in range(turned):
+            reached, _, _ = rough.evaluate(guide, bracket.radius, None, turn=True)
+            bracket.learn(rough._least(reached))
         final = torch.maximum(bracket.radius.double() * _BACK, self.start)
-        reached, _, _ = self.evaluate(prover, final, None)
+        reached, _, _ = self.evaluate(prover, final, None, turn=turned > 0)
         return torch.where(self.wrong, torch.minimum(reached, final[:, None]), torch.inf)
 
     def coupled(self, prover: LinearBounds, chain: Chain, bounds: Tensor) -> Tensor:
@@ -146,7 +158,7 @@ class _Block:
         return out
 
     def evaluate(
-        self, bounds: LinearBounds, radius: Tensor, known: Intervals | None
+        self, bounds: LinearBounds, radius: Tensor, known: Intervals | None, turn: bool = False
     ) -> tuple[Tensor, Tensor, Intervals]:
         """Per class the least norm that the lines at `radius` allow (B, C) (which is
         proven up to `radius`), and the intervals.
@@ -157,9 +169,22 @@ class _Block:
         intervals = bounds.intervals(self.values, self.region, radius, known)
         last = len(bounds.graph.nodes) - 1
         form = bounds.form(last, self.rows, self.values, intervals)
-        need = torch.where(self.wrong, form.constant - self.slack(radius), 1.0)
+        slack = self.slack(radius)
+        reached = self._reached(form, slack, self.wrong)
+        if turn:
+            worst = torch.where(self.wrong, reached, torch.inf).topk(min(_TURNED, reached.shape[1]), largest=False)
+            rows = self.rows.gather(1, worst.indices[:, :, None].expand(-1, -1, self.rows.shape[2]))
+            slopes = aligned(bounds, rows, self.values, intervals, self.region, radius)
+            again = bounds.with_slopes(slopes).form(last, rows, self.values, intervals)
+            turned = self._reached(again, slack.gather(1, worst.indices), self.wrong.gather(1, worst.indices))
+            reached = reached.scatter(1, worst.indices, torch.maximum(turned, worst.values))
+        return reached, form.constant, intervals
+
+    def _reached(self, form: Form, slack: Tensor, wrong: Tensor) -> Tensor:
+        """The least norms (B, R) that the lower bounds of margins allow to take them to 0."""
+        need = torch.where(wrong, form.constant - slack, 1.0)
         need = need - (1e-9 if need.dtype == torch.float64 else 1e-6) * form.constant.abs()
-        return self.region.distance(form.slope, need), form.constant, intervals
+        return self.region.distance(form.slope, need)
 
     def slack(self, radius: Tensor) -> Tensor:
         """The rounding slack (B, C) of the margins of these images."""

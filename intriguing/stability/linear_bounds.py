@@ -36,6 +36,10 @@ Intervals = dict[int, tuple[Tensor, Tensor]]
 """For nodes that a nonlinear operation reads: the ends (B, *shape) of an interval that holds its values."""
 
 
+Slopes = dict[int, tuple[Tensor, Tensor]]
+"""For elementwise nodes: the slopes (B, R, size) of the lines below and above, for each row of a form its own."""
+
+
 def can_bound(graph: Graph) -> bool:
     """Whether every operation of `graph` can be bounded by lines."""
     return all(has_lines(n) for n in graph.nodes[1:])
@@ -64,6 +68,7 @@ class LinearBounds:
         self.matrices: dict[int, Tensor] = {}
         self.many = _MANY
         self.radii: dict[int, Tensor] = {}
+        self.slopes: Slopes = {}
         self.centres: list[Tensor] = []
         self.pools = {i: _gather(n.op, graph.nodes[n.inputs[0]].shape, like) for i, n in enumerate(graph.nodes)
                       if isinstance(n.op, MaxPool)}  # fmt: skip
@@ -72,6 +77,18 @@ class LinearBounds:
         """These bounds with L2 balls around the values at the images: for nodes, the radii (B,) of what they can do."""
         other = copy(self)
         other.radii = radii or {}
+        return other
+
+    def without_balls(self) -> "LinearBounds":
+        """These bounds by lines alone."""
+        other = copy(self)
+        other.radii = {}
+        return other
+
+    def with_slopes(self, slopes: Slopes) -> "LinearBounds":
+        """These bounds with lines of the given slopes, for forms of as many rows."""
+        other = copy(self)
+        other.slopes = slopes
         return other
 
     def intervals(
@@ -195,11 +212,17 @@ class LinearBounds:
             part, shift = _pool_back(a, self.pools[i], low, high)
             return [(source, part.reshape(*part.shape[:2], *shapes[0]), shift)]
         assert isinstance(op, Elementwise)
-        below, least, above, most = (t.flatten(1) for t in relaxations.lines(op, low, high))
         flat = a.flatten(2)
         plus = flat.clamp(min=0)
-        part = flat * above[:, None] + plus * (below - above)[:, None]
-        shift = _times(flat, most) + _times(plus, least - most)
+        if i in self.slopes:
+            ends = [t.flatten(1)[:, None].expand_as(self.slopes[i][0]) for t in (low, high)]
+            below, least, above, most = relaxations.lines(op, ends[0], ends[1], self.slopes[i])
+            part = flat * above + plus * (below - above)
+            shift = (flat * most + plus * (least - most)).sum(2)
+        else:
+            below, least, above, most = (t.flatten(1) for t in relaxations.lines(op, low, high))
+            part = flat * above[:, None] + plus * (below - above)[:, None]
+            shift = _times(flat, most) + _times(plus, least - most)
         if source in self.radii and op.kind == "relu" and a.shape[1] <= self.many:
             at = self.centres[source].flatten(1)
             ball = relu_ball(flat, part, at, low.flatten(1), high.flatten(1), self.radii[source])

@@ -47,7 +47,7 @@ class Affine(Op):
         """A^T y (R, *shape) for rows y (R, *output shape); `shape` is that of an input."""
         with torch.enable_grad():
             x = torch.zeros(len(y), *shape, dtype=y.dtype, device=y.device, requires_grad=True)
-            (g,) = torch.autograd.grad(self.linear(x), x, y)
+            (g,) = torch.autograd.grad(self.linear(x), x, y, create_graph=y.requires_grad)
         return g
 
 

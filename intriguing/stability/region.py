@@ -44,6 +44,12 @@ class Region:
         square += torch.bmm(positive.mul_(positive), (down - up)[:, :, None])
         return square.squeeze(2).clamp_(min=0).sqrt_()
 
+    def smooth_norms(self, a: Tensor) -> Tensor:
+        """`norms`, which may be differentiated."""
+        down, up = self._masks(a)
+        square = a.square() * up[:, None] + a.clamp(min=0).square() * (down - up)[:, None]
+        return square.sum(2).clamp(min=1e-30).sqrt()
+
     def shared_norms(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """`norms` of rows that all images share, `matrix` (R, n), and of their negatives: (B, R) each."""
         down, up = self._masks(matrix)

@@ -163,7 +163,8 @@ def intercept(op: Elementwise, shape: Shape, k: Tensor, low: Tensor, high: Tenso
     best = torch.maximum(gap(low), gap(high))
     inner = [torch.full_like(low, kink) for kink in shape.kinks]
     if shape.touch is not None:
-        inner += list(shape.touch(k))
+        # Where the gap is largest its derivative in z is zero, so z counts as fixed in that by k.
+        inner += list(shape.touch(k.detach()))
     for z in inner:
         best = torch.maximum(best, gap(torch.minimum(torch.maximum(z, low), high)))
     if shape.touch is None:
