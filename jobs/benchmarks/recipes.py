@@ -39,6 +39,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "AE400-10, the recipe": ("autoencoder", {}, {}),
     "AE400-10, no noise": ("autoencoder", {}, {"corruption": 0.0}),
     "AE400-10, squared error, decay (before)": ("autoencoder", {}, _OLD_ENCODER),
+} | {
+    f"FC10({decay:g}), decay_form {form}": ("softmax", {}, {"weight_decay": decay, "decay_form": form})
+    for form in ("half", "printed")
+    for decay in (1e-4, 1e-2, 1.0)
 }
 
 

@@ -19,7 +19,7 @@ _RULES = {
     "untargeted": "any wrong answer",
     "random": "a wrong answer drawn at random",
     "every": "each wrong answer",
-    "each": "the wrong answer asked for, of which each is",
+    "each": "every wrong answer that is asked for",
 }
 
 
