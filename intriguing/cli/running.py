@@ -202,14 +202,15 @@ def _summarise(folder: Path, summary: dict[str, Any]) -> None:
 
 @contextmanager
 def _progress(quiet: bool = False) -> Iterator[Callable[["Snapshot"], None]]:
-    """Progress on stderr: a live line where it is a terminal, log lines elsewhere and where it is to be `quiet`."""
+    """Progress on stderr: bars where it is a terminal, log lines elsewhere and where it is to be `quiet`."""
+    from intriguing.cli.bars import Bars
     from intriguing.engine.shown import LogLines
 
     if quiet or not err.is_terminal:
         yield LogLines()
         return
-    with err.status("starting") as line:
-        yield lambda snapshot: line.update(text(snapshot.line()))
+    with Bars(err) as bars:
+        yield bars.show
 
 
 def _open_debugger(error: BaseException) -> None:

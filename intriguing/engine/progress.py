@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from intriguing.basics.files import write_file
 from intriguing.engine.task import Task
@@ -44,7 +45,11 @@ class Snapshot:
             if noun != "tasks":
                 rate = f" ({count.rate:,.3g}/s)" if count.rate else ""
                 parts.append(f"{noun} {count.done:,}/{count.total:,}{rate}")
-        parts.append(f"{self.failed} failed" + (f", {self.blocked} blocked" if self.blocked else ""))
+        return ", ".join([*parts, self.remark()])
+
+    def remark(self) -> str:
+        """What there is to say beside the counts: failures, and the time that is left."""
+        parts = [f"{self.failed} failed" + (f", {self.blocked} blocked" if self.blocked else "")]
         if self.seconds_left is not None:
             parts.append(f"about {_duration(self.seconds_left)} left")
         return ", ".join(parts)
@@ -123,12 +128,15 @@ class Progress:
         busy[1] += 1
 
     def _seconds_left(self, workers: int) -> float | None:
-        spent, ended = (sum(v[i] for v in self._busy.values()) for i in (0, 1))
-        if not ended:
+        """What is left, or None while functions of which nothing ended yet have more than half of the tasks left: what
+        one kind of task takes says little of another, and the trainings that come first are the longest.
+        """
+        means = {function: spent / ended for function, (spent, ended) in self._busy.items() if ended}
+        known = sum(left for function, left in self._left.items() if function in means)
+        if not means or 2 * known < sum(self._left.values()):
             return None
-        typical = spent / ended
-        means = {f: (s / n if n else typical) for f, (s, n) in self._busy.items()}
-        return sum(n * means.get(f, typical) for f, n in self._left.items()) / max(workers, 1)
+        typical = median(means.values())
+        return sum(left * means.get(function, typical) for function, left in self._left.items()) / max(workers, 1)
 
 
 def write_heartbeat(run: Path, snapshot: Snapshot) -> None:

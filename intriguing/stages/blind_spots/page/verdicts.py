@@ -16,7 +16,7 @@ select target_rule, grade, count(*) filter (status = 'found') as found,
        count(*) filter (status in ('found', 'not_found')) as tried
 from distortions group by all"""
 _RULES = {
-    "untargeted": "any wrong answer",
+    "untargeted": "a wrong answer",
     "random": "a wrong answer drawn at random",
     "every": "each wrong answer",
     "each": "every wrong answer that is asked for",
