@@ -8,6 +8,7 @@ from torch import Tensor
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
 from intriguing.blind_spots.evaluate import MASKED, Evaluator, full_precision
+from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.linear import Affinity, optima
@@ -47,6 +48,8 @@ class Problem:
     """Whether every wrong class is searched and the nearest one kept."""
     affinity: Affinity | None
     """The map of a linear model that is solved exactly; None: it is searched."""
+    pool: Pool | None = None
+    """Images from which searches may start."""
 
 
 class BatchSearch:
@@ -65,6 +68,7 @@ class BatchSearch:
         self.targets = targets
         self.every = problem.every
         self.affinity = problem.affinity
+        self.pool = problem.pool
         self.x0 = self.box.inside(images.flatten(1))
         self.classes = torch.arange(self.evaluator.classes, device=images.device)
         self.lower_bound = torch.full_like(self.x0[:, 0], torch.inf)
@@ -160,7 +164,7 @@ class BatchSearch:
                 self.lower_bound.scatter_reduce_(0, owner, bounds, "amin")
             else:
                 options = self.options.with_(classes=len(self.classes)) if self.every else self.options
-                outcome = search_rows(self.evaluator, options, self.box, rows, owner)
+                outcome = search_rows(self.evaluator, options, self.box, rows, owner, self.pool)
             for name in ("forward", "backward"):
                 self.passes[name].index_add_(0, owner, outcome[name])
             broken.index_fill_(0, owner[outcome["broken"]], True)

@@ -66,12 +66,14 @@ class BoundaryFinish:
     """A row with a `bar` ends when its QP predicts a distance that is not below the bar by more than this share of it.
     The prediction counts only if the row's distance is below `trust` times the predicted one."""
     trust: float = 1.05
+    behind: tuple[int, float] = (5, 1.15)
+    """A row with a `bar` also ends when after so many gradients its distance is larger than the bar by this factor."""
     patience: int = 8
     """A row ends after this many steps in a row that each gain less than half of the tolerance."""
     rounds: int = 4
     """Newton steps of each QP, which starts from the multipliers of the previous one."""
     poll: int = 2
-    outputs: tuple[str, ...] = ("best", "best_l2", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "bound", "forward", "backward")
 
     def load(self, inputs: State) -> State:
         """The first state. Rows start at a success, `best` (R, n), and may have a `bar` (R,), see `hopeless`."""
@@ -85,6 +87,7 @@ class BoundaryFinish:
             **inputs,
             "trial": best.clone(),
             "best_l2": dot(r, r).sqrt(),
+            "bound": zero.clone(),
             "best_logits": best.new_zeros(inputs["rivals"].shape),
             "normals": best.new_zeros(count, self.cuts, n),
             "scales": cuts + 1,
@@ -131,13 +134,15 @@ class BoundaryFinish:
         damping = torch.where(first, torch.ones_like(damping), damping)
         bound = (2 * value.clamp(min=0)).sqrt()
         hopeless = (bound > (1 - self.hopeless) * state["bar"]) & (l2 < self.trust * bound)
-        settled = (bound > (1 - self.tolerance) * l2) | hopeless
+        late = (state["gradients"] + 1 >= self.behind[0]) & (l2 > self.behind[1] * state["bar"])
+        settled = (bound > (1 - self.tolerance) * l2) | hopeless | late
         gained = 1 - l2 / state["best_l2"] > self.tolerance / 2
         idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
         gradients = state["gradients"] + active
         return {
             "best": best,
             "best_l2": l2,
+            "bound": torch.where(active, bound, state["bound"]),
             "best_logits": logits,
             "trial": best + damping[:, None] * (x0 + goal - best),
             "normals": normals,

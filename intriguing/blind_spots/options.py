@@ -28,7 +28,8 @@ class SearchOptions:
     __repr__ = brief
 
     grade: str = "best"
-    """best: nearest to the optimum. fast: a quick approximation. faithful: the paper's procedure and nothing else."""
+    """best: nearest to the optimum. thorough: nearer still on hard networks, with some times the passes. fast: a quick
+    approximation. faithful: the paper's procedure and nothing else."""
 
     lower: "float | Tensor" = 0.0
     """Lower bound of every input value; the box is part of the problem. A tensor that broadcasts to an image gives each
@@ -51,8 +52,12 @@ class SearchOptions:
     """
 
     classes: int = 3
-    """Untargeted: how many wrong classes `best` searches to the end. The 9 with the largest logits start (or as many as
-    are asked for), and after a few steps the nearest go on; the other grades want any wrong class."""
+    """Untargeted: how many wrong classes `best` and `thorough` search to the end. The 9 with the largest logits start (or
+    as many as are asked for), and after a few steps the nearest go on; the other grades want any wrong class."""
+
+    passes: int | None = None
+    """best and thorough: each image gets more starts until it has had so many forward and backward passes (what it gets
+    anyway is not cut short). More never give a larger distance. None: what the grade thinks enough."""
 
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""
@@ -86,6 +91,10 @@ class SearchOptions:
             _at_least("quantised_levels", self.quantised_levels, 2)
         _at_least("slots", self.slots, 1)
         _at_least("classes", self.classes, 1)
+        if self.passes is not None:
+            _at_least("passes", self.passes, 1)
+            if not GRADES[self.grade].starts:
+                raise InputError(f"The grade {self.grade} takes no passes; best and thorough do.")
         if not 0 < _number("penalty_tolerance", self.penalty_tolerance) < 1:
             raise InputError(f"penalty_tolerance is {self.penalty_tolerance}; it must lie between 0 and 1.")
         if not 0 < _number("memory_fraction", self.memory_fraction) <= 1:

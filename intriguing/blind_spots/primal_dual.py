@@ -86,15 +86,17 @@ class PrimalDual:
         return replace(self, until=end, poll=math.gcd(self.poll, end - begin), outputs=outputs)
 
     def load(self, inputs: State) -> State:
-        """The first state: rows start at the image, or where they paused."""
+        """The first state: rows start at the image or at `begin` (R, n), if it is given, or where they paused."""
         x0 = inputs["x0"]
         if "tick" in inputs:
             return {**inputs, "done": inputs["broken"].clone()}
+        begin = inputs.get("begin", x0)
+        inputs = {name: value for name, value in inputs.items() if name != "begin"}
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         return {
             **inputs,
-            "trial": x0.clone(),
+            "trial": begin.clone(),
             "mean": torch.zeros_like(x0),
             "square": torch.zeros_like(x0),
             "unit": zero.clone(),

@@ -1,5 +1,6 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
+from collections.abc import Callable
 from math import log
 
 import torch
@@ -8,13 +9,14 @@ from torch import Tensor
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.further_starts import Pool, Segment, noisy
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
 from intriguing.blind_spots.primal_dual import PrimalDual
-from intriguing.blind_spots.race import raced
+from intriguing.blind_spots.race import raced, ranked
 
 _INFINITY = float("inf")
 ALIGNED = 16
@@ -27,10 +29,22 @@ where the network is saturated; another start follows."""
 
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
+_SAME = 1e-2
+"""Two starts led to the same point if their distances differ by less than this share."""
+_STEPS = ((1.0, 4.0), (0.0, 16.0), (0.0, 1.0), (2.0, 4.0), (1.0, 8.0), (0.5, 16.0))
+"""Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
+_CHEAPEST = 10
+"""Number of passes that a further start needs at least."""
+
+Start = PenaltySearch | PrimalDual | Segment
 
 
-def search_rows(evaluator: Evaluator, options: SearchOptions, box: Box, rows: State, owner: Tensor) -> State:
+def search_rows(
+    evaluator: Evaluator, options: SearchOptions, box: Box, rows: State, owner: Tensor, pool: Pool | None = None
+) -> State:
     """Search all `rows`; owner (R,) is the example of each row, and the nearest row of an example is its result.
+
+    pool: images of other classes, from which a search may start.
 
     Returns per row: best (R, n); best_l2 (R,), infinite without a success; forward and backward passes (R,); broken
     (R,), an output or gradient was not finite; blind (R,), every gradient was zero; for the paper's procedure also
@@ -38,7 +52,9 @@ def search_rows(evaluator: Evaluator, options: SearchOptions, box: Box, rows: St
     """
     # The padding lies at a bound and has no gradient, so it never changes.
     x0, padded = box.padded(rows["x0"], ALIGNED)
-    search = _RowSearch(evaluator, options, padded, rows | {"x0": x0}, owner)
+    if pool is not None:
+        pool = Pool(box.padded(pool.images, ALIGNED)[0], pool.classes)
+    search = _RowSearch(evaluator, options, padded, rows | {"x0": x0}, owner, pool)
     recipe = GRADES[options.grade].recipe
     outcome = search.paper_procedure() if recipe is None else search.by_recipe(recipe, box.root_mean_square())
     return outcome | {"best": outcome["best"][:, : evaluator.size]}
@@ -47,13 +63,24 @@ def search_rows(evaluator: Evaluator, options: SearchOptions, box: Box, rows: St
 class _RowSearch:
     """The rows and the best result of each so far (`outcome`)."""
 
-    def __init__(self, evaluator: Evaluator, options: SearchOptions, box: Box, rows: State, owner: Tensor) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        options: SearchOptions,
+        box: Box,
+        rows: State,
+        owner: Tensor,
+        pool: Pool | None,
+    ) -> None:
         self.evaluator = evaluator
         self.options = options
         self.layout = Layout.of(options.slots, evaluator.blocks, rows["x0"].shape[1])
         self.rows = rows
         self.owner = owner
         self.box = box.pair
+        self.pool = pool
+        self.turns = torch.zeros_like(owner)
+        """(R,) how many images of the pool were tried."""
         self.outcome: State = {}
 
     def paper_procedure(self) -> State:
@@ -79,19 +106,76 @@ class _RowSearch:
         nearest = self._first(self.outcome["best_l2"])
         unsettled = started[nearest] > _UNSETTLED * self.outcome["best_l2"][nearest]
         several = self.rows["goals"][nearest].sum(1) > 1
-        for ticks, which in ((recipe.calmer, ~several), (recipe.elsewhere, several)):
+        agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+        for ticks, first, last, which in ((recipe.second, 8.0, 2.0, ~several), (recipe.elsewhere, 2.0, 0.5, several)):
             if ticks:
-                calmer = PrimalDual(self.evaluator, *self.box, ticks, first=2.0, last=0.5, width=width)
-                self._again(calmer, nearest[which & ~unsettled], recipe, elsewhere=True)
+                second = PrimalDual(self.evaluator, *self.box, ticks, first=first, last=last, width=width)
+                agreed |= self._again(second, nearest[which & ~unsettled], recipe, elsewhere=True)
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
         self._again(penalised, lost.nonzero().squeeze(1), recipe)
         lost = self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
         self._again(PrimalDual(self.evaluator, *self.box, **_PATIENT, width=width), lost.nonzero().squeeze(1), recipe)
+        self._further(recipe, width, agreed)
         return self.outcome
 
-    def _run(self, solver: PenaltySearch | BoundaryFinish | PrimalDual, rows: State) -> State:
+    def _further(self, recipe: Recipe, width: float, agreed: Tensor) -> None:
+        """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
+
+        Which start is the next for an example does not depend on the passes: with more of them there are more starts,
+        and the nearest result is kept.
+        """
+        budget = self.options.passes or recipe.passes
+        starts: list[Callable[[int, Tensor, float], tuple[Start, Tensor, State]]] = [self._steps]
+        if self.pool is not None:
+            starts = [self._segment, self._steps, self._steps]
+        for number in range(budget // _CHEAPEST if budget else recipe.further):
+            going = self._spent() < budget if budget else ~agreed
+            index = self._ranked(number)
+            index = index[going[self.owner[index]]]
+            if len(index) == 0:
+                break
+            start, index, inputs = starts[number % len(starts)](number, index, width)
+            agreed |= self._again(start, index, recipe, inputs=inputs)
+
+    def _steps(self, number: int, index: Tensor, width: float) -> tuple[Start, Tensor, State]:
+        """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
+        size, first = _STEPS[number % len(_STEPS)]
+        solver = PrimalDual(self.evaluator, *self.box, 14, first=first, last=min(2.0, first / 2), width=width)
+        if not size:
+            return solver, index, {}
+        x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
+        return solver, index, {"begin": noisy(x0, size * l2, number, *self.box)}
+
+    def _segment(self, number: int, index: Tensor, width: float) -> tuple[Start, Tensor, State]:
+        """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
+        del number, width
+        assert self.pool is not None
+        rows = self.rows
+        which, there = self.pool.nearest(rows["x0"][index], rows["goals"][index], self.turns[index])
+        self.turns[index] += 1
+        images = self.pool.images[which[there]]
+        return Segment(self.evaluator, *self.box), index[there], {"there": images}
+
+    def _spent(self) -> Tensor:
+        """The passes of each example (E,)."""
+        passes = self.outcome["forward"] + self.outcome["backward"]
+        return passes.new_zeros(int(self.owner.max()) + 1).index_add_(0, self.owner, passes)
+
+    def _ranked(self, number: int) -> Tensor:
+        """Indices of one row per example that has a success: every other time of the nearest row, and so on.
+
+        The rank of the row is the number of times that 2 divides number + 1, or that of the last row with a success.
+        """
+        l2 = self.outcome["best_l2"]
+        ranks, _ = ranked(l2, self.owner)
+        rank = ((number + 1) & -(number + 1)).bit_length() - 1
+        last = torch.zeros(int(self.owner.max()) + 1, dtype=ranks.dtype, device=ranks.device)
+        last.scatter_reduce_(0, self.owner, torch.where(l2.isfinite(), ranks, torch.zeros_like(ranks)), "amax")
+        return ((ranks == last[self.owner].clamp(max=rank)) & l2.isfinite()).nonzero().squeeze(1)
+
+    def _run(self, solver: Start | BoundaryFinish, rows: State) -> State:
         return run(solver, rows, self.layout)
 
     def _least(self, l2: Tensor) -> Tensor:
@@ -107,40 +191,50 @@ class _RowSearch:
         earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
         return index[earliest[self.owner[index]] == order]
 
-    def _again(self, start: PenaltySearch | PrimalDual, index: Tensor, recipe: Recipe, elsewhere: bool = False) -> None:
+    def _again(
+        self, start: Start, index: Tensor, recipe: Recipe, elsewhere: bool = False, inputs: State | None = None
+    ) -> Tensor:
         """Another start for the rows of `index`, and a finish for those that find a success.
 
-        elsewhere: a row with several goals does not search again for the class that it has reached already.
+        elsewhere: a row with several goals does not search again for the class that it has reached already. inputs:
+        more inputs of the start. Returns the mask (E,) of the examples whose best point was found once more.
         """
+        agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
         if len(index) == 0:
-            return
-        inputs = {name: value[index] for name, value in self.rows.items()}
+            return agreed
+        rows = {name: value[index] for name, value in self.rows.items()} | (inputs or {})
         if elsewhere:
-            others = inputs["goals"].scatter(1, self.outcome["best_class"][index][:, None], False)
-            inputs["goals"] = torch.where(others.any(1, keepdim=True), others, inputs["goals"])
-        outcome = self._run(start, inputs)
+            others = rows["goals"].scatter(1, self.outcome["best_class"][index][:, None], False)
+            rows["goals"] = torch.where(others.any(1, keepdim=True), others, rows["goals"])
+        outcome = self._run(start, rows)
         for name in ("forward", "backward"):
             self.outcome[name][index] += outcome[name]
         self.outcome["blind"][index] &= outcome["blind"]
         won = outcome["best_l2"].isfinite().nonzero().squeeze(1)
-        self._finish(index[won], recipe, bar=True, start={name: outcome[name][won] for name in ("best", "best_class")})
+        begin = {name: outcome[name][won] for name in ("best", "best_class")}
+        same = self._finish(index[won], recipe, bar=True, start=begin)
+        agreed[self.owner[index[won][same]]] = True
+        return agreed
 
-    def _finish(self, index: Tensor, recipe: Recipe, bar: bool = False, start: State | None = None) -> None:
+    def _finish(self, index: Tensor, recipe: Recipe, bar: bool = False, start: State | None = None) -> Tensor:
         """Finish the rows of `index` from `start` (default: their best points), and keep the results that are nearer.
 
-        bar: a row ends early when it cannot come below the distance that its example has reached.
+        bar: a row ends early when it cannot come below the distance that its example has reached. Returns the mask of
+        the rows that came as near as their example was, and not nearer.
         """
         if len(index) == 0:
-            return
+            return torch.zeros_like(index, dtype=torch.bool)
         solver = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps)
         start = start or {name: self.outcome[name][index] for name in ("best", "best_class")}
         inputs = {name: self.rows[name][index] for name in ("x0", "rivals")}
         inputs |= {"best": start["best"], "target": start["best_class"]}
+        least = self._least(self.outcome["best_l2"])[index]
         if bar:
-            inputs["bar"] = self._least(self.outcome["best_l2"])[index]
+            inputs["bar"] = least
         new = self._run(solver, inputs)
         better = new["best_l2"] < self.outcome["best_l2"][index]
-        for name in ("best", "best_l2"):
-            self.outcome[name][index[better]] = new[name][better]
+        for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
+            self.outcome[name][index[better]] = value[better]
         for name in ("forward", "backward"):
             self.outcome[name][index] += new[name]
+        return (new["best_l2"] > (1 - _SAME) * least) & (new["bound"] < (1 + _SAME) * least)

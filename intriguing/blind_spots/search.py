@@ -16,6 +16,7 @@ from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.certified import with_bounds
 from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
+from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
@@ -34,6 +35,8 @@ def minimal_distortion(
     labels: Tensor | np.ndarray | Sequence[int],
     targets: Tensor | np.ndarray | Sequence[int] | str | None = None,
     options: SearchOptions | None = None,
+    *,
+    starts: Tensor | np.ndarray | None = None,
 ) -> SearchResult:
     """The smallest change of each image of `x`, in L2 and inside the box, that makes `model` give another class.
 
@@ -47,6 +50,9 @@ def minimal_distortion(
     program or a function; of probabilities the logits behind them are searched. x: (B, *shape) float32 or float64
     inside the box of the options (a rounding error of a millionth of the box is clipped). labels: (B,) true classes.
     targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the nearest.
+    starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image lead to
+    different points (on robust networks), best and thorough also start at the nearest of these that the model puts into
+    the class to reach; an image that is not finite or lies outside the box is left out.
 
     Every result with the status `found` is confirmed: the model classifies that image alone. An image that is not
     finite or lies outside the box gets the status `bad_input`. The function may be called inside torch.no_grad() and
@@ -67,11 +73,12 @@ def minimal_distortion(
         images, classes, target_classes = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)
         _check_scale(x, images, box, options)
+        others = _checked_starts(starts, images, box, options)
         if len(images) == 0:
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
             every = isinstance(targets, str)
-            result = _fitted(network, images, classes, target_classes, every, box, options, x.device)
+            result = _fitted(network, images, classes, target_classes, every, others, box, options, x.device)
             if options.bounds == "linear":
                 return result
             return with_bounds(result, network, images, classes, target_classes, options)
@@ -83,6 +90,7 @@ def _fitted(
     labels: Tensor,
     target_classes: Tensor | None,
     every: bool,
+    others: Tensor | None,
     box: Box,
     options: SearchOptions,
     home: torch.device,
@@ -110,7 +118,11 @@ def _fitted(
         log.info(line)
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
     options = options.with_(slots=plan.slots)
-    problem = Problem(evaluator, options, box, every, linear)
+    pool = None
+    if others is not None and linear is None:
+        with full_precision():
+            pool = Pool(others, evaluator.outputs(others).argmax(1))
+    problem = Problem(evaluator, options, box, every, linear, pool)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):
         target = target_classes if target_classes is None else target_classes[index]
@@ -195,6 +207,22 @@ def _checked(
         )
     images = x.detach().to(device)
     return images.clone() if images.is_inference() else images, classes["labels"], classes.get("targets")
+
+
+def _checked_starts(
+    starts: Tensor | np.ndarray | None, images: Tensor, box: Box, options: SearchOptions
+) -> Tensor | None:
+    """The images (S, n) to start from, on the device of the search; None without any. Raises: `InputError`."""
+    if starts is None:
+        return None
+    if not GRADES[options.grade].starts:
+        raise InputError(f"The grade {options.grade} takes no starts; best and thorough do.")
+    given = float_batch(starts, "starts")
+    if given.shape[1:] != images.shape[1:]:
+        raise InputError(f"starts has the shape {tuple(given.shape)}; it must be (S, *{tuple(images.shape[1:])}).")
+    flat = given.detach().to(images.device, images.dtype).flatten(1)
+    flat = box.inside(flat[~box.outside(flat)])
+    return flat if len(flat) else None
 
 
 def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) -> None:

@@ -8,11 +8,16 @@ import torch
 
 from intriguing import tables
 from intriguing.blind_spots import SearchOptions, SearchResult, minimal_distortion
+from intriguing.blind_spots.grades import GRADES
+from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.stages.blind_spots import functions
 from intriguing.stages.common.parameters import ModelKey
 from intriguing.stages.common.resources import device, device_name
-from intriguing.stages.common.sampling import attacked_positions, random_targets
+from intriguing.stages.common.sampling import attacked_positions, drawn_positions, random_targets
+
+_STARTS, _PER_CLASS = 256, 2
+"""Number of images that searches may start from, and smallest number of images per class of the split to have any."""
 
 
 @functions.SEARCH.implementation
@@ -25,16 +30,33 @@ def search(work: Work, parameters: functions.SearchParameters) -> dict[str, pa.T
     ids, labels = rows.ids[chosen], rows.labels[chosen]
     options = SearchOptions(grade=parameters.grade, slots=parameters.compute.slots)
     images = rows.pixels_or_nan(chosen).to(device())  # one that cannot be read gets the status bad_input
+    starts = _starts(rows, parameters)
     found = _Found(parameters, ids, labels, options)
     for classes in _targets(parameters, ids, labels):
         targets = torch.from_numpy(classes).to(device()) if isinstance(classes, np.ndarray) else classes
         found.add(
             minimal_distortion(
-                work.resource("model"), images, torch.from_numpy(np.array(labels)).to(device()), targets, options
+                work.resource("model"),
+                images,
+                torch.from_numpy(np.array(labels)).to(device()),
+                targets,
+                options,
+                starts=starts,
             ),
             classes,
         )
     return found.tables()
+
+
+def _starts(rows: Split, parameters: functions.SearchParameters) -> torch.Tensor | None:
+    """Images of the split from which searches may start: a draw by the spec's seed, the same for every shard.
+
+    None for a grade that takes none, and where there are too few for most classes to have one.
+    """
+    if not GRADES[parameters.grade].starts or len(rows) < _PER_CLASS * parameters.classes:
+        return None
+    chosen = drawn_positions(rows, _STARTS, parameters.attacked.seed, "starts of searches")
+    return rows.pixels_or_nan(chosen).to(device())
 
 
 def _targets(

@@ -1,0 +1,119 @@
+"""Further starts: from images of other classes, from noise, and as many as the passes allow."""
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.further_starts import Pool, Segment, noisy
+from intriguing.blind_spots.loop import run
+from intriguing.errors import InputError
+from intriguing.models.rows import PADDED
+
+
+def rugged(seed=0, inputs=24, classes=4):
+    """A network whose distance has many local minima: three wide layers of large weights."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Linear(inputs, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, classes)
+    ).requires_grad_(False)
+    for layer in model[::2]:
+        layer.weight.mul_(4)
+    return model
+
+
+def images(count, inputs=24, key=1):
+    return torch.rand(count, inputs, generator=torch.Generator().manual_seed(key))
+
+
+def test_the_nearest_images_of_the_goals_come_one_after_the_other():
+    pool = Pool(torch.tensor([[0.0, 0.0], [3.0, 0.0], [1.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1, 1, 1]))
+    x0 = torch.tensor([[0.2, 0.0]] * 4)
+    goals = torch.tensor([[False, True, False]] * 3 + [[False, False, True]])
+    which, there = pool.nearest(x0, goals, torch.tensor([0, 1, 3, 0]))
+    assert which[:2].tolist() == [2, 3] and there.tolist() == [True, True, False, False]
+
+
+def test_noise_has_the_distance_and_depends_on_its_number_alone():
+    x0 = torch.full((2, 4096), 0.5)
+    distance = torch.tensor([1.0, 3.0])
+    one, again = noisy(x0, distance, 1, 0.0, 1.0), noisy(x0[:1], distance[:1], 1, 0.0, 1.0)
+    assert torch.allclose((one - x0).norm(dim=1), distance, rtol=1e-4) and torch.equal(one[:1], again)
+    assert not torch.equal(one, noisy(x0, distance, 2, 0.0, 1.0))
+    assert float(noisy(x0, 1e3 * distance, 1, 0.0, 1.0).amax()) == 1.0
+
+
+def test_a_segment_ends_at_the_boundary_and_needs_a_success_to_begin_with():
+    model = nn.Linear(16, 2, bias=False).requires_grad_(False)
+    model.weight.zero_()
+    model.weight[0, 0] = 1.0
+    x0 = torch.full((8, 16), 0.5)
+    there = x0.clone()
+    model.weight[1, 1] = 1.3
+    there[:4, 1] = 1.0
+    there[4:, 0] = 1.0
+    target, classes = torch.ones(8, dtype=torch.long), torch.arange(2)
+    rows = {"x0": x0 - torch.eye(16)[1] * 0.2, "there": there, "target": target}
+    rows |= {"goals": classes == target[:, None], "rivals": classes != target[:, None]}
+    outcome = run(Segment(Evaluator(model, (16,), PADDED), 0.0, 1.0), rows, 8)
+    # From 0.3 the second value must rise above 0.5 / 1.3.
+    assert torch.allclose(outcome["best_l2"][:4], torch.full((4,), 0.5 / 1.3 - 0.3), atol=0.7 / 2**12 + 1e-6)
+    assert bool((outcome["best_l2"][:4] > 0.5 / 1.3 - 0.3).all()) and outcome["forward"][:4].tolist() == [13] * 4
+    assert outcome["best_l2"][4:].isinf().all() and outcome["forward"][4:].tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_more_passes_never_give_a_larger_distance(targeted):
+    model, x = rugged(), images(24)
+    labels = model(x).argmax(1)
+    targets = (labels + 1) % 4 if targeted else None
+    before, first = None, None
+    for passes in (1, 400, 700, 1500):
+        result = minimal_distortion(model, x, labels, targets, SearchOptions(passes=passes))
+        spent = result.forward_passes + result.backward_passes
+        assert bool((spent >= passes).all()) and int(spent.max()) < passes + 600
+        if before is not None:
+            assert bool((result.l2 <= before).all())
+        before, first = result.l2, result.l2 if first is None else first
+    assert float((before / first).mean()) < 0.99
+
+
+def test_thorough_is_never_worse_than_best_with_the_same_starts():
+    model, x, pool = rugged(1), images(16), images(200, key=2)
+    labels = model(x).argmax(1)
+    best, thorough = (
+        minimal_distortion(model, x, labels, options=SearchOptions(grade=grade), starts=pool)
+        for grade in ("best", "thorough")
+    )
+    assert bool((thorough.l2 <= best.l2).all()) and float((thorough.l2 / best.l2).mean()) < 1
+    assert int((thorough.forward_passes + thorough.backward_passes).min()) >= 2000
+
+
+def test_starts_are_of_use_and_an_image_does_not_depend_on_its_company():
+    model, x, pool = rugged(2), images(24), images(400, key=3)
+    labels = model(x).argmax(1)
+    options = SearchOptions(passes=900)
+    without = minimal_distortion(model, x, labels, options=options)
+    whole = minimal_distortion(model, x, labels, options=options, starts=pool)
+    assert not torch.equal(whole.l2, without.l2)
+    part = minimal_distortion(model, x[5:8], labels[5:8], options=options.with_(slots=8), starts=pool)
+    assert torch.equal(part.adversarial, whole.adversarial[5:8])
+    bad = torch.cat([torch.full((1, 24), torch.nan), torch.full((1, 24), 7.0), pool])
+    assert torch.equal(minimal_distortion(model, x, labels, options=options, starts=bad).l2, whole.l2)
+
+
+def test_what_takes_no_starts_or_passes_says_so():
+    model, x = rugged(), images(2)
+    labels = model(x).argmax(1)
+    for grade in ("fast", "faithful"):
+        with pytest.raises(InputError, match="takes no starts; best and thorough do"):
+            minimal_distortion(model, x, labels, options=SearchOptions(grade=grade), starts=x)
+        with pytest.raises(InputError, match="takes no passes"):
+            SearchOptions(grade=grade, passes=100)
+    with pytest.raises(InputError, match=r"starts has the shape \(2, 23\); it must be \(S, \*\(24,\)\)"):
+        minimal_distortion(model, x, labels, starts=x[:, :23])
+    with pytest.raises(InputError, match="write starts / 255"):
+        minimal_distortion(model, x, labels, starts=(255 * x).byte())
+    with pytest.raises(InputError, match="passes is 0"):
+        SearchOptions(passes=0)
