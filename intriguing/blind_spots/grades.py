@@ -50,11 +50,11 @@ class Grade:
     """Untargeted: whether the nearest wrong classes are searched one by one; else one search may reach any of them."""
     exact: bool
     """Whether a model that is linear by its structure is solved exactly."""
-    starts: bool
-    """Whether it takes starts (images of other classes) and passes (more starts until they are spent)."""
     recipe: Recipe | None
     """The solvers; None: the paper's procedure and nothing else, which determines the penalty c. With a recipe, c is
     computed afterwards: the one at which loss plus penalty is stationary along the change found."""
+    starts: bool = False
+    """Whether it takes starts (images of other classes) and passes (more starts until they are spent)."""
 
 
 _RACE = (Cut(4, 2.67, 2.5), Cut(8, 1.67, 1.6), Cut(12, 1.0, 1.25), Cut(16, 0.67, 1.15))
@@ -87,7 +87,6 @@ GRADES = {
             "a quick approximation",
             separate=False,
             exact=True,
-            starts=False,
             recipe=Recipe(ticks=20, steps=7, second=0, elsewhere=8, penalised=40, near=1.0),
         ),
         Grade(
@@ -95,7 +94,6 @@ GRADES = {
             "the paper's procedure and nothing else",
             separate=False,
             exact=False,
-            starts=False,
             recipe=None,
         ),
     )

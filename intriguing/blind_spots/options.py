@@ -52,8 +52,8 @@ class SearchOptions:
     """
 
     classes: int = 3
-    """Untargeted: how many wrong classes `best` and `thorough` search to the end. The 9 with the largest logits start (or
-    as many as are asked for), and after a few steps the nearest go on; the other grades want any wrong class."""
+    """Untargeted: how many wrong classes `best` and `thorough` search to the end. The 9 with the largest logits start
+    (or as many as are asked for), and after a few steps the nearest go on; the other grades want any wrong class."""
 
     passes: int | None = None
     """best and thorough: each image gets more starts until it has had so many forward and backward passes (what it gets

@@ -5,6 +5,7 @@ no row waits for the line search of another. There are two schedules of c: `Trun
 steps and keeps the nearest success on the way, a good start for the finish; `Bracketing` is the paper's procedure.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -197,6 +198,13 @@ class PenaltySearch:
         has = has & (dot(way, total) < 0)
         steepest = -total * free
         way = torch.where(has[:, None], way, steepest)
-        # Without history: Polyak's step, since the smallest possible loss is zero.
-        polyak = loss / dot(steepest, steepest).clamp(min=1e-30)
+        # Without history: Polyak's step, since the smallest possible loss is zero. Where the loss is flat it leads far
+        # beyond the box, and no number of halvings would lead back.
+        square = dot(steepest, steepest).clamp(min=1e-30)
+        polyak = torch.minimum(loss / square, self._longest(x) / square.sqrt())
         return way, torch.where(has, torch.ones_like(polyak), polyak)
+
+    def _longest(self, x: Tensor) -> Tensor:
+        """The largest length () of a first step: a quarter of the box's diagonal, for rows like x (R, n)."""
+        width = torch.as_tensor(self.upper - self.lower, dtype=x.dtype, device=x.device)
+        return 0.25 * math.sqrt(self.evaluator.size) * width.square().mean().sqrt()

@@ -31,6 +31,8 @@ _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.
 """Options of the last start, for rows without a success so far."""
 _SAME = 1e-2
 """Two starts led to the same point if their distances differ by less than this share."""
+_GAIN = 1e-5
+"""A result replaces another if it is nearer by this share: by less it could be farther after its confirmation."""
 _STEPS = ((1.0, 4.0), (0.0, 16.0), (0.0, 1.0), (2.0, 4.0), (1.0, 8.0), (0.5, 16.0))
 """Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
 _CHEAPEST = 10
@@ -232,7 +234,7 @@ class _RowSearch:
         if bar:
             inputs["bar"] = least
         new = self._run(solver, inputs)
-        better = new["best_l2"] < self.outcome["best_l2"][index]
+        better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index]
         for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
             self.outcome[name][index[better]] = value[better]
         for name in ("forward", "backward"):

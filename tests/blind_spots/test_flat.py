@@ -1,0 +1,29 @@
+"""The paper's procedure on networks that are flat around a confident image, as robust networks are."""
+
+import torch
+from torch import nn
+
+from intriguing import SearchOptions, minimal_distortion
+
+
+class Thresholds(nn.Module):
+    """Maps values near 0 and 1 to 0 and 1, so that the gradient at a black and white image nearly vanishes."""
+
+    def forward(self, x):
+        return torch.sigmoid(30 * (x - 0.5))
+
+
+def flat(count=12):
+    torch.manual_seed(0)
+    model = nn.Sequential(Thresholds(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 5)).requires_grad_(False)
+    model[3].weight.mul_(6)
+    x = (torch.rand(count, 64, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    return model, x, model(x).argmax(1)
+
+
+def test_the_first_step_from_a_flat_image_stays_near_the_box():
+    model, x, y = flat()
+    for targets in (None, (y + 1) % 5):
+        result = minimal_distortion(model, x, y, targets, SearchOptions(grade="faithful", penalty_tolerance=0.1))
+        assert result.status == ["found"] * len(x)
+        assert float(result.l2.max()) < 0.5 * 8
