@@ -46,6 +46,8 @@ def main(argv: list[str]) -> int:
     if arguments.quick:
         arguments.images, arguments.scipy_images = 64, 4
     peers, missing = ([], []) if arguments.no_peers else search_peers.available()
+    if not arguments.peers:
+        peers = [p for p in peers if p.name != "BB-1000"]
     if arguments.quick:
         peers = [p for p in peers if p.name in ("DDN-100", "BB-100")]
     if arguments.peers:

@@ -8,6 +8,7 @@ import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.optimize
@@ -125,18 +126,18 @@ def _foolbox() -> list[Peer]:
     import foolbox  # type: ignore[import-not-found]
     import numba  # type: ignore[import-not-found]  # noqa: F401 (its optimiser is compiled)
 
-    def brendel_bethge(cell: Cell) -> Tensor:
+    def brendel_bethge(cell: Cell, steps: int = 100) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = foolbox.PyTorchModel(cell.model.eval(), bounds=(0, 1), device="cpu")  # type: ignore[reportPrivateImportUsage]
-            attack = foolbox.attacks.L2BrendelBethgeAttack(steps=100)  # type: ignore[reportPrivateImportUsage]
+            attack = foolbox.attacks.L2BrendelBethgeAttack(steps=steps)  # type: ignore[reportPrivateImportUsage]
             if cell.targets is None:
                 criterion = foolbox.criteria.Misclassification(cell.labels)
             else:
                 criterion = foolbox.criteria.TargetedMisclassification(cell.targets)
             return attack(model, cell.images, criterion, starting_points=_starts(cell), epsilons=None)[1]
 
-    return [Peer("BB-100", brendel_bethge)]
+    return [Peer("BB-100", brendel_bethge), Peer("BB-1000", partial(brendel_bethge, steps=1000))]
 
 
 def _starts(cell: Cell) -> Tensor:
