@@ -7,7 +7,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.further_starts import Pool, Segment, noisy
-from intriguing.blind_spots.loop import run
+from intriguing.blind_spots.loop import Layout, run
 from intriguing.errors import InputError
 from intriguing.models.rows import PADDED
 
@@ -56,7 +56,7 @@ def test_a_segment_ends_at_the_boundary_and_needs_a_success_to_begin_with():
     target, classes = torch.ones(8, dtype=torch.long), torch.arange(2)
     rows = {"x0": x0 - torch.eye(16)[1] * 0.2, "there": there, "target": target}
     rows |= {"goals": classes == target[:, None], "rivals": classes != target[:, None]}
-    outcome = run(Segment(Evaluator(model, (16,), PADDED), 0.0, 1.0), rows, 8)
+    outcome = run(Segment(Evaluator(model, (16,), PADDED), 0.0, 1.0), rows, Layout(8))
     # From 0.3 the second value must rise above 0.5 / 1.3.
     assert torch.allclose(outcome["best_l2"][:4], torch.full((4,), 0.5 / 1.3 - 0.3), atol=0.7 / 2**12 + 1e-6)
     assert bool((outcome["best_l2"][:4] > 0.5 / 1.3 - 0.3).all()) and outcome["forward"][:4].tolist() == [13] * 4

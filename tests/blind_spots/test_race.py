@@ -6,7 +6,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.grades import Cut
-from intriguing.blind_spots.loop import run
+from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.race import candidates, goes_on, raced, ranked
 from intriguing.models.rows import PADDED
@@ -60,9 +60,9 @@ def test_rows_that_go_through_end_as_if_they_had_never_paused():
     classes = torch.arange(6)
     rows = {"x0": x0, "target": target, "goals": classes == target[:, None], "rivals": classes == label[:, None]}
     solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=20)
-    whole = run(solver, rows, 64)
+    whole = run(solver, rows, Layout(64))
     cuts = (Cut(4, 1, 2.0), Cut(10, 0.5, 1.5))
-    outcome, through = raced(lambda s, r: run(s, r, 64), solver, rows, owner, cuts, 4)
+    outcome, through = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, cuts, 4)
     for name in solver.outputs:
         assert torch.equal(outcome[name][through], whole[name][through])
     counts = through.reshape(40, 5).sum(1)
