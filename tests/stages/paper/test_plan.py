@@ -69,3 +69,10 @@ def test_the_papers_models_are_those_of_its_spec():
         assert spec.datasets["mnist"].instead == ["mnist-sample"]
     assert load_spec("paper").blind_spots.images == 1_000
     assert load_spec("paper-seeds").model_seeds == [0, 1, 2]
+
+
+def test_where_mnist_is_not_there_the_sample_is_taken_and_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("INTRIGUING_DATA", str(tmp_path))
+    task = prepare("paper", tmp_path / "run").plan.tasks["paper/mnist"]
+    assert task.parameters["source"] == "mnist-sample"
+    assert task.parameters["beside"]
