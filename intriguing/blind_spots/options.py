@@ -45,10 +45,9 @@ class SearchOptions:
 
     slots: int = 256
     """How many searches run side by side. More use the device better and need more memory; fewer are used if they do
-    not fit. The last batch of the model is padded: a batch has as many rows as slots on a GPU; on a CPU 128 or a
-    multiple of 32 (with fewer than 128 slots always 32; fewer only if memory is short). On a CPU the number of slots
-    changes no result. Where torch uses MKL, this holds if `intriguing` was imported before the first matrix product
-    (see `intriguing/__init__.py`).
+    not fit, and on a CPU 16 or 64 at most where the model's rows are dear. On a CPU the number of slots changes no
+    result. Where torch uses MKL, this holds if `intriguing` was imported before the first matrix product
+    (see `intriguing/__init__.py`). The guide "Blind spots" says how many rows the model is fed at a time.
     """
 
     classes: int = 3

@@ -1,12 +1,13 @@
 """The search on an accelerator: examples per second and the model's share of the time, beside DDN and PDGD.
 
-    python jobs/benchmark.py device [--device cuda] [--images 1024] [--slots 256] [--models FC10,CNN,ResNet-50]
+    python jobs/benchmark.py device [--device cuda] [--images 1024] [--slots 256] [--models FC10,CNN,ResNet-20]
                                     [--steps 100] [--out outputs/benchmark-device]
 
-The MNIST networks are those of `benchmark.py search`, trained from a seed on the images of the package. ResNet-50 is
-torchvision's at 224 x 224 with weights drawn from a seed, on images of uniform noise: its speed is measured, not its
-robustness. The model's share is the time that the counted passes take in a bare loop over full batches, over the
-whole. Wall-clock seconds after the device has caught up; one warm-up each. Needs no Ray.
+The MNIST networks are those of `benchmark.py search`, trained from a seed on the images of the package. The others are
+fed uniform noise: ResNet-20 (32 x 32) and torchvision's ResNet-50 (224 x 224) with weights drawn from a seed, and
+EfficientNet-Lite1 at 224 x 224 with the weights of its package (`make peers`). Their speed is measured, not their
+robustness. The model's share is the time that the counted passes take in a bare loop over full batches, over the whole.
+Wall-clock seconds after the device has caught up; one warm-up each. Needs no Ray.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from benchmarks import search_models, search_peers
+from benchmarks import hard_models, photos, search_models, search_peers
 from torch import Tensor, nn
 
 from intriguing import SearchOptions, minimal_distortion
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--slots", type=int, default=256)
-    parser.add_argument("--models", default="FC10,FC100-100-10,CNN,ResNet-50")
+    parser.add_argument("--models", default="FC10,FC100-100-10,CNN,ResNet-20,EfficientNet-Lite1,ResNet-50")
     parser.add_argument("--steps", type=int, default=100, help="of DDN and PDGD")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-device"))
     arguments = parser.parse_args(argv)
@@ -53,6 +54,12 @@ def main(argv: list[str]) -> int:
 
 
 Method = Callable[[search_peers.Cell], Tensor]
+ON_NOISE: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "ResNet-20": (hard_models.resnet20, 32),
+    "EfficientNet-Lite1": (photos.efficientnet, photos.SIZE),
+    "ResNet-50": (lambda: torchvision().models.resnet50(weights=None), 224),
+}
+"""Networks that are measured on images of uniform noise, and their size."""
 HEADER = (
     "| model | method | images | success % | mean L2 | examples per s | the model's share | peak memory, MiB |\n"
     "|---|---|---|---|---|---|---|---|"
@@ -85,10 +92,11 @@ def methods(arguments: argparse.Namespace) -> dict[str, Method]:
 
 def cell_of(name: str, count: int, device: torch.device) -> search_peers.Cell:
     """An untargeted cell on `device`; the labels are what the model says."""
-    if name == "ResNet-50":
+    if name in ON_NOISE:
+        build, size = ON_NOISE[name]
         torch.manual_seed(0)
-        model: nn.Module = torchvision().models.resnet50(weights=None).eval().requires_grad_(False).to(device)
-        images = torch.rand(count, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
+        model: nn.Module = build().eval().requires_grad_(False).to(device)
+        images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     else:
         data = load_dataset("mnist-sample")
         train, test = (
