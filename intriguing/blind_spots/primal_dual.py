@@ -31,11 +31,14 @@ _SQUARE = 0.999
 _DUAL_RATE, _DUAL_LARGEST = 0.2, math.log(1e6)
 _FAR = 0.1
 """Upper limit of the predicted distance, as a root mean square over the values and as a share of the box's width."""
-_WAIT, _GROWTH = 4, 1.5
-"""If a row has no success after `_WAIT` steps, each further step is longer by the factor `_GROWTH`."""
+_WAIT, _GROWTH, _PROGRESS = 4, 1.5, 0.05
+"""If a row has no success after `_WAIT` steps, each further step is longer by the factor `_GROWTH`, unless the margin
+has come nearer to zero than ever before, by more than this share of what is missing. Where it comes nearer, longer
+steps overshoot: in a photo network of 1,000 classes the first success was 30 times as far as the boundary.
+"""
 _RECENT = 3
 """The estimate of a row's distance is the smallest of the last so many."""
-PAUSED = ("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "estimates")
+PAUSED = ("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates")
 """What a paused row needs besides the outputs to go on."""
 
 
@@ -105,6 +108,7 @@ class PrimalDual:
             "weight": _sigmoid(zero + self.dual),
             "tick": zero.clone(),
             "clean_gap": zero.clone(),
+            "highest": zero.clone(),
             "estimates": x0.new_full((len(x0), _RECENT), float("inf")),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
@@ -154,7 +158,9 @@ class PrimalDual:
         far = _FAR * width * math.sqrt(self.evaluator.size)
         # The predicted distance: the margin, which is four units, divided by its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
-        scale = torch.where(best_l2.isinf() & (tick >= _WAIT), _GROWTH * scale, torch.minimum(scale, best_l2))
+        rising = gap - state["highest"] > _PROGRESS * gap.abs()
+        grows = best_l2.isinf() & (tick >= _WAIT) & ~rising
+        scale = torch.where(grows, _GROWTH * scale, torch.minimum(scale, best_l2))
         if self.patient:
             scale = torch.full_like(scale, far)
         weight = state["weight"]
@@ -183,6 +189,7 @@ class PrimalDual:
             "weight": (1 - self.inertia) * _sigmoid(dual) + self.inertia * weight,
             "tick": count,
             "clean_gap": clean_gap,
+            "highest": torch.where(first, gap, torch.maximum(gap, state["highest"])),
             "estimates": estimates,
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": best_l2,

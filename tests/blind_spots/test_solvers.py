@@ -13,6 +13,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import direction
 from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.objective import cross_entropy
+from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
 from intriguing.models.rows import PADDED
 
@@ -157,3 +158,28 @@ def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):
         piece = minimal_distortion(model, x[part], y[part], options=options.with_(slots=64))
         assert piece.status == whole.status[part]
         assert torch.equal(piece.adversarial, whole.adversarial[part])
+
+
+def test_a_start_whose_margin_comes_nearer_to_zero_takes_no_longer_steps():
+    """The margin rises by a fixed amount per step, so that ten steps are needed: longer ones would overshoot."""
+    model = nn.Sequential(nn.Linear(64, 2)).requires_grad_(False)
+    model[0].weight.copy_(torch.stack([-torch.ones(64), torch.ones(64)]) / 8)
+    model[0].bias.copy_(torch.tensor([8.0, 0.0]))
+    x = torch.full((1, 64), 0.25)
+    evaluator = Evaluator(model, (64,), PADDED)
+    rows = {
+        "x0": x,
+        "target": torch.tensor([1]),
+        "goals": torch.tensor([[False, True]]),
+        "rivals": torch.tensor([[True, False]]),
+    }
+    solver = PrimalDual(evaluator, -5.0, 5.0, ticks=12, first=0.1, last=0.1)
+    state, scales = solver.load(rows), []
+    for _ in range(9):
+        state = state | solver.step(state)
+        scales.append(float(state["scale"]))
+    assert len(set(scales)) == 1
+    flat = solver.load(rows) | {"highest": torch.zeros(1)}
+    for _ in range(9):
+        flat = flat | solver.step(flat) | {"highest": torch.zeros(1)}
+    assert float(flat["scale"]) > 1.1 * scales[0]
