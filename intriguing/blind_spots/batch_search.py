@@ -1,6 +1,6 @@
 """The search of one batch of images that fits in memory: from the clean logits to the confirmed results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ class _Outcome:
     penalty: Tensor
     broken: Tensor
     blind: Tensor
+    lowered: Tensor
+    """The paper's procedure: whether a step lowered its objective."""
+    least_penalty: Tensor
+    """The paper's procedure: the smallest c that it tried; infinite for other grades."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class BatchSearch:
         status = self._status(
             misclassified, success, bad_output | outcome.broken, confirmed.unstable, outcome.blind | saturated
         )
-        return self._assembled(status, r, confirmed, success, misclassified, penalty, clean_prediction)
+        result = self._assembled(status, r, confirmed, success, misclassified, penalty, clean_prediction)
+        return replace(result, reasons=self._reasons(status, outcome))
 
     def _saturated(self, clean: Tensor) -> Tensor:
         """Images (B,) where the probability of every goal is rounded to 0, so that it has no gradient."""
@@ -156,7 +161,8 @@ class BatchSearch:
         owner = rows.pop("owner")
         best, l2 = self.x0.clone(), self.x0.new_full((count,), float("inf"))
         penalty = self.x0.new_full((count,), _NAN)
-        broken, blind, seeing = (torch.zeros_like(self.bad_input) for _ in range(3))
+        broken, blind, seeing, lowered = (torch.zeros_like(self.bad_input) for _ in range(4))
+        least = torch.full_like(l2, float("inf"))
         if len(owner):
             if self.affinity is not None:
                 outcome = optima(self.evaluator, rows, self.affinity, self.box, self.options.slots)
@@ -175,8 +181,10 @@ class BatchSearch:
             index = owner[winners].flip(0)
             best[index] = outcome["best"][winners].flip(0)
             if "best_penalty" in outcome:
+                lowered.index_fill_(0, owner[outcome["lowered"]], True)
+                least.scatter_reduce_(0, owner, outcome["least_penalty"], "amin")
                 penalty[index] = outcome["best_penalty"][winners].flip(0)
-        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing)
+        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing, lowered, least)
 
     def _quantised(self, outcome: _Outcome, levels: int) -> _Outcome:
         """The successes, moved to a grid of levels."""
@@ -191,7 +199,7 @@ class BatchSearch:
         self.passes["backward"][index] += done.backward
         best, success = outcome.best.clone(), outcome.success.clone()
         best[index], success[index] = done.best[:, : self.evaluator.size], done.success
-        return _Outcome(success, best, outcome.penalty, outcome.broken, outcome.blind)
+        return replace(outcome, success=success, best=best)
 
     def _confirmed(self, outcome: _Outcome) -> Confirmed:
         """The successes that the model confirms on each image alone."""
@@ -227,6 +235,15 @@ class BatchSearch:
         names = [*cases, "not_found"]
         return [names[row.index(True) if True in row else -1] for row in zip(*columns, strict=True)]
 
+    def _reasons(self, status: list[str], outcome: _Outcome) -> list[str]:
+        """Per example that was not found, a sentence on what the search met; else an empty one."""
+        passes = zip(self.passes["forward"].tolist(), self.passes["backward"].tolist(), strict=True)
+        facts = zip(status, outcome.lowered.tolist(), outcome.least_penalty.tolist(), passes, strict=True)
+        return [
+            "" if s != "not_found" else _reason(self.grade.recipe is None, lowered, least, spent)
+            for s, lowered, least, spent in facts
+        ]
+
     def _assembled(
         self,
         status: list[str],
@@ -259,3 +276,12 @@ class BatchSearch:
             backward_passes=self.passes["backward"],
             lower_bound=torch.where(success & self.lower_bound.isfinite(), self.lower_bound, blank),
         )
+
+
+def _reason(paper: bool, lowered: bool, least: float, passes: tuple[int, int]) -> str:
+    """Why an example was not found. lowered, least: as in `_Outcome`; passes: forward and backward."""
+    if not paper:
+        return f"No start came to the wanted class, in {passes[0]} forward and {passes[1]} backward passes."
+    if not lowered:
+        return "No step lowered the loss plus penalty: the loss is flat around the image, or its gradient misleads."
+    return f"No minimiser of loss plus penalty has the wanted class, down to c = {least:.3g}."

@@ -40,6 +40,8 @@ class PenaltySearch:
         "backward",
         "broken",
         "blind",
+        "lowered",
+        "least_penalty",
     )
 
     def load(self, inputs: State) -> State:
@@ -70,6 +72,8 @@ class PenaltySearch:
             "backward": torch.zeros_like(inputs["target"]),
             "broken": none.clone(),
             "blind": ~none,
+            "lowered": none.clone(),
+            "least_penalty": zero + float("inf"),
             "done": none.clone(),
         }
 
@@ -166,6 +170,10 @@ class PenaltySearch:
             "backward": state["backward"] + active,
             "broken": state["broken"] | (broken & first & active),
             "blind": state["blind"] & ((square == 0) | ~active),
+            "lowered": state["lowered"] | (accept & ~first & active & (old - new > noise)),
+            "least_penalty": torch.where(
+                active, torch.minimum(state["least_penalty"], penalty), state["least_penalty"]
+            ),
             "done": state["done"] | plan["done"] | (broken & first),
         }
 

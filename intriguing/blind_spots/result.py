@@ -1,6 +1,6 @@
 """The result of a search: per example an image, a status and numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -85,6 +85,9 @@ class SearchResult:
     plan: "Plan | None" = None
     """What was chosen: slots, rows per call of the model (`plan.blocks`) and the cost of a row that decides them, the
     memory of a slot and of a row. `print(result.plan)` says it in a sentence."""
+
+    reasons: list[str] = field(default_factory=list)
+    """Per example with the status not_found, a sentence on what the search met; else empty."""
 
     notes: tuple[str, ...] = ()
     """Remarks on how the search was done, for example that the model returns probabilities or that fewer slots were

@@ -160,6 +160,7 @@ def _joined(
 ) -> SearchResult:
     """The results of all batches in one, on the device of the input."""
     columns: dict[str, Any] = {"status": [s for part in parts for s in part.status], "notes": notes}
+    columns["reasons"] = [reason for part in parts for reason in part.reasons]
     columns |= {"plan": plan, "forward_rows": seen.forward, "backward_rows": seen.backward}
     for name in (f.name for f in fields(SearchResult) if f.name not in columns):
         columns[name] = torch.cat([getattr(part, name) for part in parts]).to(home)

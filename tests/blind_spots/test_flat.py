@@ -27,3 +27,24 @@ def test_the_first_step_from_a_flat_image_stays_near_the_box():
         result = minimal_distortion(model, x, y, targets, SearchOptions(grade="faithful", penalty_tolerance=0.1))
         assert result.status == ["found"] * len(x)
         assert float(result.l2.max()) < 0.5 * 8
+
+
+class Stubborn(nn.Module):
+    """Class 0 always wins, though class 1 comes nearer."""
+
+    def forward(self, x):
+        other = x.sum(1).tanh() - 1.5
+        return torch.stack([torch.ones_like(other), other], 1)
+
+
+def test_an_image_that_is_not_found_says_why():
+    x = torch.full((2, 8), 0.05)
+    said = {}
+    for grade in ("best", "faithful"):
+        result = minimal_distortion(Stubborn(), x, [0, 0], options=SearchOptions(grade=grade))
+        assert result.status == ["not_found"] * 2
+        said[grade] = result.reasons[0]
+    assert said["best"].startswith("No start came to the wanted class, in ")
+    assert said["faithful"].startswith("No minimiser of loss plus penalty has the wanted class, down to c = ")
+    model, images, y = flat(2)
+    assert minimal_distortion(model, images, y).reasons == [""] * len(images)
