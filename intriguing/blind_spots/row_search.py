@@ -126,13 +126,15 @@ class _RowSearch:
         """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
 
         Which start is the next for an example does not depend on the passes: with more of them there are more starts,
-        and the nearest result is kept.
+        and the nearest result is kept. Where rows are so dear that each is fed alone, passes must be asked for: on a
+        photo network the further starts found nothing nearer, for 1.6 times the passes.
         """
         budget = self.options.passes or recipe.passes
+        further = 0 if self.evaluator.single else recipe.further
         starts: list[Callable[[int, Tensor, float], tuple[Start, Tensor, State]]] = [self._steps]
         if self.pool is not None:
             starts = [self._segment, self._steps, self._steps]
-        for number in range(budget // _CHEAPEST if budget else recipe.further):
+        for number in range(budget // _CHEAPEST if budget else further):
             going = self._spent() < budget if budget else ~agreed
             index = self._ranked(number)
             index = index[going[self.owner[index]]]
