@@ -137,6 +137,8 @@ class _Measured:
     difference: PairedDifference | None
     test_noise: float | None = None
     remark: str = ""
+    seeds: int = 0
+    """Without a difference: how many seeds were looked at."""
 
 
 def _measured(claim: Claim, runs: Runs) -> _Measured:
@@ -161,7 +163,7 @@ def _measured(claim: Claim, runs: Runs) -> _Measured:
         remark = _reached(claim, ours, theirs, seeds)
         if len(known) < len(pairs):
             # Seeds that never reach the goal cannot be left out: the mean of the others would be of lucky ones.
-            return _Measured(None, remark=remark)
+            return _Measured(None, remark=remark, seeds=len(seeds))
     if not known:
         return _Measured(None, remark="nothing was found to compare")
     ratios = paired_difference([log(a) for a, _ in known], [log(b) for _, b in known])
@@ -190,9 +192,12 @@ def _judged(claim: Claim, measured: _Measured, p: float | None) -> Judged:
     """The answer to a claim from its difference and its corrected p-value."""
     difference, measure = measured.difference, f"{_MEASURES[claim.figure]}, {claim.variant} against {claim.against}"
     if difference is None:
-        sentence = f"No answer to whether {_lowered(claim.sentence)}"
-        refuted = "runs of both variants with the same seeds"
-        return Judged(claim, "unknown", sentence, measure, None, None, None, None, 0, None, measured.remark, refuted)
+        looked = measured.seeds > 0
+        sentence = f"{'It was not shown that' if looked else 'No answer to whether'} {_lowered(claim.sentence)}"
+        refuted = "runs that all reach the goal, sooner" if looked else "runs of both variants with the same seeds"
+        outcome = "open" if looked else "unknown"
+        none = None, None, None, None
+        return Judged(claim, outcome, sentence, measure, *none, measured.seeds, None, measured.remark, refuted)
     wanted = difference.mean > 0 if claim.figure == "rms" else difference.mean < 0
     outcome: Outcome = "open"
     if significant(p):
@@ -206,7 +211,7 @@ def _judged(claim: Claim, measured: _Measured, p: float | None) -> Judged:
     value, low, high = (None if x is None else scale(x) for x in (difference.mean, difference.low, difference.high))
     remark = measured.remark
     if measured.test_noise is not None and outcome != "open" and abs(difference.mean) < 1.96 * measured.test_noise:
-        remark = "the difference is within what another test set of this size could change"
+        remark = "the difference is below 1.96 binomial deviations of two test sets of this size"
     return Judged(
         claim, outcome, sentence, measure, value, low, high, p, difference.n, measured.test_noise, remark,
         _refuted_by(claim, outcome),

@@ -80,7 +80,12 @@ MEASURE = TaskFunction(
     MeasureParameters,
 )
 CLAIMS = TaskFunction(
-    Function(f"{_NAME}:claims", 1, (_TASKS, "intriguing.hardening.claims", "intriguing.stats"), f"{_TASKS}:claims"),
+    Function(
+        f"{_NAME}:claims",
+        1,
+        (_TASKS, "intriguing.stages.hardening.judged", "intriguing.hardening.claims", "intriguing.stats"),
+        f"{_TASKS}:claims",
+    ),
     ClaimsParameters,
 )
 FUNCTIONS = (EPOCH, MEASURE, CLAIMS)

@@ -9,6 +9,7 @@ from intriguing.report.figures import Curve, crosses, panels
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
 from intriguing.stages.hardening.summary import Interval, ModelSummary, VariantSummary, summaries, value_in_words
+from intriguing.stats.seeds import PairedDifference
 
 
 def parts(context: Context) -> list[PagePart]:
@@ -56,7 +57,7 @@ def _variant(v: VariantSummary) -> dict[str, Any]:
         "epochs": v.epochs,
         "train_error": v.train_error,
         "error": v.error,
-        "against": v.against,
+        "against": _interval(v.against),
         "distortion": v.distortion,
         "ratio": ratio,
         "lower_bound": v.lower_bound,
@@ -64,6 +65,14 @@ def _variant(v: VariantSummary) -> dict[str, Any]:
         "cpu": v.cpu_seconds,
         "searching": v.searching,
     }
+
+
+def _interval(difference: PairedDifference | None) -> Interval | None:
+    if difference is None:
+        return None
+    ends = (difference.low, difference.high)
+    low, high = (difference.mean if end is None else end for end in ends)
+    return difference.mean, low, high
 
 
 def _how(v: VariantSummary) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from intriguing.results import Run
+from intriguing.stages.hardening.judged import judged_rows
 from intriguing.stats.seeds import PairedDifference, mean_interval, paired_difference
 
 Row = dict[str, Any]
@@ -52,7 +53,7 @@ class ModelSummary:
     baseline: str
     variants: list[VariantSummary]
     claims: list[Row]
-    """Rows of `hardening_claims`."""
+    """Rows of `hardening_claims`; before it is there, what the trainings say that have ended."""
 
     @property
     def test_noise(self) -> float:
@@ -81,6 +82,7 @@ def summaries(run: Run) -> list[ModelSummary]:
         ends = {name: _ends(row for row in mine if row["variant"] == name) for name in names}
         variants = [_variant(name, ends[name], ends[baseline], mine, name == baseline) for name in names]
         own = [row for row in claims if (row["dataset"], row["model"]) == (dataset, model)]
+        own = own or judged_rows(mine, baseline, section.get("goal"))  # not all trainings have ended yet
         said.append(ModelSummary(dataset, model, mine[0]["split"], mine[0]["images"], baseline, variants, own))
     return said
 

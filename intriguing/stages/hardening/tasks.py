@@ -11,7 +11,6 @@ import torch
 
 from intriguing import randomness, tables
 from intriguing.engine.worker import Work
-from intriguing.hardening.claims import Outcomes, judge
 from intriguing.hardening.cutting import pool_layers
 from intriguing.hardening.measures import Measures, error_of, fooled, held_out, measure
 from intriguing.hardening.options import HardeningOptions
@@ -29,10 +28,8 @@ from intriguing.stability import lower_bounds
 from intriguing.stages.common.parameters import Architecture
 from intriguing.stages.common.resources import device, device_name
 from intriguing.stages.hardening import functions
+from intriguing.stages.hardening.judged import judged_rows
 from intriguing.stages.hardening.resources import LoadedExamples
-
-_GOAL = 1.1
-"""The error that counts as reached, in mean final errors of the baseline."""
 
 
 @functions.EPOCH.implementation
@@ -105,30 +102,8 @@ def measure_training(work: Work, parameters: functions.MeasureParameters) -> dic
 @functions.CLAIMS.implementation
 def claims(work: Work, parameters: functions.ClaimsParameters) -> dict[str, pa.Table]:
     """What the trainings say of each claim: `claims`, rows of `hardening_claims`."""
-    rows = work.table("hardening").to_pylist()
-    ends: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: row["epoch"]):
-        ends.setdefault((row["variant"], row["model_seed"]), []).append(row)
-    final = [curve[-1]["error"] for (variant, _), curve in ends.items() if variant == parameters.baseline]
-    goal = parameters.goal if parameters.goal is not None else _GOAL * float(np.mean(final))
-    runs: dict[str, dict[int, Outcomes]] = {}
-    for (variant, seed), curve in ends.items():
-        reached = next((row for row in curve if row["error"] <= goal), None)
-        runs.setdefault(variant, {})[seed] = Outcomes(
-            error=curve[-1]["error"],
-            images=curve[-1]["images"],
-            rms=curve[-1]["distortion"],
-            epochs=None if reached is None else reached["epoch"],
-            seconds=None if reached is None else reached["cpu_seconds"],
-        )
-    judged = judge(runs)
-    plain = ("outcome", "sentence", "measure", "value", "low", "high", "p", "seeds", "test_noise", "remark")
-    columns: dict[str, Any] = {name: [getattr(one, name) for one in judged] for name in (*plain, "refuted_by")}
-    columns |= {name: [getattr(one.claim, name) for one in judged] for name in ("variant", "against")}
-    columns |= {
-        "claim": [one.claim.name for one in judged],
-        "goal": [goal if one.claim.figure == "seconds" else None for one in judged],
-    }
+    rows = judged_rows(work.table("hardening").to_pylist(), parameters.baseline, parameters.goal)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
     named = {"dataset": parameters.dataset, "model": parameters.model}
     return {"claims": tables.HARDENING_CLAIMS.build(columns, **named)}
 
