@@ -32,8 +32,8 @@ def _model(model: ModelSummary, asked: int, trials: int) -> str:
         "| variant | epochs | train error, % | error, % | minus "
         + model.baseline
         + ", points | mean minimal distortion | "
-        "times " + model.baseline + " | fooled by its images, % | CPU-s (searching) |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "times " + model.baseline + " | proven bound | fooled by its images, % | CPU-s (searching) |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(v) for v in model.variants]
     answered = [claim for claim in model.claims if claim["outcome"] != "unknown" or claim["remark"].count(";")]
@@ -58,10 +58,11 @@ def _row(v: VariantSummary) -> str:
         against = _signed(v.against)
     ratio = "–" if v.robust is None else f"{exp(v.robust.mean):.2f}"
     fooled = spread(v.fooled, 100, 0)
+    bound = "–" if v.lower_bound is None else f"{v.lower_bound:.4f}"
     cost = f"{v.cpu_seconds:.0f}" + (f" ({v.searching:.0f})" if v.searching else "")
     return (
         f"| {v.name} | {v.epochs} | {100 * v.train_error:.2f} | {spread(v.error, 100, 2)} | {against} | "
-        f"{spread(v.distortion, 1, 4)} | {ratio} | {fooled} | {cost} |"
+        f"{spread(v.distortion, 1, 4)} | {ratio} | {bound} | {fooled} | {cost} |"
     )
 
 
