@@ -14,6 +14,7 @@ NAMES = {
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",
+    "transfer": "a transfer matrix against the bare forward passes that it needs",
 }
 
 

@@ -1,0 +1,145 @@
+"""Transfer: what a matrix costs beyond the bare forward passes that it needs.
+
+    python jobs/benchmark.py transfer [--models 20] [--images 10000] [--shard 1000] [--network conv] [--rays]
+
+Every model is fed the images made for every model, as a sweep does it: planned, scheduled, read from the store, stored
+again. The images come from no search, which would take far longer: they are the inputs with a little noise. Bare
+forward passes of the same number of images, in batches of as many rows, are measured in the same process. Both are
+CPU-seconds, so a busy machine changes them little. Networks are not trained.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from intriguing import tables
+from intriguing.engine.driver import Driver, examine, write_plan
+from intriguing.engine.inline import InlinePool
+from intriguing.engine.task import Function, Plan
+from intriguing.engine.worker import Work
+from intriguing.models import predict
+from intriguing.stages.blind_spots import functions as searches
+from intriguing.stages.common.parameters import Architecture, parse
+from intriguing.stages.common.sampling import attacked_positions
+from intriguing.stages.models.tasks import build
+from intriguing.stages.transfer.feeding import lists
+from intriguing.sweep import prepare
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "conv": {"architecture": "cnn", "options": {"channels": [64, 128], "hidden": 200}},
+    "mlp": {"architecture": "mlp", "options": {"hidden": [100, 100]}},
+}
+SEARCH = Function("benchmark:made", 1, path=f"{__name__}:made")
+
+
+def made(work: Work, **plain: Any) -> dict[str, Any]:
+    """What a search returns, without a search: each image with a little noise, as found."""
+    parameters = parse(searches.SearchParameters, plain)
+    rows = work.resource("dataset").splits[parameters.attacked.split]
+    at = attacked_positions(rows, parameters.attacked, parameters.shard)
+    clean = rows.pixels(at).numpy()
+    noise = np.random.default_rng(parameters.shard.start).normal(0, 0.05, clean.shape)
+    images = np.clip(clean + noise, 0, 1).astype(np.float32)
+    names = [f"made/{i}" for i in rows.ids[at]]
+    nothing = {f.name: [None] * len(at) for f in tables.DISTORTIONS.fields if f.nullable}
+    columns = {**nothing, "search_id": names, "example_id": rows.ids[at], "label": rows.labels[at]}
+    keys = {**parameters.key.columns, "status": "found", "grade": parameters.grade, "penalty_form": "squared_l2"}
+    counts = {"forward_passes": 0, "backward_passes": 0, "target_rule": parameters.target_rule}
+    stored = {"search_id": names, "shape": [list(clean.shape[1:])] * len(at)}
+    stored["image"] = lists(images.reshape(len(at), -1), tables.ADVERSARIAL.schema.field("image").type.value_type)
+    return {
+        "distortions": tables.DISTORTIONS.build(columns, **keys, **counts),
+        "adversarial": tables.ADVERSARIAL.build(stored, **parameters.key.columns),
+    }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU-seconds of a part of the plan, and how much of it there was."""
+
+    seconds: float
+    tasks: int
+    images: int
+
+
+def measure(plan: Plan, run: Path, prefix: str) -> Cost:
+    """Run the tasks whose names begin with `prefix`, and what they need first: the needs are not counted."""
+    chosen = {task.name for task in plan if task.name.startswith(f"{prefix}/")}
+    needs = {need.task for name in chosen for need in plan.tasks[name].needs}
+    write_plan(run, plan, {"name": "benchmark"})
+    for only in (needs, chosen):
+        began = time.process_time()
+        driver = Driver(plan, run, examine(plan, run), lambda: InlinePool(run), only=only)
+        outcome = driver.run()
+        assert not outcome.failures, outcome.failures[0]
+        seconds = time.process_time() - began
+    return Cost(seconds, len(chosen), sum(plan.tasks[name].amount for name in chosen))
+
+
+def bare(network: str, images: int, slots: int) -> float:
+    """CPU-seconds of the forward passes of so many images, by the model alone; from up to 2,000 of them."""
+    spec = NETWORKS[network]
+    model = build(Architecture(spec["architecture"], spec.get("options", {}), (1, 28, 28), 10, ""), 0).eval()
+    some = torch.rand(min(images, 2_000), 1, 28, 28)
+    predict(model, some[:slots], slots)
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        predict(model, some, slots)
+        times.append(time.process_time() - began)
+    return float(np.median(times)) / len(some) * images
+
+
+def main(argv: list[str]) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="benchmark.py transfer", description=__doc__.split("\n")[0])
+    parser.add_argument("--models", type=int, default=20)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--shard", type=int, default=1_000, help="searches per shard")
+    parser.add_argument("--network", choices=NETWORKS, default="conv")
+    parser.add_argument("--rays", action="store_true", help="follow rays, too")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        x = rng.integers(0, 256, (options.images, 28, 28), dtype=np.uint8)
+        labels = np.arange(options.images) % 10
+        np.savez(Path(folder) / "x.npz", x_test=x, y_test=labels)
+        network = NETWORKS[options.network] | {"train": False}
+        prepared = prepare(
+            {
+                "name": "benchmark",
+                "datasets": {"x": {"source": f"npz:{folder}/x.npz"}},
+                "models": {f"m{i}": network | {"seeds": [i]} for i in range(options.models)},
+                "blind_spots": {"images": options.images, "target_rules": ["untargeted"]},
+                "transfer": {"noise": [], "sizes": [0.05, 0.1, 0.2] if options.rays else []},
+                "compute": {"searches_per_shard": options.shard},
+            },
+            f"{folder}/run",
+        )
+        tasks = [replace(t, function=SEARCH) if t.name.startswith("search/") else t for t in prepared.plan]
+        plan, run = Plan(tasks), Path(folder) / "run"
+        print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
+        print("|---|---|---|---|---|---|---|")
+        for prefix in ("transfer", "rays")[: 1 + options.rays]:
+            cost = measure(plan, run, prefix)
+            images = cost.images if prefix == "transfer" else fed_along(run)
+            alone = bare(options.network, images, prepared.spec.compute.slots)
+            each = 1_000 * (cost.seconds - alone) / cost.tasks
+            print(
+                f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "
+                f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {each:.1f} |"
+            )
+
+
+def fed_along(run: Path) -> int:
+    """How many points of rays were fed."""
+    from intriguing import open_run
+
+    return int(open_run(run).sql("select sum(forward_passes) as n from rays")["n"][0])
