@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from intriguing.report.text import number, shorten
@@ -142,6 +143,61 @@ def bands(
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.grid(axis="y", color=_FAINT, linewidth=0.8)
         axis.set_axisbelow(True)
+        return _svg(figure, alt)
+
+
+def panels(
+    x: np.ndarray,
+    series: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]], np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+) -> Markup:
+    """A panel per (label, [(name, shares), ...], control): a line per name in percent, over one logarithmic axis.
+
+    All arrays are (n,), as `x`. The line of the panel's own name is thick, the control is dashed. Names stand in one
+    legend; a name has the same line in every panel.
+    """
+    with _style(alt):
+        names = list(dict.fromkeys(name for _, lines, _ in series for name, _ in lines))
+        marks = {name: "osv^D<>Pph*X"[i % 12] for i, name in enumerate(names)}
+        columns = min(3, len(series))
+        rows = -(-len(series) // columns)
+        legend = 0.24 * -(-(len(names) + 1) // 3) + 0.2
+        height = 2.3 * rows + 0.5 + legend
+        figure = Figure(figsize=(_WIDTH * max(columns, 2) / 3, height))
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        top = 1 - (legend + 0.25) / height
+        figure.subplots_adjust(left=0.08, right=0.98, top=top, bottom=0.55 / height, hspace=0.3, wspace=0.12)
+        for axis in axes.ravel()[len(series) :]:
+            axis.set_visible(False)
+        for axis, (label, lines, control) in zip(axes.ravel(), series, strict=False):
+            for name, shares in lines:
+                own = name == label
+                axis.plot(
+                    x,
+                    100 * shares,
+                    color=_NATURAL if own else _INK,
+                    linewidth=2.4 if own else 1,
+                    marker=marks[name],
+                    markersize=4,
+                    alpha=1 if own else 0.75,
+                )
+            axis.plot(x, 100 * control, color=_RANDOM, linewidth=2, linestyle=(0, (4, 2)))
+            axis.set(xscale="log", ylim=(-2, 102))
+            axis.set_title(shorten(label, 30), fontsize=10.5)
+            axis.minorticks_off()
+            axis.set_xticks(x[:: max(1, len(x) // 5)], [number(size, 2) for size in x[:: max(1, len(x) // 5)]])
+            axis.grid(axis="y", color=_FAINT, linewidth=0.8)
+            axis.set_axisbelow(True)
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(ylabel)
+        plain = [Line2D([], [], color=_INK, linewidth=1, marker=marks[name], markersize=4) for name in names]
+        dashed = Line2D([], [], color=_RANDOM, linewidth=2, linestyle=(0, (4, 2)))
+        labels = [*(shorten(name, 30) for name in names), "Gaussian noise"]
+        figure.legend([*plain, dashed], labels, loc="upper center", ncols=min(3, len(labels)), frameon=False)
         return _svg(figure, alt)
 
 

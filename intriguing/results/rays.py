@@ -231,3 +231,22 @@ def _groups(arrays: dict[str, np.ndarray], *keys: str) -> list[tuple[Any, np.nda
 
 def _label(rays: Rays) -> dict[Model, str]:
     return labels_of({model for cell in rays.cells for model in cell})
+
+
+def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per image: by how many errors the found changes exceed noise of the same size, and in how many pairs it counts.
+
+    Both (n,), over all pairs of different models, at the size number `at`. Images without a ray of noise are left out.
+    """
+    noise = rays.noise()
+    excess: dict[int, list[int]] = {}
+    for source, target in rays.cells:
+        control, cell = noise.get(target), rays[source, target]
+        if source == target or control is None:
+            continue
+        _, here, there = np.intersect1d(cell["example_id"], control["example_id"], return_indices=True)
+        more = cell["wrong"][here, at].astype(int) - control["wrong"][there, at]
+        for image, value in zip(cell["example_id"][here].tolist(), more.tolist(), strict=True):
+            excess.setdefault(image, []).append(value)
+    sums = [(sum(values), len(values)) for _, values in sorted(excess.items())]
+    return tuple(np.array(sums, float).reshape(-1, 2).T)  # type: ignore[return-value]

@@ -98,7 +98,7 @@ def bare(network: str, images: int, slots: int) -> float:
 
 def main(argv: list[str]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="benchmark.py transfer", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="benchmark.py transfer", description="A matrix against bare forward passes.")
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--shard", type=int, default=1_000, help="searches per shard")
@@ -142,4 +142,4 @@ def fed_along(run: Path) -> int:
     """How many points of rays were fed."""
     from intriguing import open_run
 
-    return int(open_run(run).sql("select sum(forward_passes) as n from rays")["n"][0])
+    return sum(open_run(run).table("rays", columns=["forward_passes"])["forward_passes"].to_pylist())

@@ -13,4 +13,6 @@ STAGE = Stage(
     plan=plan,
     functions=FUNCTIONS,
     page=Code("intriguing.stages.transfer.page:parts"),
+    verdicts=Code("intriguing.stages.transfer.verdicts:verdicts"),
+    printed=Code("intriguing.stages.transfer.printed:printed"),
 )

@@ -1,10 +1,18 @@
 """Transfer on the page: the matrix, its denominators, noise, and alarms."""
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 
 from intriguing import open_run, tables
+from intriguing.report import Context
+from intriguing.stages.transfer.printed import printed
+from intriguing.stages.transfer.similarity import by_similarity
+from intriguing.stages.transfer.verdicts import verdicts
 from intriguing.sweep.report import write_report
 from tests.pages import Document, change_rows, rewrite, words_of
+from tests.results.test_rays import follow
 
 
 def test_the_matrix_shows_rates_with_intervals_noise_and_clean_images(small):
@@ -94,3 +102,74 @@ def test_what_was_not_fed_is_not_spoken_of(small):
     assert "Gaussian noise" not in words
     assert "unchanged images are" not in words
     assert "Unchanged images" not in words
+
+
+@pytest.fixture
+def followed(small):
+    """A run with rays in two grades: images of 007 never fool FC10, and `fast` needs larger changes than `best`."""
+    small.rules = (("untargeted", "best"), ("untargeted", "fast"))
+    small.write("plan", "model_rows", "searched")
+    for grade, factor in (("best", 1.0), ("fast", 0.5)):
+        for source, target, crossing in (
+            ("FC10", "FC10", 0.02),
+            ("FC10", "007", 0.06),
+            ("007", "FC10", np.inf),
+            ("007", "007", 0.03),
+        ):
+            follow(small, source, target, [crossing * factor] * 21 + [None] * 3, grade)
+    for model in ("FC10", "007"):
+        follow(small, "", model, [np.inf] * 24, kind="gaussian")
+    small.write("examples")
+    return small.root
+
+
+def test_the_page_has_the_sizes_that_fool_half_of_the_time_and_the_curves(followed):
+    html = write_report(followed).read_text()
+    page = Document(html)
+    assert page.faults == []
+    words = page.words
+    assert "How large must a change be to fool another model?" in words
+    assert "Of 84 rays, 21 never fool the model" in words
+    assert "FC10 0.0200 0.0600" in words
+    assert "007 never 0.0300" in words
+    assert "on some rays end inside the box" in words
+    assert "a panel per model fed" in html
+    assert any("95 % interval 0.0600 to 0.0600" in cell.get("title", "") for cell in page.all("td"))
+
+
+def test_the_page_and_the_text_answer_whether_a_better_search_transfers_less(followed):
+    words = words_of(followed)
+    # At 0.05 none of 21 images of `best` fools 007, and each of `fast` does.
+    assert "image by image it fools other models less in 1 and more in 0 of 6 comparisons" in words
+    text = printed(open_run(followed))
+    assert "RMS that fools half of the time, made for" in text
+    assert "never  0.0300" in text
+    assert "(own)" in text and "(noise)" in text
+    assert "Does a better search transfer less?" in text
+
+
+def test_the_verdict_compares_with_noise_of_the_same_size(followed):
+    said = verdicts(Context(open_run(followed)))
+    assert [verdict.sentence for verdict in said] == [
+        "Changes made to fool one network fool others more often than noise of the same size."
+    ] * 2
+    # Of 42 pairs of an image and another model half are fooled at RMS 0.1, and none by noise.
+    assert said[0].value == "+50.0"
+    assert "21 images" in said[0].interval
+
+
+def test_a_few_images_are_no_verdict(small):
+    small.write("plan", "model_rows", "searched")
+    follow(small, "FC10", "007", [0.01] * 5)
+    follow(small, "", "007", [np.inf] * 5, kind="gaussian")
+    small.write("examples")
+    assert verdicts(Context(open_run(small.root))) == []
+
+
+def test_alike_models_stand_together_and_a_model_alone_keeps_its_place():
+    near, far = 0.02, np.inf
+    sizes = [[0.01, far, near, far], [far, 0.01, far, near], [near, far, 0.01, far], [far, near, far, 0.01]]
+    matrix = pd.DataFrame(sizes, list("abcd"), list("abcd"))
+    assert by_similarity(matrix) in (list("acdb"), list("acbd"), list("cabd"), list("cadb"))
+    assert by_similarity(matrix.iloc[:2, :2]) == ["a", "b"]
+    assert by_similarity(matrix.iloc[:2]) == list("abcd")

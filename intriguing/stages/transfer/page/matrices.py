@@ -11,6 +11,8 @@ _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
     "gaussian": "Gaussian noise as large as the changes made for",
+    "clean": "Unchanged images",
+    "noise": "Gaussian noise, before clipping, on every attacked image",
 }
 
 _NAMES = {
@@ -18,25 +20,27 @@ _NAMES = {
     "amplified": "amplified",
     "gaussian": "Gaussian noise",
     "clean": "unchanged images",
+    "noise": "Gaussian noise of fixed sizes",
 }
 
 
-def parts(context: Context) -> list[PagePart]:
-    """A heat map and a table of intervals per data set, target rule and grade; no parts where nothing was fed."""
+def part(context: Context) -> PagePart | None:
+    """A heat map and a table of intervals per data set, target rule and grade; None where nothing was fed."""
     run = context.run
     fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
-    clean = {row["dataset"] for row in fed if row["kind"] == "clean"}
+    without_source = {kind: {row["dataset"] for row in fed if row["kind"] == kind} for kind in WITHOUT_SOURCE}
     matrices = []
     for key, rows in context.grouped(
         (r for r in fed if r["kind"] not in WITHOUT_SOURCE), "dataset", "target_rule", "grade"
     ):
         present = {row["kind"] for row in rows}
-        kinds = [kind for kind in _KINDS if kind in present]
+        kinds = [kind for kind in _KINDS if kind in present]  # in this order
         images = Fed(run, kinds, key, run.in_order)
         blocks = [(_KINDS[kind], images.matrix(kind)) for kind in kinds]
         changed = [(_KINDS[kind], images.matrix(kind, "target_correct")) for kind in kinds]
-        if key["dataset"] in clean:
-            blocks.append(("Unchanged images", run.transfer_matrix(kind="clean", dataset=key["dataset"])))
+        for kind, datasets in without_source.items():
+            if key["dataset"] in datasets:
+                blocks.append((_KINDS[kind], run.transfer_matrix(kind=kind, dataset=key["dataset"])))
         targets = list(dict.fromkeys(target for _, matrix in blocks for target in matrix.columns))
         shown, right = ([_block(title, matrix, targets) for title, matrix in part] for part in (blocks, changed))
         sentences = {
@@ -50,9 +54,9 @@ def parts(context: Context) -> list[PagePart]:
         right = right if any(block["left_out"] for block in right) else []
         matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **sentences})
     if not matrices:
-        return []
-    html = render("stages/transfer/page.html", matrices=matrices)
-    return [PagePart("transfer", "Do the same images fool other models?", html)]
+        return None
+    html = render("stages/transfer/page/matrices.html", matrices=matrices)
+    return PagePart("transfer", "Do the same images fool other models?", html)
 
 
 def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
@@ -86,11 +90,11 @@ def _summary(blocks: list[Row]) -> str:
     """The range of error rates of each kind of image, what was made for the model itself left out, as a sentence."""
     ranges = []
     for block in blocks:
-        clean = block["kind"] == "clean"
+        clean = block["kind"] in WITHOUT_SOURCE
         rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and (clean or not c["own"])]
         if rates:
             low, high = percent(min(rates)), percent(max(rates))
-            who = "; of all models on the " if clean and ranges else ", " if ranges else ""
+            who = "; of all models on " if clean and ranges else ", " if ranges else ""
             ranges.append(f"{who}{_NAMES[block['kind']]}{':' if clean else ''} {_range(low, high)} %")
     adversarial = any(block["kind"] == "minimal" for block in blocks) and len(ranges) > 1
     return f"Wrong answers of models that the images were not made for: {''.join(ranges)}." if adversarial else ""
@@ -154,4 +158,4 @@ def _range(low: str, high: str) -> str:
 
 
 def _own(kind: str, source: str, target: str) -> bool:
-    return kind != "clean" and source == target
+    return kind not in WITHOUT_SOURCE and source == target

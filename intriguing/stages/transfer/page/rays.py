@@ -1,0 +1,133 @@
+"""How large a change made for one network must be to fool another: the curve at every size, and its middle."""
+
+import numpy as np
+import pandas as pd
+
+from intriguing.report.figures import panels
+from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.text import number, plural
+from intriguing.stages.transfer.grades import compared
+from intriguing.stages.transfer.similarity import by_similarity
+
+_MOST_PANELS, _MOST_LINES = 12, 12
+"""Models whose curves are drawn; the others stand in the table alone."""
+
+
+def part(context: Context) -> PagePart | None:
+    """Per data set, rule and grade: the matrix of sizes that fool half of the time, and the curves; None without."""
+    followed = context.query(
+        "select distinct dataset, target_rule, grade from rays where kind = 'adversarial' order by all"
+    )
+    groups = [
+        {**key, **_group(context, key)} for key, _ in context.grouped(followed, "dataset", "target_rule", "grade")
+    ]
+    if not groups:
+        return None
+    html = render("stages/transfer/page/rays.html", groups=groups, grades=compared(context))
+    return PagePart("amplification", "How large must a change be to fool another model?", html)
+
+
+def _group(context: Context, key: Row) -> Row:
+    run = context.run
+    matrix = run.half_rms(**key)
+    curve: list[Row] = [{str(k): v for k, v in row.items()} for row in run.amplification(**key).to_dict("records")]
+    targets = _rates(curve)
+    order = by_similarity(matrix)
+    tables = [_table(matrix, "in the order of the spec")]
+    if order != list(matrix.columns):
+        tables.append(_table(matrix.loc[[m for m in order if m in matrix.index], order], "alike networks together"))
+    tables[0]["open"] = True
+    return {
+        "tables": tables,
+        "never": _never(matrix),
+        "figure": _figure(targets, key),
+        "drawn": _drawn(targets),
+        "targets": targets,
+        "shorter": _shorter(curve),
+    }
+
+
+def _table(matrix: pd.DataFrame, title: str) -> Row:
+    """The matrix as rows of cells, with its target's own median and noise below."""
+    shown = matrix.to_numpy(float)
+    most = np.nanmax(np.where(np.isfinite(shown), shown, np.nan), initial=0.0) or 1.0
+    frames = {name: matrix.attrs[name].loc[matrix.index, matrix.columns] for name in ("low", "high", "n", "never")}
+    rows = []
+    for source in matrix.index:
+        cells = []
+        for target in matrix.columns:
+            value = float(matrix.loc[source, target])
+            cell = {name: float(frame.loc[source, target]) for name, frame in frames.items()}
+            dark = float(np.clip(1 - value / (1.05 * most), 0, 1)) if np.isfinite(value) else 0.0
+            cells.append({"value": value, "p": dark, "own": source == target, **cell})
+        rows.append({"source": source, "cells": cells})
+    below = [
+        ("its own searches", [float(matrix.attrs["own"][target]) for target in matrix.columns]),
+        ("Gaussian noise", [float(matrix.attrs["noise"][target]) for target in matrix.columns]),
+    ]
+    return {"title": title, "targets": list(matrix.columns), "rows": rows, "below": below, "open": False}
+
+
+def _never(matrix: pd.DataFrame) -> str:
+    """How many images never fool a model to the end of their ray, over all pairs."""
+    never, n = int(matrix.attrs["never"].to_numpy().sum()), int(matrix.attrs["n"].to_numpy().sum())
+    left = int(matrix.attrs["left_out"].to_numpy().sum())
+    out = f" {plural(left, 'ray')} of images that source or target had wrong before are left out." if left else ""
+    if not never:
+        return f"Each of the {plural(n, 'ray')} fools its model somewhere inside the box.{out}"
+    return (
+        f"Of {plural(n, 'ray')}, {never:,} never {'fools' if never == 1 else 'fool'} the model, even where every pixel "
+        f"that changes has become 0 or 1; they count as larger than all others.{out}"
+    )
+
+
+def _shorter(curve: list[Row]) -> str:
+    """Where rays end before the size asked for, so that what was fed is smaller."""
+    short = [row for row in curve if row["rms"] < 0.99 * row["size"]]
+    if not short:
+        return "At every size the images fed were changed by as much as that size says."
+    least = min(row["rms"] / row["size"] for row in short)
+    return (
+        f"From RMS {number(min(row['size'] for row in short), 2)} on some rays end inside the box before they are as "
+        f"large: the mean RMS as fed falls to {number(100 * least, 2)} % of the size asked for."
+    )
+
+
+def _figure(targets: list[Row], key: Row) -> str:
+    drawn = [
+        (
+            target["target"],
+            [(r["source"], np.array([c["rate"] for c in r["cells"]])) for r in target["rows"][:_MOST_LINES]],
+            np.array(target["noise"]),
+        )
+        for target in targets[:_MOST_PANELS]
+    ]
+    alt = (
+        f"Error rates against the size of the change on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), "
+        "a panel per model fed, a line per model that the images were made for, noise dashed."
+    )
+    return panels(np.array(targets[0]["sizes"]), drawn, "RMS of the change, after clipping", "errors, %", alt)
+
+
+def _drawn(targets: list[Row]) -> str:
+    """Which curves the figure leaves out."""
+    if len(targets) <= min(_MOST_PANELS, _MOST_LINES):
+        return ""
+    return f"Drawn are the first {_MOST_PANELS} of {len(targets)} models; the tables below have all."
+
+
+def _rates(curve: list[Row]) -> list[Row]:
+    """The curves of each model fed, as a table: a row per source, and the mean of noise on the others' images."""
+    targets = []
+    for target in dict.fromkeys(row["target"] for row in curve):
+        rows = [row for row in curve if row["target"] == target]
+        sizes = sorted({row["size"] for row in rows})
+        by_source = [(s, [row for row in rows if row["source"] == s]) for s in dict.fromkeys(r["source"] for r in rows)]
+        noise = [
+            [r["noise_rate"] for r in rows if r["size"] == size and r["source"] != target and r["noise_n"]]
+            for size in sizes
+        ]
+        lines = [{"source": source, "own": source == target, "cells": cells} for source, cells in by_source]
+        means = [float(np.mean(each)) if each else float("nan") for each in noise]
+        targets.append({"target": target, "sizes": sizes, "rows": lines, "noise": means})
+    return targets
