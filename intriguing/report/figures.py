@@ -146,7 +146,7 @@ def bands(
         return _svg(figure, alt)
 
 
-def panels(
+def curve_sheets(
     x: np.ndarray,
     series: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]], np.ndarray]],
     xlabel: str,

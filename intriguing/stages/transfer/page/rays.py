@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from intriguing.report.figures import panels
+from intriguing.report.figures import curve_sheets
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import number, plural
 from intriguing.stages.transfer.grades import compared
@@ -106,7 +106,7 @@ def _figure(targets: list[Row], key: Row) -> str:
         f"Error rates against the size of the change on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), "
         "a panel per model fed, a line per model that the images were made for, noise dashed."
     )
-    return panels(np.array(targets[0]["sizes"]), drawn, "RMS of the change, after clipping", "errors, %", alt)
+    return curve_sheets(np.array(targets[0]["sizes"]), drawn, "RMS of the change, after clipping", "errors, %", alt)
 
 
 def _drawn(targets: list[Row]) -> str:
