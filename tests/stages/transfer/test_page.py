@@ -116,7 +116,7 @@ def followed(small):
             ("007", "FC10", np.inf),
             ("007", "007", 0.03),
         ):
-            follow(small, source, target, [crossing * factor] * 21 + [None] * 3, grade)
+            follow(small, source, target, [crossing * factor] * 24, grade)
     for model in ("FC10", "007"):
         follow(small, "", model, [np.inf] * 24, kind="gaussian")
     small.write("examples")
