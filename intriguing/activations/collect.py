@@ -16,6 +16,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
+from intriguing.basics.liveness import beat
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError
 from intriguing.models.batches import Batches, batches_of
@@ -165,6 +166,7 @@ def collect_maps(
     probe = slots if batches.is_padded else _LEARN
     with Capture(model, resolved, reduce, where=where, probe=probe, to_end=output) as capture:
         for batch, names in chain([first], full):
+            beat()
             for part in batches.parts(len(batch)):
                 yield _run(capture, batch[part], names[part], batches, place, skipped)
 

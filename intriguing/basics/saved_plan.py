@@ -19,7 +19,16 @@ from intriguing.errors import CorruptError, StoreError
 LARGEST_PLAN = 1 << 30
 """Bytes of the largest plan.json that is read: a million tasks take about a quarter of it."""
 
+LIVE_LISTS = {
+    "nodes": (str, int, str),
+    "busy": (str, str, str, float, str),
+    "slowest": (str, float),
+    "failures": (str, str, str),
+}
+"""The lists of `live/status.json`, and the types of the values in a row of each."""
+
 _LARGEST_STATUS = 1 << 20
+_MOST_ROWS = 100
 _FINGERPRINT = re.compile(r"[0-9a-f]{40}")
 _MOST = 1 << 53
 
@@ -87,18 +96,34 @@ def checked_plan(body: Any) -> SavedPlan:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """`failed`, `blocked` (numbers) and `line` (text) of `live/status.json`: 0 and "" where it cannot be read."""
+    """What `live/status.json` says: 0, "" and empty lists where it cannot be read, or says what a run does not.
+
+    `failed`, `blocked`, `workers`, `queued` are numbers, `line` is text; `nodes`, `busy`, `slowest` and `failures` are
+    lists of rows, each a list of texts and numbers (see `intriguing.engine.live`).
+    """
     try:
         content = parse_json(read_regular(run / "live" / "status.json", _LARGEST_STATUS))
     except (OSError, ValueError):
         content = {}
     status = content if isinstance(content, dict) else {}
-    numbers = {key: status.get(key) for key in ("failed", "blocked")}
+    numbers = {key: status.get(key) for key in ("failed", "blocked", "workers", "queued")}
     line = status.get("line", "")
     return {
         **{key: n if _is_count(n) else 0 for key, n in numbers.items()},
         "line": line[:1_000] if isinstance(line, str) else "",
+        **{key: _rows(status.get(key), types) for key, types in LIVE_LISTS.items()},
     }
+
+
+def _rows(value: Any, types: tuple[type, ...]) -> list[list[Any]]:
+    """The rows of `value` whose values are of `types` (whole numbers are floats, too); none where it is no list."""
+    rows = value[:_MOST_ROWS] if isinstance(value, list) else []
+    fit = [row for row in rows if isinstance(row, list) and len(row) == len(types)]
+    return [
+        row
+        for row in fit
+        if all(isinstance(v, int | float if t is float else t) for v, t in zip(row, types, strict=True))
+    ]
 
 
 def read_regular(path: Path, largest: int) -> bytes:

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from intriguing.basics.liveness import beat
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.models.rows import Blocks, Passes
@@ -97,6 +98,7 @@ def run(solver: Solver, inputs: State, layout: Layout) -> State:
     results: State = {}
     advance = _stepper(solver, device, layout.piece)
     while True:
+        beat()
         for _ in range(solver.poll):
             state = advance(state)
             if not fixed and bool(state["done"].all()):

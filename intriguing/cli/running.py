@@ -17,6 +17,7 @@ from intriguing.basics.printable import printable
 from intriguing.cli.app import Data, Json, Out, RunFolder, SpecArgument, command
 from intriguing.cli.terminal import err, out, print_json, say, text, write
 from intriguing.engine.paths import allow_working_folder
+from intriguing.stats.findings import counted
 
 if TYPE_CHECKING:
     from intriguing.engine.progress import Snapshot
@@ -152,8 +153,9 @@ def status(
     last = None
     while True:
         found = status_of_uri(folder) if "://" in folder else status_of(at_home(folder))
-        if found != last:
-            last = found
+        told = {key: value for key, value in found.items() if key != "live"}
+        if told != last:
+            last = told
             print_json(found) if as_json else _say_status(found)
         if not follow or not found["running"]:
             return 0
@@ -172,8 +174,24 @@ def _say_status(found: dict[str, Any]) -> None:
         say(out, f"  {printable(noun)} {done:,}/{total:,}")
     if found["line"]:
         say(out, f"  {printable(found['line'])}")
+    if found["live"]:
+        _say_live(found["live"])
     if found["done"] < found["tasks"] and not found["running"] and found["command"]:
         say(out, f"Continue with: {printable(found['command'])}")
+
+
+def _say_live(live: dict[str, Any]) -> None:
+    """Who is at work, at what for how long, what took longest so far, and what failed last."""
+    lines = [f"{counted(live['workers'], 'worker')}, {live['queued']:,} tasks ready to run"]
+    lines += [
+        f"  {node}: {counted(count, 'worker')}{device and f', {device}'}" for node, count, device in live["nodes"]
+    ]
+    for task, worker, node, seconds, held in live["busy"]:
+        lines.append(f"at work: {task}, for {seconds:,.0f} s ({worker} on {node}{held and f'; holds {held}'})")
+    lines += [f"longest: {task}, {seconds:,.1f} s" for task, seconds in live["slowest"][:3]]
+    lines += [f"failed: {task}: {error}: {message}" for task, error, message in live["failures"]]
+    for line in lines:
+        say(out, f"  {printable(line)}")
 
 
 def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:

@@ -118,6 +118,11 @@ class Dispatch:
                 self._pool.kill(worker, f"no sign of life within {seconds:g} s")
                 self._began.pop(worker)
 
+    def seconds_busy(self) -> dict[str, float]:
+        """How long each worker has been at its present task."""
+        now = time.monotonic()
+        return {worker: now - began for worker, began in self._began.items()}
+
     def _give(self, worker: str, quiet: bool = False) -> bool:
         task = self._schedule.take(worker, quiet)
         if task is None:

@@ -16,9 +16,10 @@ from intriguing.basics.files import clear_temporaries, explaining, opened, read_
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
 from intriguing.engine.ledger import Ledger
+from intriguing.engine.live import Live
 from intriguing.engine.ownership import PLAN, owned_plan, read_plan
 from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Pool, Raised, Returned
-from intriguing.engine.progress import Progress, Snapshot, write_heartbeat
+from intriguing.engine.progress import Progress, Snapshot
 from intriguing.engine.publish import Failure, Publication, check_free, trimmed
 from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, Node, Schedule
 from intriguing.engine.store import Record, Store, as_plain
@@ -190,6 +191,7 @@ class Driver:
         nodes = (Node(t.name, tuple(dict.fromkeys(n.task for n in t.needs)), t.affinity) for t in tasks.values())
         self._schedule = Schedule(nodes, examination.records, self._limits.attempts)
         self._progress = Progress(tasks, time.monotonic())
+        self._live = Live(run, self._schedule)
         for name, record in examination.records.items():
             self._progress.reused(name, record.seconds)
         self._verified = verified or Verified(run)
@@ -300,7 +302,7 @@ class Driver:
     def _take_in(self, event: Event, pool: Pool) -> None:
         match event:
             case Finished(worker, task, record):
-                self._finish(task, record)
+                self._finish(worker, task, record)
                 self._dispatch.freed(worker)
             case Raised(worker, task):
                 if event.error_type == StoreError.__name__:
@@ -320,7 +322,7 @@ class Driver:
             case Left(worker):
                 self._dispatch.left(worker)
 
-    def _finish(self, task: str, record: Record) -> None:
+    def _finish(self, worker: str, task: str, record: Record) -> None:
         self._records[task] = record
         self._ran.append(task)
         self._sent.pop(task, None)
@@ -329,6 +331,7 @@ class Driver:
             self._mended[task] = self._turn
         self._schedule.succeeded(task)
         self._progress.finished(task, record.seconds)
+        self._live.finished(worker, task, record.seconds, record.device)
         self._verified.note_outputs(self._plan.fingerprints[task], record)
         self._publication.add(task, record)
         if record.shrunk:
@@ -409,7 +412,7 @@ class Driver:
         pool.report(snapshot)
         if now - self._heard > _HEARTBEAT:
             self._heard = now
-            write_heartbeat(self._run, snapshot)
+            self._live.write(snapshot, pool, self._dispatch, list(self._failures.values()))
             self._tell_failures()
         if now > self._due:
             self._publication.compact(self._records)

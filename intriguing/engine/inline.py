@@ -1,6 +1,7 @@
 """The inline pool: tasks run in this process and thread, where debuggers and profilers see them."""
 
 import pickle
+import platform
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,10 @@ class InlinePool:
     def node_of(self, worker: str) -> str:
         """One machine runs all."""
         return ""
+
+    def node_name(self, worker: str) -> str:
+        """The name of this machine."""
+        return platform.node()
 
     def events(self, timeout: float) -> list[Event]:
         """Run the oldest call now and report how it ended."""

@@ -87,6 +87,10 @@ class Pool(Protocol):
         """The machine that `worker` runs on; "" where all run on one."""
         ...
 
+    def node_name(self, worker: str) -> str:
+        """What people call the machine of `worker`."""
+        ...
+
     def submit(self, worker: str, call: Call) -> None:
         """Hand `call` to `worker`; where that is gone already, the `Died` that follows tells of this call too."""
         ...

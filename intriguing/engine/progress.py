@@ -1,16 +1,10 @@
 """Progress: how many images, searches and so on are done, how many per second, and how long the rest will take."""
 
-import json
-import os
-import socket
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
-from intriguing.basics.files import write_file
 from intriguing.engine.task import Task
 
 
@@ -137,21 +131,6 @@ class Progress:
             return None
         typical = median(means.values())
         return sum(left * means.get(function, typical) for function, left in self._left.items()) / max(workers, 1)
-
-
-def write_heartbeat(run: Path, snapshot: Snapshot) -> None:
-    """Write to `live/status.json` how far the run is. Only `intriguing status` reads it; a resumed run does not."""
-    status = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "time": time.time(),
-        "line": snapshot.line(),
-        "tasks_done": snapshot.tasks_done,
-        "tasks_total": snapshot.tasks_total,
-        "failed": snapshot.failed,
-        "blocked": snapshot.blocked,
-    }
-    write_file(run, "live/status.json", json.dumps(status).encode())
 
 
 def _duration(seconds: float) -> str:

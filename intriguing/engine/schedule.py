@@ -148,6 +148,10 @@ class Schedule:
         """How many tasks `worker` holds."""
         return len(self._running.get(worker, ()))
 
+    def served_by(self, worker: str) -> tuple[str, ...]:
+        """The affinities that `worker` served last: what it most likely holds loaded."""
+        return tuple(self._served.get(worker, ()))
+
     def holder_of(self, name: str) -> str:
         """The worker that runs `name`; "" where none does."""
         return self._holder.get(self._at[name], "")

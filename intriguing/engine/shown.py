@@ -13,18 +13,23 @@ log = logging.getLogger(__name__)
 
 
 class LogLines:
-    """Logs where a run stands every few seconds: the progress of a run without a terminal."""
+    """Logs where a run stands every few seconds, in long runs more rarely: the progress of a run without a terminal.
 
-    def __init__(self, every: float = 5.0) -> None:
+    A line comes after a fiftieth of the time that the run has taken, within `every` and `most` seconds.
+    """
+
+    def __init__(self, every: float = 5.0, most: float = 300.0) -> None:
         self._every = every
-        self._said = time.monotonic()
+        self._most = most
+        self._began = self._said = time.monotonic()
         self._ended = False
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Log `snapshot` if the last line is old enough, or if it is the end."""
         now = time.monotonic()
         ended = snapshot.tasks_done == snapshot.tasks_total
-        if (ended and not self._ended) or (now - self._said >= self._every and not ended):
+        pause = min(self._most, max(self._every, (now - self._began) / 50))
+        if (ended and not self._ended) or (now - self._said >= pause and not ended):
             self._said, self._ended = now, ended
             log.info("%s", snapshot.line())
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from intriguing import randomness
 from intriguing.basics.brief import brief
+from intriguing.basics.liveness import beat
 from intriguing.data import Skipped, Split
 from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.options import TrainOptions
@@ -175,6 +176,7 @@ def descend(
         order = randomness.generator(seed, purpose, epoch).permutation(count)
         total = torch.zeros((), device=device)
         for rows in torch.from_numpy(order.astype(np.int64)).to(device).split(size):
+            beat()
             for group in optimizer.param_groups:
                 group["lr"] = rate * schedule(step / steps, options.warm_up or 0.0)
             value = loss(rows)

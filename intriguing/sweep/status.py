@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.saved_plan import command_at, read_saved_plan, read_status
+from intriguing.basics.saved_plan import LIVE_LISTS, command_at, read_saved_plan, read_status
 from intriguing.engine.lock import is_locked
 from intriguing.engine.store import Store
 
@@ -12,14 +12,16 @@ from intriguing.engine.store import Store
 def status_of(run: Path) -> dict[str, Any]:
     """Tasks done, failed, blocked and in all, amounts by noun, whether a driver is at work, and how to continue.
 
+    A task counts as done when the store has its folder, which comes into being whole; `intriguing verify` looks into
+    it. Where a driver is at work, `live` has what `read_status` gives of it.
+
     Raises:
         StoreError: the folder holds no run.
         CorruptError: its plan.json is not what a run writes.
     """
     plan = read_saved_plan(run)
-    store = Store(run / "store")
-    stored = store.fingerprints()
-    finished = [t for t, f in plan.fingerprints.items() if f in stored and store.find(f)[0] is not None]
+    stored = Store(run / "store").fingerprints()
+    finished = [t for t, f in plan.fingerprints.items() if f in stored]
     done, total = Counter[str](), Counter[str]()
     for amount, noun in plan.amounts.values():
         total[noun] += amount
@@ -37,6 +39,7 @@ def status_of(run: Path) -> dict[str, Any]:
         "running": running,
         "line": live["line"] if running else "",
         "amounts": {noun: [done[noun], amount] for noun, amount in total.items()},
+        "live": {key: live[key] for key in ("workers", "queued", *LIVE_LISTS)} if running else {},
         "command": command_at(plan.command, run),
     }
 
@@ -51,4 +54,4 @@ def status_of_uri(uri: str) -> dict[str, Any]:
     run = open_run(uri)
     done, failed = run.table("tasks", columns=["task"]).num_rows, run.table("failures", columns=["task"]).num_rows
     known = {"name": run.name, "tasks": run.tasks, "done": done, "failed": failed}
-    return known | {"blocked": 0, "running": None, "line": "", "amounts": {}, "command": ""}
+    return known | {"blocked": 0, "running": None, "line": "", "amounts": {}, "live": {}, "command": ""}

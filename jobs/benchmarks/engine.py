@@ -71,6 +71,10 @@ class SimulatedPool:
         """Ten workers share a machine."""
         return worker[:-1]
 
+    def node_name(self, worker: str) -> str:
+        """The same."""
+        return worker[:-1]
+
     def recall(self, worker: str, task: str) -> None:
         """Nothing comes back."""
 

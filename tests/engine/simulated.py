@@ -31,6 +31,9 @@ class SimulatedPool:
     def node_of(self, worker):
         return self.machines[worker]
 
+    def node_name(self, worker):
+        return self.machines[worker].upper()
+
     def submit(self, worker, call):
         self.log.append((worker, call.task))
         if worker in self.held:

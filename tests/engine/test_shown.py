@@ -2,11 +2,12 @@
 
 import io
 import logging
+from itertools import pairwise
 
 import pytest
 
 from intriguing.engine.progress import Count, Snapshot
-from intriguing.engine.shown import shown
+from intriguing.engine.shown import LogLines, shown
 
 
 class Terminal(io.StringIO):
@@ -64,3 +65,20 @@ def test_a_run_that_stops_leaves_its_last_line():
         listen(snapshot(3))
         raise KeyboardInterrupt
     assert stream.getvalue().endswith("\n")
+
+
+def test_log_lines_of_a_long_run_are_rarer(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr("intriguing.engine.shown.time.monotonic", lambda: now[0])
+    listen = LogLines()
+    times = []
+    with caplog.at_level(logging.INFO, logger="intriguing"):
+        for second in range(10 * 3600):
+            now[0] = float(second)
+            before = len(caplog.records)
+            listen(snapshot(1))
+            times += [second] * (len(caplog.records) - before)
+    pauses = [b - a for a, b in pairwise(times)]
+    assert pauses[0] == 5
+    assert pauses[-1] == 300
+    assert len(times) < 400

@@ -122,6 +122,10 @@ class RayPool:
         actor = self._actors.get(worker)
         return actor.node if actor else ""
 
+    def node_name(self, worker: str) -> str:
+        """The host name of an actor's machine."""
+        return self._fleet.name_of(self.node_of(worker))
+
     def submit(self, worker: str, call: Call) -> None:
         """Queue `call` on the actor, unless its end waits among the events."""
         actor = self._actors.get(worker)
@@ -424,6 +428,8 @@ class RayPool:
     def _state(self) -> str:
         up = [m for m in self._fleet.machines.values() if m.fits(self._fleet.gpus)]
         pending = pending_machines()
+        if not up and not pending:
+            return "no node is up, or being set up, that could hold a worker"
         said = f"{len(up)} of {len(up) + len(pending)} nodes up"
         counts = Counter(pending)
         return ", ".join([said, *(f"{n} {what}" for what, n in counts.items())])

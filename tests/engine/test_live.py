@@ -1,0 +1,63 @@
+"""What a status shows of a run that is at work."""
+
+import json
+
+from intriguing.basics.saved_plan import read_status
+from intriguing.engine.lock import locked
+from intriguing.sweep.status import status_of
+from tests.engine.simulated import SimulatedPool
+from tests.engine.test_pools import execute
+from tests.engine.toy import toy_plan
+
+
+def test_a_status_names_workers_machines_slow_tasks_and_failures(tmp_path, monkeypatch):
+    monkeypatch.setattr("intriguing.engine.driver._TICK", 0.0)
+    monkeypatch.setattr("intriguing.engine.driver._HEARTBEAT", -1.0)
+    seen = []
+
+    def behave(worker, call):
+        seen.append(read_status(tmp_path))
+        return
+
+    pool = SimulatedPool(tmp_path, {"w0": "h0", "w1": "h0", "w2": "h1"}, behave)
+    execute(toy_plan(8, do="raise"), tmp_path, lambda: pool)
+    last = seen[-1]
+    assert (last["workers"], last["nodes"]) == (3, [["H0", 2, "cpu"], ["H1", 1, "cpu"]])
+    assert [failure[:2] for failure in last["failures"]] == [["range/1", "ValueError"]]
+    assert {task for task, *_ in last["busy"]} <= set(toy_plan(8).tasks)
+    assert 0 < len(last["slowest"]) <= 10
+    assert any(status["failures"] for status in seen[:-5])  # told while the run goes on
+
+
+def test_the_table_of_failures_is_written_while_the_run_goes_on(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr("intriguing.engine.driver._TICK", 0.0)
+    monkeypatch.setattr("intriguing.engine.driver._HEARTBEAT", -1.0)
+    seen = []
+
+    def behave(worker, call):
+        path = tmp_path / "tables" / "failures" / "failures.parquet"
+        seen.append(pq.read_table(path)["task"].to_pylist() if path.exists() else None)
+        return
+
+    execute(toy_plan(8, do="raise"), tmp_path, lambda: SimulatedPool(tmp_path, {"w0": "h"}, behave))
+    assert ["range/1"] in seen
+
+
+def test_a_status_of_a_run_that_is_not_at_work_shows_nobody(tmp_path):
+    execute(toy_plan(), tmp_path)
+    assert status_of(tmp_path)["live"] == {}
+    with locked(tmp_path):
+        assert status_of(tmp_path)["live"]["workers"] == 1
+
+
+def test_rows_that_no_driver_writes_are_left_out(tmp_path):
+    (tmp_path / "live").mkdir()
+    good = ["task", "worker", "machine", 4, "models"]
+    odd = {"busy": [["t"], good, [*good[:3], "4", ""], [1, 2, 3, 4, 5]], "nodes": "x", "workers": -1}
+    odd["failures"] = [["a", "b", "c"]] * 200
+    (tmp_path / "live" / "status.json").write_text(json.dumps(odd))
+    status = read_status(tmp_path)
+    assert (status["busy"], status["nodes"], status["workers"]) == ([good], [], 0)
+    assert len(status["failures"]) == 100
