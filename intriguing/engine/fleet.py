@@ -1,11 +1,15 @@
 """The machines of a cluster: how many workers each may hold, where the next ones go, and which were given up."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 START_TRIES = 3
 """How often a worker may fail to start on a machine before that is left out."""
+
+REST = 15.0
+"""Seconds in which no worker is started on a machine that was short of memory."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Fleet:
         self.excluded: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._tries: Counter[str] = Counter()
+        self._resting: dict[str, float] = {}
 
     def see(self, machines: Iterable[Machine]) -> None:
         """These machines are up now."""
@@ -56,6 +61,12 @@ class Fleet:
     @property
     def usable(self) -> list[Machine]:
         """The machines that can hold a worker."""
+        now = time.monotonic()
+        return [m for m in self.hopeful if self._resting.get(m.id, now) <= now]
+
+    @property
+    def hopeful(self) -> list[Machine]:
+        """The machines that can hold a worker now or in a while."""
         up = self.machines.values()
         return [m for m in up if not m.leaving and m.id not in self.excluded and m.fits(self.gpus)]
 
@@ -82,6 +93,10 @@ class Fleet:
     def started(self, node: str) -> None:
         """A worker started there: what failed before is forgotten."""
         self._tries.pop(node, None)
+
+    def rest(self, node: str) -> None:
+        """Start nothing on a machine for a while: it is short of memory."""
+        self._resting[node] = time.monotonic() + REST
 
     def exclude(self, node: str, why: str) -> None:
         """Leave a machine out, for this reason."""

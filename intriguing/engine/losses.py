@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-_MEMORY = re.compile(r"memory used=([\d.]+\s?[KMGT]?i?B)", re.IGNORECASE)
-_NODE_MEMORY = re.compile(r"was ([\d.]+\s?[KMGT]?i?B) / ([\d.]+\s?[KMGT]?i?B) \(([\d.]+)\)", re.IGNORECASE)
+_KILLED = re.compile(r"Selected to kill: .*?pid=(\d+), actual memory used=([\d.]+)\s?([KMGT]?)i?B", re.DOTALL)
+_NODE_MEMORY = re.compile(r"was ([\d.]+\s?[KMGT]?i?B) used / ([\d.]+\s?[KMGT]?i?B) limit")
+_BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _EXIT = re.compile(r"Worker exit type: (\S+)(?: Worker exit detail: (.*))?", re.DOTALL)
 _CODE = re.compile(r"exit code[= :]+(-?\d+)", re.IGNORECASE)
 _PROCESS = re.compile(r"\bpid[:=] ?(\d+)")
@@ -22,19 +23,26 @@ class LossReport:
     sentence: str
 
 
-def report_loss(error: BaseException, node: str, exit_status: str = "") -> LossReport:
-    """What the loss of a worker on the machine `node` came from; `exit_status` is what is known of its process's end.
+def report_loss(error: BaseException, node: str, process: str = "") -> LossReport:
+    """What the loss of a worker, this `process` on the machine `node`, came from.
 
-    Every error of Ray is such a loss: what a task itself raised comes back as an answer.
+    Every error of Ray is such a loss: what a task itself raised comes back as an answer. Ray ends several workers at
+    once when a machine is short of memory: only the one that held most is to blame.
     """
     text, kind = str(error).strip(), type(error).__name__
     where = f"on {node}" if node else "on a machine that is not known"
-    if found := _PROCESS.search(text):
-        where += f", process {found[1]}"
-    if kind in _BY_MEMORY or any(words in text.lower() for words in _MEMORY_WORDS):
-        return LossReport("memory", f"{where}: {_memory(text)}")
+    if process := process or _first(_PROCESS, text):
+        where += f", process {process}"
+    if is_out_of_memory(error):
+        blame, sentence = _memory(text, process)
+        return LossReport("memory" if blame else "freed", f"{where}: {sentence}")
     cause = "freed" if getattr(error, "preempted", False) else "lost"
-    return LossReport(cause, f"{where}: {exit_status or _exit(text) or f'{kind}: {first_line(text) or kind}'}")
+    return LossReport(cause, f"{where}: {_exit(text) or f'{kind}: {first_line(text) or kind}'}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Ray ended a worker because its machine was short of memory."""
+    return type(error).__name__ in _BY_MEMORY or any(words in str(error).lower() for words in _MEMORY_WORDS)
 
 
 def first_line(text: str) -> str:
@@ -49,25 +57,30 @@ def last_line(text: str) -> str:
 
 def address_in(text: str) -> str:
     """The address of the machine that an error of Ray names; "" where it names none."""
-    found = _ADDRESS.search(text)
+    return _first(_ADDRESS, text)
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
     return found[1] if found else ""
 
 
-def _memory(text: str) -> str:
-    asked, node = _MEMORY.search(text), _NODE_MEMORY.search(text)
-    parts = ["its machine ran out of memory"]
-    if asked:
-        parts.append(f"it held {asked[1]}")
-    if node:
-        parts.append(f"{node[1]} of {node[2]} were in use")
-    return ", ".join(parts)
+def _memory(text: str, process: str) -> tuple[bool, str]:
+    """Whether this process is to blame, and what was short, in words."""
+    held = {pid: float(number) * _BYTES[unit] for pid, number, unit in _KILLED.findall(text)}
+    said = "its machine ran out of memory"
+    if process in held:
+        said += f", it held {held[process] / 1e9:,.2f} GB"
+    if node := _NODE_MEMORY.search(text):
+        said += f", {node[1]} of {node[2]} were in use"
+    return held.get(process, float("inf")) >= max(held.values(), default=0.0), said
 
 
 def _exit(text: str) -> str:
-    """Ray's exit type, its code where Ray knows it, and the first sentence of its detail."""
+    """Ray's exit type, its code where Ray knows it, and the first sentence of its detail; else that the node died."""
     found = _EXIT.search(text)
     if found is None:
-        return ""
+        return next((line.strip() for line in text.splitlines() if "node has died" in line), "")
     detail = (found[2] or "").strip()
     code = _CODE.search(detail)
     said = detail.partition(". ")[0].partition("\n")[0].rstrip(".")

@@ -10,8 +10,10 @@ from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
 
 MEMORY = (
-    "Memory on the node (IP: 10.0.0.3, ID: ab) where the lease (actor ID: 01, name=Worker.run, pid=812, "
-    "memory used=2.91GB) was running was 23.01GB / 24.00GB (0.958751), which exceeds the threshold of 0.95."
+    "2 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.3, ID: ab) was "
+    "9.34GB used / 23.54GB limit (0.39)\nConsidered workers: [\n"
+    "Selected to kill: (Actor(d8): job ID=01, task name=Worker.__init__, pid=812, actual memory used=2.91GB)\n"
+    "Selected to kill: (Actor(33): job ID=01, task name=Worker.__init__, pid=813, actual memory used=90.5MB)"
 )
 DIED = (
     "The actor died unexpectedly before finishing this task.\n\tclass_name: Worker\n\tactor_id: 01\n\tpid: 4711\n"
@@ -29,11 +31,18 @@ class OutOfMemoryError(Exception):
 
 
 def test_the_message_names_machine_process_and_what_the_process_held():
-    told = report_loss(OutOfMemoryError(MEMORY), "h3")
+    told = report_loss(OutOfMemoryError(MEMORY), "h3", "812")
     assert told.cause == "memory"
     assert told.sentence == (
-        "on h3, process 812: its machine ran out of memory, it held 2.91GB, 23.01GB of 24.00GB were in use"
+        "on h3, process 812: its machine ran out of memory, it held 2.91 GB, 9.34GB of 23.54GB were in use"
     )
+
+
+def test_of_workers_that_were_ended_together_the_one_that_held_most_is_to_blame():
+    told = report_loss(OutOfMemoryError(MEMORY), "h3", "813")
+    assert told.cause == "freed"
+    assert "it held 0.09 GB" in told.sentence
+    assert report_loss(OutOfMemoryError("no details"), "h3", "813").cause == "memory"
 
 
 def test_the_message_names_how_the_process_ended():
@@ -42,7 +51,8 @@ def test_the_message_names_how_the_process_ended():
     assert told.sentence == (
         "on h3, process 4711: SYSTEM_ERROR (Worker unexpectedly exits with a connection error code 2)"
     )
-    assert "killed by SIGKILL" in report_loss(RuntimeError(DIED), "h3", "killed by SIGKILL").sentence
+    died = RuntimeError("x\nThe actor died because its node has died. Node Id: 1ac8")
+    assert report_loss(died, "h3").sentence == "on h3: The actor died because its node has died. Node Id: 1ac8"
     assert report_loss(ValueError(), "").sentence == "on a machine that is not known: ValueError: ValueError"
 
 

@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from intriguing.engine.fleet import Fleet
 from intriguing.engine.interrupts import kept_handlers
-from intriguing.engine.losses import address_in, last_line, report_loss
+from intriguing.engine.losses import address_in, is_out_of_memory, last_line, report_loss
 from intriguing.engine.on_ray.actor import CarriedFiles, Worker, versions
 from intriguing.engine.on_ray.cluster import connect, largest_resources, machines, pending_machines
 from intriguing.engine.paths import users_path
@@ -53,6 +53,7 @@ class _Actor:
 
     handle: Any
     node: str
+    process: str = ""
     greeting: Any = None
     calls: dict[Any, str] = field(default_factory=dict)
     is_far: bool = False
@@ -176,7 +177,7 @@ class RayPool:
             return True  # it was ended with its machine's others
         node = self.node_of(worker)
         self._fleet.exclude(node, reason)
-        if not self._fleet.usable:
+        if not self._fleet.hopeful:
             return False
         log.error("%s is left out: %s", self._fleet.name_of(node), reason)
         for name in [name for name, actor in self._actors.items() if actor.node == node]:
@@ -308,9 +309,10 @@ class RayPool:
         try:
             hello = _fetch(ref)
         except Exception as error:  # Ray's, or what an import on that machine raised
-            self._failed_to_start(name, str(error))
+            self._failed_to_start(name, error)
             return
-        actor.greeting, actor.node, actor.idle_since = None, hello["node"], time.monotonic()
+        actor.greeting, actor.idle_since = None, time.monotonic()
+        actor.node, actor.process = hello["node"], hello["pid"]
         differs = difference(hello, versions())
         if differs or actor.node in self._fleet.excluded:
             self._drop(name)
@@ -325,12 +327,17 @@ class RayPool:
         log.info("%s runs on %s (process %s)", name, hello["host"], hello["pid"])
         self._events.append(Joined(name))
 
-    def _failed_to_start(self, name: str, text: str) -> None:
+    def _failed_to_start(self, name: str, error: Exception) -> None:
+        text = str(error)
         node = self._actors[name].node or self._fleet.at(address_in(text))
         self._drop(name)
         if node and node not in self._fleet.machines:
             return  # it left meanwhile
         where, why = self._fleet.name_of(node) or "a machine", last_line(text)
+        if is_out_of_memory(error):
+            log.warning("a worker could not start on %s, which is short of memory", where)
+            self._fleet.rest(node)
+            return
         log.warning("a worker could not start on %s (%s)", where, why)
         if node not in self._fleet.excluded and self._fleet.failed_to_start(node, f"no worker could start ({why})"):
             log.error("%s is left out: no worker could start there (%s)", where, why)
@@ -365,7 +372,8 @@ class RayPool:
 
     def _lose(self, worker: str, error: BaseException) -> None:
         node = self.node_of(worker)
-        reports = [report_loss(e, self._fleet.name_of(node)) for e in (error, *self._other_errors(worker))]
+        process = self._actors[worker].process
+        reports = [report_loss(e, self._fleet.name_of(node), process) for e in (error, *self._other_errors(worker))]
         report = next((r for r in reports if r.cause != "lost"), reports[0])
         leaves = node in self._fleet.machines and self._fleet.machines[node].leaving
         self._bury(worker, report.sentence, "freed" if leaves else report.cause)
@@ -417,7 +425,7 @@ class RayPool:
             self._alive = now
             return
         excluded = self._fleet.excluded.keys() & self._fleet.machines.keys()
-        if excluded and not self._fleet.usable and not self._greetings:
+        if excluded and not self._fleet.hopeful and not self._greetings:
             raise ClusterError(f"No machine of the cluster can run workers. {self._fleet.why_excluded()}.")
         if now - self._alive > self._timeout:
             raise ClusterError(self._nothing_fits())
