@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -213,14 +213,8 @@ class Driver:
         _clear_left(self._run)
         self._publication.settle(self._records)
         self._due = time.monotonic() + _SAVE
-        try:
-            if not self._schedule.finished:
-                self._work()
-        except BaseException:
-            # What stopped the run matters more than what stops its publication, such as a disk that is still full.
-            with suppress(StoreError):
-                self._publish()
-            raise
+        if not self._schedule.finished:
+            self._work()
         self._publish()
         blocked = tuple(self._schedule.names(BLOCKED))
         failures = tuple(self._failures.values())
@@ -238,15 +232,23 @@ class Driver:
         return [*self._failures.values(), *(f for f in before if f.task in waiting)]
 
     def _work(self) -> None:
-        with heard_interrupts() as interrupts:
-            pool = self._make_pool()
+        with heard_interrupts() as interrupts, ExitStack() as stack:
             try:
+                pool = self._make_pool()
+                stack.callback(self._end, pool)
                 self._work_with(pool, interrupts)
-            finally:
-                pool.close()
+            except BaseException:
+                # First of all: little time may be left. What stopped the run matters more than what stops its
+                # publication, such as a disk that is still full.
                 with suppress(StoreError):
-                    self._heard = 0.0
-                    self._tell(pool)
+                    self._publish()
+                raise
+
+    def _end(self, pool: Pool) -> None:
+        pool.close()
+        with suppress(StoreError):
+            self._heard = 0.0
+            self._tell(pool)
 
     def _work_with(self, pool: Pool, interrupts: Interrupts) -> None:
         send = partial(self._send, pool)

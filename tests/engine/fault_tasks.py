@@ -28,6 +28,6 @@ def eat(work, megabytes, seconds):
     return {"out": pa.table({"number": [len(held)], "ended": [time.time()]})}
 
 
-def sleeping(name, seconds, **more):
+def sleeping(name, seconds, number=0, **more):
     """A task that sleeps."""
-    return Task(name, SLEEP, {"number": 0, "seconds": seconds, **more}, publish={"out": "sleeps"})
+    return Task(name, SLEEP, {"number": number, "seconds": seconds, **more})

@@ -1,9 +1,11 @@
 """Ray clusters: connecting to one, and what its machines are."""
 
+import atexit
 import json
 import logging
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +19,7 @@ from intriguing.engine.fleet import Machine
 from intriguing.engine.interrupts import kept_handlers
 from intriguing.engine.losses import first_line
 from intriguing.engine.paths import package_folder
-from intriguing.engine.ray_address import find_cluster
+from intriguing.engine.ray_address import ask, find_cluster
 from intriguing.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,33 @@ def largest_resources() -> Mapping[str, Any]:
     with suppress(Exception):
         return state.get_max_resources_from_cluster_config() or {}
     return {}
+
+
+def answers() -> bool:
+    """Whether the head of the cluster answers: calls of Ray wait for it, and end the process after a minute."""
+    try:
+        address = ray.get_runtime_context().gcs_address
+    except Exception:  # through ray:// nothing tells where the head is
+        return True
+    return ask(address) == ""
+
+
+def in_time(work: Callable[[], object], seconds: float) -> bool:
+    """Do `work` in a thread, which is left behind if it takes longer than `seconds`; errors of Ray are passed over."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def abandon() -> None:
+    """Do not end Ray when this process ends: what does not answer would keep it waiting, and abort it."""
+    atexit.unregister(ray.shutdown)
 
 
 def pending_machines() -> list[str]:

@@ -28,7 +28,15 @@ from intriguing.engine.fleet import Fleet
 from intriguing.engine.interrupts import kept_handlers
 from intriguing.engine.losses import address_in, is_out_of_memory, last_line, report_loss
 from intriguing.engine.on_ray.actor import CarriedFiles, Worker, versions
-from intriguing.engine.on_ray.cluster import connect, largest_resources, machines, pending_machines
+from intriguing.engine.on_ray.cluster import (
+    abandon,
+    answers,
+    connect,
+    in_time,
+    largest_resources,
+    machines,
+    pending_machines,
+)
 from intriguing.engine.paths import users_path
 from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Raised, Returned
 from intriguing.engine.progress import Snapshot
@@ -44,6 +52,8 @@ _LOOK = 5.0
 _SAY = 10.0
 _IDLE = 120.0
 _FEW = 16
+_CLOSE = 10.0
+_SILENT = 30.0
 _LOCAL_START, _CLUSTER_START = 120.0, 900.0
 
 
@@ -108,7 +118,7 @@ class RayPool:
         self._wanted = 0
         self._spawned = 0
         self._looked = self._said = -1e9
-        self._alive = time.monotonic()
+        self._alive = self._answered = time.monotonic()
         self._gauges: dict[str, Gauge] = {}
         ours = what_runs_here()
         log.info("workers must have %s", ", ".join(f"{name} {what}" for name, what in ours.items()))
@@ -208,16 +218,20 @@ class RayPool:
         self._bury(worker, f"on {self._fleet.name_of(self.node_of(worker))}: {reason}", "lost")
 
     def close(self) -> None:
-        """End the actors, and Ray if it was started here."""
-        with suppress(Exception):
-            for actor in self._actors.values():
-                ray.kill(actor.handle)
-            internal_kv._internal_kv_del(self._key(""), del_by_prefix=True)
-        self._actors.clear()
+        """End the actors, and Ray if it was started here; where it does not answer any more, leave it."""
         (self._run / self._token).unlink(missing_ok=True)
-        if self._owns_ray:
+        if not in_time(self._end_actors, _CLOSE):
+            log.warning("Ray does not answer: its actors are left to end by themselves")
+            abandon()
+        elif self._owns_ray:
             with kept_handlers():
                 ray.shutdown()
+        self._actors.clear()
+
+    def _end_actors(self) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor.handle)
+        internal_kv._internal_kv_del(self._key(""), del_by_prefix=True)
 
     def _key(self, worker: str) -> str:
         return f"intriguing{self._token}/{worker}"
@@ -237,7 +251,12 @@ class RayPool:
 
     def _look(self) -> None:
         """See which machines there are, and start or end actors accordingly."""
-        self._looked = time.monotonic()
+        self._looked = now = time.monotonic()
+        if not answers():
+            if now - self._answered > _SILENT:
+                raise ClusterError(f"The cluster's head has not answered for {now - self._answered:.0f} s.")
+            return
+        self._answered = now
         self._fleet.see(machines())
         self._decide_gpus()
         self._let_go()

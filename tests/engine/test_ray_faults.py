@@ -1,0 +1,66 @@
+"""Real workers: long tasks, signs of life, machines that cannot run workers, and memory."""
+
+import pytest
+
+from intriguing.engine.task import Plan
+from intriguing.errors import ClusterError
+from tests.engine.fault_tasks import sleeping
+from tests.engine.test_pools import execute, ray_pool
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+class Broken:
+    """A worker on a machine that lacks a package."""
+
+    def __init__(self, *arguments):
+        raise ModuleNotFoundError("No module named 'intriguing'")
+
+    def hello(self, token):
+        return {}
+
+
+def ended(run, plan):
+    import pyarrow.parquet as pq
+
+    return {
+        t.name: pq.read_table(run / "store" / plan.fingerprints[t.name] / "out.parquet")["ended"][0].as_py()
+        for t in plan
+    }
+
+
+def test_short_tasks_behind_a_long_one_are_taken_back_by_the_other_worker(tmp_path, ray_started):
+    short = [sleeping(f"a{i}", 0.05, number=i) for i in range(6)]
+    plan = Plan([*short, sleeping("long", 5, number=50), *(sleeping(f"b{i}", 0.05, number=60 + i) for i in range(3))])
+    outcome = execute(plan, tmp_path, ray_pool(tmp_path))
+    assert outcome.complete
+    times = ended(tmp_path, plan)
+    assert max(times[f"b{i}"] for i in range(3)) < times["long"] - 1
+    assert {record.attempts for record in outcome.records.values()} == {1}
+
+
+def test_a_long_task_that_gives_signs_of_life_is_let_live_and_a_mute_one_is_not(tmp_path, ray_started):
+    plan = Plan([sleeping("alive", 14, number=1, beats=True), sleeping("mute", 14, number=2)])
+    outcome = execute(plan, tmp_path, ray_pool(tmp_path), task_seconds=7, attempts=1)
+    assert outcome.ran == ("alive",)
+    [failure] = outcome.failures
+    assert "no sign of life within 7 s" in failure.message
+
+
+def test_a_machine_that_cannot_start_workers_is_left_out_with_the_last_line_of_the_error(
+    tmp_path, ray_started, monkeypatch
+):
+    monkeypatch.setattr("intriguing.engine.on_ray.pool.Worker", Broken)
+    with pytest.raises(
+        ClusterError, match=r"can run workers. \S+: no worker could start \(ModuleNotFoundError: No module"
+    ):
+        execute(Plan([sleeping("s", 0)]), tmp_path, ray_pool(tmp_path))
+
+
+def test_a_machine_with_another_torch_is_left_out_and_named(tmp_path, ray_started, monkeypatch):
+    from intriguing.engine.on_ray.actor import versions
+
+    ours = versions() | {"torch": "9.9"}
+    monkeypatch.setattr("intriguing.engine.on_ray.pool.versions", lambda: ours)
+    with pytest.raises(ClusterError, match=r"it has torch [\d.]+, this driver 9.9: install the same everywhere"):
+        execute(Plan([sleeping("s", 0)]), tmp_path, ray_pool(tmp_path))
