@@ -77,7 +77,7 @@ class SearchResult:
 
     forward_rows: int = 0
     """Rows that the model saw in all forward passes: those of all examples, those that pad a batch, and those of the
-    examination of the model before the search."""
+    examination of the model before the search (not the few of a trace that looks whether the model is linear)."""
 
     backward_rows: int = 0
     """The same for the backward passes."""
