@@ -13,6 +13,7 @@ NAMES = {
     "sweep": "a whole sweep of photos beside the bare forward passes that it needs",
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",
+    "stability": "operator norms and certificates: quality and CPU time",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",
     "transfer": "a transfer matrix against the bare forward passes that it needs",
 }
@@ -21,7 +22,7 @@ NAMES = {
 def main(argv: list[str]) -> int:
     """Run one benchmark; its own options follow its name."""
     if not argv or argv[0] not in NAMES:
-        listed = "\n".join(f"  {name:8s} {what}" for name, what in NAMES.items())
+        listed = "\n".join(f"  {name:9s} {what}" for name, what in NAMES.items())
         print(f"usage: python jobs/benchmark.py NAME [--help]\n\n{listed}", file=sys.stderr)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     # One thread for all, the linear algebra of NumPy and SciPy included, which read this when they are imported.

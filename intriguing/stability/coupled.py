@@ -273,6 +273,8 @@ class Coupled:
         """The squared falls (B, C) at multipliers t, and the box multipliers that lower them (accelerated descent)."""
         factor, info = torch.linalg.cholesky_ex(self._matrix(t, a, b, factors))
         n1 = self.widths[0]
+        # An image whose matrix has no factor proves nothing; the others go on.
+        factor = torch.where((info == 0)[:, None, None], factor, torch.eye(factor.shape[1]).to(factor))
         inverse = torch.cholesky_inverse(factor)[:, :n1, :n1]
         # The curvature in the box multipliers: 1 + W^T (H^-1 G H^-1 - H^-1) W, at most that of its image under W.
         root = torch.linalg.cholesky(self.gram)

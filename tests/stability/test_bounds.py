@@ -353,3 +353,19 @@ def test_the_float32_slack_covers_what_float32_does():
 
 def test_elementwise_operations_that_cannot_be_relaxed_are_named():
     assert not relaxations.can_relax(Elementwise("softshrink", (0.5,)))
+
+
+def test_an_image_without_a_factor_does_not_stop_the_others():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    graph, x = trace(model, (1, 6, 6)), torch.rand(2, 1, 6, 6).double()
+    bounds = LinearBounds(graph, x.flatten(1)[:0])
+    chain = coupled.Chain.of(bounds)
+    rows = torch.eye(3, dtype=torch.float64)[None].expand(2, -1, -1)
+    problem = coupled.Coupled(chain, bounds.graph, bounds.graph.values(x), Region.of(x.flatten(1), 0.0, 1.0), rows)
+    least, most = torch.zeros(2, 6, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64)
+    multipliers = torch.stack([torch.full((6,), 1e-3), torch.full((6,), 1e9)]).double()
+    box = torch.zeros(2, 3, 36, dtype=torch.float64)
+    square, _ = problem._boxed(multipliers, least, most, problem._factors(2), box, steps=3)
+    assert bool(square[0].isfinite().all())
+    assert bool(square[1].isinf().all())
