@@ -165,10 +165,14 @@ class RayPool:
         return events
 
     def recall(self, worker: str, task: str) -> None:
-        """Cancel a queued call; one that has begun goes on."""
+        """Take a queued call back. Ray drops it only when its turn comes, so that is not waited for.
+
+        Should it have begun this very moment, it is run twice: what is stored is the same.
+        """
         actor = self._actors.get(worker)
         for ref in [ref for ref, held in actor.calls.items() if held == task] if actor else ():
             ray.cancel(ref)
+            self._events.append(Returned(worker, self._forget(ref)))
 
     def want(self, tasks: int) -> None:
         """Let there be an actor for each of `tasks`, as far as machines and `workers` allow."""
