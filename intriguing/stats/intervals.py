@@ -4,7 +4,6 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from intriguing.errors import InputError
 
@@ -43,6 +42,8 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, 
     """
     if not 0 < level < 1:
         raise InputError(f"An interval of level {level} was asked for: give a level between 0 and 1, such as 0.95.")
+    from scipy.stats import binom  # half a second of imports, which a spec and a command need not pay
+
     ordered = np.sort(np.asarray(values, np.float64).ravel())
     if np.isnan(ordered).any():
         raise InputError("A median's interval was asked of values with NaN: leave these out.")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from intriguing.errors import InputError
 
@@ -16,6 +15,8 @@ def mcnemar(only_first: npt.ArrayLike, only_second: npt.ArrayLike) -> np.ndarray
 
     Raises `InputError` for counts below zero or that are not whole.
     """
+    from scipy.stats import binom  # half a second of imports, which reading a run need not pay
+
     first, second = np.broadcast_arrays(np.asarray(only_first), np.asarray(only_second))
     if any((counts < 0).any() or (counts != np.floor(counts)).any() for counts in (first, second)):
         raise InputError("McNemar's test takes whole counts of at least 0.")

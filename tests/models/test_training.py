@@ -244,7 +244,7 @@ def test_the_losses_of_the_encoder_are_those_of_its_docstring():
     for loss, error in errors.items():
         options = TrainOptions(encoder_loss=loss, sparsity=0.2, sparsity_penalty=3.0, corruption=0.0)
         value = reconstruction_loss(encoder, decoder, examples, options, slice(None))
-        assert float(value) == pytest.approx(error + 3 * divergence, rel=1e-5)
+        assert value.item() == pytest.approx(error + 3 * divergence, rel=1e-5)
 
 
 def test_an_unknown_reconstruction_is_refused():
