@@ -12,8 +12,9 @@ from intriguing.stats.findings import LEVEL
 def compared(context: Context) -> list[str]:
     """A sentence per data set, rule and pair of grades; none where the run has one grade."""
     rows = context.query(
-        "select dataset, target_rule, grade, median(distortion) as size from distortions where status = 'found' "
-        "and grade in (select distinct grade from rays) group by all order by all"
+        "select dataset, target_rule, grade, median(distortion) as size from distortions "
+        "semi join (select * from rays where kind = 'adversarial') using (dataset, target_rule, grade) "
+        "where status = 'found' group by all order by all"
     )
     sentences = []
     for key, grades in context.grouped(rows, "dataset", "target_rule"):
