@@ -6,9 +6,7 @@ where a cluster is running it runs there, elsewhere in this process.
 
 import sys
 
-from intriguing.cli import main
+from intriguing.cli.job import run_job
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    named = bool(arguments) and not arguments[0].startswith("-")
-    main(["run", *([] if named else ["full"]), *arguments])
+    sys.exit(run_job(sys.argv[1:], default="full")[0])

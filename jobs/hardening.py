@@ -9,11 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from intriguing.cli import call
-from intriguing.results import open_run
+from intriguing.cli.job import opened, run_job
 from intriguing.stages.hardening.printed import printed
 from intriguing.stages.hardening.written import written
-from intriguing.sweep import prepare
 
 MARK = "<!-- below: written by `python jobs/hardening.py --results` -->"
 
@@ -25,20 +23,14 @@ def rewrite(path: Path, results: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run the hardening question, and print its answers.")
-    parser.add_argument("spec", nargs="?", default="hardening", help="a spec's name or path (default: hardening)")
-    parser.add_argument("--out", help="the run folder")
-    parser.add_argument("--data", help="the folder that data sets lie in (INTRIGUING_DATA)")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--results", help="write the results so far to this file, as Markdown; nothing is run")
-    arguments, rest = parser.parse_known_args()
-    given = [f"--{name}={value}" for name in ("out", "data") if (value := getattr(arguments, name))]
-    code = 0 if arguments.results else call(["run", arguments.spec, *given, *rest])
-    if code in (2, 130) or "--dry-run" in rest:
-        return code
-    run = open_run(prepare(arguments.spec, arguments.out, arguments.data).out)
-    if arguments.results:
-        rewrite(Path(arguments.results), written(run))
-    else:
+    own, arguments = parser.parse_known_args()
+    if own.results:
+        rewrite(Path(own.results), written(opened(arguments, default="hardening")))
+        return 0
+    code, run = run_job(arguments, default="hardening")
+    if run is not None:
         print(f"\n{printed(run)}")
     return code
 

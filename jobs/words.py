@@ -9,26 +9,19 @@ import argparse
 import os
 import sys
 
-from intriguing.cli import call
-from intriguing.results import open_run
+from intriguing.cli.job import run_job
 from intriguing.stages.words.study import printed
-from intriguing.sweep import prepare
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run the word-vector study and print its four tables and the verdict.")
-    parser.add_argument("spec", nargs="?", default="words", help="a spec's name or path (default: words)")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--corpus", help="the text to use in place of the embedded one (INTRIGUING_CORPUS)")
-    parser.add_argument("--out", help="the run folder")
-    arguments, rest = parser.parse_known_args()
-    if arguments.corpus:
-        os.environ["INTRIGUING_CORPUS"] = arguments.corpus
-    out = ["--out", arguments.out] if arguments.out else []
-    code = call(["run", arguments.spec, *out, *rest])
-    if code in (2, 130) or "--dry-run" in rest:
-        return code
-    run = open_run(prepare(arguments.spec, arguments.out).out)
-    print(f"\n{printed(run)}")
+    own, arguments = parser.parse_known_args()
+    if own.corpus:
+        os.environ["INTRIGUING_CORPUS"] = own.corpus
+    code, run = run_job(arguments, default="words")
+    if run is not None:
+        print(f"\n{printed(run)}")
     return code
 
 

@@ -1,0 +1,40 @@
+"""What the scripts in jobs/ share. It lies in the package, for `ray submit` copies a script alone."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from intriguing.cli.process import call
+
+if TYPE_CHECKING:
+    from intriguing.results import Run
+
+
+def run_job(arguments: Sequence[str], default: str) -> "tuple[int, Run | None]":
+    """Run a spec as `intriguing run` does: its exit code, and the run, or None where nothing was run to the end.
+
+    arguments: a spec, which may be left out (`default`), and the options of `intriguing run`.
+    """
+    spec, options = split(arguments, default)
+    code = call(["run", spec, *options])
+    stopped = code in (2, 130) or "--help" in options or "-h" in options or "--dry-run" in options
+    return code, None if stopped else opened([spec, *options], default)
+
+
+def opened(arguments: Sequence[str], default: str) -> "Run":
+    """The run that these arguments make or continue; raises `StoreError` where there is none yet."""
+    from intriguing.results import open_run
+    from intriguing.sweep import prepare
+
+    spec, options = split(arguments, default)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--out")
+    parser.add_argument("--data")
+    given, _ = parser.parse_known_args(options)
+    return open_run(prepare(spec, given.out, given.data).out)
+
+
+def split(arguments: Sequence[str], default: str) -> tuple[str, list[str]]:
+    """The spec and the options: the spec comes first or not at all, so an option's value is never taken for it."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    return (arguments[0], list(arguments[1:])) if named else (default, list(arguments))
