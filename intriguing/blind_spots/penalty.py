@@ -17,7 +17,7 @@ from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import direction, dot, free_variables
 from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.objective import contest, cross_entropy, slack
-from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
+from intriguing.blind_spots.penalty_schedule import Bracketing, Step, Truncated
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class PenaltySearch:
         gradient = torch.where(take, gradient, old_gradient)
         won = torch.where(accept, success, state["success"])
         drop = (old - new).where(~first, new)
-        plan = self.schedule.move(state, penalty, accept, forced, won, success, drop, new)
+        plan = self.schedule.move(state, Step(penalty, accept, forced, won, success, drop, new))
         penalty_now = plan.pop("penalty")
         record = plan.pop("record") & active
         point = torch.where(plan.pop("at_trial")[:, None], trial, x)

@@ -11,6 +11,26 @@ _INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a step of the minimisation did, per row, each (R,)."""
+
+    penalty: Tensor
+    """The c that it was made with."""
+    accept: Tensor
+    """Whether the trial point was accepted."""
+    forced: Tensor
+    """Whether no decrease was asked for."""
+    won: Tensor
+    """Whether the current point is a success."""
+    success: Tensor
+    """Whether the trial point is one."""
+    drop: Tensor
+    """The decrease of the objective."""
+    value: Tensor
+    """What the objective is now."""
+
+
+@dataclass(frozen=True)
 class Truncated:
     """c changes after every `inner` accepted steps: it grows after a success and falls after a failure.
 
@@ -36,23 +56,9 @@ class Truncated:
             "tick": zero.clone(),
         }
 
-    def move(
-        self,
-        state: State,
-        penalty: Tensor,
-        accept: Tensor,
-        forced: Tensor,
-        won: Tensor,
-        success: Tensor,
-        drop: Tensor,
-        value: Tensor,
-    ) -> State:
-        """The next c, the points to record, and the new state of the schedule.
-
-        All are (R,). accept: the trial point was accepted; forced: accepted without a decrease; won: the current point
-        is a success; success: the trial point is one; drop: decrease of the objective, whose value is now `value`.
-        """
-        del forced, drop, value
+    def move(self, state: State, step: Step) -> State:
+        """The next c, the points to record, and the new state of the schedule."""
+        accept, won, penalty = step.accept, step.won, step.penalty
         accepted = state["accepted"] + accept
         turn = accept & (accepted >= self.inner)
         flipped = turn & (won != state["turned_won"])
@@ -60,9 +66,9 @@ class Truncated:
         tick = state["tick"] + 1
         return {
             "penalty": torch.where(turn, torch.where(won, penalty * factor, penalty / factor), penalty),
-            "record": success,
-            "at_trial": torch.ones_like(success),
-            "restart": torch.zeros_like(success),
+            "record": step.success,
+            "at_trial": torch.ones_like(won),
+            "restart": torch.zeros_like(won),
             "accepted": torch.where(turn, torch.zeros_like(accepted), accepted),
             "factor": factor,
             "turned_won": torch.where(turn, won, state["turned_won"]),
@@ -102,23 +108,13 @@ class Bracketing:
             "high": zero + _INFINITY,
         }
 
-    def move(
-        self,
-        state: State,
-        penalty: Tensor,
-        accept: Tensor,
-        forced: Tensor,
-        won: Tensor,
-        success: Tensor,
-        drop: Tensor,
-        value: Tensor,
-    ) -> State:
-        """The next c, the points to record, and the new state of the schedule; arguments as in `Truncated.move`."""
-        del success
-        quiet = accept & (drop <= self.stillness * value.abs())
+    def move(self, state: State, step: Step) -> State:
+        """The next c, the points to record, and the new state of the schedule."""
+        accept, won, penalty, value = step.accept, step.won, step.penalty, step.value
+        quiet = accept & (step.drop <= self.stillness * value.abs())
         still = torch.where(accept, torch.where(quiet, state["still"] + 1, torch.zeros_like(value)), state["still"])
         spent = state["spent"] + 1
-        stuck = forced & ~accept
+        stuck = step.forced & ~accept
         settled = (still >= 2) | stuck | (spent >= self.longest)
         low = torch.where(settled & won, torch.maximum(state["low"], penalty), state["low"])
         high = torch.where(settled & ~won, torch.minimum(state["high"], penalty), state["high"])
