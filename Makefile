@@ -1,5 +1,6 @@
 # make demo   everything a newcomer needs: installs, runs the demo sweep, says where the page is
 # make test   the whole test suite
+# make fuzz   the property tests on examples drawn anew, more of them each time it is called
 # make check  style, types, import lines
 # make docs   the generated references under docs/
 # make peers  what jobs/benchmark.py compares with; never needed otherwise
@@ -10,7 +11,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDED_MB := 4000
 
-.PHONY: demo test check docs golden peers clean
+.PHONY: demo test fuzz check docs golden peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -18,6 +19,9 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.test
+	INTRIGUING_TEST_EXAMPLES=fuzz $(BIN)/python -m pytest -n 0 -m hypothesis
 
 check: $(VENV)/.test $(VENV)/.check
 	$(BIN)/ruff check .

@@ -7,13 +7,9 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    pass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Another program's Ray on this machine is none of ours: neither its address nor its files are looked at.
@@ -23,8 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that workers too can im
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SWEEPS = {"finished", "tested_run", "ray_started"}  # fixtures that run a whole sweep, or start Ray
-settings.register_profile("tests", deadline=None)  # an example may take long on a machine that does other things too
-settings.load_profile("tests")
+# An example may take long on a machine that does other things too. The same examples each time: a suite that draws
+# others fails by chance, and not where its cause was made. `make fuzz` draws at random, to find new ones.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("INTRIGUING_TEST_EXAMPLES", "tests"))
 
 
 def pytest_unconfigure():

@@ -138,6 +138,11 @@ def read_text(lines: Iterator[tuple[int, str]], table: VectorTable, *, ends: boo
                     "Put the right number into its first line."
                 )
             return
+        if line[0] in " \t" and all(_NUMBER.fullmatch(field) for field in _BLANKS.split(body)):
+            raise DataError(
+                f"{table.name}, line {number}: its word is missing, it begins with a blank and holds numbers alone: "
+                f"{body[:60]!r}. Repair or remove that line (where a number is the word, remove the blank before it)."
+            )
         table.add(*_parsed(body, table, number))
         table.unended = not line.endswith(("\n", "\r"))
 

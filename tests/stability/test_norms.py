@@ -63,7 +63,7 @@ def test_the_norm_is_that_of_brute_force_and_the_bound_is_not_below_it(layer, sh
     assert result.upper_bound >= true * (1 - 1e-13)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_the_torus_is_never_below_the_layer(data):
     draw = data.draw

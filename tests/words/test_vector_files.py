@@ -165,6 +165,8 @@ REFUSED = {
     "no-break spaces": (BODY.replace(" ", "\u00a0"), "not by no-break spaces"),
     "underscores in numbers": ("2 1\nthe 1_0\ncat 2\n", "line 2 is not a word"),
     "other digits": ("2 1\nthe \u0661\ncat 2\n", "line 2 is not a word"),
+    "a first line without its word": (" 0 0.5 1\n", "line 1: its word is missing"),
+    "a later line without its word": ("2 1\na 0\n\t0 0\n", "line 3: its word is missing.*'0 0'"),
     "a matrix": ("0.1 0.2 0.3\n0.4 0.5 0.6\n", "numbers alone"),
     "a column of numbers": ("0 the 0.5 1 2\n1 cat 3 4 5\n", "each line begins with a number before its word .'0 the'"),
     "a NUL": (BODY + "d\0g 1 2 3\n", "line 3 holds a NUL"),
@@ -186,6 +188,14 @@ def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path, name):
         read_vectors(source)
     with pytest.raises(DataError, match=message):
         check_vectors(source)
+
+
+def test_blanks_before_a_word_are_no_part_of_it_and_a_number_may_be_a_word(tmp_path):
+    found = read_vectors(put(tmp_path, b"2 3\n  the 0.5 -1 2\n\tcat 3 4 5\n"))
+    assert found.words == ("the", "cat") and found.vectors[1].tolist() == [3, 4, 5]
+    assert read_vectors(put(tmp_path, b"the 0.5\n1987 2\n")).words == ("the", "1987")
+    with pytest.raises(DataError, match="line 1: its word is missing"):
+        read_vectors(put(tmp_path, b" 0 0\n"), form="glove")
 
 
 def test_utf_16_without_a_mark_is_read_where_it_is_named(tmp_path):
