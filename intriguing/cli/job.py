@@ -24,14 +24,13 @@ def run_job(arguments: Sequence[str], default: str) -> "tuple[int, Run | None]":
 def opened(arguments: Sequence[str], default: str) -> "Run":
     """The run that these arguments make or continue; raises `StoreError` where there is none yet."""
     from intriguing.results import open_run
-    from intriguing.sweep import prepare
+    from intriguing.sweep.runner import run_folder
 
     spec, options = split(arguments, default)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--out")
-    parser.add_argument("--data")
     given, _ = parser.parse_known_args(options)
-    return open_run(prepare(spec, given.out, given.data).out)
+    return open_run(run_folder(spec, given.out))
 
 
 def split(arguments: Sequence[str], default: str) -> tuple[str, list[str]]:

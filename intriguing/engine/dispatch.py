@@ -1,6 +1,8 @@
 """Which worker is given which task, and when: the driver's hand on the pool.
 
-No step looks at all workers: work is offered to those that were just freed, and to idle ones when something is ready.
+What happens at every event looks at the workers that it concerns alone: work is offered to those that were just freed,
+and to idle ones when something is ready. What looks at all of them (`take_back`, `kill_hung`) is done once a second,
+or while a task waits for a machine of its own.
 """
 
 import time
@@ -41,6 +43,7 @@ class Dispatch:
         self._room: OrderedDict[str, None] = OrderedDict()
         self._left: set[str] = set()
         self._began: dict[str, float] = {}
+        self._lived: dict[str, float] = {}
         self._beats: dict[str, tuple[float, str]] = {}
         self._recalled: set[str] = set()
         self._reserved: str | None = None
@@ -69,7 +72,7 @@ class Dispatch:
     def freed(self, worker: str) -> None:
         """A call of `worker` ended, or came back."""
         self._began.pop(worker, None)
-        self._beats.pop(worker, None)
+        self._lived.pop(worker, None)
         self._recalled.discard(worker)
         if self._schedule.held_by(worker):
             self._began[worker] = time.monotonic()
@@ -89,7 +92,7 @@ class Dispatch:
 
     def gone(self, worker: str) -> None:
         """`worker` is no more, or another of its name that has not joined yet."""
-        for held in (self._idle, self._room, self._began, self._beats):
+        for held in (self._idle, self._room, self._began, self._lived, self._beats):
             held.pop(worker, None)
         self._recalled.discard(worker)
         self._left.discard(worker)
@@ -113,8 +116,8 @@ class Dispatch:
             beat = self._pool.beat(worker)
             self._beats[worker] = (now, beat)
             if beat != last:
-                self._began[worker] = now
-            elif now - began > seconds:
+                self._lived[worker] = now
+            elif now - self._lived.get(worker, began) > seconds:
                 self._pool.kill(worker, f"no sign of life within {seconds:g} s")
                 self._began.pop(worker)
 

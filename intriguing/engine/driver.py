@@ -4,8 +4,8 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,6 @@ class Examination:
     records: Mapping[str, Record]
     damaged: tuple[str, ...] = ()
     stale: frozenset[str] = frozenset()
-    fresh: int = 0
     dropped: int = 0
 
     def summary(self, plan: Plan) -> str:
@@ -104,7 +103,7 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
     dropped = len(old - set(plan.fingerprints.values()))
-    return Examination(records, said, frozenset(stale), len(plan) - len(records), dropped)
+    return Examination(records, said, frozenset(stale), dropped)
 
 
 def _stored_records(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
@@ -184,6 +183,7 @@ class Driver:
         self._failures: dict[str, Failure] = {}
         self._told = self._due = self._heard = 0.0
         self._failures_told = 0
+        self._trouble = ""
         finished = examination.records.keys()
         asked = plan.tasks.keys() if only is None else plan.needed_by(only, finished) | finished
         self._waiting = tuple(name for name in plan.tasks if name not in asked)
@@ -348,15 +348,14 @@ class Driver:
 
     def _lose(self, event: Died) -> None:
         self._dispatch.gone(event.worker)
-        memory = event.cause == "memory"
-        loss = self._schedule.lost(event.worker, memory, charged=event.cause != "freed")
-        log.warning("%s is gone (%s); again: %s", event.worker, event.reason, ", ".join(loss.again) or "nothing")
+        loss = self._schedule.lost(event.worker, event.cause == "memory", charged=event.cause != "freed")
+        level = logging.INFO if event.cause == "freed" and not loss.again else logging.WARNING
+        log.log(level, "%s is gone (%s); again: %s", event.worker, event.reason, ", ".join(loss.again) or "nothing")
         for task in loss.given_up:
-            times = self._schedule.memory_kills_of(task)
-            what = f"Its machine ran out of memory {times} times" if memory else "It lost its worker"
-            if times != self._limits.attempts:
-                what = f"It lost its worker {self._limits.attempts} times"
-            self._note_failure(task, "WorkerLost", f"{what}; the last time: {event.reason}", event.reason)
+            times = self._limits.attempts
+            always_memory = self._schedule.memory_kills_of(task) == times
+            what = "Its machine ran out of memory" if always_memory else "It lost its worker"
+            self._note_failure(task, "WorkerLost", f"{what} {times} times; the last time: {event.reason}", event.reason)
 
     def _send_back(self, event: Raised) -> None:
         """A task could not read an input: its producer runs again, unless that was mended since the task was sent."""
@@ -414,18 +413,30 @@ class Driver:
         pool.report(snapshot)
         if now - self._heard > _HEARTBEAT:
             self._heard = now
-            self._live.write(snapshot, pool, self._dispatch, list(self._failures.values()))
-            self._tell_failures()
+            with self._going_on():
+                self._live.write(snapshot, pool, self._dispatch, list(self._failures.values()))
+                self._tell_failures()
         if now > self._due:
-            self._publication.compact(self._records)
+            with self._going_on():
+                self._publication.compact(self._records)
             self._verified.save()
             # In a large run this takes seconds: at most a fiftieth of the time goes into it.
             self._due = time.monotonic() + max(_SAVE, 50 * (time.monotonic() - now))
 
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """What is told and compacted on the way is done again at the end: an error there does not end the run."""
+        try:
+            yield
+        except StoreError as error:
+            if str(error) != self._trouble:
+                log.warning("%s; the run goes on", str(error).rstrip("."))
+            self._trouble = str(error)
+
     def _tell_failures(self) -> None:
         if len(self._failures) > self._failures_told:
-            self._failures_told = len(self._failures)
             self._publication.list_failures(self._known_failures(), self._rerun)
+            self._failures_told = len(self._failures)
 
     def _call(self, task: Task) -> Call:
         return Call(

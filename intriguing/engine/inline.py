@@ -34,7 +34,7 @@ class InlinePool:
         return ["inline"]
 
     def submit(self, worker: str, call: Call) -> None:
-        """Keep `call` for the next `next_event`."""
+        """Keep `call` for the next `events`."""
         self._calls.append(pickle.loads(pickle.dumps(call)) if self._strict else call)
 
     def node_of(self, worker: str) -> str:

@@ -1,7 +1,8 @@
 """Ctrl-C, SIGTERM and SIGUSR1 while a run is at work: neither a library nor a user's model makes them go unheard.
 
-SIGUSR1 is the notice that Slurm gives (`--signal=USR1@120`): what runs is finished, nothing more is begun. SIGTERM
-stops at once, as Ctrl-C does; with INTRIGUING_GRACE_SECONDS, Kubernetes' grace period, it is such a notice too.
+SIGUSR1 is a batch system's notice (Slurm's `--signal`): what runs is finished, nothing more is begun. SIGTERM stops at
+once, as Ctrl-C does. INTRIGUING_GRACE_SECONDS is the time that a notice leaves; where it is set SIGTERM is a notice,
+too, and a second one stops at once.
 """
 
 import math
@@ -43,9 +44,10 @@ class Interrupts:
         """Note that a handler raised `KeyboardInterrupt`."""
         self._stopped = True
 
-    def drain(self, seconds: float = math.inf) -> None:
-        """Note that the machine will be gone in `seconds`."""
-        self._until = time.monotonic() + seconds
+    def drain(self, seconds: float) -> None:
+        """Note that the machine will be gone in `seconds`; what an earlier notice left of time is not made longer."""
+        until = time.monotonic() + seconds
+        self._until = until if self._until is None else min(self._until, until)
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def heard_interrupts() -> Iterator[Interrupts]:
     installed = {number: _note(handler, heard) for number, handler in before.items() if callable(handler)}
     if _NOTICE is not None and signal.getsignal(_NOTICE) is signal.SIG_DFL:
         before[_NOTICE] = signal.SIG_DFL
-        installed[_NOTICE] = lambda number, frame: heard.drain()
+        installed[_NOTICE] = lambda number, frame: heard.drain(_grace_seconds() or math.inf)
     for number, handler in installed.items():
         signal.signal(number, handler)
     try:

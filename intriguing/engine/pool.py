@@ -36,7 +36,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone, with the tasks that it held.
+    """A worker is gone, with the tasks that it held: told of every worker that had joined, whyever it ended.
 
     `cause` is "lost"; "memory" where its machine ran out of memory; or "freed" where it was ended for no fault of its
     task, whose attempt is not counted then.
@@ -64,7 +64,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Left:
-    """A worker finishes what it runs, and is given nothing more: its machine will leave."""
+    """A worker finishes what it holds, and is given nothing more; its `Died` follows."""
 
     worker: str
 
@@ -100,7 +100,7 @@ class Pool(Protocol):
         ...
 
     def recall(self, worker: str, task: str) -> None:
-        """Ask for a queued call back: `Returned` follows, or what `task` gives if it had begun."""
+        """Take a queued call back: `Returned` follows at once. Had it begun at that moment, it runs twice."""
         ...
 
     def want(self, tasks: int) -> None:

@@ -31,9 +31,10 @@ from intriguing.basics.files import (
     regular_files,
     write_file,
 )
-from intriguing.engine.store import Record, Store, parquet
+from intriguing.engine.store import Record, Store, Stored, parquet
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
+from intriguing.errors import CorruptError
 from intriguing.tables import FAILURES, TABLES, TASKS
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,10 @@ class Shard:
         """The name of its file there."""
         return file_name(self.task, self.fingerprint)
 
+    def stored(self, records: Mapping[str, Record]) -> Stored | None:
+        """What `records` tell of it; None where it is not computed, or was by a version that did not make it yet."""
+        return records[self.task].outputs.get(self.output) if self.task in records else None
+
     def sha256(self, records: Mapping[str, Record]) -> str:
         """The hash of its content."""
         return records[self.task].outputs[self.output].sha256
@@ -126,7 +131,7 @@ def table_folders(run: Path, folders: Iterable[str]) -> list[str]:
 def files_of(shards: Sequence[Shard], records: Mapping[str, Record]) -> dict[str, list[Shard]]:
     """The files that a table's folder has of its `shards`, and the shards in each: those that `records` tell of."""
     if len(shards) <= MOST_SHARDS:
-        return {shard.name: [shard] for shard in shards if shard.task in records}
+        return {shard.name: [shard] for shard in shards if shard.stored(records) is not None}
     files: dict[str, list[Shard]] = {}
     for i, cut in enumerate(_cut(shards)):
         files |= _files_of_cut(i, cut, records)
@@ -138,7 +143,7 @@ def _files_of_cut(i: int, cut: Sequence[Shard], records: Mapping[str, Record]) -
     files: dict[str, list[Shard]] = {}
     small = []
     for shard in cut:
-        stored = records[shard.task].outputs.get(shard.output) if shard.task in records else None
+        stored = shard.stored(records)
         if stored is not None and stored.bytes > _LARGE:
             files[shard.name] = [shard]
         elif stored is not None:
@@ -213,8 +218,7 @@ class Publication:
                     self._write_files(folder, groups, records)
                     self._clean(folder, set(groups))
                 else:
-                    finished = [s for s in shards if s.task in records and s.output in records[s.task].outputs]
-                    self._settle_links(folder, finished, records)
+                    self._settle_links(folder, [s for s in shards if s.stored(records) is not None], records)
 
     def _shards(self) -> dict[str, list[Shard]]:
         return shards_of({t.name: t.publish for t in self._plan if t.publish}, self._plan.fingerprints)
@@ -301,10 +305,19 @@ class Publication:
             there = name if name in published else by_content.get(_content_of(name), "")
             sha256 = self._verified.sha256(f"tables/{folder}/{there}") if there else ""
             if not sha256 or not self._verified.holds(f"tables/{folder}/{there}", sha256):
-                tables = [table_of(self._store, shard, records[shard.task]) for shard in group]
-                self._write(f"tables/{folder}/{name}", parquet(pa.concat_tables(tables)))
+                self._write(f"tables/{folder}/{name}", parquet(self._rows(group, records)))
             elif there != name:
                 self._rename(folder, there, name)
+
+    def _rows(self, group: Sequence[Shard], records: Mapping[str, Record]) -> pa.Table:
+        """The rows of shards. A damaged one is forgotten by the index of whole files: the next run computes it anew."""
+        try:
+            return rows_of(self._store, group, records)
+        except CorruptError as error:
+            for shard in group:
+                self._verified.forget_record(shard.fingerprint, records[shard.task])
+            self._verified.save()
+            raise CorruptError(f"{error} Run the same command again: it is computed anew.") from error
 
     def _rename(self, folder: str, old: str, new: str) -> None:
         with opened(self._run, f"tables/{folder}") as handle:
@@ -346,11 +359,14 @@ class Publication:
         self._verified.note(name, hashlib.sha256(content).hexdigest())
 
 
-def table_of(store: Store, shard: Shard, record: Record | None = None) -> pa.Table:
-    """The rows of a shard, from the store; `record` where it is known."""
-    rows = store.read(shard.fingerprint, shard.output, record=record)
-    assert isinstance(rows, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
-    return rows
+def rows_of(store: Store, shards: Iterable[Shard], records: Mapping[str, Record]) -> pa.Table:
+    """The rows of shards one after the other, from the store; a column that one of them lacks yet is null there."""
+    tables = []
+    for shard in shards:
+        rows = store.read(shard.fingerprint, shard.output, record=records[shard.task])
+        assert isinstance(rows, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
+        tables.append(rows)
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def slug(name: str) -> str:

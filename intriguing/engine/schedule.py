@@ -6,7 +6,7 @@
                              └──> failed ──> everything that needs it: blocked
 
 The same machine drives one process under a debugger, a cluster, and a simulation of a thousand workers. Tasks are
-numbers inside, in arrays: a million take some 200 MB, and no step looks at all workers or all tasks.
+numbers inside, in arrays: a million take some 200 MB, and no step of a task looks at all workers or all tasks.
 """
 
 from array import array
@@ -76,6 +76,7 @@ class Schedule:
         self._holder: dict[int, str] = {}
         self._served: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._solo: set[int] = set()
+        self._quiet_ready = 0
         self._memory_kills: Counter[int] = Counter()
         self._given_up: list[int] = []
         self._add(nodes, done)
@@ -107,7 +108,7 @@ class Schedule:
     @property
     def quiet(self) -> int:
         """How many ready tasks wait for a machine of their own (see `take`)."""
-        return len({i for i in self._quiet if self._state[i] == _READY})
+        return self._quiet_ready
 
     @property
     def open(self) -> int:
@@ -151,10 +152,6 @@ class Schedule:
     def served_by(self, worker: str) -> tuple[str, ...]:
         """The affinities that `worker` served last: what it most likely holds loaded."""
         return tuple(self._served.get(worker, ()))
-
-    def holder_of(self, name: str) -> str:
-        """The worker that runs `name`; "" where none does."""
-        return self._holder.get(self._at[name], "")
 
     def new_given_up(self) -> list[str]:
         """The tasks that failed, or were blocked, since this was last asked."""
@@ -329,6 +326,8 @@ class Schedule:
                 stack.extend(self._users.get(user, ()))
 
     def _set(self, i: int, state: int) -> None:
+        if self._memory_kills and self._kind(i) == _QUIET:  # this changes only while a task runs or is done
+            self._quiet_ready += (state == _READY) - (self._state[i] == _READY)
         self._counts[self._state[i]] -= 1
         self._counts[state] += 1
         self._state[i] = state

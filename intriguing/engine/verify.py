@@ -19,7 +19,7 @@ from intriguing.basics import seal
 from intriguing.basics.files import is_table_file, opened, read_file, regular_files
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import PLAN, owned_plan
-from intriguing.engine.publish import Shard, file_name, files_of, shards_of, table_folders, table_of
+from intriguing.engine.publish import Shard, file_name, files_of, rows_of, shards_of, table_folders
 from intriguing.engine.store import Record, Store
 from intriguing.engine.verified import Verified, hash_file, stored_name
 from intriguing.errors import StoreError
@@ -200,7 +200,7 @@ class _Check:
         """Hold a part of which nothing says what was written against the rows in the store."""
         self.files += 1
         try:
-            rows = pa.concat_tables([table_of(self._store, shard) for shard in group])
+            rows = rows_of(self._store, group, self._records)
         except StoreError:  # named already
             self.unknown.append(name)
             return

@@ -19,7 +19,7 @@ _ABSENT = "(absent)"
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure of one run, with the ends of its 95 % interval where it has one."""
+    """A figure of one run, with the ends of its 95 % interval where it has one; all are finite."""
 
     value: float
     low: float | None = None
@@ -37,10 +37,10 @@ class Difference:
     @property
     def apart(self) -> bool | None:
         """Whether the intervals have no point in common. Touching intervals do not show that the figures are equal."""
-        ends = (self.first.low, self.first.high, self.second.low, self.second.high)
-        if any(end is None or not np.isfinite(end) for end in ends):
+        (low, high), (other_low, other_high) = ((m.low, m.high) for m in (self.first, self.second))
+        if low is None or high is None or other_low is None or other_high is None:
             return None
-        return bool(self.first.high < self.second.low or self.second.high < self.first.low)  # type: ignore[operator]
+        return high < other_low or other_high < low
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RunsCompared:
         lines += [_cut(f"  {key}: {a!r} -> {b!r}", width) for key, (a, b) in self.spec.items()]
         apart = [figure for figure in self.figures if figure.apart]
         same = [figure for figure in self.figures if figure.first == figure.second]
-        others = [figure for figure in self.figures if figure not in apart and figure not in same]
+        others = [figure for figure in self.figures if not figure.apart and figure.first != figure.second]
         for title, figures in (
             ("Intervals apart", apart),
             ("Different, with intervals that overlap or without any", others),
@@ -91,7 +91,7 @@ class RunsCompared:
 
 def compare(first: Run, second: Run) -> RunsCompared:
     """What differs between two runs; they may be unfinished, and of different specs."""
-    a, b = dict(_figures(first)), dict(_figures(second))
+    a, b = _figures(first), _figures(second)
     return RunsCompared(
         _spec_differences(first.spec, second.spec),
         tuple(Difference(what, a[what], b[what]) for what in a if what in b),
@@ -115,20 +115,29 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _figures(run: Run) -> Iterator[tuple[str, Measured]]:
-    """Every figure of a run by name: errors of models, distortions, transfer, effects of units."""
+def _figures(run: Run) -> dict[str, Measured]:
+    """Every finite figure of a run by name: errors of models, distortions, transfer, effects of units."""
+    return {
+        name: Measured(value, *(float(end) for end in ends)) if np.isfinite(ends).all() else Measured(value)
+        for name, value, *ends in _read(run)
+        if np.isfinite(value)
+    }
+
+
+def _read(run: Run) -> Iterator[tuple[Any, ...]]:
+    """Every figure's name and value, and the ends of its interval where it has one."""
     for row in run.table("models").to_pylist():
         for split in ("train", "test"):
             if row[f"{split}_error"] is not None:
                 name = f"{split} error of {row['model']}#{row['model_seed']} on {row['dataset']}"
-                yield name, Measured(row[f"{split}_error"])
+                yield name, row[f"{split}_error"]
     searches = run.table("distortions", columns=[*_SEARCH, "distortion"], status="found").to_pylist()
     groups: dict[tuple[Any, ...], list[float]] = {}
     for row in searches:
         groups.setdefault(tuple(row[key] for key in _SEARCH), []).append(row["distortion"])
     for (dataset, model, seed, rule, grade), values in groups.items():
         name = f"median distortion of {model}#{seed} on {dataset}, {rule}, {grade}"
-        yield name, Measured(median(values), *median_interval(values))
+        yield name, median(values), *median_interval(values)
     yield from _cells(run)
     for row in run.table("rotation_tests", alpha=0.0).to_pylist():
         if row["effect"] is not None:
@@ -136,10 +145,10 @@ def _figures(run: Run) -> Iterator[tuple[str, Measured]]:
             sd = row["null_sd"]
             known = sd and row["low"] is not None and row["high"] is not None
             ends = (row["low"] / sd, row["high"] / sd) if known else ()
-            yield f"effect of {place}", Measured(row["effect"], *ends)
+            yield f"effect of {place}", row["effect"], *ends
 
 
-def _cells(run: Run) -> Iterator[tuple[str, Measured]]:
+def _cells(run: Run) -> Iterator[tuple[Any, ...]]:
     chosen = run.table("transfer", columns=["dataset", "grade", "target_rule", "kind"])
     chosen = chosen.group_by(chosen.column_names).aggregate([]).to_pylist()
     for key in sorted(chosen, key=lambda row: tuple(map(str, row.values()))):
@@ -152,11 +161,9 @@ def _cells(run: Run) -> Iterator[tuple[str, Measured]]:
         low, high = matrix.attrs["low"], matrix.attrs["high"]
         for source in matrix.index:
             for target in matrix.columns:
-                value = float(matrix.loc[source, target])
-                if np.isfinite(value):
-                    name = f"{key['kind']} from {source} fool {target}, {key['dataset']}, {key['target_rule']}"
-                    ends = float(low.loc[source, target]), float(high.loc[source, target])
-                    yield f"{name}, {key['grade']}", Measured(value, *ends)
+                name = f"{key['kind']} from {source} fool {target}, {key['dataset']}, {key['target_rule']}"
+                ends = float(low.loc[source, target]), float(high.loc[source, target])
+                yield f"{name}, {key['grade']}", float(matrix.loc[source, target]), *ends
 
 
 def _told(figure: Measured) -> str:

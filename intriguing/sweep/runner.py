@@ -72,7 +72,7 @@ def prepare(
     """
     by_name = isinstance(spec, str | os.PathLike)
     loaded = load_spec(spec)
-    folder = at_home(out) if out else at_home(os.environ.get("INTRIGUING_OUT", "outputs")) / loaded.name
+    folder = run_folder(loaded, out)
     check_ours(folder)
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
@@ -80,6 +80,14 @@ def prepare(
     plan, sweep = build_plan(inspected.spec, inspected.files)
     source = str(spec) if by_name else loaded.name
     return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
+
+
+def run_folder(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec, out: Any = None) -> Path:
+    """The folder that a run of `spec` lands in: `out`, else the spec's name in the folder INTRIGUING_OUT or `outputs`.
+
+    Nothing is looked at but the spec, and that only where `out` does not say it.
+    """
+    return at_home(out) if out else at_home(os.environ.get("INTRIGUING_OUT", "outputs")) / load_spec(spec).name
 
 
 def execute(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from intriguing import open_run
 from intriguing.cli import call as run_command
+from intriguing.results.diff import Difference, Measured, RunsCompared
 from tests.pages import rewrite
 from tests.synthetic_run import SyntheticRun
 
@@ -25,12 +27,38 @@ def test_a_run_differs_from_itself_in_nothing(finished, capsys):
     assert f"{len(told['figures'])} of {len(told['figures'])} figures" in out
 
 
-def test_two_runs_differ_in_keys_of_the_spec_and_in_figures_with_intervals(finished, small, capsys):
-    assert run_command(["diff", str(finished), str(small.write()), "--json"]) == 0
+def test_two_runs_differ_in_keys_of_the_spec_and_in_figures_of_models_that_one_of_them_has(tmp_path, capsys):
+    pairs = {"one": ("FC10", "007"), "two": ("FC10", "cnn")}
+    one, two = (SyntheticRun(tmp_path / n, models=m, layers=("hidden",)).write() for n, m in pairs.items())
+    assert run_command(["diff", str(one), str(two), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["spec"]["name"][1] == "synthetic"
-    assert told["only_first"]
-    assert told["only_second"]
+    assert told["spec"] == {
+        "models.007.layers": [["hidden"], "(absent)"],
+        "models.cnn.layers": ["(absent)", ["hidden"]],
+    }
+    both = {figure["what"] for figure in told["figures"]}
+    assert {"test error of FC10#1 on glyphs", "effect of glyphs FC10 1 hidden raw purity trained"} <= both
+    assert not any("007" in name or "cnn" in name for name in both)
+    assert {name.replace("007", "cnn") for name in told["only_first"]} == set(told["only_second"])
+    assert all("007" in name for name in told["only_first"])
+
+
+def test_an_interval_without_finite_ends_is_none_in_json(tmp_path, capsys):
+    few = SyntheticRun(tmp_path / "few", models=("FC10",), layers=("hidden",))
+    few.searches = 4  # of so few values the median's interval has no ends
+    run = str(few.write())
+    assert run_command(["diff", run, run, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    [median] = [figure for figure in told["figures"] if figure["what"].startswith("median distortion")]
+    assert (median["first"]["low"], median["first"]["high"], median["apart"]) == (None, None, None)
+
+
+def test_runs_of_thousands_of_figures_are_told_apart_in_linear_time():
+    figures = [Difference(f"figure {i}", Measured(i, i, i), Measured(i + 1, i + 1, i + 1)) for i in range(6_000)]
+    began = time.process_time()
+    told = RunsCompared({}, tuple(figures), (), ()).text()
+    assert told.count(" -> ") == 6_000
+    assert time.process_time() - began < 1
 
 
 def test_figures_whose_intervals_do_not_touch_are_told_apart(tmp_path, capsys):

@@ -49,7 +49,6 @@ def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_wor
     assert pool.recalled == []  # a has begun only now
     later = time.monotonic() + 2
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    pool.held["a"].extend([])
     dispatch.take_back()
     dispatch.take_back()
     assert pool.recalled == [("a", "t2")]
@@ -111,6 +110,55 @@ def test_a_task_that_gives_signs_of_life_is_not_hung_and_one_that_gives_none_is(
         dispatch.kill_hung(10.0)
     killed = [event.worker for event in pool.events(0) if hasattr(event, "reason")]
     assert killed == ["b"]
+
+
+def test_a_long_task_that_gives_signs_of_life_is_still_known_to_have_begun_long_ago(tmp_path, monkeypatch):
+    schedule, pool, dispatch, _ = dispatched(tmp_path, 3, "ab")
+    start = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: start)
+    dispatch.offer()
+    for second in range(1, 40):
+        monkeypatch.setattr(time, "monotonic", lambda second=second: start + second)
+        pool.beats["a"] = str(second)
+        dispatch.kill_hung(10.0)
+    assert dispatch.seconds_busy()["a"] == 39
+    schedule.succeeded("t1")
+    dispatch.freed("b")
+    pool.beats["a"] = "40"
+    dispatch.kill_hung(10.0)
+    dispatch.take_back()
+    assert pool.recalled == [("a", "t2")]
+
+
+def test_a_sign_of_life_of_an_earlier_task_is_none_of_the_next(tmp_path, monkeypatch):
+    schedule, pool, dispatch, _ = dispatched(tmp_path, 2, "a", seconds=None)
+    pool.hanging.add("a")
+    pool.beats["a"] = "early"
+    start = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: start)
+    dispatch.offer()
+    monkeypatch.setattr(time, "monotonic", lambda: start + 5)
+    dispatch.kill_hung(10.0)
+    schedule.succeeded("t0")
+    dispatch.freed("a")
+    dispatch.offer()
+    for second in (10, 15.5):
+        monkeypatch.setattr(time, "monotonic", lambda second=second: start + second)
+        dispatch.kill_hung(10.0)
+    assert [event.worker for event in pool.events(0) if hasattr(event, "reason")] == ["a"]
+
+
+def test_what_is_known_of_a_worker_ends_with_it(tmp_path):
+    schedule, _, dispatch, _ = dispatched(tmp_path, 4, "ab")
+    dispatch.offer()
+    dispatch.left("a")
+    dispatch.gone("a")
+    schedule.lost("a", charged=False)
+    dispatch.kill_hung(1e-9)
+    dispatch.gone("b")
+    schedule.lost("b", charged=False)
+    held = [dispatch._idle, dispatch._room, dispatch._left, dispatch._began, dispatch._lived, dispatch._beats]
+    assert not any([*held, dispatch._recalled, schedule._running, schedule._served, schedule._holder])
 
 
 def flip(path):

@@ -1,15 +1,17 @@
 """Ctrl-C and SIGTERM are heard, whoever swallows what they raise, and Ray does not take their handlers away."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from intriguing.engine.interrupts import heard_interrupts, kept_handlers
+from intriguing.engine.interrupts import Interrupts, heard_interrupts, kept_handlers
 from tests.engine.test_only import execute
 from tests.engine.toy import toy_plan
 
@@ -73,6 +75,38 @@ def test_a_handler_that_a_library_replaced_comes_back_and_others_stay():
     with kept_handlers():
         signal.signal(signal.SIGTERM, library)
     assert signal.getsignal(signal.SIGTERM) is library
+
+
+def test_a_later_notice_leaves_no_more_time_than_an_earlier_one(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    interrupts = Interrupts()
+    interrupts.drain(30)
+    interrupts.drain(math.inf)
+    now[0] = 131
+    assert interrupts.is_time_up
+    interrupts = Interrupts()
+    interrupts.drain(math.inf)
+    assert interrupts.is_draining
+    interrupts.drain(5)
+    now[0] = 137
+    assert interrupts.is_time_up
+
+
+def test_a_notice_has_the_time_that_the_environment_says_and_a_second_sigterm_none(monkeypatch):
+    monkeypatch.setenv("INTRIGUING_GRACE_SECONDS", "1000")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        with heard_interrupts() as interrupts:
+            signal.raise_signal(number)
+            assert interrupts.is_draining and not interrupts.is_time_up
+            assert interrupts._until < time.monotonic() + 1001
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.ray

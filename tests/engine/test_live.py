@@ -13,10 +13,12 @@ from tests.engine.toy import toy_plan
 def test_a_status_names_workers_machines_slow_tasks_and_failures(tmp_path, monkeypatch):
     monkeypatch.setattr("intriguing.engine.driver._TICK", 0.0)
     monkeypatch.setattr("intriguing.engine.driver._HEARTBEAT", -1.0)
-    seen = []
+    seen, busy = [], []
 
     def behave(worker, call):
         seen.append(read_status(tmp_path))
+        if call.task == "scale/0":
+            busy.extend(row[:3] for row in seen[-1]["busy"])
         return
 
     pool = SimulatedPool(tmp_path, {"w0": "h0", "w1": "h0", "w2": "h1"}, behave)
@@ -24,8 +26,11 @@ def test_a_status_names_workers_machines_slow_tasks_and_failures(tmp_path, monke
     last = seen[-1]
     assert (last["workers"], last["nodes"]) == (3, [["H0", 2, "cpu"], ["H1", 1, "cpu"]])
     assert [failure[:2] for failure in last["failures"]] == [["range/1", "ValueError"]]
-    assert {task for task, *_ in last["busy"]} <= set(toy_plan(8).tasks)
-    assert 0 < len(last["slowest"]) <= 10
+    assert sorted(busy) == [["range/6", "w0", "H0"], ["range/7", "w1", "H0"], ["scale/0", "w2", "H1"]]
+    took = dict(last["slowest"])
+    assert len(took) == 10  # of the 12 that ended by then
+    assert took.keys() <= set(toy_plan(8).tasks) - {"range/1", "scale/1", "total"}
+    assert list(took.values()) == sorted(took.values(), reverse=True)
     assert any(status["failures"] for status in seen[:-5])  # told while the run goes on
 
 

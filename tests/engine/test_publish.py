@@ -1,16 +1,22 @@
 """Publishing: the tables folder holds the rows of the current plan, in few files."""
 
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from intriguing.engine import publish
+from intriguing.engine.driver import examine
+from intriguing.engine.live import Live
 from intriguing.engine.publish import Publication, slug
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Function, Plan, Task
 from intriguing.engine.verified import Verified
+from intriguing.errors import CorruptError, StoreError
+from tests.engine.test_pools import execute
+from tests.engine.toy import toy_plan
 
 
 def published(run, shards):
@@ -107,6 +113,68 @@ def test_a_large_shard_keeps_a_file_of_its_own(tmp_path, monkeypatch):
         f"{slug(t)}-{publication._plan.fingerprints[t][:16]}.parquet" for t in big
     }
     assert sorted(pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()) == list(range(20))
+
+
+@pytest.mark.parametrize("most", [5, 1_000])
+def test_an_output_that_an_older_version_did_not_make_has_no_file(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(publish, "MOST_SHARDS", most)
+    publication, records = published(tmp_path, 10)
+    records["t/3"] = replace(records["t/3"], outputs={})
+    publication.settle(records)
+    expected = publish.files_of(publication._shards()["things"], records)
+    assert {f.name for f in (tmp_path / "tables" / "things").iterdir()} == set(expected)
+    assert "t/3" not in {shard.task for shards in expected.values() for shard in shards}
+    assert sorted(pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_shards_of_earlier_code_that_lack_a_column_are_compacted_with_later_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    publication, records = published(tmp_path, 10)
+    record = Record("t/4", "x:y", {})
+    fingerprint = publication._plan.fingerprints["t/4"]
+    records["t/4"] = publication._store.write(fingerprint, {"out": pa.table({"i": [4], "late": ["x"]})}, record)
+    publication.settle(records)
+    rows = pq.read_table(tmp_path / "tables" / "things").to_pylist()
+    assert [row["i"] for row in rows] == list(range(10))
+    assert [row["late"] for row in rows] == [None] * 4 + ["x"] + [None] * 5
+
+
+def test_a_damaged_shard_is_named_when_it_is_compacted_and_hashed_by_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    publication, records = published(tmp_path, 10)
+    fingerprint = publication._plan.fingerprints["t/4"]
+    for task, record in records.items():
+        publication._verified.note_outputs(publication._plan.fingerprints[task], record)
+    shard = tmp_path / "store" / fingerprint / "out.parquet"
+    before = shard.stat()
+    content = bytearray(shard.read_bytes())
+    content[40] ^= 255
+    shard.write_bytes(content)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a failing disk leaves it
+    assert examine(publication._plan, tmp_path, publication._verified).damaged == ()
+    with pytest.raises(CorruptError, match=f"{fingerprint}.*Run the same command again: it is computed anew"):
+        publication.settle(records)
+    [damaged] = examine(publication._plan, tmp_path, Verified(tmp_path)).damaged
+    assert "'t/4' is computed again" in damaged
+
+
+def test_an_error_of_what_is_told_and_compacted_on_the_way_does_not_end_the_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("intriguing.engine.driver._TICK", 0.0)
+    monkeypatch.setattr("intriguing.engine.driver._HEARTBEAT", -1.0)
+    monkeypatch.setattr("intriguing.engine.driver._SAVE", -1.0)
+    failing = [True]
+
+    def refuse(self, *_):
+        if failing:
+            raise StoreError(f"The disk is full ({type(self).__name__}).")
+
+    for owner, method in ((Publication, "compact"), (Live, "write"), (Publication, "list_failures")):
+        monkeypatch.setattr(owner, method, refuse)
+    monkeypatch.setattr(Publication, "summarise", lambda *_: failing.clear())
+    outcome = execute(toy_plan(do="raise"), tmp_path)
+    assert len(outcome.ran) == 6
+    assert "The disk is full (Publication); the run goes on" in caplog.text
+    assert "The disk is full (Live); the run goes on" in caplog.text
 
 
 def test_what_another_plan_published_is_taken_out_and_what_is_the_users_stays(tmp_path):

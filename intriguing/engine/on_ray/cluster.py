@@ -121,9 +121,7 @@ def connect(workers: int | None) -> tuple[bool, bool]:
         if "://" in cluster.address:
             _start(otherwise, address=cluster.address)
         else:
-            _start(
-                f"Ray at {cluster.address} cannot be used", address=cluster.address, job_config=job_config(), **quiet
-            )
+            _start(otherwise, address=cluster.address, job_config=job_config(), **quiet)
         return True, True
     if cluster.problem:
         log.warning("%s; that cluster is not used", cluster.problem)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import TaskCancelledError
 from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -67,7 +66,7 @@ class _Actor:
     greeting: Any = None
     calls: dict[Any, str] = field(default_factory=dict)
     is_far: bool = False
-    is_leaving: bool = False
+    leaves_because: str = ""
     idle_since: float = 0.0
 
 
@@ -126,7 +125,7 @@ class RayPool:
     @property
     def workers(self) -> list[str]:
         """The actors that can be given a call."""
-        return [name for name, actor in self._actors.items() if actor.greeting is None and not actor.is_leaving]
+        return [name for name, actor in self._actors.items() if actor.greeting is None and not actor.leaves_because]
 
     def node_of(self, worker: str) -> str:
         """The machine of an actor."""
@@ -265,7 +264,7 @@ class RayPool:
         self._decide_gpus()
         self._let_go()
         target = max(1, self._wanted) if self._limit is None else min(self._limit, max(1, self._wanted))
-        staying = {name: actor for name, actor in self._actors.items() if not actor.is_leaving}
+        staying = {name: actor for name, actor in self._actors.items() if not actor.leaves_because}
         held = Counter(actor.node for actor in staying.values())
         for name in [n for n, a in staying.items() if a.greeting is not None and self._is_misplaced(a, held, target)]:
             held[self._actors[name].node] -= 1
@@ -295,24 +294,34 @@ class RayPool:
             return
         if any(m.gpus >= 1 for m in self._fleet.machines.values()) or largest_resources().get("GPU"):
             self._fleet.gpus = 1.0
-            for name in [name for name, actor in self._actors.items() if not actor.is_leaving]:
-                self._leave(name)
+            for name in [name for name, actor in self._actors.items() if not actor.leaves_because]:
+                self._leave(name, "workers with a GPU take its place")
 
     def _let_go(self) -> None:
-        """Tell which actors leave: their machine does, or they had nothing to do for long; end those that are done."""
+        """End the actors that were told to leave and are done, and tell others: their machine leaves, or they idle.
+
+        Telling and ending are two looks: what the driver hands out before it hears of the leaving is still run.
+        """
         now = time.monotonic()
+        for name in [name for name, actor in self._actors.items() if actor.leaves_because and not actor.calls]:
+            self._end(name, self._actors[name].leaves_because, "freed")
         spare = len(self.workers) - max(1, self._wanted)
         for name, actor in list(self._actors.items()):
             machine = self._fleet.machines.get(actor.node)
             is_idle = actor.greeting is None and not actor.calls and now - actor.idle_since > _IDLE
-            if not actor.is_leaving and ((machine is not None and machine.leaving) or (spare > 0 and is_idle)):
+            if actor.leaves_because:
+                continue
+            if machine is not None and machine.leaving:
+                self._leave(name, "its machine leaves")
+            elif spare > 0 and is_idle:
                 spare -= 1
-                self._leave(name)
-            if actor.is_leaving and not actor.calls:
-                self._drop(name)
+                self._leave(name, "it had nothing to do")
 
-    def _leave(self, name: str) -> None:
-        self._actors[name].is_leaving = True
+    def _leave(self, name: str, why: str) -> None:
+        if self._actors[name].greeting is not None:
+            self._drop(name)  # nobody knows of it yet
+            return
+        self._actors[name].leaves_because = why
         self._events.append(Left(name))
 
     def _spawn(self, node: str) -> None:
@@ -370,9 +379,6 @@ class RayPool:
         actor = self._actors[worker]
         try:
             answered = _fetch(ref)
-        except TaskCancelledError:
-            self._events.append(Returned(worker, self._forget(ref)))
-            return
         except Exception as error:  # all that is no answer of the task's own: Ray's errors, and answers it cannot read
             self._lose(worker, error)
             return
@@ -427,14 +433,19 @@ class RayPool:
         return self._carried[key]
 
     def _bury(self, worker: str, reason: str, cause: Any) -> None:
-        starting = self._actors[worker].greeting is not None
-        self._drop(worker)
-        if not starting:
-            self._events.append(Died(worker, reason, cause))
+        """End an actor, and look soon for where another could take its place."""
+        self._end(worker, reason, cause)
         self._looked = min(self._looked, time.monotonic() - _LOOK + 0.2)
 
+    def _end(self, worker: str, reason: str, cause: Any) -> None:
+        """End an actor, and tell it where the driver knows the actor: whatever it handed there goes to others."""
+        joined = self._actors[worker].greeting is None
+        self._drop(worker)
+        if joined:
+            self._events.append(Died(worker, reason, cause))
+
     def _drop(self, name: str) -> None:
-        """End an actor and forget it."""
+        """End an actor that the driver does not know, or will be told of, and forget it."""
         actor = self._actors.pop(name)
         with suppress(Exception):
             ray.kill(actor.handle)
