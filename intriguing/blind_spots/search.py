@@ -114,8 +114,11 @@ def _fitted(
             tried = "all" if every or linear is not None else "some" if grade.separate else "one"
         plan = memory.plan(counted, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
-    for line in (*notes, str(plan)):
+    for line in notes:
         log.info(line)
+    # Of a small network with room for all slots there is nothing to know, and a sweep of many tasks would say it often.
+    ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
+    log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
     options = options.with_(slots=plan.slots)
     pool = None

@@ -14,6 +14,7 @@ from intriguing.cli.app import Data, Json, RunFolder, command
 from intriguing.cli.terminal import err, out, print_json, say, text, width, write
 from intriguing.engine.paths import allow_working_folder
 from intriguing.errors import InputError, unknown_name
+from intriguing.stats.findings import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,10 +156,24 @@ class Which:
     target_rule: Annotated[str | None, Parameter(help="Of this rule for targets (untargeted, random, every).")] = None
     grade: Annotated[str | None, Parameter(help="Of this grade of the search.")] = None
     dataset: Annotated[str | None, Parameter(help="Of this data set.")] = None
-    first: Annotated[int | None, Parameter(help="So many; by default all.")] = None
+    first: Annotated[
+        int | None,
+        Parameter(
+            help="So many, of one target rule, grade and data set: those named, else untargeted before others. By "
+            "default all images of the run."
+        ),
+    ] = None
     order: Annotated[
         Literal["nearest", "farthest"], Parameter(help="nearest: the smallest changes first. farthest: the largest.")
     ] = "nearest"
+    eight_bit: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Search again for images of 256 levels that fool the model, so that the PNG is such an image. Takes "
+            "as long as a search.",
+        ),
+    ] = False
 
 
 @command("export outputs/demo --adversarial worst --first 10", "export outputs/demo --adversarial all --model cnn")
@@ -169,25 +184,31 @@ def export(
     which: Which = Which(),
     data: Data = None,
     trust: Annotated[
-        bool, Parameter(negative="", help="Run the function (module:factory) that gives the unchanged images.")
+        bool,
+        Parameter(negative="", help="Run the functions (module:factory) that give the unchanged images and the model."),
     ] = False,
 ) -> int:
     """Write adversarial images of a run as 8-bit PNGs, with the unchanged ones, an index, and an npz of exact values.
 
-    index.csv says of each what it is, how far, and what rounding to 8 bits did to the distance.
+    index.csv says of each what it is, how far, and what rounding to 8 bits did: to the distance, and to what the model
+    says, for the PNGs are fed to it. A minimal change often does not survive the rounding: see --eight-bit.
     """
     from intriguing.results import open_run
     from intriguing.stages.blind_spots.export import Export
     from intriguing.stages.blind_spots.export import export as write_images
     from intriguing.sweep.images import image_reader, saved_sources
+    from intriguing.sweep.stored_models import model_reader
 
     opened = open_run(folder)
     if trust:
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
     sources = saved_sources(opened.datasets, opened.spec, root)
-    path, count = write_images(opened, adversarial, Export(**vars(which)), image_reader(sources, trust))
-    write(printable(f"{count:,} images in {path}: index.csv says what each is"))
+    images, models = image_reader(sources, trust), model_reader(folder, trust)
+    done = write_images(opened, adversarial, Export(**vars(which)), images, models)
+    write(printable(f"{counted(done.count, 'image')} in {done.folder}: index.csv says what each is"))
+    for remark in done.remarks:
+        write(printable(remark))
     return 0
 
 

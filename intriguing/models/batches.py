@@ -20,6 +20,7 @@ from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_o
 
 log = logging.getLogger(__name__)
 
+_SAID: set[str] = set()
 _MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
 """By network and kind of input: what `_measured` found."""
 _HOW = {
@@ -93,7 +94,17 @@ def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int]:
             least = least_operations(model)
             count = max(least, operations.count / rows)
             cheap = blocks_of(count, least) is PADDED
-            log.info("A row costs the model %.3g operations: batches %s.", count, _HOW[cheap])
+            _say(
+                f"A row costs the model {count:.3g} operations: batches {_HOW[cheap]}.",
+                logging.DEBUG if cheap else logging.INFO,
+            )
             return cheap, rows
-    log.info("The model takes full batches only: every batch is padded.")
+    _say("The model takes full batches only: every batch is padded.", logging.INFO)
     return True, 0
+
+
+def _say(sentence: str, level: int) -> None:
+    """Log a sentence once in a process: every task of a sweep builds its model anew."""
+    if sentence not in _SAID:
+        _SAID.add(sentence)
+        log.log(level, sentence)

@@ -3,13 +3,23 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intriguing.data import load_dataset
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from intriguing.data import Dataset
+
 _MOST = 40
 _SECONDS = 600.0
+_TRIED = 256
+"""Images that a model is tried on, to see whether it comes trained."""
+_BY_CHANCE = 1e-4
+"""Smaller is the probability that an untrained model is right so often: it is taken for a trained one."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +33,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen: the data set's shape, classes and sizes; the model's layers with their units; its parameters."""
+    """What was seen: the data set's shape, classes and sizes; the model's layers with their units; its parameters.
+
+    tried: the split, and how many of its images the model was tried on; right: the share that it has right, chance:
+    that of whoever always names the commonest class; comes_trained: whether it is right more often than by chance.
+    """
 
     shape: tuple[int, int, int]
     classes: int
     sizes: dict[str, int]
     layers: dict[str, int]
     parameters: int
+    tried: tuple[str, int]
+    right: float
+    chance: float
+    comes_trained: bool
 
 
 def first_spec(architecture: str, source: str | None = None, weights: str | None = None) -> tuple[str, str]:
@@ -83,7 +101,27 @@ def look(asked: Asked) -> Seen:
             continue  # a layer that is not called, or whose units have no axis of their own
         layers[path] = block.vectors[path].shape[1]
     sizes = {split: len(rows) for split, rows in data.splits.items()}
-    return Seen(data.shape, data.classes, sizes, layers, parameter_count(net))
+    return Seen(data.shape, data.classes, sizes, layers, parameter_count(net), *_tried(net, data))
+
+
+def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, float, bool]:
+    """The model tried on images spread over the test split (without one, over another): the last fields of `Seen`."""
+    import numpy as np
+    from scipy.stats import binom
+
+    from intriguing.models import predict
+
+    split = "test" if "test" in data.splits else next(iter(data.splits))
+    rows = data.splits[split]
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(_TRIED, len(rows))).astype(int))
+    images, at, _ = rows.readable(chosen)
+    if not len(at):
+        return (split, 0), 0.0, 0.0, False
+    labels = np.asarray(rows.labels)[at]
+    right = int((predict(net, images, slots=32).argmax(1).numpy() == labels).sum())
+    chance = float(np.bincount(labels).max() / len(labels))
+    by_luck = float(binom.sf(right - 1, len(labels), chance))
+    return (split, len(labels)), right / len(labels), chance, by_luck < _BY_CHANCE
 
 
 def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
@@ -91,7 +129,6 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
     chosen = _chosen(seen.layers)
     listed = list(seen.layers.items())
     images = min(seen.sizes.values())
-    brought = ":" in asked.architecture
     lines = [
         f"# A first sweep of {asked.architecture}: are its units special, how small a change makes it wrong?",
         "# Every key is explained in docs/spec.md; what stands behind a # is not read.",
@@ -103,15 +140,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "",
         f"[models.{_quoted('model')}]",
         f"architecture = {_quoted(asked.architecture)}   # {seen.parameters:,} parameters",
-        *(
-            [f"weights = {_quoted(asked.weights)}"]
-            if asked.weights
-            else [
-                *(["train = false   # it is used as its function makes it; true trains it"] if brought else []),
-                "# training = { epochs = 20 }",
-                '# weights = "weights.safetensors"   # or a state dict, in place of training',
-            ]
-        ),
+        *_weights(asked, seen),
         f"layers = [{', '.join(map(_quoted, chosen))}]",
         "# Layers that can be collected, with their units:",
         *(f"#   {_quoted(path)}  {units:,}" for path, units in listed[:_MOST]),
@@ -128,6 +157,32 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _weights(asked: Asked, seen: Seen) -> list[str]:
+    """Where the model's weights come from: a file, the function that makes it, or a training."""
+    (split, count), loads = seen.tried, '# weights = "weights.safetensors"   # or a state dict, in place of training'
+    found = f"right on {seen.right:.0%} of {count:,} {split} images (always the commonest class: {seen.chance:.0%})"
+    if asked.weights:
+        return [f"weights = {_quoted(asked.weights)}", f"# With these weights it is {found}."]
+    if seen.comes_trained:
+        return [
+            f"# As it is made it is {found}: it comes trained, and is used so.",
+            "train = false   # true trains it from there",
+            loads,
+        ]
+    if "train" not in seen.sizes:
+        return [
+            f"# As it is made it is {found}, and there are no images to train it on: name a file of weights.",
+            "train = false",
+            loads,
+        ]
+    return [
+        f"# As it is made it is {found}: it comes untrained, and is trained here.",
+        "training = { epochs = 20 }",
+        "# train = false   # in place of training: it is used as it is made",
+        loads,
+    ]
 
 
 def _chosen(layers: dict[str, int]) -> list[str]:

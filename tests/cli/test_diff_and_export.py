@@ -10,9 +10,15 @@ from PIL import Image
 
 from intriguing import open_run
 from intriguing.cli import call as run_command
+from intriguing.models import predict
 from intriguing.results.diff import Difference, Measured, RunsCompared
+from intriguing.sweep.stored_models import model_reader
 from tests.pages import rewrite
 from tests.synthetic_run import SyntheticRun
+
+
+def stored_model(run, name):
+    return model_reader(str(run))("mnist-sample", name, 0)
 
 
 def test_a_run_differs_from_itself_in_nothing(finished, capsys):
@@ -82,7 +88,11 @@ def test_the_nearest_images_are_written_as_png_beside_their_originals(finished, 
     assert run_command(arguments) == 0
     assert "5 images in" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "index.csv").open()))
-    distances = open_run(finished).pandas("distortions", status="found", model="softmax")["distortion"].sort_values()
+    distances = (
+        open_run(finished)
+        .pandas("distortions", status="found", model="softmax", target_rule="untargeted")["distortion"]
+        .sort_values()
+    )
     assert [float(row["l2"]) for row in rows] == pytest.approx((distances[:5] * 28).tolist(), rel=1e-5)
     stored = np.load(folder / "adversarial.npz")
     for row, exact in zip(rows, stored["images"], strict=True):
@@ -92,6 +102,52 @@ def test_the_nearest_images_are_written_as_png_beside_their_originals(finished, 
         assert float(row["l2_of_png"]) == pytest.approx(np.linalg.norm(pixels - before), rel=1e-3)
     assert run_command(arguments) == 2
     assert "not an empty folder" in capsys.readouterr().err
+
+
+def exported(run, folder, *options):
+    assert run_command(["export", str(run), "--adversarial", str(folder), *options]) == 0
+    return list(csv.DictReader((folder / "index.csv").open()))
+
+
+def test_the_pngs_are_fed_to_their_model_and_it_is_said_how_many_fool_it(finished, tmp_path, capsys):
+    rows = exported(finished, tmp_path / "all")
+    model = {name: stored_model(finished, name) for name in ("softmax", "007")}
+    for row in rows:
+        png = np.asarray(Image.open(tmp_path / "all" / row["file"]), np.float32)[None, None] / 255
+        seen = int(predict(model[row["model"]], png).argmax())
+        assert int(row["prediction_of_png"]) == seen
+        assert row["png_fools"] == str(seen == int(row["target"]) if row["target"] else seen != int(row["label"]))
+    fooling = sum(row["png_fools"] == "True" for row in rows)
+    assert 0 < fooling < len(rows)
+    assert f"{fooling} of {len(rows)} PNGs fool the model they were made for. The others" in capsys.readouterr().out
+
+
+def test_eight_bit_images_fool_as_pngs_and_are_hardly_farther(finished, tmp_path, capsys):
+    options = ["--model", "softmax", "--first", "5"]
+    exact, rows = (exported(finished, tmp_path / n, *options, *more) for n, more in (("a", []), ("b", ["--eight-bit"])))
+    assert "5 of 5 PNGs fool" in capsys.readouterr().out
+    assert [row["search_id"] for row in rows] == [row["search_id"] for row in exact]
+    for row in rows:
+        assert float(row["l2"]) * 0.999 < float(row["l2_of_png"]) < float(row["l2"]) * 1.3 + 0.05
+
+
+def test_the_first_images_are_of_one_rule_and_it_is_said_which(finished, tmp_path, capsys):
+    rows = exported(finished, tmp_path / "one", "--first", "8")
+    assert {row["target_rule"] for row in rows} == {"untargeted"} and len(rows) == 8
+    assert "They are of target rule untargeted. The run has others: --target-rule random." in capsys.readouterr().out
+    assert {row["target_rule"] for row in exported(finished, tmp_path / "all")} == {"untargeted", "random"}
+    exported(finished, tmp_path / "random", "--first", "2", "--target-rule", "random")
+    assert "The run has others" not in capsys.readouterr().out
+
+
+def test_images_whose_model_is_not_to_be_had_are_written_and_it_is_said(invented_run, tmp_path, capsys):
+    rows = exported(invented_run, tmp_path / "one", "--first", "3", "--dataset", "glyphs", "--model", "007")
+    assert "PNGs were not fed to their model: plan.json does not say how '007' is built." in capsys.readouterr().out
+    assert {row["prediction_of_png"] for row in rows} == {""} == {row["png_fools"] for row in rows}
+    line = ["export", str(invented_run), "--adversarial", str(tmp_path / "x"), "--dataset", "glyphs", "--eight-bit"]
+    assert run_command(line) == 2
+    assert "8-bit images need the model" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_export_of_what_is_not_there_lists_what_is(finished, tmp_path, capsys):

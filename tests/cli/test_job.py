@@ -1,9 +1,12 @@
 """The scripts in jobs/: the spec comes first or not at all, and an option's value is never taken for it."""
 
+import ast
 import sys
+import types
 
 import pytest
 
+from intriguing.cli import call
 from intriguing.cli.job import run_job, split
 from tests.docs.test_docs import ROOT
 
@@ -37,3 +40,18 @@ def test_a_job_opens_the_run_that_it_made(spec_file, finished):
     assert code == 0
     assert run is not None and run.path == str(finished)
     assert run_job([str(spec_file), "--out", str(finished), "--dry-run"], "full") == (0, None)
+
+
+def test_a_script_s_help_is_its_own(monkeypatch, capsys):
+    """`python jobs/units.py --help` showed the usage and the examples of `intriguing run`."""
+    module = types.ModuleType("__main__")
+    module.__doc__ = ast.get_docstring(ast.parse((ROOT / "jobs" / "units.py").read_text()))
+    module.__file__ = str(ROOT / "jobs" / "units.py")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    assert run_job(["--help"], "units") == (0, None)
+    told = capsys.readouterr().out
+    assert told.startswith("Are single units special?")
+    assert "Usage: python jobs/units.py [SPEC] [OPTIONS]   (SPEC by default: units)" in told
+    assert "intriguing run demo" not in told and "--executor" in told
+    assert call(["run", "--help"]) == 0
+    assert "intriguing run demo" in capsys.readouterr().out

@@ -6,12 +6,29 @@ import numpy as np
 import pytest
 
 from intriguing.cli import call as run_command
+from intriguing.sweep.first_spec import first_spec, look
 from intriguing.sweep.spec import load_spec
 
 MODEL = """
 from torch import nn
 def build(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.ReLU(), nn.Linear(20, classes))
+"""
+
+
+TRAINED = """
+import torch
+from torch import nn
+class Brightness(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 4)
+        self.line.weight.data = torch.tensor([[0.0], [20.0], [40.0], [60.0]])
+        self.line.bias.data = torch.tensor([0.0, -2.5, -10.0, -22.5])
+    def forward(self, x):
+        return self.line(x.flatten(1).mean(1, keepdim=True))
+def build():
+    return Brightness()
 """
 
 
@@ -36,10 +53,27 @@ def test_init_lists_the_layers_of_a_model_and_finds_the_data_beside_it(folder, c
     assert "40 train, 40 test images of shape (3, 4, 4), 4 classes" in text
     spec = load_spec(folder / "own_net.toml")
     assert spec.models["model"].layers == ["1", "3"]
+    assert spec.models["model"].is_trained and spec.models["model"].training == {"epochs": 20}
+    assert "it comes untrained, and is trained here" in text
     assert run_command(["plan", "own_net.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["to_run"] > 5
     assert run_command(["init", "own_net:build"]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
+    """It is right on the images that are there; `init` wrote `train = false` for every model of somebody's own."""
+    (folder / "brightness.py").write_text(TRAINED)
+    monkeypatch.syspath_prepend(folder)
+    labels = np.arange(40) % 4
+    images = np.broadcast_to(labels[:, None, None, None] / 4, (40, 3, 4, 4)).astype(np.float32)
+    splits = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(folder / "bright.npz", **splits)
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
+    (folder / "first.toml").write_text(first_spec("brightness:build", "npz:bright.npz")[1])
+    assert not load_spec(folder / "first.toml").models["model"].is_trained
+    told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
+    assert told in (folder / "first.toml").read_text()
 
 
 def test_init_without_data_says_what_to_give(tmp_path, monkeypatch, capsys):

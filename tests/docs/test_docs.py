@@ -48,6 +48,23 @@ def test_the_readme_stays_short():
     assert len((ROOT / "README.md").read_bytes()) < 10_000
 
 
+def _figures_of_the_readme():
+    """(figure, page) of each row of the README's table of figures; "the same" is the page of the row before."""
+    section = (ROOT / "README.md").read_text().partition("## How good, how fast")[2].partition("\n## ")[0]
+    page = ""
+    for row in re.findall(r"^\| (?!what|---)(.*) \|$", section, re.M):
+        _, here, beside, command = re.split(r"\s*\|\s*", row)
+        page = (re.findall(r"\]\(([^)#]+)", command) or [page])[0]
+        yield from ((figure, page) for figure in re.findall(r"(?<![\w-])\d[\d,.]*\d(?! x$)", f"{here} {beside}"))
+
+
+@pytest.mark.parametrize(("figure", "page"), list(_figures_of_the_readme()))
+def test_a_figure_of_the_readme_stands_on_the_page_that_it_cites(figure, page):
+    assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d]|[.,]\d)", (ROOT / page).read_text()), (
+        f"{page}: no {figure}"
+    )
+
+
 def test_links_lead_from_the_readme_to_every_page():
     reached: set[Path] = set()
     ahead = [ROOT / "README.md"]

@@ -1,0 +1,58 @@
+"""The models of a run, as its store holds them, to be fed something new after the run."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from intriguing.basics.files import at_home
+from intriguing.basics.saved_plan import SavedPlan, read_saved_plan
+from intriguing.engine.store import Store
+from intriguing.errors import IntriguingError, ModelError
+from intriguing.stages.common.planned import part_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Models = Callable[[str, str, int], "nn.Module"]
+"""models(data set, model, seed) -> the network with its stored weights; `ModelError` says why it is not to be had."""
+
+
+def model_reader(run: str, trust: bool = False) -> Models:
+    """What gives the models of the run in a local folder. A model is built once.
+
+    trust: whether a model that is a function of the user's (`module:factory`) may be called.
+    """
+    plan = read_saved_plan(at_home(run)) if "://" not in run else None
+    built: dict[tuple[str, str, int], nn.Module] = {}
+
+    def models(dataset: str, model: str, seed: int) -> "nn.Module":
+        if plan is None:
+            raise ModelError("the run lies on an object store")
+        key = (dataset, model, seed)
+        if key not in built:
+            built[key] = _built(Store(at_home(run) / "store"), plan, key, trust)
+        return built[key]
+
+    return models
+
+
+def _built(store: Store, plan: SavedPlan, key: tuple[str, str, int], trust: bool) -> "nn.Module":
+    from intriguing.models import build_model, load_weights, probe
+
+    dataset, model, seed = key
+    described: Mapping[str, Any] = plan.spec.get("models", {}).get(model, {})
+    saved = plan.datasets.get(dataset, {})
+    fingerprint = plan.fingerprints.get(f"model/{part_of(dataset)}/{part_of(model)}/{seed}")
+    shape, classes = saved.get("shape"), saved.get("classes")
+    if fingerprint is None or not isinstance(shape, list) or len(shape) != 3 or not isinstance(classes, int):
+        raise ModelError(f"plan.json does not say how {model!r} is built")
+    architecture = described.get("architecture") or model
+    kind, _, called = architecture.partition(":")
+    if called and kind != "torchvision" and not trust:
+        raise ModelError(f"{model!r} is the function {architecture!r}: with --trust it is called, with your rights")
+    try:
+        weights = store.read(fingerprint, "weights")
+        assert isinstance(weights, bytes)
+        net = build_model(architecture, (shape[0], shape[1], shape[2]), classes, described.get("options"), seed)
+        return probe(load_weights(net, weights))
+    except IntriguingError as error:
+        raise ModelError(f"{model!r} cannot be built again: {error}".rstrip(".")) from error
