@@ -211,13 +211,14 @@ def _search_again(net: Any, group: list[_Picture]) -> None:
     from intriguing.blind_spots import SearchOptions, minimal_distortion
     from intriguing.blind_spots.grades import GRADES
 
-    if any(picture.original is None for picture in group):
+    originals = [picture.original for picture in group if picture.original is not None]
+    if len(originals) < len(group):
         raise InputError("8-bit images are searched from the unchanged images, and these are not to be had.")
     targets, grade = [picture.row["target"] for picture in group], group[0].row["grade"]
     found = torch.from_numpy(np.stack([picture.exact for picture in group]))
     result = minimal_distortion(
         net,
-        torch.from_numpy(np.stack([picture.original for picture in group])),
+        torch.from_numpy(np.stack(originals)),
         torch.tensor([picture.row["label"] for picture in group]),
         torch.tensor(targets) if None not in targets else None,
         SearchOptions(grade=grade, quantised_levels=256),
