@@ -50,8 +50,14 @@ def at_home(path: str | os.PathLike[str]) -> Path:
 
 
 def without_secrets(uri: str) -> str:
-    """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri).partition("?")[0]
+    """s3://KEY:SECRET@bucket/run?option=value as s3://bucket/run: paths end up in messages and on pages.
+
+    Of Azure the name before the ``@`` stays, since it says where the folder is.
+    """
+    plain = uri.partition("?")[0]
+    if plain.lower().startswith(("abfs://", "abfss://")):
+        return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1@", plain)
+    return re.sub(r"(?<=://)[^/@]*@", "", plain)
 
 
 def temporary_name() -> str:
@@ -235,7 +241,7 @@ def clear_temporaries(folder: int, older_than: float = float("inf")) -> None:
 
 
 @contextmanager
-def explaining(folder: Path) -> Iterator[None]:
+def explaining(folder: object) -> Iterator[None]:
     """Turns an `OSError` met below `folder` into a `StoreError` that says what to do."""
     try:
         yield
@@ -245,7 +251,7 @@ def explaining(folder: Path) -> Iterator[None]:
         raise explained(error, folder) from error
 
 
-def explained(error: OSError, folder: Path) -> StoreError:
+def explained(error: OSError, folder: object) -> StoreError:
     """An `OSError` met while writing below `folder`, as an error that says what to do."""
     if error.errno == errno.ENOSPC:
         return StoreError(f"The disk of {folder} is full. Free some space, then run the same command to continue.")

@@ -14,10 +14,9 @@ import socket
 import time
 from collections import Counter, defaultdict
 from heapq import heappush, heappushpop, nlargest
-from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import write_file
+from intriguing.basics.folder import Place, folder_at
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
@@ -31,8 +30,8 @@ _LONGEST = 300
 class Live:
     """Keeps what a status shows, and writes it."""
 
-    def __init__(self, run: Path, schedule: Schedule) -> None:
-        self._run = run
+    def __init__(self, run: Place, schedule: Schedule) -> None:
+        self._run = folder_at(run)
         self._schedule = schedule
         self._slowest: list[tuple[float, str]] = []
         self._devices: dict[str, str] = {}
@@ -63,7 +62,7 @@ class Live:
             "slowest": [[task, round(seconds, 2)] for seconds, task in sorted(self._slowest, reverse=True)],
             "failures": [[f.task, f.error_type, f.message[:_LONGEST]] for f in failures[-_SHOWN:]],
         }
-        write_file(self._run, "live/status.json", json.dumps(status).encode())
+        self._run.write("live/status.json", json.dumps(status).encode())
 
     def _nodes(self, pool: Pool) -> list[list[Any]]:
         workers = pool.workers

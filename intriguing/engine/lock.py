@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from intriguing.basics.files import explaining, obstacle, open_file, opened
+from intriguing.basics.folder import Place
+from intriguing.engine.lease import is_leased, leased
 from intriguing.engine.ownership import LOCK, check_ours
 from intriguing.errors import LockedError, StoreError
 
@@ -22,7 +24,7 @@ _BEGINNING = b'{"host": '
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Place) -> Iterator[None]:
     """Hold the run folder `run`, made if absent.
 
     Raises:
@@ -30,6 +32,10 @@ def locked(run: Path) -> Iterator[None]:
         StoreError: the folder is not ours (see `check_ours`), or cannot be written. Nothing in it was touched.
     """
     check_ours(run)
+    if not isinstance(run, Path):
+        with leased(run):
+            yield
+        return
     with explaining(run), opened(run, make=True) as folder:
         handle = _open(folder, run / LOCK)
     try:
@@ -45,8 +51,10 @@ def locked(run: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def is_locked(run: Path) -> bool:
+def is_locked(run: Place) -> bool:
     """Whether a driver is at work in the run folder `run`."""
+    if not isinstance(run, Path):
+        return is_leased(run)
     try:
         handle = open_file(run / LOCK)
     except OSError:

@@ -10,7 +10,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import explained, is_temporary, names_in, obstacle, read_file
+from intriguing.basics.files import explained, is_temporary, names_in, obstacle
+from intriguing.basics.folder import Folder, LocalFolder, Place, folder_at
 from intriguing.basics.saved_plan import checked_plan, parse_json
 from intriguing.errors import StoreError
 
@@ -29,31 +30,50 @@ def is_fingerprint(name: str) -> bool:
     return _FINGERPRINT.fullmatch(name) is not None
 
 
-def read_plan(run: Path) -> dict[str, Any]:
+def read_plan(run: Place) -> dict[str, Any]:
     """The plan.json of `run`; empty where there is none, or none of our form."""
     try:
-        plan = parse_json(read_file(run / PLAN))
+        plan = parse_json(folder_at(run).read(PLAN))
         checked_plan(plan)
     except (OSError, ValueError):
         return {}
     return plan if _is_plan(plan) else {}
 
 
-def owned_plan(run: Path) -> dict[str, Any]:
+def owned_plan(run: Place) -> dict[str, Any]:
     """The plan.json of `run`; raises `StoreError` where the folder is no run, or something stands in its files' way."""
     plan = read_plan(run)
     if not plan:
         raise StoreError(f"{run} holds no run: there is no plan.json that can be read.")
-    _check_places(run)
+    if isinstance(run, Path):
+        _check_places(run)
     return plan
 
 
-def check_ours(run: Path) -> None:
+def check_ours(run: Place) -> None:
     """Check that `run` may be written: absent, empty, or a run of ours with nothing foreign in its files' way.
 
     Raises:
         StoreError: the folder holds something else; nothing in it was touched.
     """
+    folder = folder_at(run)
+    if isinstance(folder, LocalFolder):
+        _check_local(folder.path)
+    else:
+        _check_far(folder)
+
+
+def _check_far(run: Folder) -> None:
+    names = run.files("")
+    foreign = {name for name in names if not _is_harmless(name) and name != LOCK}
+    if PLAN in names and read_plan(run):
+        return
+    foreign |= set(run.folders("")) - {"store", "live"}
+    foreign |= {name for name in run.folders("store") if not is_fingerprint(name)}
+    _refuse(str(run), sorted(foreign), PLAN in names)
+
+
+def _check_local(run: Path) -> None:
     try:
         names = names_in(run)
     except FileNotFoundError:
@@ -61,15 +81,27 @@ def check_ours(run: Path) -> None:
     except OSError as error:
         raise explained(error, run) from error
     if PLAN not in names:
-        _check_empty(run, names)
+        _refuse(str(run), [name for name in names if not _is_left_over(run / name)], False)
     elif not read_plan(run):
         if not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
             raise obstacle(run / PLAN, "a file")
+        _refuse(str(run), [], True)
+    _check_places(run)
+
+
+def _refuse(run: str, foreign: list[str], has_plan: bool) -> None:
+    """Raise `StoreError` for a folder that has a plan which is none, or that has something `foreign` and no plan."""
+    if has_plan:
         raise StoreError(
             f"{run}/{PLAN} is not the plan of a run, or it is damaged: nothing in {run} is touched. Choose an empty or "
             "new folder with --out. (If this was a run, move its store/ into the new folder: what is in it is reused.)"
         )
-    _check_places(run)
+    if foreign:
+        shown = ", ".join(map(repr, foreign[:3])) + (", ..." if len(foreign) > 3 else "")
+        raise StoreError(
+            f"{run} is not empty and holds no run: it has {shown} and no {PLAN} of ours. Nothing in it is touched. "
+            "Choose an empty or new folder with --out."
+        )
 
 
 def _is_plan(plan: Any) -> bool:
@@ -80,24 +112,17 @@ def _is_plan(plan: Any) -> bool:
     return all(isinstance(f, str) and is_fingerprint(f) for f in plan["fingerprints"].values())
 
 
-def _check_empty(run: Path, names: list[str]) -> None:
-    foreign = [name for name in names if not _is_left_over(run / name)]
-    if foreign:
-        shown = ", ".join(map(repr, foreign[:3])) + (", ..." if len(foreign) > 3 else "")
-        raise StoreError(
-            f"{run} is not empty and holds no run: it has {shown} and no {PLAN} of ours. Nothing in it is touched. "
-            "Choose an empty or new folder with --out."
-        )
-
-
 def _is_left_over(path: Path) -> bool:
     """Whether something in a folder without plan.json is what a stopped first run leaves, or harmless."""
-    kept = path.name in _HARMLESS or is_temporary(path.name) or _LEFT.fullmatch(path.name) is not None
-    if kept or path.name == LOCK:
+    if _is_harmless(path.name) or path.name == LOCK:
         return True  # a lock is looked at when it is opened
     if path.name != "store" or not stat.S_ISDIR(os.lstat(path).st_mode):
         return False
     return all(is_fingerprint(name) or is_temporary(name) for name in names_in(path))
+
+
+def _is_harmless(name: str) -> bool:
+    return name in _HARMLESS or is_temporary(name) or _LEFT.fullmatch(name) is not None
 
 
 def _check_places(run: Path) -> None:

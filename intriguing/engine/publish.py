@@ -9,32 +9,21 @@ stays, and is not read as part of a table.
 
 import hashlib
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
-from intriguing.basics.files import (
-    clear_temporaries,
-    explaining,
-    is_table_file,
-    link_file,
-    names_in,
-    obstacle,
-    opened,
-    regular_files,
-    write_file,
-)
+from intriguing.basics.files import explaining, is_table_file, names_in, obstacle, opened, regular_files
+from intriguing.basics.folder import Folder, LocalFolder, Place, folder_at
 from intriguing.engine.store import Record, Store, Stored, parquet
 from intriguing.engine.task import Plan
-from intriguing.engine.verified import Verified
-from intriguing.errors import CorruptError
+from intriguing.engine.verified import Verified, stored_name
+from intriguing.errors import CorruptError, StoreError
 from intriguing.tables import FAILURES, TABLES, TASKS
 
 log = logging.getLogger(__name__)
@@ -110,7 +99,7 @@ def file_name(task: str, fingerprint: str) -> str:
     return f"{slug(task)}-{fingerprint[:16]}.parquet"
 
 
-def table_folders(run: Path, folders: Iterable[str]) -> list[str]:
+def table_folders(run: Folder, folders: Iterable[str]) -> list[str]:
     """The folders below tables/ that this plan, which publishes into `folders`, or an earlier one can have made.
 
     Inner ones come first. Any other folder there is the user's, as a copy of a table is.
@@ -120,11 +109,10 @@ def table_folders(run: Path, folders: Iterable[str]) -> list[str]:
     waiting, found = [""], []
     while waiting:
         where = waiting.pop()
-        with suppress(FileNotFoundError), opened(run, f"tables/{where}") as handle, os.scandir(handle) as entries:
-            inner = [f"{where}/{e.name}".lstrip("/") for e in entries if e.is_dir(follow_symlinks=False)]
-            inner = [folder for folder in inner if folder.partition("/")[0] in (nested if where else tops)]
-            waiting += inner
-            found += inner
+        inner = [f"{where}/{name}".lstrip("/") for name in run.folders(f"tables/{where}")]
+        inner = [folder for folder in inner if folder.partition("/")[0] in (nested if where else tops)]
+        waiting += inner
+        found += inner
     return found[::-1]
 
 
@@ -166,11 +154,13 @@ def _cut(shards: Iterable[Shard]) -> Iterator[list[Shard]]:
         yield group
 
 
-def check_free(run: Path, plan: Plan) -> None:
+def check_free(run: Folder, plan: Plan) -> None:
     """Raise `StoreError` where something that is not ours stands in the place of a file or folder of a table."""
+    if not isinstance(run, LocalFolder):
+        return  # an object store has nothing but files
     for folder in {folder for task in plan for folder in task.publish.values()}.union(_OWN):
-        path = run / "tables" / folder
-        with suppress(FileNotFoundError), opened(run, f"tables/{folder}") as handle:
+        path = run.path / "tables" / folder
+        with suppress(FileNotFoundError), opened(run.path, f"tables/{folder}") as handle:
             odd = set(filter(is_table_file, names_in(handle))) - regular_files(handle)
             if odd:
                 names = {file_name(t.name, plan.fingerprints[t.name]) for t in plan if folder in t.publish.values()}
@@ -181,8 +171,8 @@ def check_free(run: Path, plan: Plan) -> None:
 class Publication:
     """The tables folder of a run: what of `plan` is finished goes in, everything else of ours goes out."""
 
-    def __init__(self, run: Path, plan: Plan, store: Store, verified: Verified | None = None) -> None:
-        self._run = run
+    def __init__(self, run: Place, plan: Plan, store: Store, verified: Verified | None = None) -> None:
+        self._run = folder_at(run)
         self._plan = plan
         self._store = store
         self._verified = verified or Verified(run)
@@ -199,7 +189,7 @@ class Publication:
 
     def compact(self, records: Mapping[str, Record]) -> None:
         """Make parts of what is finished in large tables, where nothing is missing: so little is left for the end."""
-        with explaining(self._run / "tables"):
+        with explaining(f"{self._run}/tables"):
             for folder, shards in self._shards().items():
                 for i, cut in enumerate(_cut(shards)) if folder in self._large else ():
                     if (folder, i) not in self._compacted and all(shard.task in records for shard in cut):
@@ -210,7 +200,7 @@ class Publication:
 
     def settle(self, records: Mapping[str, Record]) -> None:
         """Make every folder hold the outputs of `records`, whole, and nothing else of ours."""
-        with explaining(self._run / "tables"):
+        with explaining(f"{self._run}/tables"), self._run.glance():
             self._take_out_strangers()
             for folder, shards in self._shards().items():
                 if folder in self._large:
@@ -227,10 +217,9 @@ class Publication:
         """What the table `failures` holds; nothing where it cannot be read."""
         schema = pa.schema([f for f in FAILURES.schema if f.name != "rerun_command"])
         try:
-            path = self._run.absolute() / "tables" / "failures" / "failures.parquet"
-            file = ds.dataset(path, schema=schema, format="parquet")
-            rows = file.to_table().to_pylist()
-        except (OSError, pa.ArrowException):
+            content = self._run.read("tables/failures/failures.parquet")
+            rows = pq.read_table(pa.BufferReader(content), schema=schema).to_pylist()
+        except (OSError, StoreError, pa.ArrowException):
             return []
         return [Failure(**row | {"traceback": row["traceback"] or ""}) for row in rows]
 
@@ -275,17 +264,13 @@ class Publication:
         """
         emptied: set[str] = set()
         for where in table_folders(self._run, self._folders):
-            with opened(self._run, f"tables/{where}") as handle:
-                clear_temporaries(handle)
+            self._run.clear(f"tables/{where}")
             if where in self._folders or where in _OWN:
                 continue
-            count = len(list(self._names(where)))
+            count = len(self._names(where))
             self._clean(where, set())
-            if count or where in emptied:
-                above, _, last = where.rpartition("/")
-                with opened(self._run, f"tables/{above}") as handle, suppress(OSError):
-                    os.rmdir(last, dir_fd=handle)  # fails where something else is in it
-                    emptied.add(above)
+            if (count or where in emptied) and self._run.drop(f"tables/{where}"):
+                emptied.add(where.rpartition("/")[0])
 
     def _settle_links(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
         published = self._clean(folder, {s.name for s in shards})
@@ -295,7 +280,7 @@ class Publication:
 
     def _write_files(self, folder: str, groups: Mapping[str, list[Shard]], records: Mapping[str, Record]) -> None:
         """Write the files of a large table that are not there; a part that has another place now is given its name."""
-        published = set(self._names(folder))
+        published = self._names(folder)
         by_content = {_content_of(name): name for name in published if name.startswith("part-")}
         for name, group in groups.items():
             if not name.startswith("part-"):
@@ -320,42 +305,38 @@ class Publication:
             raise CorruptError(f"{error} Run the same command again: it is computed anew.") from error
 
     def _rename(self, folder: str, old: str, new: str) -> None:
-        with opened(self._run, f"tables/{folder}") as handle:
-            os.rename(old, new, src_dir_fd=handle, dst_dir_fd=handle)
+        self._run.rename(f"tables/{folder}/{old}", f"tables/{folder}/{new}")
         self._verified.moved(f"tables/{folder}/{old}", f"tables/{folder}/{new}")
 
-    def _names(self, folder: str) -> Iterator[str]:
-        with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
-            yield from filter(is_table_file, regular_files(handle))
+    def _names(self, folder: str) -> set[str]:
+        return set(filter(is_table_file, self._run.files(f"tables/{folder}")))
 
     def _clean(self, folder: str, kept: set[str]) -> set[str]:
         """Remove every file of ours that is not `kept` from a table's folder; returns the others."""
-        ours = set(self._names(folder))
+        ours = self._names(folder)
         self._take_out(folder, ours - kept)
         return ours & kept
 
     def _take_out(self, folder: str, names: Collection[str]) -> None:
         """Remove the files `names` from a table's folder, where they are regular files."""
-        with suppress(FileNotFoundError), opened(self._run, f"tables/{folder}") as handle:
-            for name in regular_files(handle).intersection(names):
-                os.unlink(name, dir_fd=handle)
-                self._verified.forget(f"tables/{folder}/{name}")
+        self._run.remove(f"tables/{folder}", names)
+        for name in names:
+            self._verified.forget(f"tables/{folder}/{name}")
 
     def _is_whole(self, folder: str, shard: Shard, record: Record) -> bool:
         """Whether a published file is the store's own, or has the content of it."""
         stored = record.outputs[shard.output]
         name = f"tables/{folder}/{shard.name}"
-        file, source = os.lstat(self._run / name), os.lstat(self._store.folder(shard.fingerprint) / stored.file)
-        if (file.st_dev, file.st_ino) == (source.st_dev, source.st_ino):
+        if self._run.is_one(name, stored_name(shard.fingerprint, stored)):
             return True
-        return file.st_size == stored.bytes and self._verified.holds(name, stored.sha256)
+        return self._run.look(name)[0] == stored.bytes and self._verified.holds(name, stored.sha256)
 
     def _link(self, folder: str, shard: Shard, record: Record) -> None:
-        stored = record.outputs[shard.output]
-        link_file(self._run, f"store/{shard.fingerprint}/{stored.file}", f"tables/{folder}/{shard.name}")
+        source = stored_name(shard.fingerprint, record.outputs[shard.output])
+        self._run.link(source, f"tables/{folder}/{shard.name}")
 
     def _write(self, name: str, content: bytes) -> None:
-        write_file(self._run, name, content)
+        self._run.write(name, content)
         self._verified.note(name, hashlib.sha256(content).hexdigest())
 
 

@@ -37,12 +37,12 @@ from intriguing.basics.files import (
 from intriguing.engine.ownership import is_fingerprint
 from intriguing.errors import CorruptError, StoreError
 
-_RECORD = "record.json"
-_PROBE = 1 << 20
+RECORD = "record.json"
+PROBE = 1 << 20
 _WORTH_THREADS = 4 << 20
 _SEAL = b',\n "seal": "'
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+STORE_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,9 @@ class Store:
         StoreError: the folder cannot be made or written, or the disk is full.
     """
 
+    by_content = False
+    """Whether the name of an output's file tells its content: then two drivers at work never mix theirs."""
+
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
@@ -92,7 +95,7 @@ class Store:
     def probe(self) -> None:
         """Write a megabyte and remove it; raises `StoreError` where that cannot be done."""
         with self._opened(make=True) as store:
-            self._probe(store, bytes(_PROBE))
+            self._probe(store, bytes(PROBE))
 
     def check_free(self, fingerprints: Iterable[str]) -> None:
         """Raise `StoreError` where something that is not ours stands in the place of an output to be computed."""
@@ -103,16 +106,28 @@ class Store:
                 if not entries[fingerprint]:
                     raise obstacle(path, "a folder")
                 with explaining(path), opened(path) as folder:
-                    for name in filter(_FILE.fullmatch, names_in(folder)):
+                    for name in filter(STORE_FILE.fullmatch, names_in(folder)):
                         check_free(folder, name, path / name)
 
     def folder(self, fingerprint: str) -> Path:
         """Where the outputs of `fingerprint` are."""
         return self.root / fingerprint
 
+    def place(self, fingerprint: str) -> str:
+        """Where they are, as people are told."""
+        return str(self.folder(fingerprint))
+
     def fingerprints(self) -> set[str]:
         """Every fingerprint that has a folder."""
         return {name for name, is_folder in self._entries().items() if is_folder}
+
+    def begun(self) -> set[str]:
+        """Every fingerprint under which anything is stored."""
+        return self.fingerprints()
+
+    def find_all(self, fingerprints: Iterable[str]) -> Iterator[tuple[Record | None, str]]:
+        """`find` of each, in order."""
+        return map(self.find, fingerprints)
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, or None and what is wrong ("" where there is nothing at all).
@@ -122,15 +137,15 @@ class Store:
         """
         folder = f"{self.root}/{fingerprint}"
         try:
-            record = _parse(read_file(f"{folder}/{_RECORD}"))
+            record = parse_record(read_file(f"{folder}/{RECORD}"))
         except FileNotFoundError:
-            return None, f"{folder} has no {_RECORD}" if os.path.isdir(folder) else ""  # noqa: PTH112
+            return None, f"{folder} has no {RECORD}" if os.path.isdir(folder) else ""  # noqa: PTH112
         except StoreError as error:
             return None, str(error)
         except OSError as error:
-            raise StoreError(f"{folder}/{_RECORD} cannot be read: {error}.") from error
-        except _UNREADABLE:
-            return None, f"{folder}/{_RECORD} cannot be read"
+            raise StoreError(f"{folder}/{RECORD} cannot be read: {error}.") from error
+        except UNREADABLE:
+            return None, f"{folder}/{RECORD} cannot be read"
         for stored in record.outputs.values():
             try:
                 status = os.lstat(f"{folder}/{stored.file}")
@@ -151,15 +166,15 @@ class Store:
         """
         record, wrong = self.find(fingerprint) if record is None else (record, "")
         if record is None or output not in record.outputs:
-            raise CorruptError(wrong or f"{self.folder(fingerprint)} has no output {output!r}.")
+            raise CorruptError(wrong or f"{self.place(fingerprint)} has no output {output!r}.")
         stored = record.outputs[output]
         try:
             content = self._content(fingerprint, stored.file)
         except FileNotFoundError as error:  # it went after the record was read
-            raise CorruptError(f"{self.folder(fingerprint)}/{stored.file} is missing") from error
+            raise CorruptError(f"{self.place(fingerprint)}/{stored.file} is missing") from error
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != stored.sha256:
-            where = self.folder(fingerprint) / stored.file
+            where = f"{self.place(fingerprint)}/{stored.file}"
             error = CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
             error.sha256 = sha256
             raise error
@@ -170,10 +185,10 @@ class Store:
         files: dict[str, bytes] = {}
         stored: dict[str, Stored] = {}
         for name, value in outputs.items():
-            stored[name], content = _pack(name, value)
+            stored[name], content = _pack(name, value, self.by_content)
             files[stored[name].file] = content
         record = replace(record, outputs=stored)
-        files[_RECORD] = _sealed(record)
+        files[RECORD] = _sealed(record)
         self.adopt(fingerprint, files)
         return record
 
@@ -183,14 +198,14 @@ class Store:
         try:
             with opened(path) as folder:
                 names = regular_files(folder)
-            wanted = {_RECORD, *(f"{output}.{kind}" for output in outputs for kind in ("parquet", "bin"))}
+            wanted = {RECORD, *(f"{output}.{kind}" for output in outputs for kind in ("parquet", "bin"))}
             return {name: read_file(path / name) for name in names & wanted}
         except FileNotFoundError:
             return {}  # whoever needs them says so
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing."""
-        odd = [name for name in files if not _FILE.fullmatch(name)]
+        odd = [name for name in files if not STORE_FILE.fullmatch(name)]
         if odd:
             raise StoreError(f"{odd[0]!r} is no name for a file of the store.")
         temporary = temporary_name()
@@ -259,7 +274,7 @@ class Store:
         """Move the files of a temporary folder, the record last, into a folder that holds something foreign."""
         target = self.folder(fingerprint)
         with opened(self.root / temporary) as origin, opened(self.root, fingerprint) as folder:
-            names = sorted(names_in(origin), key=lambda name: name == _RECORD)
+            names = sorted(names_in(origin), key=lambda name: name == RECORD)
             for name in names:
                 check_free(folder, name, target / name)
             for name in names:
@@ -272,17 +287,17 @@ class Store:
         Where no record can be read, nothing tells the outputs from files of the user's: they stay.
         """
         try:
-            outputs = [stored.file for stored in _parse(self._content(fingerprint, _RECORD)).outputs.values()]
-        except (OSError, *_UNREADABLE):
+            outputs = [stored.file for stored in parse_record(self._content(fingerprint, RECORD)).outputs.values()]
+        except (OSError, *UNREADABLE):
             outputs = []
-        return self._remove(store, fingerprint, {*outputs, _RECORD}.__contains__)
+        return self._remove(store, fingerprint, {*outputs, RECORD}.__contains__)
 
     def _clear(self, store: int, temporary: str) -> None:
         """Remove a temporary folder, or file, that was left half-written."""
         if temporary in regular_files(store):
             os.unlink(temporary, dir_fd=store)
         with suppress(StoreError):  # a link
-            self._remove(store, temporary, _FILE.fullmatch)
+            self._remove(store, temporary, STORE_FILE.fullmatch)
 
     def _remove(self, store: int, name: str, is_ours: Callable[[str], object]) -> int:
         """Remove the regular files that are ours from a folder, the record last, and the folder if that empties it.
@@ -291,7 +306,7 @@ class Store:
         """
         size = 0
         with suppress(FileNotFoundError), opened(self.root, name) as folder:
-            for file in sorted(filter(is_ours, regular_files(folder)), key=lambda file: file == _RECORD):
+            for file in sorted(filter(is_ours, regular_files(folder)), key=lambda file: file == RECORD):
                 size += os.stat(file, dir_fd=folder, follow_symlinks=False).st_size
                 os.unlink(file, dir_fd=folder)
         with suppress(OSError):
@@ -304,20 +319,21 @@ class CarriedStore(Store):
     fingerprint) and keeps what the task wrote (`written`) for the driver to adopt.
     """
 
-    def __init__(self, held: Mapping[str, Mapping[str, bytes]]) -> None:
+    def __init__(self, held: Mapping[str, Mapping[str, bytes]], by_content: bool = False) -> None:
         super().__init__(Path("carried"))
         self.held = held
+        self.by_content = by_content
         self.written: dict[str, Mapping[str, bytes]] = {}
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, if it is held."""
         files = self.held.get(fingerprint, {})
-        if _RECORD not in files:
+        if RECORD not in files:
             return None, f"{fingerprint} was not carried along"
         try:
-            return _parse(files[_RECORD]), ""
-        except _UNREADABLE:
-            return None, f"the {_RECORD} of {fingerprint} cannot be read"
+            return parse_record(files[RECORD]), ""
+        except UNREADABLE:
+            return None, f"the {RECORD} of {fingerprint} cannot be read"
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Keep `files` in `written`."""
@@ -347,13 +363,15 @@ def _table(content: bytes, columns: list[str] | None) -> pa.Table:
     )
 
 
-def _pack(name: str, value: Any) -> tuple[Stored, bytes]:
+def _pack(name: str, value: Any, by_content: bool) -> tuple[Stored, bytes]:
     """An output as the bytes of its file, and what the record says of it."""
     if isinstance(value, pa.Table):
-        content, file, rows = parquet(value), f"{name}.parquet", value.num_rows
+        content, kind, rows = parquet(value), "parquet", value.num_rows
     else:
-        content, file, rows = bytes(value), f"{name}.bin", -1
-    return Stored(file, len(content), hashlib.sha256(content).hexdigest(), rows), content
+        content, kind, rows = bytes(value), "bin", -1
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = f"{name}-{sha256[:16]}.{kind}" if by_content else f"{name}.{kind}"
+    return Stored(file, len(content), sha256, rows), content
 
 
 def _sealed(record: Record) -> bytes:
@@ -362,7 +380,7 @@ def _sealed(record: Record) -> bytes:
     return body + _SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}'
 
 
-def _parse(content: bytes) -> Record:
+def parse_record(content: bytes) -> Record:
     """The record in a record.json; raises `ValueError` or `TypeError` where it is damaged. Older ones have no seal."""
     body, sealed, seal = content.rpartition(_SEAL)
     if sealed:
@@ -371,7 +389,7 @@ def _parse(content: bytes) -> Record:
         content = body + b"\n}"
     raw = json.loads(content)
     raw["outputs"] = {name: Stored(**o) for name, o in raw["outputs"].items()}
-    if not all(_FILE.fullmatch(stored.file) for stored in raw["outputs"].values()):
+    if not all(STORE_FILE.fullmatch(stored.file) for stored in raw["outputs"].values()):
         raise ValueError("an output has no name that a run gives")
     return Record(**raw)
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import open_file, read_file, write_file
+from intriguing.basics.files import open_file
+from intriguing.basics.folder import LocalFolder, Look, Place, folder_at
 from intriguing.engine.store import Record, Stored
 from intriguing.errors import StoreError
 
@@ -23,21 +24,24 @@ _WORTH_A_LINE = 1 << 30
 
 
 class Verified:
-    """Which files of the run folder `run` were whole, and their size, time, inode and SHA-256 then.
+    """Which files of the run folder `run` were whole, and how they looked and their SHA-256 then.
 
     It is kept in live/verified.json: a cache, without which a run hashes everything once. Names are relative to `run`.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Place) -> None:
+        self._run = folder_at(run)
         self._changed = False
+        self._noted: dict[str, str] = {}
         self._files: dict[str, list[Any]] = {}
         with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
-            content = json.loads(read_file(run / INDEX))
+            content = json.loads(self._run.read(INDEX))
             self._files = {k: v for k, v in content["files"].items() if isinstance(v, list) and len(v) == 4}
 
     def sha256(self, name: str) -> str:
         """The hash that the file `name` had when it was last whole; "" if unknown."""
+        if name in self._noted:
+            return self._noted[name]
         return str(self._files[name][3]) if name in self._files else ""
 
     def holds(self, name: str, sha256: str) -> bool:
@@ -45,7 +49,7 @@ class Verified:
         try:
             if self.unchanged(name, sha256):
                 return True
-            actual, look = hash_file(self._run / name)
+            actual, look = self._hash(name)
         except OSError:
             return False
         if actual == sha256:
@@ -54,26 +58,34 @@ class Verified:
 
     def unchanged(self, name: str, sha256: str) -> bool:
         """Whether the file `name` had this hash and did not change since; raises `OSError` where it is gone."""
+        if name in self._noted:
+            return self._noted[name] == sha256
         remembered = self._files.get(name)
-        return (
-            remembered is not None
-            and remembered[3] == sha256
-            and remembered[:3] == _look(os.lstat(f"{self._run}/{name}"))
-        )
+        return remembered is not None and remembered[3] == sha256 and remembered[:3] == self._run.look(name)
 
     def note(self, name: str, sha256: str) -> None:
-        """Remember that the file `name` has this hash: it was just written."""
+        """Remember that the file `name` has this hash: it was just written.
+
+        How it looks is seen at once, or, where that is a request for each file, for all of them in `save`.
+        """
+        if self._run.is_far:
+            self._noted[name] = sha256
+            return
         with suppress(OSError):
-            self._note(name, _look(os.lstat(f"{self._run}/{name}")), sha256)
+            self._note(name, self._run.look(name), sha256)
 
     def moved(self, old: str, new: str) -> None:
         """The file `old` is called `new` now."""
-        if old in self._files:
+        if self._run.is_far:  # a copy, which has a time of its own
+            self._noted[new] = self.sha256(old)
+            self.forget(old)
+        elif old in self._files:
             self._files[new] = self._files.pop(old)
             self._changed = True
 
     def forget(self, name: str) -> None:
         """Forget what is known of the file `name`."""
+        self._noted.pop(name, None)
         if self._files.pop(name, None) is not None:
             self._changed = True
 
@@ -89,7 +101,7 @@ class Verified:
 
     def forget_outputs(self, fingerprints: Collection[str]) -> None:
         """Forget what is known of the outputs of `fingerprints`."""
-        for name in [k for k in self._files if k.startswith("store/") and k.split("/")[1] in fingerprints]:
+        for name in [k for k in (*self._files, *self._noted) if k.startswith("store/") and k.split("/")[1] in fingerprints]:
             self.forget(name)
 
     def wrong_output(self, fingerprint: str, record: Record) -> str:
@@ -97,7 +109,7 @@ class Verified:
         for stored in record.outputs.values():
             name = stored_name(fingerprint, stored)
             if not self.holds(name, stored.sha256):
-                return f"{self._run / name} was changed after it was written"
+                return f"{self._run}/{name} was changed after it was written"
         return ""
 
     def wrong_outputs(self, records: Mapping[str, Record]) -> dict[str, str]:
@@ -116,16 +128,28 @@ class Verified:
 
     def save(self) -> bool:
         """Write what is remembered, if it changed; False where it cannot be written, which stops nothing."""
+        if self._noted:
+            noted, self._noted = self._noted, {}
+            with self._run.glance():
+                for name, sha256 in noted.items():
+                    with suppress(OSError):
+                        self._note(name, self._run.look(name), sha256)
         if self._changed:
             try:
-                write_file(self._run, INDEX, json.dumps({"files": self._files}, separators=(",", ":")).encode())
+                self._run.write(INDEX, json.dumps({"files": self._files}, separators=(",", ":")).encode())
             except StoreError as error:
                 log.debug("%s", error)
                 return False
             self._changed = False
         return True
 
-    def _note(self, name: str, look: list[int], sha256: str) -> None:
+    def _hash(self, name: str) -> tuple[str, Look]:
+        if isinstance(self._run, LocalFolder):
+            return hash_file(self._run.path / name)
+        look = self._run.look(name)
+        return hashlib.sha256(self._run.read(name)).hexdigest(), look
+
+    def _note(self, name: str, look: Look, sha256: str) -> None:
         if self._files.get(name) != [*look, sha256]:
             self._files[name] = [*look, sha256]
             self._changed = True
@@ -136,11 +160,11 @@ def stored_name(fingerprint: str, stored: Stored) -> str:
     return f"store/{fingerprint}/{stored.file}"
 
 
-def _look(status: os.stat_result) -> list[int]:
+def _look(status: os.stat_result) -> Look:
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def hash_file(path: Path) -> tuple[str, list[int]]:
+def hash_file(path: Path) -> tuple[str, Look]:
     """The SHA-256 of a regular file, and how it looked before it was read; raises `OSError` if it cannot be."""
     with os.fdopen(open_file(path), "rb") as file:
         look = _look(os.fstat(file.fileno()))

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from intriguing.basics.folder import Place
+from intriguing.engine.far_store import FarStore
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Code, digest
 from intriguing.errors import CorruptError
@@ -253,6 +255,6 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | versions
 
 
-def store_of(run: Path) -> Store:
+def store_of(run: Place) -> Store:
     """The store of the run folder `run`."""
-    return Store(Path(run) / "store")
+    return Store(run / "store") if isinstance(run, Path) else FarStore(run)

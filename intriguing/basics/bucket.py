@@ -1,0 +1,214 @@
+"""A folder on an object store: S3, Google Cloud Storage or Azure, by URI.
+
+There are no renames, links or locks there, and each call is a request that may fail for a moment. A file is written by
+one request that puts it there whole, or not at all; a large one in parts that its last request makes a file. Requests
+that fail for a moment are sent again, for half a minute.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import pyarrow as pa
+from pyarrow import fs
+
+from intriguing.basics.bucket_uri import Address, file_system
+from intriguing.basics.bucket_errors import explained, is_passing
+from intriguing.basics.folder import Look
+from intriguing.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+A, B = TypeVar("A"), TypeVar("B")
+
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds before a request that failed for a moment is sent again."""
+_AT_ONCE = 16
+
+
+class BucketFolder:
+    """The folder that `uri` names; it is pickled as its URI, so that workers open it themselves.
+
+    Raises:
+        InputError: the URI cannot be one of a folder that a run is written to.
+        StoreError: the store cannot be reached.
+    """
+
+    is_far = True
+
+    def __init__(self, uri: str) -> None:
+        self.address = Address.of(uri)
+        self._uri = uri
+        with self._told():
+            self.system, self.root = file_system(self.address)
+        self._seen: dict[str, Look] | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __str__(self) -> str:
+        return self.address.shown
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return BucketFolder, (self._uri,)
+
+    @property
+    def name(self) -> str:
+        """The last part of its place."""
+        return self.root.rpartition("/")[2]
+
+    def check(self) -> None:
+        """Look at the folder once: raises `StoreError` where its bucket does not exist, or may not be looked at."""
+        bucket = self.root.partition("/")[0]
+        with suppress(FileNotFoundError):  # a folder that nothing is in yet
+            self._again(lambda: self.system.get_file_info(fs.FileSelector(self.root)))
+        if self.root == bucket:
+            return
+        if self._again(lambda: self.system.get_file_info(self.root)).type == fs.FileType.File:
+            raise StoreError(f"{self} is a file. Choose a folder with --out.")
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return self._again(lambda: self._read(name))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there."""
+        self._again(lambda: self._write(name, content))
+
+    def look(self, name: str) -> Look:
+        """Size and time of the last change."""
+        if self._seen is not None:
+            if name not in self._seen:
+                raise FileNotFoundError(f"{self}/{name} does not exist")
+            return self._seen[name]
+        info = self._again(lambda: self.system.get_file_info(f"{self.root}/{name}"))
+        if info.type != fs.FileType.File:
+            raise FileNotFoundError(f"{self}/{name} does not exist")
+        return _look(info)
+
+    @contextmanager
+    def glance(self) -> Iterator[None]:
+        """List everything once; `look` answers from that, and from what is written or removed here meanwhile."""
+        outer = self._seen
+        if outer is None:
+            self._seen = self.tree("")
+        try:
+            yield
+        finally:
+            self._seen = outer
+
+    @property
+    def is_glancing(self) -> bool:
+        """Whether `look` costs nothing at present."""
+        return self._seen is not None
+
+    def tree(self, where: str) -> dict[str, Look]:
+        """How every file below the folder `where` looks, by name."""
+        return {self._name_of(info): _look(info) for info in self._list(where, True) if info.type == fs.FileType.File}
+
+    def is_one(self, one: str, other: str) -> bool:
+        """No file has two names."""
+        return False
+
+    def link(self, source: str, target: str) -> None:
+        """Have the store copy a file."""
+        self._again(lambda: self.system.copy_file(f"{self.root}/{source}", f"{self.root}/{target}"))
+        self._forget(target)
+
+    def rename(self, old: str, new: str) -> None:
+        """Copy a file, then remove it under its old name."""
+        self.link(old, new)
+        where, _, last = old.rpartition("/")
+        self.remove(where, [last])
+
+    def remove(self, where: str, names: Collection[str]) -> None:
+        """Delete files, several at a time."""
+        for _ in self.side_by_side(lambda name: self._delete(f"{where}/{name}"), names):
+            pass
+
+    def files(self, where: str) -> set[str]:
+        """The names of the files in a folder."""
+        return {info.base_name for info in self._list(where, False) if info.type == fs.FileType.File}
+
+    def folders(self, where: str) -> list[str]:
+        """The names of the folders in a folder."""
+        return [info.base_name for info in self._list(where, False) if info.type == fs.FileType.Directory]
+
+    def drop(self, where: str) -> bool:
+        """Remove the mark of a folder that nothing is in."""
+        if self._list(where, True):
+            return False
+        with suppress(FileNotFoundError):
+            self._again(lambda: self.system.delete_dir(f"{self.root}/{where}"))
+        return True
+
+    def clear(self, where: str, older_than: float = float("inf")) -> None:
+        """Nothing is ever left half-written."""
+
+    def side_by_side(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        """`function` of every item, sixteen at a time."""
+        self._threads = self._threads or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="bucket")
+        return self._threads.map(function, items)
+
+    def _read(self, name: str) -> bytes:
+        with self.system.open_input_file(f"{self.root}/{name}") as stream:
+            size = stream.size()
+            content = stream.read()
+        if len(content) != size:
+            raise OSError(f"{name} has {size} bytes, and {len(content)} came")
+        return content
+
+    def _write(self, name: str, content: bytes) -> None:
+        stream = self.system.open_output_stream(f"{self.root}/{name}")
+        stream.write(content)
+        stream.close()  # here it comes into being; not where writing failed or was interrupted
+        self._forget(name)
+
+    def _delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._again(lambda: self.system.delete_file(f"{self.root}/{name}"))
+        if self._seen is not None:
+            self._seen.pop(name, None)
+
+    def _forget(self, name: str) -> None:
+        """Look at a file anew that was written during a glance."""
+        if self._seen is not None:
+            info = self._again(lambda: self.system.get_file_info(f"{self.root}/{name}"))
+            self._seen[name] = _look(info)
+
+    def _list(self, where: str, recursive: bool) -> list[fs.FileInfo]:
+        path = f"{self.root}/{where}".rstrip("/")
+        selector = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
+        return self._again(lambda: self.system.get_file_info(selector))
+
+    def _name_of(self, info: fs.FileInfo) -> str:
+        return info.path[len(self.root) + 1 :]
+
+    def _again(self, request: Callable[[], B]) -> B:
+        """What a request gives, sent again where it failed for a moment; raises `StoreError` where it does not pass."""
+        with self._told():
+            for pause in PAUSES:
+                try:
+                    return request()
+                except FileNotFoundError:
+                    raise
+                except (OSError, pa.ArrowException) as error:
+                    if not is_passing(error):
+                        raise
+                    log.debug("%s: %s; again in %g s", self, error, pause)
+                time.sleep(pause)
+            return request()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, StoreError):
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise explained(error, self.address) from error
+
+
+def _look(info: fs.FileInfo) -> Look:
+    return [info.size or 0, info.mtime_ns or 0, 0]

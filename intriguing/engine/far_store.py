@@ -1,0 +1,121 @@
+"""The store of a run on an object store.
+
+    store/FP/NAME-HASH.parquet | .bin   the outputs; HASH is the beginning of their SHA-256
+    store/FP/record.json                put there last
+
+Nothing can be renamed there. So a fingerprint counts once its record is there, and the record is the first to go.
+Outputs are named by content: where two drivers compute the same task, each record names outputs of its own driver. An
+output that no record names (of a worker that was killed, of a second driver) is never read.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from intriguing.basics.bucket import BucketFolder
+from intriguing.basics.files import temporary_name
+from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, Record, Store, parse_record
+from intriguing.errors import StoreError
+
+_LEFT = re.compile(r"[^./\0][^/\0]*-[0-9a-f]{16}\.(parquet|bin)")
+
+
+class FarStore(Store):
+    """The finished outputs of the run in `run`.
+
+    Raises:
+        StoreError: the store cannot be reached, or refuses.
+    """
+
+    by_content = True
+
+    def __init__(self, run: BucketFolder) -> None:
+        super().__init__(Path("store"))
+        self._run = run
+
+    def prepare(self) -> None:
+        """Try that the folder can be written, and that files can be removed from it."""
+        self._try(b"")
+
+    def probe(self) -> None:
+        """Write a megabyte and remove it."""
+        self._try(bytes(PROBE))
+
+    def check_free(self, fingerprints: Iterable[str]) -> None:
+        """Nothing can stand in the way of a file."""
+
+    def place(self, fingerprint: str) -> str:
+        """Where the outputs are, as people are told."""
+        return f"{self._run}/store/{fingerprint}"
+
+    def fingerprints(self) -> set[str]:
+        """Every fingerprint that has a record."""
+        return {name.split("/")[1] for name in self._run.tree("store") if name.endswith(f"/{RECORD}")}
+
+    def begun(self) -> set[str]:
+        """Every fingerprint under which anything is stored."""
+        return {name.split("/")[1] for name in self._run.tree("store") if name.count("/") == 2}
+
+    def find_all(self, fingerprints: Iterable[str]) -> Iterator[tuple[Record | None, str]]:
+        """`find` of each, in order."""
+        return self._run.side_by_side(self.find, fingerprints)
+
+    def find(self, fingerprint: str) -> tuple[Record | None, str]:
+        """The record of `fingerprint`, or None and what is wrong.
+
+        Inside of a glance at the folder the files are held against their recorded sizes.
+        """
+        where = self.place(fingerprint)
+        try:
+            record = parse_record(self._content(fingerprint, RECORD))
+        except FileNotFoundError:
+            return None, ""
+        except UNREADABLE:
+            return None, f"{where}/{RECORD} cannot be read"
+        for stored in record.outputs.values() if self._run.is_glancing else ():
+            try:
+                size = self._run.look(f"store/{fingerprint}/{stored.file}")[0]
+            except FileNotFoundError:
+                return None, f"{where}/{stored.file} is missing"
+            if size != stored.bytes:
+                return None, f"{where}/{stored.file} has {size} bytes where {stored.bytes} were written"
+        return record, ""
+
+    def files(self, fingerprint: str, outputs: Collection[str]) -> dict[str, bytes]:
+        """The record of `fingerprint` and the files of `outputs` by name."""
+        record, _ = self.find(fingerprint)
+        try:
+            names = [RECORD, *(record.outputs[o].file for o in outputs if o in record.outputs)] if record else []
+            return {name: self._content(fingerprint, name) for name in names}
+        except FileNotFoundError:
+            return {}  # whoever needs them says so
+
+    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
+        """Store `files`, the record last."""
+        odd = [name for name in files if not STORE_FILE.fullmatch(name)]
+        if odd:
+            raise StoreError(f"{odd[0]!r} is no name for a file of the store.")
+        for name in sorted(files, key=lambda name: name == RECORD):
+            self._run.write(f"store/{fingerprint}/{name}", files[name])
+
+    def discard(self, fingerprint: str) -> int:
+        """Remove the record, then what it names and what was left by others; what is not ours stays."""
+        where = f"store/{fingerprint}"
+        sizes = {name.rpartition("/")[2]: look[0] for name, look in self._run.tree(where).items()}
+        try:
+            named = {stored.file for stored in parse_record(self._content(fingerprint, RECORD)).outputs.values()}
+        except (OSError, *UNREADABLE):
+            named = set()
+        ours = {name for name in sizes if name in named or _LEFT.fullmatch(name)}
+        self._run.remove(where, {RECORD} & sizes.keys())
+        self._run.remove(where, ours)
+        self._run.drop(where)
+        return sum(size for name, size in sizes.items() if name in ours or name == RECORD)
+
+    def _try(self, content: bytes) -> None:
+        name = temporary_name()
+        self._run.write(f"store/{name}", content)
+        self._run.remove("store", [name])
+
+    def _content(self, fingerprint: str, file: str) -> bytes:
+        return self._run.read(f"store/{fingerprint}/{file}")
