@@ -15,14 +15,15 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from intriguing.basics.bucket_uri import Address, file_system
 from intriguing.basics.bucket_errors import explained, is_passing
+from intriguing.basics.bucket_uri import Address, file_system
 from intriguing.basics.folder import Look
 from intriguing.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before a request that failed for a moment is sent again."""
@@ -49,6 +50,11 @@ class BucketFolder:
 
     def __str__(self) -> str:
         return self.address.shown
+
+    @property
+    def again(self) -> str:
+        """Its URI without keys."""
+        return self.address.again
 
     def __reduce__(self) -> tuple[object, ...]:
         return BucketFolder, (self._uri,)
@@ -86,6 +92,12 @@ class BucketFolder:
         if info.type != fs.FileType.File:
             raise FileNotFoundError(f"{self}/{name} does not exist")
         return _look(info)
+
+    def sees(self, name: str) -> bool:
+        """Whether a file is there, and this machine may look."""
+        with suppress(OSError, pa.ArrowException):
+            return self.system.get_file_info(f"{self.root}/{name}").type == fs.FileType.File
+        return False
 
     @contextmanager
     def glance(self) -> Iterator[None]:

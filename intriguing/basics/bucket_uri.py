@@ -8,6 +8,7 @@ After a ``?`` S3 takes region, scheme and endpoint_override (another store that 
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -83,7 +84,8 @@ def file_system(address: Address) -> tuple[fs.FileSystem, str]:
     key, _, secret = user.partition(":")
     options = dict(parse_qsl(parts.query))
     if "region" not in options and not _names_endpoint(options) and not _knows_region():
-        options["region"] = fs.resolve_s3_region(host)
+        with suppress(OSError):  # the first request says what is wrong
+            options["region"] = fs.resolve_s3_region(host)
     system = fs.S3FileSystem(
         access_key=unquote(key) or None,
         secret_key=unquote(secret) or None,

@@ -20,7 +20,8 @@ from intriguing.basics.files import (
     write_file,
 )
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 Look = list[int]
 """How a file looks: size in bytes, time of the last change in ns, inode (0 on an object store)."""
@@ -35,6 +36,11 @@ class Folder(Protocol):
 
     is_far: bool
     """Whether each call is a request over a network: then ask for many things at once, and seldom."""
+
+    @property
+    def again(self) -> str:
+        """What opens it again as --out: its path, or its URI without keys."""
+        ...
 
     @property
     def name(self) -> str:
@@ -53,8 +59,21 @@ class Folder(Protocol):
         """How a file looks now; as `glance` found it, inside of one."""
         ...
 
+    def sees(self, name: str) -> bool:
+        """Whether a file is there, as far as this machine sees: asked once, also where the network fails."""
+        ...
+
     def glance(self) -> AbstractContextManager[None]:
         """Inside of it, `look` may answer from one look at everything: for many files that nobody changes."""
+        ...
+
+    @property
+    def is_glancing(self) -> bool:
+        """Whether `look` answers from a glance at present."""
+        ...
+
+    def tree(self, where: str) -> dict[str, Look]:
+        """How every file below the folder `where` looks, by name ("store/FP/record.json")."""
         ...
 
     def is_one(self, one: str, other: str) -> bool:
@@ -110,6 +129,11 @@ class LocalFolder:
         return str(self.path)
 
     @property
+    def again(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+    @property
     def name(self) -> str:
         """The last part of its path."""
         return self.path.name
@@ -127,9 +151,25 @@ class LocalFolder:
         status = os.lstat(f"{self.path}/{name}")
         return [status.st_size, status.st_mtime_ns, status.st_ino]
 
+    def sees(self, name: str) -> bool:
+        """Whether a file is there."""
+        return (self.path / name).exists()
+
     def glance(self) -> AbstractContextManager[None]:
         """Every look is a look at the disk."""
         return nullcontext()
+
+    @property
+    def is_glancing(self) -> bool:
+        """Never."""
+        return False
+
+    def tree(self, where: str) -> dict[str, Look]:
+        """How every regular file below a folder looks."""
+        found = {f"{where}/{name}".lstrip("/"): self.look(f"{where}/{name}") for name in self.files(where)}
+        for name in self.folders(where):
+            found |= self.tree(f"{where}/{name}".lstrip("/"))
+        return found
 
     def is_one(self, one: str, other: str) -> bool:
         """Whether two names mean one inode."""
@@ -180,6 +220,11 @@ class LocalFolder:
     def side_by_side(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         """One after another: a disk answers at once."""
         return map(function, items)
+
+
+def told_again(place: Place) -> str:
+    """What opens `place` again as --out."""
+    return str(place) if isinstance(place, Path) else place.again
 
 
 def folder_at(place: Place) -> Folder:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.folder import Place, told_again
 from intriguing.errors import CorruptError, StoreError
 
 LARGEST_PLAN = 1 << 30
@@ -50,16 +51,16 @@ class SavedPlan:
     """The line that continues the run; "" where plan.json holds another kind of line."""
 
 
-def read_saved_plan(run: Path) -> SavedPlan:
+def read_saved_plan(run: Place) -> SavedPlan:
     """The plan.json of `run`.
 
     Raises:
         StoreError: there is none: the folder holds no run.
         CorruptError: it cannot be read, or is not what a run writes; the message says what is wrong.
     """
-    path = run / "plan.json"
+    path = f"{run}/plan.json"
     try:
-        content = read_regular(path, LARGEST_PLAN)
+        content = _read(run, "plan.json", LARGEST_PLAN)
     except FileNotFoundError:
         raise StoreError(f"{run} holds no run: there is no plan.json that can be read.") from None
     except NotADirectoryError:
@@ -95,14 +96,14 @@ def checked_plan(body: Any) -> SavedPlan:
     )
 
 
-def read_status(run: Path) -> dict[str, Any]:
+def read_status(run: Place) -> dict[str, Any]:
     """What `live/status.json` says: 0, "" and empty lists where it cannot be read, or says what a run does not.
 
     `failed`, `blocked`, `workers`, `queued` are numbers, `line` is text; `nodes`, `busy`, `slowest` and `failures` are
     lists of rows, each a list of texts and numbers (see `intriguing.engine.live`).
     """
     try:
-        content = parse_json(read_regular(run / "live" / "status.json", _LARGEST_STATUS))
+        content = parse_json(_read(run, "live/status.json", _LARGEST_STATUS))
     except (OSError, ValueError):
         content = {}
     status = content if isinstance(content, dict) else {}
@@ -124,6 +125,15 @@ def _rows(value: Any, types: tuple[type, ...]) -> list[list[Any]]:
         for row in fit
         if all(isinstance(v, int | float if t is float else t) for v, t in zip(row, types, strict=True))
     ]
+
+
+def _read(run: Place, name: str, largest: int) -> bytes:
+    if isinstance(run, Path):
+        return read_regular(run / name, largest)
+    size = run.look(name)[0]
+    if size > largest:
+        raise ValueError(f"it has {size:,} bytes, more than the {largest:,} that are read")
+    return run.read(name)
 
 
 def read_regular(path: Path, largest: int) -> bytes:
@@ -170,15 +180,15 @@ def safe_command(line: str) -> str:
     return " ".join([*variables, shlex.join(words)])
 
 
-def command_at(line: str, run: Path) -> str:
+def command_at(line: str, run: Place) -> str:
     """The `command` of a saved plan for the folder where the run lies now: it may have been moved or copied."""
     words = shlex.split(line)
     if "--out" in words:
         at = words.index("--out") + 1
         with suppress(OSError, ValueError):
-            if os.path.samefile(words[at], run):  # noqa: PTH121
+            if isinstance(run, Path) and os.path.samefile(words[at], run):  # noqa: PTH121
                 return line
-        words[at] = str(run)
+        words[at] = told_again(run)
     return safe_command(shlex.join(words)) if words else ""
 
 

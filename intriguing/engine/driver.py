@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from intriguing.basics import seal
-from intriguing.basics.files import clear_temporaries, explaining, opened, read_file, write_file
+from intriguing.basics.files import explaining
+from intriguing.basics.folder import Place, folder_at
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
 from intriguing.engine.ledger import Ledger
@@ -25,7 +25,7 @@ from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, No
 from intriguing.engine.store import Record, Store, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.verified import Verified
-from intriguing.engine.worker import Call, Damage, ResourceCall
+from intriguing.engine.worker import Call, Damage, ResourceCall, store_of
 from intriguing.errors import CorruptError, StoreError
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Outcome:
         return not (self.failures or self.blocked or self.waiting)
 
 
-def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examination:
+def examine(plan: Plan, run: Place, verified: Verified | None = None) -> Examination:
     """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now.
 
     With `verified`, outputs that changed since they were last checked are hashed; without it, sizes alone are compared.
@@ -85,9 +85,10 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
     Raises:
         StoreError: something that is not ours stands in the place of what the plan writes.
     """
-    store = Store(run / "store")
-    stored, damaged = _stored_records(plan, store)
-    wrong = verified.wrong_outputs(stored) if verified is not None else {}
+    store = store_of(run)
+    with folder_at(run).glance():
+        stored, damaged = _stored_records(plan, store)
+        wrong = verified.wrong_outputs(stored) if verified is not None else {}
     records = Ledger()
     stale = set()
     for task in plan:
@@ -99,7 +100,7 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
         elif fingerprint in stored:
             stale.add(task.name)
     store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
-    check_free(run, plan)
+    check_free(folder_at(run), plan)
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
     old = set(read_plan(run).get("fingerprints", {}).values())
     dropped = len(old - set(plan.fingerprints.values()))
@@ -109,15 +110,14 @@ def examine(plan: Plan, run: Path, verified: Verified | None = None) -> Examinat
 def _stored_records(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
     """The stored records of `plan` by fingerprint, and what is wrong with the others by task."""
     stored = store.fingerprints()
+    names = {fingerprint: name for name, fingerprint in plan.fingerprints.items() if fingerprint in stored}
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
-    for name, fingerprint in plan.fingerprints.items():
-        if fingerprint in stored and fingerprint not in records:
-            record, wrong = store.find(fingerprint)
-            if record is None:
-                damaged[name] = wrong
-            else:
-                records[fingerprint] = record
+    for (fingerprint, name), (record, wrong) in zip(names.items(), store.find_all(names), strict=True):
+        if record is None:
+            damaged[name] = wrong
+        else:
+            records[fingerprint] = record
     return records, damaged
 
 
@@ -131,7 +131,7 @@ def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Re
     return True
 
 
-def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
+def write_plan(run: Place, plan: Plan, about: Mapping[str, Any]) -> None:
     """Replace plan.json: `about` (name, spec, command), and each task's fingerprint, amount and tables."""
     large = {
         "tasks": len(plan),
@@ -143,7 +143,7 @@ def write_plan(run: Path, plan: Plan, about: Mapping[str, Any]) -> None:
     # What a person may want to read is laid out; 100,000 fingerprints are a line (a fifth of the time).
     lines = [f"{json.dumps(k)}: {json.dumps(v, indent=1)}" for k, v in as_plain(about).items() if k not in large]
     lines += [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in large.items()]
-    write_file(run, PLAN, seal.PLAN.close(("{\n" + ",\n".join(lines)).encode()))
+    folder_at(run).write(PLAN, seal.PLAN.close(("{\n" + ",\n".join(lines)).encode()))
 
 
 class Driver:
@@ -163,7 +163,7 @@ class Driver:
     def __init__(
         self,
         plan: Plan,
-        run: Path,
+        run: Place,
         examination: Examination,
         make_pool: Callable[[], Pool],
         limits: Limits | None = None,
@@ -176,7 +176,7 @@ class Driver:
         self._make_pool = make_pool
         self._limits = limits or Limits()
         self._listen = listen
-        self._store = Store(run / "store")
+        self._store = store_of(run)
         self._records = Ledger(examination.records)
         self._reused = list(examination.records)
         self._ran: list[str] = []
@@ -463,7 +463,7 @@ class Driver:
         return self._plan.fingerprints[output.task], output.name
 
 
-def prune(run: Path) -> tuple[int, int, int]:
+def prune(run: Place) -> tuple[int, int, int]:
     """Remove from the store what the plan of `run` does not name.
 
     Returns how many folders went, their bytes, and how many stay because something is in them that no record names.
@@ -474,26 +474,24 @@ def prune(run: Path) -> tuple[int, int, int]:
         CorruptError: plan.json was changed after it was written: what it names is not what the run needs.
     """
     with explaining(run):
-        if seal.PLAN.is_broken(read_file(run / PLAN)):
+        if seal.PLAN.is_broken(folder_at(run).read(PLAN)):
             raise CorruptError(
                 f"{run}/{PLAN} was changed after it was written, so nothing is removed. Run the spec again: it is "
                 "written anew."
             )
-    store, verified = Store(run / "store"), Verified(run)
-    gone = store.fingerprints() - set(owned_plan(run)["fingerprints"].values())
+    store, verified = store_of(run), Verified(run)
+    gone = store.begun() - set(owned_plan(run)["fingerprints"].values())
     size = sum(store.discard(fingerprint) for fingerprint in sorted(gone))
     verified.forget_outputs(gone)
     verified.save()
-    kept = len(store.fingerprints() & gone)
+    kept = len(store.begun() & gone)
     return len(gone) - kept, size, kept
 
 
-def _clear_left(run: Path) -> None:
+def _clear_left(run: Place) -> None:
     """Remove the temporary files that a killed process left; from the folder itself, where reports are written too,
     only those that nobody can be writing any more. (The store and the tables see to their own.)
     """
-    with explaining(run):
-        with opened(run) as folder:
-            clear_temporaries(folder, time.time() - _OLD)
-        with suppress(FileNotFoundError), opened(run, "live") as folder:
-            clear_temporaries(folder)
+    folder = folder_at(run)
+    folder.clear("", time.time() - _OLD)
+    folder.clear("live")

@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from intriguing.basics.bucket import BucketFolder
 from intriguing.basics.files import temporary_name
+from intriguing.basics.folder import Folder
 from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, Record, Store, parse_record
 from intriguing.errors import StoreError
 
@@ -29,7 +29,7 @@ class FarStore(Store):
 
     by_content = True
 
-    def __init__(self, run: BucketFolder) -> None:
+    def __init__(self, run: Folder) -> None:
         super().__init__(Path("store"))
         self._run = run
 

@@ -4,8 +4,8 @@ import pickle
 import platform
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
+from intriguing.basics.folder import Place
 from intriguing.engine.pool import Event, answer
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.worker import Call, Resources, store_of
@@ -21,7 +21,7 @@ class InlinePool:
 
     depth = 1
 
-    def __init__(self, run: Path, strict: bool = False, debug: Callable[[BaseException], None] | None = None) -> None:
+    def __init__(self, run: Place, strict: bool = False, debug: Callable[[BaseException], None] | None = None) -> None:
         self._store = store_of(run)
         self._strict = strict
         self._debug = debug

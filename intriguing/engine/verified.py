@@ -49,7 +49,7 @@ class Verified:
         try:
             if self.unchanged(name, sha256):
                 return True
-            actual, look = self._hash(name)
+            actual, look = self.hash(name)
         except OSError:
             return False
         if actual == sha256:
@@ -101,7 +101,9 @@ class Verified:
 
     def forget_outputs(self, fingerprints: Collection[str]) -> None:
         """Forget what is known of the outputs of `fingerprints`."""
-        for name in [k for k in (*self._files, *self._noted) if k.startswith("store/") and k.split("/")[1] in fingerprints]:
+        for name in [
+            k for k in (*self._files, *self._noted) if k.startswith("store/") and k.split("/")[1] in fingerprints
+        ]:
             self.forget(name)
 
     def wrong_output(self, fingerprint: str, record: Record) -> str:
@@ -143,7 +145,8 @@ class Verified:
             self._changed = False
         return True
 
-    def _hash(self, name: str) -> tuple[str, Look]:
+    def hash(self, name: str) -> tuple[str, Look]:
+        """The SHA-256 of a file now, and how it looked before it was read; raises `OSError` if it cannot be."""
         if isinstance(self._run, LocalFolder):
             return hash_file(self._run.path / name)
         look = self._run.look(name)

@@ -4,24 +4,24 @@ Nothing is mended here. What is damaged is forgotten by the run's index of whole
 it, names it and computes it anew, also where a failing disk left size and time as they were.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from intriguing.basics import seal
-from intriguing.basics.files import is_table_file, opened, read_file, regular_files
+from intriguing.basics.files import is_table_file
+from intriguing.basics.folder import Place, folder_at
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import PLAN, owned_plan
 from intriguing.engine.publish import Shard, file_name, files_of, rows_of, shards_of, table_folders
-from intriguing.engine.store import Record, Store
-from intriguing.engine.verified import Verified, hash_file, stored_name
+from intriguing.engine.store import Record
+from intriguing.engine.verified import Verified, stored_name
+from intriguing.engine.worker import store_of
 from intriguing.errors import StoreError
 
 
@@ -58,7 +58,7 @@ class Verification:
         return ". ".join(lines) + "."
 
 
-def verify(run: Path) -> Verification:
+def verify(run: Place) -> Verification:
     """Hash every stored output of the plan of `run`, every published table file, the plan and the page.
 
     Raises:
@@ -72,7 +72,8 @@ def verify(run: Path) -> Verification:
         except StoreError:  # another driver is at work, or the folder is read-only
             noted = False
         check = _Check(run, plan, alone=noted)
-        check.everything()
+        with check.run.glance():
+            check.everything()
         if noted:
             noted = check.verified.save()
     return Verification(check.files, check.bytes, tuple(check.damaged), check.missing, tuple(check.unknown), noted)
@@ -91,8 +92,8 @@ def _publish_of(plan: Mapping[str, Any]) -> dict[str, dict[str, str]] | None:
 class _Check:
     """One pass over all files of a run; `alone` where no driver writes at the same time."""
 
-    def __init__(self, run: Path, plan: Mapping[str, Any], alone: bool) -> None:
-        self.run = run
+    def __init__(self, run: Place, plan: Mapping[str, Any], alone: bool) -> None:
+        self.run = folder_at(run)
         self.files = self.bytes = self.missing = 0
         self.damaged: list[str] = []
         self.unknown: list[str] = []
@@ -100,11 +101,11 @@ class _Check:
         self._fingerprints: dict[str, str] = plan["fingerprints"]
         self._publish = _publish_of(plan)
         if self._publish is None and "publish" in plan:
-            self.damaged.append(f"{run / PLAN} says of tables what no run writes there")
+            self.damaged.append(f"{run}/{PLAN} says of tables what no run writes there")
         self._alone = alone
-        self._store = Store(run / "store")
+        self._store = store_of(run)
         self._records: dict[str, Record] = {}
-        self._hashes: dict[tuple[int, int], str] = {}
+        self._hashes: dict[tuple[int, int, int | str], str] = {}
 
     def everything(self) -> None:
         self._check_seals()
@@ -125,17 +126,17 @@ class _Check:
             self._check_table(name, expected.get(name))
         # A run that was stopped publishes the rest of what it finished when it goes on.
         if self._alone and not self.missing and self._publish is not None:
-            self.damaged += [f"{self.run / name} is missing" for name in sorted(expected.keys() - published)]
+            self.damaged += [f"{self.run}/{name} is missing" for name in sorted(expected.keys() - published)]
 
     def _check_seals(self) -> None:
         """The plan and the page: of those that a version before sealed nothing is known."""
         for name, kind in ((PLAN, seal.PLAN), ("report.html", seal.PAGE)):
             with suppress(FileNotFoundError):
-                content = read_file(self.run / name)
+                content = self.run.read(name)
                 self.files += 1
                 self.bytes += len(content)
                 if kind.is_broken(content):
-                    self.damaged.append(f"{self.run / name} was changed after it was written")
+                    self.damaged.append(f"{self.run}/{name} was changed after it was written")
 
     def _expected(self) -> Iterator[tuple[str, list[Shard]]]:
         """The files of every table's folder by name, and the shards in each."""
@@ -148,8 +149,8 @@ class _Check:
         """The names of all files of ours in the folders of tables."""
         folders = [folder for publish in (self._publish or {}).values() for folder in publish.values()]
         for where in table_folders(self.run, folders):
-            with opened(self.run, f"tables/{where}") as handle:
-                yield from (f"tables/{where}/{name}" for name in regular_files(handle) if is_table_file(name))
+            names = self.run.files(f"tables/{where}")
+            yield from (f"tables/{where}/{name}" for name in names if is_table_file(name))
 
     def _check_table(self, name: str, group: list[Shard] | None) -> None:
         last = name.rpartition("/")[2]
@@ -167,7 +168,7 @@ class _Check:
         elif last.startswith("part-") or last in ("tasks.parquet", "failures.parquet"):
             self.unknown.append(name)
         elif self._alone and not self.missing:
-            self.damaged.append(f"{self.run / name} is not of the run's plan")
+            self.damaged.append(f"{self.run}/{name} is not of the run's plan")
 
     @cached_property
     def _tasks_by_file(self) -> dict[str, str]:
@@ -178,23 +179,23 @@ class _Check:
         try:
             sha256 = self._hash(name)
         except OSError as error:
-            self.damaged.append(f"{self.run / name} cannot be read: {error}")
+            self.damaged.append(f"{self.run}/{name} cannot be read: {error}")
             return
         if sha256 in accepted:
             self.verified.note(name, sha256)
         else:
-            self.damaged.append(f"{self.run / name} was changed after it was written")
+            self.damaged.append(f"{self.run}/{name} was changed after it was written")
             self.verified.forget(name)
 
     def _hash(self, name: str) -> str:
         """The hash of a file; one that has several names is read once."""
-        status = os.lstat(self.run / name)
-        inode = (status.st_dev, status.st_ino)
-        if inode not in self._hashes:
-            self._hashes[inode] = hash_file(self.run / name)[0]
-            self.bytes += status.st_size
+        size, changed, inode = self.run.look(name)
+        file = (size, changed, inode or name)
+        if file not in self._hashes:
+            self._hashes[file] = self.verified.hash(name)[0]
+            self.bytes += size
         self.files += 1
-        return self._hashes[inode]
+        return self._hashes[file]
 
     def _check_rows(self, name: str, group: list[Shard]) -> None:
         """Hold a part of which nothing says what was written against the rows in the store."""
@@ -205,8 +206,8 @@ class _Check:
             self.unknown.append(name)
             return
         try:
-            whole = pq.read_table(pa.BufferReader(read_file(self.run / name))).equals(rows)
+            whole = pq.read_table(pa.BufferReader(self.run.read(name))).equals(rows)
         except (OSError, pa.ArrowException):
             whole = False
         if not whole:
-            self.damaged.append(f"{self.run / name} was changed after it was written")
+            self.damaged.append(f"{self.run}/{name} was changed after it was written")

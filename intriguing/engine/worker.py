@@ -8,12 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from intriguing.basics.folder import Place
+from intriguing.basics.folder import LocalFolder, Place, folder_at
 from intriguing.engine.far_store import FarStore
 from intriguing.engine.store import Record, Store
 from intriguing.engine.task import Code, digest
@@ -257,4 +256,5 @@ def _versions() -> dict[str, str]:
 
 def store_of(run: Place) -> Store:
     """The store of the run folder `run`."""
-    return Store(run / "store") if isinstance(run, Path) else FarStore(run)
+    folder = folder_at(run)
+    return Store(folder.path / "store") if isinstance(folder, LocalFolder) else FarStore(folder)

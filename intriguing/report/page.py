@@ -10,7 +10,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from intriguing.basics import seal
-from intriguing.basics.files import at_home, read_file, write_file
+from intriguing.basics.files import at_home, write_file
+from intriguing.basics.folder import Place, folder_at
 from intriguing.basics.version import __version__
 from intriguing.errors import InputError, StoreError
 from intriguing.report.parts import Context, PagePart, render
@@ -50,20 +51,20 @@ def write_page(context: Context, body: PageBody, out: str | Path | None = None, 
     return path
 
 
-def made_of(run: Path) -> str:
+def made_of(run: Place) -> str:
     """A hash of what a run folder's page shows: its plan, and its tables of finished and of failed tasks."""
     digest = hashlib.sha256()
     for name in ("plan.json", "tables/tasks/tasks.parquet", "tables/failures/failures.parquet"):
         with suppress(OSError, StoreError):
-            digest.update(hashlib.sha256(read_file(run / name)).digest())
+            digest.update(hashlib.sha256(folder_at(run).read(name)).digest())
         digest.update(b"/")
     return digest.hexdigest()
 
 
-def is_current(run: Path) -> bool:
+def is_current(run: Place) -> bool:
     """Whether report.html of a run folder is whole, and was made of what the folder holds now."""
     try:
-        content = read_file(run / "report.html")
+        content = folder_at(run).read("report.html")
     except (OSError, StoreError):
         return False
     return seal.PAGE.holds(content) and _made(made_of(run)) in content[-1_000:]

@@ -4,12 +4,12 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import ray
 from ray.experimental import internal_kv
 
 from intriguing.basics import liveness
+from intriguing.basics.folder import Folder
 from intriguing.engine.paths import extend_path
 from intriguing.engine.pool import Finished, Raised, answer
 from intriguing.engine.sameness import what_runs_here
@@ -25,10 +25,11 @@ _BEAT = 5.0
 class Worker:
     """What runs in an actor: one call after another, with the resources that earlier calls left loaded."""
 
-    def __init__(self, name: str, run: str, path: list[str], key: str) -> None:
+    def __init__(self, name: str, run: Folder, path: list[str], key: str) -> None:
         extend_path(path)
         self._name = name
-        self._store = store_of(Path(run))
+        self._run = run
+        self._store = store_of(run)
         self._resources = Resources()
         self._key = key
         self._beaten = time.monotonic()
@@ -36,7 +37,7 @@ class Worker:
 
     def hello(self, token: str) -> dict[str, str]:
         """Which versions run here, where, and whether this node sees the run folder."""
-        sees = (self._store.root.parent / token).exists()
+        sees = self._run.sees(token)
         place = {"host": platform.node(), "pid": str(os.getpid()), "node": ray.get_runtime_context().get_node_id()}
         return versions() | place | {"sees_run": "yes" if sees else ""}
 
@@ -48,7 +49,7 @@ class Worker:
     def run_carried(self, call: Call, fingerprints: list[str], *files: Files) -> tuple[Finished | Raised, CarriedFiles]:
         """Run one call where the run folder cannot be seen: inputs come with it, results go back with the answer."""
         self._beat()
-        store = CarriedStore(dict(zip(fingerprints, files, strict=True)))
+        store = CarriedStore(dict(zip(fingerprints, files, strict=True)), self._store.by_content)
         return answer(call, store, self._resources, self._name), store.written
 
     def _beat(self) -> None:

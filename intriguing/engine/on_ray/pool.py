@@ -23,6 +23,7 @@ from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from intriguing.basics.folder import Place, folder_at
 from intriguing.engine.fleet import Fleet
 from intriguing.engine.interrupts import kept_handlers
 from intriguing.engine.losses import address_in, is_out_of_memory, last_line, report_loss
@@ -41,7 +42,7 @@ from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Raised, 
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.sameness import difference, what_runs_here
 from intriguing.engine.worker import Call, store_of
-from intriguing.errors import ClusterError
+from intriguing.errors import ClusterError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -92,20 +93,20 @@ class RayPool:
 
     def __init__(
         self,
-        run: Path,
+        run: Place,
         workers: int | None = None,
         gpus: float | None = None,
         start_timeout: float | None = None,
         carry: bool = False,
     ) -> None:
-        self._run = Path(run).resolve()
+        self._run = folder_at(run.resolve() if isinstance(run, Path) else run)
         self._store = store_of(self._run)
         self._carry_always = carry
         self._carried: OrderedDict[Any, Any] = OrderedDict()
         self._owns_ray, is_cluster = connect(workers)
         self._timeout = start_timeout or (_CLUSTER_START if is_cluster else _LOCAL_START)
         self._token = f".seen-by-{uuid.uuid4().hex}"
-        (self._run / self._token).touch(exist_ok=False)
+        self._run.write(self._token, b"")
         self._class = ray.remote(Worker)  # exported once: 1 ms an actor, not 60
         self._limit = workers
         self._gpus_are_given = gpus is not None
@@ -222,7 +223,8 @@ class RayPool:
 
     def close(self) -> None:
         """End the actors, and Ray if it was started here; where it does not answer any more, leave it."""
-        (self._run / self._token).unlink(missing_ok=True)
+        with suppress(StoreError):
+            self._run.remove("", [self._token])
         if not in_time(self._end_actors, _CLOSE):
             log.warning("Ray does not answer: its actors are left to end by themselves")
             abandon()
@@ -330,7 +332,7 @@ class RayPool:
         strategy = NodeAffinitySchedulingStrategy(node, soft=False) if node else "SPREAD"
         options = {"num_cpus": 1, "num_gpus": self._fleet.gpus, "max_restarts": 0, "max_task_retries": 0}
         made = self._class.options(**options, scheduling_strategy=strategy)  # type: ignore[attr-defined]
-        actor = _Actor(made.remote(name, str(self._run), users_path(), self._key(name)), node)
+        actor = _Actor(made.remote(name, self._run, users_path(), self._key(name)), node)
         actor.greeting = actor.handle.hello.remote(self._token)
         self._actors[name] = actor
         self._greetings[actor.greeting] = name
