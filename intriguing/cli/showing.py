@@ -11,7 +11,7 @@ from rich.table import Table
 from intriguing.basics.files import at_home
 from intriguing.basics.printable import printable
 from intriguing.cli.app import Data, Json, RunFolder, command
-from intriguing.cli.terminal import err, out, print_json, say, text, width, write
+from intriguing.cli.terminal import err, fitted, out, print_json, say, text, width, write
 from intriguing.engine.paths import allow_working_folder
 from intriguing.errors import InputError, unknown_name
 from intriguing.stats.findings import counted
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from intriguing.results import Run
 
 _ROWS = 20
+_VERDICT = ["sentence", "measure", "value", "interval", "evidence", "refuted_by"]
 _ALL = 2**31 - 1  # as many as Arrow can be asked for
 
 
@@ -72,7 +73,8 @@ def show(
 ) -> int:
     """Print what a run found: a stage's results, its verdicts, a table, or the answer to a query.
 
-    With --rows, --json, --csv or --parquet a name means the table's rows; without them, what a person reads.
+    With --rows, --json, --csv or --parquet a name means rows: of the table, or of that with the stage's results;
+    without them, what a person reads. A query stands in the shell's double quotes, and text in it in single quotes.
     """
     from intriguing.results import open_run
 
@@ -86,7 +88,7 @@ def show(
     if sql is None and rows is None and not form.is_for_programs:
         shown = _read_aloud(opened, str(what))
         if shown:
-            write(printable(shown, lines=True))
+            write(fitted(printable(shown, lines=True), width()))
             return 0
     frame, total, note = _rows_of(opened, what, sql, rows, form)
     if form.is_for_programs:
@@ -230,7 +232,7 @@ def _show_contents(opened: "Run") -> int:
 
     said = verdicts_text(opened)
     if said:
-        write(printable(f"{said}\n", lines=True))
+        write(fitted(printable(f"{said}\n", lines=True), width()))
     for name in opened.tables():
         say(out, f"{name}: a row is {TABLES[name].row}")
     readable = [*printed_stages(opened), *(["verdicts"] if said else [])]
@@ -256,13 +258,20 @@ def _rows_of(
     opened: "Run", table: str | None, sql: str | None, rows: int | None, form: Form
 ) -> tuple["pd.DataFrame", int, str]:
     """The rows of a table or of a query's answer to show, how many there are, and what else is to be said."""
+    import pandas as pd
+
+    from intriguing.sweep.text import table_of, verdicts
+
     most = rows if rows is not None else _ALL if form.is_for_programs else _ROWS
     if most < 0:
         raise InputError(f"--rows {most}: give 0 or more.")
     if sql is not None:
         frame = opened.sql(sql)
         return frame.head(most), len(frame), "" if len(frame) else "The query gives no rows."
-    name = str(table)
+    if table == "verdicts":
+        frame = pd.DataFrame([vars(verdict) for verdict in verdicts(opened)], columns=_VERDICT)
+        return frame.head(most), len(frame), "" if len(frame) else "The run answers nothing yet."
+    name = table_of(opened, str(table))
     frame, total = opened.head(name, most)
     present = opened.tables()
     if name not in present:

@@ -3,6 +3,8 @@
 import json
 import shutil
 import sys
+import textwrap
+from itertools import groupby, takewhile
 from typing import Any
 
 from rich.console import Console
@@ -50,3 +52,57 @@ def list_sentences(sentences: dict[str, str], as_json: bool) -> int:
 def width() -> int | None:
     """Columns of the terminal that stdout is; None where it is none, and lines may have any length."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(what: str, columns: int | None) -> str:
+    """Text in lines of at most `columns` characters (None: as it is): sentences are wrapped, tables are cut between
+    columns into tables that begin with the same columns of names. A single column that is wider stays.
+    """
+    if columns is None:
+        return what
+    blocks: list[str] = []
+    for is_table, lines in groupby(what.split("\n"), _is_row):
+        shown = list(lines)
+        if is_table and len(shown) > 1 and max(map(len, shown)) > columns:
+            blocks += _cut(shown, columns)
+        else:
+            blocks += [part for line in shown for part in _wrapped(line, columns)]
+    return "\n".join(blocks)
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line is one of a table: it has cells, which two spaces or more hold apart."""
+    return "  " in line.strip()
+
+
+def _wrapped(line: str, columns: int) -> list[str]:
+    if len(line) <= columns:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    more = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(line, columns, subsequent_indent=indent + "  ", **more) or [line]
+
+
+def _cut(rows: list[str], columns: int) -> list[str]:
+    """The rows of a table, cut into tables of at most `columns` characters a line."""
+    wide = max(map(len, rows))
+    padded = [row.ljust(wide) for row in rows]
+    gaps = [at for at in range(wide) if all(row[at] == " " for row in padded)]
+    # A column begins after a gap of two spaces or more; a text within a cell may have a single space in all rows.
+    starts = [0, *(at + 1 for at in gaps if at - 1 in gaps and at + 1 < wide and at + 1 not in gaps)]
+    cells = [slice(start, end) for start, end in zip(starts, [*starts[1:], wide], strict=True)]
+    names = list(takewhile(lambda cell: all(row[cell.start] != " " for row in padded[1:]), cells)) or cells[:1]
+    widest = max(map(_width, cells[len(names) :]), default=0)
+    names = names if sum(map(_width, names)) + widest <= columns else cells[:1]
+    parts = [list(names)]
+    for cell in cells[len(names) :]:
+        text_ends = max(len(row[cell].rstrip()) for row in padded)
+        if len(parts[-1]) > len(names) and sum(map(_width, parts[-1])) + text_ends > columns:
+            parts.append(list(names))
+        parts[-1].append(cell)
+    tables = (["".join(row[cell] for cell in part).rstrip() for row in padded] for part in parts)
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
+
+
+def _width(cell: slice) -> int:
+    return cell.stop - cell.start

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -408,7 +408,8 @@ class Driver:
             self._progress.gave_up(task)
         failed, blocked = self._schedule.count(FAILED), self._schedule.count(BLOCKED)
         running = self._schedule.count(RUNNING)
-        snapshot = self._progress.snapshot(now, running, len(pool.workers), failed, blocked)
+        busy = tuple((task, node, seconds) for task, _, node, seconds, _ in self._live.busy(pool, self._dispatch))
+        snapshot = replace(self._progress.snapshot(now, running, len(pool.workers), failed, blocked), busy=busy)
         self._listen(snapshot)
         pool.report(snapshot)
         if now - self._heard > _HEARTBEAT:

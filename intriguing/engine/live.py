@@ -58,7 +58,7 @@ class Live:
             "workers": len(pool.workers),
             "queued": self._schedule.open,
             "nodes": self._nodes(pool),
-            "busy": self._busy(pool, dispatch),
+            "busy": self.busy(pool, dispatch),
             "slowest": [[task, round(seconds, 2)] for seconds, task in sorted(self._slowest, reverse=True)],
             "failures": [[f.task, f.error_type, f.message[:_LONGEST]] for f in failures[-_SHOWN:]],
         }
@@ -75,7 +75,8 @@ class Live:
             devices[node].add(self._devices.get(worker, ""))
         return [[node, count, ", ".join(sorted(devices[node] - {""}))] for node, count in sorted(counts.items())]
 
-    def _busy(self, pool: Pool, dispatch: Dispatch) -> list[list[Any]]:
+    def busy(self, pool: Pool, dispatch: Dispatch) -> list[list[Any]]:
+        """Rows of `busy`: what the workers are at, the longest first."""
         rows = []
         for worker, seconds in nlargest(_SHOWN, dispatch.seconds_busy().items(), key=lambda item: item[1]):
             task = next(iter(self._schedule.running_on(worker)), "")

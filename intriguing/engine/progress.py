@@ -21,7 +21,8 @@ class Count:
 class Snapshot:
     """Where a run stands: tasks by state, counts by noun, and the seconds left (None while nothing is known).
 
-    `failed` tasks gave up, `blocked` ones need what these should have made.
+    `failed` tasks gave up, `blocked` ones need what these should have made. `busy`: task, machine and seconds so far of
+    some that are at work, the longest first.
     """
 
     tasks_done: int
@@ -31,6 +32,7 @@ class Snapshot:
     counts: dict[str, Count]
     seconds_left: float | None
     blocked: int = 0
+    busy: tuple[tuple[str, str, float], ...] = ()
 
     def line(self) -> str:
         """One line for a log."""
@@ -45,8 +47,18 @@ class Snapshot:
         """What there is to say beside the counts: failures, and the time that is left."""
         parts = [f"{self.failed} failed" + (f", {self.blocked} blocked" if self.blocked else "")]
         if self.seconds_left is not None:
-            parts.append(f"about {_duration(self.seconds_left)} left")
+            parts.append(f"about {duration(self.seconds_left)} left")
         return ", ".join(parts)
+
+    def at_work(self, most: int = 3) -> str:
+        """What runs at present, and where if on several machines: "model/mnist/cnn/0 (12 s), ... and 5 more"."""
+        several = len({machine for _, machine, _ in self.busy}) > 1
+        told = []
+        for task, machine, seconds in self.busy[:most]:
+            notes = [*([machine] if several else []), *([duration(seconds)] if seconds >= 1 else [])]
+            told.append(f"{task} ({', '.join(notes)})" if notes else task)
+        more = max(self.running, len(self.busy)) - len(told)
+        return ", ".join(told) + (f" and {more:,} more" if told and more > 0 else "")
 
 
 class Progress:
@@ -133,7 +145,8 @@ class Progress:
         return sum(left * means.get(function, typical) for function, left in self._left.items()) / max(workers, 1)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words: "2 min 05 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

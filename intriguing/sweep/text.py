@@ -1,8 +1,9 @@
 """A run in text, for a terminal: what its stages print, and what it answers."""
 
-from intriguing.report import Context
+from intriguing.report import Context, Verdict
 from intriguing.results import Run
 from intriguing.stages import STAGES
+from intriguing.tables import TABLES
 
 _BY_NAME = {name: stage for stage in STAGES if stage.printed for name in (stage.name, *stage.also)}
 
@@ -18,12 +19,29 @@ def stage_text(run: Run, name: str) -> str | None:
     return None if stage is None else stage.text(run)
 
 
+def table_of(run: Run, name: str) -> str:
+    """The table whose rows a program gets for a stage's `name`: the first of its tables that the run has; else `name`.
+
+    A name that is a table's own means that table.
+    """
+    stage = _BY_NAME.get(name)
+    if stage is None or not stage.tables or name in TABLES:
+        return name
+    present = run.tables()
+    return next((table for table in stage.tables if table in present), stage.tables[0])
+
+
 def printed_stages(run: Run) -> list[str]:
     """The stages of which a run has something to print."""
     return [stage.name for stage in STAGES if stage.text(run)]
 
 
+def verdicts(run: Run) -> list[Verdict]:
+    """What the run answers, in the order of the stages."""
+    context = Context(run)
+    return [verdict for stage in STAGES for verdict in stage.answers(context)]
+
+
 def verdicts_text(run: Run) -> str:
     """What the run answers, a paragraph per verdict; "" where it answers nothing."""
-    context = Context(run)
-    return "\n".join(verdict.text() for stage in STAGES for verdict in stage.answers(context))
+    return "\n".join(verdict.text() for verdict in verdicts(run))

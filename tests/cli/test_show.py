@@ -71,7 +71,7 @@ def test_show_reads_a_stage_aloud_under_its_name_and_its_table_s(finished, capsy
     assert told["blind_spots"] == told["distortions"]
     assert "untargeted, grade" in told["distortions"]
     assert re.search(r"^softmax .* to ", told["distortions"], re.MULTILINE)
-    assert "mean share of the commonest class" in told["units"]
+    assert "the share of their commonest class" in told["units"]
     assert "It would have been refuted by " in told["verdicts"]
     assert max(map(len, told["distortions"].splitlines())) <= 100
 
@@ -105,3 +105,16 @@ def test_show_lists_the_stored_layers_in_place_of_their_vectors(finished, capsys
     }
     assert all(Path(row["folder"]).is_dir() for row in layers)
     assert "Activations are read a layer at a time" in captured.err
+
+
+def test_a_program_gets_rows_under_a_stage_s_name_too(finished, capsys):
+    """`show RUN units --json` was refused: there is no table of that name."""
+    expected = {"blind_spots": "distortions", "units": "unit_scores", "norms": "operator_norms"}
+    for name, table in expected.items():
+        assert run_command(["show", str(finished), name, "--csv"]) == 0
+        rows = capsys.readouterr().out
+        assert run_command(["show", str(finished), table, "--csv"]) == 0
+        assert capsys.readouterr().out == rows
+    assert run_command(["show", str(finished), "verdicts", "--json"]) == 0
+    verdicts = json.loads(capsys.readouterr().out)
+    assert all(verdict["sentence"].endswith(".") and verdict["refuted_by"] for verdict in verdicts) and verdicts

@@ -17,4 +17,5 @@ STAGE = Stage(
     verdicts=Code("intriguing.stages.blind_spots.page.verdicts:verdicts"),
     printed=Code("intriguing.stages.blind_spots.printed:printed"),
     also=("distortions",),
+    tables=("distortions",),
 )

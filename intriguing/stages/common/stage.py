@@ -92,6 +92,7 @@ class Stage:
     verdicts: likewise a function (context) -> what the run answers, as a list of `Verdict`: the page opens with them.
     printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
     (`intriguing show RUN NAME`, under the stage's name or a name of `also`).
+    tables: where the stage's results stand: a program that asks for it gets the rows of the first that a run has.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Stage:
     verdicts: Code | None = None
     printed: Code | None = None
     also: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     def page_parts(self, context: "Context") -> "list[PagePart]":
         """The stage's parts of a run's page."""

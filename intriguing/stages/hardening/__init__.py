@@ -16,4 +16,5 @@ STAGE = Stage(
     page=Code("intriguing.stages.hardening.page:parts"),
     verdicts=Code("intriguing.stages.hardening.verdicts:verdicts"),
     printed=Code("intriguing.stages.hardening.printed:printed"),
+    tables=("hardening",),
 )

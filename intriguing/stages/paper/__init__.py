@@ -15,4 +15,5 @@ STAGE = Stage(
     page=Code("intriguing.stages.paper.page:parts"),
     verdicts=Code("intriguing.stages.paper.page:verdicts"),
     printed=Code("intriguing.stages.paper.as_text:printed"),
+    tables=("paper_comparison",),
 )

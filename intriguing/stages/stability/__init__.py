@@ -15,4 +15,6 @@ STAGE = Stage(
     headline=Code("intriguing.stages.stability.page:headline"),
     verdicts=Code("intriguing.stages.stability.verdicts:verdicts"),
     printed=Code("intriguing.stages.stability.printed:printed"),
+    also=("norms",),
+    tables=("operator_norms",),
 )

@@ -15,4 +15,5 @@ STAGE = Stage(
     page=Code("intriguing.stages.transfer.page:parts"),
     verdicts=Code("intriguing.stages.transfer.verdicts:verdicts"),
     printed=Code("intriguing.stages.transfer.printed:printed"),
+    tables=("transfer",),
 )

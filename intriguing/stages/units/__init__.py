@@ -18,4 +18,5 @@ STAGE = Stage(
     headline=Code("intriguing.stages.units.page:headline"),
     verdicts=Code("intriguing.stages.units.page.verdicts:verdicts"),
     printed=Code("intriguing.stages.units.printed:printed"),
+    tables=("rotation_tests", "unit_scores", "topk"),
 )

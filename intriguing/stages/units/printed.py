@@ -1,5 +1,6 @@
 """The unit question in text: the verdict of every test, the effects, model or data, and the top inputs."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from intriguing.report.parts import LAYER, Context
 from intriguing.report.text import grid, number, score_label, shorten
 from intriguing.results import Run
+from intriguing.stats.findings import FAR
 
 _PURITY = """
 with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
@@ -47,8 +49,8 @@ def _top(context: Context) -> str:
         ]
         for key, (row, *_) in context.grouped(rows, *LAYER, "basis")
     ]
-    header = ("model", "layer", "basis", "directions", "mean share of the commonest class")
-    return f"Top inputs of each direction\n{grid(header, lines, texts=3)}"
+    header = ("model", "layer", "basis", "directions", "mean share")
+    return f"Top inputs of each direction: the share of their commonest class\n{grid(header, lines, texts=3)}"
 
 
 def _effects(run: Run) -> str:
@@ -63,12 +65,26 @@ def _effects(run: Run) -> str:
     )
     if table.empty:
         return ""
-    figures = table[["mean", "low", "high"]]
-    table["effect"] = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*row) for row in figures.to_numpy()]
+    table["effect"] = [_effect(*row) for row in table[["mean", "low", "high"]].to_numpy()]
     table["score"] = [score_label(row) for row in _rows(table)]
     rows = ["score", "dataset", "model", "layer", "condition"]
     shown = table.pivot_table("effect", rows, "control", aggfunc="first", fill_value="")
-    return f"Mean effects over the seeds, in null standard deviations (smallest to largest):\n{shown.to_string()}"
+    return f"Mean effects over the seeds, in null standard deviations (smallest to largest):\n{_table(shown)}"
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """A frame as a table for a terminal: the names of its rows to the left, its values to the right."""
+    rows = [[*(name if isinstance(name, tuple) else (name,)), *cells] for name, *cells in frame.itertuples()]
+    return grid([*map(str, frame.index.names), *map(str, frame.columns)], rows, texts=frame.index.nlevels)
+
+
+def _effect(mean: float, low: float, high: float) -> str:
+    """A mean, with the smallest and the largest where seeds differ. Beyond `FAR` deviations a figure says no more."""
+
+    def told(value: float) -> str:
+        return f"{value:+.1f}" if abs(value) <= FAR else f"beyond {math.copysign(FAR, value):+.0f}"
+
+    return told(mean) if low == high else f"{told(mean)} ({told(low)} to {told(high)})"
 
 
 def _answers(run: Run) -> str:
@@ -83,10 +99,10 @@ def _answers(run: Run) -> str:
         for value, low, high, p in figures
     ]
     shares = shares.assign(share=told, score=[score_label(row) for row in _rows(shares)])
-    table = shares.pivot_table("share", ["score", "condition"], "name", aggfunc="first")
+    table = shares.pivot_table("share", ["score", "condition"], "name", aggfunc="first", fill_value="")
     table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
     sentences = "\n".join(dict.fromkeys(found["sentence"]))
-    return f"Where the spread of the effects comes from:\n{table.to_string()}\n\n{sentences}"
+    return f"Where the spread of the effects comes from:\n{_table(table)}\n\n{sentences}"
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

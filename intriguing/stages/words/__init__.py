@@ -17,4 +17,5 @@ STAGE = Stage(
     headline=Code("intriguing.stages.words.page:headline"),
     verdicts=Code("intriguing.stages.words.verdicts:verdicts"),
     printed=Code("intriguing.stages.words.study:printed"),
+    tables=("word_tests", "word_rows"),
 )

@@ -1,0 +1,66 @@
+"""What commands print fits the terminal, and has no colours where none are wanted."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from intriguing.cli import call as run_command
+from intriguing.cli import showing, terminal
+from intriguing.cli.terminal import fitted
+from intriguing.report.text import grid
+
+HEADER = ("model", "layer", "searches", "mean L2", "95 % interval")
+ROWS = [["softmax", "logits", "100", "0.935", "0.0277 to 0.0362"], ["cnn", "fc 1", "1,000", "1.48", "–"]]
+
+
+def test_a_table_that_is_too_wide_is_cut_between_columns_and_its_rows_keep_their_names():
+    whole = grid(HEADER, ROWS, texts=2)
+    assert fitted(whole, None) == fitted(whole, 80) == whole
+    parts = [part.split("\n") for part in fitted(whole, 33).split("\n\n")]
+    for part in parts:
+        assert max(map(len, part)) <= 33
+        assert [line.split()[:2] for line in part] == [["model", "layer"], ["softmax", "logits"], ["cnn", "fc"]]
+    cells = {cell for part in parts for line in part for cell in re.split(r" {2,}", line)}
+    assert cells == {*HEADER, *ROWS[0], *ROWS[1]}
+
+
+def test_a_sentence_is_wrapped_below_its_beginning():
+    text = "verdict\n  purity: Units are purer than rotations, and this is a long sentence."
+    lines = fitted(text, 30).split("\n")
+    assert lines[0] == "verdict"
+    assert max(map(len, lines)) <= 30
+    assert lines[1].startswith("  purity: ") and all(line.startswith("    ") for line in lines[2:])
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+
+
+@given(
+    st.lists(st.lists(st.text("ab1–.", min_size=1, max_size=9), min_size=4, max_size=4), min_size=1, max_size=5),
+    st.integers(12, 60),
+)
+def test_no_cell_of_a_table_is_lost_and_no_line_is_longer_than_its_two_columns(rows, columns):
+    header = ["name", "first", "second", "third"]
+    shown = fitted(grid(header, [["x" + rows[i][0], *rows[i][1:]] for i in range(len(rows))]), columns)
+    for row in rows:
+        assert all(cell == "–" or cell in shown for cell in row[1:])
+    assert max(map(len, shown.split("\n"))) <= max(columns, 2 * 10 + 2)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_stage_read_aloud_fits_the_terminal(finished, columns, monkeypatch, capsys):
+    monkeypatch.setattr(showing, "width", lambda: columns)
+    for name in ("units", "distortions", "transfer", "verdicts", None):
+        assert run_command(["show", str(finished), *([name] if name else [])]) == 0
+        lines = capsys.readouterr().out.split("\n")
+        assert max(len(line) for line in lines if ": a row is" not in line) <= columns, name
+
+
+def test_no_colour_is_used_where_none_is_wanted(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console = Console(force_terminal=True, width=60)
+    with console.capture() as captured:
+        console.print(terminal.text("red"), style="red")
+    assert "\x1b[3" not in captured.get()
