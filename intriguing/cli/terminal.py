@@ -79,8 +79,9 @@ def _wrapped(line: str, columns: int) -> list[str]:
     if len(line) <= columns:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
-    more = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(line, columns, subsequent_indent=indent + "  ", **more) or [line]
+    wrapper = textwrap.TextWrapper(columns, break_long_words=False, break_on_hyphens=False)
+    wrapper.subsequent_indent = indent + "  "
+    return wrapper.wrap(line) or [line]
 
 
 def _cut(rows: list[str], columns: int) -> list[str]:

@@ -100,7 +100,7 @@ def _answers(run: Run) -> str:
     ]
     shares = shares.assign(share=told, score=[score_label(row) for row in _rows(shares)])
     table = shares.pivot_table("share", ["score", "condition"], "name", aggfunc="first", fill_value="")
-    table = table[[name for name in ("model", "data", "both", "seed") if name in table]]
+    table = table.reindex(columns=[name for name in ("model", "data", "both", "seed") if name in table])
     sentences = "\n".join(dict.fromkeys(found["sentence"]))
     return f"Where the spread of the effects comes from:\n{_table(table)}\n\n{sentences}"
 
