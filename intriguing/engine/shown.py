@@ -1,11 +1,12 @@
-"""Showing where a run stands: one line that is written over in a terminal or notebook, log lines elsewhere."""
+"""Showing where a run stands: a line that is written over in a terminal, a bar in a notebook, log lines elsewhere."""
 
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from html import escape
+from typing import Any, TextIO
 
 from intriguing.engine.progress import Snapshot
 
@@ -64,12 +65,58 @@ class Line:
         self._width = len(self._last)
 
 
+class NotebookBar:
+    """Shows where a run stands as a bar below the cell of a notebook, renewed at most every `every` seconds."""
+
+    def __init__(self, display: Callable[..., Any], every: float = 0.5) -> None:
+        """display: `IPython.display.display`."""
+        self._display = display
+        self._every = every
+        self._said = -1e9
+        self._handle: Any = None
+        self._last: Snapshot | None = None
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Show `snapshot`."""
+        self._last = snapshot
+        if time.monotonic() - self._said >= self._every:
+            self._write(snapshot)
+
+    def close(self) -> None:
+        """Show where the run ended."""
+        if self._last is not None:
+            self._write(self._last)
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self._said = time.monotonic()
+        if self._handle is None:
+            self._handle = self._display(_Bar(snapshot), display_id=True)
+        else:
+            self._handle.update(_Bar(snapshot))
+
+
+class _Bar:
+    """A snapshot as a notebook shows it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return self._snapshot.line()
+
+    def _repr_html_(self) -> str:
+        snapshot = self._snapshot
+        lines = [snapshot.line(), *([f"at work: {busy}"] if (busy := snapshot.at_work()) else [])]
+        bar = f'<progress value="{snapshot.tasks_done}" max="{max(snapshot.tasks_total, 1)}"></progress>'
+        return bar + "".join(f"<div>{escape(line)}</div>" for line in lines)
+
+
 @contextmanager
 def shown(progress: bool | None, stream: TextIO | None = None) -> Iterator[Callable[[Snapshot], None]]:
     """Give a function that shows the snapshots of a run.
 
-    `progress` True shows a line on stderr, False shows nothing, None shows it where somebody looks: in a terminal or a
-    notebook, unless the program shows log lines of level INFO, which say the same.
+    `progress` True shows a bar in a notebook and elsewhere a line on stderr, False shows nothing, None shows it where
+    somebody looks: in a terminal or a notebook, unless the program shows log lines of level INFO, which say the same.
     """
     where = sys.stderr if stream is None else stream
     if progress is False:
@@ -78,7 +125,7 @@ def shown(progress: bool | None, stream: TextIO | None = None) -> Iterator[Calla
     if progress is None and (log.isEnabledFor(logging.INFO) or not _somebody_looks(where)):
         yield LogLines()
         return
-    line = Line(where)
+    line = NotebookBar(display) if (display := _display(where)) else Line(where)
     try:
         yield line
     finally:
@@ -86,7 +133,17 @@ def shown(progress: bool | None, stream: TextIO | None = None) -> Iterator[Calla
 
 
 def _somebody_looks(stream: TextIO) -> bool:
-    return stream.isatty() or type(stream).__module__.startswith("ipykernel")
+    return stream.isatty() or _is_notebook(stream)
+
+
+def _is_notebook(stream: TextIO) -> bool:
+    return type(stream).__module__.startswith("ipykernel")
+
+
+def _display(stream: TextIO) -> Callable[..., Any] | None:
+    """What shows something below a cell, where `stream` is that of a notebook."""
+    module = sys.modules.get("IPython.display") if _is_notebook(stream) else None
+    return getattr(module, "display", None)
 
 
 def _nothing(snapshot: Snapshot) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as _compute
 
 from intriguing.errors import InputError, unknown_name
+from intriguing.results.in_notebooks import Matrix
 from intriguing.stats.intervals import wilson
 
 pc: Any = _compute
@@ -226,7 +227,7 @@ def _matrix(cells: list[dict[str, Any]], sources: list[Model], targets: list[Mod
     names = pd.Index([label[m] for m in targets], name="target", dtype="str")
     low, high = wilson(errors, n)
     with np.errstate(invalid="ignore"):
-        matrix = pd.DataFrame(errors / n, index, names)
+        matrix = Matrix(errors / n, index, names)
         rms = rms / n.sum(axis=1)
     frames = {"low": low, "high": high, "n": n, "left_out": left_out}
     matrix.attrs = {name: pd.DataFrame(values, index, names) for name, values in frames.items()}

@@ -25,6 +25,7 @@ from intriguing.basics.files import at_home, is_table_file, without_secrets
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.results import rays
+from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Run:
     """Where the run's data sets lay, by name: source, root, content_hash."""
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
+
+    _repr_html_ = run_as_html
 
     def section(self, name: str) -> dict[str, Any]:
         """The section `name` of the spec (``run.section("units")``); {} where there is none, or no mapping."""

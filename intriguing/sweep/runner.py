@@ -183,8 +183,8 @@ def run(
         gpus_per_worker: how much of a GPU each holds.
         data: the folder that torchvision's data sets lie in.
         strict: raise `TaskFailedError` when a task gave up (everything else is finished and stored first).
-        progress: show a line on stderr that says how far the run is; by default in a terminal or notebook, unless
-            log lines of level INFO are shown, which say the same.
+        progress: show how far the run is: a bar in a notebook, a line on stderr elsewhere; by default in a terminal
+            or notebook, unless log lines of level INFO are shown, which say the same.
     """
     prepared = prepare(spec, out, data)
     with shown(progress) as listen:

@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import load, save
 
 from intriguing.basics.brief import brief
+from intriguing.basics.markup import Cell, table
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions
 from intriguing.units.prefilter import Prefilter
@@ -26,6 +27,8 @@ from intriguing.units.ranking import Candidates, best_first, tie_hash
 
 _ARRAYS = ("values", "hashes", "ids", "positions", "filled", "overflow")
 _LISTED = 1000
+_SHOWN = 8
+"""Directions and ranks that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,18 @@ class Top:
     """Mask (directions,): whether the hash decided which of the tied rows are listed."""
     rows: int
     """Number of rows, without the skipped ones."""
+
+    def _repr_html_(self) -> str:
+        many, k = self.ids.shape
+        rows = [
+            [f"direction {line}", *(Cell(f"{self.ids[line, rank]}", f"{self.values[line, rank]:.4g}") for rank in kept)]
+            for line in range(min(many, _SHOWN))
+            for kept in [range(min(int((self.ids[line] >= 0).sum()), _SHOWN))]
+        ]
+        header = ["", *(f"{rank}." for rank in range(1, min(k, _SHOWN) + 1))]
+        cut = f", the first {_SHOWN} are shown" if max(many, k) > _SHOWN else ""
+        caption = f"Top {k} of {self.rows:,} rows in {many:,} directions{cut}"
+        return table(caption, header, rows, ["Ids of inputs, best first. Hover for projections."])
 
 
 class TopK:
@@ -162,6 +177,9 @@ class TopK:
         self._skipped += other._skipped
         self._skipped_ids = sorted({*self._skipped_ids, *other._skipped_ids})[:_LISTED]
         return self
+
+    def _repr_html_(self) -> str:
+        return self.result()._repr_html_()
 
     def result(self, sign: int = 1) -> Top:
         """The largest projections (`sign` 1), or with `both` the smallest (`sign` -1), best first."""

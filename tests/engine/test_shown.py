@@ -2,6 +2,8 @@
 
 import io
 import logging
+import sys
+import types
 from itertools import pairwise
 
 import pytest
@@ -45,6 +47,32 @@ def test_a_notebook_gets_it_too():
         __module__ = "ipykernel.iostream"
 
     assert lines(None, Stream())[-2].startswith("10/10 tasks")
+
+
+def test_a_notebook_with_a_display_gets_a_bar_that_is_renewed(monkeypatch):
+    class Stream(io.StringIO):
+        __module__ = "ipykernel.iostream"
+
+    drawn = []
+
+    class Display(types.ModuleType):
+        def display(self, what, display_id):
+            assert display_id and not drawn
+            self.update(what)
+            return self
+
+        def update(self, what):
+            drawn.append((what._repr_html_(), repr(what)))
+
+    monkeypatch.setitem(sys.modules, "IPython.display", Display("IPython.display"))
+    assert lines(None, stream := Stream()) == [""] and stream.getvalue() == ""
+    assert drawn[0][0].startswith('<progress value="1" max="10"></progress>')
+    assert drawn[-1][0].startswith('<progress value="10" max="10"></progress>')
+    assert drawn[-1][1].startswith("10/10 tasks")
+    with shown(True, Stream()) as listen:
+        drawn.clear()
+        listen(Snapshot(1, 10, 1, 0, {"<b>": Count(1, 10)}, None, busy=(("a<i>", "", 0.0),)))
+    assert "&lt;b&gt;" in drawn[0][0] and "<div>at work: a&lt;i&gt;</div>" in drawn[0][0]
 
 
 def test_a_file_gets_nothing_unless_it_is_asked_for():
