@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import re
 import shlex
+import shutil
 import textwrap
 import tomllib
 from importlib import import_module
@@ -221,13 +222,14 @@ def test_shown_python_names_what_is_there(page):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder whose outputs/demo is a demo that is small in everything."""
+    """A working folder whose outputs/demo is a demo that is small in everything, and outputs/mycode the same."""
     spec: dict[str, Any] = load_spec("demo").model_dump()
     spec["models"] = {name: spec["models"][name] | {"training": {"epochs": 1}} for name in ("softmax", "mlp")}
     spec["units"] |= {"rows": 100, "rotations": 0}
     spec["blind_spots"] |= {"images": 6}
     where = tmp_path_factory.mktemp("docs")
     ig.run(spec, out=where / "outputs" / "demo", executor="inline")
+    shutil.copytree(where / "outputs" / "demo", where / "outputs" / "mycode")
     return where
 
 
