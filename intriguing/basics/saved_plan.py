@@ -47,6 +47,8 @@ class SavedPlan:
     """Task to how much it is, and of what."""
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Data set to source, root, content_hash, shape; empty in folders of version 0.1.0."""
+    version: str = ""
+    """The version of this package that made it; "" where plan.json does not say it."""
     command: str = ""
     """The line that continues the run; "" where plan.json holds another kind of line."""
 
@@ -92,6 +94,7 @@ def checked_plan(body: Any) -> SavedPlan:
         fingerprints=fingerprints,
         amounts=amounts,
         datasets={key: _mapping(value, f"datasets.{key[:100]!r}") for key, value in datasets.items()},
+        version=version if isinstance(version := plan.get("version", ""), str) else "",
         command=safe_command(command),
     )
 

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from intriguing.errors import InputError
 
+SCHEMA_VERSION = "schema_version"
+"""The key of a table's version in the metadata of its files."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -24,22 +27,32 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, what a row is, its fields, and the fields that together are unique."""
+    """A table: its name, what a row is, its fields, and the fields that together are unique.
+
+    version: of its schema, which every file says. It is raised when a column goes, changes its type or its meaning; one
+    that is added and may be null leaves it.
+    """
 
     name: str
     row: str
     fields: tuple[Field, ...]
     key: tuple[str, ...]
+    version: int = 1
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The Arrow schema, with sentences and primary key in its metadata."""
+        """The Arrow schema, with sentences, primary key and version in its metadata."""
         return pa.schema(
             [
                 pa.field(f.name, f.type, f.nullable, {"doc": f.doc} | ({"unit": f.unit} if f.unit else {}))
                 for f in self.fields
             ],
-            {"table": self.name, "row": self.row, "primary_key": json.dumps(list(self.key))},
+            {
+                "table": self.name,
+                "row": self.row,
+                "primary_key": json.dumps(list(self.key)),
+                SCHEMA_VERSION: str(self.version),
+            },
         )
 
     def build(self, columns: Mapping[str, Sequence | pa.Array], **constants: object) -> pa.Table:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from intriguing.basics.files import at_home
 from intriguing.basics.printable import printable
+from intriguing.basics.version import __version__
 from intriguing.cli.app import Data, Json, Out, RunFolder, SpecArgument, command
 from intriguing.cli.terminal import err, out, print_json, say, text, write
 from intriguing.engine.paths import allow_working_folder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from intriguing.sweep.runner import Outcome, Prepared
 
 _EVERY = 2.0
+_ANEW = "it is read as it is, and the command that made it goes on and computes anew what is computed otherwise now."
 
 
 @Parameter(name="*")
@@ -176,6 +178,9 @@ def _say_status(found: dict[str, Any]) -> None:
         say(out, f"  {printable(found['line'])}")
     if found["live"]:
         _say_live(found["live"])
+    if found["version"] != __version__:
+        made = f"intriguing {printable(found['version'])}" if found["version"] else "an earlier state of intriguing"
+        say(out, f"Made by {made}, and this is {__version__}: {_ANEW}")
     if found["done"] < found["tasks"] and not found["running"] and found["command"]:
         say(out, f"Continue with: {printable(found['command'])}")
 

@@ -4,7 +4,6 @@ Reads `plan.json` and `tables/` alone, from a local folder or an object store, w
 needs no cluster, and imports neither torch nor ray. Nothing here writes.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -25,11 +24,13 @@ from intriguing.basics.files import at_home, is_table_file, without_secrets
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.results import rays
+from intriguing.results.files import Reading, check_known
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
+from intriguing.results.queries import answer
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
 _SMALL = 1 << 26
@@ -72,7 +73,7 @@ def open_run(path: str | Path) -> "Run":
             f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
             "and run the spec there: what is in the store is not computed again."
         ) from error
-    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, _system=system, _root=root)
+    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, system, root, plan.version)
 
 
 def _local(path: str) -> tuple[fs.FileSystem, str]:
@@ -105,6 +106,8 @@ class Run:
     """Where the run's data sets lay, by name: source, root, content_hash."""
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
+    version: str = field(default="", repr=False)
+    """The version of this package that made the plan; "" before 0.1.0 said it."""
 
     _repr_html_ = run_as_html
 
@@ -143,7 +146,7 @@ class Run:
         for column, value in filters.items():
             part = _matches(schema.field(column), value)
             condition = part if condition is None else condition & part
-        with _Reading(f"Table {name!r} of {self.path}"):
+        with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
             shown = list(columns) if columns is not None else None
             return dataset.to_table(columns=shown, filter=condition, use_threads=self._worth_threads(files))
@@ -165,7 +168,7 @@ class Run:
             return layers.head(rows), len(layers)
         if not files:
             return _frame(schema.empty_table()), 0
-        with _Reading(f"Table {name!r} of {self.path}"):
+        with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
             return _frame(dataset.head(rows)), dataset.count_rows()
 
@@ -200,7 +203,7 @@ class Run:
             needed = [f.name for f in schema if not f.nullable and not pa.types.is_nested(f.type)]
             if name == "activations" or not needed:
                 continue
-            with _Reading(f"Table {name!r} of {self.path}"):
+            with self._reading(f"Table {name!r}"):
                 lacking = reduce(or_, (pc.field(column).is_null() for column in needed))
                 rows = self._dataset(files, schema).to_table(columns=needed, filter=lacking)
                 if rows.num_rows:
@@ -220,11 +223,11 @@ class Run:
 
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
         config: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true", "temp_directory": ""}
-        with duckdb.connect(config=config) as connection, _Reading(f"A table of {self.path}"):
+        with duckdb.connect(config=config) as connection, self._reading("A table"):
             # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.
             for name in [n for n in tables.TABLES if n in query.lower()] or tables.TABLES:
                 connection.register(name, self._view(name))
-            return _answer(connection, query, parameters)
+            return answer(connection, query, parameters)
 
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
         """The (model, model_seed) pairs of the run (of one data set), models in the order of the spec."""
@@ -350,7 +353,7 @@ class Run:
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
         selector = fs.FileSelector(f"{self._root}/tables/{name}", recursive=name == "activations", allow_not_found=True)
-        with _Reading(f"Table {name!r} of {self.path}"):
+        with self._reading(f"Table {name!r}"):
             files = self._system.get_file_info(selector)
         # By their names: a file still being published, or one that the user put there, is no part of the table.
         return sorted(f.path for f in files if f.type == fs.FileType.File and is_table_file(f.base_name))
@@ -361,7 +364,11 @@ class Run:
             return True
         return sum(info.size or 0 for info in self._system.get_file_info(files)) > _SMALL
 
+    def _reading(self, what: str) -> Reading:
+        return Reading(f"{what} of {self.path}", self.version)
+
     def _dataset(self, files: list[str], schema: pa.Schema) -> ds.Dataset:
+        check_known(files[0], self.path, self._system)
         return ds.dataset(files, schema=schema, format="parquet", filesystem=self._system)
 
     @property
@@ -371,7 +378,7 @@ class Run:
         for file in self._files("activations"):
             folders.setdefault(file.rpartition("/")[0], []).append(file)
         layers: dict[tuple[str, str, int, str], tuple[list[str], pa.Schema]] = {}
-        with _Reading(f"Table 'activations' of {self.path}"):
+        with self._reading("Table 'activations'"):
             for files in folders.values():
                 for file in files:
                     parquet = pq.ParquetFile(file, filesystem=self._system)
@@ -423,23 +430,6 @@ def _with_later_columns(schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-class _Reading:
-    """Turns Arrow's complaint about a file into ours."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
-            raise CorruptError(
-                f"{self.what} cannot be read: {error} If a file is truncated or damaged, `intriguing verify RUN` names "
-                "it; then run the same command again: it is computed anew."
-            ) from error
-
-
 def _frame(table: pa.Table) -> pd.DataFrame:
     """A table as pandas, integer columns that may lack a value as Int64."""
     nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
@@ -447,39 +437,6 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for column in nullable:
         frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     return frame[table.column_names]
-
-
-def _answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any) -> pd.DataFrame:
-    import duckdb
-
-    try:
-        return connection.execute(query, parameters).df()
-    except duckdb.InvalidInputException as error:
-        # What Arrow complains about while DuckDB pulls rows through it comes back as text.
-        kind = pa.ArrowInvalid if ".parquet'" in str(error) else InputError
-        raise kind(f"The query failed: {error}") from error
-    except duckdb.ParserException as error:
-        raise InputError(f"The query failed: {error}{_to_quote(connection, query)}") from error
-    except duckdb.Error as error:
-        raise InputError(f"The query failed: {error}") from error
-
-
-def _to_quote(connection: "duckdb.DuckDBPyConnection", query: str) -> str:
-    """Which columns a query names bare although their names are words of SQL, as a sentence; else empty.
-
-    DuckDB points at the place where its parser gave up, which often is the word after.
-    """
-    kinds = "keyword_category in ('reserved', 'type_function')"
-    reserved = {
-        word for (word,) in connection.execute(f"select keyword_name from duckdb_keywords() where {kinds}").fetchall()
-    }
-    bare = set(re.findall(r"(?<![\w.])[a-z_]+", re.sub(r"'[^']*'|\"[^\"]*\"", " ", query.lower())))
-    named = [table for name, table in tables.TABLES.items() if name in query.lower()]
-    columns_to_quote = list(dict.fromkeys(c for table in named for c in table.schema.names if c in reserved & bare))
-    if not columns_to_quote:
-        return ""
-    quoted = ", ".join(f'"{column}"' for column in columns_to_quote)
-    return f"\nWords of SQL that name a column must stand in double quotes: {quoted}."
 
 
 def _matches(column: pa.Field, value: Any) -> pc.Expression:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intriguing.basics.files import at_home
+from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import check_ours
@@ -138,6 +139,7 @@ def about(prepared: Prepared) -> dict[str, Any]:
     """What plan.json says beside the tasks: enough for `status`, `report` and `prune` to run nothing of the spec's."""
     return {
         "name": prepared.spec.name,
+        "version": __version__,
         "spec": prepared.spec.model_dump(),
         "command": prepared.command,
         "datasets": {name: asdict(dataset) for name, dataset in prepared.sweep.datasets.items()},

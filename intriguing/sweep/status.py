@@ -32,6 +32,7 @@ def status_of(run: Path) -> dict[str, Any]:
     running = is_locked(run)
     return {
         "name": plan.name or run.name,
+        "version": plan.version,
         "tasks": plan.tasks,
         "done": len(finished),
         "failed": live["failed"],
@@ -53,5 +54,5 @@ def status_of_uri(uri: str) -> dict[str, Any]:
 
     run = open_run(uri)
     done, failed = run.table("tasks", columns=["task"]).num_rows, run.table("failures", columns=["task"]).num_rows
-    known = {"name": run.name, "tasks": run.tasks, "done": done, "failed": failed}
+    known = {"name": run.name, "version": run.version, "tasks": run.tasks, "done": done, "failed": failed}
     return known | {"blocked": 0, "running": None, "line": "", "amounts": {}, "live": {}, "command": ""}

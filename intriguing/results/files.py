@@ -1,0 +1,44 @@
+"""The files of a run's tables: of which version they are, and what is said where one cannot be read."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from intriguing import tables
+from intriguing.basics.table import SCHEMA_VERSION
+from intriguing.basics.version import __version__
+from intriguing.errors import CorruptError, StoreError
+
+
+class Reading:
+    """Turns Arrow's complaint about a file into ours; version: of the package that made the run ("": not known)."""
+
+    def __init__(self, what: str, version: str = "") -> None:
+        self.what, self.version = what, version
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
+            made = self.version or "an earlier state"
+            older = "" if self.version == __version__ else f" The run was made by {made}, and this is {__version__}."
+            raise CorruptError(
+                f"{self.what} cannot be read: {error} If a file is truncated or damaged, `intriguing verify RUN` names "
+                f"it; then run the same command again: it is computed anew.{older}"
+            ) from error
+
+
+def check_known(file: str, run: str, system: fs.FileSystem) -> None:
+    """Raise `StoreError` where a table's file is of a later version than this package knows.
+
+    One of an earlier version is read: columns that were added since are null.
+    """
+    metadata = pq.read_schema(file, filesystem=system).metadata or {}
+    name, told = (metadata.get(key.encode(), b"").decode(errors="replace") for key in ("table", SCHEMA_VERSION))
+    table = tables.TABLES.get(name)
+    if table is not None and told.isdecimal() and int(told) > table.version:
+        raise StoreError(
+            f"Table {name!r} of {run} is of version {told}, and intriguing {__version__} knows up to {table.version}. "
+            "Read the run with the version that made it, or a later one: `intriguing status RUN` says which made it."
+        )
