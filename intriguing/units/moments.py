@@ -36,8 +36,9 @@ class Moments:
 
     def __init__(self, dim: int, with_covariance: bool = False) -> None:
         """Moments of `dim` units without any row."""
-        self.dim, self.with_covariance = dim, with_covariance
-        self.skipped = 0
+        self.dim: int = dim
+        self.with_covariance: bool = with_covariance
+        self.skipped: int = 0
         """Number of rows that were not finite."""
         self._central = _Central.empty(dim, with_covariance)
         self._parts: _Parts | None = None

@@ -96,7 +96,10 @@ class TopK:
             raise InputError(f"A scan needs k of at least 1, not {k}.")
         if precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
-        self.directions, self.k, self.both, self.seed = directions, k, both, seed
+        self.directions: Directions = directions
+        self.k: int = k
+        self.both: bool = both
+        self.seed: int = seed
         self._rows, self._skipped = 0, 0
         self._skipped_ids: list[int] = []
         lines = directions.count * (2 if both else 1)

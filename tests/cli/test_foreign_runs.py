@@ -258,3 +258,23 @@ def test_errors_and_log_lines_are_shown_as_text(capsys):
     assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (RED,), None)
     assert PlainFormatter().format(record) == r"\x1b[31mred\x07\r\u202e[bold]x[/bold]"
+
+
+def test_commands_that_read_a_run_write_nothing_in_its_folder(finished, tmp_path, capsys):
+    """So they serve for a run on a disk that is read-only, and for other people's."""
+
+    def listed():
+        return {p: (s.st_size, s.st_mtime_ns, s.st_ino) for p in finished.rglob("*") for s in [p.lstat()]}
+
+    before = listed()
+    for line in (
+        ["status"],
+        ["show"],
+        ["show", "units"],
+        ["show", "--sql", "select 1"],
+        ["diff", str(finished)],
+        ["report", "--out", str(tmp_path / "page.html")],
+        ["export", "--adversarial", str(tmp_path / "images"), "--first", "1"],
+    ):
+        assert run_command([line[0], str(finished), *line[1:]]) == 0, capsys.readouterr().err
+    assert listed() == before
