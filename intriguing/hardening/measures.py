@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.brief import brief
+from intriguing.basics.liveness import beat
 from intriguing.blind_spots import SearchOptions, minimal_distortion
 from intriguing.models import predict
 from intriguing.models.fitting import Examples
@@ -16,26 +17,35 @@ _SLOTS = 1024
 
 @dataclass(frozen=True)
 class Measures:
-    """How small a change makes a network wrong, over the images that it gets right."""
+    """How small a change makes a network wrong, image by image."""
 
     __repr__ = brief
 
-    rms: float | None
-    """The mean minimal distortion (root mean square of a value); None where nothing was found."""
-    found: int
-    """Images with a minimal distortion."""
+    distortions: np.ndarray
+    """(B,) float64: the minimal distortion of each image (root mean square of a value); NaN where nothing was found,
+    as for an image that the network gets wrong unchanged."""
     adversarial: Tensor
     """(found, *shape): the images found."""
     positions: Tensor
     """(found,) int64: which of the images they are of."""
 
+    @property
+    def rms(self) -> float | None:
+        """The mean minimal distortion of what was found; None where nothing was."""
+        return float(np.nanmean(self.distortions)) if self.found else None
+
+    @property
+    def found(self) -> int:
+        """How many images have a minimal distortion."""
+        return len(self.positions)
+
 
 def error_of(model: nn.Module, examples: Examples) -> float:
     """The fraction of the examples that the network gets wrong."""
-    wrong = sum(
-        int((predict(model, examples.inputs(rows), _SLOTS).argmax(1) != examples.labels[rows]).sum())
-        for rows in examples.chunks()
-    )
+    wrong = 0
+    for rows in examples.chunks():
+        beat()
+        wrong += int((predict(model, examples.inputs(rows), _SLOTS).argmax(1) != examples.labels[rows]).sum())
     return wrong / len(examples)
 
 
@@ -43,13 +53,8 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, grade: str = "best
     """The untargeted minimal distortions of images (B, *shape) in [0, 1]; see `blind_spots.minimal_distortion`."""
     result = minimal_distortion(model, images, labels, None, SearchOptions(grade=grade))
     found = torch.tensor([status == "found" for status in result.status], dtype=torch.bool, device=images.device)
-    distortions = result.distortion[found].double().cpu().numpy()
-    return Measures(
-        float(distortions.mean()) if len(distortions) else None,
-        len(distortions),
-        result.adversarial[found],
-        found.nonzero().squeeze(1),
-    )
+    distortions = torch.where(found, result.distortion.double(), torch.nan).cpu().numpy()
+    return Measures(distortions, result.adversarial[found], found.nonzero().squeeze(1))
 
 
 def fooled(model: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[int, int]:

@@ -5,7 +5,8 @@ So an epoch that is computed again gives the same bits, whatever ran before it i
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -14,14 +15,15 @@ from torch import Tensor, nn
 
 from intriguing import randomness
 from intriguing.basics import torch_modes
+from intriguing.basics.liveness import beat
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import InputError, ModelError
-from intriguing.hardening.changes import Drawn, new_changes
+from intriguing.hardening.changes import Drawn, new_changes, shortened
 from intriguing.hardening.cutting import Cut, dropping
 from intriguing.hardening.options import HardeningOptions
 from intriguing.hardening.pools import Entries, Pool, pack, unpack
 from intriguing.models import TrainOptions, load_weights, resolved, save_weights
-from intriguing.models.fitting import Decay, Examples, cross_entropy, schedule
+from intriguing.models.fitting import Decay, Examples, cross_entropy, optimizer_of, schedule
 from intriguing.models.networks import Autoencoder
 
 _PROBED = 64
@@ -44,6 +46,18 @@ class Clock:
     """The root mean square of a value of the changes in use at the epoch's end, by layer."""
     loss: float = math.nan
     """The mean loss of the clean batches."""
+
+    def after(self, earlier: "Clock") -> "Clock":
+        """This epoch's clock with the sums of all epochs up to it: seconds, searches, what was found."""
+        summed = ("seconds", "searching", "searched", "found")
+        return replace(self, **{name: getattr(self, name) + getattr(earlier, name) for name in summed})
+
+
+class Renewal(NamedTuple):
+    """A part of an epoch's new changes: its number, and how many images of each layer are searched."""
+
+    part: int
+    images: int
 
 
 class Hardening:
@@ -77,13 +91,7 @@ class Hardening:
         self.epochs = self.training.epochs or 1
         self._parameters = list(model.requires_grad_(True).parameters())
         self._decay = Decay.of(model, self.training)
-        rate = self.training.learning_rate or 0.0
-        if self.training.optimizer == "sgd":
-            self._optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                self._parameters, lr=rate, momentum=0.9, nesterov=True
-            )
-        else:
-            self._optimizer = torch.optim.Adam(self._parameters, lr=rate, fused=True)
+        self._optimizer = optimizer_of(self._parameters, self.training)
         self._pools = {layer: Pool(options.kept_epochs) for layer in self._pooled}
         self._drawn_from: dict[str, Entries | None] = {}
         self._cuts: dict[str, Cut] = {}
@@ -124,7 +132,7 @@ class Hardening:
         steps = math.ceil(count / size)
         order = randomness.generator(self.seed, "order of images", number).permutation(count).astype(np.int64)
         batches = torch.from_numpy(order).to(device_of(self.model)).split(size)
-        renewed = self._renewal_steps(number, steps)
+        renewed = self._renewals(number, steps)
         draws = randomness.generator(self.seed, "draws from the pools", number)
         total = 0.0
         with torch_modes.threads(self.threads), torch.random.fork_rng(devices=[]):
@@ -133,6 +141,7 @@ class Hardening:
             self._drawn_from = {layer: pool.together() for layer, pool in self._pools.items()}
             self.model.train()
             for step, rows in enumerate(batches):
+                beat()
                 if step in renewed:
                     self._renew(number, renewed[step], clock)
                 rate = (self.training.learning_rate or 0.0) * schedule(
@@ -154,22 +163,27 @@ class Hardening:
         clock.seconds = time.process_time() - began
         return clock
 
-    def _renewal_steps(self, number: int, steps: int) -> dict[int, int]:
-        """The steps of an epoch at which new changes are searched, with the renewal's number; none in the first epoch.
+    def _renewals(self, number: int, steps: int) -> dict[int, Renewal]:
+        """The steps of an epoch at which new changes are searched, with what is searched; none in the first epoch.
 
-        A network that has not learnt anything yet errs on most images, and its changes would teach nothing.
+        A network that has not learnt anything yet errs on most images, and its changes would teach nothing. All parts
+        together have `new_per_epoch` images, also where an epoch has fewer steps than there are renewals.
         """
         if not self._pooled or number == 0:
             return {}
-        times = min(self.options.renewals, self.options.new_per_epoch, steps)
-        return {part * steps // times: part for part in range(times)}
+        new = self.options.new_per_epoch
+        times = min(self.options.renewals, new, steps)
+        return {
+            part * steps // times: Renewal(part, (part + 1) * new // times - part * new // times)
+            for part in range(times)
+        }
 
-    def _renew(self, number: int, part: int, clock: Clock) -> None:
+    def _renew(self, number: int, renewal: Renewal, clock: Clock) -> None:
         """Search new changes for a part of the epoch's images, for each layer."""
         began = time.process_time()
         for layer in self._pooled:
-            drawn = self._images_of(layer, number, part)
-            entries = new_changes(self._cut(layer), drawn, self.options, self.seed, layer, number, part)
+            drawn = self._images_of(layer, number, renewal)
+            entries = new_changes(self._cut(layer), drawn, self.options, self.seed, layer, number, renewal.part)
             self._pools[layer] = self._pools[layer].with_(entries)
             self._drawn_from[layer] = self._pools[layer].together()
             clock.searched += len(drawn.positions)
@@ -177,24 +191,23 @@ class Hardening:
         self.model.train().requires_grad_(True)
         clock.searching += time.process_time() - began
 
-    def _images_of(self, layer: str, number: int, part: int) -> Drawn:
+    def _images_of(self, layer: str, number: int, renewal: Renewal) -> Drawn:
         """The images of a part of an epoch's searches: some of those of the oldest changes, and others drawn anew.
 
-        The same image may come twice in an epoch, with another network each time.
+        The same image may come twice in an epoch, with another network each time. Noise is no start for a search.
         """
-        options, random = self.options, randomness.generator(self.seed, "images of a pool", layer, number, part)
-        times = min(options.renewals, options.new_per_epoch)
-        count = (part + 1) * options.new_per_epoch // times - part * options.new_per_epoch // times
+        random = randomness.generator(self.seed, "images of a pool", layer, number, renewal.part)
         oldest = self._pools[layer].oldest()
-        again = 0 if oldest is None else min(round(options.revisited * count), len(oldest))
-        new = random.choice(len(self.examples), min(count - again, len(self.examples)), replace=False)
+        again = 0 if oldest is None else min(round(self.options.revisited * renewal.images), len(oldest))
+        new = random.choice(len(self.examples), min(renewal.images - again, len(self.examples)), replace=False)
         rows = torch.from_numpy(new.astype(np.int64)).to(self.examples.labels.device)
         warm = None
         if oldest is not None and again:
             index = torch.from_numpy(random.choice(len(oldest), again, replace=False)).to(rows.device)
             rows = torch.cat([oldest.positions[index], rows])
-            changes = oldest.changes[index].float()
-            warm = torch.cat([changes, changes.new_zeros(len(new), *changes.shape[1:])])
+            if self.options.method == "pools":
+                changes = oldest.changes[index].float()
+                warm = torch.cat([changes, changes.new_zeros(len(new), *changes.shape[1:])])
         return Drawn(self.examples.inputs(rows), self.examples.labels[rows], rows, warm)
 
     def _cut(self, layer: str) -> Cut:
@@ -247,7 +260,7 @@ class Hardening:
             leaf = moved.detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(cross_entropy(self.model(leaf), labels), leaf)
             change = moved + length * _normalised(slope) - images
-            moved = (images + _within(change, radius)).clamp(0, 1)
+            moved = (images + shortened(change, radius)).clamp(0, 1)
         return moved.detach()
 
 
@@ -265,11 +278,6 @@ def check_trainable(model: nn.Module, training: TrainOptions | None) -> None:
 def _normalised(slope: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(slope.flatten(1), dim=1).clamp(min=1e-30)
     return slope / norm.reshape(-1, *[1] * (slope.ndim - 1))
-
-
-def _within(change: Tensor, radius: float) -> Tensor:
-    norm = torch.linalg.vector_norm(change.flatten(1), dim=1).clamp(min=1e-30)
-    return change * (radius / norm).clamp(max=1).reshape(-1, *[1] * (change.ndim - 1))
 
 
 def _rms(pool: Pool) -> float | None:

@@ -167,10 +167,7 @@ def descend(
     """Adam or SGD on `loss(rows)` over `count` examples, in an order keyed by seed and epoch; returns the last mean."""
     rate, size = options.learning_rate or 0.0, options.batch_size or 1
     device = parameters[0].device
-    if options.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
-    else:
-        optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+    optimizer = optimizer_of(parameters, options)
     steps, step, mean = epochs * math.ceil(count / size), 0, math.nan
     for epoch in range(epochs):
         order = randomness.generator(seed, purpose, epoch).permutation(count)
@@ -189,6 +186,14 @@ def descend(
         mean = float(total) / count
         _finite(mean, f"epoch {epoch + 1}")
     return mean + decay.penalty()
+
+
+def optimizer_of(parameters: list[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
+    """Adam, or SGD with momentum 0.9 in Nesterov's form, with the step size of `options`."""
+    rate = options.learning_rate or 0.0
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
+    return torch.optim.Adam(parameters, lr=rate, fused=True)
 
 
 def schedule(done: float, warm_up: float) -> float:

@@ -28,6 +28,14 @@ HARDENING = Table(
         Field("error", DOUBLE, "Wrong on the images of `split`.", "fraction"),
         Field("distortion", DOUBLE, "Mean minimal distortion (RMS) over images of `split`.", "", True),
         Field("distortion_images", pa.int32(), "How many images have one: those that it gets right, of those tried."),
+        Field(
+            "distortions",
+            pa.list_(DOUBLE),
+            "The minimal distortion (RMS) of each image tried, the same images in the same order for every network; "
+            "null where it gets the image wrong unchanged.",
+            "",
+            True,
+        ),
         Field("lower_bound", DOUBLE, "Mean proven lower bound of the distortion; null without one.", "", True),
         Field("bounded_images", pa.int32(), "How many images have a bound."),
         Field(
@@ -38,7 +46,9 @@ HARDENING = Table(
         Field("search_seconds", DOUBLE, "The part of it that searches took.", "seconds"),
         Field("searches", WHOLE, "Searches up to here.", "searches"),
         Field(
-            "pool_rms", pa.list_(DOUBLE), "The RMS of a value of the changes in use, per layer; empty without pools."
+            "pool_rms",
+            pa.list_(DOUBLE),
+            "The RMS of a value of the changes in use, per layer of `layers`; null for a pool that is empty.",
         ),
     ),
     ("dataset", "model", "variant", "model_seed", "epoch"),

@@ -5,11 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from intriguing.basics import liveness
 from intriguing.data import load_dataset
 from intriguing.errors import InputError, ModelError
-from intriguing.hardening import Hardening, HardeningOptions
+from intriguing.hardening import Hardening, HardeningOptions, training
+from intriguing.hardening.changes import new_changes
 from intriguing.hardening.measures import error_of, fooled, held_out, measure
 from intriguing.hardening.pools import Entries, Pool, pack, unpack
+from intriguing.hardening.training import Clock
 from intriguing.models import TrainOptions, build_model, save_weights, train_model
 from intriguing.models.fitting import Examples
 
@@ -60,15 +63,15 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "options", "training"), [v[1:] for v in VARIANTS], ids=[v[0] for v in VARIANTS])
-def test_a_training_that_goes_on_from_checkpoints_is_the_same_to_the_bit(digits, make, options, training):
-    whole = Hardening(make(), digits, options, training, seed=3)
+@pytest.mark.parametrize(("make", "options", "trained"), [v[1:] for v in VARIANTS], ids=[v[0] for v in VARIANTS])
+def test_a_training_that_goes_on_from_checkpoints_is_the_same_to_the_bit(digits, make, options, trained):
+    whole = Hardening(make(), digits, options, trained, seed=3)
     stored = []
     for epoch in range(3):
         whole.epoch(epoch)
         stored.append(whole.checkpoint())
     # Another process: nothing but what was stored after the second epoch, and what epochs before it found.
-    other = Hardening(make(), digits, options, training, seed=3)
+    other = Hardening(make(), digits, options, trained, seed=3)
     torch.rand(17)
     other.restore(stored[1]["weights"], stored[1]["optimizer"], [stored[0]["pools"], stored[1]["pools"]])
     clock = other.epoch(2)
@@ -122,6 +125,47 @@ def test_every_layer_s_pool_fills_and_forgets(digits):
         assert sum(map(len, one._pools.values())) == sum(found[-2:])
     assert min(found) > 0
     assert set(clock.norms) == set(LAYERS)
+
+
+@pytest.mark.parametrize(("batch_size", "renewals"), [(300, 4), (300, 5), (600, 3), (64, 3)])
+def test_an_epoch_searches_all_its_new_changes_however_few_its_steps_are(digits, batch_size, renewals):
+    options = HardeningOptions("pools", ("hidden2",), new_per_epoch=8, renewals=renewals)
+    one = Hardening(net(), digits, options, TrainOptions(batch_size=batch_size).over(ADAM))
+    one.epoch(0)
+    assert one.epoch(1).searched == 8
+
+
+def test_a_clock_sums_what_epochs_cost_and_keeps_what_is_of_the_last():
+    first = Clock(2.0, 1.5, 8, 7, {"input": 0.1}, 0.5)
+    last = Clock(3.0, 0.5, 8, 6, {"input": 0.2}, 0.25)
+    assert last.after(first) == Clock(5.0, 2.0, 16, 13, {"input": 0.2}, 0.25)
+    assert last.after(Clock()) == last
+
+
+def test_noise_is_no_start_for_a_search(digits, monkeypatch):
+    drawn = []
+
+    def searched(cut, images, options, *keys):
+        drawn.append(images)
+        return new_changes(cut, images, options, *keys)
+
+    monkeypatch.setattr(training, "new_changes", searched)
+    for options, warm in ((VARIANTS[2][2], False), (VARIANTS[0][2], True)):
+        one = Hardening(net(), digits, options, ADAM)
+        for epoch in range(3):
+            one.epoch(epoch)
+        assert any(images.warm is not None for images in drawn) == warm
+        drawn.clear()
+
+
+def test_an_epoch_and_its_measures_give_signs_of_life(digits, monkeypatch):
+    heard = []
+    monkeypatch.setattr(liveness, "_listener", lambda: heard.append(1))
+    one = Hardening(net(), digits, HardeningOptions("pgd"), ADAM)
+    one.epoch(0)
+    assert len(heard) == 10  # batches of 64
+    error_of(one.model, digits)
+    assert len(heard) == 11
 
 
 def test_a_pool_keeps_the_last_epochs_and_knows_its_oldest_and_newest():

@@ -46,10 +46,10 @@ class EpochParameters:
 
 @dataclass(frozen=True)
 class MeasureParameters:
-    """What to measure of a training that has ended: after every epoch `curve_images`, after the last `images`.
+    """What to measure after one epoch, counted from 0, of one training.
 
-    certified: how many of the last have their bound proven. network: its name after the last epoch. fed: whether it is
-    fed the baseline's adversarial images.
+    network: its name after the last epoch. fed: whether it is fed the baseline's adversarial images. images: how many
+    are searched. certified: how many of these have their bound proven. last: whether it is the last epoch.
     """
 
     key: ModelKey
@@ -57,9 +57,10 @@ class MeasureParameters:
     training_of: Training
     compute: Compute
     network: str
+    epoch: int
+    last: bool
     fed: bool
     images: int
-    curve_images: int
     certified: int
     grade: str
 
@@ -74,15 +75,15 @@ class ClaimsParameters:
     goal: float | None = None
 
 
-EPOCH = TaskFunction(Function(f"{_NAME}:epoch", 1, (_TASKS, *_SEARCH, *SOURCES), f"{_TASKS}:epoch"), EpochParameters)
+EPOCH = TaskFunction(Function(f"{_NAME}:epoch", 2, (_TASKS, *_SEARCH, *SOURCES), f"{_TASKS}:epoch"), EpochParameters)
 MEASURE = TaskFunction(
-    Function(f"{_NAME}:measure", 1, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_training"),
+    Function(f"{_NAME}:measure", 2, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_epoch"),
     MeasureParameters,
 )
 CLAIMS = TaskFunction(
     Function(
         f"{_NAME}:claims",
-        1,
+        2,
         (_TASKS, "intriguing.stages.hardening.judged", "intriguing.hardening.claims", "intriguing.stats"),
         f"{_TASKS}:claims",
     ),

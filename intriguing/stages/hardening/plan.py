@@ -1,4 +1,4 @@
-"""Hardening: a training per variant and seed, an epoch a task; then its measures; then the claims."""
+"""Hardening: a training per variant and seed; a task per epoch, and one for its measures; then the claims."""
 
 import re
 from collections.abc import Iterator
@@ -42,10 +42,10 @@ def plan(section: HardeningSpec, sweep: Sweep) -> Iterator[Task]:
             for name in sorted(section.variants, key=lambda name: name != section.baseline):
                 run = _Run(section, sweep, base, name, seed)
                 yield from run.epochs()
-                measure = run.measure(attacks)
-                attacks = attacks or Output(measure.name, "adversarial")
-                measures.append(Output(measure.name, "hardening"))
-                yield measure
+                for measure in run.measures(attacks):
+                    measures.append(Output(measure.name, "hardening"))
+                    yield measure
+                attacks = attacks or Output(measures[-1].task, "adversarial")
                 if name in section.joining:
                     joining.append(run.network)
         yield functions.CLAIMS.task(
@@ -111,7 +111,7 @@ class _Run:
             pooled = range(max(0, epoch - self._kept), epoch)
             inputs: dict[str, Any] = {}
             if epoch:
-                inputs = {name: Output(before, name) for name in ("weights", "optimizer")}
+                inputs = {name: Output(before, name) for name in ("weights", "optimizer", "clock")}
                 inputs["pools"] = [Output(self._task(earlier), "pools") for earlier in pooled]
             yield functions.EPOCH.task(
                 self._task(epoch),
@@ -123,25 +123,28 @@ class _Run:
                 size=self._per_epoch * (2 * self._base.dataset.values + 8),
             )
 
-    def measure(self, attacks: Output | None) -> Task:
-        """The task that measures the network after every epoch; `attacks`: the baseline's adversarial images."""
-        tasks = [self._task(epoch) for epoch in range(self._count)]
-        inputs: dict[str, Any] = {name: [Output(task, name) for task in tasks] for name in ("weights", "clock")}
+    def measures(self, attacks: Output | None) -> Iterator[Task]:
+        """A task per epoch that measures the network; `attacks`: the baseline's adversarial images."""
         section = self._section
-        return functions.MEASURE.task(
-            f"{self._name}/measures",
-            functions.MeasureParameters(
-                self._key, self._base.architecture, self._training, self._compute,
-                self.network.name, attacks is not None, section.images, section.curve_images,
-                section.certified, section.grade,
-            ),
-            inputs=inputs if attacks is None else inputs | {"attacks": attacks},
-            resources={"examples": _resource(self._base.dataset)},
-            publish={"hardening": "hardening", "models": "models"},
-            affinity=self._name,
-            noun="trainings",
-            rows={"hardening": self._count, "models": 1},
-        )  # fmt: skip
+        for epoch in range(self._count):
+            last = epoch == self._count - 1
+            inputs = {name: Output(self._task(epoch), name) for name in ("weights", "clock")}
+            yield functions.MEASURE.task(
+                f"{self._name}/measures/{epoch + 1:04d}",
+                functions.MeasureParameters(
+                    self._key, self._base.architecture, self._training, self._compute, self.network.name, epoch, last,
+                    fed=attacks is not None,
+                    images=section.images if last else section.curve_images,
+                    certified=section.certified if last else 0,
+                    grade=section.grade,
+                ),
+                inputs=inputs if attacks is None else inputs | {"attacks": attacks},
+                resources={"examples": _resource(self._base.dataset)},
+                publish={"hardening": "hardening"} | ({"models": "models"} if last else {}),
+                affinity=self._name,
+                noun="measures",
+                rows={"hardening": 1} | ({"models": 1} if last else {}),
+            )  # fmt: skip
 
 
 def _resource(dataset: PlannedDataset) -> Resource:

@@ -1,4 +1,4 @@
-"""Tasks of hardening: an epoch of a training, the measures of a training, and the claims."""
+"""Tasks of hardening: an epoch of a training, its measures, and the claims."""
 
 import json
 from dataclasses import asdict, replace
@@ -14,7 +14,7 @@ from intriguing.engine.worker import Work
 from intriguing.hardening.cutting import pool_layers
 from intriguing.hardening.measures import Measures, error_of, fooled, held_out, measure
 from intriguing.hardening.options import HardeningOptions
-from intriguing.hardening.training import Hardening
+from intriguing.hardening.training import Clock, Hardening
 from intriguing.models import (
     TrainOptions,
     build_model,
@@ -34,7 +34,10 @@ from intriguing.stages.hardening.resources import LoadedExamples
 
 @functions.EPOCH.implementation
 def epoch(work: Work, parameters: functions.EpochParameters) -> dict[str, Any]:
-    """Train for one epoch; `weights`, `optimizer`, `pools` (what the epoch found) and `clock` (what it cost, JSON)."""
+    """Train for one epoch; `weights`, `optimizer`, `pools` (what the epoch found) and `clock`.
+
+    `clock` is JSON: what the training has cost up to here.
+    """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
     net = _built(parameters.architecture, parameters.key.model_seed).to(device())
@@ -44,59 +47,72 @@ def epoch(work: Work, parameters: functions.EpochParameters) -> dict[str, Any]:
         net, examples, _options(of, net), TrainOptions.of(of.training), parameters.key.model_seed,
         parameters.compute.threads,
     )  # fmt: skip
+    before = Clock()
     if parameters.epoch:
         hardening.restore(work.blobs("weights")[0], work.blobs("optimizer")[0], work.blobs("pools"))
-    clock = hardening.epoch(parameters.epoch)
+        before = _clock(work)
+    clock = hardening.epoch(parameters.epoch).after(before)
     return hardening.checkpoint() | {"clock": json.dumps(asdict(clock)).encode()}
 
 
+def _clock(work: Work) -> Clock:
+    return Clock(**json.loads(work.blobs("clock")[0]))
+
+
 @functions.MEASURE.implementation
-def measure_training(work: Work, parameters: functions.MeasureParameters) -> dict[str, Any]:
-    """What a network is worth after each epoch: `hardening`, its row of `models`, and `adversarial` images."""
+def measure_epoch(work: Work, parameters: functions.MeasureParameters) -> dict[str, Any]:
+    """What a network is worth after an epoch: `hardening`, a row.
+
+    After the last one also `models`, its row of that table, and `adversarial`, the images that fool it, as safetensors.
+    """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
     net = _built(parameters.architecture, parameters.key.model_seed)
     of = parameters.training_of
     options = _options(of, net)
+    weights = work.blobs("weights")[0]
+    probe(load_weights(net, weights)).to(device())
     examples: LoadedExamples = work.resource("examples")
     trained_on, measured_on = _examples(examples, of)
-    attacked = _attacked(measured_on, of.seed)
-    clocks = [json.loads(blob) for blob in work.blobs("clock")]
-    stored = work.blobs("weights")
-    rows, last = [], Measures(None, 0, torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    attacked = _attacked(measured_on, of.seed)[: parameters.images]
+    found = _measured(net, measured_on, attacked, parameters.grade)
     old = safetensors.torch.load(work.blobs("attacks")[0]) if parameters.fed else None
-    for number, weights in enumerate(stored):
-        probe(load_weights(net, weights)).to(device())
-        chosen = attacked[: parameters.images if number == len(stored) - 1 else parameters.curve_images]
-        if len(chosen):
-            last = measure(net, measured_on.inputs(chosen), measured_on.labels[chosen], parameters.grade)
-        errors = {"train_error": error_of(net, trained_on), "error": error_of(net, measured_on)}
-        measures = _row(clocks[: number + 1], last if len(chosen) else None)
-        rows.append(measures | errors | _transfer(net, measured_on, old))
-    rows[-1] |= _certified(net, measured_on, last, attacked[last.positions[: parameters.certified]])
-    adversarial = {"images": last.adversarial.cpu().contiguous(), "positions": attacked[last.positions].cpu()}
+    errors = {"train_error": error_of(net, trained_on), "error": error_of(net, measured_on)}
+    pooled = options.layers if options.has_pools else ()
+    row = _row(_clock(work), pooled, found) | errors | _transfer(net, measured_on, old)
+    row |= _certified(net, measured_on, found, attacked[found.positions[: parameters.certified]])
     table = tables.HARDENING.build(
-        {name: [row[name] for row in rows] for name in rows[0]} | {"epoch": list(range(1, len(rows) + 1))},
+        {name: [value] for name, value in row.items()} | {"epoch": [parameters.epoch + 1]},
         **parameters.key.columns,
         variant=of.variant,
         network=parameters.network,
         method=options.method,
         below=options.below,
-        layers=list(options.layers) if options.has_pools else [],
+        layers=list(pooled),
         split="held-out" if of.held_out else "test",
         images=len(measured_on),
     )
+    if not parameters.last:
+        return {"hardening": table}
     models = tables.MODELS.build(
         {},
         **(replace(parameters.key, model=parameters.network).columns),
-        weights_hash=weights_hash(stored[-1]),
+        weights_hash=weights_hash(weights),
         parameters=parameter_count(net),
-        train_error=error_of(net, examples.train) if of.held_out else rows[-1]["train_error"],
-        test_error=None if of.held_out else rows[-1]["error"],
+        train_error=error_of(net, examples.train) if of.held_out else row["train_error"],
+        test_error=None if of.held_out else row["error"],
         train_part=None,
         other_error=None,
     )
+    adversarial = {"images": found.adversarial.cpu().contiguous(), "positions": attacked[found.positions].cpu()}
     return {"hardening": table, "models": models, "adversarial": safetensors.torch.save(adversarial)}
+
+
+def _measured(net: torch.nn.Module, examples: Examples, attacked: torch.Tensor, grade: str) -> Measures:
+    """How small a change makes the network wrong on the images at these positions."""
+    if len(attacked):
+        return measure(net, examples.inputs(attacked), examples.labels[attacked], grade)
+    return Measures(np.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
 @functions.CLAIMS.implementation
@@ -138,17 +154,18 @@ def _attacked(examples: Examples, seed: int) -> torch.Tensor:
     return torch.from_numpy(order.astype(np.int64)).to(examples.labels.device)
 
 
-def _row(clocks: list[dict[str, Any]], measures: Measures | None) -> dict[str, Any]:
-    """What an epoch cost up to here, and how small a change makes its network wrong."""
+def _row(clock: Clock, pooled: tuple[str, ...], found: Measures) -> dict[str, Any]:
+    """What a training cost up to here, and how small a change makes its network wrong."""
     return {
-        "distortion": measures and measures.rms,
-        "distortion_images": measures.found if measures else 0,
+        "distortion": found.rms,
+        "distortion_images": found.found,
+        "distortions": [None if np.isnan(value) else float(value) for value in found.distortions],
         "lower_bound": None,
         "bounded_images": 0,
-        "cpu_seconds": sum(clock["seconds"] for clock in clocks),
-        "search_seconds": sum(clock["searching"] for clock in clocks),
-        "searches": sum(clock["searched"] for clock in clocks),
-        "pool_rms": list(clocks[-1]["norms"].values()),
+        "cpu_seconds": clock.seconds,
+        "search_seconds": clock.searching,
+        "searches": clock.searched,
+        "pool_rms": [clock.norms.get(layer) for layer in pooled],
     }
 
 

@@ -43,12 +43,23 @@ def test_an_epoch_is_a_task_that_goes_on_from_the_one_before_it_and_reads_what_i
 
 def test_whole_seeds_come_first_and_the_baseline_before_those_that_are_fed_its_images():
     plan = plan_of(spec({}))
-    measures = names(plan, "/measures")
-    assert [name.split("/")[-2] for name in measures] == ["0"] * 8 + ["1"] * 8
+    measures = names(plan, "/measures/0003")
+    assert [name.split("/")[-3] for name in measures] == ["0"] * 8 + ["1"] * 8
     assert measures[0].split("/")[3] == "weight decay"
     assert "attacks" not in plan.tasks[measures[0]].inputs
     assert all(plan.tasks[name].inputs["attacks"].task == measures[0] for name in measures[1:8])
     assert plan.tasks[measures[8]].publish == {"hardening": "hardening", "models": "models"}
+
+
+def test_the_measures_of_an_epoch_are_a_task_so_a_kill_loses_one_epoch_s():
+    plan = plan_of(spec({"curve_images": 7, "images": 10, "certified": 4}))
+    one, two, last = (plan.tasks[name] for name in names(plan, "/pgd/1/measures/"))
+    for number, task in enumerate((one, two, last), start=1):
+        epoch = f"hardening/mnist-sample/net/pgd/1/epoch/{number:04d}"
+        assert {task.inputs[name].task for name in ("weights", "clock")} == {epoch}
+    assert [task.parameters["images"] for task in (one, two, last)] == [7, 7, 10]
+    assert [task.parameters["certified"] for task in (one, two, last)] == [0, 0, 4]
+    assert one.publish == {"hardening": "hardening"}
 
 
 def test_hardened_networks_are_models_for_later_stages_unless_they_are_trials():

@@ -1,5 +1,6 @@
 """Whole hardenings: a user's own model, a real kill, Ray, and what is refused before any work."""
 
+import json
 import os
 import subprocess
 import time
@@ -99,7 +100,7 @@ def test_the_page_and_the_terminal_say_what_was_found(undisturbed):
 
 
 @pytest.mark.slow
-def test_kill_9_in_mid_epoch_loses_that_epoch_and_changes_no_result(tmp_path):
+def test_kill_9_in_mid_epoch_loses_that_epoch_alone_no_measure_and_changes_no_result(tmp_path):
     body = spec()
     body["models"] = {
         "own": {"architecture": "mlp", "layers": ["hidden1"], "options": {"hidden": [12]}, "train": False}
@@ -113,19 +114,28 @@ def test_kill_9_in_mid_epoch_loses_that_epoch_and_changes_no_result(tmp_path):
         command("run", str(path), "--out", str(tmp_path / "run"), "--executor", "inline"),
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    # The list of images, the untrained model and two epochs are stored: the process is in the middle of the third.
-    while len(list((tmp_path / "run" / "store").glob("*/record.json"))) < 4:
+    begun = "hardening/mnist-sample/own/weight decay/0/"
+    while not {f"{begun}epoch/0002", f"{begun}measures/0001"} <= stored(tmp_path / "run"):
         assert killed.poll() is None
         time.sleep(0.02)
     killed.kill()
     killed.wait()
+    before = stored(tmp_path / "run")
+    assert f"{begun}epoch/0004" not in before
     outcome = execute(prepare(path, tmp_path / "run"), "inline")
     assert outcome.complete
-    epochs = [name for name in outcome.ran if "/epoch/" in name]
-    assert [name.rpartition("/")[2] for name in epochs] == ["0003", "0004"]
+    assert not before & set(outcome.ran)
+    assert before | set(outcome.ran) >= {
+        f"{begun}{kind}/{n:04d}" for kind in ("epoch", "measures") for n in (1, 2, 3, 4)
+    }
     assert execute(prepare(path, tmp_path / "undisturbed"), "inline").complete
     assert rows(tmp_path / "run").equals(rows(tmp_path / "undisturbed"))
     assert weights(tmp_path / "run") == weights(tmp_path / "undisturbed")
+
+
+def stored(out):
+    """The tasks whose outputs are in the store."""
+    return {json.loads(record.read_text())["task"] for record in (out / "store").glob("[!.]*/record.json")}
 
 
 def weights(out):
