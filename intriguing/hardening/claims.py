@@ -6,7 +6,7 @@ Source of the claims: arXiv:1312.6199, section 4.1 (the regularisation of 100-10
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Literal
 
 import numpy as np
@@ -28,8 +28,8 @@ class Outcomes:
     """The fraction of images that the network gets wrong after the last epoch."""
     images: int
     """How many images that is measured on."""
-    rms: float | None
-    """Its mean minimal distortion."""
+    distortions: np.ndarray
+    """(n,): the minimal distortion of each image, the same images for every training; NaN where there is none."""
     epochs: int | None
     """Epochs until the error first is at most the goal; None: never."""
     seconds: float | None
@@ -156,18 +156,31 @@ def _measured(claim: Claim, runs: Runs) -> _Measured:
         images = min(ours[seeds[0]].images, theirs[seeds[0]].images)
         noise = (sum(p * (1 - p) for p in (float(np.mean(one)), float(np.mean(other)))) / max(images, 1)) ** 0.5
         return _Measured(paired_difference(one, other), noise)
-    pairs = [(getattr(ours[seed], claim.figure), getattr(theirs[seed], claim.figure)) for seed in seeds]
-    known = [(a, b) for a, b in pairs if a and b and isfinite(a) and isfinite(b)]
-    remark = ""
-    if claim.figure == "seconds":
-        remark = _reached(claim, ours, theirs, seeds)
-        if len(known) < len(pairs):
-            # Seeds that never reach the goal cannot be left out: the mean of the others would be of lucky ones.
-            return _Measured(None, remark=remark, seeds=len(seeds))
-    if not known:
-        return _Measured(None, remark="nothing was found to compare")
-    ratios = paired_difference([log(a) for a, _ in known], [log(b) for _, b in known])
-    return _Measured(ratios, remark=remark)
+    if claim.figure == "rms":
+        ratios = distortion_ratio(*([run[seed].distortions for seed in seeds] for run in (ours, theirs)))
+        return _Measured(ratios, remark="" if ratios else "nothing was found to compare")
+    times = [(ours[seed].seconds, theirs[seed].seconds) for seed in seeds]
+    known = [(a, b) for a, b in times if a and b]
+    remark = _reached(claim, ours, theirs, seeds)
+    if len(known) < len(times):
+        # Seeds that never reach the goal cannot be left out: the mean of the others would be of lucky ones.
+        return _Measured(None, remark=remark, seeds=len(seeds))
+    return _Measured(paired_difference([log(a) for a, _ in known], [log(b) for _, b in known]), remark=remark)
+
+
+def distortion_ratio(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> PairedDifference | None:
+    """The logarithm of the ratio of two mean minimal distortions, over seeds.
+
+    ours, theirs: a seed's distortions (n,), image by image, NaN where there is none. Each seed's two means are over the
+    images that both networks get right, so they are of the same images; None where no seed has such an image.
+    """
+    one, another = [], []
+    for mine, other in zip(ours, theirs, strict=True):
+        both = (mine > 0) & (other > 0) if len(mine) == len(other) else np.zeros(0, bool)
+        if both.any():
+            one.append(log(mine[both].mean()))
+            another.append(log(other[both].mean()))
+    return paired_difference(one, another) if one else None
 
 
 def _reached(claim: Claim, ours: Mapping[int, Outcomes], theirs: Mapping[int, Outcomes], seeds: list[int]) -> str:
@@ -181,6 +194,7 @@ def _reached(claim: Claim, ours: Mapping[int, Outcomes], theirs: Mapping[int, Ou
     return "; ".join(said)
 
 
+_EQUAL = "every seed gives the same difference, so its spread cannot be told"
 _MEASURES = {
     "error": "difference of the errors",
     "rms": "ratio of the mean minimal distortions",
@@ -210,6 +224,8 @@ def _judged(claim: Claim, measured: _Measured, p: float | None) -> Judged:
     scale = (lambda x: x) if claim.figure == "error" else exp
     value, low, high = (None if x is None else scale(x) for x in (difference.mean, difference.low, difference.high))
     remark = measured.remark
+    if difference.low is None and difference.n > 1:
+        remark = "; ".join(filter(None, [remark, _EQUAL]))
     if measured.test_noise is not None and outcome != "open" and abs(difference.mean) < 1.96 * measured.test_noise:
         remark = "the difference is below 1.96 binomial deviations of two test sets of this size"
     return Judged(

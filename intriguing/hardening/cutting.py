@@ -110,18 +110,11 @@ class Cut:
 
     def _checked(self, probe: Tensor, exact: bool) -> Tensor:
         """The activations of `probe`, after the checks that the class's docstring names."""
-        outputs: list[Any] = []
-        handle = self.model.get_submodule(self.layer).register_forward_hook(lambda m, a, output: outputs.append(output))
-        try:
-            logits = self.model(probe.clone())
-        finally:
-            handle.remove()
-        if len(outputs) != 1:
-            times = f"runs {len(outputs)} times in one forward" if outputs else "does not run in the model's forward"
-            raise ModelError(f"layer {self.layer!r} {times}: the model can be cut only at a layer that runs once")
-        if not isinstance(outputs[0], Tensor) or not outputs[0].is_floating_point() or len(outputs[0]) != len(probe):
+        outputs, logits = _outputs(self.model, self.layer, probe)
+        if len(outputs) > 1:
             raise ModelError(
-                f"layer {self.layer!r} does not give one tensor of floats with a row per image: name a layer inside it"
+                f"layer {self.layer!r} runs {len(outputs)} times in one forward: the model can be cut only at a layer "
+                "that runs once"
             )
         activations = self.activations(probe.clone())
         if not exact:
@@ -135,6 +128,24 @@ class Cut:
                     "logits do not follow from its output alone. Name a layer that everything passes through"
                 )
         return activations
+
+
+def _outputs(model: nn.Module, layer: str, probe: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What `layer` gives each time it runs in a forward of `probe`, and the logits; `ModelError` if not tensors."""
+    outputs: list[Any] = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        logits = model(probe.clone())
+    finally:
+        handle.remove()
+    if not outputs:
+        raise ModelError(f"layer {layer!r} does not run in the model's forward: name one that does")
+    for output in outputs:
+        if not isinstance(output, Tensor) or not output.is_floating_point() or len(output) != len(probe):
+            raise ModelError(
+                f"layer {layer!r} does not give one tensor of floats with a row per image: name a layer inside it"
+            )
+    return outputs, logits
 
 
 class _Upper(nn.Module):
@@ -251,6 +262,35 @@ def check_layers(model: nn.Module, layers: Sequence[str], probe: Tensor, *, fixe
     fixed: also where no weights lie above a layer, so that its changes could train nothing.
     """
     for layer in layers:
-        cut = Cut(model, layer, probe)
-        if fixed and isinstance(cut.upper, nn.Sequential) and not any(True for _ in cut.upper.parameters()):
+        Cut(model, layer, probe)
+        if fixed and _is_last(model, layer, probe):
             raise ModelError(f"no weights lie above layer {layer!r}, so its changes can train nothing: leave it out")
+
+
+def dropout_layers(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """The layers of a model whose outputs have dropout, from their `names`: all but the input; see `pool_layers`."""
+    return tuple(layer for layer in pool_layers(model, names, "each") if layer != INPUT)
+
+
+def check_dropout(model: nn.Module, layers: Sequence[str], probe: Tensor) -> None:
+    """Raise `ModelError` for the first of `layers` whose outputs cannot have dropout.
+
+    It does not run, gives no tensor of floats with a row per image, or no weights lie above it: those are the logits.
+    """
+    with torch.no_grad(), evaluating(model):
+        for layer in layers:
+            _outputs(model, layer, probe)
+            if _is_last(model, layer, probe):
+                raise ModelError(f"no weights lie above layer {layer!r}, so dropout would drop classes: leave it out")
+
+
+def _is_last(model: nn.Module, layer: str, probe: Tensor) -> bool:
+    """Whether no weights lie above a layer of a plain sequence, or its output is the logits of another network."""
+    if layer == INPUT:
+        return False
+    above = _above(model, layer)
+    if above is not None:
+        return not any(True for module in above for _ in module.parameters())
+    with torch.no_grad(), evaluating(model):
+        outputs, logits = _outputs(model, layer, probe)
+    return isinstance(logits, Tensor) and torch.equal(outputs[-1], logits)

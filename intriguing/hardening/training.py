@@ -48,7 +48,7 @@ class Clock:
     """The mean loss of the clean batches."""
 
     def after(self, earlier: "Clock") -> "Clock":
-        """This epoch's clock with the sums of all epochs up to it: seconds, searches, what was found."""
+        """The clock with seconds, searches and what was found summed with those of the epochs before."""
         summed = ("seconds", "searching", "searched", "found")
         return replace(self, **{name: getattr(self, name) + getattr(earlier, name) for name in summed})
 

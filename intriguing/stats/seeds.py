@@ -8,6 +8,9 @@ from scipy import stats
 
 from intriguing.errors import InputError
 
+_ROUNDING = 1e-12
+"""A spread below this share of the largest value is rounding."""
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -15,20 +18,27 @@ class PairedDifference:
 
     mean: float
     low: float | None
-    """Lower end of the interval; None with fewer than two seeds."""
+    """Lower end of the interval; None where it cannot be told: with fewer than two seeds, or where all differences are
+    equal."""
     high: float | None
     """Upper end."""
     p: float | None
-    """The two-sided p-value of no difference; None with fewer than two seeds."""
+    """The two-sided p-value of no difference; None where there is no interval."""
     n: int
     """How many seeds."""
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """The mean and the ends of its interval; where it has none, its ends are the mean."""
+        return self.mean, self.mean if self.low is None else self.low, self.mean if self.high is None else self.high
 
 
 def paired_difference(one: npt.ArrayLike, other: npt.ArrayLike, level: float = 0.95) -> PairedDifference:
     """`one` minus `other`, each (n,), entries of the same seed side by side.
 
-    Differences that are all equal leave an interval of no width; their p-value is 0, or 1 where they are zero.
-    A sign-flip test would assume less, but with 5 seeds its smallest p-value is 0.06.
+    Differences that are all equal, such as two seeds that gain the same three images, say nothing of their spread: they
+    leave no interval and no p-value, rather than an interval of no width. A sign-flip test would assume less, but with
+    5 seeds its smallest p-value is 0.06.
 
     Raises `InputError` for different lengths, no seeds, or a value that is not finite.
     """
@@ -42,17 +52,14 @@ def paired_difference(one: npt.ArrayLike, other: npt.ArrayLike, level: float = 0
     if n < 2:
         return PairedDifference(mean, None, None, None, n)
     error = float(differences.std(ddof=1)) / n**0.5
-    if error <= 1e-12 * max(abs(mean), 1e-300):
-        return PairedDifference(mean, mean, mean, 0.0 if mean else 1.0, n)
+    if error <= _ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
+        return PairedDifference(mean, None, None, None, n)
     half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     return PairedDifference(mean, mean - half, mean + half, p, n)
 
 
 def mean_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """The mean of (n,) values over seeds and Student's interval of it; the ends are the mean with fewer than two."""
+    """The mean of (n,) values over seeds and Student's interval of it; where it has none, its ends are the mean."""
     array = np.asarray(values, np.float64).ravel()
-    against_zero = paired_difference(array, np.zeros_like(array), level)
-    low = against_zero.mean if against_zero.low is None else against_zero.low
-    high = against_zero.mean if against_zero.high is None else against_zero.high
-    return against_zero.mean, low, high
+    return paired_difference(array, np.zeros_like(array), level).interval

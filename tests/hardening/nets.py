@@ -51,6 +51,14 @@ class Twice(Functional):
         return self.head(self.block(self.block(x.flatten(1))))
 
 
+class Unused(Functional):
+    """`unused` does not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+
+
 class Pair(Functional):
     """`block` gives two tensors."""
 

@@ -7,9 +7,9 @@ from torch import nn
 from intriguing.blind_spots import minimal_distortion
 from intriguing.errors import InputError, ModelError, UnknownNameError
 from intriguing.hardening import Cut
-from intriguing.hardening.cutting import check_layers, dropping, pool_layers
+from intriguing.hardening.cutting import check_dropout, check_layers, dropout_layers, dropping, pool_layers
 from intriguing.models import build_model
-from tests.hardening.nets import Functional, Pair, Skipping, Twice, chain, images, seeded
+from tests.hardening.nets import Functional, Pair, Skipping, Twice, Unused, chain, images, seeded
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,7 @@ def test_what_cannot_be_cut_is_refused(make, layer, told):
 def test_a_layer_that_is_not_there_and_one_that_does_not_run_are_refused():
     with pytest.raises(UnknownNameError, match="hidden1"):
         Cut(seeded(chain), "hidden", images())
-    net = seeded(Functional)
-    net.unused = nn.Linear(2, 2)
+    net = seeded(Unused)
     with pytest.raises(ModelError, match="does not run"):
         Cut(net, "unused", images())
     named = nn.Sequential()
@@ -128,6 +127,29 @@ def test_a_pool_above_which_nothing_can_be_trained_is_refused():
     with pytest.raises(ModelError, match="no weights lie above layer 'logits'"):
         check_layers(seeded(chain), ["input", "logits"], images())
     check_layers(seeded(chain), ["input", "logits"], images(), fixed=False)
+    with pytest.raises(ModelError, match="no weights lie above layer 'head'"):
+        check_layers(seeded(Functional), ["input", "block", "head"], images())
+
+
+@pytest.mark.parametrize(
+    ("make", "layers", "told"),
+    [
+        (Pair, ["block"], "does not give one tensor of floats"),
+        (chain, ["hidden1", "logits"], "dropout would drop classes"),
+        (Functional, ["head"], "dropout would drop classes"),
+        (Unused, ["block", "unused"], "does not run"),
+    ],
+)
+def test_a_layer_that_cannot_have_dropout_is_refused(make, layers, told):
+    with pytest.raises(ModelError, match=told):
+        check_dropout(seeded(make), layers, images())
+
+
+def test_dropout_asks_less_of_a_layer_than_a_pool_does():
+    for make in (Skipping, Twice, Functional):
+        check_dropout(seeded(make), ["block"], images())
+    check_dropout(seeded(chain), dropout_layers(seeded(chain), ["input", "hidden*"]), images())
+    assert dropout_layers(seeded(chain), ["input", "hidden1", "hidden2"]) == ("hidden1", "hidden2")
 
 
 def test_dropout_is_there_inside_and_gone_outside():

@@ -63,6 +63,7 @@ class PlannedModel:
     training: the arguments of its training. weights_path: the user's file that its weights come from, if they do.
     train_part: the part of the training split that it is trained on ("1 of 2"); empty where that is all of it.
     is_loaded: whether it comes from a file, or as its architecture makes it, and not from a training in the sweep.
+    row_task: the task that publishes its row of the table `models`, where that is not the one that makes its weights.
     """
 
     dataset: PlannedDataset
@@ -75,10 +76,13 @@ class PlannedModel:
     weights_path: str = ""
     train_part: str = ""
     is_loaded: bool = False
+    row_task: str = ""
 
     @property
     def row(self) -> Output:
         """Its row of the table `models`."""
+        if self.row_task:
+            return Output(self.row_task, "models")
         return Output(f"errors/{self.task_part}" if self.is_loaded else self.weights.task, "models")
 
     @cached_property

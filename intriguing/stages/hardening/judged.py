@@ -9,6 +9,9 @@ from intriguing.hardening.claims import Outcomes, judge
 
 _GOAL = 1.1
 """The error that counts as reached, in mean final errors of the baseline."""
+_COARSE = 2.0
+"""Another one, which most trainings reach."""
+Row = dict[str, Any]
 _FIGURES = (
     "outcome",
     "sentence",
@@ -24,22 +27,20 @@ _FIGURES = (
 )
 
 
-def judged_rows(rows: Iterable[dict[str, Any]], baseline: str, goal: float | None = None) -> list[dict[str, Any]]:
+def judged_rows(rows: Iterable[Row], baseline: str, goal: float | None = None) -> list[Row]:
     """The rows of `hardening_claims` (without data set and model) of one model's trainings, those that have ended.
 
     goal: the error that counts as reached; None: 1.1 times the mean final error of `baseline`. No rows where the
     baseline has not ended.
     """
-    curves: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: row["epoch"]):
-        curves.setdefault((row["variant"], row["model_seed"]), []).append(row)
-    final = [curve[-1]["error"] for (variant, _), curve in curves.items() if variant == baseline]
-    if not final:
+    by_variant = curves(rows)
+    if baseline not in by_variant:
         return []
-    reached = _GOAL * float(np.mean(final)) if goal is None else goal
-    runs: dict[str, dict[int, Outcomes]] = {}
-    for (variant, seed), curve in curves.items():
-        runs.setdefault(variant, {})[seed] = _outcomes(curve, reached)
+    reached, _ = goals(by_variant[baseline], goal)
+    runs = {
+        variant: {seed: _outcomes(curve, reached) for seed, curve in seeds.items()}
+        for variant, seeds in by_variant.items()
+    }
     return [
         {name: getattr(one, name) for name in _FIGURES}
         | {"claim": one.claim.name, "variant": one.claim.variant, "against": one.claim.against}
@@ -48,13 +49,40 @@ def judged_rows(rows: Iterable[dict[str, Any]], baseline: str, goal: float | Non
     ]
 
 
-def _outcomes(curve: list[dict[str, Any]], goal: float) -> Outcomes:
+def curves(rows: Iterable[Row]) -> dict[str, dict[int, list[Row]]]:
+    """The rows of each training, the first epoch first, by variant and seed."""
+    found: dict[str, dict[int, list[Row]]] = {}
+    for row in sorted(rows, key=lambda row: row["epoch"]):
+        found.setdefault(row["variant"], {}).setdefault(row["model_seed"], []).append(row)
+    return found
+
+
+def goals(baseline: dict[int, list[Row]], goal: float | None) -> tuple[float, float]:
+    """The error that counts as reached, and a coarse one, from the baseline's trainings by seed.
+
+    They are 1.1 and 2 times its mean last error; `goal`, where it is given, takes the place of the first.
+    """
+    last = float(np.mean([curve[-1]["error"] for curve in baseline.values()]))
+    return _GOAL * last if goal is None else goal, _COARSE * last
+
+
+def reaching(curve: list[Row], goal: float) -> Row | None:
+    """The row of the first epoch whose error is at most the goal."""
+    return next((row for row in curve if row["error"] <= goal), None)
+
+
+def _outcomes(curve: list[Row], goal: float) -> Outcomes:
     """The end of a training from its rows, the first epoch first."""
-    there = next((row for row in curve if row["error"] <= goal), None)
+    there = reaching(curve, goal)
     return Outcomes(
         error=curve[-1]["error"],
         images=curve[-1]["images"],
-        rms=curve[-1]["distortion"],
+        distortions=distortions(curve[-1]),
         epochs=None if there is None else there["epoch"],
         seconds=None if there is None else there["cpu_seconds"],
     )
+
+
+def distortions(row: Row) -> np.ndarray:
+    """The minimal distortion of each image, from a row of `hardening`; NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in row["distortions"] or ()], np.float64)

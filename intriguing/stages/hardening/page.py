@@ -1,15 +1,25 @@
 """What hardening did: error against distortion, curves by epoch, and the claims in a table."""
 
-from math import exp
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from intriguing.report.figures import Curve, crosses, panels
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
-from intriguing.stages.hardening.summary import Interval, ModelSummary, VariantSummary, summaries, value_in_words
-from intriguing.stats.seeds import PairedDifference
+from intriguing.stages.hardening.summary import (
+    SCHEDULE,
+    Interval,
+    ModelSummary,
+    VariantSummary,
+    noise_in_words,
+    ratio,
+    reached_in_words,
+    sizes_in_words,
+    summaries,
+    value_in_words,
+)
 
 
 def parts(context: Context) -> list[PagePart]:
@@ -20,7 +30,7 @@ def parts(context: Context) -> list[PagePart]:
     section = context.run.section("hardening")
     shown = [_model(model) for model in models]
     trials, held_out = section.get("trials", 0), section.get("held_out", 0)
-    html = render("stages/hardening/page.html", models=shown, trials=trials, held_out=held_out)
+    html = render("stages/hardening/page.html", models=shown, trials=trials, held_out=held_out, schedule=SCHEDULE)
     return [PagePart("hardening", "Does training on what the searches find help?", html)]
 
 
@@ -28,7 +38,8 @@ def _model(model: ModelSummary) -> dict[str, Any]:
     claims = []
     for claim in model.claims:
         value, interval = value_in_words(claim)
-        claims.append(claim | {"shown": value, "interval": interval})
+        noise = noise_in_words(claim, model.images)
+        claims.append(claim | {"shown": value, "interval": interval, "noise": None if noise == "–" else noise})
     return {
         "dataset": model.dataset,
         "model": model.model,
@@ -37,19 +48,16 @@ def _model(model: ModelSummary) -> dict[str, Any]:
         "baseline": model.baseline,
         "seeds": len(model.seeds),
         "noise": model.test_noise,
-        "variants": [_variant(v) for v in model.variants],
+        "variants": [_variant(model, v) for v in model.variants],
+        "goals": [reached.goal for reached in model.variants[0].reached],
         "claims": claims,
-        "goal": next((c["goal"] for c in model.claims if c["goal"] is not None), None),
         "crosses": _crosses(model),
-        "panels": _panels(model),
-        "pools": any(v.layers for v in model.variants),
+        "errors": _panels(model, "error", "error, %", 100),
+        "distortions": _panels(model, "distortion", "mean minimal distortion (RMS)", 1),
     }
 
 
-def _variant(v: VariantSummary) -> dict[str, Any]:
-    ratio = None
-    if v.robust is not None:
-        ratio = [None if x is None else exp(x) for x in (v.robust.mean, v.robust.low, v.robust.high)]
+def _variant(model: ModelSummary, v: VariantSummary) -> dict[str, Any]:
     return {
         "name": v.name,
         "how": _how(v),
@@ -57,22 +65,16 @@ def _variant(v: VariantSummary) -> dict[str, Any]:
         "epochs": v.epochs,
         "train_error": v.train_error,
         "error": v.error,
-        "against": _interval(v.against),
+        "against": None if v.against is None else v.against.interval,
         "distortion": v.distortion,
-        "ratio": ratio,
+        "ratio": ratio(v.robust),
         "lower_bound": v.lower_bound,
         "fooled": v.fooled,
         "cpu": v.cpu_seconds,
         "searching": v.searching,
+        "reached": [reached_in_words(reached) for reached in v.reached],
+        "sizes": ", ".join(sizes_in_words(model, v)),
     }
-
-
-def _interval(difference: PairedDifference | None) -> Interval | None:
-    if difference is None:
-        return None
-    ends = (difference.low, difference.high)
-    low, high = (difference.mean if end is None else end for end in ends)
-    return difference.mean, low, high
 
 
 def _how(v: VariantSummary) -> str:
@@ -88,7 +90,11 @@ def _how(v: VariantSummary) -> str:
 
 def _crosses(model: ModelSummary) -> Markup | None:
     points = [(v.name, v.distortion, _percent(v.error)) for v in model.variants if v.distortion]
-    alt = "Error against mean minimal distortion, a point per variant with intervals over seeds; the table has them."
+    alt = (
+        "Error against mean minimal distortion, a point per variant with intervals over seeds: "
+        + "; ".join(f"{name} {number(y[0])} % at {number(x[0])}" for name, x, y in points)
+        + "."
+    )
     return crosses(points, "mean minimal distortion (RMS)", "error, %", alt) if points else None
 
 
@@ -97,16 +103,22 @@ def _percent(interval: Interval) -> Interval:
     return 100 * mean, 100 * low, 100 * high
 
 
-def _panels(model: ModelSummary) -> Markup | None:
-    base = next(v for v in model.variants if v.name == model.baseline)
-    curves = [
-        Curve(v.name, v.curve[:, 0], 100 * v.curve[:, 1], 100 * v.curve[:, 2], 100 * v.curve[:, 3])
-        for v in model.variants
-    ]
-    if max(len(curve.x) for curve in curves) < 2:
+def _panels(model: ModelSummary, figure: str, ylabel: str, scale: float) -> Markup | None:
+    """The curves by epoch of every variant, of its errors or its distortions; None where none has two epochs."""
+    curves = []
+    for v in model.variants:
+        by_epoch: np.ndarray = v.curve if figure == "error" else v.distortion_curve
+        if len(by_epoch):
+            curves.append(Curve(v.name, by_epoch[:, 0], *(scale * by_epoch[:, column] for column in (1, 2, 3))))
+    reference = next((curve for curve in curves if curve.label == model.baseline), None)
+    if reference is None or max(len(curve.x) for curve in curves) < 2:
         return None
-    reference = next(curve for curve in curves if curve.label == base.name)
-    alt = f"Error by epoch of each variant, with {base.name} for comparison: " + "; ".join(
-        f"{c.label} ends at {number(float(c.middle[-1]))} %" for c in curves
+    unit = " %" if figure == "error" else ""
+    ends = "; ".join(
+        f"{c.label} from {number(float(c.middle[0]))}{unit} to {number(float(c.middle[-1]))}{unit} in "
+        f"{c.x[-1]:.0f} epochs"
+        for c in curves
     )
-    return panels(curves, reference, "epoch", "error, %", alt)
+    title = "Error" if figure == "error" else "Mean minimal distortion"
+    alt = f"{title} by epoch of each variant, with {reference.label} for comparison: {ends}."
+    return panels(curves, reference, "epoch", ylabel, alt)

@@ -99,10 +99,11 @@ class _Run:
         self.network = PlannedModel(
             base.dataset, f"{base.name}, {name}", seed, base.layers, base.architecture,
             Output(self._task(self._count - 1), "weights"), self._training.training,
+            row_task=self._task(self._count - 1, "measures"),
         )  # fmt: skip
 
-    def _task(self, epoch: int) -> str:
-        return f"{self._name}/epoch/{epoch + 1:04d}"
+    def _task(self, epoch: int, kind: str = "epoch") -> str:
+        return f"{self._name}/{kind}/{epoch + 1:04d}"
 
     def epochs(self) -> Iterator[Task]:
         """A task per epoch: each goes on from the weights, the optimiser and the pools of those before it."""
@@ -130,7 +131,7 @@ class _Run:
             last = epoch == self._count - 1
             inputs = {name: Output(self._task(epoch), name) for name in ("weights", "clock")}
             yield functions.MEASURE.task(
-                f"{self._name}/measures/{epoch + 1:04d}",
+                self._task(epoch, "measures"),
                 functions.MeasureParameters(
                     self._key, self._base.architecture, self._training, self._compute, self.network.name, epoch, last,
                     fed=attacks is not None,

@@ -4,8 +4,8 @@ import torch
 
 from intriguing import randomness
 from intriguing.basics.torch_modes import device_of
-from intriguing.errors import ModelError
-from intriguing.hardening.cutting import check_layers, pool_layers
+from intriguing.errors import IntriguingError, ModelError
+from intriguing.hardening.cutting import check_dropout, check_layers, dropout_layers, pool_layers
 from intriguing.hardening.training import check_trainable
 from intriguing.models import TrainOptions, is_classifier
 from intriguing.stages.hardening.spec import HardeningSpec
@@ -39,5 +39,9 @@ def check_model(
                 names = variant.layers if isinstance(variant.layers, list) else layers
                 pooled = pool_layers(net, names, variant.chosen)
                 check_layers(net, pooled, images, fixed=variant.options().below == "fixed")
-        except Exception as error:
+            if variant.dropout:
+                check_dropout(net, dropout_layers(net, layers), images)
+        except IntriguingError as error:
             raise type(error)(f"hardening.variants.{title}: {error}") from error
+        except Exception as error:  # of the user's code, whose errors may take any arguments
+            raise ModelError(f"hardening.variants.{title}: {type(error).__name__}: {error}") from error

@@ -3,10 +3,19 @@
 from textwrap import fill
 
 from intriguing.results import Run
-from intriguing.stages.hardening.summary import Interval, ModelSummary, summaries, value_in_words
+from intriguing.stages.hardening.summary import (
+    SCHEDULE,
+    Interval,
+    ModelSummary,
+    noise_in_words,
+    reached_in_words,
+    summaries,
+    value_in_words,
+)
 from intriguing.stats.findings import counted
 
 _LINE = "{:<14} {:>6} {:>7} {:>15} {:>17} {:>7} {:>6}"
+_SOON = "{:<14} {:>32} {:>32}"
 _WIDTH = 80
 
 
@@ -31,14 +40,24 @@ def _model(model: ModelSummary) -> str:
         f"{counted(len(model.seeds), 'seed')} of every variant. An error of the baseline has a binomial standard "
         f"deviation of {100 * model.test_noise:.2f} points on these images."
     )
-    lines.append(fill(noise, _WIDTH))
+    lines += [fill(noise, _WIDTH), *_convergence(model)]
     for claim in model.claims:
         value, interval = value_in_words(claim)
-        figures = f" ({interval})" if interval else ""
+        chance = noise_in_words(claim, model.images)
+        noted = [interval] if chance == "–" else [interval, f"noise of the test set {chance}"]
+        figures = f" ({'; '.join(noted)})" if interval else ""
         said = [f"{claim['measure']}: {value}{figures}", claim["remark"]]
         lines += ["", fill(f"{claim['sentence']}.", _WIDTH)]
         lines += [fill(one, _WIDTH, initial_indent="  ", subsequent_indent="    ") for one in said if one]
     return "\n".join(lines)
+
+
+def _convergence(model: ModelSummary) -> list[str]:
+    """How soon each variant reaches the goal and a coarse error."""
+    goals = [f"until {100 * reached.goal:.2f} %" for reached in model.variants[0].reached]
+    lines = ["", _SOON.format("variant", *goals)]
+    lines += [_SOON.format(v.name[:14], *map(reached_in_words, v.reached)) for v in model.variants]
+    return [*lines, fill(SCHEDULE, _WIDTH)]
 
 
 def spread(interval: Interval | None, scale: float, digits: int) -> str:

@@ -2,17 +2,39 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from math import exp
 
 import numpy as np
 
+from intriguing.hardening.claims import distortion_ratio
 from intriguing.results import Run
-from intriguing.stages.hardening.judged import judged_rows
+from intriguing.stages.hardening.judged import Row, curves, distortions, goals, judged_rows, reaching
 from intriguing.stats.seeds import PairedDifference, mean_interval, paired_difference
 
-Row = dict[str, Any]
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % interval over seeds."""
+
+SCHEDULE = (
+    "The step size of a training falls along a cosine over all of its epochs, and most of the error falls with it at "
+    "the end: epochs to an error compare variants that have the same number of epochs."
+)
+"""What is to be known to read how fast an error is reached."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How soon the trainings of a variant reach an error."""
+
+    goal: float
+    """The error, as a fraction."""
+    seeds: int
+    """How many trainings there are."""
+    there: int
+    """How many of them reach it."""
+    epochs: float | None
+    """Epochs until then, the mean over those that reach it."""
+    seconds: float | None
+    """CPU-seconds of training until then, likewise."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,7 @@ class VariantSummary:
     train_error: float
     error: Interval
     distortion: Interval | None
+    """Over the images that a network gets right."""
     lower_bound: float | None
     fooled: Interval | None
     cpu_seconds: float
@@ -37,9 +60,16 @@ class VariantSummary:
     against: PairedDifference | None
     """Its error minus the baseline's, paired by seed; None for the baseline itself."""
     robust: PairedDifference | None
-    """The logarithm of its distortion over the baseline's, paired by seed."""
+    """The logarithm of its distortion over the baseline's, paired by seed, over the images that both get right."""
+    reached: list[Reached]
+    """How soon it reaches the goal, and a coarse one."""
+    pool_rms: list[float | None]
+    """The root mean square of the changes in use at the end, per layer of `layers`."""
     curve: np.ndarray
     """(epochs, 4): epoch, mean error, smallest and largest error over seeds."""
+    distortion_curve: np.ndarray
+    """(n, 4): the same of the mean distortion, over those of the images searched after every epoch that the network of
+    the epoch gets right; epochs without one are left out."""
 
 
 @dataclass(frozen=True)
@@ -66,63 +96,102 @@ class ModelSummary:
         """The seeds that every variant has."""
         return sorted(set.intersection(*(set(v.seeds) for v in self.variants)))
 
+    def control_sizes(self, noise: VariantSummary) -> tuple[str, list[float | None]] | None:
+        """How large the changes of a variant `noise` are, as shares of those of the variant that it is a control of.
+
+        That is the one with pools of the same layers; its name, and a share per layer. None where there is none.
+        """
+        pooled = [v for v in self.variants if v.method == "pools" and v.layers == noise.layers]
+        if noise.method != "noise" or not pooled:
+            return None
+        pairs = zip(noise.pool_rms, pooled[0].pool_rms, strict=True)
+        return pooled[0].name, [mine / other if mine and other else None for mine, other in pairs]
+
 
 def summaries(run: Run) -> list[ModelSummary]:
-    """One per data set and model that has a finished training of the baseline."""
-    rows, claims = run.table("hardening").to_pylist(), run.table("hardening_claims").to_pylist()
+    """One per data set and model that has a training of the baseline, with the trainings that have ended."""
+    rows, claims = _ended(run, run.table("hardening").to_pylist()), run.table("hardening_claims").to_pylist()
     section = run.section("hardening")
-    baseline = section.get("baseline", "weight decay")
+    baseline, goal = section.get("baseline", "weight decay"), section.get("goal")
     said = []
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in rows):
         mine = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
-        names = [name for name in section.get("variants", {}) if any(row["variant"] == name for row in mine)]
-        names += [n for n in dict.fromkeys(row["variant"] for row in mine) if n not in names]
-        if baseline not in names:
+        trained = curves(mine)
+        if baseline not in trained:
             continue
-        ends = {name: _ends(row for row in mine if row["variant"] == name) for name in names}
-        variants = [_variant(name, ends[name], ends[baseline], mine, name == baseline) for name in names]
+        names = [name for name in section.get("variants", {}) if name in trained]
+        names += [name for name in trained if name not in names]
+        reach = goals(trained[baseline], goal)
+        base = trained[baseline]
+        variants = [_variant(name, trained[name], None if name == baseline else base, reach) for name in names]
         own = [row for row in claims if (row["dataset"], row["model"]) == (dataset, model)]
-        own = own or judged_rows(mine, baseline, section.get("goal"))  # not all trainings have ended yet
+        own = own or judged_rows(mine, baseline, goal)  # not all trainings have ended yet
         said.append(ModelSummary(dataset, model, mine[0]["split"], mine[0]["images"], baseline, variants, own))
     return said
 
 
-def _ends(rows: Iterable[Row]) -> dict[int, Row]:
-    """The row of the last epoch, by seed."""
-    return {row["model_seed"]: row for row in sorted(rows, key=lambda row: row["epoch"])}
+def _ended(run: Run, rows: list[Row]) -> list[Row]:
+    """The rows of trainings that are measured whole: after the last epoch, which `models` tells, and all before it."""
+    models = run.table("models", columns=["dataset", "model", "model_seed"]).to_pylist()
+    last = {tuple(row.values()) for row in models}
+    epochs: dict[tuple[str, str, int], list[int]] = {}
+    for row in rows:
+        epochs.setdefault(_network(row), []).append(row["epoch"])
+    whole = {network for network, counted in epochs.items() if network in last and len(counted) == max(counted)}
+    return [row for row in rows if _network(row) in whole]
+
+
+def _network(row: Row) -> tuple[str, str, int]:
+    return row["dataset"], row["network"], row["model_seed"]
 
 
 def _variant(
-    name: str, ends: dict[int, Row], baseline: dict[int, Row], rows: list[Row], is_baseline: bool
+    name: str,
+    trained: dict[int, list[Row]],
+    baseline: dict[int, list[Row]] | None,
+    reach: tuple[float, float],
 ) -> VariantSummary:
-    seeds = sorted(ends)
-    last = [ends[seed] for seed in seeds]
-    pairs = [(ends[seed], baseline[seed]) for seed in seeds if seed in baseline]
-    measured = [(a["distortion"], b["distortion"]) for a, b in pairs if a["distortion"] and b["distortion"]]
-    against = None
-    if pairs and not is_baseline:
+    """The summary of the trainings of one variant, by seed; `baseline`: those that it is compared with."""
+    last = [curve[-1] for curve in trained.values()]
+    base = baseline or {}
+    pairs = [(curve[-1], base[seed][-1]) for seed, curve in trained.items() if seed in base]
+    against = robust = None
+    if pairs:
         against = paired_difference([a["error"] for a, _ in pairs], [b["error"] for _, b in pairs])
-    robust = None
-    if measured and not is_baseline:
-        robust = paired_difference(np.log([a for a, _ in measured]), np.log([b for _, b in measured]))
+        robust = distortion_ratio([distortions(a) for a, _ in pairs], [distortions(b) for _, b in pairs])
+    rows = [row for curve in trained.values() for row in curve]
     return VariantSummary(
         name=name,
         method=last[0]["method"],
         below=last[0]["below"],
         layers=last[0]["layers"],
-        seeds=seeds,
+        seeds=sorted(trained),
         epochs=max(row["epoch"] for row in last),
         train_error=float(np.mean([row["train_error"] for row in last])),
         error=mean_interval([row["error"] for row in last]),
         distortion=_known(row["distortion"] for row in last),
-        lower_bound=(_known(row["lower_bound"] for row in last) or (None,))[0],
+        lower_bound=_mean(row["lower_bound"] for row in last),
         fooled=_known(row["fooled"] for row in last),
         cpu_seconds=float(np.mean([row["cpu_seconds"] for row in last])),
         searching=float(np.mean([row["search_seconds"] for row in last])),
         against=against,
         robust=robust,
-        curve=_curve([row for row in rows if row["variant"] == name]),
+        reached=[_reached(list(trained.values()), goal) for goal in reach],
+        pool_rms=[_mean(values) for values in zip(*(row["pool_rms"] for row in last), strict=True)],
+        curve=_curve((row["epoch"], row["error"]) for row in rows),
+        distortion_curve=_curve(_distortions_by_epoch(rows)),
     )
+
+
+def _reached(trained: list[list[Row]], goal: float) -> Reached:
+    there = [row for curve in trained if (row := reaching(curve, goal)) is not None]
+    epochs, seconds = (_mean(row[name] for row in there) for name in ("epoch", "cpu_seconds"))
+    return Reached(goal, len(trained), len(there), epochs, seconds)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _known(values: Iterable[float | None]) -> Interval | None:
@@ -130,11 +199,20 @@ def _known(values: Iterable[float | None]) -> Interval | None:
     return mean_interval(known) if known else None
 
 
-def _curve(rows: list[Row]) -> np.ndarray:
-    errors: dict[int, list[float]] = {}
-    for row in rows:
-        errors.setdefault(row["epoch"], []).append(row["error"])
-    return np.array([[n, np.mean(e), min(e), max(e)] for n, e in sorted(errors.items())])
+def _distortions_by_epoch(rows: list[Row]) -> list[tuple[int, float]]:
+    """(epoch, mean distortion) of each row, over as many of the images as were searched after every epoch."""
+    found = [(row["epoch"], distortions(row)) for row in rows]
+    count = min((len(one) for _, one in found), default=0)
+    firsts = [(epoch, one[:count][one[:count] > 0]) for epoch, one in found]
+    return [(epoch, float(first.mean())) for epoch, first in firsts if len(first)]
+
+
+def _curve(points: Iterable[tuple[int, float]]) -> np.ndarray:
+    """(n, 4): epoch, mean, smallest and largest of the values of each epoch that has any."""
+    values: dict[int, list[float]] = {}
+    for epoch, value in points:
+        values.setdefault(epoch, []).append(value)
+    return np.array([[n, np.mean(v), min(v), max(v)] for n, v in sorted(values.items())]).reshape(-1, 4)
 
 
 def value_in_words(claim: Row) -> tuple[str, str]:
@@ -142,11 +220,47 @@ def value_in_words(claim: Row) -> tuple[str, str]:
 
     Differences of errors are in percentage points, with their sign; ratios have none.
     """
-    value, low, high = claim["value"], claim["low"], claim["high"]
-    if value is None:
+    if claim["value"] is None:
         return "–", ""
     points = claim["measure"].startswith("difference")
-    shown = [None if x is None else (f"{100 * x:+.2f}" if points else f"{x:.2f}") for x in (value, low, high)]
-    unit = " points" if points else ""
-    interval = f"95 % interval {shown[1]} to {shown[2]}" if low is not None else "one seed, no interval"
-    return f"{shown[0]}{unit}".replace("-", "\u2212"), interval.replace("-", "\u2212")
+
+    def shown(x: float) -> str:
+        return (f"{100 * x:+.2f}" if points else f"{x:.2f}").replace("-", "\u2212")
+
+    value = f"{shown(claim['value'])}{' points' if points else ''}"
+    if claim["low"] is None:
+        return value, "one seed, no interval" if claim["seeds"] == 1 else "no interval"
+    return value, f"95 % interval {shown(claim['low'])} to {shown(claim['high'])}"
+
+
+def noise_in_words(claim: Row, images: int) -> str:
+    """The noise of the test set in a difference of errors: "0.19 points (19 images)"; "–" for other figures."""
+    if claim["test_noise"] is None:
+        return "–"
+    return f"{100 * claim['test_noise']:.2f} points ({images * claim['test_noise']:.0f} images)"
+
+
+def reached_in_words(reached: Reached) -> str:
+    """How soon an error is reached: "21.0 epochs, 12 CPU-s", "2 of 5: 9.5 epochs, 18 CPU-s" or "never"."""
+    if reached.epochs is None:
+        return "never"
+    some = "" if reached.there == reached.seeds else f"{reached.there} of {reached.seeds}: "
+    return f"{some}{reached.epochs:.1f} epochs, {reached.seconds:.1f} CPU-s"
+
+
+def sizes_in_words(model: ModelSummary, v: VariantSummary) -> list[str]:
+    """The RMS of the changes in use at the end, per layer, with the share that a control has of what it controls."""
+    name, shares = model.control_sizes(v) or ("", [None] * len(v.pool_rms))
+    said = []
+    for layer, rms, share in zip(v.layers, v.pool_rms, shares, strict=True):
+        beside = "" if share is None else f" ({share:.2f} of {name}'s)"
+        said.append(f"{layer} {'–' if rms is None else f'{rms:.4f}'}{beside}")
+    return said
+
+
+def ratio(difference: PairedDifference | None) -> Interval | None:
+    """A ratio and its interval, from the difference of logarithms."""
+    if difference is None:
+        return None
+    mean, low, high = difference.interval
+    return exp(mean), exp(low), exp(high)

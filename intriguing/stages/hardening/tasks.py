@@ -11,7 +11,7 @@ import torch
 
 from intriguing import randomness, tables
 from intriguing.engine.worker import Work
-from intriguing.hardening.cutting import pool_layers
+from intriguing.hardening.cutting import dropout_layers, pool_layers
 from intriguing.hardening.measures import Measures, error_of, fooled, held_out, measure
 from intriguing.hardening.options import HardeningOptions
 from intriguing.hardening.training import Clock, Hardening
@@ -134,7 +134,7 @@ def _options(of: functions.Training, net: torch.nn.Module) -> HardeningOptions:
     options = dict(of.mixed)
     pooled = options.get("method") in ("pools", "noise")
     layers = pool_layers(net, of.layers, of.chosen) if pooled else ()
-    dropped = tuple(layer for layer in pool_layers(net, options.pop("dropped", ()), "each") if layer != "input")
+    dropped = dropout_layers(net, options.pop("dropped", ()))
     dropout = tuple(options.pop("dropout", ()))
     return HardeningOptions(**options, layers=layers, dropout=dropout, dropped=dropped if dropout else ())
 

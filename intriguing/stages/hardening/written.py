@@ -1,87 +1,164 @@
 """Hardening as Markdown: the tables and verdicts of a run, for `docs/results/hardening.md`."""
 
-from math import exp
+from pathlib import Path
 
+from intriguing.errors import InputError
 from intriguing.results import Run
 from intriguing.stages.hardening.printed import spread
-from intriguing.stages.hardening.summary import ModelSummary, Row, VariantSummary, summaries, value_in_words
+from intriguing.stages.hardening.summary import (
+    SCHEDULE,
+    ModelSummary,
+    Row,
+    VariantSummary,
+    noise_in_words,
+    ratio,
+    reached_in_words,
+    sizes_in_words,
+    summaries,
+    value_in_words,
+)
 from intriguing.stats.findings import counted
 from intriguing.stats.seeds import PairedDifference
+
+
+def write_into(path: Path, run: Run) -> None:
+    """Put the results of `run` into a file: in place of those of its spec, or at the end where there are none yet.
+
+    They stand between two comments that name the spec; nothing else of the file changes.
+
+    Raises: `InputError` where the first comment is there and the second is not.
+    """
+    spec = run.spec["name"]
+    opening = f"<!-- {spec}: written by `python jobs/hardening.py {spec} --results` -->"
+    closing = f"<!-- {spec}: end -->"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    before, found, rest = text.partition(opening)
+    _, ended, after = rest.partition(closing)
+    if found and not ended:
+        raise InputError(
+            f"{path} has the line {opening} and not the one that ends it: write {closing} below the results."
+        )
+    if not found:
+        before, after = f"{text.rstrip()}\n\n" if text.strip() else "", "\n"
+    path.write_text(f"{before}{opening}\n\n{written(run)}\n{closing}{after}", encoding="utf-8")
 
 
 def written(run: Run) -> str:
     """The results of every model that was hardened; raises nothing where a part is not finished yet."""
     section = run.section("hardening")
-    parts = [_model(model, len(section.get("seeds", ())), int(section.get("trials", 0))) for model in summaries(run)]
+    seeds, trials = len(section.get("seeds", ())), int(section.get("trials", 0))
+    parts = [f"## {run.spec['name']}: {_model(model, seeds, trials)}" for model in summaries(run)]
     return "\n\n".join(parts) + "\n" if parts else "Nothing was hardened yet.\n"
 
 
 def _model(model: ModelSummary, asked: int, trials: int) -> str:
-    seeds = model.seeds
+    seeds, base = model.seeds, model.baseline
     whole = f"{counted(len(seeds), 'seed')} of every variant" + (
         f" (of {asked} in the spec)" if len(seeds) < asked else ""
     )
     chosen = f" Options were chosen on held-out training images, from {trials} settings." if trials else ""
-    lines = [
-        f"## {model.model} on {model.dataset}",
-        "",
-        f"{whole}; errors on {model.images:,} {model.split} images, where the binomial standard deviation of an error "
-        f"of {model.baseline} is {100 * model.test_noise:.2f} points. Means over seeds ± half of the 95 % interval "
-        f"(Student's t); differences are paired by seed.{chosen}",
-        "",
-        "| variant | epochs | train error, % | error, % | minus "
-        + model.baseline
-        + ", points | mean minimal distortion | "
-        "times " + model.baseline + " | proven bound | fooled by its images, % | CPU-s (searching) |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [_row(v) for v in model.variants]
-    answered = [claim for claim in model.claims if claim["outcome"] != "unknown" or claim["remark"].count(";")]
-    if answered:
-        lines += ["", "| claim | answer | figure | 95 % interval | Holm's p |", "|---|---|---|---|---|"]
-        lines += [_claim(claim) for claim in answered]
-        lines += ["", *(f"- {c['sentence']}. It would have been refuted by {c['refuted_by']}." for c in answered)]
-    return "\n".join([*lines, "", _best(model)])
-
-
-def _claim(claim: Row) -> str:
-    value, interval = value_in_words(claim)
-    p = "–" if claim["p"] is None else f"{claim['p']:.2g}"
-    remark = f" ({claim['remark']})" if claim["remark"] else ""
-    span = interval.removeprefix("95 % interval ") or "–"
-    return f"| {claim['claim']} | {claim['outcome']}{remark} | {claim['measure']}: {value} | {span} | {p} |"
-
-
-def _row(v: VariantSummary) -> str:
-    against = "–"
-    if v.against is not None:
-        against = _signed(v.against)
-    ratio = "–" if v.robust is None else f"{exp(v.robust.mean):.2f}"
-    fooled = spread(v.fooled, 100, 0)
-    bound = "–" if v.lower_bound is None else f"{v.lower_bound:.4f}"
-    cost = f"{v.cpu_seconds:.0f}" + (f" ({v.searching:.0f})" if v.searching else "")
-    return (
-        f"| {v.name} | {v.epochs} | {100 * v.train_error:.2f} | {spread(v.error, 100, 2)} | {against} | "
-        f"{spread(v.distortion, 1, 4)} | {ratio} | {bound} | {fooled} | {cost} |"
+    answered = [claim for claim in model.claims if claim["outcome"] != "unknown"]
+    goals = [f"until the error is {100 * reached.goal:.2f} %" for reached in model.variants[0].reached]
+    return "\n".join(
+        [
+            f"{model.model} on {model.dataset}",
+            "",
+            f"{whole}; errors on {model.images:,} {model.split} images, where the binomial standard deviation of an "
+            f"error of {base} is {100 * model.test_noise:.2f} points. Means over seeds ± half of the 95 % interval "
+            f"(Student's t); differences are paired by seed. The distortion is over those of the same images for all "
+            f'that a network gets right; "times {base}" is over the images that both networks of a seed get right.'
+            f"{chosen}",
+            "",
+            *_table(
+                [
+                    "variant",
+                    "epochs",
+                    "train error, %",
+                    "error, %",
+                    f"minus {base}, points",
+                    "mean minimal distortion",
+                    f"times {base}",
+                    "proven bound",
+                    "fooled by its images, %",
+                    "CPU-s (searching)",
+                ],
+                [_cells(v) for v in model.variants],
+            ),
+            "",
+            f"How soon an error is reached, and how large the changes in use are at the end. {SCHEDULE}",
+            "",
+            *_table(
+                ["variant", *goals, "RMS of the changes"],
+                [
+                    [v.name, *map(reached_in_words, v.reached), ", ".join(sizes_in_words(model, v)) or "–"]
+                    for v in model.variants
+                ],
+            ),
+            *_answers(answered, model.images),
+            "",
+            _best(model),
+        ]
     )
 
 
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def _answers(claims: list[Row], images: int) -> list[str]:
+    """A table of the claims that have an answer, and a sentence for each."""
+    if not claims:
+        return []
+    header = ["claim", "answer", "figure", "95 % interval", "noise of the test set", "Holm's p"]
+    said = [f"- {c['sentence']}. It would have been refuted by {c['refuted_by']}." for c in claims]
+    return ["", *_table(header, [_claim(claim, images) for claim in claims]), "", *said]
+
+
+def _claim(claim: Row, images: int) -> list[str]:
+    value, interval = value_in_words(claim)
+    remark = f" ({claim['remark']})" if claim["remark"] else ""
+    return [
+        claim["claim"],
+        f"{claim['outcome']}{remark}",
+        f"{claim['measure']}: {value}",
+        interval.removeprefix("95 % interval ") or "–",
+        noise_in_words(claim, images),
+        "–" if claim["p"] is None else f"{claim['p']:.2g}",
+    ]
+
+
+def _cells(v: VariantSummary) -> list[str]:
+    times = ratio(v.robust)
+    return [
+        v.name,
+        f"{v.epochs}",
+        f"{100 * v.train_error:.2f}",
+        spread(v.error, 100, 2),
+        "–" if v.against is None else _signed(v.against),
+        spread(v.distortion, 1, 4),
+        "–" if times is None else f"{times[0]:.2f}",
+        "–" if v.lower_bound is None else f"{v.lower_bound:.4f}",
+        spread(v.fooled, 100, 0),
+        f"{v.cpu_seconds:.0f}" + (f" ({v.searching:.0f})" if v.searching else ""),
+    ]
+
+
 def _signed(difference: PairedDifference) -> str:
-    """A difference in points: "−0.20 (−0.31 to −0.09)", without an interval where there is one seed."""
-    ends = (difference.low, difference.high)
-    interval = "" if None in ends else " ({:+.2f} to {:+.2f})".format(*(100 * end for end in ends if end is not None))
+    """A difference in points: "−0.20 (−0.31 to −0.09)", without an interval where there is none."""
+    _, low, high = difference.interval
+    interval = f" ({100 * low:+.2f} to {100 * high:+.2f})" if high > low else ""
     return f"{100 * difference.mean:+.2f}{interval}".replace("-", "\u2212")
 
 
 def _best(model: ModelSummary) -> str:
     """The variant that is hardest to fool among those whose mean error is no worse than the baseline's."""
     base = next(v for v in model.variants if v.name == model.baseline)
-    good = [v for v in model.variants if v.robust is not None and v.error[0] <= base.error[0]]
+    good = {v.name: times[0] for v in model.variants if (times := ratio(v.robust)) and v.error[0] <= base.error[0]}
     if not good:
         return f"No variant has an error as low as {model.baseline}'s."
-    best = max(good, key=lambda v: v.robust.mean if v.robust else 0.0)
-    assert best.robust is not None
+    best = max(good, key=lambda name: good[name])
     return (
-        f"Hardest to fool among those with an error no worse than {model.baseline}'s: **{best.name}**, "
-        f"{exp(best.robust.mean):.2f} times its mean minimal distortion."
+        f"Hardest to fool among those with an error no worse than {model.baseline}'s: **{best}**, "
+        f"{good[best]:.2f} times its mean minimal distortion."
     )

@@ -107,3 +107,11 @@ def test_a_model_that_is_trained_on_a_part_is_refused():
     body = {"models": {"net": NET | {"train_part": "1 of 2"}}}
     with pytest.raises(SpecError, match=r"trained on a part .*1 of 2"):
         plan_of(spec({}, **body))
+
+
+def test_the_row_of_a_hardened_network_is_where_its_last_measures_publish_it():
+    later = {"blind_spots": {"images": 4}, "transfer": {}, "paper": {}}
+    plan = plan_of(spec({"joined": ["pgd"], "seeds": [0]}, **later))
+    read = [output for task in plan if task.name.startswith("paper/") for output in task.inputs["models"]]
+    assert names(plan, "/pgd/0/measures/")[-1] in {output.task for output in read}
+    assert all(plan.tasks[output.task].publish[output.name] == "models" for output in read)
