@@ -6,7 +6,7 @@ where a cluster is running it runs there, elsewhere in this process.
 
 import sys
 
-from intriguing.cli.job import run_job
+from intriguing.cli.job import leave, run_job
 
 if __name__ == "__main__":
-    sys.exit(run_job(sys.argv[1:], default="full")[0])
+    leave(run_job(sys.argv[1:], default="full")[0])

@@ -6,10 +6,9 @@ place of what an earlier call wrote of the same spec.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from intriguing.cli.job import opened, run_job
+from intriguing.cli.job import leave, opened, run_job
 from intriguing.stages.hardening.printed import printed
 from intriguing.stages.hardening.written import write_into
 
@@ -28,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -7,7 +7,7 @@ in the paper gives; then how near what is proven comes to what the searches foun
 
 import sys
 
-from intriguing.cli.job import run_job
+from intriguing.cli.job import leave, run_job
 from intriguing.stages.stability.printed import printed
 
 
@@ -19,4 +19,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

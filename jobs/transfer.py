@@ -6,7 +6,7 @@ beside the paper's, as Markdown, with the verdict on each claim. A spec of your 
 
 import sys
 
-from intriguing.cli.job import run_job
+from intriguing.cli.job import leave, run_job
 from intriguing.stages.paper.as_text import printed
 
 
@@ -18,4 +18,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

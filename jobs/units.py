@@ -7,7 +7,7 @@ data?" in a sentence for each score.
 
 import sys
 
-from intriguing.cli.job import run_job
+from intriguing.cli.job import leave, run_job
 from intriguing.stages.units.printed import printed
 
 
@@ -19,4 +19,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -7,9 +7,8 @@ embedded in gensim: a file in the form of text8 or of a sentence per line, or ge
 
 import argparse
 import os
-import sys
 
-from intriguing.cli.job import run_job
+from intriguing.cli.job import leave, run_job
 from intriguing.stages.words.study import printed
 
 
@@ -26,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intriguing.basics.leaving import leave
 from intriguing.cli.app import app
 from intriguing.cli.process import call
 from intriguing.cli.terminal import write
 
 if TYPE_CHECKING:
     from intriguing.results import Run
+
+__all__ = ["leave", "opened", "run_job", "split"]
 
 
 def run_job(arguments: Sequence[str], default: str) -> "tuple[int, Run | None]":

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from cyclopts import CycloptsError
 
+from intriguing.basics.leaving import leave
 from intriguing.basics.printable import printable
 from intriguing.cli.app import app
 from intriguing.cli.terminal import err, say
@@ -18,7 +19,7 @@ from intriguing.errors import IntriguingError
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command and exits with its code."""
-    sys.exit(call(arguments))
+    leave(call(arguments))
 
 
 def call(arguments: list[str] | None = None) -> int:

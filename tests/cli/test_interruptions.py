@@ -73,6 +73,21 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, 
 
 
 @pytest.mark.ray
+@pytest.mark.slow
+def test_sigterm_to_a_run_and_to_the_ray_that_it_started_stops_as_ctrl_c_does(spec_file, tmp_path):
+    """The signal of batch systems goes to the whole process group, and so to Ray's own processes."""
+    out = tmp_path / "run"
+    process = start(spec_file, out, "ray")
+    wait_for(lambda: stored(out) >= 3, process, 180)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode in (130, 143), stderr
+    assert "Continue with:\n  intriguing run " in stderr
+    assert "Traceback" not in stderr and "SIGTERM received" not in stderr
+    assert stored(out) >= 3
+
+
+@pytest.mark.ray
 def test_a_worker_killed_from_outside_costs_no_result(spec_file, finished, tmp_path, ray_started):
     out = tmp_path / "run"
     process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)

@@ -15,6 +15,7 @@ from ray._private.state import state
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
 
+from intriguing.basics.leaving import hurry
 from intriguing.engine.fleet import Machine
 from intriguing.engine.interrupts import kept_handlers
 from intriguing.engine.losses import first_line
@@ -76,6 +77,7 @@ def in_time(work: Callable[[], object], seconds: float) -> bool:
 def abandon() -> None:
     """Do not end Ray when this process ends: what does not answer would keep it waiting, and abort it."""
     atexit.unregister(ray.shutdown)
+    hurry()
 
 
 def pending_machines() -> list[str]:
