@@ -83,14 +83,10 @@ def opened(root: Path, where: str = "", make: bool = False) -> Iterator[int]:
         StoreError: a link, or something else that is no folder, stands on the way below `root`.
         OSError: the folder is absent, or cannot be opened or made.
     """
-    if make:
-        root.mkdir(parents=True, exist_ok=True)
-    handle = os.open(root, _FOLDER)
+    handle = _root(root, make)
     try:
-        path = root
         for part in filter(None, where.split("/")):
-            path = path / part
-            inner = _step(handle, part, path, make)
+            inner = _step(handle, part, f"{root}/{where}", make)
             os.close(handle)
             handle = inner
         yield handle
@@ -98,17 +94,31 @@ def opened(root: Path, where: str = "", make: bool = False) -> Iterator[int]:
         os.close(handle)
 
 
-def _step(handle: int, part: str, path: Path, make: bool) -> int:
+def _root(root: Path, make: bool) -> int:
+    try:
+        return os.open(root, _FOLDER)
+    except FileNotFoundError:
+        if not make:
+            raise
+    root.mkdir(parents=True, exist_ok=True)
+    return os.open(root, _FOLDER)
+
+
+def _step(handle: int, part: str, path: str, make: bool) -> int:
     if part == "..":
         raise StoreError(f"{path} leads out of the folder. Nothing is written there.")
-    if make:
+    try:
+        try:
+            return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+        except FileNotFoundError:
+            if not make:
+                raise
         with suppress(FileExistsError):
             os.mkdir(part, dir_fd=handle)
-    try:
         return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise obstacle(path, "a folder") from error
+            raise obstacle(Path(path), "a folder") from error
         raise
 
 
@@ -176,7 +186,7 @@ def link_file(root: Path, source: str, target: str) -> None:
     """
     (source_folder, _, name), (target_folder, _, last) = source.rpartition("/"), target.rpartition("/")
     with (
-        explaining((root / target).parent),
+        explaining(f"{root}/{target_folder}"),
         opened(root, source_folder) as origin,
         opened(root, target_folder, make=True) as folder,
     ):

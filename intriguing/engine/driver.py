@@ -13,16 +13,18 @@ from typing import Any
 from intriguing.basics import seal
 from intriguing.basics.files import explaining
 from intriguing.basics.folder import Place, folder_at
+from intriguing.basics.garbage import collected_later
 from intriguing.engine.dispatch import Dispatch
+from intriguing.engine.examination import Examination, is_current
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
-from intriguing.engine.ledger import Ledger
+from intriguing.engine.ledger import Ledger, Row
 from intriguing.engine.live import Live
-from intriguing.engine.ownership import PLAN, owned_plan, read_plan
+from intriguing.engine.ownership import PLAN, owned_plan
 from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Pool, Raised, Returned
 from intriguing.engine.progress import Progress, Snapshot
-from intriguing.engine.publish import Failure, Publication, check_free, trimmed
+from intriguing.engine.publish import Failure, Publication, trimmed
 from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, Node, Schedule
-from intriguing.engine.store import Record, Store, as_plain
+from intriguing.engine.store import Record, as_plain
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
 from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, Damage, ResourceCall, store_of
@@ -46,21 +48,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What of a plan is finished: records by task, what was found damaged, and what is stored but not current."""
-
-    records: Mapping[str, Record]
-    damaged: tuple[str, ...] = ()
-    stale: frozenset[str] = frozenset()
-    dropped: int = 0
-
-    def summary(self, plan: Plan) -> str:
-        """What is new, reused and dropped, in a line."""
-        new = len(plan) - len(self.records)
-        return f"{len(plan)} tasks: {new} to run, {len(self.records)} reused, {self.dropped} dropped from the plan"
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a run ended: what ran, what was reused, what gave up or was blocked by that, and what was not asked for."""
 
@@ -75,60 +62,6 @@ class Outcome:
     def complete(self) -> bool:
         """Whether every task of the plan is finished."""
         return not (self.failures or self.blocked or self.waiting)
-
-
-def examine(plan: Plan, run: Place, verified: Verified | None = None) -> Examination:
-    """Which tasks of `plan` are finished in `run`: stored, whole, and made from what is stored now.
-
-    With `verified`, outputs that changed since they were last checked are hashed; without it, sizes alone are compared.
-
-    Raises:
-        StoreError: something that is not ours stands in the place of what the plan writes.
-    """
-    store = store_of(run)
-    with folder_at(run).glance():
-        stored, damaged = _stored_records(plan, store)
-        wrong = verified.wrong_outputs(stored) if verified is not None else {}
-    records = Ledger()
-    stale = set()
-    for task in plan:
-        fingerprint = plan.fingerprints[task.name]
-        if fingerprint in wrong:
-            damaged[task.name] = wrong[fingerprint]
-        elif fingerprint in stored and _is_current(stored[fingerprint], task, plan, records):
-            records[task.name] = stored[fingerprint]
-        elif fingerprint in stored:
-            stale.add(task.name)
-    store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
-    check_free(folder_at(run), plan)
-    said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
-    old = set(read_plan(run).get("fingerprints", {}).values())
-    dropped = len(old - set(plan.fingerprints.values()))
-    return Examination(records, said, frozenset(stale), dropped)
-
-
-def _stored_records(plan: Plan, store: Store) -> tuple[dict[str, Record], dict[str, str]]:
-    """The stored records of `plan` by fingerprint, and what is wrong with the others by task."""
-    stored = store.fingerprints()
-    names = {fingerprint: name for name, fingerprint in plan.fingerprints.items() if fingerprint in stored}
-    records: dict[str, Record] = {}
-    damaged: dict[str, str] = {}
-    for (fingerprint, name), (record, wrong) in zip(names.items(), store.find_all(names), strict=True):
-        if record is None:
-            damaged[name] = wrong
-        else:
-            records[fingerprint] = record
-    return records, damaged
-
-
-def _is_current(record: Record, task: Task, plan: Plan, records: Mapping[str, Record]) -> bool:
-    for need in task.needs:
-        producer = records.get(need.task)
-        if producer is None or need.name not in producer.outputs:
-            return False
-        if record.inputs.get(f"{plan.fingerprints[need.task]}/{need.name}") != producer.outputs[need.name].sha256:
-            return False
-    return True
 
 
 def write_plan(run: Place, plan: Plan, about: Mapping[str, Any]) -> None:
@@ -160,6 +93,7 @@ class Driver:
         verified: which files were found whole, as `examine` left it; by default read from the run folder.
     """
 
+    @collected_later()
     def __init__(
         self,
         plan: Plan,
@@ -192,8 +126,8 @@ class Driver:
         self._schedule = Schedule(nodes, examination.records, self._limits.attempts)
         self._progress = Progress(tasks, time.monotonic())
         self._live = Live(run, self._schedule)
-        for name, record in examination.records.items():
-            self._progress.reused(name, record.seconds)
+        for name in examination.records:
+            self._progress.reused(name, self._records.seconds(name))
         self._verified = verified or Verified(run)
         self._publication = Publication(run, plan, self._store, self._verified)
         # The order of what was sent and what was made anew: a report that is older than a repair is no news.
@@ -215,15 +149,18 @@ class Driver:
         self._due = time.monotonic() + _SAVE
         if not self._schedule.finished:
             self._work()
-        self._publish()
+            self._publication.settle(self._records)
+        self._summarise()
         blocked = tuple(self._schedule.names(BLOCKED))
         failures = tuple(self._failures.values())
         return Outcome(tuple(self._ran), tuple(self._reused), failures, blocked, self._waiting, self._records)
 
-    def _publish(self) -> None:
-        self._publication.settle(self._records)
+    def _summarise(self) -> None:
         self._publication.summarise(self._records, self._known_failures(), self._rerun)
-        self._verified.save()
+        self._verified.save(self._finished())
+
+    def _finished(self) -> Iterator[tuple[str, Row]]:
+        return ((self._plan.fingerprints[task], self._records.row(task)) for task in self._records)
 
     def _known_failures(self) -> list[Failure]:
         # What failed before and was not asked for now has failed still.
@@ -241,7 +178,8 @@ class Driver:
                 # First of all: little time may be left. What stopped the run matters more than what stops its
                 # publication, such as a disk that is still full.
                 with suppress(StoreError):
-                    self._publish()
+                    self._publication.settle(self._records)
+                    self._summarise()
                 raise
 
     def _end(self, pool: Pool) -> None:
@@ -290,7 +228,7 @@ class Driver:
         self._stale.discard(name)
         fingerprint = self._plan.fingerprints[name]
         record, _ = self._store.find(fingerprint)
-        if record is None or not _is_current(record, self._plan.tasks[name], self._plan, self._records):
+        if record is None or not is_current(record, self._plan.tasks[name], self._plan, self._records):
             return False
         if self._verified.wrong_output(fingerprint, record):
             return False
@@ -420,7 +358,7 @@ class Driver:
         if now > self._due:
             with self._going_on():
                 self._publication.compact(self._records)
-            self._verified.save()
+            self._verified.save(self._finished())
             # In a large run this takes seconds: at most a fiftieth of the time goes into it.
             self._due = time.monotonic() + max(_SAVE, 50 * (time.monotonic() - now))
 

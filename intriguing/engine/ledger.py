@@ -11,6 +11,27 @@ _OUTPUT = struct.Struct("<qq32s")
 Head = tuple[str, str, str, tuple[tuple[str, str], ...]]
 """What many tasks share: function, worker, device, and the names and files of the outputs."""
 
+Row = tuple[Head, bytes]
+"""A packed record: what it shares with others, and the rest."""
+
+
+def is_row(row: Row) -> bool:
+    """Whether the parts of a row, which come from a file, fit each other and are of the types that they should be."""
+    (*texts, layout), packed = row
+    names = [name for output in layout for name in output]
+    return all(isinstance(text, str) for text in (*texts, *names)) and len(packed) == _HOW.size + (
+        _OUTPUT.size * len(layout)
+    )
+
+
+def outputs_of(row: Row) -> dict[str, Stored]:
+    """The outputs that a packed record tells of."""
+    (_, _, _, layout), packed = row
+    return {
+        name: Stored(file, size, digest.hex(), rows)
+        for (name, file), (size, rows, digest) in zip(layout, _OUTPUT.iter_unpack(packed[_HOW.size :]), strict=True)
+    }
+
 
 class Ledger(MutableMapping[str, Record]):
     """Records by task, packed; each is unpacked when it is asked for.
@@ -23,7 +44,10 @@ class Ledger(MutableMapping[str, Record]):
         self._rows: dict[str, tuple[Head, bytes]] = {}
         self._heads: dict[Head, Head] = {}
         self._shrunk: dict[str, dict[str, int]] = {}
-        self.update(records or {})
+        if isinstance(records, Ledger):  # packed already
+            self._rows, self._heads, self._shrunk = dict(records._rows), dict(records._heads), dict(records._shrunk)
+        else:
+            self.update(records or {})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -35,15 +59,12 @@ class Ledger(MutableMapping[str, Record]):
         return task in self._rows
 
     def __getitem__(self, task: str) -> Record:
-        (function, worker, device, layout), packed = self._rows[task]
+        (function, worker, device, _), packed = row = self._rows[task]
         seconds, attempts, peak_memory = _HOW.unpack_from(packed)
-        outputs = {}
-        for (name, file), (size, rows, digest) in zip(layout, _OUTPUT.iter_unpack(packed[_HOW.size :]), strict=True):
-            outputs[name] = Stored(file, size, digest.hex(), rows)
         return Record(
             task=task,
             function=function,
-            outputs=outputs,
+            outputs=outputs_of(row),
             attempts=attempts,
             worker=worker,
             device=device,
@@ -60,6 +81,29 @@ class Ledger(MutableMapping[str, Record]):
         self._rows[task] = (self._heads.setdefault(head, head), packed)
         if record.shrunk:
             self._shrunk[task] = dict(record.shrunk)
+
+    def row(self, task: str) -> Row:
+        """The record of `task` as it is packed."""
+        return self._rows[task]
+
+    def adopt(self, task: str, row: Row) -> None:
+        """Take over a packed record; what it was halved to (`shrunk`) is not in it."""
+        head, packed = row
+        self._rows[task] = (self._heads.setdefault(head, head), packed)
+
+    def seconds(self, task: str) -> float:
+        """How long `task` took."""
+        return _HOW.unpack_from(self._rows[task][1])[0]
+
+    def output(self, task: str, output: str) -> Stored | None:
+        """What is known of an output; None where there is none."""
+        if task in self._rows:
+            (_, _, _, layout), packed = self._rows[task]
+            for i, (name, file) in enumerate(layout):
+                if name == output:
+                    size, rows, digest = _OUTPUT.unpack_from(packed, _HOW.size + i * _OUTPUT.size)
+                    return Stored(file, size, digest.hex(), rows)
+        return None
 
     def __delitem__(self, task: str) -> None:
         del self._rows[task]

@@ -21,7 +21,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{40}")
 _HARMLESS = {".gitignore", ".gitkeep", ".keep", ".DS_Store", ".directory", "Thumbs.db", "desktop.ini", "lost+found"}
 # Temporary names of earlier versions of this package, and the token by which Ray's workers know the folder.
 _LEFT = re.compile(r"\.plan\.json\.[0-9a-f]{8}|\.seen-by-[0-9a-f]{8,32}")
-_FILES = (PLAN, LOCK, "report.html", "live/status.json", "live/verified.json")
+_FILES = (PLAN, LOCK, "report.html", "live/status.json", "live/verified.json", "live/records.json")
 _FOLDERS = ("store", "tables", "live")
 
 

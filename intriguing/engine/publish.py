@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 from intriguing.basics.files import explaining, is_table_file, names_in, obstacle, opened, regular_files
 from intriguing.basics.folder import Folder, LocalFolder, Place, folder_at
+from intriguing.basics.garbage import collected_later
+from intriguing.engine.ledger import Ledger
 from intriguing.engine.store import Record, Store, Stored, parquet
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified, stored_name
@@ -78,6 +80,8 @@ class Shard:
 
     def stored(self, records: Mapping[str, Record]) -> Stored | None:
         """What `records` tell of it; None where it is not computed, or was by a version that did not make it yet."""
+        if isinstance(records, Ledger):
+            return records.output(self.task, self.output)
         return records[self.task].outputs.get(self.output) if self.task in records else None
 
     def sha256(self, records: Mapping[str, Record]) -> str:
@@ -198,6 +202,7 @@ class Publication:
                         self._take_out(folder, {shard.name for shard in cut} - set(files))
                         self._compacted.add((folder, i))
 
+    @collected_later()
     def settle(self, records: Mapping[str, Record]) -> None:
         """Make every folder hold the outputs of `records`, whole, and nothing else of ours."""
         with explaining(f"{self._run}/tables"), self._run.glance():
@@ -223,6 +228,7 @@ class Publication:
             return []
         return [Failure(**row | {"traceback": row["traceback"] or ""}) for row in rows]
 
+    @collected_later()
     def summarise(
         self, records: Mapping[str, Record], failures: Sequence[Failure], rerun: Callable[[str], str]
     ) -> None:

@@ -40,6 +40,7 @@ from intriguing.errors import CorruptError, StoreError
 RECORD = "record.json"
 PROBE = 1 << 20
 _WORTH_THREADS = 4 << 20
+_BLOCK = 4 << 10
 _SEAL = b',\n "seal": "'
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 STORE_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
@@ -346,10 +347,14 @@ class CarriedStore(Store):
 
 
 def parquet(table: pa.Table) -> bytes:
-    """`table` as a Parquet file: zstd, dictionaries for text alone (on vectors they cost five times the writing)."""
+    """`table` as a Parquet file: zstd, dictionaries for text alone (on vectors they cost five times the writing).
+
+    What fits into a block of a disk is not compressed: that would save nothing, and take as long as all the rest.
+    """
     text: Any = [f.name for f in table.schema if pa.types.is_string(f.type)]
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=text or False)
+    compression = "zstd" if table.nbytes > _BLOCK else "none"
+    pq.write_table(table.combine_chunks(), sink, compression=compression, use_dictionary=text or False)
     return sink.getvalue().to_pybytes()
 
 

@@ -7,13 +7,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from intriguing.basics.files import open_file
 from intriguing.basics.folder import LocalFolder, Look, Place, folder_at
+from intriguing.engine.known_records import KnownRecords
+from intriguing.engine.ledger import Row
 from intriguing.engine.store import Record, Stored
 from intriguing.errors import StoreError
 
@@ -33,6 +35,7 @@ class Verified:
         self._run = folder_at(run)
         self._changed = False
         self._noted: dict[str, str] = {}
+        self.records = KnownRecords(self._run)
         self._files: dict[str, list[Any]] = {}
         with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
             content = json.loads(self._run.read(INDEX))
@@ -90,12 +93,14 @@ class Verified:
             self._changed = True
 
     def note_outputs(self, fingerprint: str, record: Record) -> None:
-        """Remember the hashes of a task's outputs, which were just written."""
+        """Remember a task's record and the hashes of its outputs, which were just written."""
+        self.records.note(fingerprint, record)
         for stored in record.outputs.values():
             self.note(stored_name(fingerprint, stored), stored.sha256)
 
     def forget_record(self, fingerprint: str, record: Record) -> None:
         """Forget what is known of the outputs of a task: they are hashed when they are next asked for."""
+        self.records.forget(fingerprint)
         for stored in record.outputs.values():
             self.forget(stored_name(fingerprint, stored))
 
@@ -116,20 +121,26 @@ class Verified:
 
     def wrong_outputs(self, records: Mapping[str, Record]) -> dict[str, str]:
         """What is wrong with the outputs of tasks, by fingerprint; hashes what changed since it was found whole."""
-        changed = {f: r for f, r in records.items() if not self._unchanged(f, r)}
+        changed = {f: r for f, r in records.items() if not self.is_unchanged(f, r.outputs)}
         size = sum(stored.bytes for record in changed.values() for stored in record.outputs.values())
         if size > _WORTH_A_LINE:
             log.info("checking %.1f GB of outputs that changed since they were last found whole", size / 1e9)
         return {f: wrong for f, r in changed.items() if (wrong := self.wrong_output(f, r))}
 
-    def _unchanged(self, fingerprint: str, record: Record) -> bool:
+    def is_unchanged(self, fingerprint: str, outputs: Mapping[str, Stored]) -> bool:
+        """Whether all `outputs` of a task are there as they were found whole."""
         try:
-            return all(self.unchanged(stored_name(fingerprint, s), s.sha256) for s in record.outputs.values())
+            return all(self.unchanged(stored_name(fingerprint, s), s.sha256) for s in outputs.values())
         except OSError:
             return False
 
-    def save(self) -> bool:
-        """Write what is remembered, if it changed; False where it cannot be written, which stops nothing."""
+    def save(self, finished: Iterable[tuple[str, Row]] | None = None) -> bool:
+        """Write what is remembered, if it changed; False where it cannot be written, which stops nothing.
+
+        Of records, where a driver says which tasks are `finished` (see `KnownRecords.save`).
+        """
+        if finished is not None:
+            self.records.save(finished)
         if self._noted:
             noted, self._noted = self._noted, {}
             with self._run.glance():

@@ -76,6 +76,8 @@ def verify(run: Place) -> Verification:
             check.everything()
         if noted:
             noted = check.verified.save()
+            if check.damaged:
+                check.verified.records.drop()
     return Verification(check.files, check.bytes, tuple(check.damaged), check.missing, tuple(check.unknown), noted)
 
 

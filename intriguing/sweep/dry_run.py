@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intriguing.data.factories import IMPORTED
-from intriguing.engine.driver import examine
+from intriguing.engine.examination import examine
 from intriguing.stages import STAGES
 from intriguing.sweep.runner import Prepared
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from intriguing.basics.files import at_home
 from intriguing.basics.version import __version__
-from intriguing.engine.driver import Driver, Limits, Outcome, examine, write_plan
+from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.lock import locked
 from intriguing.engine.ownership import check_ours
 from intriguing.engine.pool import Pool

@@ -17,7 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from intriguing.basics import files
-from intriguing.engine.driver import Driver, Examination, examine, write_plan
+from intriguing.engine.driver import Driver, write_plan
+from intriguing.engine.examination import Examination, examine
 from intriguing.engine.ledger import Ledger
 from intriguing.engine.pool import Event, Finished
 from intriguing.engine.progress import Snapshot

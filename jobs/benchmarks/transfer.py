@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from intriguing import tables
-from intriguing.engine.driver import Driver, examine, write_plan
+from intriguing.engine.driver import Driver, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.task import Function, Plan
 from intriguing.engine.worker import Work

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from intriguing.basics import seal
 from intriguing.engine import publish, verified
-from intriguing.engine.driver import Driver, examine, prune, write_plan
+from intriguing.engine.driver import Driver, prune, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.store import Store

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from intriguing.basics.files import read_file, write_file
-from intriguing.engine.driver import Driver, examine, prune, write_plan
+from intriguing.engine.driver import Driver, prune, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import is_locked, locked
 from intriguing.engine.ownership import check_ours

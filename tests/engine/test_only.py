@@ -5,8 +5,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine.driver import Driver, examine, read_plan, write_plan
+from intriguing.engine.driver import Driver, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
+from intriguing.engine.ownership import read_plan
 from intriguing.engine.publish import LONGEST_TRACE, Failure, Publication, trimmed
 from intriguing.engine.store import Store
 from intriguing.errors import UnknownNameError

@@ -5,7 +5,8 @@ import logging
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine.driver import Driver, Limits, examine, write_plan
+from intriguing.engine.driver import Driver, Limits, write_plan
+from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.task import Plan

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intriguing.engine import publish
-from intriguing.engine.driver import examine
+from intriguing.engine.examination import examine
 from intriguing.engine.live import Live
 from intriguing.engine.publish import Publication, slug
 from intriguing.engine.store import Record, Store

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from intriguing.engine.driver import examine
+from intriguing.engine.examination import examine
 from intriguing.stages import STAGES, units
 from intriguing.sweep import execute, prepare
 
