@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from intriguing.basics.precision import full_precision
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
-from intriguing.blind_spots.evaluate import MASKED, Evaluator, full_precision
+from intriguing.blind_spots.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.lbfgs import dot
@@ -205,7 +206,7 @@ class BatchSearch:
         """The successes that the model confirms on each image alone."""
         levels = self.options.quantised_levels
         grid = Grid(levels, self.box) if levels else None
-        verifier = Verifier(self.evaluator, self.labels, self.targets)
+        verifier = Verifier.of(self.evaluator, self.labels, self.targets)
         confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
         self.passes["forward"] += confirmed.forward
         return confirmed

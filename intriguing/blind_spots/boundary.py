@@ -225,7 +225,7 @@ class BoundaryFinish:
         same = owners == rival[:, None]
         cosines = torch.bmm(new[:, None], normals.transpose(1, 2)).squeeze(1)
         parallel = same & offsets.isfinite() & (cosines > _PARALLEL)
-        worth = torch.where(offsets.isfinite(), torch.where(u > 0, 0.0, 1e3), 1e6)
+        worth = (1e3 * (u <= 0)).masked_fill(offsets.isinf(), 1e6)
         slot = torch.where(parallel, 1e7 * cosines, worth + ages).argmax(1)
         rows = torch.arange(len(slot), device=slot.device)
         normals[rows, slot] = new

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from intriguing.blind_spots.box import clip
+from intriguing.blind_spots.box import Box, clip
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.stability.bounds import lower_bounds
@@ -29,13 +29,14 @@ def with_bounds(
     rows = torch.tensor([status in _SEARCHED for status in result.status], device=images.device)
     if not bool(rows.any()):
         return result
+    lower, upper = Box.of(options.lower, options.upper, images).shaped(images.shape[1:])
     proven = lower_bounds(
         network,
-        clip(images[rows], options.lower, options.upper),
+        clip(images[rows], lower, upper),
         labels[rows],
         None if targets is None else targets[rows],
-        lower=options.lower,
-        upper=options.upper,
+        lower=lower,
+        upper=upper,
         found=result.l2.to(images.device)[rows],
         effort=options.bounds,
     )

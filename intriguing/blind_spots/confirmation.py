@@ -1,4 +1,8 @@
-"""Confirmation of every result: the model classifies the image alone, as a user would call it."""
+"""Confirmation of every result: the model classifies the image alone, as a user would call it, and in a batch.
+
+On a CUDA device the rounding of a row also depends on the size of its batch and on whether TF32 is allowed, which it is
+by default in convolutions; so there a result must hold in batches of several sizes, with TF32 and without.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,48 +10,113 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from intriguing.basics.precision import Precision, distinct
 from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.objective import margin, pair
 from intriguing.blind_spots.quantisation import Grid, outward
+from intriguing.models.rows import Blocks
 
-_FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 20, 4
-"""First length of a push, as a share of the change; largest number of doublings; number of bisections afterwards."""
+_FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 24, 4
+"""First length of a push, as a share of the change; largest number of doublings, which double the change; number of
+bisections afterwards."""
+_BATCHES = (8, 64)
+"""Sizes of batches, besides the largest of the search, in which a result must hold on a CUDA device."""
 
 Push = Callable[[int, float], Tensor]
 """A function of (i, k): the image (n,) beyond the result of example i, by a step whose length grows with k."""
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What the model says of K images: whether each is a success in every way (K,), its class alone (K,), and the
+    forward passes that it took (K,).
+    """
+
+    holds: Tensor
+    prediction: Tensor
+    spent: Tensor
+
+
+@dataclass(frozen=True)
 class Verifier:
-    """Asks the model whether an image is a success, both alone and in a batch."""
+    """Asks the model whether images are successes, both in batches and alone, with every precision that can differ."""
 
     evaluator: Evaluator
     labels: Tensor
     targets: Tensor | None
     """(B,) classes to reach; None: any class but the label."""
+    precisions: tuple[Precision, ...]
+    batches: tuple[Evaluator, ...]
+    """The model in batches of each size."""
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, labels: Tensor, targets: Tensor | None) -> "Verifier":
+        """With the precisions and sizes of batches that matter where the model is; call it outside of any other."""
+        dtype = evaluator.conduct.dtype if evaluator.conduct else torch.float32
+        batches, most = (evaluator,), evaluator.blocks.most
+        if is_graphed(labels.device) and evaluator.blocks.least == 1:
+            sizes = [*(size for size in _BATCHES if size < most), most]
+            batches = tuple(evaluator.in_blocks(Blocks(size, size)) for size in sizes)
+        return cls(evaluator, labels, targets, distinct(labels.device, dtype), batches)
 
     @property
-    def cost(self) -> int:
-        """Forward passes for one image."""
-        return 1 if self.evaluator.single else 2
+    def doubtful(self) -> bool:
+        """Whether the size of a batch changes the rounding of its rows by more than the search's blocks tell."""
+        return is_graphed(self.labels.device)
 
-    def succeeds(self, prediction: int, example: int) -> bool:
-        """Whether this class is a success for the example."""
-        if self.targets is not None:
-            return prediction == int(self.targets[example])
-        return prediction != int(self.labels[example])
+    def ask(self, images: Tensor, examples: Tensor) -> Answer:
+        """What the model says of the images (K, n) of `examples` (K,): alone it is asked for those that hold so far."""
+        together = [self._outputs(precision, images) for precision in self.precisions]
+        holds = torch.stack([self._succeeds(out, examples) for outs in together for out in outs]).all(0)
+        holds &= self._clear(together, examples)
+        passes = len(self.precisions) * len(self.batches)
+        spent = torch.full_like(examples, passes)
+        prediction = together[0][0].argmax(1)
+        index = holds.nonzero().squeeze(1)
+        if self.evaluator.single or len(index) == 0:
+            return Answer(holds, prediction, spent)
+        alone = [self._alone(precision, images[index]) for precision in self.precisions]
+        every = [[*(out[index] for out in outs), one] for outs, one in zip(together, alone, strict=True)]
+        still = torch.stack([self._succeeds(out, examples[index]) for out in alone]).all(0)
+        holds[index] = still & self._clear(every, examples[index])
+        prediction[index] = alone[0].argmax(1)
+        spent[index] += len(self.precisions)
+        return Answer(holds, prediction, spent)
 
-    def alone(self, image: Tensor, example: int) -> int | None:
-        """The class of an image (n,) alone; None unless it is a success both alone and in a batch."""
-        out = self.evaluator.alone(image)
-        prediction = int(out.argmax())
-        if bool(out.isnan().any()) or not self.succeeds(prediction, example):
-            return None
-        if self.evaluator.single:
-            return prediction
-        out = self.evaluator.outputs(image[None])[0]
-        return None if bool(out.isnan().any()) or not self.succeeds(int(out.argmax()), example) else prediction
+    def _outputs(self, precision: Precision, images: Tensor) -> list[Tensor]:
+        """The outputs (K, C) in batches of each size."""
+        with precision.used():
+            return [batch.outputs(images) for batch in self.batches]
+
+    def _alone(self, precision: Precision, images: Tensor) -> Tensor:
+        with precision.used():
+            return self.evaluator.alone(images)
+
+    def _succeeds(self, out: Tensor, examples: Tensor) -> Tensor:
+        """Which of the outputs (K, C) are successes (K,)."""
+        prediction, labels = out.argmax(1), self.labels[examples]
+        right = prediction != labels if self.targets is None else prediction == self.targets[examples]
+        return right & ~out.isnan().any(1)
+
+    def _clear(self, outputs: list[list[Tensor]], examples: Tensor) -> Tensor:
+        """Where margins leave room (K,): each exceeds what the sizes of batches change in it, per precision.
+
+        Other sizes than those that were tried change it about as much. On a CPU the search's blocks leave no doubt.
+        """
+        if not self.doubtful:
+            return torch.ones_like(examples, dtype=torch.bool)
+        gaps = torch.stack([torch.stack([self._gap(out, examples) for out in outs]) for outs in outputs])
+        return gaps.amin((0, 1)) > (gaps.amax(1) - gaps.amin(1)).amax(0)
+
+    def _gap(self, out: Tensor, examples: Tensor) -> Tensor:
+        """By how much (K,) the outputs (K, C) are successes; a NaN counts as none."""
+        out = out.double().nan_to_num(-torch.inf)
+        own = self.labels[examples] if self.targets is None else self.targets[examples]
+        mine = out.gather(1, own[:, None]).squeeze(1)
+        other = out.scatter(1, own[:, None], -torch.inf).amax(1)
+        return (other - mine if self.targets is None else mine - other).nan_to_num(0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -70,29 +139,25 @@ def confirm(
     x0: (B, n) the images; best: (B, n) the results; success: (B,). A push continues the change in its own direction,
     or follows the margin's gradient. Results on a `grid` stay on it. Each image is treated independently of the others.
     """
-    best = best.clone()
-    prediction = torch.full_like(verifier.labels, -1)
-    forward = torch.zeros_like(verifier.labels)
-    outputs = verifier.evaluator.outputs(best, success) if bool(success.any()) else None
-    unstable = torch.zeros_like(success)
-    for i in success.nonzero().squeeze(1).tolist():
-        assert outputs is not None
-        forward[i] += verifier.cost
-        together = outputs[i]
-        out = together if verifier.evaluator.single else verifier.evaluator.alone(best[i])
-        guesses = (int(together.argmax()), int(out.argmax()))
-        if all(verifier.succeeds(guess, i) for guess in guesses) and not bool((out.isnan() | together.isnan()).any()):
-            prediction[i] = guesses[1]
-            continue
-        for push in _pushes(verifier, box, x0, best) if grid is None else _grid_pushes(verifier, grid, x0, best):
-            image, guess, spent = _smallest_push(verifier, push, i, halved=grid is None)
-            forward[i] += spent
-            if image is not None and guess is not None:
-                best[i], prediction[i] = image, guess
-                break
-        else:
-            unstable[i] = True
-    return Confirmed(best, prediction, unstable, forward)
+    done = Confirmed(
+        best.clone(),
+        torch.full_like(verifier.labels, -1),
+        torch.zeros_like(success),
+        torch.zeros_like(verifier.labels),
+    )
+    index = success.nonzero().squeeze(1)
+    if len(index) == 0:
+        return done
+    answer = verifier.ask(best[index], index)
+    done.forward[index] += answer.spent
+    done.prediction[index[answer.holds]] = answer.prediction[answer.holds]
+    failing = index[~answer.holds]
+    for push in _pushes(verifier, box, x0, best) if grid is None else _grid_pushes(verifier, grid, x0, best):
+        if len(failing) == 0:
+            break
+        failing = _smallest_pushes(verifier, push, failing, done, halved=grid is None)
+    done.unstable[failing] = True
+    return done
 
 
 def _pushes(verifier: Verifier, box: Box, x0: Tensor, best: Tensor) -> Iterator[Push]:
@@ -145,24 +210,32 @@ def slope_of(verifier: Verifier, image: Tensor, example: int) -> Tensor:
     return verifier.evaluator.gradient(image[None], loss)[2][0]
 
 
-def _smallest_push(verifier: Verifier, push: Push, i: int, halved: bool) -> tuple[Tensor | None, int | None, int]:
-    """The image (n,) of the smallest push that is a success, its class, and the passes spent; None without one."""
-    spent = 0
+def _smallest_pushes(verifier: Verifier, push: Push, failing: Tensor, done: Confirmed, halved: bool) -> Tensor:
+    """Write the smallest pushes of the `failing` examples that are successes into `done`; those without one (F,).
+
+    The length is doubled until it is enough, then bisected: all examples at a time, each as if it were alone.
+    """
+    lengths: dict[int, float] = {}
+
+    def attempt(examples: Tensor, steps: list[float]) -> Tensor:
+        images = torch.stack([push(i, k) for i, k in zip(examples.tolist(), steps, strict=True)])
+        answer = verifier.ask(images, examples)
+        done.forward[examples] += answer.spent
+        won = examples[answer.holds]
+        done.best[won], done.prediction[won] = images[answer.holds], answer.prediction[answer.holds]
+        return answer.holds
+
     for k in range(_DOUBLINGS):
-        image = push(i, k)
-        guess = verifier.alone(image, i)
-        spent += verifier.cost
-        if guess is None:
-            continue
-        low, high = k - 1.0, float(k)
-        for _ in range(_HALVINGS if halved and k else 0):
-            middle = (low + high) / 2
-            other = push(i, middle)
-            again = verifier.alone(other, i)
-            spent += verifier.cost
-            if again is None:
-                low = middle
-            else:
-                high, image, guess = middle, other, again
-        return image, guess, spent
-    return None, None, spent
+        if len(failing) == 0:
+            break
+        holds = attempt(failing, [float(k)] * len(failing))
+        lengths |= dict.fromkeys(failing[holds].tolist(), float(k))
+        failing = failing[~holds]
+    brackets = {i: (k - 1.0, k) for i, k in lengths.items() if halved and k}
+    for _ in range(_HALVINGS if brackets else 0):
+        examples = failing.new_tensor(list(brackets))
+        middles = [(low + high) / 2 for low, high in brackets.values()]
+        holds = attempt(examples, middles).tolist()
+        for (i, (low, high)), middle, enough in zip(list(brackets.items()), middles, holds, strict=True):
+            brackets[i] = (low, middle) if enough else (middle, high)
+    return failing

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from intriguing.basics.torch_modes import evaluating
+from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
@@ -40,21 +41,6 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 p.requires_grad_(flag)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Inside, TF32 is off. By default torch uses it in CUDA convolutions; its rounding is larger than small margins."""
-    backends: list[Any] = [torch.backends.cuda.matmul]
-    backends += [getattr(torch.backends.cudnn, kind) for kind in ("conv", "rnn")]
-    before = [b.fp32_precision for b in backends]
-    try:
-        for b in backends:
-            b.fp32_precision = "ieee"
-        yield
-    finally:
-        for b, precision in zip(backends, before, strict=True):
-            b.fp32_precision = precision
-
-
 class Evaluator:
     """Evaluates a frozen `model` on flat rows (R, n) in batches of the sizes that `blocks` allows.
 
@@ -80,6 +66,8 @@ class Evaluator:
         self.blocks = blocks
         self.conduct = conduct
         self.seen = seen or Passes()
+        self.recorded = False
+        """Whether a step that asks the model was recorded already (`cuda_graph`)."""
 
     @property
     def classes(self) -> int:
@@ -142,14 +130,40 @@ class Evaluator:
             parts = [call(images)[: _length(s)] for s, images in self._batches(rows, index)]
         return _spread(parts, rows, index)
 
-    def alone(self, row: Tensor) -> Tensor:
-        """The output (C,) for one image (n,) in a batch of one, or of copies if the model does not accept one image."""
-        image = row[: self.size].reshape(1, *self.shape)
-        if self.conduct and not self.conduct.alone:
-            image = image.expand(self.conduct.rows or self.blocks.most, *self.shape)
-        self.seen.forward += len(image)
+    def in_blocks(self, blocks: Blocks) -> "Evaluator":
+        """An evaluator of the same model, which it feeds so many rows at a time."""
+        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen)
+
+    def alone(self, rows: Tensor) -> Tensor:
+        """The outputs (R, C) for the rows (R, n), each in a batch of one, or of copies if the model does not take one.
+
+        Nothing is read on the host, so that on a CUDA device no call waits for the one before.
+        """
+        copies = (self.conduct.rows or self.blocks.most) if self.conduct and not self.conduct.alone else 1
+
+        def step(state: dict[str, Tensor]) -> dict[str, Tensor]:
+            out = _checked(self.model(self._fed(state["image"].expand(copies, *self.shape))), copies)
+            return {"out": out[:1]}
+
         with torch.no_grad():
-            return _checked(self.model(self._fed(image)), len(image))[0]
+            images = rows[:, : self.size].reshape(len(rows), 1, *self.shape)
+            self.seen.forward += len(rows) * copies
+            if not is_graphed(rows.device) or len(rows) <= cuda_graph.FIRST:
+                return torch.cat([step({"image": image})["out"] for image in images])
+            return self._replayed(step, images, copies)
+
+    def _replayed(self, step: cuda_graph.Step, images: Tensor, copies: int) -> Tensor:
+        """The outputs (R, C) of `step` for the images (R, 1, *shape), by a recording of it."""
+        state = {"image": images[0].clone()}
+        state |= {"out": step(state)["out"]}
+        advance = cuda_graph.record(step, state, cuda_graph.LATER)
+        self.seen.forward += (1 + cuda_graph.LATER) * copies
+        outputs = []
+        for image in images:
+            state["image"].copy_(image)
+            advance()
+            outputs.append(state["out"].clone())
+        return torch.cat(outputs)
 
     def gradient(self, rows: Tensor, loss: Loss, active: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (R, C), values of the loss (R,) and its gradients (R, n) in the rows (R, n)."""

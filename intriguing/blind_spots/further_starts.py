@@ -18,6 +18,10 @@ from intriguing.blind_spots.objective import contest, slack
 
 _FIRST_KEY = 20140416
 """Key of the first direction of noise."""
+_AHEAD, _NONE = 16, -1
+"""Number of images that are looked up at once for a row, and the mark of no image."""
+_NUMBERS = 2**23
+"""Largest number of distances that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,40 @@ class Pool:
     classes: Tensor
     """(S,) the classes that the network gives them."""
 
-    def nearest(self, x0: Tensor, goals: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-        """Per row (R, n), the nearest image whose class is one of its goals (R, C), after `turn` (R,) nearer ones.
 
-        Returns indices (R,), and whether there are so many (R,). Distances are computed in float64, so that the choice
-        for a row does not depend on the other rows.
-        """
-        x, y = x0.double(), self.images.double()
-        distances = (dot(y, y)[None] - 2 * x @ y.T).masked_fill(~goals[:, self.classes], torch.inf)
+class Neighbours:
+    """For each row of a search the images of a pool, the nearest first, whose class is one of the row's goals.
+
+    x0: (R, n) images; goals: (R, C) masks of classes. Which come next is computed for the rows that ask, for some turns
+    at once. Distances are in float64, so that the choice for a row does not depend on the other rows.
+    """
+
+    def __init__(self, pool: Pool, x0: Tensor, goals: Tensor) -> None:
+        self._pool, self._x0, self._goals = pool, x0, goals
+        self._turns = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
+        self._known = torch.zeros_like(self._turns)
+        self._next = self._turns.new_full((len(x0), _AHEAD), _NONE)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The next image for each row of `index` (I,): the images (J, n), and the rows (J,) that still have one."""
+        asking = index[self._turns[index] == self._known[index]]
+        for rows in asking.split(max(1, _NUMBERS // len(self._pool.classes))) if len(asking) else ():
+            self._next[rows] = self._following(rows)
+        self._known[asking] += _AHEAD
+        which = self._next[index, self._turns[index] % _AHEAD]
+        self._turns[index] += 1
+        there = which != _NONE
+        return self._pool.images[which[there]], index[there]
+
+    def _following(self, rows: Tensor) -> Tensor:
+        """The next `_AHEAD` images (r, _AHEAD) of the rows; `_NONE` behind the last."""
+        x, y = self._x0[rows].double(), self._pool.images.double()
+        distances = (dot(y, y)[None] - 2 * x @ y.T).masked_fill(~self._goals[rows][:, self._pool.classes], torch.inf)
         values, order = distances.sort(dim=1, stable=True)
-        place = turn.clamp(max=len(self.classes) - 1)[:, None]
-        there = values.gather(1, place).squeeze(1).isfinite() & (turn < len(self.classes))
-        return order.gather(1, place).squeeze(1), there
+        place = self._turns[rows][:, None] + torch.arange(_AHEAD, device=rows.device)
+        within = place.clamp(max=order.shape[1] - 1)
+        there = values.gather(1, within).isfinite() & (place < order.shape[1])
+        return order.gather(1, within).masked_fill(~there, _NONE)
 
 
 def noisy(x0: Tensor, distance: Tensor, number: int, lower: Bound, upper: Bound) -> Tensor:

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.precision import Precision
 from intriguing.blind_spots.box import Bound, Box
 from intriguing.blind_spots.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.loop import State
@@ -48,13 +49,15 @@ class Affinity:
         return self.network.rounding.pair_error(values, radius.double(), target)
 
 
-def affinity(network: nn.Module, shape: tuple[int, ...], evaluator: Evaluator, rows: Tensor) -> Affinity | None:
+def affinity(
+    network: nn.Module, shape: tuple[int, ...], evaluator: Evaluator, rows: Tensor, precision: Precision | None = None
+) -> Affinity | None:
     """The affine map of (C, n) that `network` is by the operations of its forward in eval mode, else None.
 
     Read from the traced graph, so a normalisation in front, convolutions, batch norm, views and hooks are seen, however
     they are written. The answer never comes from trying inputs, because a ReLU network is affine near almost every
     point: `rows` (R, n) only tell what is not affine, at the cost of a forward pass, and that the graph agrees with the
-    model.
+    model. precision: of products, as the user has it; lower bounds take its rounding into account.
     """
     if len(rows) == 0 or _bends(evaluator, rows):
         return None
@@ -62,7 +65,7 @@ def affinity(network: nn.Module, shape: tuple[int, ...], evaluator: Evaluator, r
         graph = trace(network, shape)
         if not graph.is_affine or graph.dtype != rows.dtype:
             return None
-        whole = Network.of(graph, rows)
+        whole = Network.of(graph, rows, precision)
     except ModelError:
         return None
     _, adjoint = linear_function(whole.graph)
@@ -94,8 +97,8 @@ def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> 
 def optima(evaluator: Evaluator, rows: State, model: Affinity, box: Box, at_once: int) -> State:
     """The exact optimum of every row of a linear model, in the format of `search_rows`, with `lower_bound` (R,).
 
-    The margin beyond the boundary is as small as float32
-    allows: while the model itself does not give the target class on the rounded image, the margin is tripled.
+    The margin beyond the boundary is first as small as float32 allows. Where the model does not give the target class
+    on the rounded image, the row is solved again with three times the margin, until it does.
     """
     count = len(rows["x0"])
     weight, bias = model.weight, model.bias

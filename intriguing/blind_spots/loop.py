@@ -188,19 +188,21 @@ class _Graphed:
         return change
 
     def __call__(self, state: State) -> State:
-        seen = self._solver.evaluator.seen
+        evaluator = self._solver.evaluator
         if self._advance is None:
+            # The steps before the recording are made on copies, and count as passes that the model saw.
             self._state = {name: value.clone() for name, value in state.items()}
-            self._advance = cuda_graph.record(self._step, self._state)
-            seen.add(self._passes, -1)  # the step that was recorded was not made
-            return self._state
+            warm = cuda_graph.LATER if evaluator.recorded else cuda_graph.FIRST
+            self._advance = cuda_graph.record(self._step, self._state, warm)
+            evaluator.recorded = True
+            evaluator.seen.add(self._passes, -1)  # the step that was recorded was not made
         for name, value in state.items():
             if value is not self._state[name]:
                 self._state[name].copy_(value)
-        before = replace(seen)
+        before = replace(evaluator.seen)
         self._advance()
-        if seen == before:
-            seen.add(self._passes)
+        if evaluator.seen == before:
+            evaluator.seen.add(self._passes)
         return self._state
 
 

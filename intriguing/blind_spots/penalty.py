@@ -29,6 +29,8 @@ class PenaltySearch:
     upper: Bound
     schedule: Truncated | Bracketing
     form: str = "squared_l2"
+    width: float | None = None
+    """Width of the box as a root mean square over its values; None: upper - lower, for a box of two numbers."""
     memory: int = 5
     poll: int = 5
     outputs: tuple[str, ...] = (
@@ -209,10 +211,11 @@ class PenaltySearch:
         # Without history: Polyak's step, since the smallest possible loss is zero. Where the loss is flat it leads far
         # beyond the box, and no number of halvings would lead back.
         square = dot(steepest, steepest).clamp(min=1e-30)
-        polyak = torch.minimum(loss / square, self._longest(x) / square.sqrt())
+        longest = torch.full_like(square, self._longest())
+        polyak = torch.minimum(loss / square, longest / square.sqrt())
         return way, torch.where(has, torch.ones_like(polyak), polyak)
 
-    def _longest(self, x: Tensor) -> Tensor:
-        """The largest length () of a first step: a quarter of the box's diagonal, for rows like x (R, n)."""
-        width = torch.as_tensor(self.upper - self.lower, dtype=x.dtype, device=x.device)
-        return 0.25 * math.sqrt(self.evaluator.size) * width.square().mean().sqrt()
+    def _longest(self) -> float:
+        """The largest length of a first step: a quarter of the box's diagonal."""
+        width = float(self.upper - self.lower) if self.width is None else self.width
+        return 0.25 * math.sqrt(self.evaluator.size) * width

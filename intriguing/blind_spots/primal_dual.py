@@ -175,14 +175,13 @@ class PrimalDual:
         size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
         # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
-        keep = sound[:, None]
-        moved = torch.where(keep, moved, torch.lerp(x0, trial, 0.5))
+        # A finished row stays as it is: a paused one goes on later.
+        keep = (sound & active)[:, None]
+        share = (1 - 0.5 * active.to(l2.dtype))[:, None]
+        moved = torch.where(keep, moved, torch.lerp(x0, trial, share))
         rate = _DUAL_RATE * (1 - 0.9 * tick / max(1, self.ticks - 1))
         dual = (state["dual"] - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
-        return {
-            "trial": clip(moved, self.lower, self.upper),
-            "mean": torch.where(keep, mean, state["mean"]),
-            "square": torch.where(keep, square, state["square"]),
+        change = {
             "unit": unit,
             "scale": scale,
             "dual": dual,
@@ -190,7 +189,13 @@ class PrimalDual:
             "tick": count,
             "clean_gap": clean_gap,
             "highest": torch.where(first, gap, torch.maximum(gap, state["highest"])),
-            "estimates": estimates,
+        }
+        return {
+            **{name: torch.where(active, value, state[name]) for name, value in change.items()},
+            "trial": clip(moved, self.lower, self.upper),
+            "mean": torch.where(keep, mean, state["mean"]),
+            "square": torch.where(keep, square, state["square"]),
+            "estimates": torch.where(active[:, None], estimates, state["estimates"]),
             "best": torch.where(better[:, None], trial, state["best"]),
             "best_l2": best_l2,
             "best_class": torch.where(better, winner, state["best_class"]),

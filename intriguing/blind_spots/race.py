@@ -30,6 +30,11 @@ def goes_on(cut: Cut, estimates: Tensor, owner: Tensor, classes: int) -> Tensor:
     return (ranks == 0) | ((ranks < most) & (estimates <= cut.within * least))
 
 
+def contested(owner: Tensor, classes: int) -> Tensor:
+    """Mask (R,) of the rows whose example (R,) has more rows than `classes`, so that it needs a race."""
+    return owner.bincount()[owner] > classes
+
+
 def ranked(values: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
     """The rank (R,) of each row among the rows of its example, the smallest value first, and that value (R,)."""
     order = values.argsort(stable=True)
@@ -53,9 +58,12 @@ def raced(
 ) -> tuple[State, Tensor]:
     """The outcome of the first start of all rows, and the mask (R,) of the rows that went through.
 
-    Other rows were dropped at one of the `cuts`; they keep what they had found until then.
+    Other rows were dropped at one of the `cuts`; they keep what they had found until then. No row is dropped of an
+    example that has no more of them than `classes`.
     """
     going = torch.arange(len(owner), device=owner.device)
+    racing = contested(owner, classes)
+    cuts = cuts if bool(racing.any()) else ()
     outcome: State = {}
     inputs, begin = rows, 0
     for cut in (*cuts, None):
@@ -65,7 +73,8 @@ def raced(
             outcome[name] = outcome[name].index_copy(0, going, state[name]) if begin else state[name]
         if cut is None:
             break
-        keep = goes_on(cut, state["estimates"].amin(1), owner[going], classes).nonzero().squeeze(1)
+        passed = goes_on(cut, state["estimates"].amin(1), owner[going], classes)
+        keep = (passed | ~racing[going]).nonzero().squeeze(1)
         going = going[keep]
         inputs = {name: value[going] for name, value in rows.items()} | {n: v[keep] for n, v in state.items()}
         begin = end

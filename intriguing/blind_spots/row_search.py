@@ -1,6 +1,6 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
-from collections.abc import Callable
+from itertools import count
 from math import log
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Pool, Segment, noisy
+from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
@@ -32,11 +32,14 @@ _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.
 _SAME = 1e-2
 """Two starts led to the same point if their distances differ by less than this share."""
 _GAIN = 1e-5
-"""A result replaces another if it is nearer by this share: by less it could be farther after its confirmation."""
+"""A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
+by less it could be farther after its confirmation."""
 _STEPS = ((1.0, 4.0), (0.0, 16.0), (0.0, 1.0), (2.0, 4.0), (1.0, 8.0), (0.5, 16.0))
 """Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
 _CHEAPEST = 10
 """Number of passes that a further start needs at least."""
+_EVERY = 3
+"""One further start in so many is a segment, where there are images to start from."""
 
 Start = PenaltySearch | PrimalDual | Segment
 
@@ -46,7 +49,7 @@ def search_rows(
 ) -> State:
     """Search all `rows`; owner (R,) is the example of each row, and the nearest row of an example is its result.
 
-    pool: images of other classes, from which a search may start.
+    pool: images of other classes, from which a search may start, padded as rows are.
 
     Returns per row: best (R, n); best_l2 (R,), infinite without a success; forward and backward passes (R,); broken
     (R,), an output or gradient was not finite; blind (R,), every gradient was zero; for the paper's procedure also
@@ -54,11 +57,10 @@ def search_rows(
     """
     # The padding lies at a bound and has no gradient, so it never changes.
     x0, padded = box.padded(rows["x0"], ALIGNED)
-    if pool is not None:
-        pool = Pool(box.padded(pool.images, ALIGNED)[0], pool.classes)
-    search = _RowSearch(evaluator, options, padded, rows | {"x0": x0}, owner, pool)
+    near = None if pool is None else Neighbours(pool, x0, rows["goals"])
+    search = _RowSearch(evaluator, options, padded, box.root_mean_square(), rows | {"x0": x0}, owner, near)
     recipe = GRADES[options.grade].recipe
-    outcome = search.paper_procedure() if recipe is None else search.by_recipe(recipe, box.root_mean_square())
+    outcome = search.paper_procedure() if recipe is None else search.by_recipe(recipe)
     return outcome | {"best": outcome["best"][:, : evaluator.size]}
 
 
@@ -70,9 +72,10 @@ class _RowSearch:
         evaluator: Evaluator,
         options: SearchOptions,
         box: Box,
+        width: float,
         rows: State,
         owner: Tensor,
-        pool: Pool | None,
+        near: Neighbours | None,
     ) -> None:
         self.evaluator = evaluator
         self.options = options
@@ -80,25 +83,30 @@ class _RowSearch:
         self.rows = rows
         self.owner = owner
         self.box = box.pair
-        self.pool = pool
-        self.turns = torch.zeros_like(owner)
-        """(R,) how many images of the pool were tried."""
+        self.width = width
+        """Of the box, as a root mean square over its values; the padding does not count."""
+        self.rounding = torch.finfo(rows["x0"].dtype).eps * width * evaluator.size**0.5
+        self.near = near
+        """Images to start from."""
+        self.recipes = count()
+        """The number of the next start of `_steps`, which has its own count so that all of `_STEPS` get their turn."""
         self.outcome: State = {}
 
     def paper_procedure(self) -> State:
         """The paper's procedure and nothing else (section 4.1)."""
         schedule = Bracketing(self.options.penalty_tolerance)
-        return self._run(PenaltySearch(self.evaluator, *self.box, schedule, self.options.penalty_form), self.rows)
+        form = self.options.penalty_form
+        return self._run(PenaltySearch(self.evaluator, *self.box, schedule, form, width=self.width), self.rows)
 
-    def by_recipe(self, recipe: Recipe, width: float) -> State:
+    def by_recipe(self, recipe: Recipe) -> State:
         """One start for all rows and a finish for the near ones, then second starts.
 
-        width: of the box, as a root mean square over its values. The nearest row of an example is finished first. Its
-        distance is the bar for the example's other rows: they end early when they cannot come below it.
+        The nearest row of an example is finished first. Its distance is the bar for the example's other rows: they end
+        early when they cannot come below it.
         """
+        width = self.width
         first = PrimalDual(self.evaluator, *self.box, recipe.ticks, width=width)
-        cuts = recipe.race if int(self.owner.bincount().max()) > self.options.classes else ()
-        self.outcome, through = raced(self._run, first, self.rows, self.owner, cuts, self.options.classes)
+        self.outcome, through = raced(self._run, first, self.rows, self.owner, recipe.race, self.options.classes)
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
         self._finish(nearest, recipe)
@@ -115,52 +123,49 @@ class _RowSearch:
                 agreed |= self._again(second, nearest[which & ~unsettled], recipe, elsewhere=True)
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
-        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised))
+        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=width)
         self._again(penalised, lost.nonzero().squeeze(1), recipe)
         lost = self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
         self._again(PrimalDual(self.evaluator, *self.box, **_PATIENT, width=width), lost.nonzero().squeeze(1), recipe)
-        self._further(recipe, width, agreed)
+        self._further(recipe, agreed)
         return self.outcome
 
-    def _further(self, recipe: Recipe, width: float, agreed: Tensor) -> None:
+    def _further(self, recipe: Recipe, agreed: Tensor) -> None:
         """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
 
         Which start is the next for an example does not depend on the passes: with more of them there are more starts,
-        and the nearest result is kept. Where rows are so dear that each is fed alone, passes must be asked for: on a
-        photo network the further starts found nothing nearer, for 1.6 times the passes.
+        and the nearest result is kept. With a pool of images every third start is a segment to one of them. Where rows
+        are so dear that each is fed alone, passes must be asked for: on a photo network the further starts found
+        nothing nearer, for 1.6 times the passes.
         """
         budget = self.options.passes or recipe.passes
         further = 0 if self.evaluator.single else recipe.further
-        starts: list[Callable[[int, Tensor, float], tuple[Start, Tensor, State]]] = [self._steps]
-        if self.pool is not None:
-            starts = [self._segment, self._steps, self._steps]
         for number in range(budget // _CHEAPEST if budget else further):
             going = self._spent() < budget if budget else ~agreed
             index = self._ranked(number)
             index = index[going[self.owner[index]]]
             if len(index) == 0:
                 break
-            start, index, inputs = starts[number % len(starts)](number, index, width)
+            segment = self.near is not None and number % _EVERY == 0
+            start, index, inputs = self._segment(index) if segment else self._steps(index)
             agreed |= self._again(start, index, recipe, inputs=inputs)
 
-    def _steps(self, number: int, index: Tensor, width: float) -> tuple[Start, Tensor, State]:
+    def _steps(self, index: Tensor) -> tuple[Start, Tensor, State]:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
+        number = next(self.recipes)
         size, first = _STEPS[number % len(_STEPS)]
-        solver = PrimalDual(self.evaluator, *self.box, 14, first=first, last=min(2.0, first / 2), width=width)
+        last = min(2.0, first / 2)
+        solver = PrimalDual(self.evaluator, *self.box, 14, first=first, last=last, width=self.width)
         if not size:
             return solver, index, {}
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
         return solver, index, {"begin": noisy(x0, size * l2, number, *self.box)}
 
-    def _segment(self, number: int, index: Tensor, width: float) -> tuple[Start, Tensor, State]:
+    def _segment(self, index: Tensor) -> tuple[Start, Tensor, State]:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
-        del number, width
-        assert self.pool is not None
-        rows = self.rows
-        which, there = self.pool.nearest(rows["x0"][index], rows["goals"][index], self.turns[index])
-        self.turns[index] += 1
-        images = self.pool.images[which[there]]
-        return Segment(self.evaluator, *self.box), index[there], {"there": images}
+        assert self.near is not None
+        images, index = self.near.take(index)
+        return Segment(self.evaluator, *self.box), index, {"there": images}
 
     def _spent(self) -> Tensor:
         """The passes of each example (E,)."""
@@ -236,7 +241,7 @@ class _RowSearch:
         if bar:
             inputs["bar"] = least
         new = self._run(solver, inputs)
-        better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index]
+        better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding
         for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
             self.outcome[name][index[better]] = value[better]
         for name in ("forward", "backward"):

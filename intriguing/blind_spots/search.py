@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
+from intriguing.basics.precision import Precision, full_precision
 from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.certified import with_bounds
-from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
+from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
+from intriguing.blind_spots.row_search import ALIGNED
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.rows import PADDED, Blocks, Counted, Passes
@@ -54,10 +56,10 @@ def minimal_distortion(
     different points (on robust networks), best and thorough also start at the nearest of these that the model puts into
     the class to reach; an image that is not finite or lies outside the box is left out.
 
-    Every result with the status `found` is confirmed: the model classifies that image alone. An image that is not
-    finite or lies outside the box gets the status `bad_input`. The function may be called inside torch.no_grad() and
-    torch.inference_mode(). On a CUDA device TF32 is off during the search; results are confirmed with the caller's
-    setting.
+    Every result with the status `found` is confirmed: the model classifies that image alone, and in batches; on a CUDA
+    device, where both change rounding, with TF32 and without, and in batches of several sizes. The search itself runs
+    without TF32. An image that is not finite or lies outside the box gets the status `bad_input`. The function may be
+    called inside torch.no_grad() and torch.inference_mode().
 
     Raises: `InputError`, before any work, for arguments that do not fit (shapes, classes out of range, a target that is
     the label); `ModelError` for a model that cannot be searched (no (B, C) logits, no gradient, outputs that are random
@@ -100,7 +102,7 @@ def _fitted(
     bad = box.outside(images.flatten(1))
     few = images[~bad][: ROWS // 2]
     seen = Passes()
-    counted = Counted(network, seen)
+    counted, caller = Counted(network, seen), Precision.now()
     with full_precision():
         sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1]
         conduct = examine(counted, few, box.shaped(images.shape[1:]), sizes)
@@ -108,7 +110,7 @@ def _fitted(
         linear = None
         if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and not conduct.rows:
             probe = Evaluator(network, tuple(images.shape[1:]), Blocks(ROWS, 1), conduct, seen)
-            linear = affinity(network, tuple(images.shape[1:]), probe, few.flatten(1))
+            linear = affinity(network, tuple(images.shape[1:]), probe, few.flatten(1), caller)
         tried = "one"
         if target_classes is None:
             tried = "all" if every or linear is not None else "some" if grade.separate else "one"
@@ -124,7 +126,8 @@ def _fitted(
     pool = None
     if others is not None and linear is None:
         with full_precision():
-            pool = Pool(others, evaluator.outputs(others).argmax(1))
+            classes = evaluator.outputs(others).argmax(1)
+        pool = Pool(box.padded(others, ALIGNED)[0], classes)
     problem = Problem(evaluator, options, box, every, linear, pool)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):

@@ -7,10 +7,11 @@ So it costs a fraction of a search, and what it finds lies in the basin of the s
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.precision import full_precision
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator, frozen, full_precision
+from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.row_search import ALIGNED

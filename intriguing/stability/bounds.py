@@ -4,8 +4,9 @@
     certificates.bound        # (B,): no change inside the box of a smaller L2 norm makes the model give another class
 
 The problem is that of section 4.1 of arXiv:1312.6199: the least |r| with x + r in the box and another class. A bound
-holds for the float32 network as it is evaluated: margins must exceed a bound of its rounding errors. Where nothing can
-be proven the bound is NaN.
+holds for the float32 network as it is evaluated: margins must exceed a bound of its rounding errors, which are larger
+where torch is allowed to use TF32 (on a GPU it is by default, in convolutions: switch it off for larger bounds). Where
+nothing can be proven the bound is NaN.
 """
 
 import math
@@ -81,6 +82,7 @@ def lower_bounds(
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)
     labels, wanted = _classes("labels", labels, x), None if targets is None else _classes("targets", targets, x)
+    lower, upper = (bound.to(x) if isinstance(bound, Tensor) else bound for bound in (lower, upper))
     if bool(((x < lower - _TOLERANCE) | (x > upper + _TOLERANCE) | ~x.isfinite()).any()):
         raise InputError(f"x holds values that are not finite or lie outside of the box [{lower}, {upper}].")
     with torch.no_grad():

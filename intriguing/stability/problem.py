@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from intriguing.basics.precision import Precision
 from intriguing.errors import ModelError
 from intriguing.stability import local
 from intriguing.stability.bisection import certify
@@ -40,8 +41,11 @@ class Network:
     rounding: Rounding
 
     @classmethod
-    def of(cls, graph: Graph, like: Tensor) -> "Network":
-        """Raises `ModelError` where nothing about the network can be bounded; the message names the operations."""
+    def of(cls, graph: Graph, like: Tensor, precision: Precision | None = None) -> "Network":
+        """The network as it is evaluated on the device of `like` with this precision of products (None: the present).
+
+        Raises `ModelError` where nothing about the network can be bounded; the message names the operations.
+        """
         if graph.unknown:
             raise ModelError("cannot be bounded: " + ", ".join(graph.unknown))
         if graph.dtype not in (torch.float32, torch.float64):
@@ -50,7 +54,9 @@ class Network:
             raise ModelError(f"it gives {graph.nodes[-1].shape} for an image, and no (classes,) logits")
         home = without_softmax(graph).to(torch.zeros(0, dtype=torch.float64))
         inner = home.to(torch.zeros(0, dtype=torch.float64, device=like.device))
-        rounding = Rounding.of(home, len(graph.nodes) != len(home.nodes))
+        errors = (precision or Precision.now()).product_errors(like.device)
+        products = errors if graph.dtype == torch.float32 else (0.0, 0.0)
+        rounding = Rounding.of(home, len(graph.nodes) != len(home.nodes), products)
         return cls(inner, replace(rounding, graph=inner))
 
     @property

@@ -3,7 +3,8 @@
 Every operation adds an error of its own, which the rest of the network carries on with at most its Lipschitz constant
 (a telescoping sum, exact arithmetic behind each error). An inner product of n terms in any order, fused or not, errs by
 at most n u / (1 - n u) times the product of the moduli (Higham 2002, "Accuracy and Stability of Numerical Algorithms",
-section 3.1); convolutions may be computed by transforms that err more and get four times that.
+section 3.1); convolutions may be computed by transforms that err more and get four times that. Where torch may round
+the factors of products first (TF32 on a GPU), each product errs by as much besides.
 """
 
 import math
@@ -49,9 +50,11 @@ class Rounding:
     """For every affine node a bound on the norm of the matrix of moduli."""
     softened: bool
     """Whether a softmax follows, which in float32 can make equal what differs by a few roundings."""
+    products: tuple[float, float] = (0.0, 0.0)
+    """Relative errors of products whose factors are rounded to fewer bits: in matrix products, in convolutions."""
 
     @classmethod
-    def of(cls, graph: Graph, softened: bool = False) -> "Rounding":
+    def of(cls, graph: Graph, softened: bool = False, products: tuple[float, float] = (0.0, 0.0)) -> "Rounding":
         """The constants of `graph` (float64)."""
         gains, spread = [1.0], [1.0]
         for node in graph.nodes[1:]:
@@ -71,7 +74,7 @@ class Rounding:
                 else:
                     factor = 1.0 if isinstance(node.op, Concat) else gains[i]
                 carry[j] += carry[i] * factor
-        return cls(graph, gains, reach, carry, spread, softened)
+        return cls(graph, gains, reach, carry, spread, softened, products)
 
     @property
     def unit(self) -> float:
@@ -101,7 +104,7 @@ class Rounding:
             positive, negative = positive + last.op.offset.clamp(min=0), negative - last.op.offset.clamp(max=0)
         # No partial sum, in any order, is larger than the sum of the terms of one sign.
         moved = torch.linalg.vector_norm(weight, dim=1) * (self.reach[last.inputs[0]] * radius)[:, None]
-        own = _share(last.op, self.unit) * 1.01 * (torch.maximum(positive, negative).nan_to_num(posinf=0.0) + moved)
+        own = self._share(last.op) * 1.01 * (torch.maximum(positive, negative).nan_to_num(posinf=0.0) + moved)
         before = self._carried(values, radius, len(self.graph.nodes) - 1) / self.gains[-1]
         pairs = torch.linalg.vector_norm(weight[labels][:, None] - weight, dim=2)
         softened = math.sqrt(2) * self._softening(values, radius)
@@ -126,14 +129,18 @@ class Rounding:
             further = self.spread[i] * max(self.reach[j] for j in node.inputs)
             # Values are those of the exact network; the computed ones differ by parts in a million, hence the 1.01.
             size_of = torch.linalg.vector_norm(at.nan_to_num(posinf=0.0), dim=1) + further * radius
-            total = total + self.carry[i] * _share(op, self.unit) * 1.01 * size_of
+            total = total + self.carry[i] * self._share(op) * 1.01 * size_of
         return total
 
-
-def _share(op: Op, unit: float) -> float:
-    """The largest relative error of an output of `op`."""
-    size_of = _terms(op) * unit
-    return size_of / (1 - size_of) if size_of < 0.5 else math.inf
+    def _share(self, op: Op) -> float:
+        """The largest relative error of an output of `op`."""
+        size_of = _terms(op) * self.unit
+        share = size_of / (1 - size_of) if size_of < 0.5 else math.inf
+        dense, convolved = self.products
+        product = dense if isinstance(op, Dense) else convolved if isinstance(op, Convolution) else 0.0
+        if isinstance(op, Linear) and not op.copies:
+            product = max(dense, convolved)
+        return share + product * (1 + product) * (1 + share)
 
 
 def _join(node: Node, before: list[float], gain_of: float) -> float:

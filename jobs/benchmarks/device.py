@@ -1,4 +1,4 @@
-"""The search on an accelerator: examples per second and the model's share of the time, beside DDN and PDGD.
+"""The search on an accelerator: examples per second, the model's share of the time, beside DDN and PDGD.
 
     python jobs/benchmark.py device [--device cuda] [--images 1024] [--slots 256] [--models FC10,CNN,ResNet-20]
                                     [--steps 100] [--out outputs/benchmark-device]
@@ -6,16 +6,19 @@
 The MNIST networks are those of `benchmark.py search`, trained from a seed on the images of the package. The others are
 fed uniform noise: ResNet-20 (32 x 32) and torchvision's ResNet-50 (224 x 224) with weights drawn from a seed, and
 EfficientNet-Lite1 at 224 x 224 with the weights of its package (`make peers`). Their speed is measured, not their
-robustness. The model's share is the time that the counted passes take in a bare loop over full batches, over the whole.
-Wall-clock seconds after the device has caught up; one warm-up each. Needs no Ray.
+robustness. `found %` is what a method says of itself (of a peer: what it changed). `confirmed %` is the share of that
+for which the bare model errs: on the image alone and in batches of 64, with full precision and with TF32 allowed. The
+model's share is the time that the counted passes take in a bare loop over full batches, over the whole. Wall-clock
+seconds after the device has caught up; one warm-up each. Needs no Ray.
 """
 
 import argparse
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +27,13 @@ import torch
 from benchmarks import hard_models, photos, search_models, search_peers
 from torch import Tensor, nn
 
-from intriguing import SearchOptions, minimal_distortion
+from intriguing import SearchOptions, SearchResult, minimal_distortion
+from intriguing.basics.precision import FULL, Precision
 from intriguing.data import load_dataset
 from intriguing.data.vision import torchvision
+from intriguing.models.rows import Counted, Passes
+
+T = TypeVar("T")
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +52,7 @@ def main(argv: list[str]) -> int:
     rows = []
     for name in arguments.models.split(","):
         cell = cell_of(name, arguments.images, device)
-        for method, run in methods(arguments).items():
+        for method, run in methods(arguments.slots, arguments.steps).items():
             rows.append({"machine": machine, "model": name, "method": method, **measured(cell, run, arguments.slots)})
             print(line(rows[-1]), flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -53,25 +60,58 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-Method = Callable[[search_peers.Cell], Tensor]
+@dataclass(frozen=True)
+class Outcome:
+    """What a method returned."""
+
+    images: Tensor
+    result: SearchResult | None = None
+    """Of this search; None for a peer."""
+
+    def found(self, cell: search_peers.Cell) -> Tensor:
+        """(B,) whether the method says that it found a change: of a peer, whether it changed the image."""
+        if self.result is None:
+            return ((self.images - cell.images).flatten(1) != 0).any(1)
+        return torch.tensor([status == "found" for status in self.result.status], device=cell.images.device)
+
+
+Method = Callable[[search_peers.Cell], Outcome]
 ON_NOISE: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "ResNet-20": (hard_models.resnet20, 32),
     "EfficientNet-Lite1": (photos.efficientnet, photos.SIZE),
     "ResNet-50": (lambda: torchvision().models.resnet50(weights=None), 224),
 }
 """Networks that are measured on images of uniform noise, and their size."""
+CHECKS = {
+    f"{how}, {name}": (precision, size)
+    for name, precision in (("full", FULL), ("TF32", Precision.all("tf32")))
+    for how, size in (("alone", 1), ("in 64", 64))
+}
+"""How results are checked: the precision of products, and the size of the batch."""
 HEADER = (
-    "| model | method | images | success % | mean L2 | examples per s | the model's share | peak memory, MiB |\n"
-    "|---|---|---|---|---|---|---|---|"
+    f"| model | method | images | found % | confirmed % ({' / '.join(CHECKS)}) | mean L2 | examples per s | "
+    "the model's share | peak memory, MiB |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
-def methods(arguments: argparse.Namespace) -> dict[str, Method]:
+def methods(slots: int, steps: int) -> dict[str, Method]:
     """Ours by grade, and the peers that are installed."""
 
     def ours(grade: str) -> Method:
-        options = SearchOptions(grade=grade, exact_linear="off", slots=arguments.slots)
-        return lambda c: minimal_distortion(c.model, c.images, c.labels, c.targets, options).adversarial
+        options = SearchOptions(grade=grade, exact_linear="off", slots=slots)
+
+        def run(cell: search_peers.Cell) -> Outcome:
+            result = minimal_distortion(cell.model, cell.images, cell.labels, cell.targets, options)
+            return Outcome(result.adversarial, result)
+
+        return run
+
+    def peer(attack: Callable[..., Tensor], **options: int) -> Method:
+        def run(cell: search_peers.Cell) -> Outcome:
+            parts = zip(cell.images.split(slots), cell.labels.split(slots), strict=True)
+            return Outcome(torch.cat([attack(cell.model, x, y, targeted=False, **options) for x, y in parts]).detach())
+
+        return run
 
     found: dict[str, Method] = {"best": ours("best"), "fast": ours("fast")}
     try:
@@ -79,14 +119,8 @@ def methods(arguments: argparse.Namespace) -> dict[str, Method]:
     except ImportError as error:
         print(f"Without peers, for want of {error.name}: make peers installs them.")
         return found
-    for name, attack, steps in (("DDN", attacks.ddn, "steps"), ("PDGD", attacks.pdgd, "num_steps")):
-        options = {steps: arguments.steps}
-        found[f"{name}-{arguments.steps}"] = lambda c, attack=attack, options=options: torch.cat(
-            [
-                attack(c.model, x, y, targeted=False, **options)
-                for x, y in zip(c.images.split(arguments.slots), c.labels.split(arguments.slots), strict=True)
-            ]
-        )
+    found[f"DDN-{steps}"] = peer(attacks.ddn, steps=steps)
+    found[f"PDGD-{steps}"] = peer(attacks.pdgd, num_steps=steps)
     return found
 
 
@@ -111,35 +145,54 @@ def cell_of(name: str, count: int, device: torch.device) -> search_peers.Cell:
 
 
 def measured(cell: search_peers.Cell, run: Method, slots: int) -> dict[str, float]:
-    """Success, distance, speed, the model's share and the peak memory of one method."""
+    """What a method found and what of it holds, distance, speed, the model's share and the peak memory."""
     run(cell.first(min(len(cell.images), slots)))
-    counting = search_peers.Counting(cell.model)
-    run(replace(cell, model=counting))
     if cell.images.is_cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds, images = timed(lambda: run(cell))
+    seconds, outcome = timed(lambda: run(cell))
+    peak = torch.cuda.max_memory_allocated() / 2**20 if cell.images.is_cuda else float("nan")
+    passes = rows_of(cell, run, outcome)
     forward, backward = bare(cell, slots)
-    only_forward = max(0, counting.forward_rows - counting.backward_rows)
-    inside = only_forward * forward + counting.backward_rows * (forward + backward)
-    l2 = torch.linalg.vector_norm((images - cell.images).flatten(1), dim=1)
-    with torch.no_grad():
-        now = torch.cat([cell.model(x).argmax(1) for x in images.split(64)])
-    fooled = (now != cell.labels) & (l2 > 0)
+    inside = passes.forward * forward + passes.backward * backward
+    found = outcome.found(cell)
+    l2 = torch.linalg.vector_norm((outcome.images - cell.images).flatten(1), dim=1)
     return {
-        "images": len(images),
-        "success": float(fooled.double().mean() * 100),
-        "mean": float(l2[fooled].mean()),
-        "per_second": len(images) / seconds,
+        "images": len(found),
+        "found": float(found.double().mean() * 100),
+        **{name: 100 * share for name, share in confirmed(cell, outcome.images, found).items()},
+        "mean": float(l2[found].mean()),
+        "per_second": len(found) / seconds,
         "model_share": inside / seconds,
-        "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if cell.images.is_cuda else float("nan"),
+        "peak_mib": peak,
     }
 
 
-def timed(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Seconds until the device has done all of it."""
+def rows_of(cell: search_peers.Cell, run: Method, outcome: Outcome) -> Passes:
+    """The rows that the model saw. This search says it of itself: a graph that is replayed calls no hook."""
+    if outcome.result is not None:
+        return Passes(outcome.result.forward_rows, outcome.result.backward_rows)
+    passes = Passes()
+    run(replace(cell, model=Counted(cell.model, passes)))
+    return passes
+
+
+def confirmed(cell: search_peers.Cell, images: Tensor, found: Tensor) -> dict[str, float]:
+    """The share of what was found for which the bare model errs, by each check; NaN where nothing was found."""
+    shares = {}
+    for name, (precision, size) in CHECKS.items():
+        fooled = []
+        with torch.no_grad(), precision.used():
+            for part, labels in zip(images[found].split(size), cell.labels[found].split(size), strict=True):
+                fooled.append(cell.model(part).argmax(1) != labels)
+        shares[name] = float(torch.cat(fooled).double().mean()) if fooled else float("nan")
+    return shares
+
+
+def timed(run: Callable[[], T]) -> tuple[float, T]:
+    """Seconds until the device has done all of it, and what it returned."""
     _settle()
     start = time.perf_counter()
-    result = run().detach()
+    result = run()
     _settle()
     return time.perf_counter() - start, result
 
@@ -168,7 +221,8 @@ def bare(cell: search_peers.Cell, slots: int) -> tuple[float, float]:
 
 def line(row: dict) -> str:
     """A row as Markdown."""
+    checks = " / ".join(f"{row[name]:.1f}" for name in CHECKS)
     return (
-        f"| {row['model']} | {row['method']} | {row['images']:.0f} | {row['success']:.1f} | {row['mean']:.4f} | "
-        f"{row['per_second']:.1f} | {row['model_share']:.0%} | {row['peak_mib']:.0f} |"
+        f"| {row['model']} | {row['method']} | {row['images']:.0f} | {row['found']:.1f} | {checks} | "
+        f"{row['mean']:.4f} | {row['per_second']:.1f} | {row['model_share']:.0%} | {row['peak_mib']:.0f} |"
     )

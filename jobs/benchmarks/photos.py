@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import memory
+from intriguing.models.rows import Counted, Passes
 from intriguing.randomness import generator
 
 SIZE = 224
@@ -129,9 +130,9 @@ def method(name: str) -> Callable[[search_peers.Cell], Tensor]:
 
 def measured(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> dict:
     """Distance, rows at the network and CPU time of one method."""
-    counting = search_peers.Counting(cell.model)
+    seen = Passes()
     start = time.process_time()
-    images = run(replace(cell, model=counting)).detach().clamp(0, 1)
+    images = run(replace(cell, model=Counted(cell.model, seen))).detach().clamp(0, 1)
     seconds = time.process_time() - start
     fooled = torch.cat([cell_of_one(cell, i).fooled(images[i : i + 1]) for i in range(len(images))])
     l2 = torch.linalg.vector_norm((images.double() - cell.images.double()).flatten(1), dim=1)
@@ -140,8 +141,8 @@ def measured(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]
         "photos": len(images),
         "success": float(fooled.double().mean() * 100),
         "mean": float(l2[fooled].mean()),
-        "forward": counting.forward_rows / len(images),
-        "backward": counting.backward_rows / len(images),
+        "forward": seen.forward / len(images),
+        "backward": seen.backward / len(images),
         "seconds": seconds / len(images),
         "l2": l2.where(fooled, l2.new_tensor(torch.inf)).tolist(),
     }

@@ -12,6 +12,7 @@ counts when the bare model gives the wanted class on the returned float32 image,
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.data import load_dataset
+from intriguing.models.rows import Counted, Passes
 from intriguing.randomness import generator
 
 LINEAR = ("FC10", "softmax low confidence")
@@ -165,19 +167,17 @@ def ours(cell: search_peers.Cell, grade: str, exact: str) -> tuple[Tensor, dict]
 
 def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> tuple[Tensor, dict]:
     """A peer, its passes counted; its compiler, if it has one, is warmed up outside the time."""
-    from dataclasses import replace
-
-    counting = search_peers.Counting(cell.model)
-    wrapped = replace(cell, model=counting)
+    seen = Passes()
+    wrapped = replace(cell, model=Counted(cell.model, seen))
     if run is not search_peers.scipy_loop:
         run(wrapped.first(2))
-    counting.forward_rows = counting.backward_rows = 0
+    seen.forward = seen.backward = 0
     start = time.process_time()
     images = run(wrapped).detach()
     seconds = time.process_time() - start
     l2, row = verdict(cell, images, seconds)
-    row["forward"] = counting.forward_rows / len(images)
-    row["backward"] = counting.backward_rows / len(images)
+    row["forward"] = seen.forward / len(images)
+    row["backward"] = seen.backward / len(images)
     return l2, row
 
 

@@ -46,27 +46,6 @@ class Cell:
         return predictions != self.labels if self.targets is None else predictions == self.targets
 
 
-class Counting(nn.Module):
-    """A model that counts the rows that pass it, forward and backward."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.forward_rows = 0
-        self.backward_rows = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        logits = self.model(x)
-        self.forward_rows += len(x)
-        if logits.requires_grad:
-            logits.register_hook(self._count)
-        return logits
-
-    def _count(self, gradient: Tensor) -> None:
-        self.backward_rows += len(gradient)
-
-
 @dataclass(frozen=True)
 class Peer:
     """A method: its name, how to run it, and on how many images at most (slow ones see fewer)."""
@@ -152,16 +131,16 @@ def _starts(cell: Cell) -> Tensor:
 
 def scipy_loop(cell: Cell) -> Tensor:
     """The paper's procedure, image by image: SciPy's L-BFGS-B in float64, c doubled or halved, then 10 bisections."""
-    counting = cell.model
+    model = cell.model
     classes = torch.arange(10)
     results = []
-    counting.double()
+    model.double()
     try:
         for i, image in enumerate(cell.images):
             wanted = classes != cell.labels[i] if cell.targets is None else classes == cell.targets[i]
-            results.append(_scipy_one(counting, image, wanted))
+            results.append(_scipy_one(model, image, wanted))
     finally:
-        counting.float()
+        model.float()
     return torch.stack(results)
 
 

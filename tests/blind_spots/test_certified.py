@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.basics.precision import Precision
 from intriguing.errors import UnknownNameError
 
 
@@ -50,3 +51,52 @@ def test_the_optimum_of_a_linear_model_is_told_as_such():
     assert sum(result.is_optimal) >= 20
     with pytest.raises(UnknownNameError, match="fast"):
         SearchOptions(bounds="quick")
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(torch.zeros(1, 1, 4), 1.0), (0.0, torch.linspace(1, 1.5, 4))])
+def test_a_bound_may_be_a_tensor_on_one_side_and_a_number_on_the_other(lower, upper):
+    x, model = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(1)), network()
+    options = SearchOptions("fast", lower=lower, upper=upper, bounds="fast")
+    result = minimal_distortion(model, x, model(x).argmax(1), options=options)
+    assert set(result.status) == {"found"} and bool((result.lower_bound > 0).all())
+    assert not bool((result.lower_bound > result.l2).any())
+
+
+def in_tf32(x):
+    """The nearest number of 11 significant bits, as a GPU rounds the factors of a product."""
+    return x + (((x.detach().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32) - x.detach())
+
+
+class Tf32(nn.Module):
+    """`model`, a chain of dense layers and ReLUs, as a GPU evaluates it where TF32 is allowed."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.layers = model
+
+    def forward(self, x):
+        for layer in self.layers:
+            dense = isinstance(layer, nn.Linear)
+            x = nn.functional.linear(in_tf32(x), in_tf32(layer.weight), layer.bias) if dense else layer(x)
+        return x
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_bound_holds_where_products_are_rounded_to_tf32(depth):
+    torch.manual_seed(0)
+    inner = [nn.Linear(16, 16), nn.ReLU()] if depth == 2 else []
+    model = nn.Sequential(nn.Flatten(), *inner, nn.Linear(16, 6)).requires_grad_(False)
+    x = torch.rand(100, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    rounded = Tf32(model)
+    labels = model(x).argmax(1)
+    keep = rounded(x).argmax(1) == labels
+    x, labels = x[keep], labels[keep]
+    found = minimal_distortion(rounded, x, labels).l2
+    options = SearchOptions("fast", bounds="fast")
+    with Precision.all("tf32").used():
+        bound = minimal_distortion(model, x, labels, options=options).lower_bound
+    assert not bool((bound > found).any())
+    in_full = minimal_distortion(model, x, labels, options=options).lower_bound
+    assert 0.5 < float(bound.nan_to_num(0).mean() / in_full.mean()) < 1
+    if depth == 1:
+        assert bool((in_full > found).any())

@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots import row_search
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Pool, Segment, noisy
+from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy
 from intriguing.blind_spots.loop import Layout, run
+from intriguing.blind_spots.row_search import _STEPS
 from intriguing.errors import InputError
 from intriguing.models.rows import PADDED
 
@@ -29,10 +31,51 @@ def images(count, inputs=24, key=1):
 
 def test_the_nearest_images_of_the_goals_come_one_after_the_other():
     pool = Pool(torch.tensor([[0.0, 0.0], [3.0, 0.0], [1.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1, 1, 1]))
-    x0 = torch.tensor([[0.2, 0.0]] * 4)
-    goals = torch.tensor([[False, True, False]] * 3 + [[False, False, True]])
-    which, there = pool.nearest(x0, goals, torch.tensor([0, 1, 3, 0]))
-    assert which[:2].tolist() == [2, 3] and there.tolist() == [True, True, False, False]
+    x0 = torch.tensor([[0.2, 0.0], [2.8, 0.0], [0.2, 0.0]])
+    goals = torch.tensor([[False, True, False]] * 2 + [[False, False, True]])
+    neighbours = Neighbours(pool, x0, goals)
+    taken = {row: [] for row in range(3)}
+    for index in ([0, 1, 2], [1], [0, 1], [0, 1, 2], [0]):
+        found, rows = neighbours.take(torch.tensor(index))
+        for image, row in zip(found, rows.tolist(), strict=True):
+            taken[row].append(float(image[0]))
+    assert taken == {0: [1.0, 2.0, 3.0], 1: [3.0, 2.0, 1.0], 2: []}
+
+
+def test_neighbours_are_looked_up_for_many_turns_at_once(monkeypatch):
+    pool = Pool(images(50), torch.ones(50, dtype=torch.long))
+    neighbours = Neighbours(pool, images(3, key=2), torch.ones(3, 2, dtype=torch.bool))
+    order = torch.cdist(images(3, key=2).double(), images(50).double()).argsort(1)
+    looked = []
+    following = neighbours._following
+    monkeypatch.setattr(neighbours, "_following", lambda rows: looked.append(rows.tolist()) or following(rows))
+    for turn in range(40):
+        found, rows = neighbours.take(torch.tensor([0, 2]) if turn % 2 else torch.arange(3))
+        assert torch.equal(found[0], pool.images[order[0, turn]]) and rows[0] == 0
+    assert looked == [[0, 1, 2], [0, 2], [0, 1, 2]]
+
+
+def test_every_kind_of_further_start_gets_its_turn_with_images_and_without(monkeypatch):
+    model, x, pool = rugged(1), images(2), images(200, key=2)
+    labels = model(x).argmax(1)
+    for starts in (None, pool):
+        numbers = []
+        monkeypatch.setattr(row_search, "_STEPS", tuple(Kept(numbers, step) for step in _STEPS))
+        minimal_distortion(model, x, labels, options=SearchOptions(passes=900), starts=starts)
+        assert set(numbers) == set(_STEPS), starts is None
+
+
+class Kept(tuple):
+    """A step that notes when it is made."""
+
+    def __new__(cls, notes, step):
+        kept = super().__new__(cls, step)
+        kept.notes = notes
+        return kept
+
+    def __iter__(self):
+        self.notes.append(tuple(self[i] for i in range(2)))
+        return super().__iter__()
 
 
 def test_noise_has_the_distance_and_depends_on_its_number_alone():

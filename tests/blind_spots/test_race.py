@@ -69,3 +69,42 @@ def test_rows_that_go_through_end_as_if_they_had_never_paused():
     assert int(counts.min()) == 1 and int(counts.max()) == 2
     spent = set(outcome["backward"][~through].tolist())
     assert spent == {4, 10} and set(outcome["backward"][through].tolist()) == {20}
+
+
+def test_an_example_with_few_classes_has_no_race_whatever_its_company():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 6)).requires_grad_(False)
+    classes = torch.arange(6)
+    label = model(x := torch.rand(2, 16)).argmax(1)
+    owner = torch.tensor([0, 0, 1, 1, 1, 1])
+    target = (label[owner] + torch.tensor([1, 2, 1, 2, 3, 4])) % 6
+    rows = {"x0": x[owner], "target": target, "goals": classes == target[:, None]}
+    rows["rivals"] = classes == label[owner][:, None]
+    solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=12)
+    outcome, through = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(4, 0.4, 1.0),), 2)
+    assert through[:2].tolist() == [True, True] and int(through[2:].sum()) == 1
+    alone, _ = raced(
+        lambda s, r: run(s, r, Layout(64)), solver, {n: v[:2] for n, v in rows.items()}, owner[:2],
+        (Cut(4, 0.4, 1.0),), 2,
+    )  # fmt: skip
+    for name in solver.outputs:
+        assert torch.equal(outcome[name][:2], alone[name])
+
+
+def test_a_paused_row_stays_as_it_is_however_many_steps_follow():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 6)).requires_grad_(False)
+    x0, classes = torch.rand(8, 16), torch.arange(6)
+    label = model(x0).argmax(1)
+    target = (label + 1) % 6
+    rows = {"x0": x0, "target": target, "goals": classes == target[:, None], "rivals": classes == label[:, None]}
+    solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=20).paused(0, 4)
+    state = solver.load(rows)
+    for _ in range(4):
+        state |= solver.step(state)
+    assert bool(state["done"].all())
+    before = {name: state[name].clone() for name in solver.outputs}
+    for _ in range(3):
+        state |= solver.step(state)
+    for name, value in before.items():
+        assert torch.equal(state[name], value), name
