@@ -5,6 +5,8 @@
 - `binomial`: the exact test of a count
 - `intervals`: of a proportion (Wilson), of a difference of two (Newcombe), of a median
 - `paired`: McNemar's exact test
+- `ranks`: Spearman's rank correlation
+- `seeds`: differences that are paired by seed, and intervals over seeds
 - `resampling`: the bootstrap over images, and over seeds
 - `halves`: the standard error of a statistic from random halves of the data
 - `multiple`: corrections for many tests at once (Holm, Benjamini and Hochberg)

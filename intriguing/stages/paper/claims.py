@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from intriguing.stages.paper.cells import CONTROLS, groups
 from intriguing.stages.paper.printed import SIX, THREE, cells
 from intriguing.stats.findings import significant
 from intriguing.stats.multiple import holm
+from intriguing.stats.ranks import spearman
 from intriguing.stats.resampling import Estimate, weights
 from intriguing.transfer import relations
 from intriguing.transfer.answers import Answers
@@ -139,13 +139,6 @@ def rule_rows(distortions: Sequence[Row], found: pd.DataFrame, seed: int, draws:
         )
         rows.append(row | {"grade": grade, "target_rule": rule, "p": None, "sentence": sentence})
     return sorted(rows, key=lambda row: row["value"])
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation, ties with their mean rank; NaN where one of the two is constant."""
-    first, second = rankdata(one), rankdata(other)
-    spread = first.std() * second.std()
-    return float(((first - first.mean()) * (second - second.mean())).mean() / spread) if spread > 0 else np.nan
 
 
 def _estimates(resampled: Resampled, kind: str, control: str) -> Iterator[tuple[str, tuple[Estimate, int]]]:

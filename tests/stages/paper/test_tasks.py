@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from intriguing.stages.paper.claims import spearman
 from intriguing.stages.paper.printed import SIX, THREE, cells
 from intriguing.stats.intervals import newcombe, wilson
 from tests.stages.paper.planted import IMAGES, NAMES, Hand, described
@@ -170,7 +169,6 @@ def test_the_order_of_the_cells_is_held_against_the_papers():
     assert row["pairs"] == 30
     assert row["value"] > 0.95
     assert row["low"] > 0.9
-    assert spearman(np.array([1.0, 2, 3]), np.array([9.0, 9, 9])) != spearman(np.arange(3.0), np.arange(3.0))
 
 
 def test_a_users_own_models_have_all_but_the_papers_side():
