@@ -136,7 +136,7 @@ class _Run:
                     self._key, self._base.architecture, self._training, self._compute, self.network.name, epoch, last,
                     fed=attacks is not None,
                     images=section.images if last else section.curve_images,
-                    certified=section.certified if last else 0,
+                    certified=section.certified if last else section.curve_certified,
                     grade=section.grade,
                 ),
                 inputs=inputs if attacks is None else inputs | {"attacks": attacks},

@@ -122,6 +122,8 @@ class HardeningSpec(Section):
     """The same after every other epoch; 0: none."""
     certified: int = Field(default=100, ge=0)
     """How many of the `images` have their lower bound proven, as [stability] does; 0: none."""
+    curve_certified: int = Field(default=0, ge=0)
+    """The same after every other epoch, of `curve_images`."""
     grade: GradeName = "best"
     """The grade of these searches; those in training are `fast`."""
     goal: float | None = Field(default=None, gt=0, lt=1)

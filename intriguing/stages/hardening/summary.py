@@ -104,7 +104,7 @@ class ModelSummary:
         pooled = [v for v in self.variants if v.method == "pools" and v.layers == noise.layers]
         if noise.method != "noise" or not pooled:
             return None
-        pairs = zip(noise.pool_rms, pooled[0].pool_rms, strict=True)
+        pairs = zip(noise.pool_rms, pooled[0].pool_rms, strict=False)
         return pooled[0].name, [mine / other if mine and other else None for mine, other in pairs]
 
 
@@ -177,7 +177,7 @@ def _variant(
         against=against,
         robust=robust,
         reached=[_reached(list(trained.values()), goal) for goal in reach],
-        pool_rms=[_mean(values) for values in zip(*(row["pool_rms"] for row in last), strict=True)],
+        pool_rms=[_mean(values) for values in zip(*(row["pool_rms"] for row in last), strict=False)],
         curve=_curve((row["epoch"], row["error"]) for row in rows),
         distortion_curve=_curve(_distortions_by_epoch(rows)),
     )
@@ -252,7 +252,7 @@ def sizes_in_words(model: ModelSummary, v: VariantSummary) -> list[str]:
     """The RMS of the changes in use at the end, per layer, with the share that a control has of what it controls."""
     name, shares = model.control_sizes(v) or ("", [None] * len(v.pool_rms))
     said = []
-    for layer, rms, share in zip(v.layers, v.pool_rms, shares, strict=True):
+    for layer, rms, share in zip(v.layers, v.pool_rms, shares, strict=False):
         beside = "" if share is None else f" ({share:.2f} of {name}'s)"
         said.append(f"{layer} {'–' if rms is None else f'{rms:.4f}'}{beside}")
     return said

@@ -52,13 +52,15 @@ def test_whole_seeds_come_first_and_the_baseline_before_those_that_are_fed_its_i
 
 
 def test_the_measures_of_an_epoch_are_a_task_so_a_kill_loses_one_epoch_s():
-    plan = plan_of(spec({"curve_images": 7, "images": 10, "certified": 4}))
+    plan = plan_of(spec({"curve_images": 7, "images": 10, "certified": 4, "curve_certified": 2}))
     one, two, last = (plan.tasks[name] for name in names(plan, "/pgd/1/measures/"))
     for number, task in enumerate((one, two, last), start=1):
         epoch = f"hardening/mnist-sample/net/pgd/1/epoch/{number:04d}"
         assert {task.inputs[name].task for name in ("weights", "clock")} == {epoch}
     assert [task.parameters["images"] for task in (one, two, last)] == [7, 7, 10]
-    assert [task.parameters["certified"] for task in (one, two, last)] == [0, 0, 4]
+    assert [task.parameters["certified"] for task in (one, two, last)] == [2, 2, 4]
+    plain = plan_of(spec({})).tasks[one.name]
+    assert plain.parameters["certified"] == 0
     assert one.publish == {"hardening": "hardening"}
 
 
