@@ -53,7 +53,7 @@ def _model(model: ModelSummary) -> dict[str, Any]:
         "claims": claims,
         "crosses": _crosses(model),
         "errors": _panels(model, "error", "error, %", 100),
-        "distortions": _panels(model, "distortion", "mean minimal distortion (RMS)", 1),
+        "distortions": _panels(model, "distortion", "distortion", 1),
     }
 
 
