@@ -38,7 +38,7 @@ def minimal_distortion(
     targets: Tensor | np.ndarray | Sequence[int] | str | None = None,
     options: SearchOptions | None = None,
     *,
-    starts: Tensor | np.ndarray | None = None,
+    starts: Tensor | np.ndarray | Callable[[], Tensor] | None = None,
 ) -> SearchResult:
     """The smallest change of each image of `x`, in L2 and inside the box, that makes `model` give another class.
 
@@ -54,7 +54,9 @@ def minimal_distortion(
     targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the nearest.
     starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image lead to
     different points (on robust networks), best and thorough also start at the nearest of these that the model puts into
-    the class to reach; an image that is not finite or lies outside the box is left out.
+    the class to reach; an image that is not finite or lies outside the box is left out. A function of no arguments that
+    returns them is called only if they are of use, which they are not where the model is fed row by row, unless passes
+    are asked for.
 
     Every result with the status `found` is confirmed: the model classifies that image alone, and in batches; on a CUDA
     device, where both change rounding, with TF32 and without, and in batches of several sizes. The search itself runs
@@ -75,7 +77,8 @@ def minimal_distortion(
         images, classes, target_classes = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)
         _check_scale(x, images, box, options)
-        others = _checked_starts(starts, images, box, options)
+        _check_grade(starts, options)
+        others = starts if callable(starts) else _checked_starts(starts, images, box, options)
         if len(images) == 0:
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
@@ -92,7 +95,7 @@ def _fitted(
     labels: Tensor,
     target_classes: Tensor | None,
     every: bool,
-    others: Tensor | None,
+    others: Tensor | Callable[[], Tensor] | None,
     box: Box,
     options: SearchOptions,
     home: torch.device,
@@ -124,7 +127,12 @@ def _fitted(
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
     options = options.with_(slots=plan.slots)
     pool = None
-    if others is not None and linear is None:
+    asked = options.passes or (grade.recipe and grade.recipe.passes)
+    if linear is not None or (evaluator.single and not asked):
+        others = None  # no start is taken from them
+    elif callable(others):
+        others = _checked_starts(others(), images, box, options)
+    if others is not None:
         with full_precision():
             classes = evaluator.outputs(others).argmax(1)
         pool = Pool(box.padded(others, ALIGNED)[0], classes)
@@ -222,14 +230,17 @@ def _checked_starts(
     """The images (S, n) to start from, on the device of the search; None without any. Raises: `InputError`."""
     if starts is None:
         return None
-    if not GRADES[options.grade].starts:
-        raise InputError(f"The grade {options.grade} takes no starts; best and thorough do.")
     given = float_batch(starts, "starts")
     if given.shape[1:] != images.shape[1:]:
         raise InputError(f"starts has the shape {tuple(given.shape)}; it must be (S, *{tuple(images.shape[1:])}).")
     flat = given.detach().to(images.device, images.dtype).flatten(1)
     flat = box.inside(flat[~box.outside(flat)])
     return flat if len(flat) else None
+
+
+def _check_grade(starts: object, options: SearchOptions) -> None:
+    if starts is not None and not GRADES[options.grade].starts:
+        raise InputError(f"The grade {options.grade} takes no starts; best and thorough do.")
 
 
 def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) -> None:

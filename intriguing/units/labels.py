@@ -7,7 +7,6 @@ whether n_c is larger than in a random draw, so it allows for classes of unequal
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from intriguing.basics.brief import brief
 from intriguing.errors import InputError
@@ -54,11 +53,13 @@ class Enrichment:
     @classmethod
     def of(cls, sizes: np.ndarray, k: int) -> "Enrichment":
         """For classes of these `sizes` (classes,) and the top `k` of all their inputs."""
+        from scipy.stats import hypergeom  # a second of imports, which collecting and scanning need not pay
+
         total = int(np.sum(sizes))
         if not 0 < k <= total:
             raise InputError(f"The top {k} of {total} inputs cannot be drawn.")
         hits = np.arange(k + 1)
-        return cls(np.stack([stats.hypergeom.sf(hits - 1, total, int(size), k) for size in sizes]))
+        return cls(np.stack([hypergeom.sf(hits - 1, total, int(size), k) for size in sizes]))
 
     def p_values(self, counts: np.ndarray) -> np.ndarray:
         """For each direction and class, `counts` (..., classes): P(Hypergeometric >= n_c), not yet corrected."""

@@ -1,66 +1,88 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
-    python jobs/benchmark.py hard [--cifar cifar10.npz] [--images 64] [--models NAME,NAME] [--peers NAME,NAME]
-                                  [--why] [--curve] [--markdown FILE]
+    python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--peers NAME,NAME]
+                                  [--minutes M] [--why] [--curve FILE.svg] [--markdown FILE]
 
 The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
-are skipped without its file. Ratios are per image over the best that anything found, long runs included: this search
-with 20,000 passes and starts. --why says per image whether the class, the basin or the finish is what `best` lacks.
---curve compares with the peers at 100, 300, 1,000 and 3,000 passes instead, forward and backward.
+are skipped without its file. What each method finds is kept there too, a few images at a time, so that a run that was
+cut short (or whose peers were ended by --minutes of CPU time) goes on where it stopped. A cell's table is over the
+images that all peers have seen. Ratios are over the best that anything found for an image, long runs included. --why
+says per image whether the class, the basin or the finish is what `best` lacks. --curve draws the distance at 100, 300,
+1,000 and 3,000 passes, forward and backward, beside the peers'.
 """
 
 import argparse
-from dataclasses import replace
+import time
 from pathlib import Path
 
 import torch
-from benchmarks import hard_models, search, search_peers
-from torch import Tensor
+from benchmarks import hard_cells, hard_curve, hard_why, search
+from benchmarks.hard_cells import Found, HardCell, Method, Runs
+from benchmarks.kept import Kept
 
-from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.loop import Layout, run
-from intriguing.models.rows import PADDED
-from intriguing.randomness import generator
-
-PEERS = ("DDN-1000", "PDGD-1000", "ALMA-1000", "BB-1000")
-BUDGETS = (100, 300, 1000, 3000)
-_LONG = 20000
-_FINISHED = 60
-_SAME = 3e-3
-"""Distances that differ by less than this share are the same."""
+IMAGES = {
+    "ResNet-20": 16,
+    "max-pool CNN, Linf 0.3": 128,
+    "CIFAR CNN, L2 0.5": 128,
+    "ViT": 16,
+    "CIFAR CNN, noise 0.12": 64,
+    "max-pool CNN": 64,
+    "digit pairs, 100 classes": 64,
+}
+"""Images of each network, the most important first: about three hours of one core."""
+_HEADER = (
+    "| method | success % | mean L2 | over the best of all: mean | median | p95 | max | forward | backward | "
+    "images per CPU-s |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+_TARGETS = (
+    "| cell | images | success % | mean L2 | best single peer | over it | over the best of all: mean | p95 | asked | "
+    "held |\n|---|---|---|---|---|---|---|---|---|---|"
+)
 
 
 def main(argv: list[str]) -> int:
     """Run the benchmark and print its tables."""
-    parser = argparse.ArgumentParser(prog="benchmark.py hard", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cifar", type=Path, help="CIFAR-10 in NumPy's format")
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--models", help="only these, by semicolons (their names hold commas)")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--why", action="store_true", help="per image: class, basin or finish")
-    parser.add_argument("--curve", action="store_true", help="distance by passes, beside the peers")
-    parser.add_argument("--markdown", type=Path, help="also write the tables there")
-    arguments = parser.parse_args(argv)
+    options = _options(argv)
     torch.set_num_threads(1)
-    peers, missing = search_peers.available()
-    peers = [peer for peer in peers if peer.name in arguments.peers.split(",")]
-    report(missing, arguments.markdown)
-    names = arguments.models.split(";") if arguments.models else hard_models.TRAININGS
+    names = options.networks.split(";") if options.networks else list(IMAGES)
+    cells: list[HardCell] = []
     for name in names:
-        cells = cells_of(name, arguments.cifar, arguments.images)
-        if cells is None:
-            report([f"\n{name}: skipped, for want of CIFAR-10 (--cifar FILE)."], arguments.markdown)
-            continue
-        for mode, cell in cells.items():
-            lines = [f"\n### {name}, {mode}, {len(cell.images)} images\n"]
-            lines += curve(cell) if arguments.curve else compared(cell, peers, arguments.why)
-            report(lines, arguments.markdown)
+        found = hard_cells.cells_of(name, options.cifar, options.images or IMAGES[name])
+        if not found:
+            _report([f"\n{name}: skipped, for want of CIFAR-10 (--cifar FILE)."], options.markdown)
+        cells += found
+    runs = Runs(Kept())
+    if options.curve:
+        _report(hard_curve.drawn(cells, runs, options.curve), options.markdown)
+        return 0
+    every, missing = hard_cells.methods(tuple(options.peers.split(",")))
+    _report(missing, options.markdown)
+    _work(cells, every, runs, options.minutes)
+    summary = [_TARGETS]
+    for cell in cells:
+        lines, line = _compared(cell, [method for method in every if method.suits(cell)], runs, options.why)
+        _report(lines, options.markdown)
+        summary += line
+    _report(["\n### Every cell beside what was asked\n", *summary], options.markdown)
     return 0
 
 
-def report(lines: list[str], path: Path | None) -> None:
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmark.py hard", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10 in NumPy's format")
+    parser.add_argument("--images", type=int, help="of every network; default: a number for each")
+    parser.add_argument("--networks", help="only these, by semicolons (their names hold commas)")
+    parser.add_argument("--peers", default=",".join(hard_cells.PEERS))
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="CPU time after which nothing more is begun"
+    )
+    parser.add_argument("--why", action="store_true", help="per image: class, basin or finish")
+    parser.add_argument("--curve", type=Path, help="draw the distance by passes into this SVG file")
+    parser.add_argument("--markdown", type=Path, help="also write the tables there")
+    return parser.parse_args(argv)
+
+
+def _report(lines: list[str], path: Path | None) -> None:
     """Print the lines, and add them to the file."""
     if not lines:
         return
@@ -70,104 +92,51 @@ def report(lines: list[str], path: Path | None) -> None:
             file.write("\n".join(lines) + "\n")
 
 
-def cells_of(name: str, cifar: Path | None, count: int) -> dict[str, search_peers.Cell] | None:
-    """The two cells of a network, on images that it classifies correctly; None where its data are absent."""
-    parts = hard_models.splits(hard_models.TRAININGS[name].data, cifar)
-    if parts is None:
-        return None
-    train, test = parts
-    model = hard_models.trained(name, train, 1)
-    order = torch.from_numpy(generator(0, "benchmark images").permutation(len(test.labels)))[: 4 * count]
-    logits = torch.cat([model(test.images[index]) for index in order.split(250)])
-    chosen = order[logits.argmax(1) == test.labels[order]][:count]
-    classes = logits.shape[1]
-    shift = [int(generator(0, "benchmark target", int(i)).integers(1, classes)) for i in chosen]
-    images, labels, pool = test.images[chosen], test.labels[chosen], train.images[:2000]
-    targets = (labels + torch.tensor(shift)) % classes
-    return {
-        "targeted": search_peers.Cell(model, images, labels, targets, pool),
-        "untargeted": search_peers.Cell(model, images, labels, None, pool),
-    }
+def _work(cells: list[HardCell], every: list[Method], runs: Runs, minutes: float) -> None:
+    """Let the peers do what is not kept yet, until the time is spent."""
+    start = time.process_time()
+    for cell, method, count in hard_cells.jobs(cells, every):
+        if time.process_time() - start < 60 * minutes:
+            runs.compute(cell, method, count)
 
 
-def compared(cell: search_peers.Cell, peers: list[search_peers.Peer], why: bool) -> list[str]:
-    """The table of a cell: this search with and without starts, the peers, and the long run."""
-    found = {
-        "best": ours(cell, SearchOptions(exact_linear="off")),
-        "best, with starts": ours(cell, SearchOptions(exact_linear="off"), cell.pool[:256]),
-        "long run": ours(cell, SearchOptions(passes=_LONG, exact_linear="off"), cell.pool),
-    }
-    for peer in peers:
-        if not (peer.untargeted_only and cell.targets is not None):
-            found[peer.name] = search.judged(cell.first(peer.most), peer.run)
-    best = torch.stack([l2 for l2, _ in found.values() if len(l2) == len(cell.images)]).amin(0)
-    table = []
-    for method, (l2, row) in found.items():
-        median, p95, worst = search.spread((l2 / best[: len(l2)]).numpy())
-        table.append({"method": method, "images": len(l2), "median": median, "p95": p95, "max": worst, **row})
-    return [*search.markdown(table), *(["", *reasons(cell, best)] if why else [])]
+def _compared(cell: HardCell, every: list[Method], runs: Runs, why: bool) -> tuple[list[str], list[str]]:
+    """The table of a cell over the images that all peers have seen, and its line in the summary."""
+    count = hard_cells.finished(cell, every, runs)
+    title = f"{cell.network}, {cell.mode}"
+    if not count:
+        return [f"\n{title}: no images that all peers have seen yet."], []
+    found = {method: runs.found(cell, method, count) for method in every}
+    best = torch.stack([f.l2 for f in found.values()]).amin(0)
+    lines = [f"\n### {title}, {len(best)} images\n", _HEADER, *(_row(m, f, best) for m, f in found.items())]
+    if why:
+        lines += ["", *hard_why.reasons(cell, list(found.values()))]
+    return lines, [_against_targets(cell, found, best)]
 
 
-def ours(cell: search_peers.Cell, options: SearchOptions, starts: Tensor | None = None) -> tuple[Tensor, dict]:
-    """This search through `search.judged`, which counts its passes as the network sees them, padding included."""
-
-    def run_search(wrapped: search_peers.Cell) -> Tensor:
-        model, images = wrapped.model, wrapped.images
-        return minimal_distortion(model, images, wrapped.labels, wrapped.targets, options, starts=starts).adversarial
-
-    return search.judged(cell, run_search)
-
-
-def reasons(cell: search_peers.Cell, best: Tensor) -> list[str]:
-    """Per image that `best` does not bring to the best known distance (B,): what was missing."""
-    result = minimal_distortion(cell.model, cell.images, cell.labels, cell.targets)
-    long = minimal_distortion(
-        cell.model, cell.images, cell.labels, cell.targets, SearchOptions(passes=_LONG), starts=cell.pool
+def _row(method: Method, found: Found, best: torch.Tensor) -> str:
+    won = found.l2.isfinite()
+    median, p95, worst = search.spread((found.l2 / best).numpy())
+    mean = float(found.l2.mean() / best.mean())
+    success = 100 * float(won.double().mean())
+    return (
+        f"| {method.name} | {success:.1f} | {float(found.l2.mean()):.4f} | {mean:.4f} | {median:.4f} | {p95:.4f} | "
+        f"{worst:.4f} | {found.forward:.0f} | {found.backward:.0f} | {1 / found.seconds:.2f} |"
     )
-    lines = ["| image | `best` | its point finished longer | best known | lacking |", "|---|---|---|---|---|"]
-    finished = finished_longer(cell, result.adversarial)
-    for i, l2 in enumerate(result.l2.tolist()):
-        known = min(float(best[i]), float(long.l2[i]))
-        if l2 <= (1 + _SAME) * known:
-            continue
-        if float(finished[i]) <= (1 + _SAME) * known:
-            lacking = "finish"
-        else:
-            lacking = "class" if int(result.prediction[i]) != int(long.prediction[i]) else "basin"
-        lines.append(f"| {i} | {l2:.4f} | {float(finished[i]):.4f} | {known:.4f} | {lacking} |")
-    return lines
 
 
-def finished_longer(cell: search_peers.Cell, adversarial: Tensor) -> Tensor:
-    """The distances (B,) after a longer finish from the results."""
-    with frozen(cell.model), torch.no_grad():
-        reached = cell.model(adversarial).argmax(1)
-        classes = torch.arange(int(cell.model(adversarial[:1]).shape[1]))
-        rivals = classes == cell.labels[:, None] if cell.targets is None else classes != reached[:, None]
-        rows = {"x0": cell.images.flatten(1), "best": adversarial.flatten(1), "target": reached, "rivals": rivals}
-        solver = BoundaryFinish(Evaluator(cell.model, tuple(cell.images.shape[1:]), PADDED), 0.0, 1.0, _FINISHED)
-        return run(solver, rows, Layout(256))["best_l2"]
-
-
-def curve(cell: search_peers.Cell) -> list[str]:
-    """Mean distance by passes per image, beside the peers with half as many steps: each is a forward and a backward."""
-    attacks = search_peers.adv_lib()
-    lines = ["| passes | " + " | ".join(map(str, BUDGETS)) + " |", "|---|" + "---|" * len(BUDGETS)]
-    rows: dict[str, list[str]] = {"this search (as counted)": [], "DDN": [], "PDGD": [], "ALMA": []}
-    options = {"DDN": (attacks.ddn, "steps"), "PDGD": (attacks.pdgd, "num_steps"), "ALMA": (attacks.alma, "num_steps")}
-    for passes in BUDGETS:
-        grade = SearchOptions(grade="fast") if passes < 300 else SearchOptions(passes=passes)
-        grade = replace(grade, exact_linear="off")
-        result = minimal_distortion(cell.model, cell.images, cell.labels, cell.targets, grade)
-        spent = float((result.forward_passes + result.backward_passes).double().mean())
-        rows["this search (as counted)"].append(f"{float(result.l2.nanmean()):.4f} ({spent:.0f})")
-        for name, (attack, steps) in options.items():
-            if name == "ALMA" and cell.targets is not None:
-                rows[name].append("-")
-                continue
-            targeted = {"targeted": cell.targets is not None, steps: passes // 2}
-            images = attack(cell.model, cell.images, cell.goal, **targeted)
-            fooled = cell.fooled(images)
-            mean = float((images - cell.images).flatten(1).norm(dim=1)[fooled].mean())
-            rows[name].append(f"{mean:.4f}" + ("" if bool(fooled.all()) else f" ({int(fooled.sum())} found)"))
-    return [*lines, *(f"| {name} | " + " | ".join(values) + " |" for name, values in rows.items())]
+def _against_targets(cell: HardCell, found: dict[Method, Found], best: torch.Tensor) -> str:
+    """The line of a cell in the summary: `best` beside the peer of smallest mean and the best of all."""
+    mine = next(f for m, f in found.items() if m.kind == "ours")
+    means = {m.name: float(f.l2.mean()) for m, f in found.items() if m.kind == "peer"}
+    peer = min(means, key=lambda name: means[name]) if means else "-"
+    over = float(mine.l2.mean()) / means[peer] if means else float("nan")
+    mean, p95 = float(mine.l2.mean() / best.mean()), search.spread((mine.l2 / best).numpy())[1]
+    asked = (1.01, 1.10) if cell.training.robust else (1.003, 1.01)
+    success = 100 * float(mine.l2.isfinite().double().mean())
+    held = [over <= 1, mean <= asked[0], p95 <= asked[1]]
+    words = "yes" if success == 100 and all(held) else "no"
+    return (
+        f"| {cell.network}, {cell.mode} | {len(best)} | {success:.1f} | {float(mine.l2.mean()):.4f} | {peer} | "
+        f"{over:.4f} | {mean:.4f} | {p95:.4f} | 1, {asked[0]}, {asked[1]:.2f} | {words} |"
+    )

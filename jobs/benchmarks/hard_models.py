@@ -6,7 +6,6 @@ about a quarter of an hour of one core.
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.kept import CACHE, write
 from benchmarks.search_models import Split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intriguing.data import load_dataset
 from intriguing.randomness import generator, torch_seed
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "intriguing-benchmarks"
 
 
 def pooled(channels: int = 16, classes: int = 10) -> nn.Module:
@@ -109,6 +107,8 @@ class Training:
     flips: bool = False
     robust: bool = field(default=False)
     """Whether it is held to the targets of robust networks."""
+    dear: bool = field(default=False)
+    """Whether a row costs ten times as much as one of the other networks."""
 
 
 TRAININGS = {
@@ -117,8 +117,8 @@ TRAININGS = {
     "max-pool CNN": Training(pooled, "mnist", 6),
     "digit pairs, 100 classes": Training(lambda: pooled(classes=100), "pairs", 6),
     "CIFAR CNN, noise 0.12": Training(strided, "cifar", 6, 1e-3, "noise", 0.12, robust=True),
-    "ViT": Training(_Attention, "cifar", 6, flips=True),
-    "ResNet-20": Training(resnet20, "cifar", 4, 3e-3, flips=True),
+    "ViT": Training(_Attention, "cifar", 6, flips=True, dear=True),
+    "ResNet-20": Training(resnet20, "cifar", 4, 3e-3, flips=True, dear=True),
 }
 
 
@@ -165,10 +165,7 @@ def trained(name: str, train: Split, seed: int, folder: Path = CACHE) -> nn.Modu
         model.load_state_dict(torch.load(path, weights_only=True))
     else:
         _train(model, train, training, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        torch.save(model.state_dict(), part)
-        part.replace(path)
+        write(path, lambda part: torch.save(model.state_dict(), part))
     return model.eval().requires_grad_(False)
 
 

@@ -8,7 +8,7 @@ import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import scipy.optimize
@@ -84,49 +84,94 @@ def adv_lib() -> types.ModuleType:
     return adv_lib.attacks
 
 
+def attack(name: str, **options: object) -> Callable[[Cell], Tensor]:
+    """An attack of adv-lib by its name, with options."""
+    function = getattr(adv_lib(), name)
+    return lambda c: function(c.model, c.images, c.goal, targeted=c.targets is not None, **options)
+
+
 def _adv_lib() -> list[Peer]:
-    attacks = adv_lib()
-
-    def call(attack: Callable[..., Tensor], **options: object) -> Callable[[Cell], Tensor]:
-        return lambda c: attack(c.model, c.images, c.goal, targeted=c.targets is not None, **options)
-
     return [
-        Peer("DDN-100", call(attacks.ddn, steps=100)),
-        Peer("DDN-1000", call(attacks.ddn, steps=1000)),
-        Peer("PDGD-500", call(attacks.pdgd, num_steps=500)),
-        Peer("PDGD-1000", call(attacks.pdgd, num_steps=1000)),
+        Peer("DDN-100", attack("ddn", steps=100)),
+        Peer("DDN-1000", attack("ddn", steps=1000)),
+        Peer("PDGD-500", attack("pdgd", num_steps=500)),
+        Peer("PDGD-1000", attack("pdgd", num_steps=1000)),
         # Its targeted mode raises in 0.2.8 (`penalty` is overwritten by a flag).
-        Peer("ALMA-1000", call(attacks.alma, num_steps=1000, distance="l2"), untargeted_only=True),
-        Peer("C&W 9x500", call(attacks.carlini_wagner_l2, binary_search_steps=9, max_iterations=500), most=64),
+        Peer("ALMA-1000", attack("alma", num_steps=1000, distance="l2"), untargeted_only=True),
+        Peer("C&W 9x500", attack("carlini_wagner_l2", binary_search_steps=9, max_iterations=500), most=64),
     ]
 
 
 def _foolbox() -> list[Peer]:
-    import foolbox  # type: ignore[import-not-found]
+    import foolbox  # type: ignore[import-not-found]  # noqa: F401
     import numba  # type: ignore[import-not-found]  # noqa: F401 (its optimiser is compiled)
 
-    def brendel_bethge(cell: Cell, steps: int = 100) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = foolbox.PyTorchModel(cell.model.eval(), bounds=(0, 1), device="cpu")  # type: ignore[reportPrivateImportUsage]
-            attack = foolbox.attacks.L2BrendelBethgeAttack(steps=steps)  # type: ignore[reportPrivateImportUsage]
-            if cell.targets is None:
-                criterion = foolbox.criteria.Misclassification(cell.labels)
-            else:
-                criterion = foolbox.criteria.TargetedMisclassification(cell.targets)
-            return attack(model, cell.images, criterion, starting_points=_starts(cell), epsilons=None)[1]
-
-    return [Peer("BB-100", brendel_bethge), Peer("BB-1000", partial(brendel_bethge, steps=1000))]
+    return [Peer(f"BB-{steps}", partial(brendel_bethge, steps=steps)) for steps in (100, 1000)]
 
 
-def _starts(cell: Cell) -> Tensor:
-    """For each image the nearest training image that the model gives the wanted (another) class."""
+def brendel_bethge(cell: Cell, steps: int, starts: Tensor | None = None) -> Tensor:
+    """foolbox's attack of Brendel and Bethge from `starts` (B, *shape), by default the nearest training images."""
+    import foolbox  # type: ignore[import-not-found]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = foolbox.PyTorchModel(cell.model.eval(), bounds=(0, 1), device="cpu")  # type: ignore[reportPrivateImportUsage]
+        attack = foolbox.attacks.L2BrendelBethgeAttack(steps=steps)  # type: ignore[reportPrivateImportUsage]
+        if cell.targets is None:
+            criterion = foolbox.criteria.Misclassification(cell.labels)
+        else:
+            criterion = foolbox.criteria.TargetedMisclassification(cell.targets)
+        starts = _starts(cell) if starts is None else starts
+        return attack(model, cell.images, criterion, starting_points=starts, epsilons=None)[1]
+
+
+@cache
+def compile_brendel_bethge() -> None:
+    """Let the attack compile itself, which takes half a minute, on a tiny cell."""
+    linear = nn.Linear(4, 2)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4]))
+        linear.bias.copy_(torch.tensor([-2.0, 2.0]))
+    model = nn.Sequential(nn.Flatten(), linear)
+    images, pool = torch.full((2, 1, 2, 2), 0.7), torch.full((1, 1, 2, 2), 0.2)
+    cell = Cell(model, images, torch.zeros(2, dtype=torch.long), None, pool)
+    for one in (cell, replace(cell, targets=torch.ones(2, dtype=torch.long))):
+        brendel_bethge(one, 2)
+
+
+def from_every_class(cell: Cell, steps: int, classes: int = 9) -> Tensor:
+    """The nearest of untargeted runs of Brendel and Bethge, one from each of the wrong classes of largest logits.
+
+    A run starts at the training image of its class that is nearest; a class without one gives way to any other.
+    """
+    with torch.no_grad():
+        logits = cell.model(cell.images).scatter(1, cell.labels[:, None], -torch.inf)
+    order = logits.argsort(1, descending=True)[:, : min(classes, logits.shape[1] - 1)]
+    best, least = cell.images.clone(), torch.full((len(cell.images),), torch.inf)
+    usual = _starts(cell)
+    for column in order.T:
+        starts = _starts(replace(cell, targets=column), usual)
+        images = brendel_bethge(cell, steps, starts).clamp(0, 1)
+        l2 = (images - cell.images).flatten(1).norm(dim=1)
+        nearer = cell.fooled(images) & (l2 < least)
+        best[nearer], least[nearer] = images[nearer], l2[nearer]
+    return best
+
+
+def _starts(cell: Cell, otherwise: Tensor | None = None) -> Tensor:
+    """For each image the nearest training image that the model gives the wanted (another) class.
+
+    otherwise: (B, *shape) what to take where there is none.
+    """
     with torch.no_grad():
         predictions = cell.model(cell.pool).argmax(1)
     distances = torch.cdist(cell.images.flatten(1), cell.pool.flatten(1))
     same = predictions[None] == cell.goal[:, None]
     allowed = same if cell.targets is not None else ~same
-    return cell.pool[distances.masked_fill(~allowed, float("inf")).argmin(1)]
+    nearest = cell.pool[distances.masked_fill(~allowed, float("inf")).argmin(1)]
+    if otherwise is None:
+        return nearest
+    return nearest.where(allowed.any(1)[:, None, None, None], otherwise)
 
 
 def scipy_loop(cell: Cell) -> Tensor:

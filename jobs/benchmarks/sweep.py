@@ -1,9 +1,10 @@
 """A whole sweep of photos beside the bare forward passes that it needs.
 
     python jobs/benchmark.py sweep [--count 200] [--network resnet18] [--layers layer4] [--attacked 8] [--right 0.25]
-                                   [--slots 256] [--mode store] [--out outputs/benchmark-sweep]
+                                   [--slots 256] [--mode store] [--photos DIR] [--out outputs/benchmark-sweep]
 
-The photos are made: `--count` JPEG files of 300 to 500 pixels a side, in ten classes. The network is torchvision's with
+The photos are made: `--count` JPEG files of 300 to 500 pixels a side, in ten classes; with --photos they are cut out of
+the photos of a folder, each another part of one (as they are, if there are so many). The network is torchvision's with
 random weights, its last bias set so that the classes are equally likely, and a share `--right` of the photos lies in
 the class that it gives them. The sweep takes the top 3 of each unit and direction in two bases, `--attacked` photos for
 an untargeted search, and the transfer of what was found.
@@ -62,6 +63,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--right", type=float, default=0.25, help="share of the photos in the class that it gives them")
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--mode", choices=["store", "stream"], default="store")
+    parser.add_argument("--photos", type=Path, help="a folder of JPEG files to cut photos out of")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-sweep"), help="is removed first")
     return parser.parse_args(argv)
 
@@ -89,14 +91,14 @@ def _made(options: argparse.Namespace) -> tuple[nn.Module, list[Path]]:
     """The network, saved beside the photos, and the photos in their classes' folders."""
     random, loose = np.random.default_rng(0), options.out / "loose"
     loose.mkdir(parents=True)
-    photos = []
-    for i in range(options.count):
-        width, height = (int(side) for side in random.integers(300, 501, 2))
-        coarse = random.integers(0, 256, (random.integers(4, 60), random.integers(4, 60), 3), np.uint8)
-        image = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
-        grain = random.integers(-12, 13, image.shape)
-        photos.append(loose / f"{i:06d}.jpg")
-        Image.fromarray(np.clip(image + grain, 0, 255).astype(np.uint8)).save(photos[-1], quality=90)
+    photos = [loose / f"{i:06d}.jpg" for i in range(options.count)]
+    real = sorted(options.photos.glob("*.jpg")) if options.photos else []
+    for i, photo in enumerate(photos):
+        if i < len(real):
+            shutil.copy(real[i], photo)
+        else:
+            image = _part(real[i % len(real)], random) if real else _made_up(random)
+            image.save(photo, quality=90)
     net = build_model(f"torchvision:{options.network}", (3, SIZE, SIZE), CLASSES, {}, seed=0).eval()
     logits = torch.cat([predict(net, _pixels(photos[i : i + 8]), 8) for i in range(0, len(photos), 8)])
     head = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
@@ -112,6 +114,25 @@ def _made(options: argparse.Namespace) -> tuple[nn.Module, list[Path]]:
         photos[i] = photo.rename(folder / photo.name)
     (options.out / "net.safetensors").write_bytes(save_weights(net))
     return net, photos
+
+
+def _part(photo: Path, random: np.random.Generator) -> Image.Image:
+    """A part of a photo, of 0.6 to 1 of each side, mirrored or not."""
+    with Image.open(photo) as opened:
+        image = opened.convert("RGB")
+    width, height = (int(side * random.uniform(0.6, 1)) for side in image.size)
+    left, top = (int(random.integers(0, room + 1)) for room in (image.width - width, image.height - height))
+    image = image.crop((left, top, left + width, top + height))
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else image
+
+
+def _made_up(random: np.random.Generator) -> Image.Image:
+    """Smooth colours with grain, of 300 to 500 pixels a side."""
+    width, height = (int(side) for side in random.integers(300, 501, 2))
+    coarse = random.integers(0, 256, (random.integers(4, 60), random.integers(4, 60), 3), np.uint8)
+    image = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    grain = random.integers(-12, 13, image.shape)
+    return Image.fromarray(np.clip(image + grain, 0, 255).astype(np.uint8))
 
 
 def _pixels(photos: list[Path]) -> Tensor:

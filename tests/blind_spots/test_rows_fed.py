@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.errors import InputError
 from intriguing.models import rows
 
 
@@ -99,3 +100,23 @@ def test_a_cheap_network_gets_padded_batches_and_the_padding_is_counted():
     assert set(seen.calls) == {8, 1, 32}
     assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
     assert int(result.forward_passes.sum()) < result.forward_rows / 3
+
+
+def test_images_to_start_from_are_asked_for_only_where_a_search_can_use_them(kind):
+    model, x, y = network()
+    seen, asked = Seen(model[0]), []
+
+    def pool():
+        asked.append(len(seen.calls))
+        return torch.rand(20, 2, 9, 9, generator=torch.Generator().manual_seed(2))
+
+    minimal_distortion(model, x[:2], y[:2])
+    without = sum(seen.calls)
+    minimal_distortion(model, x[:2], y[:2], starts=pool)
+    assert len(asked) == (kind == "small")
+    if kind == "single":
+        assert sum(seen.calls) == 2 * without
+    minimal_distortion(model, x[:2], y[:2], options=SearchOptions(passes=1), starts=pool)
+    assert len(asked) == 1 + (kind == "small")
+    with pytest.raises(InputError, match="The grade fast takes no starts"):
+        minimal_distortion(model, x[:2], y[:2], options=SearchOptions(grade="fast"), starts=pool)

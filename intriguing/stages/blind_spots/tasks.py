@@ -1,6 +1,7 @@
 """The task that searches: a shard of attacked inputs, one target rule."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -48,15 +49,16 @@ def search(work: Work, parameters: functions.SearchParameters) -> dict[str, pa.T
     return found.tables()
 
 
-def _starts(rows: Split, parameters: functions.SearchParameters) -> torch.Tensor | None:
-    """Images of the split from which searches may start: a draw by the spec's seed, the same for every shard.
+def _starts(rows: Split, parameters: functions.SearchParameters) -> Callable[[], torch.Tensor] | None:
+    """A function that reads images of the split from which searches may start: a draw by the spec's seed, the same for
+    every shard. They are read once, and only where a search has a use for them.
 
     None for a grade that takes none, and where there are too few for most classes to have one.
     """
     if not GRADES[parameters.grade].starts or len(rows) < _PER_CLASS * parameters.classes:
         return None
     chosen = drawn_positions(rows, _STARTS, parameters.attacked.seed, "starts of searches")
-    return rows.pixels_or_nan(chosen).to(device())
+    return cache(lambda: rows.pixels_or_nan(chosen).to(device()))
 
 
 def _targets(
