@@ -11,7 +11,7 @@ from intriguing.tables.hardening import HARDENING, HARDENING_CLAIMS
 from intriguing.tables.inputs import ACTIVATIONS, EXAMPLES, MODELS, SKIPPED, activations
 from intriguing.tables.run import FAILURES, TASKS
 from intriguing.tables.transfer import PAPER_CLAIMS, PAPER_COMPARISON, RAYS, TRANSFER
-from intriguing.tables.units import MODEL_OR_DATA, RECEPTIVE_FIELDS, ROTATION_TESTS, TOPK, UNIT_SCORES
+from intriguing.tables.units import MODEL_OR_DATA, RECEPTIVE_FIELDS, ROTATION_TESTS, TOPK, UNIT_HISTOGRAMS, UNIT_SCORES
 from intriguing.tables.words import WORD_NORMS, WORD_ROWS, WORD_TESTS, WORD_VECTORS, WORD_VERDICTS
 
 TABLES: dict[str, Table] = {
@@ -24,6 +24,7 @@ TABLES: dict[str, Table] = {
         TOPK,
         RECEPTIVE_FIELDS,
         UNIT_SCORES,
+        UNIT_HISTOGRAMS,
         ROTATION_TESTS,
         MODEL_OR_DATA,
         DISTORTIONS,
@@ -69,6 +70,7 @@ __all__ = [
     "TASKS",
     "TOPK",
     "TRANSFER",
+    "UNIT_HISTOGRAMS",
     "UNIT_SCORES",
     "WORD_NORMS",
     "WORD_ROWS",

@@ -34,7 +34,11 @@ TOPK = Table(
         Field("sign", pa.int8(), "+1: the largest projections, -1: the smallest."),
         Field("rank", pa.int32(), "From 1, the most extreme."),
         EXAMPLE,
-        Field("position", pa.int32(), "The place in the layer's map (row major), of a unit's maximum too; else 0."),
+        Field(
+            "position",
+            pa.int32(),
+            "The place in the layer's map (row major): of a row, or of the maxima that add most to the value; else 0.",
+        ),
         Field("value", SINGLE, "The projection of the activation on the direction."),
         Field("label", WHOLE, "The input's true class.", nullable=True),
         Field("ties", pa.int32(), "How many inputs of this direction share the value of its last rank."),
@@ -81,6 +85,27 @@ UNIT_SCORES = Table(
         Field("n", WHOLE, "How many inputs it rests on."),
     ),
     ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "metric", "judge"),
+)
+
+UNIT_HISTOGRAMS = Table(
+    "unit_histograms",
+    "a direction",
+    (
+        DATASET,
+        MODEL,
+        SEED,
+        LAYER,
+        CONDITION,
+        BASIS,
+        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        DIRECTION,
+        Field("low", SINGLE, "The smallest projection, where the first bin begins."),
+        Field("high", SINGLE, "The largest, where the last bin ends."),
+        Field("counts", pa.list_(pa.int32()), "How many inputs lie in each of the bins, which are equally wide."),
+        Field("zeros", WHOLE, "How many inputs have a projection of exactly 0."),
+        Field("n", WHOLE, "How many inputs it rests on: a draw from those scanned."),
+    ),
+    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction"),
 )
 
 ROTATION_TESTS = Table(

@@ -8,7 +8,7 @@ from intriguing.stages.models.functions import SOURCES
 
 _NAMES, _TASKS = "intriguing.sweep.tasks", "intriguing.stages.units.tasks"
 _COLLECTING = (f"{_TASKS}.activations", "intriguing.stages.common.sampling", "intriguing.activations", *SOURCES)
-_SCANNING = (f"{_TASKS}.scans", f"{_TASKS}.maxima", "intriguing.units", "intriguing.stats", "intriguing.randomness")
+_SCANNING = (f"{_TASKS}.scans", f"{_TASKS}.places", "intriguing.units", "intriguing.stats", "intriguing.randomness")
 _INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
 _TESTING = (
     f"{_TASKS}.rotation_tests",
@@ -131,6 +131,17 @@ class TestedLayer:
 
 
 @dataclass(frozen=True)
+class HistogramParameters:
+    """The layer and bases whose projections are counted in bins, and the inputs that are read."""
+
+    key: LayerKey
+    draw: Draw
+    compute: Compute
+    reading: Reading
+    bases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ScoreParameters:
     """The scores of every direction of these bases."""
 
@@ -192,7 +203,7 @@ def _function(
 
 
 ACTIVATIONS = _function("activations", 1, _COLLECTING, "activations", ActivationsParameters, "activations:activations")
-STREAM = _function("stream", 1, (*_COLLECTING, *_SCANNING), "activations", StreamParameters, "activations:stream")
+STREAM = _function("stream", 2, (*_COLLECTING, *_SCANNING), "activations", StreamParameters, "activations:stream")
 UNTRAINED_WEIGHTS = _function(
     "untrained_weights",
     1,
@@ -201,13 +212,16 @@ UNTRAINED_WEIGHTS = _function(
     UntrainedWeightsParameters,
     "activations:initial",
 )
-SCAN = _function("scan", 1, _SCANNING, "scans", ScanParameters, "scans:scan")
+SCAN = _function("scan", 2, _SCANNING, "scans", ScanParameters, "scans:scan")
 TOP_INPUTS = _function(
-    "top_inputs", 1, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
+    "top_inputs", 2, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
 )
 PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgeParameters, "unit_tests:pixels")
 MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
 TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
+HISTOGRAMS = _function(
+    "histograms", 1, (f"{_TASKS}.histograms", f"{_TASKS}.scans", *_INPUTS), "histograms", HistogramParameters
+)
 SCORE = _function("score", 3, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
 NULL_SCORES = _function("null_scores", 1, _TESTING, "rotation_tests", NullScoresParameters, "unit_tests:null")
 ROTATION_TESTS = _function("rotation_tests", 3, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
@@ -225,6 +239,7 @@ FUNCTIONS = (
     PIXEL_JUDGE,
     MOMENTS,
     TEST_INPUTS,
+    HISTOGRAMS,
     SCORE,
     NULL_SCORES,
     ROTATION_TESTS,

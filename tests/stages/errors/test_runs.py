@@ -12,7 +12,6 @@ from intriguing.data import Split
 from intriguing.engine.task import Output
 from intriguing.models import predict
 from intriguing.stages.common.clean import clean_predictions
-from intriguing.stages.units.tasks.maxima import maxima_of, with_maxima
 from intriguing.sweep import prepare
 from tests.stages.errors import counting
 
@@ -109,22 +108,3 @@ def test_only_what_no_task_has_found_is_fed(images):
     assert classes.tolist() == [2, expected[0], 2, expected[5]]
     at, classes = clean_predictions(work, split, np.array([], np.int64), 16)
     assert len(at) == len(classes) == 0
-
-
-def test_the_places_of_all_shards_are_found_unless_one_state_has_none():
-    values = np.random.default_rng(0).random((30, 4), np.float32)
-    places = np.arange(120, dtype=np.uint16).reshape(30, 4)
-    ids = np.arange(30) * 10**12
-    states, plain, whole = [], [], ig.TopK(ig.Directions.natural(4), k=3)
-    for part in (slice(0, 2), slice(2, 30)):  # fewer inputs than are listed, then more
-        scan = ig.TopK(ig.Directions.natural(4), k=3)
-        scan.update(values[part], ids[part])
-        states.append(with_maxima(scan, ids[part], places[part]))
-        plain.append(scan.to_bytes())
-        whole.merge(ig.TopK.from_bytes(states[-1]))
-    best = whole.result().ids
-    known = maxima_of(states, 4)
-    assert known is not None
-    rows = np.searchsorted(ids, best)
-    assert np.array_equal(known.of(best), places[rows, np.arange(4)[:, None]])
-    assert maxima_of([states[0], plain[1]], 4) is None

@@ -11,6 +11,8 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import RAW
 from intriguing.stages.units.plan.networks import Network, Study, activations_name
 
+_COUNTED = 2_048
+"""Inputs behind a direction's histogram, at most: enough for its bins."""
 _FROM_COVARIANCE = ("covariance", "pca")
 
 
@@ -24,6 +26,7 @@ def scans(study: Study, network: Network) -> Iterator[Task]:
     yield from _moments(study, network)
     yield from _scans_of_stored(study, network) if study.is_stored else _streams(study, network)
     yield from _top_inputs(study, network)
+    yield from _histograms(study, network)
 
 
 def activations(study: Study, network: Network, publish: dict[str, str]) -> Iterator[Task]:
@@ -145,12 +148,27 @@ def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
                     "examples": dataset.examples,
                     "moments": moments_of(network, layer, basis),
                 },
-                # The network says where in the image a unit's maximum lies; other directions have no such place.
+                # The network says which part of an image each place of the layer's map can see, once for all bases.
                 resources=network.resources if basis == "natural" else {},
                 publish={"topk": "topk", "unit_scores": "unit_scores", "receptive_fields": "receptive_fields"},
                 affinity=network.task_part,
                 shrink="slots",
             )
+
+
+def _histograms(study: Study, network: Network) -> Iterator[Task]:
+    """How the projections on the directions of every basis are spread, layer by layer."""
+    draw = study.draw(min(study.tested_rows(network), _COUNTED))
+    bases = tuple(study.section.bases)
+    for layer in network.model.layers:
+        yield functions.HISTOGRAMS.task(
+            f"histograms/{network.layer_part(layer)}",
+            functions.HistogramParameters(network.layer_key(layer), draw, study.compute, study.reading, bases),
+            inputs={"activations": study.stored(network, layer), "moments": moments_of(network, layer, *bases)},
+            resources={} if study.is_stored else network.resources,
+            publish={"unit_histograms": "unit_histograms"},
+            affinity=network.task_part,
+        )
 
 
 def _moments_name(network: Network, layer: str) -> str:

@@ -22,7 +22,7 @@ from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.models.tasks import build
 from intriguing.stages.units import functions
 from intriguing.stages.units.functions import Reading
-from intriguing.stages.units.tasks.maxima import with_maxima
+from intriguing.stages.units.tasks.places import with_places
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.units import Moments, TopK
 
@@ -81,21 +81,21 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
                 )
                 scans[layer, basis] = TopK(directions, parameters.k, both=parameters.both, seed=parameters.draw.seed)
             scans[layer, basis].update(block.vectors, block.ids, block.positions)
-        located[layer].append(replace(block, vectors=block.vectors[:0]))
+        located[layer].append(block if block.maxima is not None else replace(block, vectors=block.vectors[:0]))
     states = {
-        f"layer{parameters.scanned.index(layer)}_{basis}": _state(scan, basis, located[layer])
+        f"layer{parameters.scanned.index(layer)}_{basis}": _state(scan, located[layer])
         for (layer, basis), scan in scans.items()
     }
     return states | {"skipped": _skipped(skipped, parameters.key.columns)}
 
 
-def _state(scan: TopK, basis: str, blocks: list[Rows]) -> bytes:
-    """A scan's state; that of the natural basis with the places of the maxima, where the layer has such."""
-    if basis != "natural" or any(block.maxima is None for block in blocks):
+def _state(scan: TopK, blocks: list[Rows]) -> bytes:
+    """A scan's state, with the places of its listed inputs where the layer's vectors are maxima of a map."""
+    if any(block.maxima is None for block in blocks):
         return scan.to_bytes()
     rows = joined(blocks)
     assert rows.maxima is not None
-    return with_maxima(scan, rows.ids, rows.maxima)
+    return with_places(scan, rows.ids, rows.vectors, rows.maxima)
 
 
 def _shard_rows(

@@ -14,7 +14,7 @@ from intriguing.errors import ModelError
 from intriguing.randomness import key
 from intriguing.stages.common.resources import device
 from intriguing.stages.units import functions
-from intriguing.stages.units.tasks.maxima import maxima_of, with_maxima
+from intriguing.stages.units.tasks.places import places_of, with_places
 from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
 from intriguing.units.labels import class_counts, entropy, purity
@@ -32,17 +32,17 @@ def scan(work: Work, parameters: functions.ScanParameters) -> dict[str, bytes]:
     dim = vectors.type.list_size
     block = np.array(vectors.flatten()).reshape(-1, dim)  # a copy: torch takes no read-only arrays
     top = TopK(
-        directions_of(parameters.basis, dim, parameters.seed, _moments(work)),
+        directions_of(parameters.basis, dim, parameters.seed, moments_of(work)),
         parameters.k,
         both=parameters.both,
         seed=parameters.seed,
     )
     ids = np.asarray(table["example_id"])
     top.update(block, ids, np.asarray(table["position"]))
-    if parameters.basis != "natural" or "maxima" not in table.column_names or table["maxima"].null_count:
+    if "maxima" not in table.column_names or table["maxima"].null_count:
         return {"state": top.to_bytes()}
     maxima = np.asarray(table["maxima"].combine_chunks().flatten()).reshape(-1, dim)
-    return {"state": with_maxima(top, ids, maxima)}
+    return {"state": with_places(top, ids, block, maxima)}
 
 
 @functions.TOP_INPUTS.implementation
@@ -60,16 +60,19 @@ def top_inputs(work: Work, parameters: functions.TopInputsParameters) -> dict[st
     signs = (1, -1) if scan.both else (1,)
     best = {sign: scan.result(sign) for sign in signs}
     fields = tables.RECEPTIVE_FIELDS.schema.empty_table()
-    places: dict[int, np.ndarray] = {}
     if work.has_resource("model"):
         shape = work.resource("dataset").shape
         fields = _receptive_fields(work.resource("model"), layer, shape, keys)
-        if parameters.reduce == "max" and fields.num_rows:
-            # The smallest of a channel's maxima is a maximum as well.
-            places = {sign: _places(work, parameters, stored, best[sign].ids) for sign in signs}
+    places: dict[int, np.ndarray] = {}
+    known = places_of(stored) if parameters.reduce == "max" else None
+    if known is not None:
+        places = {sign: known.of(best[sign].ids, sign) for sign in signs}
+    elif parameters.reduce == "max" and fields.num_rows:
+        # The smallest of a channel's maxima is a maximum as well.
+        places = {sign: _fed_again(work, parameters, best[sign].ids) for sign in signs}
     keys |= {"condition": parameters.condition, "basis": parameters.basis, "rotation_seed": 0}
     ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
-    directions = directions_of(parameters.basis, scan.directions.dim, parameters.seed, _moments(work))
+    directions = directions_of(parameters.basis, scan.directions.dim, parameters.seed, moments_of(work))
     scores = _scores(best[1], directions, ids, labels, parameters.classes, keys)
     return {"topk": pa.concat_tables(ranked), "unit_scores": scores, "receptive_fields": fields}
 
@@ -99,7 +102,8 @@ def directions_of(basis: str, dim: int, seed: int, moments: Moments | None = Non
             return Directions.uniform01(dim, dim, draw_seed)
 
 
-def _moments(work: Work) -> Moments | None:
+def moments_of(work: Work) -> Moments | None:
+    """The moments of the layer, where the task was given any."""
     blobs = work.blobs("moments")
     return Moments.from_bytes(blobs[0]) if blobs else None
 
@@ -168,16 +172,11 @@ def _receptive_fields(net: torch.nn.Module, layer: str, shape: tuple[int, ...], 
     return tables.RECEPTIVE_FIELDS.build({"position": np.arange(len(boxes), dtype=np.int32), **sides}, **keys)
 
 
-def _places(
-    work: Work, parameters: functions.TopInputsParameters, states: Sequence[bytes], ids: np.ndarray
-) -> np.ndarray:
+def _fed_again(work: Work, parameters: functions.TopInputsParameters, ids: np.ndarray) -> np.ndarray:
     """Where in the map the maximum of unit i lies, for the inputs `ids` (units, K): (units, K) int32.
 
-    The scans carry them; the network is fed the inputs where one that earlier code made does not.
+    The network is fed the inputs once more: for activations that earlier code stored, without the places.
     """
-    known = maxima_of(states, len(ids))
-    if known is not None:
-        return known.of(ids)
     net, part, slots = (
         work.resource("model"),
         work.resource("dataset").splits[parameters.split],

@@ -113,10 +113,10 @@ def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    ids, vectors = _one_place(_rows(work, "activations", "model", parameters.layer, parameters), parameters.draw.seed)
+    ids, vectors = one_place(rows_of(work, "activations", "model", parameters.layer, parameters), parameters.draw.seed)
     judges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if parameters.judge_layer:
-        judges[ENCODER] = _mean_over_places(_rows(work, "judge", "encoder", parameters.judge_layer, parameters))
+        judges[ENCODER] = _mean_over_places(rows_of(work, "judge", "encoder", parameters.judge_layer, parameters))
     for table in work.tables("pixels"):
         judges[PIXELS] = np.asarray(table["example_id"]), _matrix(table["vector"])
     for judged, _ in judges.values():
@@ -134,7 +134,7 @@ def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=parameters.draw.seed), columns)
 
 
-def _rows(work: Work, stored: str, network: str, layer: str, parameters: functions.TestedLayer) -> Rows:
+def rows_of(work: Work, stored: str, network: str, layer: str, parameters: functions.TestedLayer) -> Rows:
     """The tested inputs' rows of a layer: out of the input `stored`, or computed by the resource `network`."""
     draw = parameters.draw
     tables = work.tables(stored, ["example_id", "position", "vector"])
@@ -160,7 +160,7 @@ def _first(ids: np.ndarray, rows: int, seed: int) -> np.ndarray:
     return names[np.argsort(hash_ids(seed, DRAW, names), kind="stable")[:rows]]
 
 
-def _one_place(rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def one_place(rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids and vectors of one row per input: places of one map are no independent inputs, so one is drawn by a key."""
     places = int(rows.positions.max(initial=0)) + 1
     chosen_places = hash_ids(seed, "tested place", rows.ids) % np.uint64(places)
