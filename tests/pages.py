@@ -1,12 +1,18 @@
 """What the tests of pages share: a page that is read as a document, and changes to the tables that it is made from."""
 
+import base64
+import io
+import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from intriguing import tables
+from intriguing.report.attachments import unpacked
 from intriguing.sweep.report import write_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -37,7 +43,7 @@ class Document(HTMLParser):
             self.faults.append(f"</{tag}> closes another element, near {self.getpos()}")
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
     def all(self, tag):
@@ -46,6 +52,23 @@ class Document(HTMLParser):
     @property
     def words(self):
         return " ".join(" ".join(self.text).split())
+
+
+def about(html, name):
+    """What the explorer `name` (units, searches) knows beside its numbers."""
+    text = re.search(rf'id="{name}-about">(.*?)</script>', html, re.DOTALL)[1]
+    return json.loads(text)
+
+
+def numbers(html, name):
+    """The arrays of an attachment of the page."""
+    return unpacked(base64.b64decode(re.search(rf'id="data-{name}">(.*?)</script>', html)[1]))
+
+
+def sheet(html, name):
+    """A sheet of thumbnails of the page."""
+    text = re.search(rf'id="data-{name}">(.*?)</script>', html)[1]
+    return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
 def words_of(root, images=None):

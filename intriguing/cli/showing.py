@@ -121,13 +121,20 @@ def diff(
     return 0
 
 
-@command("report outputs/demo", "report outputs/demo --out page.html")
+@command("report outputs/demo", "report outputs/demo --figures paper/figures")
 def report(
     folder: RunFolder,
     *,
     out: Annotated[
         str | None,
         Parameter(help="The file to write; by default report.html in the run folder."),
+    ] = None,
+    site: Annotated[
+        str | None,
+        Parameter(help="Write a folder instead, with everything that one file has no room for; open its index.html."),
+    ] = None,
+    figures: Annotated[
+        str | None, Parameter(help="Write every figure as PDF and PNG into this folder, and no page.")
     ] = None,
     data: Data = None,
     trust: Annotated[
@@ -138,14 +145,22 @@ def report(
     """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
     from intriguing.results import open_run
     from intriguing.sweep.images import image_reader, saved_sources
-    from intriguing.sweep.report import write_report
+    from intriguing.sweep.report import write_report, write_site
 
+    if sum(given is not None for given in (out, site, figures)) > 1:
+        raise InputError("--out, --site and --figures write three different things: give one of them.")
     opened = open_run(folder)
+    if figures is not None:
+        written = opened.figures.save(figures)
+        write(printable(f"{len(written) // 2:,} figures as PDF and PNG in {figures}"))
+        return 0
     if trust:
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
     sources = saved_sources(opened.datasets, opened.spec, root)
-    write(printable(write_report(opened, out, images=image_reader(sources, trust))))
+    images = image_reader(sources, trust)
+    path = write_report(opened, out, images=images) if site is None else write_site(opened, site, images=images)
+    write(printable(path))
     return 0
 
 

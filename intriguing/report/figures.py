@@ -1,336 +1,104 @@
-"""Figures as inline SVG that follows the page: its font, and its colours in light and dark."""
+"""The page's figures: inline SVG that follows the page, its font, and its colours in light and dark."""
 
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib as mpl
-import numpy as np
+from cycler import cycler
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
 
-from intriguing.report.text import number, shorten
+from intriguing.report.attachments import as_json
+from intriguing.report.drawing import Colours
+
+P = ParamSpec("P")
 
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
-_INK, _FAINT, _NATURAL, _RANDOM, _PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
-_WIDTH, _LABEL = 10.4, 44
-_COLOURS = {
-    _INK: "currentColor",
-    _FAINT: "var(--rule)",
-    _NATURAL: "var(--accent)",
-    _RANDOM: "var(--second)",
-    _PAPER: "var(--bg)",
-}
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-    "font.size": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _FAINT,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
+_STAND_INS = Colours("#070809", "#0a0b0c", "#010203", "#040506", "#0d0e0f")
+_ON_THE_PAGE = Colours("var(--accent)", "var(--second)", "currentColor", "var(--rule)", "var(--bg)")
+_ON_PAPER = Colours("#2f62c9", "#d9822b", "#1c1f26", "#d6d3cc", "#ffffff")
 
 
-def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str, alt: str) -> Markup:
-    """One histogram per (label, values), stacked over a common axis, each with its median marked.
-
-    Bars show shares of a model's searches, so that models with more searches do not look different.
-    """
-    with _style(alt):
-        figure = Figure(figsize=(_WIDTH, 0.66 * len(series) + 0.6))
-        every = np.concatenate([values for _, values in series])
-        edges = np.linspace(0, max(float(every.max(initial=0)), 1e-12) * 1.02, 49)
-        axes = figure.subplots(
-            len(series), 1, sharex=True, squeeze=False, gridspec_kw=_margins(figure, [label for label, _ in series])
-        )[:, 0]
-        for axis, (label, values) in zip(axes, series, strict=True):
-            heights = np.histogram(values, edges)[0] / max(len(values), 1)
-            axis.bar(edges[:-1], heights, np.diff(edges) * 0.86, align="edge", color=_NATURAL, linewidth=0)
-            axis.set(yticks=[], ylim=(0, max(heights.max(initial=0), 1e-12) * 1.12))
-            axis.set(xlim=(0, edges[-1]))
-            axis.set_ylabel(shorten(label, _LABEL), rotation=0, ha="right", va="center", labelpad=8)
-            if len(values):
-                median = float(np.median(values))
-                axis.axvline(median, color=_INK, linewidth=1.4)
-                axis.text(1, 0.82, f"median {number(median)}", ha="right", va="center", transform=axis.transAxes)
-        axes[-1].set_xlabel(xlabel)
-        return _svg(figure, alt)
+def style(colours: Colours) -> Any:
+    """Matplotlib's settings for figures in these colours."""
+    return {
+        "axes.prop_cycle": cycler(color=list(colours)),
+        "text.parse_math": False,
+        "axes.unicode_minus": True,
+        "font.size": 10.5,
+        "text.color": colours.ink,
+        "axes.labelcolor": colours.ink,
+        "axes.edgecolor": colours.faint,
+        "xtick.color": colours.ink,
+        "ytick.color": colours.ink,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+    }
 
 
-_FARTHEST = 15.0
+class Hover(NamedTuple):
+    """What is told under the pointer in one panel: at each x of its axis, a text."""
+
+    axes: Axes
+    x: Sequence[float]
+    texts: Sequence[str]
 
 
-def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str, alt: str) -> Markup:
-    """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96.
-
-    What lies beyond ±15 is an arrow at the edge with its number: one huge effect would hide all others.
-    """
-    with _style(alt):
-        figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 0.65))
-        axis = figure.subplots(gridspec_kw=_margins(figure, [label for label, *_ in rows]))
-        places = np.arange(len(rows))[::-1]
-        axis.axvspan(-1.96, 1.96, color=_FAINT, alpha=0.55, linewidth=0)
-        axis.axvline(0, color=_INK, linewidth=1)
-        for place, (_, value, low, high) in zip(places, rows, strict=True):
-            if abs(value) > _FARTHEST:
-                edge, inward = np.copysign(_FARTHEST, value), -9 if value > 0 else 9
-                axis.plot([edge], [place], ">" if value > 0 else "<", color=_NATURAL, markersize=6.5)
-                side = "right" if value > 0 else "left"
-                axis.annotate(
-                    f"{value:+.0f}", (edge, place), (inward, 0), "data", "offset points", ha=side, va="center"
-                )
-                continue
-            ends = np.clip([low, high], -_FARTHEST, _FARTHEST)
-            axis.plot(ends, [place, place], color=_NATURAL, linewidth=2, solid_capstyle="round")
-            axis.plot([value], [place], "o", color=_NATURAL, markersize=6.5)
-        axis.set_yticks(places, [shorten(label, _LABEL) for label, *_ in rows])
-        axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
-        return _svg(figure, alt)
+def for_paper(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> Figure:
+    """The figure that `draw` gives, dark on white."""
+    with mpl.rc_context(style(_ON_PAPER) | {"figure.facecolor": "white", "pdf.fonttype": 42}), _quiet():
+        figure = draw(*args, **kwargs)
+        figure.draw_without_rendering()  # ticks take the settings when they are first drawn
+        return figure
 
 
-def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]], alt: str) -> Markup:
-    """For each (metric, [(basis, values), ...]) an axis, with a small histogram per basis and their means marked."""
-    with _style(alt):
-        rows = sum(len(bases) for _, bases in metrics)
-        figure = Figure(figsize=(_WIDTH, 0.27 * rows + 0.52 * len(metrics) + 0.1))
-        ratios = [len(bases) for _, bases in metrics]
-        labels = [[f"{metric} · {basis}" for basis, _ in bases] for metric, bases in metrics]
-        margins = _margins(figure, [label for part in labels for label in part], bottom=0.3)
-        grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **margins}
-        axes = figure.subplots(len(metrics), 1, squeeze=False, gridspec_kw=grid)[:, 0]
-        for axis, part, (_, bases) in zip(axes, labels, metrics, strict=True):
-            every = np.concatenate([values for _, values in bases])
-            edges = np.histogram_bin_edges(every, 100)
-            for i, (_, values) in enumerate(bases):
-                colour = _RANDOM if i else _NATURAL
-                if len(values):
-                    heights = np.histogram(values, edges)[0] / len(values)
-                    tall = 0.8 * heights / heights.max()
-                    # One shape: a hundred bars each would take minutes for a run of many layers.
-                    axis.stairs(tall - i - 0.4, edges, baseline=-i - 0.4, fill=True, color=colour, linewidth=0)
-                    axis.plot([values.mean()], [-i], "D", color=_INK, markersize=5.5, markeredgecolor=_PAPER)
-            axis.set_yticks([-i for i in range(len(bases))], [shorten(label, _LABEL) for label in part])
-            axis.set_ylim(-len(bases) + 0.4, 0.6)
-        return _svg(figure, alt)
+def for_page(alt: str, draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> Markup:
+    """The figure that `draw` gives as an <svg> element; `alt` says in words what it shows."""
+    # The salt makes the ids in the SVG the same on every run, and others in every figure.
+    with mpl.rc_context(style(_STAND_INS) | {"svg.fonttype": "none", "svg.hashsalt": alt}):
+        return _svg(draw(*args, **kwargs), alt)
 
 
-def bands(
-    x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, xlabel: str, ylabel: str, alt: str
-) -> Markup:
-    """A line with a band around it over a logarithmic axis; all of them (n,), `x` above zero and increasing."""
-    with _style(alt):
-        figure = Figure(figsize=(0.62 * _WIDTH, 2.9))
-        axis = figure.subplots(gridspec_kw=_margins(figure, [ylabel]))
-        axis.fill_between(x, low, high, color=_NATURAL, alpha=0.22, linewidth=0)
-        axis.plot(x, middle, "o-", color=_NATURAL, linewidth=2, markersize=4.5)
-        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-        axis.minorticks_off()
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.grid(axis="y", color=_FAINT, linewidth=0.8)
-        axis.set_axisbelow(True)
-        return _svg(figure, alt)
+def with_hover(svg: Markup, hovers: Sequence[Hover]) -> Markup:
+    """The figure, and what the page's script tells of it under the pointer."""
+    panels = []
+    for axes, x, texts in hovers:
+        box = axes.get_position()
+        places = axes.transAxes.inverted().transform(axes.transData.transform([(value, 0.5) for value in x]))[:, 0]
+        sides = {"left": box.x0, "right": box.x1, "top": 1 - box.y1, "bottom": 1 - box.y0}
+        rounded = {name: round(float(value), 4) for name, value in sides.items()}
+        panels.append(rounded | {"places": [round(float(place), 4) for place in places], "texts": list(texts)})
+    return svg + Markup('<script type="application/json" data-hover>{}</script>').format(Markup(as_json(panels)))
 
 
-def curve_sheets(
-    x: np.ndarray,
-    series: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]], np.ndarray]],
-    xlabel: str,
-    ylabel: str,
-    alt: str,
-) -> Markup:
-    """A panel per (label, [(name, shares), ...], control): a line per name in percent, over one logarithmic axis.
-
-    All arrays are (n,), as `x`. The line of the panel's own name is thick, the control is dashed. Names stand in one
-    legend; a name has the same line in every panel.
-    """
-    with _style(alt):
-        names = list(dict.fromkeys(name for _, lines, _ in series for name, _ in lines))
-        marks = {name: "osv^D<>Pph*X"[i % 12] for i, name in enumerate(names)}
-        columns = min(3, len(series))
-        rows = -(-len(series) // columns)
-        legend = 0.24 * -(-(len(names) + 1) // 3) + 0.2
-        height = 2.3 * rows + 0.5 + legend
-        figure = Figure(figsize=(_WIDTH * max(columns, 2) / 3, height))
-        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        top = 1 - (legend + 0.25) / height
-        figure.subplots_adjust(left=0.08, right=0.98, top=top, bottom=0.55 / height, hspace=0.3, wspace=0.12)
-        for axis in axes.ravel()[len(series) :]:
-            axis.set_visible(False)
-        for axis, (label, lines, control) in zip(axes.ravel(), series, strict=False):
-            for name, shares in lines:
-                own = name == label
-                axis.plot(
-                    x,
-                    100 * shares,
-                    color=_NATURAL if own else _INK,
-                    linewidth=2.4 if own else 1,
-                    marker=marks[name],
-                    markersize=4,
-                    alpha=1 if own else 0.75,
-                )
-            axis.plot(x, 100 * control, color=_RANDOM, linewidth=2, linestyle=(0, (4, 2)))
-            axis.set(xscale="log", ylim=(-2, 102))
-            axis.set_title(shorten(label, 30), fontsize=10.5)
-            axis.minorticks_off()
-            axis.set_xticks(x[:: max(1, len(x) // 5)], [number(size, 2) for size in x[:: max(1, len(x) // 5)]])
-            axis.grid(axis="y", color=_FAINT, linewidth=0.8)
-            axis.set_axisbelow(True)
-        for axis in axes[-1]:
-            axis.set_xlabel(xlabel)
-        for axis in axes[:, 0]:
-            axis.set_ylabel(ylabel)
-        plain = [Line2D([], [], color=_INK, linewidth=1, marker=marks[name], markersize=4) for name in names]
-        dashed = Line2D([], [], color=_RANDOM, linewidth=2, linestyle=(0, (4, 2)))
-        labels = [*(shorten(name, 30) for name in names), "Gaussian noise"]
-        figure.legend([*plain, dashed], labels, loc="upper center", ncols=min(3, len(labels)), frameon=False)
-        return _svg(figure, alt)
-
-
-def brackets(series: Sequence[tuple[str, np.ndarray, np.ndarray]], alt: str) -> Markup:
-    """A panel per (label, found, proven): a point per search, logarithmic axes of equal range, and the diagonal."""
-    with _style(alt):
-        columns = min(4, len(series))
-        lines = -(-len(series) // columns)
-        figure = Figure(figsize=(_WIDTH * max(columns, 2) / 4, 2.75 * lines + 0.35))
-        every = np.concatenate([np.concatenate([x, y[y > 0]]) for _, x, y in series])
-        low, high = float(every.min(initial=1.0)) / 1.25, float(every[np.isfinite(every)].max(initial=0.0)) * 1.25
-        grid = {"hspace": 0.42, "wspace": 0.3}
-        axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=grid)
-        figure.subplots_adjust(left=0.09, right=0.98, top=0.9 + 0.02 * lines, bottom=0.22 / lines + 0.02)
-        for axis in axes.ravel()[len(series) :]:
-            axis.set_visible(False)
-        for axis, (label, x, y) in zip(axes.ravel(), series, strict=False):
-            axis.plot([low, high], [low, high], color=_INK, linewidth=1)
-            axis.plot(x, np.maximum(y, low), "o", color=_NATURAL, markersize=3.2, markeredgewidth=0, alpha=0.6)
-            axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
-            axis.set_title(shorten(label, 24), fontsize=10.5)
-            axis.minorticks_off()
-            for direction in (axis.xaxis, axis.yaxis):
-                direction.set_major_formatter(lambda value, _: f"{value:g}")
-        for axis in axes[-1]:
-            axis.set_xlabel("found")
-        for axis in axes[:, 0]:
-            axis.set_ylabel("proven")
-        return _svg(figure, alt)
-
-
-def curves(series: Sequence[tuple[str, np.ndarray, np.ndarray]], xlabel: str, ylabel: str, alt: str) -> Markup:
-    """A line with its name at its end per (label, x, y), both (n,), over one logarithmic axis and from zero up."""
-    with _style(alt):
-        figure = Figure(figsize=(0.72 * _WIDTH, 3.1))
-        margins = _margins(figure, [ylabel]) | {"right": 0.8}
-        axis = figure.subplots(gridspec_kw=margins)
-        for i, (label, x, y) in enumerate(series):
-            colour = _RANDOM if i else _NATURAL
-            axis.plot(x, y, "o-", color=colour, linewidth=2, markersize=4.5)
-            axis.annotate(shorten(label, _LABEL), (x[-1], y[-1]), (8, 0), "data", "offset points", va="center")
-        ticks = np.unique(np.concatenate([x for _, x, _ in series]))
-        axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-        axis.minorticks_off()
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.grid(axis="y", color=_FAINT, linewidth=0.8)
-        axis.set_axisbelow(True)
-        return _svg(figure, alt)
-
-
-def crosses(
-    points: Sequence[tuple[str, tuple[float, float, float], tuple[float, float, float]]],
-    xlabel: str,
-    ylabel: str,
-    alt: str,
-) -> Markup:
-    """A named point per (label, x, y), each of x and y as (value, low, high): a cross of both intervals."""
-    with _style(alt):
-        figure = Figure(figsize=(0.75 * _WIDTH, 3.9))
-        axis = figure.subplots(gridspec_kw=_margins(figure, [ylabel]))
-        for label, (x, left, right), (y, low, high) in points:
-            axis.plot([left, right], [y, y], color=_NATURAL, linewidth=1.6, solid_capstyle="round")
-            axis.plot([x, x], [low, high], color=_NATURAL, linewidth=1.6, solid_capstyle="round")
-            axis.plot([x], [y], "o", color=_NATURAL, markersize=6)
-            axis.annotate(shorten(label, _LABEL), (x, y), (6, 5), "data", "offset points")
-        axis.margins(x=0.12, y=0.1)
-        axis.set(xlabel=xlabel, ylabel=ylabel)
-        axis.grid(color=_FAINT, linewidth=0.8)
-        axis.set_axisbelow(True)
-        return _svg(figure, alt)
-
-
-class Curve(NamedTuple):
-    """A named line with a band; all of them (n,)."""
-
-    label: str
-    x: np.ndarray
-    middle: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def panels(curves: Sequence[Curve], reference: Curve, xlabel: str, ylabel: str, alt: str) -> Markup:
-    """A small panel per curve, all of one scale (logarithmic), with `reference` as a faint line in each."""
-    columns = min(4, len(curves))
-    rows = -(-len(curves) // columns)
-    with _style(alt):
-        figure = Figure(figsize=(_WIDTH, 1.75 * rows + 0.5))
-        margins = _margins(figure, [ylabel]) | {"hspace": 0.42, "wspace": 0.12, "top": 1 - 0.3 / figure.get_figheight()}
-        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=margins)
-        for number_, axis in enumerate(axes.ravel()):
-            if number_ >= len(curves):
-                axis.set_axis_off()
-                continue
-            curve = curves[number_]
-            axis.plot(reference.x, reference.middle, color=_INK, alpha=0.35, linewidth=1.2)
-            axis.fill_between(curve.x, curve.low, curve.high, color=_NATURAL, alpha=0.22, linewidth=0)
-            axis.plot(curve.x, curve.middle, color=_NATURAL, linewidth=1.8)
-            axis.set(yscale="log")
-            axis.set_title(shorten(curve.label, 24), fontsize=10.5, loc="left")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.yaxis.set_minor_locator(NullLocator())
-            axis.grid(axis="y", color=_FAINT, linewidth=0.8)
-        figure.supxlabel(xlabel, fontsize=10.5)
-        figure.supylabel(ylabel, fontsize=10.5)
-        return _svg(figure, alt)
-
-
-def _style(alt: str) -> AbstractContextManager[None]:
-    """The look of a figure. The salt makes the ids in its SVG the same on every run, and others in every figure."""
-    return mpl.rc_context({**_STYLE, "svg.hashsalt": alt})
-
-
-def _margins(figure: Figure, labels: Sequence[str], bottom: float = 0.5) -> dict[str, float]:
-    """Room for the labels, as fractions. The page's own font draws them, so their width is only estimated."""
-    width, height = figure.get_size_inches()
-    left = 0.35 + 0.085 * max((min(len(label), _LABEL) for label in labels), default=0)
-    return {"left": left / width, "right": 1 - 0.25 / width, "bottom": bottom / height, "top": 1 - 0.06 / height}
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The reader's font draws the text, so what matplotlib's own font lacks is of no concern."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
 
 
 def _svg(figure: Figure, alt: str) -> Markup:
     """The drawn figure as an <svg> element with a text alternative."""
     buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # The page's font draws the text, so what matplotlib's own font lacks is of no concern.
-        warnings.filterwarnings("ignore", message="Glyph")
+    with _quiet():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?|font: (?P<size>[\d.]+px) [^;\"]*", _font, svg)
-    for stand_in, colour in _COLOURS.items():
+    for stand_in, colour in zip(_STAND_INS, _ON_THE_PAGE, strict=True):
         svg = svg.replace(stand_in, colour)
     opening = svg[: svg.index(">") + 1]
     box = re.search(r'viewBox="([^"]+)"', opening)

@@ -1,6 +1,7 @@
 """What a part of the page is made of and made from."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -12,6 +13,7 @@ from markupsafe import Markup
 
 from intriguing.errors import DataError
 from intriguing.report import text
+from intriguing.report.attachments import Attachment
 from intriguing.report.pictures import as_pictures
 from intriguing.results import Run
 from intriguing.stats.findings import significant
@@ -37,21 +39,34 @@ NO_IMAGES = "The images themselves are not shown: this page was written from the
 
 @dataclass(frozen=True)
 class PagePart:
-    """A part of the page: the name of its anchor, its heading, and its HTML (already escaped)."""
+    """A part of the page: the name of its anchor, its heading, and its HTML (already escaped).
+
+    attachments: the data that its script reads. scripts: files of JavaScript, named from the package's root.
+    """
 
     slug: str
     title: str
     html: Markup
+    attachments: tuple[Attachment, ...] = ()
+    scripts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every part of the page is made from: the run, and where its images come from (None: tables only)."""
+    """What every part of the page is made from: the run, and where its images come from (None: tables only).
+
+    whole: whether everything is shown however large, for the folder form; else a part keeps to its share of one file.
+    """
 
     run: Run
     images: Images | None = None
+    whole: bool = False
     _models_of: dict[str | None, list[tuple[str, int]]] = field(default_factory=dict, repr=False)
     _left_out: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def limit(self, most_bytes: float) -> float:
+        """How many bytes a part may take: `most_bytes` of the one-file form; no limit in the folder form."""
+        return math.inf if self.whole else most_bytes
 
     def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
         """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} where there are none to show."""

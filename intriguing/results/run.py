@@ -7,6 +7,7 @@ needs no cluster, and imports neither torch nor ray. Nothing here writes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from importlib import import_module
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 from intriguing.results.queries import answer
 
 if TYPE_CHECKING:
-    pass
+    from intriguing.sweep.figures import Figures
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
 _SMALL = 1 << 26
@@ -110,6 +111,16 @@ class Run:
     """The version of this package that made the plan; "" before 0.1.0 said it."""
 
     _repr_html_ = run_as_html
+
+    @property
+    def figures(self) -> "Figures":
+        """Every figure of the run as a function that returns matplotlib axes: ``run.figures.distortions()``.
+
+        ``run.figures.names()`` lists them, ``run.figures.save("figures")`` writes all as PDF and PNG.
+        """
+        # Stages know their figures, and stand above this floor: they are looked up when one is asked for.
+        found: Figures = import_module("intriguing.sweep.figures").Figures(self)
+        return found
 
     def section(self, name: str) -> dict[str, Any]:
         """The section `name` of the spec (``run.section("units")``); {} where there is none, or no mapping."""

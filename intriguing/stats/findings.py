@@ -54,6 +54,8 @@ class Finding:
     rotations, which are too few for the correction. unknown: there is no test."""
     sentence: str
     """The same in a sentence, with the figures."""
+    opening: str = ""
+    """The same without figures, as a clause without a full stop."""
 
 
 def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Finding:
@@ -65,7 +67,8 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
     compared = f"{wording.subject} {wording.verb} {wording.higher} than rotations"
     natural, mean, p_two = (_known(test, name) for name in ("natural", "null_mean", "p_two"))
     if natural is None or mean is None or p_two is None:
-        return Finding("unknown", f"No verdict on whether {compared}: {reason or 'the score does not exist'}.")
+        why = f"No verdict on whether {compared}: {reason or 'the score does not exist'}"
+        return Finding("unknown", f"{why}.", why)
     p_holm, rotations = _known(test, "p_holm"), int(test["rotations"])
     p = p_two if p_holm is None else p_holm
     tails = _known(test, "p_high"), _known(test, "p_low")
@@ -83,6 +86,7 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
         outcome,
         f"{opening}: {_figures(test, natural, mean)}, {label} = {p:.3g} ({counted(rotations, 'rotation')}, "
         f"{counted(int(test['n']), wording.datum)}; {_limit(test)}).",
+        opening,
     )
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from intriguing.report import Context, Images, PageBody, made_of, write_page
+from intriguing.report import write_site as site
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
+from intriguing.sweep.text import verdicts
 
 
 def write_report(run: str | Path | Run, out: str | Path | None = None, images: Images | None = None) -> Path:
-    """Write the report of a run and return where it lies: one HTML file that needs no network and no scripts.
+    """Write the report of a run and return where it lies: one HTML file that needs no network and nothing beside.
 
     run: the run's folder, or an open run. out: the file to write, by default report.html in the run's folder.
     images: images(dataset, ids) -> (n, C, H, W), uint8, or float in [0, 1]; without it the page says that the images
@@ -20,9 +22,24 @@ def write_report(run: str | Path | Run, out: str | Path | None = None, images: I
         InputError: `out` is missing for a run on an object store, or `images` gives something else than images.
     """
     context = Context(run if isinstance(run, Run) else open_run(run), images)
+    body, made = _body(context)
+    return write_page(context, body, out, made)
+
+
+def write_site(run: str | Path | Run, folder: str | Path, images: Images | None = None) -> Path:
+    """Write the report of a run as a folder, with everything that one file has no room for; return its index.html.
+
+    Arguments and errors as of `write_report`; `StoreError` too where the folder holds something else.
+    """
+    context = Context(run if isinstance(run, Run) else open_run(run), images, whole=True)
+    body, made = _body(context)
+    return site(context, body, folder, made)
+
+
+def _body(context: Context) -> tuple[PageBody, str]:
+    """What the page shows, and a hash of what it is made of, taken before the tables are read."""
     context.run.check_whole()
     made = made_of(Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    verdicts = [verdict for stage in STAGES for verdict in stage.answers(context)]
-    return write_page(context, PageBody(parts, headline, verdicts), out, made)
+    return PageBody(parts, headline, verdicts(context.run)), made

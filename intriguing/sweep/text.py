@@ -37,9 +37,10 @@ def printed_stages(run: Run) -> list[str]:
 
 
 def verdicts(run: Run) -> list[Verdict]:
-    """What the run answers, in the order of the stages."""
+    """What the run answers, the most important question first."""
     context = Context(run)
-    return [verdict for stage in STAGES for verdict in stage.answers(context)]
+    stages = sorted(STAGES, key=lambda stage: stage.question)
+    return [verdict for stage in stages for verdict in stage.answers(context)]
 
 
 def verdicts_text(run: Run) -> str:

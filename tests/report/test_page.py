@@ -1,9 +1,12 @@
 """The page as a whole: one file that needs nothing, reads well, and goes where it is told."""
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
 from collections import Counter
+from html import unescape
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from intriguing.errors import InputError, StoreError
 from intriguing.report import Context
 from intriguing.stages import STAGES
 from intriguing.sweep.report import write_report
-from tests.pages import Document
+from tests.pages import Document, about, sheet
 from tests.synthetic_run import NASTY, images
 
 
@@ -23,22 +26,30 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(document):
     assert [name for name, n in ids.items() if n > 1 and not re.fullmatch(r"[mp][0-9a-f]{10}", name)] == []
 
 
-def test_the_page_needs_no_network_and_runs_no_scripts(document, html):
-    assert document.all("script") == []
+def test_the_page_needs_no_network_and_runs_its_own_script_alone(document, html):
+    kinds = [attributes.get("type") for attributes in document.all("script")]
+    assert kinds.count(None) == 1
+    assert set(kinds) == {None, "text/plain", "application/json"}
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [policy] = [a["content"] for a in document.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == (
+        f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    )
     addresses = [a[k] for _, a in document.elements for k in ("src", "href", "xlink:href") if k in a]
-    assert len(addresses) > 100
+    assert len(addresses) > 10
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert "@import" not in html
-    assert not re.search(r"url\((?!#)", html)
+    assert not re.search(r"url\((?!#)", re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL))
     assert not any(name.startswith("on") for _, attributes in document.elements for name in attributes)
 
 
 def test_names_of_any_characters_are_escaped(document, html):
-    assert "<script>" not in html
+    assert "<script>alert" not in html
     assert NASTY in document.words
     assert '<b>"second"' not in html
     assert '<b>"second"</b>' in document.words
-    assert 'a/b "<i>' in document.words
+    assert any('a/b "<i>' in layer["name"] for layer in about(html, "units")["layers"])
 
 
 def test_every_picture_and_figure_has_a_text_alternative(document):
@@ -51,13 +62,14 @@ def test_the_contents_link_to_every_section(document, html):
     contents = Document(html[html.index("<nav") : html.index("</nav>")])
     links = [a["href"][1:] for a in contents.all("a")]
     assert links == [section["id"] for section in document.all("section")]
-    assert links == ["verdicts", "overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+    shown = ["left-out", "overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+    assert links == ["verdicts", *shown, "glossary"]
 
 
 def test_the_page_opens_with_what_the_run_answers(document, html):
     sections = [section["id"] for section in document.all("section")]
     assert sections[0] == "verdicts"
-    opening = html[html.index('id="verdicts"') : html.index('id="overview"')]
+    opening = html[html.index('id="verdicts"') : html.index('id="left-out"')]
     answers = re.findall(r"<li>.*?</li>", opening, re.DOTALL)
     assert len(answers) >= 3
     for answer in answers:
@@ -66,6 +78,26 @@ def test_the_page_opens_with_what_the_run_answers(document, html):
         assert re.search(r'class="value">[^<]*\d', answer)
         assert re.search(r'href="#([a-z-]+)"', answer)[1] in sections
         assert "It would have been refuted by " in answer
+
+
+def test_no_sentence_has_more_than_three_numbers(invented_run, html):
+    known = re.compile(r"\[0, 1\]|95 %|5 % to 95 %|(?<=\w)\d+|#\d+")
+    html = re.sub(r'<p><span class="value">.*?</p>', "", html)  # a verdict's figure and its interval
+    texts = re.findall(
+        r"<(?:p|li|dd|figcaption|summary)\b[^>]*>(.*?)</(?:p|li|dd|figcaption|summary)>", html, re.DOTALL
+    )
+    assert len(texts) > 50
+    for text in texts:
+        plain = known.sub("", unescape(re.sub(r"<[^>]+>", " ", text)))
+        for sentence in re.split(r"(?<=[.:;])\s", plain):
+            numbers = re.findall(r"\d[\d.,\u202f]*", sentence)
+            assert len(numbers) <= 3, sentence
+
+
+def test_every_word_that_needs_it_is_in_the_glossary(document):
+
+    for word in ("live", "random_init", "shuffled labels", "purity", "kurtosis", "dose", "distortion", "penalty"):
+        assert re.search(rf"\b{word} [A-Z0-9]", document.words.split("The words of this page")[-1]), word
 
 
 def test_headers_of_tables_have_a_scope(document):
@@ -122,7 +154,10 @@ def test_colour_images_and_large_ones_are_shown(small):
 
     small.write("plan", "topk")
     html = write_report(small.root, images=photos).read_text()
-    assert html.count("data:image/jpeg") == 2 * 2 * 64
+    made = about(html, "units")["images"]["glyphs"]
+    assert (made["width"], made["height"]) == (86, 96)
+    assert made["size"] == [224, 200]
+    assert sheet(html, made["names"][0]).size == (16 * 86, 96 * -(-made["count"] // 16))
     assert len(html) < 4_000_000
 
 
@@ -151,7 +186,8 @@ def test_parts_are_independent_of_each_other(small):
     context = Context(open_run(small.write()))
     alone = [stage.page_parts(context) for stage in reversed(STAGES)]
     slugs = [part.slug for parts in reversed(alone) for part in parts]
-    assert slugs == ["overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+    shown = ["left-out", "overview", "units", "unit-tests", "blind-spots", "distortions", "transfer", "words"]
+    assert slugs == shown
 
 
 def test_writing_a_report_imports_neither_torch_nor_ray(small):

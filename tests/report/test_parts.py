@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 from xml.etree import ElementTree
 
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 
 from intriguing.errors import InputError
-from intriguing.report.figures import forest, histograms, strips
+from intriguing.report.attachments import Scaled, as_json, packed, unpacked
+from intriguing.report.drawing import Robustness, forest, histograms, robustness, strips
+from intriguing.report.figures import Hover, for_page, with_hover
 from intriguing.report.pictures import as_pictures, data_uri, on_grey
+from intriguing.report.sheets import sheets
 from intriguing.report.text import count, number, percent, plural, score_label, shorten
 
 # Text
@@ -117,11 +121,12 @@ def text_of(svg):
 @pytest.mark.parametrize(
     "svg",
     [
-        histograms([(NAME, np.array([0.1, 0.2])), ("one", np.array([0.3]))], "distortion", NAME),
-        forest([(NAME, 1.0, 0.5, 1.5)], "effect", NAME),
-        strips([(NAME, [("natural", np.array([0.1, 0.2])), ("gaussian", np.zeros(0))])], NAME),
+        for_page(NAME, histograms, [(NAME, np.array([0.1, 0.2])), ("one", np.array([0.3]))], "distortion"),
+        for_page(NAME, forest, [(NAME, 1.0, 0.5, 1.5)], "effect"),
+        for_page(NAME, strips, [(NAME, [("natural", np.array([0.1, 0.2])), ("gaussian", np.zeros(0))])]),
+        for_page(NAME, robustness, [Robustness(NAME[:18], *np.linspace(0, 1, 8).reshape(4, 2))], "distortion"),
     ],
-    ids=["histograms", "forest", "strips"],
+    ids=["histograms", "forest", "strips", "robustness"],
 )
 def test_a_figure_is_well_formed_escaped_and_in_the_colours_of_the_page(svg):
     assert 'a<b>&"$x_1$ 手' in text_of(svg)
@@ -133,8 +138,84 @@ def test_a_figure_is_well_formed_escaped_and_in_the_colours_of_the_page(svg):
 
 
 def test_a_histogram_marks_the_median():
-    assert "median 0.200" in text_of(histograms([("a", np.array([0.1, 0.2, 0.9]))], "x", "alt"))
+    assert "median 0.200" in text_of(for_page("alt", histograms, [("a", np.array([0.1, 0.2, 0.9]))], "x"))
 
 
 def test_distortions_that_are_all_zero_can_be_drawn():
-    assert "median 0" in text_of(histograms([("a", np.zeros(3))], "x", "alt"))
+    assert "median 0" in text_of(for_page("alt", histograms, [("a", np.zeros(3))], "x"))
+
+
+def test_an_effect_beyond_twenty_is_told_in_words():
+    rows = [("near", 16.0, 15.0, 17.0), ("far", 2339.0, 2000.0, 2500.0)]
+    text = text_of(for_page("alt", forest, rows, "x"))
+    assert "+16" in text
+    assert "far beyond every rotation" in text
+    assert "2339" not in text
+
+
+def test_a_figure_tells_its_values_under_the_pointer():
+    hovers = []
+
+    def draw():
+        figure = forest([("a", 0.0, -1.0, 1.0)], "x")
+        figure.axes[0].set_xlim(-2, 2)
+        hovers.append(Hover(figure.axes[0], [-2.0, 0.0], ["<low>", "middle"]))
+        return figure
+
+    html = with_hover(for_page("alt", draw), hovers)
+    told = json.loads(re.search(r"data-hover>(.*?)</script>", html)[1])
+    assert told[0]["places"] == [0, 0.5]
+    assert told[0]["texts"] == ["<low>", "middle"]
+    assert 0 < told[0]["left"] < told[0]["right"] < 1
+    assert "<low>" not in html
+
+
+# Attachments
+
+
+def test_arrays_are_read_as_they_were_packed():
+    arrays = {
+        "a": np.arange(7, dtype=np.uint8),
+        "b": np.array([[1.5, -2]], np.float32),
+        "c": np.zeros((0, 3), np.int32),
+    }
+    found = unpacked(packed(arrays))
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_numbers_are_scaled_to_codes_and_none_has_its_own():
+    scaled = Scaled.of(np.array([1.0, 100.0, np.nan, 10.0]), logarithmic=True)
+    assert scaled.codes.tolist() == [0, 65_534, 65_535, 32_767]
+    assert np.exp(scaled.ends).tolist() == pytest.approx([1, 100])
+    assert Scaled.of(np.array([np.inf])).codes.tolist() == [65_535]
+
+
+def test_json_in_a_page_cannot_end_its_element():
+    assert "<" not in as_json({"name": "</script><b>&"})
+    assert json.loads(as_json({"name": "</script><b>&"})) == {"name": "</script><b>&"}
+
+
+# Sheets
+
+
+def test_small_pictures_are_kept_exactly_side_by_side():
+    pictures = [np.full((1, 4, 6), i / 255, np.float32) for i in range(20)]
+    made = sheets("x", pictures, 20, 1e6)
+    assert made.about == {"names": ["x-0"], "width": 6, "height": 4, "count": 20, "columns": 16, "per": 256}
+    pixels = np.asarray(Image.open(io.BytesIO(made.attachments[0].content)).convert("L"))
+    assert pixels.shape == (8, 96)
+    assert [int(pixels[i // 16 * 4, i % 16 * 6]) for i in range(20)] == list(range(20))
+
+
+def test_pictures_become_smaller_then_fewer_where_there_is_no_room():
+    rng = np.random.default_rng(0)
+    pictures = [rng.random((3, 80, 40)).astype(np.float32) for _ in range(40)]
+    small = sheets("x", pictures, 40, 30_000)
+    assert sum(len(a.content) for a in small.attachments) <= 30_000
+    assert small.about["height"] < 80
+    least = sheets("x", pictures, 40, 2_500)
+    assert least.about["height"] == 24
+    assert 0 < least.count < 40

@@ -12,6 +12,7 @@ from intriguing.stages.common.section import Section
 
 if TYPE_CHECKING:
     from intriguing.report import Context, PagePart, Verdict
+    from intriguing.report.run_figures import RunFigure
     from intriguing.results import Run
 
 T = TypeVar("T")
@@ -87,12 +88,14 @@ class Stage:
     the stage can do nothing with a network; name and layers are the model's in the spec.
     stored_bytes: a function (task, units of each layer of its model) -> bytes that a task of the stage stores beside
     `task.size`, for a dry run.
+    drawn: the code of a function () -> the stage's figures of a run, as `RunFigure`: `run.figures` has them by name.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     verdicts: likewise a function (context) -> what the run answers, as a list of `Verdict`: the page opens with them.
     printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
     (`intriguing show RUN NAME`, under the stage's name or a name of `also`).
     tables: where the stage's results stand: a program that asks for it gets the rows of the first that a run has.
+    question: how important what it answers is, 1 first: in this order a page opens with the verdicts.
     """
 
     name: str
@@ -104,12 +107,14 @@ class Stage:
     agree: Callable[[Any, Any], None] | None = None
     check_model: Code | None = None
     stored_bytes: Callable[[Task, Mapping[str, int]], int] | None = None
+    drawn: Code | None = None
     page: Code | None = None
     headline: Code | None = None
     verdicts: Code | None = None
     printed: Code | None = None
     also: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    question: int = 9
 
     def page_parts(self, context: "Context") -> "list[PagePart]":
         """The stage's parts of a run's page."""
@@ -118,6 +123,10 @@ class Stage:
     def figures(self, context: "Context") -> list[tuple[str, str]]:
         """The stage's figures for the top of a run's page."""
         return list(self.headline.load()(context)) if self.headline else []
+
+    def run_figures(self) -> "list[RunFigure]":
+        """The stage's figures of a run, for papers."""
+        return list(self.drawn.load()()) if self.drawn else []
 
     def answers(self, context: "Context") -> "list[Verdict]":
         """What the run answers to the stage's question."""

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from intriguing.report.figures import Curve, crosses, panels
+from intriguing.report.drawing import Curve, crosses, panels
+from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
 from intriguing.stages.hardening.summary import (
@@ -89,13 +90,21 @@ def _how(v: VariantSummary) -> str:
 
 
 def _crosses(model: ModelSummary) -> Markup | None:
-    points = [(v.name, v.distortion, _percent(v.error)) for v in model.variants if v.distortion]
+    points = cross_points(model)
     alt = (
         "Error against mean minimal distortion, a point per variant with intervals over seeds: "
         + "; ".join(f"{name} {number(y[0])} % at {number(x[0])}" for name, x, y in points)
         + "."
     )
-    return crosses(points, "mean minimal distortion (RMS)", "error, %", alt) if points else None
+    return for_page(alt, crosses, points, *CROSS_AXES) if points else None
+
+
+CROSS_AXES = ("mean minimal distortion (RMS)", "error, %")
+
+
+def cross_points(model: ModelSummary) -> list[tuple[str, Interval, Interval]]:
+    """Error against distortion, a point per variant: (name, distortion, error), each (mean, low, high)."""
+    return [(v.name, v.distortion, _percent(v.error)) for v in model.variants if v.distortion]
 
 
 def _percent(interval: Interval) -> Interval:
@@ -105,14 +114,10 @@ def _percent(interval: Interval) -> Interval:
 
 def _panels(model: ModelSummary, figure: str, ylabel: str, scale: float) -> Markup | None:
     """The curves by epoch of every variant, of its errors or its distortions; None where none has two epochs."""
-    curves = []
-    for v in model.variants:
-        by_epoch: np.ndarray = v.curve if figure == "error" else v.distortion_curve
-        if len(by_epoch):
-            curves.append(Curve(v.name, by_epoch[:, 0], *(scale * by_epoch[:, column] for column in (1, 2, 3))))
-    reference = next((curve for curve in curves if curve.label == model.baseline), None)
-    if reference is None or max(len(curve.x) for curve in curves) < 2:
+    found = epoch_curves(model, figure, scale)
+    if found is None:
         return None
+    curves, reference = found
     unit = " %" if figure == "error" else ""
     ends = "; ".join(
         f"{c.label} from {number(float(c.middle[0]))}{unit} to {number(float(c.middle[-1]))}{unit} in "
@@ -121,4 +126,17 @@ def _panels(model: ModelSummary, figure: str, ylabel: str, scale: float) -> Mark
     )
     title = "Error" if figure == "error" else "Mean minimal distortion"
     alt = f"{title} by epoch of each variant, with {reference.label} for comparison: {ends}."
-    return panels(curves, reference, "epoch", ylabel, alt)
+    return for_page(alt, panels, curves, reference, "epoch", ylabel)
+
+
+def epoch_curves(model: ModelSummary, figure: str = "error", scale: float = 100) -> tuple[list[Curve], Curve] | None:
+    """Errors (or distortions) by epoch of each variant, and of the baseline; None where none has two epochs."""
+    curves = []
+    for v in model.variants:
+        by_epoch: np.ndarray = v.curve if figure == "error" else v.distortion_curve
+        if len(by_epoch):
+            curves.append(Curve(v.name, by_epoch[:, 0], *(scale * by_epoch[:, column] for column in (1, 2, 3))))
+    reference = next((curve for curve in curves if curve.label == model.baseline), None)
+    if reference is None or max(len(curve.x) for curve in curves) < 2:
+        return None
+    return curves, reference

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from intriguing.report.figures import curves
+from intriguing.report.drawing import curves
+from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number, percent
 from intriguing.report.verdicts import Verdict
@@ -157,15 +158,25 @@ def _distortions(reading: Reading) -> Row:
 
 def _curve(context: Context, reading: Reading) -> str | None:
     """Errors by the size of the change, over all pairs of networks, beside those by noise of the same size."""
+    series = curve_series(context, reading)
+    if not series:
+        return None
+    alt = f"Errors by the size of the change on {reading.dataset}: images made for another network, and noise."
+    return for_page(alt, curves, series, *CURVE_AXES)
+
+
+CURVE_AXES = ("RMS of the change, after clipping", "errors, %")
+
+
+def curve_series(context: Context, reading: Reading) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Errors in percent by size, as (label, sizes, errors): images made for another network, and noise."""
     mine = [reading.grade, reading.rule]
     adversarial = context.query(_CURVE.format(kind="adversarial", mine=_MINE), reading.dataset, *mine)
     noise = context.query(_CURVE.format(kind="gaussian", mine=""), reading.dataset)
     if not adversarial:
-        return None
-    series = [
+        return []
+    return [
         (label, np.array([row["size"] for row in rows]), np.array([100 * row["rate"] for row in rows]))
         for label, rows in (("adversarial", adversarial), ("noise", noise))
         if rows
     ]
-    alt = f"Errors by the size of the change on {reading.dataset}: images made for another network, and noise."
-    return curves(series, "RMS of the change, after clipping", "errors, %", alt)

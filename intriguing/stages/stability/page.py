@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from intriguing.report.figures import brackets
+from intriguing.report.drawing import brackets
+from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import count, figure, number, percent
 
@@ -67,13 +68,20 @@ def _brackets(context: Context) -> PagePart | None:
             f"Certified lower bound against the norm found on {key['dataset']} ({key['target_rule']}, grade "
             f"{key['grade']}), a panel per model; on the diagonal both are equal."
         )
-        series = [(label, *_both_ends(part)) for label, part in models]
-        series = [one for one in series if len(one[1])]
+        series = bracket_series(models)
         lines = [_row(label, part) for label, part in models]
         alarm = ", ".join(f"{line['model']} ({count(line['below'])})" for line in lines if line["below"])
-        groups.append(key | {"figure": brackets(series, alt) if series else None, "rows": lines, "alarm": alarm})
+        groups.append(
+            key | {"figure": for_page(alt, brackets, series) if series else None, "rows": lines, "alarm": alarm}
+        )
     html = render("stages/stability/page.html", groups=groups, norms=None)
     return PagePart("brackets", "How much smaller could a change be?", html)
+
+
+def bracket_series(models: list[tuple[str, pd.DataFrame]]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """What was found and what is proven, as (label, found, proven), of the models that have both."""
+    series = [(label, *_both_ends(part)) for label, part in models]
+    return [one for one in series if len(one[1])]
 
 
 def _both_ends(searches: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

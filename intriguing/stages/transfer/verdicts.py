@@ -44,7 +44,7 @@ def _verdict(context: Context, key: Row) -> Verdict | None:
     interval = f"95 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; "
     return Verdict(
         sentence,
-        f"points by which errors at RMS {size} exceed those on noise of RMS {size}, over all pairs ({where})",
+        f"points by which errors at RMS {size} exceed those on noise of that size, over all pairs ({where})",
         f"{100 * estimate.value:+.1f}",
         f"{interval if np.isfinite(estimate.low) else ''}{counted(int((counted_rays > 0).sum()), 'image')}",
         "amplification",

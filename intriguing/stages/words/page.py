@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from markupsafe import Markup
 
-from intriguing.report.figures import bands, forest
+from intriguing.report.drawing import bands, forest
+from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import figure
 from intriguing.stages.words.printed import STUDY_ROWS
@@ -140,14 +141,24 @@ def _judge(test: Row) -> str:
     return _JUDGES.get(str(test["metric"]), str(test["metric"]))
 
 
+EFFECT_AXIS = "single dimensions minus rotations, in their standard deviations"
+NORM_AXES = ("count of the word in the training text", "norm")
+
+
 def _effects(tests: list[Row]) -> Markup | None:
+    rows = effect_rows(tests)
+    alt = "Effect of each test of single dimensions with its 95 % interval; the figures are in the table below."
+    return for_page(alt, forest, rows, EFFECT_AXIS) if rows else None
+
+
+def effect_rows(tests: list[Row]) -> list[tuple[str, float, float, float]]:
+    """The effect of each test with its interval, in null standard deviations: (label, effect, low, high)."""
     rows = []
     for test in tests:
         if test["effect"] is not None and test["null_sd"]:
             ends = (test["effect"] if test[end] is None else test[end] / test["null_sd"] for end in ("low", "high"))
             rows.append((f"{test['condition']} · {_judge(test)}", test["effect"], *ends))
-    alt = "Effect of each test of single dimensions with its 95 % interval; the figures are in the table below."
-    return forest(rows, "single dimensions minus rotations, in their standard deviations", alt) if rows else None
+    return rows
 
 
 def _embeddings(rows: list[Row], tests: list[Row]) -> Row:
@@ -175,12 +186,17 @@ def _norms(context: Context, corpus: str, rows: list[Row]) -> Markup | None:
     """Norms of the vectors against their words' counts, of one embedding."""
     if not rows:
         return None
+    alt = f"Norms of the word vectors of {corpus} against word counts: median, and 10 % to 90 % of words of like count."
+    return for_page(alt, bands, *norm_bands(context, rows), *NORM_AXES)
+
+
+def norm_bands(context: Context, rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Counts of words, and of the norms of words of like count the lower end, the median and the upper end."""
     _, shown = context.grouped(rows, "seed", "fold")[0]
     shown = sorted(shown, key=lambda row: row["count_low"])
     counts = np.sqrt([row["count_low"] * row["count_high"] for row in shown])
     low, middle, high = (np.array([row[f"norm_{part}"] for row in shown]) for part in ("low", "median", "high"))
-    alt = f"Norms of the word vectors of {corpus} against word counts: median, and 10 % to 90 % of words of like count."
-    return bands(counts, low, middle, high, "count of the word in the training text", "norm", alt)
+    return counts, low, middle, high
 
 
 def _with_finding(test: Row) -> Row:

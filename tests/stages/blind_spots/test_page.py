@@ -2,16 +2,91 @@
 
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from tests.pages import change_rows, rewrite, words_of
+from intriguing import open_run
+from intriguing.stages.blind_spots.page import explorer
+from intriguing.stages.blind_spots.robustness import curves
+from intriguing.sweep.report import write_report
+from tests.pages import Document, about, change_rows, numbers, rewrite, sheet, words_of
 from tests.synthetic_run import images
 
 
-def test_strips_show_image_change_and_result(document):
-    alts = [attributes["alt"] for attributes in document.all("img")]
-    assert sum(alt.startswith("adversarial image, taken for class") for alt in alts) == 2 * 3 * 6
-    assert sum(alt.startswith("the change, at most 0.") for alt in alts) == 2 * 3 * 6
+def test_every_search_is_there_and_those_that_found_something_have_pictures(invented_run, html):
+    known, arrays = about(html, "searches"), numbers(html, "searches")
+    rows = open_run(invented_run).pandas("distortions")
+    assert known["rows"] == len(rows) == 2 * 3 * 24
+    assert len(known["groups"]) == 6
+    low, high = known["ends"]["distortion"]
+    found = arrays["distortion"] < 65_535
+    values = np.exp(low + arrays["distortion"][found] / 65_534 * (high - low))
+    np.testing.assert_allclose(np.sort(values), np.sort(rows.distortion.dropna()), rtol=1e-3)
+    assert len(arrays["picture"]) == len(known["names"].split("\n")) == (rows.status == "found").sum()
+
+
+def test_the_change_stands_there_as_it_is_and_stretched(small):
+    root = small.write("plan", "model_rows", "searched")
+    html = write_report(root, images=images).read_text()
+    known, arrays = about(html, "searches"), numbers(html, "searches")
+    row = int(arrays["picture"][0])
+    group, name = known["groups"][arrays["group"][row]], known["names"].split("\n")[0]
+    [stored] = open_run(root).table("adversarial", model=group["model"], search_id=name).to_pylist()
+    before = images("", [int(arrays["example"][row])])[0] / 255
+    change = np.array(stored["image"]).reshape(1, 28, 28) - before
+    shown = np.asarray(sheet(html, "strips-0").convert("L"), float)[:28] / 255
+    for at, expected in enumerate((before, 0.5 + change, 0.5 + change / (2 * np.abs(change).max()), before + change)):
+        np.testing.assert_allclose(shown[:, 28 * at : 28 * at + 28], np.clip(expected[0], 0, 1), atol=1 / 255)
+    assert known["scales"][0] == pytest.approx(np.abs(change).max(), rel=1e-5)
+
+
+def test_what_is_proven_stands_beside_what_was_found(small):
+    small.write("plan", "model_rows", "searched")
+    rewrite(small.root, "distortions", "lower_bound", lambda row: row["l2"] and row["l2"] / 2)
+    html = write_report(small.root, images=images).read_text()
+    known, arrays = about(html, "searches"), numbers(html, "searches")
+    values = {}
+    for name in ("bound", "distortion"):
+        low, high = known["ends"][name]
+        values[name] = np.where(arrays[name] == 65_535, np.nan, np.exp(low + arrays[name] / 65_534 * (high - low)))
+    assert np.nanmax(np.abs(values["bound"] / values["distortion"] - 0.5)) < 1e-3
+    assert "Dashed: the share of which this is proven" in Document(html).words
+
+
+def test_a_large_run_shows_an_even_part_of_its_searches_and_says_so(small, monkeypatch):
+    small.write("plan", "model_rows", "searched")
+    monkeypatch.setattr(explorer, "_NUMBERS", 14 * 20)
+    monkeypatch.setattr(explorer, "_PICTURES", 8_000)
+    html = write_report(small.root, images=images).read_text()
+    assert about(html, "searches")["rows"] == 20
+    assert len(numbers(html, "searches")["picture"]) < 15
+    assert "20 searches of 48 are here" in Document(html).words
+    assert "have pictures, at even steps of distortion in each group" in Document(html).words
+
+
+def test_robust_accuracy_counts_images_that_withstand_every_change_found():
+    columns = ["model", "model_seed", "example_id", "label", "clean_prediction", "status", "distortion"]
+    rows = pd.DataFrame(
+        [
+            ("a", 0, 1, 3, 3, "found", 0.1),
+            ("a", 0, 2, 3, 3, "found", 0.3),
+            ("a", 0, 3, 3, 4, "misclassified", np.nan),
+            ("a", 0, 4, 3, 3, "not_found", np.nan),
+            ("a", 0, 5, 3, 3, "bad_input", np.nan),
+            ("a", 0, 2, 3, 3, "found", 0.2),
+        ],
+        columns=columns,
+    )
+    rows["l2"] = rows.distortion * 10
+    rows["lower_bound"] = [0.5, 1.0, np.nan, 4.0, np.nan, 1.5]
+    frame = curves(rows)
+    assert set(frame.n) == {4}
+    assert set(frame.left_out) == {1}
+    at = {size: frame[frame["size"] <= size].iloc[-1] for size in (0.0, 0.05, 0.15)}
+    assert [row.rate for row in at.values()] == [0.75, 0.75, 0.5]
+    assert at[0.0].proven == 0.75
+    assert frame[frame["size"] > 0.11].proven.iloc[0] == 0.25
 
 
 def test_the_rate_of_success_says_what_it_leaves_out(small):
@@ -44,11 +119,11 @@ def test_what_needs_no_change_is_told_for_the_rules_of_the_run(small, rules, tol
 def test_an_image_that_its_model_got_wrong_before_the_change_shows_what_it_gave_then(small):
     small.rules = (("random", "best"),)
     small.write("plan", "model_rows", "searched")
-    assert "before:" not in words_of(small.root, images)
     change_rows(small.root, {"007": range(24)})
-    words = words_of(small.root, images)
-    assert words.count("before: ") == 6
-    assert "Where the model was wrong on the image before the change" in words
+    html = write_report(small.root, images=images).read_text()
+    known, arrays = about(html, "searches"), numbers(html, "searches")
+    models = np.array([group["model"] for group in known["groups"]])[arrays["group"]]
+    assert ((arrays["before"] != arrays["label"]) == (models == "007")).all()
 
 
 def test_searches_that_found_nothing_are_no_error(small):

@@ -20,7 +20,7 @@ def test_counts_of_one_are_in_the_singular(tmp_path):
 def test_failures_come_first_and_in_red(small):
     small.write("plan", "model_rows", "failures")
     document = Document(write_report(small.root).read_text())
-    assert [section["id"] for section in document.all("section")] == ["failures", "overview"]
+    assert [section["id"] for section in document.all("section")] == ["failures", "left-out", "overview", "glossary"]
     assert any(attributes.get("role") == "alert" for attributes in document.all("div"))
     assert "1 task gave up" in document.words
     assert "ModelError : The logits of <i>FC10</i> are not finite." in document.words

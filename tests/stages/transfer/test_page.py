@@ -62,8 +62,8 @@ def test_the_page_says_what_the_images_of_a_matrix_started_from(small):
     change_rows(small.root, {"FC10": [1, 2, 3], "007": [3]})
     words = words_of(small.root)
     assert (
-        "Of its 42 images, 4 were made from images that the model made for got wrong before any change "
-        "(FC10 3 of 21, 007 1 of 21)."
+        "Of its 42 images, 4 were made from images that the model made for got wrong before any change: "
+        "FC10 3 of 21; 007 1 of 21."
     ) in words
     assert "classified rightly" not in words
     assert "models were wrong on some images before it: the second table leaves these out, 1 to 3 per cell." in words

@@ -1,37 +1,48 @@
 """The unit question on the page: top images, places in an image, and the tests against rotations."""
 
-import base64
-import io
 import json
-import re
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from intriguing import open_run, tables
+from intriguing.stages.units.page import explorer
 from intriguing.sweep.report import write_report
 from tests.keys import duplicates
-from tests.pages import Document, rewrite, words_of
+from tests.pages import Document, about, numbers, rewrite, words_of
 from tests.synthetic_run import images
 
 
-def test_top_images_stand_side_by_side_for_every_model_and_layer(document):
-    alts = [attributes["alt"] for attributes in document.all("img")]
-    tiles = [alt for alt in alts if re.match(r"(unit|direction) \d+, rank \d+: image \d+ of class \d, value", alt)]
-    # 2 data sets, 3 models, 2 layers, 2 bases, 8 directions, 8 ranks.
-    assert len(tiles) == 2 * 3 * 2 * 2 * 8 * 8
-    assert sum(tile.startswith("unit") for tile in tiles) == len(tiles) // 2
-    assert document.words.count("8 of 16 units shown.") == 12
+def listed(html, layer=0):
+    """The top images of each side of a layer of the explorer: ids (directions, signs, ranks) by basis."""
+    explorer = about(html, "units")
+    found = explorer["layers"][layer]
+    arrays = numbers(html, found["data"])
+    ids = np.array(explorer["images"][found["dataset"]]["ids"])
+    return {side["basis"]: ids[arrays[f"{i}.image"]] for i, side in enumerate(found["sides"])}
 
 
-def test_the_first_tile_is_the_top_ranked_image(invented_run, document):
-    top = open_run(invented_run).pandas(
-        "topk", basis="natural", direction=0, sign=1, rank=1, dataset="glyphs", layer="hidden"
-    )
-    first = next(a["alt"] for a in document.all("img") if a["alt"].startswith("unit 0, rank 1:"))
-    assert f"image {top.example_id[0]} of class" in first
+def test_every_unit_stands_beside_a_random_direction_in_every_layer(html):
+    layers = about(html, "units")["layers"]
+    assert len(layers) == 2 * 3 * 2  # data sets, models, layers
+    for layer in layers:
+        assert [(side["noun"], side["count"]) for side in layer["sides"]] == [("unit", 16), ("direction", 16)]
+
+
+def test_the_listed_images_are_those_of_the_table_in_its_order(invented_run, html):
+    explorer = about(html, "units")
+    number = next(i for i, layer in enumerate(explorer["layers"]) if layer["dataset"] == "glyphs")
+    name = explorer["layers"][number]["name"]
+    _, model, layer = name.split(" · ")
+    chosen = {"dataset": "glyphs", "model": model.split("#")[0], "model_seed": 1, "layer": layer}
+    top = open_run(invented_run).pandas("topk", **chosen).sort_values(["direction", "sign", "rank"])
+    for basis, found in listed(html, number).items():
+        for at, sign in enumerate((1, -1)):
+            expected = top[(top.basis == basis) & (top.sign == sign)].example_id.to_numpy().reshape(16, 8)
+            np.testing.assert_array_equal(found[:, at], expected)
+    images_known = explorer["images"]["glyphs"]
+    assert all(images_known["labels"][i] == id_ % 10 for i, id_ in enumerate(images_known["ids"]))
 
 
 def test_verdicts_are_plain_sentences(document):
@@ -64,35 +75,78 @@ def test_without_a_control_the_units_stand_alone(small):
 
 
 @pytest.mark.parametrize(
-    ("reduce", "cropped"), [("max", ["unit"]), ("mean", []), ("positions", ["unit", "direction"]), (None, ["unit"])]
+    ("reduce", "places", "placed"),
+    [
+        ("max", (1,), [True, False]),  # a run from before random directions had places
+        ("max", (1, 2), [True, True]),
+        ("mean", (0,), [False, False]),
+        ("positions", (0,), [True, True]),
+        (None, (1,), [True, False]),
+    ],
 )
-def test_images_are_cut_to_a_place_only_where_a_row_has_one(small, reduce, cropped):
+def test_units_and_random_directions_have_their_place_by_one_rule(small, reduce, places, placed):
     small.write("plan", "model_rows", "topk")
     columns = {"position": np.arange(4), "top": [0, 0, 14, 14], "bottom": [14, 14, 28, 28], "left": [0, 14, 0, 14]}
     keys = {"dataset": "glyphs", "model": "007", "model_seed": 1, "layer": "hidden"}
     fields = tables.RECEPTIVE_FIELDS.build({**columns, "right": [14, 28, 14, 28]}, **keys)
     small.add("receptive_fields", fields)
     small.write("plan")
-    if reduce:
-        plan = json.loads((small.root / "plan.json").read_text())
-        plan["spec"]["units"]["reduce"] = reduce
-        (small.root / "plan.json").write_text(json.dumps(plan))
-    document = Document(write_report(small.root, images=images).read_text())
-    sizes = {"unit": set(), "direction": set()}
-    for tile in document.all("img"):
-        picture = Image.open(io.BytesIO(base64.b64decode(tile["src"].partition(",")[2])))
-        sizes[tile["alt"].split()[0]].add(picture.size)
-    assert [noun for noun, seen in sizes.items() if (14, 14) in seen] == cropped
-    said = f"Of each image of a {' or '.join(cropped)} only the part is shown that its place in the map can see."
-    assert (said in document.words) == bool(cropped)
+    at = {"natural": places[0], "gaussian": places[-1] if len(places) > 1 else 0}
+    rewrite(small.root, "topk", "position", lambda row: at[row["basis"]])
+    plan = json.loads((small.root / "plan.json").read_text())
+    plan["spec"]["units"] |= {"reduce": reduce} if reduce else {}
+    (small.root / "plan.json").write_text(json.dumps(plan))
+    html = write_report(small.root, images=images).read_text()
+    layer = next(layer for layer in about(html, "units")["layers"] if layer["name"].startswith("007"))
+    assert [side["placed"] for side in layer["sides"]] == placed
+    arrays = numbers(html, layer["data"])
+    boxes = {0: [0, 14, 0, 14], 1: [0, 14, 14, 28], 2: [14, 28, 0, 14]}
+    for i, basis in enumerate(("natural", "gaussian")):
+        if placed[i]:
+            assert (arrays["boxes"][arrays[f"{i}.place"]] == boxes[at[basis]]).all()
+
+
+def test_histograms_scores_and_dead_units_are_those_of_the_tables(small):
+    small.write("plan", "model_rows", "topk", "scores")
+    keys = {"dataset": "glyphs", "model": "007", "model_seed": 1, "layer": "hidden", "condition": "raw"}
+    keys |= {"basis": "natural", "rotation_seed": 0, "n": 80}
+    counts = np.random.default_rng(0).integers(0, 9, (16, 4))
+    columns = {"direction": np.arange(16), "low": np.arange(16) / 2, "high": np.arange(16) + 1.0}
+    columns |= {"counts": counts.tolist(), "zeros": [80, *range(15)]}
+    small.add("unit_histograms", tables.UNIT_HISTOGRAMS.build(columns, **keys))
+    dead = {"direction": np.arange(16), "value": np.array([1.0] + [0.0] * 15)}
+    small.add("unit_scores", tables.UNIT_SCORES.build(dead, **keys, metric="dead", judge=None))
+    root = small.write("plan")
+    html = write_report(root, images=images).read_text()
+    layer = next(layer for layer in about(html, "units")["layers"] if layer["name"].startswith("007"))
+    arrays = numbers(html, layer["data"])
+    np.testing.assert_array_equal(arrays["0.counts"], counts)
+    np.testing.assert_array_equal(arrays["0.ends"][:, 1], np.arange(16) + 1.0)
+    assert layer["sides"][0]["flags"] == {"dead": 1}
+    assert layer["sides"][0]["silent"] == 1
+    assert arrays["0.flag.dead"].tolist() == [1] + [0] * 15
+    purity = open_run(root).pandas("unit_scores", metric="purity", **{k: keys[k] for k in ("model", "basis", "layer")})
+    low, high = layer["sides"][0]["scores"]["purity"]
+    found = low + arrays["0.score.purity"] / 65_534 * (high - low)
+    np.testing.assert_allclose(found, purity.sort_values("direction").value, atol=1e-5)
+    assert "007 · hidden 16 1 0" in Document(html).words
+
+
+def test_a_large_run_loses_images_then_layers_and_says_so(small, monkeypatch):
+    small.write("plan", "model_rows", "topk")
+    monkeypatch.setattr(explorer, "_NUMBERS", 5_000)
+    words = words_of(small.root, images)
+    assert "of the 8 images listed for a direction 5 are here" in words
+    monkeypatch.setattr(explorer, "_NUMBERS", 1)
+    assert "1 layer of this run is not here" in words_of(small.root, images)
 
 
 def test_principal_components_are_not_called_random(small):
     small.write("plan", "model_rows", "topk")
     rewrite(small.root, "topk", "basis", lambda row: "pca" if row["basis"] == "gaussian" else row["basis"])
-    shown = words_of(small.root, images)
-    assert "principal components" in shown
-    assert "random directions" not in shown
+    html = write_report(small.root, images=images).read_text()
+    titles = {side["title"] for layer in about(html, "units")["layers"] for side in layer["sides"]}
+    assert titles == {"single units", "principal components"}
 
 
 def test_a_score_of_a_whole_basis_stands_in_the_table_alone(small):
@@ -155,6 +209,6 @@ def test_a_run_of_before_the_column_of_judges_is_shown_as_it_was(small):
 def test_ties_are_told(small):
     small.write("plan", "model_rows", "topk")
     rewrite(small.root, "topk", "ties", lambda row: 60 if row["direction"] == 3 else 1)
-    words = words_of(small.root, images)
-    told = "Tied at the last rank that was kept, so what is shown may be partly arbitrary: unit 3 (60 images)."
-    assert told in words.replace("( ", "(").replace("images )", "images)")
+    html = write_report(small.root, images=images).read_text()
+    ties = numbers(html, about(html, "units")["layers"][0]["data"])["0.ties"]
+    assert ties[:, 0].tolist() == [1, 1, 1, 60, *[1] * 12]

@@ -2,7 +2,7 @@
 
 from intriguing.report import Context, PagePart
 from intriguing.report.text import count, figure, number, percent
-from intriguing.stages.blind_spots.page import distortions, examples
+from intriguing.stages.blind_spots.page import distortions, explorer
 
 _TOTALS = """
 select count(*) as searches, count(*) filter (status = 'found') as found,
@@ -18,7 +18,7 @@ _RULES = {"every": "nearest of every wrong class", "each": "over each wrong clas
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
-    made = (examples.part(context), distortions.part(context))
+    made = (explorer.part(context), distortions.part(context))
     return [part for part in made if part is not None]
 
 

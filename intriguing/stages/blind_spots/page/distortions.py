@@ -1,11 +1,18 @@
 """How large the smallest changes are, per model."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from intriguing.report.figures import histograms
+from intriguing.report.drawing import Robustness, histograms, robustness
+from intriguing.report.figures import Hover, for_page, with_hover
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import count
+from intriguing.report.text import count, number, percent
+from intriguing.stages.blind_spots.figures import MOST_PANELS, XLABEL, panels
+from intriguing.stages.blind_spots.robustness import ANY_CLASS, robust_accuracy
 
 _MODEL = ("dataset", "model", "model_seed")
 _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
@@ -29,11 +36,58 @@ def part(context: Context) -> PagePart | None:
         alt = (
             f"Histograms of distortion on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), one per model."
         )
-        figure = histograms(series, "distortion, sqrt(Σ r² / n)", alt) if series else None
-        groups.append(key | {"figure": figure, "rows": [_row(label, part) for label, part in models]})
+        figure = for_page(alt, histograms, series, XLABEL) if series else None
+        rows = [_row(label, part) for label, part in models]
+        groups.append(key | {"figure": figure, "rows": rows, "robust": _robust(context, key)})
     needless = _needless({group["target_rule"] for group in groups})
     html = render("stages/blind_spots/page/distortions.html", groups=groups, needless=needless)
     return PagePart("distortions", "How small the changes are", html)
+
+
+def _robust(context: Context, key: Row) -> Row | None:
+    """Robust accuracy by model, as a figure and a sentence; None for searches that ask for one class."""
+    if key["target_rule"] not in ANY_CLASS:
+        return None
+    frame = robust_accuracy(context.run, **key)
+    models = panels(context, key["dataset"], frame)
+    if not models:
+        return None
+    alt = (
+        f"Robust accuracy by distortion on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), a panel per "
+        "model with its 95 % interval."
+    )
+    first: Any = frame.groupby(["model", "model_seed"])["left_out"].first()
+    left_out = int(first.sum())
+    counts = sorted({int(n) for n in frame["n"]})
+    return {
+        "figure": _with_hover(alt, models[:MOST_PANELS]),
+        "proven": any(model.proven is not None for model in models),
+        "more": max(0, len(models) - MOST_PANELS),
+        "images": f"{count(counts[0])}" + (f" to {count(counts[-1])}" if len(counts) > 1 else ""),
+        "left_out": left_out,
+    }
+
+
+def _with_hover(alt: str, models: list[Robustness]) -> Markup:
+    hovers: list[Hover] = []
+
+    def draw() -> Figure:
+        figure = robustness(models, XLABEL)
+        hovers[:] = [
+            Hover(axes, model.sizes.tolist(), [_told(model, i) for i in range(len(model.sizes))])
+            for axes, model in zip(figure.axes, models, strict=False)
+        ]
+        return figure
+
+    return with_hover(for_page(alt, draw), hovers)
+
+
+def _told(model: Robustness, at: int) -> str:
+    interval = f"{percent(model.low[at])} to {percent(model.high[at])}"
+    proven = "" if model.proven is None else f"\nproven: {percent(model.proven[at])} %"
+    return (
+        f"{model.label}\ndistortion {number(model.sizes[at])}: {percent(model.share[at])} % right ({interval}){proven}"
+    )
 
 
 def _needless(rules: set[str]) -> str:

@@ -2,12 +2,12 @@
 
 from intriguing.report import Context, PagePart
 from intriguing.report.text import count
-from intriguing.stages.run.page import failures, overview
+from intriguing.stages.run.page import failures, left_out, overview
 
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
-    parts_or_none = (failures.part(context), overview.part(context))
+    parts_or_none = (failures.part(context), left_out.part(context), overview.part(context))
     return [part for part in parts_or_none if part is not None]
 
 

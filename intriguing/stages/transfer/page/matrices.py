@@ -1,11 +1,14 @@
 """How often images made to fool one model fool the others."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import count, number, percent, plural
 from intriguing.results.matrices import WITHOUT_SOURCE, Fed
+from intriguing.stages.transfer.similarity import by_similarity
 
 _KINDS = {
     "minimal": "Adversarial images made for",
@@ -43,7 +46,7 @@ def part(context: Context) -> PagePart | None:
                 blocks.append((_KINDS[kind], run.transfer_matrix(kind=kind, dataset=key["dataset"])))
         targets = list(dict.fromkeys(target for _, matrix in blocks for target in matrix.columns))
         shown, right = ([_block(title, matrix, targets) for title, matrix in part] for part in (blocks, changed))
-        sentences = {
+        sentences: Row = {
             "summary": _summary(shown),
             "alarm": _alarm(shown),
             "counted": _counted(images.starts()),
@@ -51,6 +54,9 @@ def part(context: Context) -> PagePart | None:
             "noise": _noise(shown),
             "drawn": _drawn(shown),
         }
+        _beside(shown)
+        sentences["orders"] = _orders(blocks, targets)
+        sentences["has_control"] = any(c["noise"] is not None for b in shown for row in b["rows"] for c in row["cells"])
         right = right if any(block["left_out"] for block in right) else []
         matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **sentences})
     if not matrices:
@@ -67,12 +73,33 @@ def _block(title: str, matrix: pd.DataFrame, targets: list[str]) -> Row:
     rows = []
     for i, source in enumerate(matrix.index):
         cells = [
-            {name: float(values[i, j]) for name, values in whole.items()} | {"own": _own(kind, source, target)}
+            {name: float(values[i, j]) for name, values in whole.items()}
+            | {"own": _own(kind, source, target), "noise": None}
             for j, target in enumerate(targets)
         ]
-        rows.append({"source": source, "cells": cells, "rms": float(matrix.attrs["rms"].iloc[i])})
+        place = targets.index(source) if source in targets else None
+        rows.append({"source": source, "cells": cells, "rms": float(matrix.attrs["rms"].iloc[i]), "row": place})
     left_out = int(np.nansum(whole["left_out"]))
     return {"title": title, "kind": kind, "rows": rows, "left_out": left_out}
+
+
+def _beside(blocks: list[Row]) -> None:
+    """Put the control beside each cell of the images as they were found: noise of the same size, on the same model."""
+    by_kind = {block["kind"]: {row["source"]: row["cells"] for row in block["rows"]} for block in blocks}
+    for source, cells in by_kind.get("minimal", {}).items():
+        for cell, noise in zip(cells, by_kind.get("gaussian", {}).get(source, ()), strict=False):
+            cell["noise"] = noise["rate"] if noise["n"] > 0 else None
+
+
+def _orders(blocks: list[tuple[str, pd.DataFrame]], targets: list[str]) -> str | None:
+    """The order of the spec and that in which alike models stand together, as JSON; None where these are one."""
+    minimal = next((matrix for _, matrix in blocks if matrix.attrs["selection"].kind == "minimal"), None)
+    if minimal is None or set(minimal.index) != set(targets):
+        return None
+    alike = by_similarity(1 - minimal.reindex(index=targets, columns=targets))
+    order = [targets.index(name) for name in alike]
+    spec = list(range(len(targets)))
+    return None if order == spec else json.dumps({"spec": spec, "alike": order})
 
 
 def _alarm(blocks: list[Row]) -> str:
@@ -94,10 +121,10 @@ def _summary(blocks: list[Row]) -> str:
         rates = [c["rate"] for row in block["rows"] for c in row["cells"] if c["n"] > 0 and (clean or not c["own"])]
         if rates:
             low, high = percent(min(rates)), percent(max(rates))
-            who = "; of all models on " if clean and ranges else ", " if ranges else ""
-            ranges.append(f"{who}{_NAMES[block['kind']]}{':' if clean else ''} {_range(low, high)} %")
+            whose = "of all models on " if clean else ""
+            ranges.append(f"{whose}{_NAMES[block['kind']]}: {_range(low, high)} %")
     adversarial = any(block["kind"] == "minimal" for block in blocks) and len(ranges) > 1
-    return f"Wrong answers of models that the images were not made for: {''.join(ranges)}." if adversarial else ""
+    return f"Wrong answers of models that the images were not made for; {'; '.join(ranges)}." if adversarial else ""
 
 
 def _counted(starts: list[tuple[str, int, int]]) -> str:
@@ -106,10 +133,10 @@ def _counted(starts: list[tuple[str, int, int]]) -> str:
     if not wrong:
         every = "Its one image" if images == 1 else f"Each of its {plural(images, 'image')}"
         return f"{every} was made from an image that the model it was made for classified rightly."
-    each = ", ".join(f"{name} {count(w)} of {count(n)}" for name, n, w in starts if w)
+    each = "; ".join(f"{name} {count(w)} of {count(n)}" for name, n, w in starts if w)
     return (
         f"Of its {plural(images, 'image')}, {count(wrong)} {'was' if wrong == 1 else 'were'} made from "
-        f"{'an image' if wrong == 1 else 'images'} that the model made for got wrong before any change ({each})."
+        f"{'an image' if wrong == 1 else 'images'} that the model made for got wrong before any change: {each}."
     )
 
 

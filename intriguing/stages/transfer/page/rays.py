@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from intriguing.report.figures import curve_sheets
+from intriguing.report.drawing import curve_sheets
+from intriguing.report.figures import Hover, for_page, with_hover
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import number, plural
+from intriguing.report.text import number, percent, plural
 from intriguing.stages.transfer.grades import compared
 from intriguing.stages.transfer.similarity import by_similarity
 
@@ -31,7 +33,7 @@ def _group(context: Context, key: Row) -> Row:
     run = context.run
     matrix = run.half_rms(**key)
     curve: list[Row] = [{str(k): v for k, v in row.items()} for row in run.amplification(**key).to_dict("records")]
-    targets = _rates(curve)
+    targets = rates(curve)
     order = by_similarity(matrix)
     tables = [_table(matrix, "in the order of the spec")]
     if order != list(matrix.columns):
@@ -93,7 +95,41 @@ def _shorter(curve: list[Row]) -> str:
     )
 
 
+CURVE_AXES = ("RMS of the change, after clipping", "errors, %")
+
+
 def _figure(targets: list[Row], key: Row) -> str:
+    alt = (
+        f"Error rates against the size of the change on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), "
+        "a panel per model fed, a line per model that the images were made for, noise dashed."
+    )
+    hovers: list[Hover] = []
+
+    def draw() -> Figure:
+        figure = curve_sheets(*sheet_series(targets), *CURVE_AXES)
+        hovers[:] = [
+            Hover(axes, target["sizes"], [_told(target, i) for i in range(len(target["sizes"]))])
+            for axes, target in zip(figure.axes, targets, strict=False)
+        ]
+        return figure
+
+    return with_hover(for_page(alt, draw), hovers)
+
+
+def _told(target: Row, at: int) -> str:
+    """The errors of a model fed at one size, with their intervals, a line per model that the images were made for."""
+    lines = [f"{target['target']} at RMS {number(target['sizes'][at], 2)}"]
+    for row in target["rows"][:_MOST_LINES]:
+        cell = row["cells"][at]
+        lines.append(f"{row['source']}: {percent(cell['rate'])} % ({percent(cell['low'])} to {percent(cell['high'])})")
+    return "\n".join([*lines, f"noise: {percent(target['noise'][at])} %"])
+
+
+Sheet = tuple[str, list[tuple[str, np.ndarray]], np.ndarray]
+
+
+def sheet_series(targets: list[Row]) -> tuple[np.ndarray, list[Sheet]]:
+    """The sizes, and per model fed (its name, [(source, error rates), ...], those of noise)."""
     drawn = [
         (
             target["target"],
@@ -102,11 +138,7 @@ def _figure(targets: list[Row], key: Row) -> str:
         )
         for target in targets[:_MOST_PANELS]
     ]
-    alt = (
-        f"Error rates against the size of the change on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), "
-        "a panel per model fed, a line per model that the images were made for, noise dashed."
-    )
-    return curve_sheets(np.array(targets[0]["sizes"]), drawn, "RMS of the change, after clipping", "errors, %", alt)
+    return np.array(targets[0]["sizes"]), drawn
 
 
 def _drawn(targets: list[Row]) -> str:
@@ -116,7 +148,7 @@ def _drawn(targets: list[Row]) -> str:
     return f"Drawn are the first {_MOST_PANELS} of {len(targets)} models; the tables below have all."
 
 
-def _rates(curve: list[Row]) -> list[Row]:
+def rates(curve: list[Row]) -> list[Row]:
     """The curves of each model fed, as a table: a row per source, and the mean of noise on the others' images."""
     targets = []
     for target in dict.fromkeys(row["target"] for row in curve):

@@ -2,7 +2,7 @@
 
 from intriguing.report import Context, PagePart
 from intriguing.report.text import figure
-from intriguing.stages.units.page import rotation_tests, top_images
+from intriguing.stages.units.page import explorer, rotation_tests
 
 _DIRECTIONS = """
 select count(*) as n
@@ -11,7 +11,7 @@ from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, d
 
 def parts(context: Context) -> list[PagePart]:
     """The stage's parts of the page: those that have something to show."""
-    parts_or_none = (top_images.part(context), rotation_tests.part(context))
+    parts_or_none = (explorer.part(context), rotation_tests.part(context))
     return [part for part in parts_or_none if part is not None]
 
 

@@ -3,28 +3,55 @@
 import numpy as np
 from markupsafe import Markup
 
-from intriguing.report.figures import forest, strips
+from intriguing.report.drawing import forest, strips
+from intriguing.report.figures import for_page
 from intriguing.report.parts import LAYER, Context, PagePart, Row, render
 from intriguing.report.text import score_label
-from intriguing.stats.findings import finding, scored_by
+from intriguing.stats.findings import Finding, effect_in_words, finding, scored_by
+
+_COUNTED = ("dead", "saturated")
+"""Scores that are 1 or 0, told as counts."""
+_FIGURES, _ROWS, _EFFECTS = 6, 1_500, 60
+"""Layers whose scores are drawn, rows of a table, tests of a figure: the tables of the run have all."""
+_MEANS = """
+select {layer}, metric, judge, basis, count(value) filter (direction >= 0) as n,
+       case when count(value) filter (direction >= 0) > 0 then avg(value) filter (direction >= 0)
+            else max(value) filter (direction < 0) end as mean,
+       stddev_samp(value) filter (direction >= 0) as sd, sum(value) filter (direction >= 0) as total
+from unit_scores group by all"""
 
 
 def part(context: Context) -> PagePart | None:
     """Verdicts, effects and scores per layer; None where nothing was scored or tested."""
     tests = context.run.table("rotation_tests").to_pylist()
-    scored = context.query(f"select distinct {', '.join(LAYER)} from unit_scores")
-    if not tests and not scored:
+    means = context.query(_MEANS.format(layer=", ".join(LAYER)))
+    if not tests and not means:
         return None
-    layers = [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
+    layers = tested_layers(context, tests)
     all_tests = [test for layer in layers for test in layer["tests"]]
+    scored = [(key, _name(context, key), rows) for key, rows in context.grouped(means, *LAYER)]
+    lines = [line for _, name, rows in scored for line in _lines(name, rows)]
     html = render(
         "stages/units/page/rotation_tests.html",
         answers=_answers(context),
         verdicts=layers,
-        figure=_effects(all_tests),
-        scores=_scores(context, scored),
+        tests=all_tests[:_ROWS],
+        more_tests=max(0, len(all_tests) - _ROWS),
+        effects=[
+            _effects(all_tests[start : start + _EFFECTS]) for start in range(0, min(len(all_tests), 240), _EFFECTS)
+        ],
+        useless=[row for _, name, rows in scored for row in _useless(name, rows)],
+        scores=[(name, _figure(context, key, name)) for key, name, _ in scored[:_FIGURES]],
+        left_out=max(0, len(scored) - _FIGURES),
+        lines=lines[:_ROWS],
+        more_lines=max(0, len(lines) - _ROWS),
     )
     return PagePart("unit-tests", "Are single units special?", html)
+
+
+def tested_layers(context: Context, tests: list[Row]) -> list[Row]:
+    """The rows of `rotation_tests` by layer, with what each test says."""
+    return [_layer(context, key, rows) for key, rows in context.grouped(tests, *LAYER)]
 
 
 def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
@@ -34,10 +61,15 @@ def _layer(context: Context, key: Row, rows: list[Row]) -> Row:
     for _, members in context.grouped(rows, "metric", "control", "alpha"):
         for test in members:
             result = finding(test, scored_by(test["metric"]))
-            tests.append(
-                test | {"outcome": result.outcome, "sentence": test["verdict"] or result.sentence, "name": name}
-            )
+            shown = {"outcome": result.outcome, "sentence": test["verdict"] or result.sentence, "name": name}
+            tests.append(test | shown | {"brief": _brief(test, result)})
     return {"name": name, "tests": tests, "plain": [t for t in tests if t["alpha"] == 0 and t["control"] == "trained"]}
+
+
+def _brief(test: Row, result: Finding) -> str:
+    """What a test says, with its one figure."""
+    effect = test["effect"]
+    return f"{result.opening}{'' if effect is None else f': {effect_in_words(effect)}'}."
 
 
 def _answers(context: Context) -> list[Row]:
@@ -54,39 +86,42 @@ def _answers(context: Context) -> list[Row]:
 
 def _effects(tests: list[Row]) -> Markup | None:
     """The effects of the tests of the natural basis, with intervals, in null standard deviations."""
+    rows = effect_rows(tests)
+    alt = "Effect of each rotation test with its 95 % interval; the figures are in the table below."
+    return for_page(alt, forest, rows, EFFECT_AXIS) if rows else None
+
+
+EFFECT_AXIS = "natural basis minus rotations, in their standard deviations"
+
+
+def effect_rows(tests: list[Row]) -> list[tuple[str, float, float, float]]:
+    """The effect of each test with its interval, in null standard deviations: (label, effect, low, high)."""
     rows = []
     for test in tests:
         if test["alpha"] == 0 and test["effect"] is not None and test["null_sd"]:
             ends = (test["effect"] if test[end] is None else test[end] / test["null_sd"] for end in ("low", "high"))
             control = "" if test["control"] == "trained" else f" ({test['control']})"
             rows.append((f"{test['name']} · {test['metric']}{control}", test["effect"], *ends))
-    alt = "Effect of each rotation test with its 95 % interval; the figures are in the table below."
-    return forest(rows, "natural basis minus rotations, in their standard deviations", alt) if rows else None
+    return rows
 
 
-def _scores(context: Context, layers: list[Row]) -> list[Row]:
-    """Per layer, the scores of each metric and basis as a figure and as mean, spread and count."""
+def _figure(context: Context, key: Row, name: str) -> Markup | None:
+    """How the scores of a layer's directions are spread, basis by basis."""
+    metrics = score_series(context, key)
+    alt = f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
+    return for_page(alt, strips, metrics) if metrics else None
+
+
+def score_series(context: Context, key: Row) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:
+    """The scores of a layer's directions, as (metric, [(basis, values), ...])."""
     columns = ["metric", "judge", "basis", "direction", "value"]
-    blocks = []
-    for key, _ in context.grouped(layers, *LAYER):
-        # One layer at a time: all layers of a large run do not fit in memory as rows.
-        scores = context.run.table("unit_scores", columns=columns, **key).to_pylist()
-        rows = [row | {"metric": score_label(row)} for row in scores]
-        metrics = [
-            (of["metric"], [(by["basis"], part) for by, part in context.grouped(members, "basis")])
-            for of, members in context.grouped(rows, "metric")
-        ]
-        name = _name(context, key)
-        alt = (
-            f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
-        )
-        figures = [(metric, [(basis, _values(part)) for basis, part in bases]) for metric, bases in metrics]
-        figures = [(metric, bases) for metric, bases in figures if any(len(values) for _, values in bases)]
-        lines = [
-            {"metric": metric, "basis": basis, **_line(part)} for metric, bases in metrics for basis, part in bases
-        ]
-        blocks.append({"name": name, "lines": lines, "figure": strips(figures, alt) if figures else None})
-    return blocks
+    scores = context.run.table("unit_scores", columns=columns, **key).to_pylist()
+    rows = [row | {"metric": score_label(row)} for row in scores if row["metric"] not in _COUNTED]
+    metrics = [
+        (of["metric"], [(by["basis"], _values(part)) for by, part in context.grouped(members, "basis")])
+        for of, members in context.grouped(rows, "metric")
+    ]
+    return [(metric, bases) for metric, bases in metrics if any(len(values) for _, values in bases)]
 
 
 def _values(rows: list[Row]) -> np.ndarray:
@@ -94,12 +129,17 @@ def _values(rows: list[Row]) -> np.ndarray:
     return np.array([row["value"] for row in rows if row["value"] is not None and row["direction"] >= 0], float)
 
 
-def _line(rows: list[Row]) -> Row:
-    """Count, mean and spread of a basis's directions, or its one figure (count 0)."""
-    values = _values(rows)
-    if not len(values):
-        return {"n": 0, "mean": next((row["value"] for row in rows), None), "sd": None}
-    return {"n": len(values), "mean": values.mean(), "sd": values.std(ddof=1) if len(values) > 1 else None}
+def _lines(name: str, rows: list[Row]) -> list[Row]:
+    """Count, mean and spread of each score and basis of a layer, or its one figure (count 0)."""
+    rows = [row | {"name": name, "metric": score_label(row)} for row in rows if row["metric"] not in _COUNTED]
+    return sorted(rows, key=lambda row: (row["metric"], row["basis"] != "natural", row["basis"]))
+
+
+def _useless(name: str, rows: list[Row]) -> list[Row]:
+    """How many units of a layer are dead, and how many saturated; nothing where none is."""
+    counts = {row["metric"]: row["total"] for row in rows if row["metric"] in _COUNTED and row["basis"] == "natural"}
+    units = max((row["n"] for row in rows if row["metric"] in counts), default=0)
+    return [{"name": name, "units": units, **{m: counts.get(m, 0) for m in _COUNTED}}] if any(counts.values()) else []
 
 
 def _name(context: Context, row: Row) -> str:

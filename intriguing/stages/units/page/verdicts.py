@@ -6,6 +6,7 @@ from intriguing.report.parts import Context, Row
 from intriguing.report.text import number, score_label
 from intriguing.report.verdicts import Verdict
 from intriguing.stats.findings import FAR, finding, scored_by
+from intriguing.units.scores import METRICS
 
 _REFUTED = {
     "higher": "a score of the units inside the band of the rotations, in every layer",
@@ -14,23 +15,40 @@ _REFUTED = {
 }
 
 
+_ORDER = tuple(METRICS)
+
+
 def verdicts(context: Context) -> list[Verdict]:
-    """Per score: whether the units of the trained networks differ from rotations of their own layers."""
-    tests = context.run.table("rotation_tests", control="trained", alpha=0.0, condition="raw").to_pylist()
-    tests = [test | {"metric": score_label(test)} for test in tests if test["effect"] is not None]
-    return [_verdict(key["metric"], rows) for key, rows in context.grouped(tests, "metric")]
+    """Per score: whether the units of the trained networks differ from rotations of their own layers.
+
+    What people say of units comes first: whether their top images mean one thing, then how their values are spread.
+    """
+    tests = context.run.table("rotation_tests", alpha=0.0, condition="raw").to_pylist()
+    tests = [test | {"score": score_label(test)} for test in tests if test["effect"] is not None]
+    trained = [test for test in tests if test["control"] == "trained"]
+    untrained = [test for test in tests if test["control"] == "random_init"]
+    made = [
+        (rows[0]["metric"], _verdict(key["score"], rows, [t for t in untrained if t["score"] == key["score"]]))
+        for key, rows in context.grouped(trained, "score")
+    ]
+    return [verdict for _, verdict in sorted(made, key=lambda one: _place(one[0]))]
 
 
-def _verdict(score: str, tests: list[Row]) -> Verdict:
-    outcomes = [finding(test, scored_by(score)).outcome for test in tests]
-    found = [outcome for outcome in outcomes if outcome in ("higher", "lower")]
-    sides = set(found)
+def _place(metric: str) -> int:
+    return _ORDER.index(metric) if metric in _ORDER else len(_ORDER)
+
+
+def _verdict(score: str, tests: list[Row], untrained: list[Row]) -> Verdict:
+    found = _found(score, tests)
     if not found:
         sentence = f"No evidence that single units score otherwise by {score} than random directions of the same layer."
     else:
-        side = "otherwise" if len(sides) > 1 else found[0]
+        side = "otherwise" if len(set(found)) > 1 else found[0]
         where = "" if len(tests) == 1 else f" in {len(found)} of {len(tests)} layers tested"
-        sentence = f"Single units score {side} by {score} than random directions of the same layer{where}."
+        sentence = (
+            f"Single units score {side} by {score} than random directions of the same layer{where}"
+            f"{_also(score, found, untrained)}."
+        )
     effects = [test["effect"] for test in tests]
     return Verdict(
         sentence,
@@ -42,6 +60,22 @@ def _verdict(score: str, tests: list[Row]) -> Verdict:
     )
 
 
+def _found(score: str, tests: list[Row]) -> list[str]:
+    """The sides on which units differ, a side per test that found something."""
+    outcomes = [finding(test, scored_by(score)).outcome for test in tests]
+    return [outcome for outcome in outcomes if outcome in ("higher", "lower")]
+
+
+def _also(score: str, found: list[str], untrained: list[Row]) -> str:
+    """Whether the untrained networks show the same: then it is no work of the training."""
+    if not untrained:
+        return "; whether an untrained network does so too was not tested"
+    same = [side for side in _found(score, untrained) if side in set(found)]
+    if not same:
+        return "; no untrained network was found to do so"
+    return "; untrained, the network does so too" if len(untrained) == 1 else "; so do units of untrained networks"
+
+
 def _interval(test: Row) -> str:
     """The 95 % interval of one test's effect."""
     if test["low"] is None or test["high"] is None or not test["null_sd"]:
@@ -51,5 +85,5 @@ def _interval(test: Row) -> str:
 
 def _far(effect: float) -> str:
     if abs(effect) > FAR:
-        return f"beyond {'+' if effect > 0 else '−'}{FAR:g}"
+        return f"far {'above' if effect > 0 else 'below'} every rotation (beyond {'+' if effect > 0 else '−'}{FAR:g})"
     return ("+" if effect > 0 else "") + number(effect, 2)

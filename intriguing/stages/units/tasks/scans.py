@@ -1,6 +1,5 @@
 """Scan activations, merge the shards' states, and score the top inputs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

@@ -1,0 +1,104 @@
+"""Units to explore: every unit of a layer beside random directions, with their top images, spread and scores."""
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from intriguing.report.attachments import Attachment, as_json
+from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.sheets import Sheets, in_parts, sheets
+from intriguing.report.text import plural
+from intriguing.stages.units.page.explorer.packing import LayerData, packed_layer
+from intriguing.stages.units.page.explorer.reading import Chosen, chosen_layers, read_layers
+
+_PICTURES, _NUMBERS = 4_500_000, 4_500_000
+"""Bytes of thumbnails and of numbers in the one-file form; base64 makes them a third larger."""
+
+
+def part(context: Context) -> PagePart | None:
+    """The explorer of all layers whose top inputs are known; None without any."""
+    chosen = chosen_layers(context, context.limit(_NUMBERS))
+    if not chosen.layers:
+        return None
+    layers = read_layers(context, chosen)
+    images = _images(context, layers)
+    attachments: list[Attachment] = [sheet for of in images.values() for sheet in of["sheets"].attachments]
+    listed = []
+    for number, layer in enumerate(layers):
+        attachment, about = packed_layer(layer, images[layer.key["dataset"]]["ids"], f"units-{number}")
+        attachments.append(attachment)
+        listed.append(about | {"name": _name(context, layer.key), "dataset": layer.key["dataset"]})
+    shown = ("ids", "labels", "classes", "size")
+    about = {
+        "layers": listed,
+        "images": {name: of["sheets"].about | {key: _plain(of[key]) for key in shown} for name, of in images.items()},
+    }
+    html = render(
+        "stages/units/page/explorer/explorer.html",
+        about=Markup(as_json(about)),
+        k=chosen.images,
+        layers=listed,
+        left_out=_left_out(chosen, images),
+        no_images=context.no_images(),
+        beside=any(len(layer["sides"]) > 1 for layer in listed),
+        cropped=any(side["placed"] for layer in listed for side in layer["sides"]),
+        directions=any(side["placed"] for layer in listed for side in layer["sides"][1:]),
+        rounded=context.run.section("units").get("dtype") == "float16",
+    )
+    script = "stages/units/page/explorer/explorer.js"
+    return PagePart("units", "What single units respond to", html, tuple(attachments), (script,))
+
+
+def _images(context: Context, layers: list[LayerData]) -> dict[str, Row]:
+    """Per data set: the ids of all images that are listed, the most listed first, their thumbnails, their classes."""
+    found: dict[str, Row] = {}
+    for dataset in dict.fromkeys(layer.key["dataset"] for layer in layers):
+        ids, labels = LayerData.images([layer for layer in layers if layer.key["dataset"] == dataset])
+        first = list(context.pictures(dataset, ids[:1].tolist()).values())
+        there = bool(first)
+        share = _PICTURES / len({layer.key["dataset"] for layer in layers})
+        read = in_parts(lambda part, dataset=dataset: context.pictures(dataset, part), ids.tolist()) if there else ()
+        name = f"images-{len(found)}"
+        made = sheets(name, read, len(ids) if there else 0, context.limit(share))
+        words = {int(label): context.class_words(dataset, int(label)) for label in set(labels.tolist()) if label >= 0}
+        found[dataset] = {
+            "ids": ids,
+            "labels": labels,
+            "sheets": made,
+            "classes": words,
+            "size": first[0].shape[1:] if first else None,
+        }
+    return found
+
+
+def _plain(values: Any) -> Any:
+    """Ids and labels as JSON: ids that a script's numbers cannot hold as texts."""
+    if not isinstance(values, np.ndarray):
+        return values
+    return values.astype(str).tolist() if (np.abs(values) >= 2**53).any() else values.tolist()
+
+
+def _name(context: Context, key: Row) -> str:
+    """Model and layer, with data set and condition where they tell anything."""
+    name = f"{context.label(key)} · {key['layer']}"
+    several = len(context.run.spec.get("datasets") or ()) > 1
+    name = f"{key['dataset']} · {name}" if several else name
+    return name + (f" · {key['condition']}" if key["condition"] not in ("raw", "") else "")
+
+
+def _left_out(chosen: Chosen, images: dict[str, Row]) -> list[str]:
+    """What a file of limited size has no room for, in sentences."""
+    said = []
+    if chosen.left_out:
+        said.append(
+            f"{plural(chosen.left_out, 'layer')} of this run {'is' if chosen.left_out == 1 else 'are'} not here"
+        )
+    if chosen.images < chosen.most:
+        said.append(f"of the {chosen.most} images listed for a direction {chosen.images} are here")
+    for name, of in images.items():
+        made: Sheets = of["sheets"]
+        lacking = len(of["ids"]) - made.count
+        if made.count and lacking:
+            said.append(f"{plural(lacking, 'image')} of {name} without a picture, those that are listed least")
+    return said

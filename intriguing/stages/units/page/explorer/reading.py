@@ -1,0 +1,168 @@
+"""Which layers the explorer shows, and their tables, read in passes: all of a large run do not fit in memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intriguing.report.parts import LAYER, Context, Row
+from intriguing.report.text import score_label
+from intriguing.stages.units.page.explorer.packing import LayerData, Side
+
+CONTROLS = ("gaussian", "haar", "covariance", "pca")
+_MOST = 8
+_SHARE, _PER_IMAGE, _PER_DIRECTION = 0.62, 6, 60
+"""What deflating leaves of a layer's bytes, about; and its bytes per listed image and per direction."""
+_PASS = 32
+_NOT_SCORES = ("dead", "saturated")
+_SIDES = """
+select {layer}, basis, count(*) as directions, max(images) as images, max(signs) as signs
+from (select {layer}, basis, direction, max(rank) as images, count(distinct sign) as signs
+      from topk where rotation_seed = 0 group by all) group by all"""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The layers to show, each with its bases (the natural one first), and how many images of each direction.
+
+    most: how many the tables hold, up to 8. left_out: layers for which there is no room.
+    """
+
+    layers: list[tuple[Row, list[str]]]
+    images: int
+    most: int
+    left_out: int
+
+
+def chosen_layers(context: Context, most_bytes: float) -> Chosen:
+    """As many layers as `most_bytes` hold; for the sake of more layers fewer images of each direction."""
+    rows = context.query(_SIDES.format(layer=", ".join(LAYER)))
+    layers = []
+    for key, sides in context.grouped(rows, *LAYER):
+        present = {side["basis"]: side for side in sides}
+        control = next((b for b in (*CONTROLS, *present) if b in present and b != "natural"), None)
+        shown = [basis for basis in ("natural", control) if basis in present]
+        layers.append((key, [basis for basis in shown if basis], [present[basis] for basis in shown if basis]))
+    most = min(_MOST, max((row["images"] for row in rows), default=0))
+    images = most
+
+    def size(sides: list[Row]) -> float:
+        return _SHARE * sum(s["directions"] * (_PER_IMAGE * images * s["signs"] + _PER_DIRECTION) for s in sides)
+
+    while images > 3 and sum(size(sides) for *_, sides in layers) > most_bytes:
+        images -= 1
+    fitting, total = [], 0.0
+    for key, bases, sides in layers:
+        total += size(sides)
+        if total <= most_bytes or not fitting:
+            fitting.append((key, bases))
+    return Chosen(fitting, images, most, len(layers) - len(fitting))
+
+
+def read_layers(context: Context, chosen: Chosen) -> list[LayerData]:
+    """The chosen layers with everything that is shown of them."""
+    run, found = context.run, []
+    ranks = list(range(1, chosen.images + 1))
+    for batch in _passes(chosen.layers):
+        keys = {name: batch[0][0][name] for name in LAYER[:3]} | {"layer": [key["layer"] for key, _ in batch]}
+        bases = {"basis": sorted({basis for _, each in batch for basis in each}), "rotation_seed": 0}
+        topk = _by(run.table("topk", **keys, **bases, rank=ranks).to_pandas(), "layer", "condition", "basis")
+        scores: Any = run.table("unit_scores", **keys, **bases).to_pandas()
+        scores = _by(scores[scores["direction"] >= 0], "layer", "condition", "basis")
+        spread = _by(run.table("unit_histograms", **keys, **bases).to_pandas(), "layer", "condition", "basis")
+        tests = _by(run.table("rotation_tests", **keys, control="trained", alpha=0.0).to_pandas(), "layer", "condition")
+        for key, names in batch:
+            at = (key["layer"], key["condition"])
+            sides = [
+                _side(basis, topk.get((*at, basis)), scores.get((*at, basis)), spread.get((*at, basis)), chosen.images)
+                for basis in names
+            ]
+            places = _places(context, key, sides)
+            found.append(LayerData(key, sides, places, _tests(tests.get(at))))
+    return found
+
+
+def _passes(layers: list[tuple[Row, list[str]]]) -> Iterator[list[tuple[Row, list[str]]]]:
+    """Layers of one network, up to 32 at a time."""
+    start = 0
+    while start < len(layers):
+        network = [layers[start][0][name] for name in LAYER[:3]]
+        stop = start
+        while stop < min(start + _PASS, len(layers)) and [layers[stop][0][name] for name in LAYER[:3]] == network:
+            stop += 1
+        yield layers[start:stop]
+        start = stop
+
+
+def _by(rows: pd.DataFrame, *names: str) -> dict[Any, pd.DataFrame]:
+    return dict(iter(rows.groupby(list(names), sort=False))) if len(rows) else {}
+
+
+def _side(basis: str, topk: Any, scores: Any, spread: Any, images: int) -> Side:
+    """A basis of a layer as arrays by direction, sign and rank."""
+    signs = sorted(topk["sign"].unique(), reverse=True)
+    count = int(topk["direction"].max()) + 1
+    at = (
+        topk["direction"].to_numpy(),
+        np.searchsorted([-s for s in signs], -topk["sign"].to_numpy()),
+        topk["rank"].to_numpy() - 1,
+    )
+    shape = (count, len(signs), images)
+    ids, labels = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    position, value = np.zeros(shape, np.int64), np.full(shape, np.nan)
+    ties = np.zeros(shape[:2], np.int64)
+    ids[at] = topk["example_id"]
+    labels[at] = topk["label"].fillna(-1).astype(np.int64)
+    position[at], value[at], ties[at[:2]] = topk["position"], topk["value"], topk["ties"]
+    listed: dict[str, np.ndarray] = {}
+    if scores is not None:
+        for (metric, judge), rows in scores.groupby(["metric", "judge"], sort=False, dropna=False):
+            values = np.full(count, np.nan)
+            inside = rows["direction"].to_numpy() < count
+            values[rows["direction"].to_numpy()[inside]] = rows["value"].to_numpy(float)[inside]
+            listed[_label(metric, judge)] = values
+    flags = {name: listed.pop(name) > 0 for name in _NOT_SCORES if name in listed}
+    return Side(basis, signs, ids, labels, position, value, ties, listed, flags, _spread(spread, count))
+
+
+def _label(metric: str, judge: Any) -> str:
+    """What a score is called; pandas gives NaN where no judge gave it."""
+    return score_label({"metric": metric, "judge": judge if isinstance(judge, str) else None})
+
+
+def _spread(rows: Any, count: int) -> dict[str, np.ndarray] | None:
+    """Histograms by direction; None where the run has none of them."""
+    if rows is None or not len(rows):
+        return None
+    rows = rows[rows["direction"] < count]
+    bins = len(rows["counts"].iloc[0])
+    counts, ends, zeros = np.zeros((count, bins), np.int64), np.zeros((count, 2)), np.zeros(count, np.int64)
+    at = rows["direction"].to_numpy()
+    counts[at] = np.stack(rows["counts"].to_list())
+    ends[at, 0], ends[at, 1], zeros[at] = rows["low"], rows["high"], rows["zeros"]
+    return {"counts": counts, "ends": ends, "zeros": zeros, "n": np.array(int(rows["n"].max()))}
+
+
+def _places(context: Context, key: Row, sides: list[Side]) -> dict[int, tuple[int, int, int, int]]:
+    """What the listed places of the layer's map can see: top, bottom, left, right in pixels, by place.
+
+    A mean over a map has no place. Before random directions had places, all of theirs were 0: then they have none.
+    """
+    reduce = context.run.section("units").get("reduce", "max")
+    if reduce == "mean":
+        return {}
+    chosen = {name: key[name] for name in ("dataset", "model", "model_seed", "layer")}
+    used = sorted({int(place) for side in sides for place in np.unique(side.position)})
+    rows = context.run.table("receptive_fields", **chosen, position=used).to_pylist()
+    fields = {row["position"]: (row["top"], row["bottom"], row["left"], row["right"]) for row in rows}
+    for side in sides:
+        side.placed = bool(fields) and (side.basis == "natural" or reduce == "positions" or bool(side.position.any()))
+    return fields
+
+
+def _tests(rows: Any) -> dict[str, Row]:
+    """The rotation test of each score."""
+    listed: list[Row] = [] if rows is None else rows.to_dict("records")
+    return {_label(row["metric"], row["judge"]): row for row in listed}
