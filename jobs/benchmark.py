@@ -15,6 +15,7 @@ NAMES = {
     "engine": "a plan of a hundred thousand tasks",
     "stability": "operator norms and certificates: quality and CPU time",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",
+    "page": "the page of the largest run: seconds, memory, bytes, first paint",
     "transfer": "a transfer matrix against the bare forward passes that it needs",
 }
 

@@ -54,7 +54,7 @@ def curves(rows: Any) -> pd.DataFrame:
         values, bounds = part["size"].to_numpy(), part["bound"].to_numpy()
         right = (values[:, None] > sizes).sum(axis=0)
         low, high = wilson(right, np.full(len(sizes), len(values)))
-        proven = (np.nan_to_num(bounds)[:, None] > sizes).mean(axis=0) if np.isfinite(bounds).any() else np.nan
+        proven = (np.nan_to_num(bounds)[:, None] > sizes).mean(axis=0) if (bounds > 0).any() else np.nan
         frame = {
             "model": model,
             "model_seed": seed,

@@ -11,7 +11,8 @@ from intriguing.report.sheets import Sheets, sheets
 from intriguing.stages.blind_spots.page.explorer.reading import STATUSES, Searches
 from intriguing.stages.common.stored_images import StoredImages
 
-_AT_ONCE = 128
+_AT_ONCE = 32_000_000
+"""Bytes of images that are read at once, about: a model's stored images are gone through once for each reading."""
 _FOUND = STATUSES.index("found")
 
 
@@ -54,7 +55,9 @@ def _spread(searches: Searches, each: int) -> np.ndarray:
         ordered = rows[np.lexsort((searches.names[rows], columns["distortion"][rows]))]
         chosen = ordered[np.unique(np.linspace(0, len(ordered) - 1, min(each, len(ordered))).round().astype(int))]
         turns += [(turn, int(group), int(row)) for turn, row in enumerate(_coarse_first(chosen))]
-    return np.array([row for *_, row in sorted(turns)], np.int64)
+    # All of a group side by side where all are wanted: then each group is read in few goes.
+    ordered_turns = sorted(turns) if each < searches.rows else sorted(turns, key=lambda turn: turn[1:])
+    return np.array([row for *_, row in ordered_turns], np.int64)
 
 
 def _coarse_first(rows: np.ndarray) -> np.ndarray:
@@ -75,12 +78,17 @@ class _Strips:
 
     def of(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Four pictures of each search whose image is stored and is of the data set's shape."""
-        for start in range(0, len(rows), _AT_ONCE):
-            part = rows[start : start + _AT_ONCE]
-            for group in np.unique(self._searches.columns["group"][part]):
-                yield from self._of_group(int(group), part[self._searches.columns["group"][part] == group])
+        groups = self._searches.columns["group"]
+        start, step = 0, 1
+        while start < len(rows):
+            part = rows[start : start + step]
+            start += step
+            for group in np.unique(groups[part]):
+                for four in self._of_group(int(group), part[groups[part] == group]):
+                    step = max(64, _AT_ONCE // (4 * four[0].size))
+                    yield from four
 
-    def _of_group(self, group: int, rows: np.ndarray) -> Iterator[np.ndarray]:
+    def _of_group(self, group: int, rows: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         key, names = self._searches.groups[group], self._searches.names
         examples = self._searches.columns["example"]
         originals = self._context.pictures(key["dataset"], examples[rows].tolist())
@@ -101,4 +109,4 @@ class _Strips:
             stretched, scale = on_grey(change)
             self.rows.append(row)
             self.scales.append(scale)
-            yield from (original, np.clip(0.5 + change, 0, 1), stretched, adversarial)
+            yield original, np.clip(0.5 + change, 0, 1), stretched, adversarial
