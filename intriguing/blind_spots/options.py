@@ -69,7 +69,8 @@ class SearchOptions:
     """The norm that the paper's c multiplies: squared_l2 (smooth everywhere) or l2."""
 
     penalty_tolerance: float = 1e-3
-    """faithful: the bracket of c is halved, in its logarithm, until its ends differ by less than this factor."""
+    """faithful: how closely the penalty c is determined. The search ends when the smallest c that fails is less than
+    1 + penalty_tolerance times the largest c that succeeds. Larger is faster and less exact."""
 
     memory_fraction: float = 0.8
     """Share of the device's available memory that a search may plan with."""

@@ -24,6 +24,8 @@ _TURNS = (1, 1)
 """Turns of Newton's method and the box's multipliers, for each radius that is tried."""
 _STEEP = 4.0
 """How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
+_OFF = 0.01
+"""An image is looked at once more where less than 1 minus this part of the last radius is proven."""
 _BACK = 0.998
 """The last radius is this part of the one that the bracket points to: beyond the meeting less is proven."""
 _GUIDES = {"fast": ((3, 2), (2, 2), (3, 0)), "slow": ((3, 2), (2, 2), (2, 2))}
@@ -136,8 +138,33 @@ class _Block:
             reached, _, _ = rough.evaluate(guide, bracket.radius, None, turn=True)
             bracket.learn(rough._least(reached))
         final = torch.maximum(bracket.radius.double() * _BACK, self.start)
-        reached, _, _ = self.evaluate(prover, final, None, turn=turned > 0)
-        return torch.where(self.wrong, torch.minimum(reached, final[:, None]), torch.inf)
+        proven, excess = self._proven(prover, final, turned > 0)
+        aimed = self.problem.wanted is not None
+        again = (excess < 1 - _OFF).nonzero().squeeze(1)
+        if aimed and len(again):
+            # The bracket pointed too far, by much where the lines of smaller radii allowed no success at all. Of one
+            # class that happens; the nearest of all is met well (another look would give 0.05 % more).
+            radius = final[again] * excess[again] ** (1 / (1 + _STEEP)) * _BACK
+            passed = bracket.low[again].double().exp() * _BACK
+            radius = torch.where(excess[again] < 0.5, passed, radius)
+            radius = torch.maximum(radius, self.start[again]).clamp(min=1e-9)
+            better, _ = self._some(again)._proven(prover, radius, turned > 0)
+            proven[again] = torch.fmax(better, proven[again])
+        return proven
+
+    def _proven(self, prover: LinearBounds, radius: Tensor, turn: bool) -> tuple[Tensor, Tensor]:
+        """(B, C): what the lines at `radius` (B,) prove, no more than it; infinite for classes of no interest.
+
+        And per image (B,) the least norm that they allow, over the radius: 1 where the two meet.
+        """
+        reached, _, _ = self.evaluate(prover, radius, None, turn=turn)
+        proven = torch.where(self.wrong, torch.minimum(reached, radius[:, None]), torch.inf)
+        return proven, self._least(reached) / radius
+
+    def _some(self, index: Tensor) -> "_Block":
+        """The images of `index` alone."""
+        parts = {n: getattr(self, n)[index] for n in ("margins", "rows", "wrong", "start", "top", "labels")}
+        return replace(self, values=[v[index] for v in self.values], region=self.region.rows(index), **parts)
 
     def coupled(self, prover: LinearBounds, chain: Chain, bounds: Tensor) -> Tensor:
         """(B, C): radii that the semidefinite bound proves, from those that lines prove."""
@@ -160,8 +187,10 @@ class _Block:
     def evaluate(
         self, bounds: LinearBounds, radius: Tensor, known: Intervals | None, turn: bool = False
     ) -> tuple[Tensor, Tensor, Intervals]:
-        """Per class the least norm that the lines at `radius` allow (B, C) (which is
-        proven up to `radius`), and the intervals.
+        """Three things: per class (B, C) the least norm at which the lines at `radius` (B,) allow a success, the
+        constants of these lines (B, C), and the intervals of the values.
+
+        The least norm is proven only as far as it does not exceed `radius`.
         """
         reach = self.problem.rounding.reach
         balls = {i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])}

@@ -1,11 +1,14 @@
 """Lipschitz bounds near an image: the radius that every value of the network keeps to, operation by operation.
 
-Where linear bounds cannot be had (an operation without lines, a network that is too large) a product of norms is all
-there is; but near an image it can be far smaller than everywhere. A normalisation's steepest slope, 1 / sqrt(eps), is
-that of a constant input: at a distance r from the image its slope is at most 1 / (sd - r / sqrt(n)). A sigmoid far from
-0 is flat, and a ReLU whose input stays below 0 passes nothing on to the matrix behind it. So, with rho what a value can
-move when the input moves by r, each operation takes rho to its local gain times rho; by the mean value theorem on the
-ball |f(x + d) - f(x)| <= rho for |d| <= r. (Products of local norms: Hein and Andriushchenko 2017, arXiv:1705.08475.)
+Some networks have no linear bounds: they hold an operation without lines, or are too large. For these a product of
+norms remains. Near an image it can be far smaller than over the whole space: a normalisation is steepest, 1 / sqrt(eps),
+at a constant input, while at a distance r from the image its slope is at most 1 / (sd - r / sqrt(n)); a sigmoid far
+from 0 is flat; a ReLU whose input stays below 0 passes nothing on.
+
+Let the input move by at most r, and let rho be a bound on how far a value of the network then moves. Each operation
+takes rho to its local gain times rho. By the mean value theorem on the ball, |f(x + d) - f(x)| <= rho for |d| <= r.
+
+Source: Hein and Andriushchenko 2017, arXiv:1705.08475 (products of local norms).
 """
 
 from typing import TYPE_CHECKING
@@ -23,11 +26,12 @@ if TYPE_CHECKING:
     from intriguing.stability.problem import Problem
 
 _STEPS = 12
-"""Radii that are tried for each image, by bisection in the logarithm between the product bound and what was found."""
+"""Number of radii that are tried for each image, by bisection of their logarithm. The bracket begins with the product
+bound and the distance that a search found."""
 _FAR = 1e3
-"""How many times the product bound is looked at, where no search found anything."""
+"""The upper end of the bracket, over the product bound, where no search found anything."""
 _WIDE = 256
-"""A dense layer up to this size (of its smaller side) is bounded behind the slopes of the function before it."""
+"""Largest smaller side of a dense layer whose matrix is bounded together with the slopes of the function before it."""
 
 
 def bounds(problem: "Problem") -> Tensor:

@@ -223,7 +223,7 @@ def test_the_slow_effort_proves_more_and_each_class_has_a_bound():
     assert bool(slow.per_class[rows, labels].isinf().all())
     targets = (labels + 1) % 4
     aimed = lower_bounds(model, x, labels, targets).bound
-    assert bool((aimed >= fast.per_class[rows, targets] * 0.9).all())
+    assert bool((aimed >= fast.per_class[rows, targets]).all())
     assert float((aimed / fast.per_class[rows, targets]).median()) > 1.2
 
 
