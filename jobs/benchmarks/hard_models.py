@@ -170,7 +170,8 @@ def trained(name: str, train: Split, seed: int, folder: Path = CACHE) -> nn.Modu
 
 
 def _recipe(training: Training) -> tuple:
-    return (training.data, training.epochs, training.rate, training.norm, training.radius, training.steps)
+    flips = ("flips",) if training.flips else ()
+    return (training.data, training.epochs, training.rate, training.norm, training.radius, training.steps, *flips)
 
 
 def _train(model: nn.Module, split: Split, training: Training, seed: int) -> None:
