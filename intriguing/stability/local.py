@@ -1,8 +1,8 @@
 """Lipschitz bounds near an image: the radius that every value of the network keeps to, operation by operation.
 
 Some networks have no linear bounds: they hold an operation without lines, or are too large. For these a product of
-norms remains. Near an image it can be far smaller than over the whole space: a normalisation is steepest, 1 / sqrt(eps),
-at a constant input, while at a distance r from the image its slope is at most 1 / (sd - r / sqrt(n)); a sigmoid far
+norms remains. Near an image it can be far smaller than over the whole space: a normalisation is steepest at a constant
+input, 1 / sqrt(eps), while at a distance r from the image its slope is at most 1 / (sd - r / sqrt(n)); a sigmoid far
 from 0 is flat; a ReLU whose input stays below 0 passes nothing on.
 
 Let the input move by at most r, and let rho be a bound on how far a value of the network then moves. Each operation
