@@ -1,14 +1,15 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
     python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--peers NAME,NAME]
-                                  [--minutes M] [--why] [--curve FILE.svg] [--markdown FILE]
+                                  [--minutes M] [--long PASSES] [--why] [--markdown FILE]
+    python jobs/benchmark.py hard [--cifar cifar10.npz] --curve FILE.svg [--table TABLE.md]
 
 The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
 are skipped without its file. What each method finds is kept there too, a few images at a time, so that a run that was
 cut short (or whose peers were ended by --minutes of CPU time) goes on where it stopped. A cell's table is over the
 images that all peers have seen. Ratios are over the best that anything found for an image, long runs included. --why
 says per image whether the class, the basin or the finish is what `best` lacks. --curve draws the distance at 100, 300,
-1,000 and 3,000 passes, forward and backward, beside the peers'.
+1,000 and 3,000 passes, forward and backward, beside the peers'; with --table it draws a table that was measured before.
 """
 
 import argparse
@@ -43,6 +44,9 @@ _TARGETS = (
 def main(argv: list[str]) -> int:
     """Run the benchmark and print its tables."""
     options = _options(argv)
+    if options.curve and options.table:
+        _report(hard_curve.redrawn(options.table, options.curve), options.markdown)
+        return 0
     torch.set_num_threads(1)
     names = options.networks.split(";") if options.networks else list(IMAGES)
     cells: list[HardCell] = []
@@ -55,7 +59,7 @@ def main(argv: list[str]) -> int:
     if options.curve:
         _report(hard_curve.drawn(cells, runs, options.curve), options.markdown)
         return 0
-    every, missing = hard_cells.methods(tuple(options.peers.split(",")))
+    every, missing = hard_cells.methods(tuple(options.peers.split(",")), options.long)
     _report(missing, options.markdown)
     _work(cells, every, runs, options.minutes)
     summary = [_TARGETS]
@@ -78,6 +82,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--why", action="store_true", help="per image: class, basin or finish")
     parser.add_argument("--curve", type=Path, help="draw the distance by passes into this SVG file")
+    parser.add_argument(
+        "--table", type=Path, help="with --curve: draw what this Markdown file holds, and measure nothing"
+    )
+    parser.add_argument("--long", type=int, default=2000, help="passes of this search in the reference; 0: no such run")
     parser.add_argument("--markdown", type=Path, help="also write the tables there")
     return parser.parse_args(argv)
 

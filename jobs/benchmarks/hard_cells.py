@@ -18,6 +18,7 @@ from torch import Tensor
 
 import intriguing
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.models.rows import Counted, Passes
 from intriguing.randomness import generator
 
 MODES = ("targeted", "untargeted")
@@ -25,7 +26,6 @@ PEERS = ("DDN-1000", "PDGD-1000", "ALMA-1000", "BB-1000")
 _SOURCES = tuple(Path(intriguing.__file__).parent / name for name in ("blind_spots", "models"))
 _BEST = SearchOptions(exact_linear="off")
 _POOL, _STARTS = 2000, 256
-_LONG = 2000
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,11 @@ def sources() -> str:
     return digest(*(source_digest(folder) for folder in _SOURCES))
 
 
-def methods(peer_names: tuple[str, ...]) -> tuple[list[Method], list[str]]:
-    """This search, the peers and the long runs, and a sentence for each peer that is not installed."""
+def methods(peer_names: tuple[str, ...], passes: int) -> tuple[list[Method], list[str]]:
+    """This search, the peers and the long runs, and a sentence for each peer that is not installed.
+
+    passes: of this search's long run; 0: none.
+    """
     found = [
         Method("`best`", ours(_BEST), "ours", True, sources()),
         Method("`best`, with starts", ours(_BEST, _STARTS), "ours", True, sources()),
@@ -134,8 +137,9 @@ def methods(peer_names: tuple[str, ...]) -> tuple[list[Method], list[str]]:
     by_name = {peer.name: peer for peer in peers}
     chosen = [by_name[name] for name in peer_names if name in by_name]
     found += [Method(peer.name, peer.run, "peer", untargeted_only=peer.untargeted_only) for peer in chosen]
-    long = SearchOptions(passes=_LONG, exact_linear="off")
-    found.append(Method(f"this search, {_LONG:,} passes, with starts", ours(long, _POOL), "reference", True))
+    if passes:
+        run = ours(SearchOptions(passes=passes, exact_linear="off"), _POOL)
+        found.append(Method(f"this search, {passes:,} passes, with starts", run, "reference", True))
     if "BB-1000" in peer_names and "BB-1000" in by_name:
         run = partial(search_peers.from_every_class, steps=200)
         found.append(Method("BB-200 from every class", run, "reference", untargeted_only=True, cheap_only=True))
@@ -183,11 +187,11 @@ class Runs:
                 continue
             if "BB-" in method.name:
                 search_peers.compile_brendel_bethge()
-            counting = search_peers.Counting(part.model)
+            counting = Counted(part.model, seen := Passes())
             start = time.process_time()
             images = method.run(replace(part, model=counting)).detach().clamp(0, 1)
             seconds = time.process_time() - start
-            rows = torch.tensor([counting.forward_rows, counting.backward_rows])
+            rows = torch.tensor([seen.forward, seen.backward])
             self._kept.add(key, {"images": images, "rows": rows, "seconds": torch.tensor(seconds)})
             print(f"{cell.network}, {cell.mode}, {count} images: {method.name}: {seconds:.1f} s", flush=True)
 
