@@ -30,7 +30,7 @@ IMAGES = {
     "max-pool CNN": 64,
     "digit pairs, 100 classes": 64,
 }
-"""Images of each network, the most important first: about three hours of one core."""
+"""Images of each network, the most important first: about 70 minutes of one core, 58 of them for the peers."""
 _HEADER = (
     "| method | success % | mean L2 | over the best of all: mean | median | p95 | max | forward | backward | "
     "images per CPU-s |\n|---|---|---|---|---|---|---|---|---|---|"
