@@ -2,14 +2,16 @@
 
 There are no renames, links or locks there, and each call is a request that may fail for a moment. A file is written by
 one request that puts it there whole, or not at all; a large one in parts that its last request makes a file. Requests
-that fail for a moment are sent again, for half a minute.
+that fail for a moment are sent again, for half a minute; one that gets no answer, for two minutes.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from pyarrow import fs
 
 from intriguing.basics.bucket_errors import explained, is_passing
 from intriguing.basics.bucket_uri import Address, file_system
+from intriguing.basics.files import at_home
 from intriguing.basics.folder import Look
 from intriguing.errors import StoreError
 
@@ -27,7 +30,24 @@ B = TypeVar("B")
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before a request that failed for a moment is sent again."""
+LONGEST = 120.0
+"""Seconds after which a request is not sent again, however many pauses there were."""
 _AT_ONCE = 16
+
+
+def place_at(path: str | os.PathLike[str]) -> "Path | BucketFolder":
+    """Where a run lies, from what the user gave: a path, or the URI of a folder on an object store.
+
+    Raises:
+        InputError: a URI that cannot be: ``file://``, ``http://``, an unknown one, one without a bucket.
+        StoreError: the bucket does not exist, cannot be reached, or may not be looked at.
+    """
+    text = os.fspath(path)
+    if "://" not in text:
+        return at_home(text)
+    folder = BucketFolder(text)
+    folder.check()
+    return folder
 
 
 class BucketFolder:
@@ -56,6 +76,10 @@ class BucketFolder:
         """Its URI without keys."""
         return self.address.again
 
+    def __truediv__(self, name: str) -> "BucketFolder":
+        """The folder `name` in it."""
+        return BucketFolder(self.address.below(name))
+
     def __reduce__(self) -> tuple[object, ...]:
         return BucketFolder, (self._uri,)
 
@@ -68,10 +92,10 @@ class BucketFolder:
         """Look at the folder once: raises `StoreError` where its bucket does not exist, or may not be looked at."""
         bucket = self.root.partition("/")[0]
         with suppress(FileNotFoundError):  # a folder that nothing is in yet
-            self._again(lambda: self.system.get_file_info(fs.FileSelector(self.root)))
+            self._again(lambda: self.system.get_file_info(fs.FileSelector(self.root)), PAUSES[:2])
         if self.root == bucket:
             return
-        if self._again(lambda: self.system.get_file_info(self.root)).type == fs.FileType.File:
+        if self._again(lambda: self.system.get_file_info(self.root), PAUSES[:2]).type == fs.FileType.File:
             raise StoreError(f"{self} is a file. Choose a folder with --out.")
 
     def read(self, name: str) -> bytes:
@@ -84,10 +108,9 @@ class BucketFolder:
 
     def look(self, name: str) -> Look:
         """Size and time of the last change."""
-        if self._seen is not None:
-            if name not in self._seen:
-                raise FileNotFoundError(f"{self}/{name} does not exist")
-            return self._seen[name]
+        seen = self._seen.get(name) if self._seen is not None else None
+        if seen is not None:
+            return seen
         info = self._again(lambda: self.system.get_file_info(f"{self.root}/{name}"))
         if info.type != fs.FileType.File:
             raise FileNotFoundError(f"{self}/{name} does not exist")
@@ -101,7 +124,7 @@ class BucketFolder:
 
     @contextmanager
     def glance(self) -> Iterator[None]:
-        """List everything once; `look` answers from that, and from what is written or removed here meanwhile."""
+        """List everything once; `look` answers from that, but for what came or was changed here meanwhile."""
         outer = self._seen
         if outer is None:
             self._seen = self.tree("")
@@ -136,7 +159,7 @@ class BucketFolder:
 
     def remove(self, where: str, names: Collection[str]) -> None:
         """Delete files, several at a time."""
-        for _ in self.side_by_side(lambda name: self._delete(f"{where}/{name}"), names):
+        for _ in self.side_by_side(lambda name: self._delete(f"{where}/{name}".lstrip("/")), names):
             pass
 
     def files(self, where: str) -> set[str]:
@@ -180,14 +203,12 @@ class BucketFolder:
     def _delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._again(lambda: self.system.delete_file(f"{self.root}/{name}"))
-        if self._seen is not None:
-            self._seen.pop(name, None)
+        self._forget(name)
 
     def _forget(self, name: str) -> None:
-        """Look at a file anew that was written during a glance."""
+        """Look at a file anew that is written or removed during a glance."""
         if self._seen is not None:
-            info = self._again(lambda: self.system.get_file_info(f"{self.root}/{name}"))
-            self._seen[name] = _look(info)
+            self._seen.pop(name, None)
 
     def _list(self, where: str, recursive: bool) -> list[fs.FileInfo]:
         path = f"{self.root}/{where}".rstrip("/")
@@ -197,16 +218,17 @@ class BucketFolder:
     def _name_of(self, info: fs.FileInfo) -> str:
         return info.path[len(self.root) + 1 :]
 
-    def _again(self, request: Callable[[], B]) -> B:
+    def _again(self, request: Callable[[], B], pauses: Iterable[float] | None = None) -> B:
         """What a request gives, sent again where it failed for a moment; raises `StoreError` where it does not pass."""
         with self._told():
-            for pause in PAUSES:
+            until = time.monotonic() + LONGEST
+            for pause in PAUSES if pauses is None else pauses:
                 try:
                     return request()
-                except FileNotFoundError:
+                except (FileNotFoundError, pa.ArrowInvalid):
                     raise
                 except (OSError, pa.ArrowException) as error:
-                    if not is_passing(error):
+                    if not is_passing(error) or time.monotonic() > until:
                         raise
                     log.debug("%s: %s; again in %g s", self, error, pause)
                 time.sleep(pause)

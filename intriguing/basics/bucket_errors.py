@@ -6,7 +6,7 @@ from intriguing.basics.bucket_uri import Address, has_credentials
 from intriguing.errors import StoreError
 
 _LASTING = re.compile(
-    r"NO_SUCH_BUCKET|ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID|"
+    r"NO_SUCH_BUCKET|NO_SUCH_KEY|ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID|"
     r"EXPIRED_TOKEN|INVALID_BUCKET|INVALID_SIGNATURE|MISSING_AUTHENTICATION|HTTP status (301|400|401|403|405)|"
     r"Bucket '.*' not found|PERMISSION_DENIED|UNAUTHENTICATED|AuthorizationFailure|AuthenticationFailed|"
     r"ContainerNotFound|No credentials",

@@ -4,7 +4,8 @@
     gs://bucket/folder              from GOOGLE_APPLICATION_CREDENTIALS or the machine's role
     abfs://account@container/folder from Azure's own chain
 
-After a ``?`` S3 takes region, scheme and endpoint_override (another store that speaks S3: MinIO, Ceph, R2).
+After a ``?`` S3 takes region, scheme and endpoint_override (another store that speaks S3: MinIO, Ceph, R2), which
+AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL name, too.
 """
 
 import os
@@ -21,7 +22,7 @@ from intriguing.errors import InputError
 
 _S3, _GOOGLE, _AZURE = ("s3",), ("gs", "gcs"), ("abfs", "abfss")
 _S3_OPTIONS = ("region", "scheme", "endpoint_override")
-_CONNECT, _REQUEST = 10.0, 60.0
+_CONNECT, _REQUEST = 10.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def file_system(address: Address) -> tuple[fs.FileSystem, str]:
     parts = _split(address.uri)
     user, _, host = parts.netloc.rpartition("@")
     key, _, secret = user.partition(":")
-    options = dict(parse_qsl(parts.query))
-    if "region" not in options and not _names_endpoint(options) and not _knows_region():
+    options = _endpoint() | dict(parse_qsl(parts.query))
+    if "region" not in options and "endpoint_override" not in options and not _knows_region():
         with suppress(OSError):  # the first request says what is wrong
             options["region"] = fs.resolve_s3_region(host)
     system = fs.S3FileSystem(
@@ -106,8 +107,10 @@ def has_credentials(address: Address) -> bool:
     return named or "AWS_ACCESS_KEY_ID" in os.environ or any(file.exists() for file in files)
 
 
-def _names_endpoint(options: dict[str, str]) -> bool:
-    return "endpoint_override" in options or bool({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} & os.environ.keys())
+def _endpoint() -> dict[str, str]:
+    """The store that the environment names in place of AWS's own, as options; Arrow does not look there."""
+    url = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    return {"endpoint_override": url.netloc, "scheme": url.scheme} if url.netloc else {}
 
 
 def _knows_region() -> bool:

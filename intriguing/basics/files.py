@@ -40,9 +40,8 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     """
     if "://" in os.fspath(path):
         raise InputError(
-            f"{without_secrets(os.fspath(path))} lies on an object store, and this needs a folder that the file system "
-            "knows: runs are written to a disk or a shared folder. `intriguing show`, `status`, `report --out` and "
-            "ig.open_run read a run where it lies."
+            f"{without_secrets(os.fspath(path))} is a URI, and this is written to or read from a path of this machine: "
+            "give a path. (A run's own folder, --out of `intriguing run`, may be a URI.)"
         )
     text = os.path.expanduser(os.fspath(path))  # noqa: PTH111 (Path drops the ./ and raises for a name that is nobody's)
     found = Path(text)

@@ -16,13 +16,16 @@ app = App(
 SpecArgument = Annotated[str, Parameter(help="A spec's name (demo, mnist, full, ...) or the path of a TOML file.")]
 Out = Annotated[
     str | None,
-    Parameter(help="The run folder; by default NAME in the folder INTRIGUING_OUT, else outputs. A run is continued."),
+    Parameter(
+        help="The run folder, or its URI in a bucket (s3://bucket/folder); by default NAME in the folder "
+        "INTRIGUING_OUT, else outputs. A run is continued."
+    ),
 ]
 Data = Annotated[
     str | None, Parameter(help="The folder that torchvision's data sets lie in; by default INTRIGUING_DATA.")
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
-RunFolder = Annotated[str, Parameter(help="The run folder.")]
+RunFolder = Annotated[str, Parameter(help="The run folder, or its URI in a bucket (s3://bucket/folder).")]
 
 C = TypeVar("C", bound=Callable[..., Any])
 

@@ -1,6 +1,5 @@
 """Commands that look after a run's folder: verify, prune."""
 
-from intriguing.basics.files import at_home
 from intriguing.cli.app import Json, RunFolder, command
 from intriguing.cli.terminal import print_json, write
 from intriguing.errors import StoreError
@@ -9,9 +8,10 @@ from intriguing.errors import StoreError
 @command("verify outputs/demo", "verify outputs/demo --json")
 def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
+    from intriguing.basics.bucket import place_at
     from intriguing.engine.verify import verify
 
-    verification = verify(at_home(folder))
+    verification = verify(place_at(folder))
     if as_json:
         print_json(vars(verification))
     else:
@@ -22,18 +22,19 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
 @command("prune outputs/demo", "prune outputs/mine")
 def prune_command(folder: RunFolder) -> int:
     """Remove from the store what the run's plan no longer names. Nothing that the run names is executed."""
+    from intriguing.basics.bucket import place_at
     from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.engine.driver import prune
     from intriguing.engine.lock import locked
     from intriguing.stats.findings import counted
 
-    run_folder = at_home(folder)
+    run_folder = place_at(folder)
     read_saved_plan(run_folder)
     with locked(run_folder):
         saved = read_saved_plan(run_folder)
         if len(saved.fingerprints) != saved.tasks:
             raise StoreError(
-                f"{folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is "
+                f"{run_folder}/plan.json lists {len(saved.fingerprints):,} of {saved.tasks:,} tasks, so nothing is "
                 "removed. Run the spec again: it is written anew."
             )
         count, size, kept = prune(run_folder)

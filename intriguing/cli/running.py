@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from intriguing.basics.files import at_home
 from intriguing.basics.printable import printable
 from intriguing.basics.version import __version__
 from intriguing.cli.app import Data, Json, Out, RunFolder, SpecArgument, command
@@ -150,11 +148,13 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Say how far a run is, from its folder alone."""
-    from intriguing.sweep.status import status_of, status_of_uri
+    from intriguing.basics.bucket import place_at
+    from intriguing.sweep.status import status_of
 
+    place = place_at(folder)
     last = None
     while True:
-        found = status_of_uri(folder) if "://" in folder else status_of(at_home(folder))
+        found = status_of(place)
         told = {key: value for key, value in found.items() if key != "live"}
         if told != last:
             last = told
@@ -166,7 +166,7 @@ def status(
 
 
 def _say_status(found: dict[str, Any]) -> None:
-    state = {True: "running", False: "not running", None: "a folder that does not tell whether a driver is at work"}
+    state = {True: "running", False: "not running"}
     say(
         out,
         f"{printable(found['name'])}: {found['done']:,} of {found['tasks']:,} tasks done, {found['failed']:,} "
@@ -202,7 +202,7 @@ def _say_live(live: dict[str, Any]) -> None:
 def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:
     return {
         "run": str(prepared.out),
-        "report": str(prepared.out / "report.html"),
+        "report": f"{prepared.out}/report.html",
         "ran": len(outcome.ran),
         "reused": len(outcome.reused),
         "failed": [vars(f) for f in outcome.failures],
@@ -212,7 +212,7 @@ def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _summarise(folder: Path, summary: dict[str, Any]) -> None:
+def _summarise(folder: object, summary: dict[str, Any]) -> None:
     waiting = f", {summary['waiting']} not asked for" if summary["waiting"] else ""
     write(
         f"{summary['ran']} tasks ran, {summary['reused']} reused, {len(summary['failed'])} failed, "
@@ -220,7 +220,7 @@ def _summarise(folder: Path, summary: dict[str, Any]) -> None:
     )
     for failure in summary["failed"][:5]:
         write(printable(f"  {failure['task']}: {failure['error_type']}: {failure['message']}"))
-    write(f"tables: {printable(folder)}/tables\nreport: {printable(summary['report'])}")
+    write(f"tables: {printable(str(folder))}/tables\nreport: {printable(summary['report'])}")
 
 
 @contextmanager

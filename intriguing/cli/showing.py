@@ -47,7 +47,7 @@ class Form:
 
 @command("show outputs/demo transfer", "show outputs/demo --sql \"select * from models where model = 'cnn'\"")
 def show(
-    folder: Annotated[str, Parameter(help="The run folder, or where it lies on an object store (s3://...).")],
+    folder: RunFolder,
     what: Annotated[
         str | None,
         Parameter(

@@ -9,12 +9,12 @@ output that no record names (of a worker that was killed, of a second driver) is
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from intriguing.basics.files import temporary_name
 from intriguing.basics.folder import Folder
-from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, Record, Store, parse_record
+from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, A, B, Record, Store, parse_record
 from intriguing.errors import StoreError
 
 _LEFT = re.compile(r"[^./\0][^/\0]*-[0-9a-f]{16}\.(parquet|bin)")
@@ -56,9 +56,9 @@ class FarStore(Store):
         """Every fingerprint under which anything is stored."""
         return {name.split("/")[1] for name in self._run.tree("store") if name.count("/") == 2}
 
-    def find_all(self, fingerprints: Iterable[str]) -> Iterator[tuple[Record | None, str]]:
-        """`find` of each, in order."""
-        return self._run.side_by_side(self.find, fingerprints)
+    def side_by_side(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        """`function` of every item, in order, several at once."""
+        return self._run.side_by_side(function, items)
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, or None and what is wrong.
@@ -80,15 +80,6 @@ class FarStore(Store):
             if size != stored.bytes:
                 return None, f"{where}/{stored.file} has {size} bytes where {stored.bytes} were written"
         return record, ""
-
-    def files(self, fingerprint: str, outputs: Collection[str]) -> dict[str, bytes]:
-        """The record of `fingerprint` and the files of `outputs` by name."""
-        record, _ = self.find(fingerprint)
-        try:
-            names = [RECORD, *(record.outputs[o].file for o in outputs if o in record.outputs)] if record else []
-            return {name: self._content(fingerprint, name) for name in names}
-        except FileNotFoundError:
-            return {}  # whoever needs them says so
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, the record last."""

@@ -30,7 +30,8 @@ RENEWED = 10.0
 """Seconds after which a driver renews its lease."""
 GONE = 35.0
 """Seconds without a change after which the driver that holds a lease counts as gone."""
-_SETTLED = 1.0
+SETTLED = 1.0
+"""Seconds between writing a lease and reading whose is there."""
 
 
 @contextmanager
@@ -71,7 +72,7 @@ class _Lease:
 
     def take(self) -> None:
         self._write()
-        self._ended.wait(_SETTLED)
+        self._ended.wait(SETTLED)
         holder = _read(self._run)
         if holder.get("token", self._token) != self._token:
             raise LockedError(_in_use(self._run, holder))
@@ -112,7 +113,7 @@ def _wait_until_free(run: Folder) -> None:
     while holder and time.monotonic() < until:
         if holder != first:
             raise LockedError(_in_use(run, holder))
-        time.sleep(1.0)
+        time.sleep(min(1.0, GONE / 10))
         holder = _read(run)
 
 

@@ -6,6 +6,7 @@ The operating system holds the lock and releases it when the process ends, even 
 import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import stat
@@ -20,6 +21,10 @@ from intriguing.engine.lease import is_leased, leased
 from intriguing.engine.ownership import LOCK, check_ours
 from intriguing.errors import LockedError, StoreError
 
+log = logging.getLogger(__name__)
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+"""What a network mount answers that has no locks, or whose lock service does not run."""
 _BEGINNING = b'{"host": '
 
 
@@ -30,6 +35,8 @@ def locked(run: Place) -> Iterator[None]:
     Raises:
         LockedError: another driver holds it.
         StoreError: the folder is not ours (see `check_ours`), or cannot be written. Nothing in it was touched.
+
+    On a file system without locks a warning says so.
     """
     check_ours(run)
     if not isinstance(run, Path):
@@ -42,9 +49,16 @@ def locked(run: Place) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LockedError(
-                f"{run} is in use by another driver ({_holder(handle)}). Wait for it, stop it, or choose another --out."
-            ) from error
+            if error.errno not in _NO_LOCKS:
+                raise LockedError(
+                    f"{run} is in use by another driver ({_holder(handle)}). Wait for it, stop it, or choose another "
+                    "--out."
+                ) from error
+            log.warning(
+                "the file system of %s has no locks (%s): a second driver there is not noticed, so start one at a time",
+                run,
+                error.strerror,
+            )
         _sign(handle)
         yield
     finally:
@@ -61,8 +75,8 @@ def is_locked(run: Place) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
     finally:
         os.close(handle)
     return False

@@ -10,6 +10,7 @@ stays, and is not read as part of a table.
 import hashlib
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,9 @@ _PART = 400
 """How many shards make a part, on average; at least a quarter and at most thrice as many do."""
 _LARGE = 256 << 10
 """Bytes of a shard that keeps a file of its own: to compact such gains nothing, and takes memory."""
+_AT_ONCE = 32
+_LONG = 5.0
+"""How many tables wait at most to be shown in a folder that is far, and how many seconds about."""
 _OWN = ("tasks", "failures")
 _NESTED = {"activations"}
 """Tables whose files lie in folders of their own."""
@@ -183,17 +187,29 @@ class Publication:
         counts = Counter(folder for task in plan for folder in task.publish.values())
         self._folders = set(counts)
         self._compacted: set[tuple[str, int]] = set()
+        self._waiting: list[tuple[str, Shard, Record]] = []
+        self._linked = time.monotonic()
         self._large = {folder for folder, count in counts.items() if count > MOST_SHARDS}
 
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
         for output, folder in self._plan.tasks[task].publish.items():
             if output in record.outputs:  # an older version did not make it yet
-                self._link(folder, Shard(task, self._plan.fingerprints[task], output), record)
+                self._waiting.append((folder, Shard(task, self._plan.fingerprints[task], output), record))
+        # Each is a request where the folder is far: several go at once, none waits for long.
+        if not self._run.is_far or len(self._waiting) >= _AT_ONCE or time.monotonic() - self._linked > _LONG:
+            self._link_waiting()
+
+    def _link_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _ in self._run.side_by_side(lambda link: self._link(*link), waiting):
+            pass
+        self._linked = time.monotonic()
 
     def compact(self, records: Mapping[str, Record]) -> None:
         """Make parts of what is finished in large tables, where nothing is missing: so little is left for the end."""
         with explaining(f"{self._run}/tables"):
+            self._link_waiting()
             for folder, shards in self._shards().items():
                 for i, cut in enumerate(_cut(shards)) if folder in self._large else ():
                     if (folder, i) not in self._compacted and all(shard.task in records for shard in cut):
@@ -205,6 +221,7 @@ class Publication:
     @collected_later()
     def settle(self, records: Mapping[str, Record]) -> None:
         """Make every folder hold the outputs of `records`, whole, and nothing else of ours."""
+        self._waiting.clear()
         with explaining(f"{self._run}/tables"), self._run.glance():
             self._take_out_strangers()
             for folder, shards in self._shards().items():
@@ -280,9 +297,9 @@ class Publication:
 
     def _settle_links(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
         published = self._clean(folder, {s.name for s in shards})
-        for shard in shards:
-            if shard.name not in published or not self._is_whole(folder, shard, records[shard.task]):
-                self._link(folder, shard, records[shard.task])
+        kept = {s.name for s in shards if s.name in published and self._is_whole(folder, s, records[s.task])}
+        self._waiting += [(folder, s, records[s.task]) for s in shards if s.name not in kept]
+        self._link_waiting()
 
     def _write_files(self, folder: str, groups: Mapping[str, list[Shard]], records: Mapping[str, Record]) -> None:
         """Write the files of a large table that are not there; a part that has another place now is given its name."""
@@ -335,7 +352,10 @@ class Publication:
         name = f"tables/{folder}/{shard.name}"
         if self._run.is_one(name, stored_name(shard.fingerprint, stored)):
             return True
-        return self._run.look(name)[0] == stored.bytes and self._verified.holds(name, stored.sha256)
+        try:
+            return self._run.look(name)[0] == stored.bytes and self._verified.holds(name, stored.sha256)
+        except FileNotFoundError:  # it went: a second driver may be at work where nothing is locked
+            return False
 
     def _link(self, folder: str, shard: Shard, record: Record) -> None:
         source = stored_name(shard.fingerprint, record.outputs[shard.output])
@@ -348,12 +368,13 @@ class Publication:
 
 def rows_of(store: Store, shards: Iterable[Shard], records: Mapping[str, Record]) -> pa.Table:
     """The rows of shards one after the other, from the store; a column that one of them lacks yet is null there."""
-    tables = []
-    for shard in shards:
+
+    def rows_in(shard: Shard) -> pa.Table:
         rows = store.read(shard.fingerprint, shard.output, record=records[shard.task])
         assert isinstance(rows, pa.Table), f"{shard.task} publishes {shard.output!r}, which is no table"
-        tables.append(rows)
-    return pa.concat_tables(tables, promote_options="default")
+        return rows
+
+    return pa.concat_tables(store.side_by_side(rows_in, shards), promote_options="default")
 
 
 def slug(name: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +36,9 @@ from intriguing.basics.files import (
 )
 from intriguing.engine.ownership import is_fingerprint
 from intriguing.errors import CorruptError, StoreError
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 RECORD = "record.json"
 PROBE = 1 << 20
@@ -128,7 +131,11 @@ class Store:
 
     def find_all(self, fingerprints: Iterable[str]) -> Iterator[tuple[Record | None, str]]:
         """`find` of each, in order."""
-        return map(self.find, fingerprints)
+        return self.side_by_side(self.find, fingerprints)
+
+    def side_by_side(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        """`function` of every item, in order: at once where each waits for a network."""
+        return map(function, items)
 
     def find(self, fingerprint: str) -> tuple[Record | None, str]:
         """The record of `fingerprint`, or None and what is wrong ("" where there is nothing at all).
@@ -194,15 +201,17 @@ class Store:
         return record
 
     def files(self, fingerprint: str, outputs: Collection[str]) -> dict[str, bytes]:
-        """The record of `fingerprint` and the files of `outputs` by name, to be carried to where it cannot be seen."""
-        path = self.folder(fingerprint)
-        try:
-            with opened(path) as folder:
-                names = regular_files(folder)
-            wanted = {RECORD, *(f"{output}.{kind}" for output in outputs for kind in ("parquet", "bin"))}
-            return {name: read_file(path / name) for name in names & wanted}
-        except FileNotFoundError:
-            return {}  # whoever needs them says so
+        """The record of `fingerprint` and the files of `outputs` by name, to be carried to where it cannot be seen.
+
+        What is missing or damaged is left out: whoever needs it says so.
+        """
+        files: dict[str, bytes] = {}
+        with suppress(FileNotFoundError, *UNREADABLE):
+            files[RECORD] = self._content(fingerprint, RECORD)
+            stored = parse_record(files[RECORD]).outputs
+            for name in (stored[output].file for output in outputs if output in stored):
+                files[name] = self._content(fingerprint, name)
+        return files
 
     def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
         """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing."""

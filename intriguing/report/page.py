@@ -34,25 +34,28 @@ class PageBody:
     verdicts: Sequence[Verdict] = ()
 
 
-def write_page(context: Context, body: PageBody, out: str | Path | None = None, made_of: str = "") -> Path:
+def write_page(context: Context, body: PageBody, out: str | Path | None = None, made_of: str = "") -> Path | str:
     """Write the page of a run and return where it lies: one HTML file that needs no network and nothing beside it.
 
     context: the run, and where its images come from. out: the file to write, by default report.html in the run's
-    folder. made_of: what `made_of` said of the run before its tables were read: it stands at the end of the page,
-    before its seal.
+    folder (of one on an object store its URI is returned). made_of: what `made_of` said of the run before its tables
+    were read: it stands at the end of the page, before its seal.
 
     Raises `StoreError` where there is no run or the file cannot be written, `InputError` when `out` is missing for a
-    run on an object store, or `images` gives something else than images.
+    run that lies where nothing is written (file://, hdfs://), or `images` gives something else than images.
     """
     run = context.run
-    if out is None and "://" in run.path:
+    if out is None and run.place is None:
         raise InputError(f"The run lies at {run.path}: say where to write the page, as in out='report.html'.")
+    html = _html(context, body, beside=False).encode("utf-8", errors="backslashreplace")
+    content = seal.PAGE.close(html + _made(made_of))
+    if out is None and run.place is not None and not isinstance(run.place, Path):
+        run.place.write("report.html", content)
+        return f"{run.place}/report.html"
     path = Path(run.path, "report.html") if out is None else at_home(out)
-    html = _html(context, body, beside=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = html.encode("utf-8", errors="backslashreplace") + _made(made_of)
-        write_file(path.parent, path.name, seal.PAGE.close(content))
+        write_file(path.parent, path.name, content)
     except OSError as error:
         raise StoreError(f"The report cannot be written to {path}: {error} Choose another file with out=.") from error
     return path

@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
+from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.files import at_home, is_table_file, without_secrets
+from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
 from intriguing.results import rays
@@ -35,23 +37,27 @@ if TYPE_CHECKING:
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
 _SMALL = 1 << 26
+_READ_ONLY = ("file", "hdfs", "viewfs")
 
 
-def open_run(path: str | Path) -> "Run":
-    """The run in the folder `path`: a local path, or a URI that pyarrow.fs knows (s3://bucket/folder, gs://, file://).
+def open_run(path: str | Path | BucketFolder) -> "Run":
+    """The run in the folder `path`: a local path, or the URI of one in a bucket (s3://bucket/folder, gs://, abfs://).
 
         import intriguing as ig
         run = ig.open_run("outputs/demo")
         run.tables()
 
-    Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
+    Of file:// and hdfs:// a run can be read, too. Raises `StoreError` where there is no run, and `CorruptError` when its
+    plan cannot be read.
     """
     text = str(path)
     shown = without_secrets(text) if "://" in text else str(at_home(text))
     try:
-        system, root = fs.FileSystem.from_uri(text) if "://" in text else _local(text)
+        place, system, root = _opened(path)
         kind = system.get_file_info(root).type
         there = system.get_file_info(f"{root}/plan.json").type
+    except StoreError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{shown!r} cannot be opened: {error}") from error
     if there != fs.FileType.File:
@@ -74,12 +80,21 @@ def open_run(path: str | Path) -> "Run":
             f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
             "and run the spec there: what is in the store is not computed again."
         ) from error
-    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, system, root, plan.version)
+    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version)
 
 
-def _local(path: str) -> tuple[fs.FileSystem, str]:
-    """A local folder, named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant."""
-    return fs.LocalFileSystem(), str(at_home(path).absolute())
+def _opened(path: str | Path | BucketFolder) -> tuple[Place | None, fs.FileSystem, str]:
+    """Where a run lies (None: somewhere that runs are only read from), as a file system of Arrow's and a path in it.
+
+    A local folder is named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant.
+    """
+    text = str(path)
+    if not isinstance(path, BucketFolder) and text.partition("://")[0].lower() in _READ_ONLY:
+        return None, *fs.FileSystem.from_uri(text)
+    place = path if isinstance(path, BucketFolder) else place_at(text)
+    if isinstance(place, BucketFolder):
+        return place, place.system, place.root
+    return place, fs.LocalFileSystem(), str(place.absolute())
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,8 @@ class Run:
     """How many tasks the plan has."""
     datasets: Mapping[str, Mapping[str, Any]] = field(repr=False)
     """Where the run's data sets lay, by name: source, root, content_hash."""
+    place: Place | None = field(repr=False)
+    """Its folder for those who write there (the page); None where runs are only read from."""
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
     version: str = field(default="", repr=False)

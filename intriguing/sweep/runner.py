@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import at_home
+from intriguing.basics.bucket import BucketFolder, place_at
+from intriguing.basics.folder import Place, told_again
 from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
 from intriguing.engine.examination import examine
@@ -46,7 +47,7 @@ class Prepared:
 
     spec: Spec
     source: str
-    out: Path
+    out: Path | BucketFolder
     plan: Plan
     sweep: Sweep
     environment: Mapping[str, str]
@@ -55,7 +56,7 @@ class Prepared:
     @property
     def command(self) -> str:
         """The line that continues this run."""
-        line = f"intriguing run {shlex.quote(self.source)} --out {shlex.quote(str(self.out))}"
+        line = f"intriguing run {shlex.quote(self.source)} --out {shlex.quote(told_again(self.out))}"
         line += f" --data {shlex.quote(self.data)}" if self.data else ""
         return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.environment.items()), line])
 
@@ -84,12 +85,13 @@ def prepare(
     return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
 
 
-def run_folder(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec, out: Any = None) -> Path:
+def run_folder(spec: str | os.PathLike[str] | Mapping[str, Any] | Spec, out: Any = None) -> Path | BucketFolder:
     """The folder that a run of `spec` lands in: `out`, else the spec's name in the folder INTRIGUING_OUT or `outputs`.
 
-    Nothing is looked at but the spec, and that only where `out` does not say it.
+    Nothing is looked at but the spec, and that only where `out` does not say it; of an object store, whether it can be
+    reached.
     """
-    return at_home(out) if out else at_home(os.environ.get("INTRIGUING_OUT", "outputs")) / load_spec(spec).name
+    return place_at(out) if out else place_at(os.environ.get("INTRIGUING_OUT", "outputs")) / load_spec(spec).name
 
 
 def execute(
@@ -202,7 +204,7 @@ def run(
 
 
 def pool_maker(
-    out: Path,
+    out: Place,
     spec: Spec,
     executor: str | None,
     workers: int | None,

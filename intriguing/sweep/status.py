@@ -1,15 +1,15 @@
 """How far a run is, from its folder alone: no cluster, no data set, no torch, and nothing that it names is executed."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LIVE_LISTS, command_at, read_saved_plan, read_status
 from intriguing.engine.lock import is_locked
-from intriguing.engine.store import Store
+from intriguing.engine.worker import store_of
 
 
-def status_of(run: Path) -> dict[str, Any]:
+def status_of(run: Place) -> dict[str, Any]:
     """Tasks done, failed, blocked and in all, amounts by noun, whether a driver is at work, and how to continue.
 
     A task counts as done when the store has its folder, which comes into being whole; `intriguing verify` looks into
@@ -20,7 +20,7 @@ def status_of(run: Path) -> dict[str, Any]:
         CorruptError: its plan.json is not what a run writes.
     """
     plan = read_saved_plan(run)
-    stored = Store(run / "store").fingerprints()
+    stored = store_of(run).fingerprints()
     finished = [t for t, f in plan.fingerprints.items() if f in stored]
     done, total = Counter[str](), Counter[str]()
     for amount, noun in plan.amounts.values():
@@ -43,16 +43,3 @@ def status_of(run: Path) -> dict[str, Any]:
         "live": {key: live[key] for key in ("workers", "queued", *LIVE_LISTS)} if running else {},
         "command": command_at(plan.command, run),
     }
-
-
-def status_of_uri(uri: str) -> dict[str, Any]:
-    """The same of a run on an object store, as far as its tables tell it: whether a driver is at work, they do not.
-
-    Raises `StoreError` where there is no run.
-    """
-    from intriguing.results import open_run
-
-    run = open_run(uri)
-    done, failed = run.table("tasks", columns=["task"]).num_rows, run.table("failures", columns=["task"]).num_rows
-    known = {"name": run.name, "version": run.version, "tasks": run.tasks, "done": done, "failed": failed}
-    return known | {"blocked": 0, "running": None, "line": "", "amounts": {}, "live": {}, "command": ""}

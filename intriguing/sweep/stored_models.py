@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from intriguing.basics.files import at_home
+from intriguing.basics.bucket import place_at
 from intriguing.basics.saved_plan import SavedPlan, read_saved_plan
 from intriguing.engine.store import Store
+from intriguing.engine.worker import store_of
 from intriguing.errors import IntriguingError, ModelError
 from intriguing.stages.common.planned import part_of
 
@@ -17,19 +18,18 @@ Models = Callable[[str, str, int], "nn.Module"]
 
 
 def model_reader(run: str, trust: bool = False) -> Models:
-    """What gives the models of the run in a local folder. A model is built once.
+    """What gives the models of the run in a folder. A model is built once.
 
     trust: whether a model that is a function of the user's (`module:factory`) may be called.
     """
-    plan = read_saved_plan(at_home(run)) if "://" not in run else None
+    place = place_at(run)
+    plan, store = read_saved_plan(place), store_of(place)
     built: dict[tuple[str, str, int], nn.Module] = {}
 
     def models(dataset: str, model: str, seed: int) -> "nn.Module":
-        if plan is None:
-            raise ModelError("the run lies on an object store")
         key = (dataset, model, seed)
         if key not in built:
-            built[key] = _built(Store(at_home(run) / "store"), plan, key, trust)
+            built[key] = _built(store, plan, key, trust)
         return built[key]
 
     return models

@@ -134,26 +134,38 @@ def test_a_folder_with_files_of_the_users_is_refused_and_left_alone(spec_file, t
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("uri", "told"),
     [
-        ["run", "demo", "--out", "s3://key:secret@bucket/run", "--executor", "inline"],
-        ["plan", "demo", "--out", "s3://key:secret@bucket/run"],
-        ["prune", "gs://key:secret@bucket/run"],
-        ["verify", "s3://key:secret@bucket/run"],
+        ("file:///tmp/run", "file:///tmp/run is a folder of this machine: give its path, /tmp/run"),
+        ("http://key:secret@host/run", "http://host/run cannot hold a run: http:// is no object store"),
+        ("hdfs://host/run", "hdfs://host/run cannot hold a run"),
+        ("s4://bucket/run", "Give a folder, s3://bucket/folder, gs://bucket/folder or abfs://account@container/folder"),
+        ("s3:///run", "s3:///run names no bucket"),
+        ("s3://key:secret@bucket/a/../run", "s3://bucket/a/../run has a part"),
+        ("s3://key:secret@bucket/run?color=secret", "has an option 'color' after the `?`"),
+        ("abfs://account:secret@box/run?sas=secret", "abfs://account@box/run cannot be opened"),
     ],
 )
-def test_an_object_store_is_refused_before_any_work_where_a_folder_is_needed(arguments, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [["run", "demo", "--out"], ["plan", "demo", "--out"], ["status"], ["prune"]])
+def test_a_uri_that_cannot_be_is_refused_before_any_work(uri, told, command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run_command(arguments) == 2
-    told = capsys.readouterr().err
-    assert "://bucket/run lies on an object store" in told
-    assert "secret" not in told
+    assert run_command([*command, uri]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert told in said
+    assert "secret" not in said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_default_folder_on_an_object_store_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_file_of_ones_own_is_written_to_a_path(finished, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INTRIGUING_OUT", "s3://bucket")
+    assert run_command(["report", str(finished), "--out", "s3://key:secret@bucket/page.html"]) == 2
+    assert "s3://bucket/page.html is a URI" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_default_folder_on_an_object_store_that_cannot_be_reached_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("intriguing.basics.bucket.PAUSES", ())
+    monkeypatch.setenv("INTRIGUING_OUT", "s3://key:secret@bucket?endpoint_override=127.0.0.1%3A1&scheme=http")
     assert run_command(["run", "demo", "--executor", "inline"]) == 2
-    assert "lies on an object store" in capsys.readouterr().err
+    assert "The store of s3://bucket cannot be reached" in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """The store: an output is there whole or not at all, and what is wrong with a folder is said."""
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from intriguing.engine import store as store_module
-from intriguing.engine.lock import locked
+from intriguing.engine.lock import is_locked, locked
 from intriguing.engine.store import Record, Store
 from intriguing.errors import CorruptError, StoreError
 
@@ -105,6 +106,16 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refused)  # root may write anywhere: mode bits alone show nothing here
     with pytest.raises(StoreError, match="cannot be written .* Choose another folder with --out"), locked(tmp_path):
         pass
+
+
+def test_a_file_system_without_locks_is_told_as_what_it_is(tmp_path, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path / "run"):
+        assert f"the file system of {tmp_path / 'run'} has no locks (No locks available)" in caplog.text
+        assert not is_locked(tmp_path / "run")
 
 
 def test_files_can_be_read_by_others(tmp_path):

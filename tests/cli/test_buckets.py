@@ -1,0 +1,86 @@
+"""Commands on a run that lies on an object store: each does there what it does on a disk."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+import intriguing as ig
+from intriguing.basics import bucket as bucket_module
+from intriguing.cli import call as run_command
+from intriguing.engine import lease
+from intriguing.tables import TABLES
+from tests.buckets import Server
+from tests.sweep.small import SMALL, toml
+
+FEW_TASKS = {
+    "name": "few",
+    "datasets": {"mnist-sample": {}},
+    "models": {name: SMALL["models"][name] for name in ("softmax",)},
+    "blind_spots": {"images": 6, "grade": "fast", "target_rules": ["untargeted"]},
+    "transfer": {"kinds": ["minimal"]},
+    "compute": {"slots": 32},
+}
+
+
+@pytest.fixture(scope="module")
+def server():
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(bucket_module, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(lease, "SETTLED", 0.05)
+
+
+def rows(run, name):
+    table = (
+        run.table(name)
+        if name != "activations"
+        else pa.Table.from_pandas(run.activation_layers().drop(columns="folder"))
+    )
+    return table.sort_by([(key, "ascending") for key in TABLES[name].key if key in table.column_names])
+
+
+@pytest.mark.slow
+def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypatch, capsys):
+    spec_file, finished = (tmp_path_factory.mktemp("disk") / name for name in ("few tasks.toml", "run"))
+    spec_file.write_text(toml(FEW_TASKS))
+    ig.run(str(spec_file), finished, "inline", progress=False)
+    monkeypatch.chdir(tmp_path)
+    uri = server.uri(f"{server.bucket()}/runs/small")
+    assert run_command(["run", str(spec_file), "--out", uri, "--executor", "inline", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    shown = uri.replace("key:secret@", "").partition("?")[0]
+    assert told["run"] == shown
+    assert told["report"] == f"{shown}/report.html"
+    here, there = ig.open_run(finished), ig.open_run(uri)
+    assert there.tables() == here.tables()
+    for name in there.tables():
+        if name != "tasks":
+            assert rows(there, name).equals(rows(here, name)), name
+    assert there.place.read("report.html").count(b"<section") > 3
+    assert b"secret" not in there.place.read("plan.json")
+    assert list(tmp_path.iterdir()) == []
+
+    def say(*arguments):
+        code = run_command(list(arguments))
+        said = capsys.readouterr()
+        assert "secret" not in said.out + said.err
+        return code, said.out
+
+    assert say("run", str(spec_file), "--out", uri, "--executor", "inline")[1].startswith("0 tasks ran")
+    code, status = say("status", uri, "--json")
+    assert (code, json.loads(status)["done"], json.loads(status)["running"]) == (0, told["tasks"], False)
+    assert json.loads(status)["command"].endswith(f"127.0.0.1%3A{server.port}&scheme=http'")
+    assert say("plan", str(spec_file), "--out", uri)[0] == 0
+    assert say("show", uri, "transfer") == say("show", str(finished), "transfer")
+    assert say("report", uri) == (0, f"{shown}/report.html\n")
+    assert say("diff", str(finished), uri)[0] == 0
+    assert say("export", uri, "--adversarial", str(tmp_path / "images"), "--first", "2")[0] == 0
+    assert say("verify", uri)[0] == 0
+    assert "0 outputs removed" in say("prune", uri)[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
