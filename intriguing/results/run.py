@@ -47,8 +47,9 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
         run = ig.open_run("outputs/demo")
         run.tables()
 
-    Of file:// and hdfs:// a run can be read, too. Raises `StoreError` where there is no run, and `CorruptError` when its
-    plan cannot be read.
+    Of file:// and hdfs:// a run can be read, too.
+
+    Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
     text = str(path)
     shown = without_secrets(text) if "://" in text else str(at_home(text))
