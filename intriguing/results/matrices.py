@@ -188,7 +188,7 @@ def only(
             several.append((column, present))
             continue
         value = values[column] = present[0] if choice is None else choice
-        rows = rows.filter(pc.equal(rows[column], value))
+        rows = rows.filter(pc.equal(rows[column], value)) if len(present) > 1 else rows
     if several:
         choices = " and ".join(f"{column}= one of {_listed(present)}" for column, present in several)
         raise InputError(f"The run has several values of {' and '.join(c for c, _ in several)}: choose {choices}.")

@@ -42,15 +42,17 @@ def median_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, 
     """
     if not 0 < level < 1:
         raise InputError(f"An interval of level {level} was asked for: give a level between 0 and 1, such as 0.95.")
-    from scipy.stats import binom  # half a second of imports, which a spec and a command need not pay
+    from scipy.special import bdtr  # scipy.stats takes a second to import, which a command need not pay
 
     ordered = np.sort(np.asarray(values, np.float64).ravel())
     if np.isnan(ordered).any():
         raise InputError("A median's interval was asked of values with NaN: leave these out.")
     n = len(ordered)
-    below = int(binom.ppf((1 - level) / 2, n, 0.5)) if n else 0
     # The largest k with P(X < k) <= (1 - level) / 2: the interval from the k-th smallest to the k-th largest value.
-    k = below if binom.cdf(below - 1, n, 0.5) <= (1 - level) / 2 else below - 1
+    k, above = 0, n + 1
+    while above - k > 1:
+        middle = (k + above) // 2
+        k, above = (middle, above) if bdtr(middle - 1, n, 0.5) <= (1 - level) / 2 else (k, middle)
     return (float(ordered[k - 1]), float(ordered[n - k])) if k > 0 else (-np.inf, np.inf)
 
 

@@ -149,6 +149,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "[units]",
         f"k = {min(16, images)}           # top inputs that are kept per direction",
         "rotations = 999  # the test against random directions; 0 makes none",
+        'metrics = ["purity", "kurtosis"]   # the scores that are tested; without it all eight, which takes longer',
         "",
         "[blind_spots]",
         f"images = {min(100, images)}     # how many test images are searched",

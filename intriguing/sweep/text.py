@@ -32,15 +32,16 @@ def table_of(run: Run, name: str) -> str:
 
 
 def printed_stages(run: Run) -> list[str]:
-    """The stages of which a run has something to print."""
-    return [stage.name for stage in STAGES if stage.text(run)]
+    """The stages of which a run has something to print: those with rows in a table of theirs."""
+    present = {name for name in run.tables() if run.head(name, 0)[1]}
+    return [stage.name for stage in STAGES if stage.printed and present & set(stage.tables)]
 
 
 def verdicts(run: Run) -> list[Verdict]:
-    """What the run answers, the most important question first."""
-    context = Context(run)
-    stages = sorted(STAGES, key=lambda stage: stage.question)
-    return [verdict for stage in stages for verdict in stage.answers(context)]
+    """What the run answers, the most important question first. A stage that the run has no table of is not imported."""
+    context, present = Context(run), set(run.tables())
+    asked = [stage for stage in STAGES if present & set(stage.tables)]
+    return [v for stage in sorted(asked, key=lambda stage: stage.question) for v in stage.answers(context)]
 
 
 def verdicts_text(run: Run) -> str:

@@ -8,12 +8,14 @@ from intriguing.report.verdicts import Verdict
 from intriguing.stats.findings import counted
 from intriguing.stats.intervals import median_interval
 
+# Searches of several models from one image share the image: the median is of images, each with its own median.
 _FOUND = """
-select dataset, target_rule, grade, example_id, model, model_seed, distortion
-from distortions where status = 'found'"""
+select target_rule, grade, dataset, example_id, median(distortion::double) as distortion
+from distortions where status = 'found' group by all"""
 _TRIED = """
 select target_rule, grade, count(*) filter (status = 'found') as found,
-       count(*) filter (status in ('found', 'not_found')) as tried
+       count(*) filter (status in ('found', 'not_found')) as tried,
+       count(distinct (model, model_seed)) filter (status = 'found') as models
 from distortions group by all"""
 _RULES = {
     "untargeted": "a wrong answer",
@@ -26,20 +28,19 @@ _RULES = {
 def verdicts(context: Context) -> list[Verdict]:
     """Per rule for targets and grade: how small a change makes the networks wrong."""
     tried = {(row["target_rule"], row["grade"]): row for row in context.query(_TRIED)}
-    found = context.grouped(context.query(_FOUND), "target_rule", "grade")
-    return [_verdict(key, rows, tried[key["target_rule"], key["grade"]]) for key, rows in found]
+    found = context.run.sql(_FOUND)
+    keys = context.grouped(tried.values(), "target_rule", "grade")
+    groups = {key: rows["distortion"].to_numpy() for key, rows in found.groupby(["target_rule", "grade"])}
+    return [
+        _verdict(*key.values(), groups[*key.values(),], row) for key, (row,) in keys if tuple(key.values()) in groups
+    ]
 
 
-def _verdict(key: Row, rows: list[Row], tried: Row) -> Verdict:
-    # Searches of several models from one image share the image: the median is of images, each with its own median.
-    images: dict[tuple[str, int], list[float]] = {}
-    for row in rows:
-        images.setdefault((row["dataset"], row["example_id"]), []).append(row["distortion"])
-    values = np.array([np.median(each) for each in images.values()])
+def _verdict(target_rule: str, grade: str, values: np.ndarray, tried: Row) -> Verdict:
     low, high = median_interval(values)
-    models = len({(row["model"], row["model_seed"]) for row in rows})
+    models = tried["models"]
     whose = "the network give" if models == 1 else f"the {models} networks give"
-    wrong = _RULES.get(key["target_rule"], key["target_rule"])
+    wrong = _RULES.get(target_rule, target_rule)
     every = (
         "for every image searched"
         if tried["found"] == tried["tried"]
@@ -48,7 +49,7 @@ def _verdict(key: Row, rows: list[Row], tried: Row) -> Verdict:
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",
-        f"median root mean square change of a pixel ({key['grade']})",
+        f"median root mean square change of a pixel ({grade})",
         number(float(np.median(values))),
         f"{interval}{counted(len(values), 'image')}",
         "distortions",
