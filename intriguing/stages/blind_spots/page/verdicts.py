@@ -29,11 +29,13 @@ def verdicts(context: Context) -> list[Verdict]:
     """Per rule for targets and grade: how small a change makes the networks wrong."""
     tried = {(row["target_rule"], row["grade"]): row for row in context.query(_TRIED)}
     found = context.run.sql(_FOUND)
-    keys = context.grouped(tried.values(), "target_rule", "grade")
     groups = {key: rows["distortion"].to_numpy() for key, rows in found.groupby(["target_rule", "grade"])}
-    return [
-        _verdict(*key.values(), groups[*key.values(),], row) for key, (row,) in keys if tuple(key.values()) in groups
-    ]
+    made = []
+    for key, (row,) in context.grouped(tried.values(), "target_rule", "grade"):
+        rule, grade = key["target_rule"], key["grade"]
+        if (rule, grade) in groups:
+            made.append(_verdict(rule, grade, groups[rule, grade], row))
+    return made
 
 
 def _verdict(target_rule: str, grade: str, values: np.ndarray, tried: Row) -> Verdict:
