@@ -1,7 +1,8 @@
 """Write the generated pages of the documentation: `make docs`, or `python docs/generate.py`.
 
 `tables.md` comes from the schemas, `cli.md` from the help of the commands, `spec.md` from the sections that the stages
-give a spec, `python.md` from the docstrings of the public names. A test fails when one of them is stale.
+give a spec, `python.md` from the docstrings of the public names, `glossary.md` from
+the words that the page explains. A test fails when one of them is stale.
 """
 
 import ast
@@ -24,6 +25,7 @@ from pydantic_core import PydanticUndefined
 import intriguing
 from intriguing import cli, tables
 from intriguing.models import GENERAL, TrainOptions, build
+from intriguing.report.glossary import glossary
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
 from intriguing.sweep.spec import Spec
@@ -133,11 +135,23 @@ def python_page() -> str:
     return _page(lines)
 
 
+def glossary_page() -> str:
+    """The words that the page of a run uses, each explained in a sentence."""
+    lines = [
+        "# Glossary",
+        "The words of a run's page, as it explains them itself, where they stand and at its end. Figures and tables "
+        "use them in the same sense.",
+        _table(["word", "what it is"], [[f"**{term.name}**", term.sentence] for term in glossary()]),
+    ]
+    return _page(lines)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "cli.md": cli_page,
     "spec.md": spec_page,
     "python.md": python_page,
+    "glossary.md": glossary_page,
 }
 
 
