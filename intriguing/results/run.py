@@ -251,8 +251,10 @@ class Run:
         import duckdb
 
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
-        config: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true", "temp_directory": ""}
+        config: dict[str, Any] = {"enable_external_access": "false", "temp_directory": ""}
         with duckdb.connect(config=config) as connection, self._reading("A table"):
+            # A bar of DuckDB's own would stand among what is printed; it can only be left out once connected.
+            connection.execute("set enable_progress_bar = false; set lock_configuration = true")
             # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.
             for name in [n for n in tables.TABLES if n in query.lower()] or tables.TABLES:
                 connection.register(name, self._view(name))

@@ -42,9 +42,9 @@ def curves(rows: Any) -> pd.DataFrame:
         root = (rows["l2"] / rows["distortion"]).median()
     tried["bound"] = np.where(wrong, 0.0, tried["lower_bound"].astype(float) / root)
     by_image = ["model", "model_seed", "example_id"]
-    images = tried.groupby(by_image, sort=False).agg(
-        size=("size", "min"), bound=("bound", lambda b: b.min(skipna=False))
-    )
+    # A bound that is not known makes the image's unknown: minus infinity until the smallest is taken.
+    tried["bound"] = tried["bound"].fillna(-np.inf)
+    images = tried.groupby(by_image, sort=False)[["size", "bound"]].min().replace(-np.inf, np.nan)
     every = rows.groupby(by_image[:2], sort=False)["example_id"].nunique()
     finite = images["size"][np.isfinite(images["size"]) & (images["size"] > 0)]
     sizes = np.linspace(0, float(finite.quantile(0.99)) * 1.02 if len(finite) else 1.0, _STEPS)

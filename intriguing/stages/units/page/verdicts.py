@@ -85,5 +85,5 @@ def _interval(test: Row) -> str:
 
 def _far(effect: float) -> str:
     if abs(effect) > FAR:
-        return f"far {'above' if effect > 0 else 'below'} every rotation (beyond {'+' if effect > 0 else '−'}{FAR:g})"
+        return f"far beyond every rotation ({'above +' if effect > 0 else 'below −'}{FAR:g})"
     return ("+" if effect > 0 else "") + number(effect, 2)

@@ -1,6 +1,5 @@
 """Which layers the explorer shows, and their tables, read in passes: all of a large run do not fit in memory."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +64,18 @@ def read_layers(context: Context, chosen: Chosen) -> list[LayerData]:
     """The chosen layers with everything that is shown of them."""
     run, found = context.run, []
     ranks = list(range(1, chosen.images + 1))
-    for batch in _passes(chosen.layers):
-        keys = {name: batch[0][0][name] for name in LAYER[:3]} | {"layer": [key["layer"] for key, _ in batch]}
+    for start in range(0, len(chosen.layers), _PASS):
+        batch = chosen.layers[start : start + _PASS]
+        keys = {name: sorted({key[name] for key, _ in batch}) for name in LAYER[:4]}
         bases = {"basis": sorted({basis for _, each in batch for basis in each}), "rotation_seed": 0}
-        topk = _by(run.table("topk", **keys, **bases, rank=ranks).to_pandas(), "layer", "condition", "basis")
+        by = (*LAYER, "basis")
+        topk = _by(run.table("topk", **keys, **bases, rank=ranks).to_pandas(), *by)
         scores: Any = run.table("unit_scores", **keys, **bases).to_pandas()
-        scores = _by(scores[scores["direction"] >= 0], "layer", "condition", "basis")
-        spread = _by(run.table("unit_histograms", **keys, **bases).to_pandas(), "layer", "condition", "basis")
-        tests = _by(run.table("rotation_tests", **keys, control="trained", alpha=0.0).to_pandas(), "layer", "condition")
+        scores = _by(scores[scores["direction"] >= 0], *by)
+        spread = _by(run.table("unit_histograms", **keys, **bases).to_pandas(), *by)
+        tests = _by(run.table("rotation_tests", **keys, control="trained", alpha=0.0).to_pandas(), *LAYER)
         for key, names in batch:
-            at = (key["layer"], key["condition"])
+            at = tuple(key[name] for name in LAYER)
             sides = [
                 _side(basis, topk.get((*at, basis)), scores.get((*at, basis)), spread.get((*at, basis)), chosen.images)
                 for basis in names
@@ -82,18 +83,6 @@ def read_layers(context: Context, chosen: Chosen) -> list[LayerData]:
             places = _places(context, key, sides)
             found.append(LayerData(key, sides, places, _tests(tests.get(at))))
     return found
-
-
-def _passes(layers: list[tuple[Row, list[str]]]) -> Iterator[list[tuple[Row, list[str]]]]:
-    """Layers of one network, up to 32 at a time."""
-    start = 0
-    while start < len(layers):
-        network = [layers[start][0][name] for name in LAYER[:3]]
-        stop = start
-        while stop < min(start + _PASS, len(layers)) and [layers[stop][0][name] for name in LAYER[:3]] == network:
-            stop += 1
-        yield layers[start:stop]
-        start = stop
 
 
 def _by(rows: pd.DataFrame, *names: str) -> dict[Any, pd.DataFrame]:

@@ -1,0 +1,150 @@
+"""The page in a browser: no message, no request, and everything that can be clicked; skipped without a Chromium."""
+
+import pytest
+
+from intriguing.sweep.report import write_report, write_site
+from tests.browser import Browser, chromium
+from tests.synthetic_run import NASTY, SyntheticRun, images
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="needs a Chromium"),
+]
+LONG = "n" * 290 + '"<b>'
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = Browser()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A run of two models with names that hurt, and rays."""
+    writer = SyntheticRun(tmp_path_factory.mktemp("runs") / "run", models=("007", NASTY), layers=("hidden", LONG))
+    return writer.write()
+
+
+@pytest.fixture(scope="module")
+def page(root, tmp_path_factory):
+    return write_report(root, tmp_path_factory.mktemp("pages") / "report.html", images)
+
+
+def drawn(browser):
+    """Scroll to both explorers, and wait until they are drawn."""
+    for name, tile in (("units", ".tile"), ("searches", ".card")):
+        browser.do(f"document.getElementById('{name}-explorer').scrollIntoView()")
+        browser.until(f"document.querySelector('#{name}-explorer {tile}')")
+
+
+def is_quiet(browser, page):
+    return not browser.messages and {r for r in browser.requests if not r.startswith(("blob:", "data:"))} == {
+        page.as_uri()
+    }
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1300, False), (1300, True), (500, False)])
+def test_the_page_is_drawn_without_a_message_or_a_request(browser, page, width, dark):
+    browser.open(page, width=width, dark=dark)
+    drawn(browser)
+    assert is_quiet(browser, page)
+    assert browser.do("document.documentElement.scrollWidth") == width
+    background = browser.do("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(18, 21, 27)" if dark else "rgb(251, 250, 248)")
+    labels = "[...document.querySelectorAll('.tile')].every((tile) => tile.getAttribute('aria-label').length > 5)"
+    assert browser.do(labels)
+    assert "<script>alert(1)</script>" in browser.do("document.body.innerText")
+
+
+def test_units_are_ranked_paged_found_and_opened(browser, page):
+    browser.open(page)
+    drawn(browser)
+    first = "document.querySelector('#units-explorer .side.natural .line button').textContent"
+    assert browser.do(first) == "0"
+    browser.do("document.querySelector('#units-explorer .pager button[aria-label=\"Next page\"]').click()")
+    assert browser.do(first) == "8"
+    choose = "(s => { s.value = 'score.kurtosis'; s.dispatchEvent(new Event('change')); })"
+    browser.do(f"{choose}(document.querySelectorAll('#units-explorer select')[1])")
+    shown = (
+        "[...document.querySelectorAll('#units-explorer .side.natural .score')].map((e) => parseFloat(e.textContent))"
+    )
+    scores = browser.do(shown)
+    assert len(scores) == 8
+    assert scores == sorted(scores, reverse=True)
+    find = "(i => { i.value = '11'; i.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'})); })"
+    browser.do(f"{find}(document.querySelector('#units-explorer input[type=number]'))")
+    opened = browser.do("document.querySelector('#units-explorer .line.open').innerText")
+    assert opened.startswith("11")
+    for heading in ("Largest values", "Smallest values", "How its values are spread", "Scores"):
+        assert heading in opened
+    assert browser.do("document.querySelectorAll('#units-explorer .line.open .scale .band').length") == 2
+    assert not browser.messages
+
+
+def test_the_blind_mode_hides_what_it_asks_and_counts_guesses(browser, page):
+    browser.open(page)
+    drawn(browser)
+    buttons = "[...document.querySelectorAll('#units-explorer button')]"
+    browser.do(f"{buttons}.find((b) => b.textContent === 'which is which?').click()")
+    hidden = browser.do("document.getElementById('units-explorer').innerText")
+    assert "random directions" not in hidden
+    assert "No guess yet" in hidden
+    titles = browser.do("[...document.querySelectorAll('#units-explorer .tile')].map((t) => t.title || t.ariaLabel)")
+    assert all(title.startswith("rank ") for title in titles)
+    right = 0
+    for n in range(1, 5):
+        browser.do("document.querySelector('#units-explorer [data-guess=\"0\"]').click()")
+        told = browser.do("document.querySelector('#units-explorer [role=status]').innerText")
+        right += told.startswith("Right.")
+        assert f"{right} of {n} guesses were right" in told
+        assert "random directions" in browser.do("document.getElementById('units-explorer').innerText")
+        browser.do("document.querySelector('#units-explorer [data-again]').click()")
+
+
+def test_searches_are_filtered_and_sorted(browser, page):
+    browser.open(page)
+    drawn(browser)
+    cards = "[...document.querySelectorAll('#searches-explorer .card')].map((c) => c.innerText)"
+    sizes = [float(text.split("distortion ")[1].split()[0]) for text in browser.do(cards)]
+    assert len(sizes) == 12
+    assert sizes == sorted(sizes)
+    set_to = "((at, value) => { const s = document.querySelectorAll('#searches-explorer select')[at]; s.value = value;"
+    set_to += " s.dispatchEvent(new Event('change')); })"
+    browser.do(f"{set_to}(0, '007')")
+    assert all("007" in text for text in browser.do(cards))
+    browser.do(f"{set_to}(3, '4')")
+    assert all(text.startswith("4 → 7") for text in browser.do(cards))
+    browser.do("document.querySelector('#searches-explorer .pairs .cell').click()")
+    assert all(text.startswith("0 → 3") for text in browser.do(cards))
+    browser.do("document.querySelector('#searches-explorer input[type=checkbox]').click()")
+    browser.do(f"{set_to}(2, 'not found')")
+    assert "not found" in "".join(browser.do(cards)) or "No search is like that" in browser.do(
+        "document.getElementById('searches-explorer').innerText"
+    )
+    assert not browser.messages
+
+
+def test_words_explain_themselves_and_figures_tell_their_values_by_keyboard(browser, page):
+    browser.open(page)
+    drawn(browser)
+    browser.do("document.getElementById('distortions').scrollIntoView()")
+    browser.until("document.querySelector('#distortions a.word')")
+    browser.do("document.querySelector('#distortions a.word').focus()")
+    assert browser.do("document.querySelector('.tip').textContent.length") > 20
+    browser.do(
+        "(s => { s.focus(); s.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'})); })"
+        "(document.querySelector('script[data-hover]').previousElementSibling)"
+    )
+    assert "% right" in browser.do("document.querySelector('.tip').textContent")
+
+
+def test_the_folder_form_opens_from_the_disk(browser, root, tmp_path):
+    index = write_site(root, tmp_path / "site", images)
+    browser.open(index)
+    drawn(browser)
+    assert not browser.messages
+    outside = [r for r in browser.requests if not r.startswith(((tmp_path / "site").as_uri(), "data:", "blob:"))]
+    assert outside == []
+    assert any(r.endswith("/data/units-0.js") for r in browser.requests)
