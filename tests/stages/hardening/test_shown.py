@@ -11,6 +11,7 @@ from intriguing.stages.hardening.printed import printed
 from intriguing.stages.hardening.summary import summaries
 from intriguing.stages.hardening.written import write_into, written
 from intriguing.sweep.report import write_report
+from tests.docs.test_docs import ROOT
 from tests.pages import Document
 from tests.stages.hardening.invented import make_run
 
@@ -108,3 +109,12 @@ def test_results_are_written_into_their_place_and_nothing_else_changes(run, tmp_
     path.write_text(once.replace("<!-- invented: end -->", ""))
     with pytest.raises(InputError, match="not the one that ends it"):
         write_into(path, run)
+
+
+def test_the_results_in_the_docs_stand_where_the_command_writes_them():
+    text = (ROOT / "docs" / "results" / "hardening.md").read_text()
+    for spec in ("hardening", "hardening-long", "hardening-trials"):
+        opening = f"<!-- {spec}: written by `python jobs/hardening.py {spec} --results` -->"
+        _, found, rest = text.partition(opening)
+        assert found
+        assert f"## {spec}: " in rest.partition(f"<!-- {spec}: end -->")[0]
