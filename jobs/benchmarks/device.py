@@ -1,15 +1,16 @@
 """The search on an accelerator: examples per second, the model's share of the time, beside DDN and PDGD.
 
     python jobs/benchmark.py device [--device cuda] [--images 1024] [--slots 256] [--models FC10,CNN,ResNet-20]
-                                    [--steps 100] [--out outputs/benchmark-device]
+                                    [--steps 100] [--cifar cifar10.npz] [--photos DIR] [--out outputs/benchmark-device]
 
-The MNIST networks are those of `benchmark.py search`, trained from a seed on the images of the package. The others are
-fed uniform noise: ResNet-20 (32 x 32) and torchvision's ResNet-50 (224 x 224) with weights drawn from a seed, and
-EfficientNet-Lite1 at 224 x 224 with the weights of its package (`make peers`). Their speed is measured, not their
-robustness. `found %` is what a method says of itself (of a peer: what it changed). `confirmed %` is the share of that
-for which the bare model errs: on the image alone and in batches of 64, with full precision and with TF32 allowed. The
-model's share is the time that the counted passes take in a bare loop over full batches, over the whole. Wall-clock
-seconds after the device has caught up; one warm-up each. Needs no Ray.
+The MNIST networks are those of `benchmark.py search`, trained from a seed on the images of the package. With --cifar
+ResNet-20 is that of `benchmark.py hard`, trained on CIFAR-10; with --photos EfficientNet-Lite1 (`make peers`) is fed
+the photos of `benchmark.py photos`. What is left is fed uniform noise, with weights drawn from a seed (torchvision's
+ResNet-50 at 224 x 224): its speed is measured, not its robustness. `found %` is what a method says of itself (of a
+peer: what it changed). `confirmed %` is the share of that for which the bare model errs: on the image alone and in
+batches of 64, with full precision and with TF32 allowed. The model's share is the time that the counted passes take
+in a bare loop over full batches, over the whole. Wall-clock seconds after the device has caught up; one warm-up each.
+Needs no Ray.
 """
 
 import argparse
@@ -44,6 +45,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--models", default="FC10,FC100-100-10,CNN,ResNet-20,EfficientNet-Lite1,ResNet-50")
     parser.add_argument("--steps", type=int, default=100, help="of DDN and PDGD")
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10 in NumPy's format, for ResNet-20")
+    parser.add_argument("--photos", type=Path, help="photos whose names end in _LABEL.jpg, for EfficientNet-Lite1")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-device"))
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
@@ -51,7 +54,7 @@ def main(argv: list[str]) -> int:
     print(f"{machine}, torch {torch.__version__}\n\n{HEADER}")
     rows = []
     for name in arguments.models.split(","):
-        cell = cell_of(name, arguments.images, device)
+        cell = cell_of(name, arguments.images, device, arguments.cifar, arguments.photos)
         for method, run in methods(arguments.slots, arguments.steps).items():
             rows.append({"machine": machine, "model": name, "method": method, **measured(cell, run, arguments.slots)})
             print(line(rows[-1]), flush=True)
@@ -81,7 +84,7 @@ ON_NOISE: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "EfficientNet-Lite1": (photos.efficientnet, photos.SIZE),
     "ResNet-50": (lambda: torchvision().models.resnet50(weights=None), 224),
 }
-"""Networks that are measured on images of uniform noise, and their size."""
+"""Networks that are measured on images of uniform noise where there are no others, and their size."""
 CHECKS = {
     f"{how}, {name}": (precision, size)
     for name, precision in (("full", FULL), ("TF32", Precision.all("tf32")))
@@ -124,24 +127,43 @@ def methods(slots: int, steps: int) -> dict[str, Method]:
     return found
 
 
-def cell_of(name: str, count: int, device: torch.device) -> search_peers.Cell:
-    """An untargeted cell on `device`; the labels are what the model says."""
+def cell_of(
+    name: str, count: int, device: torch.device, cifar: Path | None = None, folder: Path | None = None
+) -> search_peers.Cell:
+    """An untargeted cell on `device`, of at most `count` images that the model gets right; noise has its answers."""
+    model, images, labels = network_of(name, 2 * count, cifar, folder)
+    model, images = model.eval().requires_grad_(False).to(device), images.to(device)
+    with torch.no_grad(), FULL.used():
+        given = torch.cat([model(x).argmax(1) for x in images.split(64)])
+    right = (torch.ones_like(given, dtype=torch.bool) if labels is None else given == labels.to(device)).nonzero()
+    index = right.squeeze(1)[:count]
+    return search_peers.Cell(model, images[index], given[index], None, images[:0])
+
+
+def network_of(
+    name: str, count: int, cifar: Path | None, folder: Path | None
+) -> tuple[nn.Module, Tensor, Tensor | None]:
+    """A network and at most `count` images, with labels (B,) or none where they are noise."""
+    if name == "ResNet-20" and cifar:
+        parts = hard_models.splits("cifar", cifar)
+        if parts is None:
+            raise SystemExit(f"--cifar: {cifar} is no file.")
+        return hard_models.trained(name, parts[0], 1), parts[1].images[:count], parts[1].labels[:count]
+    if name == "EfficientNet-Lite1" and folder:
+        model = photos.efficientnet()
+        cell = photos.photo_cell(model, folder, count)
+        return model, cell.images, cell.labels
     if name in ON_NOISE:
         build, size = ON_NOISE[name]
         torch.manual_seed(0)
-        model: nn.Module = build().eval().requires_grad_(False).to(device)
-        images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    else:
-        data = load_dataset("mnist-sample")
-        train, test = (
-            search_models.Split(split.pixels(np.arange(len(split))), torch.as_tensor(np.array(split.labels)).long())
-            for split in (data.split("train"), data.split("test"))
-        )
-        model = search_models.trained(name, train, 1).to(device)
-        images = test.images[:count].to(device)
-    with torch.no_grad():
-        labels = torch.cat([model(x).argmax(1) for x in images.split(64)])
-    return search_peers.Cell(model, images, labels, None, images[:0])
+        generator = torch.Generator().manual_seed(0)
+        return build(), torch.rand(count, 3, size, size, generator=generator), None
+    data = load_dataset("mnist-sample")
+    train, test = (
+        search_models.Split(split.pixels(np.arange(len(split))), torch.as_tensor(np.array(split.labels)).long())
+        for split in (data.split("train"), data.split("test"))
+    )
+    return search_models.trained(name, train, 1), test.images[:count], test.labels[:count]
 
 
 def measured(cell: search_peers.Cell, run: Method, slots: int) -> dict[str, float]:
