@@ -11,7 +11,7 @@ from intriguing.stability.coupled import Chain, Coupled
 from intriguing.stability.linear_bounds import Form, Intervals, LinearBounds
 from intriguing.stability.ops import Elementwise, MaxPool, size
 from intriguing.stability.region import Region
-from intriguing.stability.slopes import aligned
+from intriguing.stability.slopes import Aligned, aligned
 
 if TYPE_CHECKING:
     from intriguing.stability.problem import Problem
@@ -33,8 +33,6 @@ _GUIDES = {"fast": ((3, 2), (2, 2), (3, 0)), "slow": ((3, 2), (2, 2), (2, 2))}
 more nonlinear layers; then one, in float64, proves it."""
 _TURNED = 2
 """Classes whose lines are turned to suit them: those that decide the radius."""
-_FEW = 50
-"""Rows per image up to which networks of one or two nonlinear layers use the balls: the forms of classes alone."""
 _BLOCK = 2**23
 """Numbers that the widest step of one image's pass back times the images of a block may hold."""
 
@@ -47,8 +45,6 @@ def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) ->
     chain = Chain.of(prover) if effort == "slow" else None
     if effort == "slow" and chain is None:
         guide.many = prover.many = 2**30
-    elif len(prover.nonlinear) <= 2:
-        guide.many = prover.many = _FEW
     rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
     each = min(rows * max(size(n.shape) for n in graph.nodes), 2**23)
     out = bounds.clone()
@@ -131,14 +127,15 @@ class _Block:
         for _ in range(plain):
             # Intervals of a larger radius say which ReLUs need not be looked at again.
             fits = known is not None and bool((bracket.radius <= reach).all())
-            reached, _, found = rough.evaluate(guide, bracket.radius, known if fits else None)
-            known, reach = found, bracket.radius
+            reached, known = rough.evaluate(guide, bracket.radius, known if fits else None)
+            reach = bracket.radius
             bracket.learn(rough._least(reached))
+        slopes = None
         for _ in range(turned):
-            reached, _, _ = rough.evaluate(guide, bracket.radius, None, turn=True)
+            reached, slopes = rough.turned(guide, bracket.radius, slopes)
             bracket.learn(rough._least(reached))
         final = torch.maximum(bracket.radius.double() * _BACK, self.start)
-        proven, excess = self._proven(prover, final, turned > 0)
+        proven, excess = self._proven(prover, final, turned > 0, slopes)
         aimed = self.problem.wanted is not None
         again = (excess < 1 - _OFF).nonzero().squeeze(1)
         if aimed and len(again):
@@ -148,16 +145,18 @@ class _Block:
             passed = bracket.low[again].double().exp() * _BACK
             radius = torch.where(excess[again] < 0.5, passed, radius)
             radius = torch.maximum(radius, self.start[again]).clamp(min=1e-9)
-            better, _ = self._some(again)._proven(prover, radius, turned > 0)
+            better, _ = self._some(again)._proven(prover, radius, turned > 0, None)
             proven[again] = torch.fmax(better, proven[again])
         return proven
 
-    def _proven(self, prover: LinearBounds, radius: Tensor, turn: bool) -> tuple[Tensor, Tensor]:
+    def _proven(
+        self, prover: LinearBounds, radius: Tensor, turn: bool, before: Aligned | None
+    ) -> tuple[Tensor, Tensor]:
         """(B, C): what the lines at `radius` (B,) prove, no more than it; infinite for classes of no interest.
 
         And per image (B,) the least norm that they allow, over the radius: 1 where the two meet.
         """
-        reached, _, _ = self.evaluate(prover, radius, None, turn=turn)
+        reached = self.turned(prover, radius, before)[0] if turn else self.evaluate(prover, radius, None)[0]
         proven = torch.where(self.wrong, torch.minimum(reached, radius[:, None]), torch.inf)
         return proven, self._least(reached) / radius
 
@@ -184,30 +183,33 @@ class _Block:
             radius = torch.minimum((radius * least).sqrt() * 0.99, self.top * 0.999).clamp(min=1e-9)
         return out
 
-    def evaluate(
-        self, bounds: LinearBounds, radius: Tensor, known: Intervals | None, turn: bool = False
-    ) -> tuple[Tensor, Tensor, Intervals]:
-        """Three things: per class (B, C) the least norm at which the lines at `radius` (B,) allow a success, the
-        constants of these lines (B, C), and the intervals of the values.
+    def evaluate(self, bounds: LinearBounds, radius: Tensor, known: Intervals | None) -> tuple[Tensor, Intervals]:
+        """Per class (B, C) the least norm at which the lines at `radius` (B,) allow a success, and the intervals.
 
         The least norm is proven only as far as it does not exceed `radius`.
         """
-        reach = self.problem.rounding.reach
-        balls = {i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])}
-        bounds = bounds.within(balls)
+        bounds = self._within(bounds, radius)
         intervals = bounds.intervals(self.values, self.region, radius, known)
-        last = len(bounds.graph.nodes) - 1
-        form = bounds.form(last, self.rows, self.values, intervals)
-        slack = self.slack(radius)
-        reached = self._reached(form, slack, self.wrong)
-        if turn:
-            worst = torch.where(self.wrong, reached, torch.inf).topk(min(_TURNED, reached.shape[1]), largest=False)
-            rows = self.rows.gather(1, worst.indices[:, :, None].expand(-1, -1, self.rows.shape[2]))
-            slopes = aligned(bounds, rows, self.values, intervals, self.region, radius)
-            again = bounds.with_slopes(slopes).form(last, rows, self.values, intervals)
-            turned = self._reached(again, slack.gather(1, worst.indices), self.wrong.gather(1, worst.indices))
-            reached = reached.scatter(1, worst.indices, torch.maximum(turned, worst.values))
-        return reached, form.constant, intervals
+        form = bounds.form(len(self.values) - 1, self.rows, self.values, intervals)
+        return self._reached(form, self.slack(radius), self.wrong), intervals
+
+    def turned(self, bounds: LinearBounds, radius: Tensor, before: Aligned | None) -> tuple[Tensor, Aligned]:
+        """What `evaluate` gives, with lines that suit the classes that decide; and these lines, to begin with again."""
+        bounds = self._within(bounds, radius)
+        intervals = bounds.intervals(self.values, self.region, radius, None)
+        last, slack = len(self.values) - 1, self.slack(radius)
+        reached = self._reached(bounds.form(last, self.rows, self.values, intervals), slack, self.wrong)
+        worst = torch.where(self.wrong, reached, torch.inf).topk(min(_TURNED, reached.shape[1]), largest=False)
+        rows = self.rows.gather(1, worst.indices[:, :, None].expand(-1, -1, self.rows.shape[2]))
+        lines = aligned(bounds, rows, worst.indices, self.values, intervals, self.region, radius, before)
+        again = bounds.with_slopes(lines.slopes).form(last, rows, self.values, intervals)
+        better = self._reached(again, slack.gather(1, worst.indices), self.wrong.gather(1, worst.indices))
+        return reached.scatter(1, worst.indices, torch.maximum(better, worst.values)), lines
+
+    def _within(self, bounds: LinearBounds, radius: Tensor) -> LinearBounds:
+        """These bounds with the balls that values keep to within `radius`."""
+        reach = self.problem.rounding.reach
+        return bounds.within({i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])})
 
     def _reached(self, form: Form, slack: Tensor, wrong: Tensor) -> Tensor:
         """The least norms (B, R) that the lower bounds of margins allow to take them to 0."""

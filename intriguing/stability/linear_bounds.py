@@ -14,12 +14,14 @@ from intriguing.stability import relaxations
 from intriguing.stability.graph import Graph, Node
 from intriguing.stability.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
 from intriguing.stability.region import Region
-from intriguing.stability.relu_ball import relu_ball
+from intriguing.stability.relu_ball import bending_norms, relu_ball
 
 _MATRIX = 2**24
 """Entries of the matrix of a layer that is affine in the input, up to which it is kept."""
 _MANY = 600
 """Rows per image above which the balls are left out: those of a wide layer's intervals, where they cost the most."""
+_NARROW = 256
+"""A layer of up to so many values, affine in the input, is asked what ball those of its values keep to that may bend."""
 _HELD = 2**25
 """Numbers that the rows of one pass back may hold per step."""
 
@@ -66,6 +68,7 @@ class LinearBounds:
         self.nonlinear = [i for i, n in enumerate(graph.nodes) if isinstance(n.op, Elementwise | MaxPool)]
         self.read = sorted({self.graph.nodes[i].inputs[0] for i in self.nonlinear})
         self.matrices: dict[int, Tensor] = {}
+        self.grams: dict[int, Tensor] = {}
         self.many = _MANY
         self.radii: dict[int, Tensor] = {}
         self.slopes: Slopes = {}
@@ -102,6 +105,9 @@ class LinearBounds:
         self.centres = values
         for i in self.read:
             found[i] = self._interval(i, values, region, radius, found, known)
+            if i in self.radii and self.affine[i] and size(self.graph.nodes[i].shape) <= _NARROW:
+                norm = bending_norms(self._gram(i), *(end.flatten(1) for end in found[i]))
+                self.radii = self.radii | {i: torch.minimum(self.radii[i], norm * radius)}
         return found
 
     def form(self, node: int, rows: Tensor, values: list[Tensor], intervals: Intervals) -> Form:
@@ -172,6 +178,13 @@ class LinearBounds:
             unit = torch.eye(size(shape), dtype=self.like.dtype, device=self.like.device)
             self.matrices[i] = self._back(i, unit.reshape(1, -1, *shape), {})[0][0]
         return self.matrices[i]
+
+    def _gram(self, i: int) -> Tensor:
+        """The products (size of node, size of node) of the rows of that matrix."""
+        if i not in self.grams:
+            matrix = self._matrix(i)
+            self.grams[i] = matrix @ matrix.T
+        return self.grams[i]
 
     def _back(self, start: int, rows: Tensor, intervals: Intervals) -> tuple[Tensor, Tensor]:
         """The slope (B or 1, R, n) in the input and the constant (B or 1, R) of a lower bound of `rows` at `start`."""

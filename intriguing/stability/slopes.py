@@ -5,6 +5,8 @@ here in all layers that lie between the form and the input, for the few classes 
 as they are, and are most of the cost.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -14,23 +16,52 @@ from intriguing.stability.ops import Elementwise
 from intriguing.stability.region import Region
 
 _STEPS = 12
+_FURTHER = 4
+"""Steps from slopes that suited the same form at another radius."""
 _RATE = 0.4
 """The first step, as a part of the range that a slope may have; it falls linearly."""
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """Slopes that suit some classes: of which classes (B, R) they are, and the slopes."""
+
+    classes: Tensor
+    slopes: Slopes
+
+
 def aligned(
-    bounds: LinearBounds, rows: Tensor, values: list[Tensor], intervals: Intervals, region: Region, radius: Tensor
-) -> Slopes:
-    """Slopes for each of `rows` (B, R, classes) at the output that raise its least value within `radius` (B,)."""
+    bounds: LinearBounds,
+    rows: Tensor,
+    classes: Tensor,
+    values: list[Tensor],
+    intervals: Intervals,
+    region: Region,
+    radius: Tensor,
+    before: Aligned | None,
+) -> Aligned:
+    """Slopes for each of `rows` (B, R, classes) at the output that raise its least value within `radius` (B,).
+
+    classes: (B, R), what the rows stand for. before: slopes for another radius, to begin with where they are of the
+    same class.
+    """
     last, count = len(values) - 1, rows.shape[1]
     bounds = bounds.without_balls()
     ranges = _ranges(bounds, intervals, count)
     if not ranges:
-        return {}
+        return Aligned(classes, {})
     slopes: Slopes = {i: (below.clone(), above.clone()) for i, (below, above, _, _) in ranges.items()}
+    steps, rate = _STEPS, _RATE
+    if before is not None:
+        steps, rate = _FURTHER, _RATE * _FURTHER / _STEPS
+        same = (before.classes == classes)[:, :, None]
+        for i, (_, _, least, most) in ranges.items():
+            pairs = zip(before.slopes[i], slopes[i], strict=True)
+            moved = [torch.where(same, old.to(new), new).clamp(least, most) for old, new in pairs]
+            slopes[i] = moved[0], moved[1]
     best = {i: (b.clone(), a.clone()) for i, (b, a) in slopes.items()}
     top = torch.full(rows.shape[:2], -torch.inf, dtype=rows.dtype, device=rows.device)
-    for step in range(_STEPS + 1):
+    for step in range(steps + 1):
         leaves = [t.requires_grad_() for pair in slopes.values() for t in pair]
         with torch.enable_grad():
             form = bounds.with_slopes(slopes).form(last, rows, values, intervals)
@@ -39,10 +70,10 @@ def aligned(
         top = torch.maximum(top, least.detach())
         for i, kept in best.items():
             best[i] = _kept(better, slopes[i][0], kept[0]), _kept(better, slopes[i][1], kept[1])
-        if step == _STEPS:
+        if step == steps:
             break
         gradients = torch.autograd.grad(least, leaves, torch.ones_like(least), allow_unused=True)
-        rate = _RATE * (1 - step / _STEPS)
+        share = rate * (1 - step / steps)
         for place, i in enumerate(slopes):
             _, _, low, high = ranges[i]
             moved = []
@@ -52,9 +83,9 @@ def aligned(
                 width = high - low
                 # By the size of the gradient, but no slope stands still for another's larger one.
                 push = torch.sign(gradient) * (gradient.abs() / largest).sqrt()
-                moved.append(torch.minimum(torch.maximum(slope.detach() + rate * width * push, low), high))
+                moved.append(torch.minimum(torch.maximum(slope.detach() + share * width * push, low), high))
             slopes[i] = (moved[0], moved[1])
-    return best
+    return Aligned(classes, best)
 
 
 def _kept(better: Tensor, new: Tensor, old: Tensor) -> Tensor:

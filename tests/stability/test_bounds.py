@@ -14,7 +14,7 @@ from intriguing.stability.linear_bounds import LinearBounds
 from intriguing.stability.ops import Elementwise
 from intriguing.stability.problem import Network, Problem
 from intriguing.stability.region import Region
-from intriguing.stability.relu_ball import relu_ball
+from intriguing.stability.relu_ball import bending_norms, relu_ball
 from intriguing.stability.rounding import Rounding
 
 from . import hunt
@@ -116,6 +116,20 @@ def test_relus_in_a_ball_are_never_below_their_bound():
     stable = torch.where(((low < 0) & (high > 0))[:, None], 0.0, c * at[:, None].relu() - slope * at[:, None]).sum(2)
     assert bool((value.amin(0) >= bound + stable - 1e-9).all())
     assert bool((value.amin(0) <= bound + stable + 1.0).all())
+
+
+def test_values_that_bend_never_move_further_together_than_their_rows_do():
+    g = torch.Generator().manual_seed(0)
+    weight, at = torch.randn(20, 9, generator=g).double(), torch.randn(6, 20, generator=g).double()
+    reach = torch.tensor([0.0, 0.1, 0.3, 1.0, 3.0, 100.0]).double()[:, None]
+    low, high = at - reach, at + reach
+    norms = bending_norms(weight @ weight.T, low, high)
+    for row, norm in enumerate(norms):
+        bends = (low[row] < 0) & (high[row] > 0)
+        true = torch.linalg.matrix_norm(weight[bends], 2) if bends.any() else torch.tensor(0.0).double()
+        assert float(true) <= float(norm) <= float(true) * (1 + 1e-8) + 1e-4
+    assert float(norms[5]) > float(norms[3]) > float(norms[1])
+    assert torch.equal(bending_norms((weight @ weight.T).float(), low[:1].float(), high[:1].float()), torch.zeros(1))
 
 
 @pytest.mark.slow

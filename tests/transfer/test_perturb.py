@@ -108,6 +108,15 @@ def test_noise_can_be_made_larger_by_what_clipping_takes():
     noisy = gaussian_noise(clean, sizes, 0, [1, 2, 3], after_clipping=True)
     assert np.allclose(noisy.rms_after, sizes, rtol=1e-5)
     assert (noisy.images >= 0).all() and (noisy.images <= 1).all()
+    alone = gaussian_noise(clean[2:], sizes[2], 0, [3], after_clipping=True)
+    assert np.array_equal(alone.images[0], noisy.images[2])
+
+
+def test_noise_that_the_box_has_no_room_for_is_as_large_as_it_can_be():
+    clean = np.full((2, 1, 28, 28), 0.5)
+    noisy = gaussian_noise(clean, [0.7, 0.49], 0, [1, 2], after_clipping=True)
+    assert 0.49 < noisy.rms_after[0] <= 0.5
+    np.testing.assert_allclose(noisy.rms_after[1], 0.49, rtol=1e-5)
 
 
 def test_noise_depends_on_the_id_and_not_on_the_batch():

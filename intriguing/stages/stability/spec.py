@@ -13,7 +13,7 @@ class StabilitySpec(Section):
     norms: bool = True
     """Whether the operator norm of every layer of every model is computed."""
     certificates: Literal["off", "fast", "slow"] = "fast"
-    """What is proven of every search of [blind_spots]: nothing; linear bounds; or more, at about twenty times the
+    """What is proven of every search of [blind_spots]: nothing; linear bounds; or more, at many times the
     time."""
     gigaflops: float = Field(default=100.0, gt=0)
     """Operations (billions) that the linear bounds of one image may take. Where they take more, norms bound alone."""

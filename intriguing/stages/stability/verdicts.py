@@ -9,8 +9,8 @@ from intriguing.stats.findings import counted
 from intriguing.stats.intervals import median_interval
 
 _PROVEN = """
-select dataset, target_rule, grade, example_id, model, model_seed, share, l2, lower_bound
-from certificates where status = 'found' and lower_bound is not null"""
+select dataset, target_rule, grade, example_id, model, model_seed, share, l2, lower_bound,
+is_optimal from certificates where status = 'found' and lower_bound is not null"""
 _ROUNDING = 1e-5
 
 
@@ -32,7 +32,9 @@ def _verdict(grade: str, rule: str, rows: list[Row]) -> Verdict:
     values = np.array([np.median(each) for each in images.values()])
     low, high = median_interval(values)
     below = sum(row["l2"] * (1 + _ROUNDING) < row["lower_bound"] for row in rows)
-    sentence = "The smallest change that fools the networks is proven to be no less than a part of the one found."
+    sentence = "No change shorter than the proven distance fools the networks. Shorter ones than those found may exist."
+    if all(row["is_optimal"] for row in rows):
+        sentence = "The changes found are proven to be the shortest that fool the networks."
     if below:
         sentence = "Changes were found below a distance that counts as proven: one of the two is wrong."
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""

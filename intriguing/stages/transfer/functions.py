@@ -64,7 +64,7 @@ PREDICT_UNCHANGED = TaskFunction(
     UnchangedParameters,
 )
 PREDICT_CHANGED = TaskFunction(
-    Function(f"{_NAME}:feed", 1, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),
+    Function(f"{_NAME}:feed", 2, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),
     ChangedParameters,
 )
 _RAYS = "intriguing.stages.transfer.ray_tasks"

@@ -1,5 +1,7 @@
 """What a run says about transfer: found changes against noise of the same size, on models they were not made for."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from intriguing.randomness import generator
@@ -7,7 +9,8 @@ from intriguing.report.parts import Context, Row
 from intriguing.report.text import number
 from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
-from intriguing.stats.findings import counted
+from intriguing.stats.findings import LEVEL, counted, significant
+from intriguing.stats.multiple import holm
 from intriguing.stats.resampling import Estimate, weights
 
 _DRAWS = 1_000
@@ -18,35 +21,56 @@ _AT = 0.1
 
 
 def verdicts(context: Context) -> list[Verdict]:
-    """Per data set, rule and grade, whether changes made for one model fool others more often than noise does."""
+    """Per data set, rule and grade, whether changes made for one model fool others more often than noise does.
+
+    Holm's correction is over all of them.
+    """
     followed = context.query("select distinct dataset, target_rule, grade from rays where kind = 'adversarial'")
-    made = [_verdict(context, key) for key, _ in context.grouped(followed, "dataset", "target_rule", "grade")]
-    return [verdict for verdict in made if verdict is not None]
+    keys = [key for key, _ in context.grouped(followed, "dataset", "target_rule", "grade")]
+    measured = [one for key in keys if (one := _measured(context, key, len(keys))) is not None]
+    corrected = holm(np.array([one.estimate.p for one in measured]))
+    return [_verdict(one, float(p)) for one, p in zip(measured, corrected, strict=True)]
 
 
-def _verdict(context: Context, key: Row) -> Verdict | None:
+@dataclass(frozen=True)
+class _Measured:
+    """How much more often than noise the changes of one data set, rule and grade fool others."""
+
+    key: Row
+    size: float
+    """The RMS of changes and noise."""
+    estimate: Estimate
+    images: int
+
+
+def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     rays = Rays(context.run, key, context.run.in_order)
     at = int(np.abs(rays.sizes - _AT).argmin())
     excess, counted_rays = against_noise(rays, at)
     if len(excess) < _LEAST:
         return None
-    drawn = weights(generator(0, "transfer.verdict"), len(excess), _DRAWS)
+    # As many resamples as a correction over all tests needs to find anything at all.
+    drawn = weights(generator(0, "transfer.verdict"), len(excess), max(_DRAWS, int(10 * tests / LEVEL)))
     with np.errstate(invalid="ignore"):
         estimate = Estimate.of(excess.sum() / counted_rays.sum(), (drawn @ excess) / (drawn @ counted_rays))
-    if estimate.low > 0:
-        sentence = "Changes made to fool one network fool others more often than noise of the same size."
-    elif estimate.high < 0:
-        sentence = "Changes made to fool one network fool others less often than noise of the same size."
-    else:
+    return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()))
+
+
+def _verdict(one: _Measured, p_holm: float) -> Verdict:
+    estimate, key = one.estimate, one.key
+    said = "Changes made to fool one network fool others significantly {} often than noise of the same size."
+    if not significant(p_holm):
         sentence = "No evidence that changes made to fool one network fool others more often than noise of their size."
-    size = number(float(rays.sizes[at]), 2)
+    else:
+        sentence = said.format("more" if estimate.value > 0 else "less")
+    size = number(one.size, 2)
     where = f"{key['dataset']}, {key['target_rule']}, {key['grade']}"
-    interval = f"95 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; "
+    interval = f"95 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; Holm's p = {p_holm:.2g}; "
     return Verdict(
         sentence,
         f"points by which errors at RMS {size} exceed those on noise of that size, over all pairs ({where})",
         f"{100 * estimate.value:+.1f}",
-        f"{interval if np.isfinite(estimate.low) else ''}{counted(int((counted_rays > 0).sum()), 'image')}",
+        f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')}",
         "amplification",
         "errors that are as frequent on noise of the same size",
     )

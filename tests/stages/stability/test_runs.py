@@ -73,7 +73,7 @@ def test_the_page_shows_brackets_layers_and_what_was_in_the_way(run):
     write_report(run.path)
     words = words_of(run.path)
     assert "How much smaller could a change be?" in words
-    assert "proven to be no less than a part of the one found" in words
+    assert "No change shorter than the proven distance fools the networks. Shorter ones than those found may" in words
     assert "nothing (cannot be bounded" in words
     assert "whole, 8 layers: at most" in words
     assert "count as proven" not in words

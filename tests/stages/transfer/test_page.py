@@ -151,11 +151,13 @@ def test_the_page_and_the_text_answer_whether_a_better_search_transfers_less(fol
 def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     said = verdicts(Context(open_run(followed)))
     assert [verdict.sentence for verdict in said] == [
-        "Changes made to fool one network fool others more often than noise of the same size."
+        "Changes made to fool one network fool others significantly more often than noise of the same size."
     ] * 2
     # Of 42 pairs of an image and another model half are fooled at RMS 0.1, and none by noise.
     assert said[0].value == "+50.0"
     assert "21 images" in said[0].interval
+    # Two tests: Holm's correction doubles the least p-value of 1,000 resamples.
+    assert "Holm's p = 0.004" in said[0].interval
 
 
 def test_a_few_images_are_no_verdict(small):
