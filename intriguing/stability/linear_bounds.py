@@ -21,7 +21,7 @@ _MATRIX = 2**24
 _MANY = 600
 """Rows per image above which the balls are left out: those of a wide layer's intervals, where they cost the most."""
 _NARROW = 256
-"""A layer of up to so many values, affine in the input, is asked what ball those of its values keep to that may bend."""
+"""Up to so many values of a layer that is affine in the input, the ball is that of the values that may bend."""
 _HELD = 2**25
 """Numbers that the rows of one pass back may hold per step."""
 

@@ -57,8 +57,8 @@ def relu_ball(c: Tensor, g: Tensor, at: Tensor, low: Tensor, high: Tensor, radiu
 def bending_norms(gram: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """For values W x in [low, high] (B, N), with `gram` W W^T: the norms (B,) of the rows of W whose values bend.
 
-    No change d of x moves those values together by more than this times |d|. It is well below the norm of W, for half of
-    the values of a layer do not bend near an image.
+    No change d of x moves those values together by more than this times |d|. It is well below the norm of W, for many
+    values of a layer do not bend near an image.
     """
     bends = (low < 0) & (high > 0)
     most = int(bends.sum(1).max()) if len(bends) else 0

@@ -84,7 +84,7 @@ def measure(plan: Plan, run: Path, prefix: str) -> Cost:
 
 
 def bare(network: str, images: int, slots: int) -> float:
-    """CPU-seconds of the forward passes of so many images, by the model alone; from up to 2,000 of them."""
+    """CPU-seconds of an image's forward pass, by the model alone; from up to 2,000 of so many."""
     spec = NETWORKS[network]
     model = build(Architecture(spec["architecture"], spec.get("options", {}), (1, 28, 28), 10, ""), 0).eval()
     some = torch.rand(min(images, 2_000), 1, 28, 28)
@@ -94,7 +94,7 @@ def bare(network: str, images: int, slots: int) -> float:
         began = time.process_time()
         predict(model, some, slots)
         times.append(time.process_time() - began)
-    return float(np.median(times)) / len(some) * images
+    return float(np.median(times)) / len(some)
 
 
 def main(argv: list[str]) -> None:
@@ -126,16 +126,18 @@ def main(argv: list[str]) -> None:
         )
         tasks = [replace(t, function=SEARCH) if t.name.startswith("search/") else t for t in prepared.plan]
         plan, run = Plan(tasks), Path(folder) / "run"
+        # First of all, so that what a process loads once counts in neither.
+        each = bare(options.network, options.images, prepared.spec.compute.slots)
         print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
         print("|---|---|---|---|---|---|---|")
         for prefix in ("transfer", "rays")[: 1 + options.rays]:
             cost = measure(plan, run, prefix)
             images = cost.images if prefix == "transfer" else fed_along(run)
-            alone = bare(options.network, images, prepared.spec.compute.slots)
-            each = 1_000 * (cost.seconds - alone) / cost.tasks
+            alone = each * images
+            beyond = 1_000 * (cost.seconds - alone) / cost.tasks
             print(
                 f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "
-                f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {each:.1f} |"
+                f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {beyond:.1f} |"
             )
 
 

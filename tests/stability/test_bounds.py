@@ -155,6 +155,10 @@ def _narrow(*args):
     return a, (a + b) / 2
 
 
+def _short(*args):
+    return bending_norms(*args) / 10
+
+
 _LINES, _INTERCEPT, _SECANTS = relaxations.lines, relaxations.intercept, coupled.secants
 
 
@@ -166,9 +170,10 @@ _LINES, _INTERCEPT, _SECANTS = relaxations.lines, relaxations.intercept, coupled
         (coupled, "secants", _narrow, "slow"),
         (linear_bounds, "_pool_back", None, "fast"),
         (Region, "_masks", None, "fast"),
+        (linear_bounds, "bending_norms", _short, "fast"),
     ],
     ids=["a line that is too high", "the intercept of the other side", "sectors of half the width",
-         "a max-pool by its mean", "a pixel that moves one way taken as fixed"],
+         "a max-pool by its mean", "a pixel that moves one way taken as fixed", "a ball of a tenth of its radius"],
 )  # fmt: skip
 def test_a_planted_error_is_caught(monkeypatch, module, name, wrong, effort):
     if name == "_pool_back":
