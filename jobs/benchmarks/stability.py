@@ -58,7 +58,7 @@ PEERS = ("DDN-100", "PDGD-500", "BB-100")
 
 
 def below(cell: Cell, bound: Tensor, peers: list[str]) -> str:
-    """Per peer that is installed: how many images it found (untargeted), and how many of these lie below their bound."""
+    """Per peer that is installed: how many results (untargeted) lie below their bound, of how many."""
     said = []
     for peer in available()[0]:
         if peer.name in peers:
@@ -70,7 +70,7 @@ def below(cell: Cell, bound: Tensor, peers: list[str]) -> str:
 
 
 def excluded(graph: Graph, x: Tensor, labels: Tensor, l2: Tensor) -> tuple[float, float]:
-    """How many classes an image linear bounds exclude at the norm that was found: tries that need not be; CPU seconds."""
+    """Classes an image that linear bounds exclude at the norm that was found, and CPU seconds an image."""
     start = time.process_time()
     with torch.no_grad():
         problem = Problem.of(Network.of(graph, x), x, labels, (0.0, 1.0), l2.double())
