@@ -31,5 +31,5 @@ class CertifyParameters:
 
 
 NORMS = TaskFunction(Function(f"{_TASKS}:norms", 1, _COVERS), NormsParameters)
-CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 2, _COVERS), CertifyParameters)
+CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 3, _COVERS), CertifyParameters)
 FUNCTIONS = (NORMS, CERTIFY)
