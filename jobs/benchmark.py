@@ -13,6 +13,7 @@ NAMES = {
     "sweep": "a whole sweep of photos beside the bare forward passes that it needs",
     "units": "collection, the top-K scan and the rotation test",
     "engine": "a plan of a hundred thousand tasks",
+    "cluster": "on Ray: CPU of the driver a task, how soon a lost task is at work again, two workers",
     "stability": "operator norms and certificates: quality and CPU time",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",
     "page": "the page of the largest run: seconds, memory, bytes, first paint",

@@ -84,4 +84,6 @@ def _exit(text: str) -> str:
     detail = (found[2] or "").strip()
     code = _CODE.search(detail)
     said = detail.partition(". ")[0].partition("\n")[0].rstrip(".")
+    if "unexpectedly" in said and code is None:
+        said = f"{said}: it ended by a signal, such as SIGKILL or SIGSEGV, or by os._exit; Ray does not tell which"
     return f"{found[1]}" + (f", exit code {code[1]}" if code else "") + (f" ({said})" if said else "")

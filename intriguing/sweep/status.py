@@ -4,11 +4,13 @@ from collections import Counter
 from typing import Any
 
 from intriguing.basics.folder import Place
+from intriguing.basics.garbage import collected_later
 from intriguing.basics.saved_plan import LIVE_LISTS, command_at, read_saved_plan, read_status
 from intriguing.engine.lock import is_locked
 from intriguing.engine.worker import store_of
 
 
+@collected_later()
 def status_of(run: Place) -> dict[str, Any]:
     """Tasks done, failed, blocked and in all, amounts by noun, whether a driver is at work, and how to continue.
 

@@ -2,8 +2,9 @@
 
 `python jobs/benchmark.py engine [--tasks 100000] [--workers 1 100 1000] [--pool-only]`
 
-The pool is simulated: a worker answers at once. `--pool-only` leaves out the run folder: publishing, examination,
-status. CPU is of this process (`time.process_time`), the workers' share of which is measured and left out.
+The pool is simulated: a worker answers at once. Then a plan is made, run to its half, stopped, and resumed by a driver
+that knows what is finished. `--pool-only` leaves out the run folder: publishing, examination, status. CPU is of this
+process (`time.process_time`); of the first table and the last the workers' share, which is measured, is left out.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -145,12 +147,36 @@ def pool_speed(tasks: int, workers: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder, without_publishing():
         before = _resident()
         pool = SimulatedPool(workers, no_work)
-        driver = Driver(plan, Path(folder), Examination(Ledger()), lambda: pool)
+        driver = Driver(plan, Path(folder), Examination(), lambda: pool)
         began = time.process_time()
         outcome = driver.run()
         spent = time.process_time() - began - pool.spent
         assert outcome.complete
         return len(plan) / spent, (_resident() - before) / len(plan)
+
+
+def stopped_and_resumed(tasks: int, workers: int) -> list[tuple[str, float]]:
+    """CPU seconds to plan, to run one half, and to run the other after a stop: of the whole process."""
+    finished = Ledger()
+
+    def work(worker: str, call: Call) -> Record:
+        if len(finished) == tasks // 2 and not steps[2:]:
+            raise KeyboardInterrupt
+        finished[call.task] = record = no_work(worker, call)
+        return record
+
+    steps: list[tuple[str, float]] = [("", time.process_time())]
+    plan = build(tasks)
+    steps.append(("plan", time.process_time()))
+    with tempfile.TemporaryDirectory() as folder, without_publishing():
+        with suppress(KeyboardInterrupt):
+            Driver(plan, Path(folder), Examination(), lambda: SimulatedPool(workers, work)).run()
+        steps.append((f"run {len(finished):,} tasks, and stop", time.process_time()))
+        known = Examination(finished)
+        outcome = Driver(plan, Path(folder), known, lambda: SimulatedPool(workers, no_work)).run()
+        assert outcome.complete
+        steps.append((f"resume: {len(outcome.ran):,} tasks", time.process_time()))
+    return [(what, at - before) for (_, before), (what, at) in pairwise(steps)]
 
 
 def _resident() -> int:
@@ -208,6 +234,10 @@ def main(argv: list[str]) -> None:
     for workers in given.workers:
         speed, memory = pool_speed(given.tasks, workers)
         print(f"| {given.tasks:,} | {workers:,} | {speed:,.0f} | {memory:,.0f} |", flush=True)
+    print("\n| step | CPU-seconds |\n|---|---|")
+    for what, seconds in stopped_and_resumed(given.tasks, max(given.workers)):
+        print(f"| {what} | {seconds:.2f} |")
+    print(f"\nlargest memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB", flush=True)
     if not given.pool_only:
         print("\n| step | CPU-seconds |\n|---|---|")
         for what, seconds in run_folder(given.tasks):

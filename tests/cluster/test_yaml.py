@@ -58,6 +58,7 @@ _CONTAINER = _object(
         requests={"type": "object", "additionalProperties": _TEXT},
         limits={"type": "object", "additionalProperties": _TEXT},
     ),
+    env={"type": "array", "items": _object(("name", "value"), name=_TEXT, value=_TEXT)},
     securityContext=_object(
         allowPrivilegeEscalation=_FLAG, capabilities=_object(drop={"type": "array", "items": _TEXT})
     ),
@@ -120,6 +121,10 @@ def test_the_rayjob_has_the_fields_of_its_kind_and_holds_to_the_rules_of_a_clust
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     assert cluster["rayVersion"] == pinned["ray"]
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    grace = {entry["name"]: int(entry["value"]) for entry in head["containers"][0]["env"]}
+    patience = grace["RAY_JOB_STOP_WAIT_TIME_S"]
+    assert grace["INTRIGUING_GRACE_SECONDS"] < patience < head["terminationGracePeriodSeconds"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     for spec in (group["template"]["spec"] for group in groups):
         assert spec["securityContext"]["runAsNonRoot"]
@@ -148,4 +153,6 @@ def test_the_slurm_job_is_valid_and_keeps_its_ray_to_itself():
     assert len(starts) == 2
     assert all("--block" in line for line in starts)
     assert text.index("RAY_AUTH_MODE=token") < text.index("ray start")
-    assert "#SBATCH --signal=B:TERM@120" in text
+    assert "#SBATCH --signal=B:USR1@120" in text
+    assert "export INTRIGUING_GRACE_SECONDS=90" in text
+    assert text.index("trap ") < text.index("srun ") < text.index("until ")

@@ -49,7 +49,14 @@ def test_the_message_names_how_the_process_ended():
     told = report_loss(RuntimeError(DIED), "h3")
     assert told.cause == "lost"
     assert told.sentence == (
-        "on h3, process 4711: SYSTEM_ERROR (Worker unexpectedly exits with a connection error code 2)"
+        "on h3, process 4711: SYSTEM_ERROR (Worker unexpectedly exits with a connection error code 2: it ended by a "
+        "signal, such as SIGKILL or SIGSEGV, or by os._exit; Ray does not tell which)"
+    )
+    code = DIED.replace("SYSTEM_ERROR", "INTENDED_SYSTEM_EXIT").replace(
+        "Worker unexpectedly exits with a connection error code 2. End of file.", "Worker exits with an exit code 3."
+    )
+    assert report_loss(RuntimeError(code), "h3").sentence == (
+        "on h3, process 4711: INTENDED_SYSTEM_EXIT, exit code 3 (Worker exits with an exit code 3)"
     )
     died = RuntimeError("x\nThe actor died because its node has died. Node Id: 1ac8")
     assert report_loss(died, "h3").sentence == "on h3: The actor died because its node has died. Node Id: 1ac8"

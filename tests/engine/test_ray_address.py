@@ -178,3 +178,23 @@ def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch):
     monkeypatch.setattr(sys, "path", ["/python", "/of/both"])
     extend_path(given)
     assert sys.path == ["/python", "/of/both", str(Path.cwd()), "/of/the/driver"]
+
+
+def test_ray_that_did_not_start_in_time_on_a_busy_machine_is_started_again(monkeypatch, caplog):
+    from intriguing.engine.on_ray import cluster
+
+    tries = []
+
+    def init(**options):
+        tries.append(options)
+        raise RuntimeError("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    with pytest.raises(ClusterError, match="cannot be started: The current node timed out"):
+        cluster._start("Ray cannot be started", tries=3, address="local")
+    assert tries == [{"address": "local"}] * 3
+    tries.clear()
+    with pytest.raises(ClusterError):
+        cluster._start("Ray at x cannot be used", address="x")
+    assert len(tries) == 1

@@ -1,10 +1,15 @@
-"""The pool on Ray, without a driver: actors that are let go."""
+"""The pool on Ray, without a driver: actors that are lost or let go, and machines that come and leave."""
 
 import time
+from dataclasses import replace
 
 import pytest
+import ray
+from ray.core.generated.common_pb2 import Address
+from ray.exceptions import ObjectLostError, OutOfDiskError, OutOfMemoryError, RayActorError, RaySystemError
 
 from intriguing.engine.on_ray import RayPool
+from intriguing.engine.on_ray import pool as pool_module
 from intriguing.engine.pool import Died, Finished, Joined, Left
 from intriguing.engine.task import Plan
 from intriguing.engine.worker import Call
@@ -64,3 +69,63 @@ def test_a_call_for_an_actor_that_was_just_ended_is_told_of_by_its_end(pool, mon
     assert idle not in pool._actors
     pool.submit(idle, call(1))
     assert [type(event) for event in pool.events(0) if event.worker == idle] == [Left, Died]
+
+
+def test_whatever_ray_raises_is_a_lost_worker_that_is_ended_and_replaced(pool, monkeypatch):
+    kinds = (ObjectLostError("aa" * 28, Address(), ""), OutOfDiskError("the disk is full"), RaySystemError("x"))
+    real = pool_module._fetch
+    for number, error in enumerate((*kinds, OutOfMemoryError("no details"))):
+        worker = pool.workers[0]
+        handle = pool._actors[worker].handle
+
+        def refuse(ref, error=error):
+            raise error
+
+        monkeypatch.setattr(pool_module, "_fetch", refuse)
+        pool.submit(worker, call(number))
+        [died] = [event for event in until(pool, lambda event: isinstance(event, Died)) if isinstance(event, Died)]
+        assert (died.worker, died.cause) == (worker, "memory" if number == 3 else "lost")
+        assert type(error).__name__ in died.reason or number == 3
+        monkeypatch.setattr(pool_module, "_fetch", real)
+        with pytest.raises(RayActorError):
+            ray.get(handle.hello.remote("x"), timeout=30)
+        pool.want(2)
+        if not pool.workers:
+            until(pool, lambda event: isinstance(event, Joined))
+
+
+def test_actors_of_a_machine_that_will_leave_finish_what_they_hold_and_end(pool, monkeypatch):
+    [machine] = pool_module.machines()
+    worker = pool.workers[0]
+    pool.submit(worker, call(1))
+    monkeypatch.setattr(pool_module, "machines", lambda: [replace(machine, leaving=True)])
+    pool._look()
+    assert pool.workers == []
+    events = until(pool, lambda event: isinstance(event, Finished))
+    assert {event.worker for event in events if isinstance(event, Left)} == {"worker-0", "worker-1"}
+    pool._look()
+    events += pool.events(0)
+    died = {event.worker: (event.cause, event.reason) for event in events if isinstance(event, Died)}
+    assert died == dict.fromkeys(("worker-0", "worker-1"), ("freed", "its machine leaves"))
+
+
+def test_the_pool_asks_an_autoscaler_for_what_no_machine_holds_and_uses_machines_that_join(
+    tmp_path, ray_started, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    [machine] = pool_module.machines()
+    monkeypatch.setattr(pool_module, "machines", list)
+    monkeypatch.setattr(pool_module, "pending_machines", lambda: ["setting up", "setting up"])
+    monkeypatch.setattr(pool_module, "largest_resources", lambda: {"GPU": 1})
+    made = RayPool(tmp_path, 2)
+    try:
+        made.want(5)
+        made.events(0)
+        assert [actor.node for actor in made._actors.values()] == [""]  # waits anywhere: that is the demand
+        assert made._fleet.gpus == 1.0  # no GPU yet is not "no GPU"
+        assert "waiting: 0 of 2 nodes up, 2 setting up, for at most" in caplog.text
+        monkeypatch.setattr(pool_module, "machines", lambda: [replace(machine, gpus=1.0, cpus=2.0)])
+        made._look()
+        assert sorted(actor.node for actor in made._actors.values()) == ["", machine.id]
+    finally:
+        made.close()

@@ -25,6 +25,8 @@ from intriguing.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
+_TRIES = 3
+
 
 def machines() -> list[Machine]:
     """The machines that are up."""
@@ -131,6 +133,7 @@ def connect(workers: int | None) -> tuple[bool, bool]:
     cpus = max(workers or 0, os.cpu_count() or 1)
     _start(
         "Ray cannot be started on this machine (--executor inline needs none)",
+        tries=_TRIES,
         address="local",
         num_cpus=cpus,
         include_dashboard=False,
@@ -140,13 +143,16 @@ def connect(workers: int | None) -> tuple[bool, bool]:
     return True, False
 
 
-def _start(otherwise: str, **options: Any) -> None:
+def _start(otherwise: str, tries: int = 1, **options: Any) -> None:
     try:
         with kept_handlers():
             context = ray.init(**options)
     except Exception as error:  # Ray raises whatever went wrong, up to bare Exception
         with suppress(Exception):
             ray.shutdown()
+        if tries > 1 and "timed out during startup" in str(error):  # it waits for 30 seconds, on a busy machine too
+            log.warning("Ray did not start in time; trying again")
+            return _start(otherwise, tries - 1, **options)
         raise ClusterError(f"{otherwise}: {first_line(str(error)) or type(error).__name__}") from error
     if url := getattr(context, "dashboard_url", ""):
         log.info("Ray's dashboard: http://%s", url)

@@ -1,0 +1,115 @@
+"""On Ray: CPU of the driver a task, seconds until a killed worker's task is at work again, two workers against one.
+
+`python jobs/benchmark.py cluster [--tasks 1000]`
+
+Ray is started on this machine with two workers. A task's CPU is the slope between a short and a long run of tasks that
+do nothing. Two workers against one says something on a machine with two free cores alone: the load is printed.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from intriguing.engine.driver import Driver
+from intriguing.engine.examination import Examination
+from intriguing.engine.on_ray import RayPool
+from intriguing.engine.pool import Event, Joined
+from intriguing.engine.task import Function, Plan, Task
+
+HERE = "benchmarks.cluster"
+
+
+def none(work: Any, i: int) -> dict[str, Any]:
+    """Nothing."""
+    return {"out": pa.table({"i": [i]})}
+
+
+def burn(work: Any, i: int, seconds: float) -> dict[str, Any]:
+    """So many seconds of CPU."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        sum(range(1000))
+    return {"out": pa.table({"i": [i]})}
+
+
+def long(work: Any, i: int, told: str) -> dict[str, Any]:
+    """Say in a file who began it and when; the first time wait to be killed."""
+    with Path(told).open("a") as file:
+        file.write(f"{os.getpid()} {time.time()}\n")
+    if len(Path(told).read_text().splitlines()) == 1:
+        time.sleep(600)
+    return {"out": pa.table({"i": [i]})}
+
+
+class Warm(RayPool):
+    """A pool that is given to the driver with all its workers at work, and outlives the run."""
+
+    def wait_for(self, workers: int) -> None:
+        """Until so many workers have joined."""
+        self.want(workers)
+        joined: list[Event] = []
+        while sum(isinstance(event, Joined) for event in joined) < workers:
+            joined += self.events(1.0)
+
+
+def tasks_of(function: Callable[..., Any], count: int, **parameters: Any) -> Plan:
+    """Tasks of one function."""
+    code = Function(f"{HERE}:{function.__name__}", 1)
+    return Plan(Task(f"{function.__name__}/{i}", code, {"i": i, **parameters}) for i in range(count))
+
+
+def timed(plan: Plan, workers: int, meanwhile: Callable[[], None] = lambda: None) -> tuple[float, float]:
+    """Wall and driver's CPU seconds of a run on workers that are there; `meanwhile` is called about every second."""
+    with tempfile.TemporaryDirectory() as name:
+        run = Path(name)
+        pool = Warm(run, workers)
+        pool.wait_for(workers)
+        driver = Driver(plan, run, Examination(), lambda: pool, listen=lambda snapshot: meanwhile())
+        pool.close = lambda: None  # type: ignore[method-assign]
+        began, cpu = time.monotonic(), time.process_time()
+        assert driver.run().complete
+        spent = time.monotonic() - began, time.process_time() - cpu
+        RayPool.close(pool)
+        return spent
+
+
+def back_at_work() -> float:
+    """Seconds from the kill of a worker until its task is begun again."""
+    with tempfile.TemporaryDirectory() as name:
+        told = Path(name) / "told"
+        killed: list[float] = []
+
+        def kill() -> None:
+            if told.exists() and not killed:
+                killed.append(time.time())
+                os.kill(int(told.read_text().split()[0]), signal.SIGKILL)
+
+        timed(tasks_of(long, 1, told=str(told)), 1, kill)
+        began = [float(line.split()[1]) for line in told.read_text().splitlines()]
+        return began[1] - killed[0]
+
+
+def main(argv: list[str]) -> None:
+    """Print the figures."""
+    import ray
+
+    parser = argparse.ArgumentParser(prog="benchmark.py cluster", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=1_000)
+    given = parser.parse_args(argv)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    few, many = (timed(tasks_of(none, n), 2)[1] for n in (given.tasks // 10, given.tasks + given.tasks // 10))
+    print(f"driver's CPU a task that does nothing: {(many - few) / given.tasks * 1e3:.2f} ms")
+    print(f"a killed worker's task is at work again after {back_at_work():.1f} s")
+    one, two = [timed(tasks_of(burn, 40, seconds=0.25), workers)[0] for workers in (1, 2)]
+    load = os.getloadavg()[0]
+    print(f"40 tasks of 0.25 s of CPU: one worker {one:.1f} s, two {two:.1f} s ({one / two:.2f} x; load {load:.1f})")
+    ray.shutdown()
