@@ -152,7 +152,8 @@ def _start(otherwise: str, tries: int = 1, **options: Any) -> None:
             ray.shutdown()
         if tries > 1 and "timed out during startup" in str(error):  # it waits for 30 seconds, on a busy machine too
             log.warning("Ray did not start in time; trying again")
-            return _start(otherwise, tries - 1, **options)
+            _start(otherwise, tries - 1, **options)
+            return
         raise ClusterError(f"{otherwise}: {first_line(str(error)) or type(error).__name__}") from error
     if url := getattr(context, "dashboard_url", ""):
         log.info("Ray's dashboard: http://%s", url)
