@@ -96,6 +96,7 @@ def assert_whole(run):
             store.read(fingerprint, output)
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_tables_of_a_local_one_and_is_continued(uri, server, on_disk):
     assert drive(uri, few()).complete
     run = place_at(uri)
@@ -136,6 +137,7 @@ def test_an_output_is_one_request_and_the_record_is_the_last(uri, server):
         assert len(puts) == len(set(puts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
@@ -154,6 +156,7 @@ def test_a_store_that_fails_for_a_moment_changes_nothing(kind, fault, uri, serve
     assert drive(uri, few()).ran == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["record.json", ".parquet", "plan.json"])
 def test_a_store_that_fails_for_long_ends_the_run_which_is_continued(ending, uri, server, on_disk, monkeypatch):
     monkeypatch.setattr(bucket_module, "PAUSES", ())
@@ -284,6 +287,7 @@ def test_a_driver_whose_lease_was_taken_says_so_and_works_on(uri, server, monkey
     assert json.loads(run.read(".lock"))["token"] == "other"
 
 
+@pytest.mark.slow
 def test_damage_in_a_bucket_is_named_and_computed_again(uri, server):
     drive(uri, few())
     run = place_at(uri)
