@@ -56,7 +56,7 @@ def test_what_is_proven_stands_beside_what_was_found(small):
 
 def test_a_large_run_shows_an_even_part_of_its_searches_and_says_so(small, monkeypatch):
     small.write("plan", "model_rows", "searched")
-    monkeypatch.setattr(explorer, "_NUMBERS", 14 * 20)
+    monkeypatch.setattr(explorer, "_NUMBERS", 9 * 20)
     monkeypatch.setattr(explorer, "_PICTURES", 8_000)
     html = write_report(small.root, images=images).read_text()
     assert about(html, "searches")["rows"] == 20

@@ -134,7 +134,7 @@ def test_histograms_scores_and_dead_units_are_those_of_the_tables(small):
 
 def test_a_large_run_loses_images_then_layers_and_says_so(small, monkeypatch):
     small.write("plan", "model_rows", "topk")
-    monkeypatch.setattr(explorer, "_NUMBERS", 5_000)
+    monkeypatch.setattr(explorer, "_NUMBERS", 6_400)
     words = words_of(small.root, images)
     assert "of the 8 images listed for a direction 5 are here" in words
     monkeypatch.setattr(explorer, "_NUMBERS", 1)

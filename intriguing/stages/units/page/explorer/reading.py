@@ -12,8 +12,8 @@ from intriguing.stages.units.page.explorer.packing import LayerData, Side
 
 CONTROLS = ("gaussian", "haar", "covariance", "pca")
 _MOST = 8
-_SHARE, _PER_IMAGE, _PER_DIRECTION = 0.62, 6, 60
-"""What deflating leaves of a layer's bytes, about; and its bytes per listed image and per direction."""
+_SHARE, _PER_IMAGE, _PER_DIRECTION = 0.82, 6, 60
+"""What deflating leaves of a layer's bytes at most, about; and its bytes per listed image and per direction."""
 _PASS = 32
 _NOT_SCORES = ("dead", "saturated")
 _SIDES = """
