@@ -72,6 +72,7 @@ class Played:
         try:
             _, err = self.process.communicate(timeout=seconds)
         finally:
+            (self.folder / "done").touch()  # the driver is a group of its own, and ends by this
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         return self.process.returncode, err
