@@ -66,6 +66,7 @@ def finished(spec_file, tmp_path_factory):
     return out
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the groups that this one gives
 def pytest_collection_modifyitems(items):
     """Mark what is slow or cannot run here, and share the suite out between two processes."""
     for item in items:

@@ -1,7 +1,12 @@
 """What CONTRIBUTING says of the tests themselves."""
 
 import ast
+import os
 from pathlib import Path
+
+import pytest
+
+from tests.conftest import group_of
 
 HERE = Path(__file__).parent
 
@@ -19,3 +24,10 @@ def annotated(file):
 def test_functions_of_tests_carry_no_annotations():
     files = {str(file.relative_to(HERE)): list(annotated(file)) for file in HERE.rglob("*.py")}
     assert {file: names for file, names in files.items() if names} == {}
+
+
+def test_a_file_s_tests_run_in_one_process_and_all_of_ray_s_in_one(request):
+    """The groups of tests/conftest.py reach xdist (3.8 cannot give them to pytest 9.2)."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("one process runs the tests")
+    assert request.node.nodeid.endswith(f"@{group_of(request.node)}")

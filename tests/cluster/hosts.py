@@ -1,9 +1,11 @@
 """Hosts in network namespaces of this machine, with an sshd each: what a cluster of several machines is tested on."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -28,6 +30,8 @@ class Hosts:
     def __init__(self, count, folder):
         self.folder = Path(folder) / f"hosts-{uuid.uuid4().hex[:8]}"
         self.key = self.folder / "key"
+        self._lock = (Path(tempfile.gettempdir()) / "intriguing-hosts.lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # the names and addresses of hosts are the machine's: one lab at a time
         self._call("up", str(count), str(self.folder), check=True)
 
     @staticmethod
@@ -68,6 +72,7 @@ class Hosts:
     def down(self):
         """End all hosts and what runs on them."""
         self._call("down", str(self.folder), check=False)
+        self._lock.close()
 
     @staticmethod
     def _call(*arguments, check):

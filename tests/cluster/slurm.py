@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from tests.cluster.hosts import why_not as why_no_hosts
 
@@ -41,8 +43,8 @@ class Slurm:
 
     def __init__(self, hosts, nodes):
         self.hosts = hosts
-        self.folder = hosts.folder / "slurm"
-        (self.folder / "state").mkdir(parents=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="i-slurm-"))  # short: the paths of sockets hold 107 characters
+        (self.folder / "state").mkdir()
         lines = [f"NodeName=ig-h{i} NodeAddr={hosts.address(i)} CPUs=1 State=UNKNOWN" for i in nodes]
         self.conf = self.folder / "slurm.conf"
         self.conf.write_text(CONF.format(head=hosts.address(1), folder=self.folder, nodes="\n".join(lines)))
@@ -97,3 +99,4 @@ class Slurm:
             process.terminate()
         for process in self._processes:
             process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)

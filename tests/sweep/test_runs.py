@@ -10,6 +10,7 @@ import intriguing as ig
 from intriguing.errors import ModelError, SpecError, TaskFailedError, UnknownNameError
 from intriguing.sweep import execute, prepare
 from tests.keys import duplicates
+from tests.pages import about, sheet
 from tests.sweep.small import SMALL, assert_equal_tables, tables_of
 
 
@@ -67,7 +68,7 @@ def test_one_model_more_computes_its_row_and_its_column_and_nothing_else(continu
     assert outcome.complete
     # 2 activation shards, 2 bases of 1 layer in 2 shards; 2 rules in 2 shards; row of 3 and column of 2 more, by 2 by 2
     fed = {"clean": 2, "noise": 2, "transfer": 20, "rays": 20}
-    assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "search": 4} | fed
+    assert ran(outcome) == {"model": 1, "activations": 2, "scan": 4, "top": 2, "histograms": 1, "search": 4} | fed
     assert all("cnn" in name for name in outcome.ran)
     assert list(ig.open_run(out).transfer_matrix(grade="fast", target_rule="random").columns) == [
         "softmax",
@@ -156,7 +157,8 @@ def test_the_page_is_written_anew_where_it_is_not_of_what_the_folder_holds_and_o
 
 def test_the_report_is_one_page_with_pictures(finished):
     page = (finished / "report.html").read_text()
-    assert page.count("data:image") > 50
+    assert len(about(page, "units")["images"]["mnist-sample"]["ids"]) > 50
+    assert min(sheet(page, "images-0-0").size) > 28 and min(sheet(page, "strips-0").size) >= 28
     assert "007" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 

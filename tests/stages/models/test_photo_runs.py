@@ -15,6 +15,7 @@ from intriguing.engine.task import Plan
 from intriguing.stages.common.planned import PlannedDataset
 from intriguing.stages.models.plan import examples
 from intriguing.sweep.runner import execute, prepare
+from tests.pages import about
 
 
 def photos(folder):
@@ -71,7 +72,8 @@ def test_damaged_photos_are_listed_and_everything_goes_on_without_them(finished)
 
 def test_the_page_and_show_call_classes_by_name(finished, capsys):
     page = (Path(finished.path) / "report.html").read_text()
-    assert "of class 0 (dark cat)" in page
+    [images] = about(page, "units")["images"].values()
+    assert images["classes"]["0"] == "0 (dark cat)"
     assert call(["show", finished.path, "topk"]) == 0
     shown = capsys.readouterr().out
     assert "class_name" in shown
