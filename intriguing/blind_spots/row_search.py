@@ -85,7 +85,8 @@ class _RowSearch:
         self.box = box.pair
         self.width = width
         """Of the box, as a root mean square over its values; the padding does not count."""
-        self.rounding = torch.finfo(rows["x0"].dtype).eps * width * evaluator.size**0.5
+        self.rounding = torch.finfo(rows["x0"].dtype).eps * rows["x0"].abs().amax(1) * evaluator.size**0.5
+        """(B,) of an image, in L2; that of its own values, for a box may be far wider than they are."""
         self.near = near
         """Images to start from."""
         self.recipes = count()
@@ -241,7 +242,7 @@ class _RowSearch:
         if bar:
             inputs["bar"] = least
         new = self._run(solver, inputs)
-        better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding
+        better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
         for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
             self.outcome[name][index[better]] = value[better]
         for name in ("forward", "backward"):

@@ -31,7 +31,7 @@ def test_a_judge_has_another_architecture_and_another_seed():
 
 def test_without_rotations_nothing_is_tested():
     stages = {name.partition("/")[0] for name in planned(rotations=0).tasks}
-    assert stages == {"examples", "model", "activations", "scan", "top"}
+    assert stages == {"examples", "model", "activations", "scan", "top", "histograms"}
 
 
 def test_a_crossed_design_has_an_answer_and_others_have_none():
