@@ -85,8 +85,8 @@ class _RowSearch:
         self.box = box.pair
         self.width = width
         """Of the box, as a root mean square over its values; the padding does not count."""
-        self.rounding = torch.finfo(rows["x0"].dtype).eps * rows["x0"].abs().amax(1) * evaluator.size**0.5
-        """(B,) of an image, in L2; that of its own values, for a box may be far wider than they are."""
+        self.rounding = torch.finfo(rows["x0"].dtype).eps / 4 * rows["x0"].abs().amax(1) * evaluator.size**0.5
+        """(B,) the usual rounding of an image in L2: of its own values, for a box may be far wider than they are."""
         self.near = near
         """Images to start from."""
         self.recipes = count()
