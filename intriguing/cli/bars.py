@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from intriguing.cli.terminal import text
+from intriguing.engine.progress import rate_in_words
 
 if TYPE_CHECKING:
     from intriguing.engine.progress import Snapshot
@@ -42,7 +43,7 @@ class Bars:
         self._set(_TASKS, snapshot.tasks_done, snapshot.tasks_total, snapshot.remark())
         for noun, count in snapshot.counts.items():
             if noun != _TASKS:
-                self._set(noun, count.done, count.total, f"{count.rate:,.3g}/s" if count.rate else "")
+                self._set(noun, count.done, count.total, rate_in_words(count.rate) if count.rate else "")
         busy = snapshot.at_work()
         self._at_work.plain = text(f"at work: {busy}").plain if busy else ""
 

@@ -10,7 +10,7 @@ from intriguing.engine.task import Task
 
 @dataclass(frozen=True)
 class Count:
-    """Something that is counted: how many are done, of how many, and per second in this run (0 before the first)."""
+    """Something that is counted: how many are done, of how many, and per second since it began (0 before that)."""
 
     done: int
     total: int
@@ -35,11 +35,11 @@ class Snapshot:
     busy: tuple[tuple[str, str, float], ...] = ()
 
     def line(self) -> str:
-        """One line for a log."""
-        parts = [f"{self.tasks_done}/{self.tasks_total} tasks"]
+        """One line for a log: the tasks, what is under way (neither unbegun nor done), failures and the time left."""
+        parts = [f"{self.tasks_done:,}/{self.tasks_total:,} tasks"]
         for noun, count in self.counts.items():
-            if noun != "tasks":
-                rate = f" ({count.rate:,.3g}/s)" if count.rate else ""
+            if noun != "tasks" and 0 < count.done < count.total:
+                rate = f" ({rate_in_words(count.rate)})" if count.rate else ""
                 parts.append(f"{noun} {count.done:,}/{count.total:,}{rate}")
         return ", ".join([*parts, self.remark()])
 
@@ -81,6 +81,8 @@ class Progress:
             self._left[task.function.name] += 1
         self._done: Counter[str] = Counter()
         self._fresh: Counter[str] = Counter()
+        self._looked = started
+        self._began: dict[str, float] = {}
         self._busy: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._ended: set[str] = set()
         self._given_up: set[str] = set()
@@ -92,7 +94,9 @@ class Progress:
     def finished(self, task: str, seconds: float) -> None:
         """`task` finished now, in `seconds`."""
         self._end(task, seconds)
-        self._fresh[self._tasks[task].noun] += self._tasks[task].amount
+        noun = self._tasks[task].noun
+        self._began.setdefault(noun, max(self._started, self._looked - seconds))
+        self._fresh[noun] += self._tasks[task].amount
 
     def reopened(self, task: str) -> None:
         """`task` has to run again: its outputs are damaged."""
@@ -114,11 +118,17 @@ class Progress:
         return spent / ended if ended else None
 
     def snapshot(self, now: float, running: int, workers: int, failed: int = 0, blocked: int = 0) -> Snapshot:
-        """Where the run stands at `now`: how many tasks run, gave up (`failed`), or wait for one that did."""
-        elapsed = max(now - self._started, 1e-9)
-        counts = {n: Count(self._done[n], t, self._fresh[n] / elapsed) for n, t in self._total.items()}
+        """Where the run stands at `now`: how many tasks run, gave up (`failed`), or wait for one that did.
+
+        A rate counts from when the first task of its kind that ended in this run began, as far as the looks tell.
+        """
+        self._looked = now
+        counts = {noun: Count(self._done[noun], total, self._rate(noun, now)) for noun, total in self._total.items()}
         left = self._seconds_left(workers)
         return Snapshot(len(self._ended), len(self._tasks), running, failed, counts, left, blocked)
+
+    def _rate(self, noun: str, now: float) -> float:
+        return self._fresh[noun] / max(now - self._began[noun], 1e-9) if noun in self._began else 0.0
 
     def _end(self, task: str, seconds: float) -> None:
         of = self._tasks[task]
@@ -143,6 +153,14 @@ class Progress:
             return None
         typical = median(means.values())
         return sum(left * means.get(function, typical) for function, left in self._left.items()) / max(workers, 1)
+
+
+def rate_in_words(per_second: float) -> str:
+    """A rate with three digits, in the unit that makes it one or more where there is one: "1,610/s", "4.2/min"."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if (rate := per_second * seconds) >= 1:
+            return f"{rate:,.0f}/{unit}" if rate >= 100 else f"{rate:.3g}/{unit}"
+    return f"{per_second * 3600:.3g}/h"
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Showing where a run stands: a line that is written over in a terminal, a bar in a notebook, log lines elsewhere."""
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -60,9 +61,10 @@ class Line:
 
     def _write(self) -> None:
         self._said = time.monotonic()
-        self._stream.write("\r" + self._last.ljust(self._width))
+        line = _fitted(self._last) if self._stream.isatty() else self._last
+        self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
-        self._width = len(self._last)
+        self._width = len(line)
 
 
 class NotebookBar:
@@ -130,6 +132,12 @@ def shown(progress: bool | None, stream: TextIO | None = None) -> Iterator[Calla
         yield line
     finally:
         line.close()
+
+
+def _fitted(line: str) -> str:
+    """A line that a terminal does not wrap, for what is wrapped cannot be written over."""
+    width = shutil.get_terminal_size().columns - 1
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _somebody_looks(stream: TextIO) -> bool:

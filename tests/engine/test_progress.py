@@ -1,9 +1,10 @@
 """Progress in the user's units."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intriguing.engine.progress import Progress
+from intriguing.engine.progress import Progress, rate_in_words
 from intriguing.engine.task import Function, Task
 
 
@@ -12,13 +13,34 @@ def test_a_line_tells_done_total_rate_failures_and_what_is_left():
     tasks = [Task(f"s{i}", fast, amount=100, noun="searches") for i in range(4)]
     tasks += [Task("t", slow)]
     progress = Progress({t.name: t for t in tasks}, started=0.0)
-    progress.reused("s0", 10.0)
-    progress.finished("s1", 10.0)
+    progress.reused("s0", 20.0)
+    progress.snapshot(now=20.0, running=1, workers=2)
+    progress.finished("s1", 20.0)
     line = progress.snapshot(now=20.0, running=1, workers=2).line()
-    assert line == "2/5 tasks, searches 200/400 (5/s), 0 failed, about 15 s left"
+    assert line == "2/5 tasks, searches 200/400 (5/s), 0 failed, about 30 s left"
     progress.gave_up("t")
     line = progress.snapshot(now=20.0, running=1, workers=2, failed=1).line()
-    assert line == "2/5 tasks, searches 200/400 (5/s), 1 failed, about 10 s left"
+    assert line == "2/5 tasks, searches 200/400 (5/s), 1 failed, about 20 s left"
+
+
+def test_a_line_tells_what_is_under_way_and_its_rate_since_it_began():
+    """A sweep of thirty kinds logged a screenful each time, with rates of what had ended minutes ago."""
+    nouns = ("models", "searches", "scans")
+    tasks = [Task(f"{noun}{i}", Function(f"x:{noun}", 1), amount=10, noun=noun) for noun in nouns for i in range(2)]
+    progress = Progress({t.name: t for t in tasks}, started=0.0)
+    for name in ("models0", "models1"):
+        progress.finished(name, 5.0)
+    progress.snapshot(now=990.0, running=2, workers=2)
+    progress.finished("searches0", 2.0)
+    line = progress.snapshot(now=1000.0, running=2, workers=2).line()
+    assert line.startswith("3/6 tasks, searches 10/20 (50/min), 0 failed")
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [(1612.3, "1,612/s"), (42.18, "42.2/s"), (0.0677, "4.06/min"), (0.01, "36/h"), (1e-4, "0.36/h")]
+)
+def test_a_rate_in_words_has_a_unit_in_which_it_can_be_read(rate, words):
+    assert rate_in_words(rate) == words
 
 
 def test_before_anything_ended_no_time_is_promised():
@@ -43,7 +65,7 @@ def test_a_task_that_runs_again_counts_once():
     progress = Progress({t.name: t for t in tasks}, started=0.0)
     progress.reused("a0", 7.0)
     progress.reopened("a0")
-    assert progress.snapshot(1.0, 1, 1).line() == "0/2 tasks, images 0/80, 0 failed, about 14 s left"
+    assert progress.snapshot(1.0, 1, 1).line() == "0/2 tasks, 0 failed, about 14 s left"
     progress.finished("a0", 7.0)
     progress.finished("a0", 7.0)
     shown = progress.snapshot(14.0, 1, 1)

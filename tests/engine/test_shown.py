@@ -42,6 +42,13 @@ def test_a_terminal_gets_one_line_that_is_written_over():
     assert told[-1] == ""
 
 
+def test_a_line_that_is_written_over_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    told = lines(None, Terminal())
+    assert {len(line) for line in told} <= {0, 19}
+    assert told[1] == "1/10 tasks, 0 fail…"
+
+
 def test_a_notebook_gets_it_too():
     class Stream(io.StringIO):
         __module__ = "ipykernel.iostream"

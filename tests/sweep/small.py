@@ -46,7 +46,7 @@ def toml(spec):
 
 
 def command(*arguments):
-    return [sys.executable, "-c", "from intriguing.cli import main; main()", *arguments]
+    return [sys.executable, "-m", "intriguing", *arguments]
 
 
 def call(*arguments, **options):
