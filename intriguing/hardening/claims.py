@@ -236,10 +236,11 @@ def _judged(claim: Claim, measured: _Measured, p: float | None) -> Judged:
 
 def _refuted_by(claim: Claim, outcome: Outcome) -> str:
     what = {"error": "difference of the errors", "rms": "ratio of the distortions", "seconds": "ratio of the times"}
-    none = "zero" if claim.figure == "error" else "one"
+    side = f"the other side of {'zero' if claim.figure == 'error' else 'one'}"
+    corrected = "significant after Holm's correction over the claims"
     if outcome == "open":
-        return f"an interval over seeds of the {what[claim.figure]} that lies on one side of {none}"
-    return f"an interval over seeds of the {what[claim.figure]} that holds {none}, or lies on its other side"
+        return f"a {what[claim.figure]} that is {corrected}"
+    return f"a {what[claim.figure]} that is not {corrected}, or lies on {side}"
 
 
 def _lowered(sentence: str) -> str:

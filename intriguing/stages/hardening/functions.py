@@ -83,7 +83,7 @@ MEASURE = TaskFunction(
 CLAIMS = TaskFunction(
     Function(
         f"{_NAME}:claims",
-        2,
+        3,
         (_TASKS, "intriguing.stages.hardening.judged", "intriguing.hardening.claims", "intriguing.stats"),
         f"{_TASKS}:claims",
     ),

@@ -14,7 +14,8 @@ def verdicts(context: Context) -> list[Verdict]:
         for claim in model.claims:
             where = f" ({model.model} on {model.dataset})" if len(models) > 1 else ""
             value, interval = value_in_words(claim)
-            over = f"{interval}; {counted(claim['seeds'], 'seed')}" if interval else claim["remark"]
+            p = "" if claim["p"] is None else f"; Holm's p = {claim['p']:.2g}"
+            over = f"{interval}{p}; {counted(claim['seeds'], 'seed')}" if interval else claim["remark"]
             said.append(
                 Verdict(f"{claim['sentence']}{where}.", claim["measure"], value, over, "hardening", claim["refuted_by"])
             )

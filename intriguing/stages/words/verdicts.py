@@ -31,8 +31,8 @@ def _verdict(corpus: str, tests: list[Row]) -> Verdict:
         refuted = "scores of the dimensions inside the band of the rotations, in every test"
     else:
         sentence = (
-            f"Single dimensions of the word vectors of {corpus} mean neither more nor less than random directions, "
-            f"in any of {len(tests)} tests."
+            f"No evidence that single dimensions of the word vectors of {corpus} mean more than random directions, "
+            f"or less, in any of {len(tests)} tests."
         )
         refuted = "one test that tells the dimensions from rotations after Holm's correction"
     return Verdict(

@@ -182,6 +182,16 @@ def test_p_of_exactly_five_percent_is_a_finding_in_mark_and_sentence(small):
     assert "higher by kurtosis than rotations, or lower" not in html
 
 
+def test_units_beyond_all_of_too_few_rotations_are_undecided_and_not_without_evidence(small):
+    """39 rotations and 20 tests: eleven null standard deviations off were told as "no evidence"."""
+    small.write("plan", "model_rows", "scores")
+    rewrite(small.root, "rotation_tests", "p_holm", lambda row: 1.0)
+    rewrite(small.root, "rotation_tests", "p_high", lambda row: 1 / (row["rotations"] + 1))
+    words = words_of(small.root)
+    assert "Undecided whether single units score otherwise by kurtosis than random directions" in words
+    assert "No evidence that single units score otherwise by kurtosis" not in words
+
+
 def test_the_judge_of_a_score_is_named_where_it_is_not_the_first(small):
     small.write("plan", "model_rows", "scores")
     for table in ("rotation_tests", "unit_scores"):

@@ -12,6 +12,7 @@ _REFUTED = {
     "higher": "a score of the units inside the band of the rotations, in every layer",
     "lower": "a score of the units inside the band of the rotations, in every layer",
     "none": "a layer whose units score outside the band of the rotations, after Holm's correction",
+    "undecided": "units inside the band of the rotations; that they are outside needs more rotations to be shown",
 }
 
 
@@ -39,12 +40,17 @@ def _place(metric: str) -> int:
 
 
 def _verdict(score: str, tests: list[Row], untrained: list[Row]) -> Verdict:
-    found = _found(score, tests)
-    if not found:
+    found, undecided = _found(score, tests), _outcomes(score, tests).count("undecided")
+    where = "" if len(tests) == 1 else f" in {len(found) or undecided} of {len(tests)} layers tested"
+    if not found and undecided:
+        sentence = (
+            f"Undecided whether single units score otherwise by {score} than random directions of the same layer: "
+            f"they lie beyond all rotations{where}, which are too few for the correction."
+        )
+    elif not found:
         sentence = f"No evidence that single units score otherwise by {score} than random directions of the same layer."
     else:
         side = "otherwise" if len(set(found)) > 1 else found[0]
-        where = "" if len(tests) == 1 else f" in {len(found)} of {len(tests)} layers tested"
         sentence = (
             f"Single units score {side} by {score} than random directions of the same layer{where}"
             f"{_also(score, found, untrained)}."
@@ -56,14 +62,17 @@ def _verdict(score: str, tests: list[Row], untrained: list[Row]) -> Verdict:
         _far(median(effects)),
         _interval(tests[0]) if len(tests) == 1 else f"{_far(min(effects))} to {_far(max(effects))} over the layers",
         "unit-tests",
-        _REFUTED[found[0] if found else "none"],
+        _REFUTED[found[0] if found else "undecided" if undecided else "none"],
     )
 
 
 def _found(score: str, tests: list[Row]) -> list[str]:
     """The sides on which units differ, a side per test that found something."""
-    outcomes = [finding(test, scored_by(score)).outcome for test in tests]
-    return [outcome for outcome in outcomes if outcome in ("higher", "lower")]
+    return [outcome for outcome in _outcomes(score, tests) if outcome in ("higher", "lower")]
+
+
+def _outcomes(score: str, tests: list[Row]) -> list[str]:
+    return [finding(test, scored_by(score)).outcome for test in tests]
 
 
 def _also(score: str, found: list[str], untrained: list[Row]) -> str:
