@@ -1,7 +1,7 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
     python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--peers NAME,NAME]
-                                  [--minutes M] [--long PASSES] [--why] [--markdown FILE]
+                                  [--minutes M] [--peers-only] [--long PASSES] [--why] [--markdown FILE]
     python jobs/benchmark.py hard [--cifar cifar10.npz] --curve FILE.svg [--table TABLE.md]
 
 The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
@@ -62,6 +62,9 @@ def main(argv: list[str]) -> int:
     every, missing = hard_cells.methods(tuple(options.peers.split(",")), options.long)
     _report(missing, options.markdown)
     _work(cells, every, runs, options.minutes)
+    if options.peers_only:
+        _report([_seen(cell, every, runs) for cell in cells], options.markdown)
+        return 0
     summary = [_TARGETS]
     for cell in cells:
         lines, line = _compared(cell, [method for method in every if method.suits(cell)], runs, options.why)
@@ -80,6 +83,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="CPU time after which nothing more is begun"
     )
+    parser.add_argument("--peers-only", action="store_true", help="compute the peers and the long runs, and no more")
     parser.add_argument("--why", action="store_true", help="per image: class, basin or finish")
     parser.add_argument("--curve", type=Path, help="draw the distance by passes into this SVG file")
     parser.add_argument(
@@ -106,6 +110,12 @@ def _work(cells: list[HardCell], every: list[Method], runs: Runs, minutes: float
     for cell, method, count in hard_cells.jobs(cells, every):
         if time.process_time() - start < 60 * minutes:
             runs.compute(cell, method, count)
+
+
+def _seen(cell: HardCell, every: list[Method], runs: Runs) -> str:
+    """How many images all peers and long runs of a cell have seen."""
+    count = hard_cells.finished(cell, every, runs)
+    return f"{cell.network}, {cell.mode}: {count} of {len(cell.cell.images)} images"
 
 
 def _compared(cell: HardCell, every: list[Method], runs: Runs, why: bool) -> tuple[list[str], list[str]]:

@@ -49,8 +49,8 @@ class HardCell:
         return hard_models.TRAININGS[self.network]
 
     def parts(self, method: "Method", count: int) -> list[search_peers.Cell]:
-        """The first `count` images as a method gets them: this search all at once, the peers some at a time."""
-        size = count if method.own else self.chunk
+        """The first `count` images as a method gets them: all at once, or some at a time."""
+        size = count if method.together else self.chunk
         cell = self.cell
         slices = [slice(start, min(start + size, count)) for start in range(0, count, size)]
         targets = [None if cell.targets is None else cell.targets[s] for s in slices]
@@ -68,8 +68,8 @@ class Method:
     run: Callable[[search_peers.Cell], Tensor]
     kind: str
     """ours, peer, or reference (a long run, of which only the distance counts)."""
-    own: bool = False
-    """Whether it is this search."""
+    together: bool = False
+    """Whether it gets all images at once, since its rows and its speed are compared; the others get some at a time."""
     identity: str = ""
     """What else decides its results: its results are computed anew when this changes."""
     untargeted_only: bool = False
@@ -139,13 +139,13 @@ def methods(peer_names: tuple[str, ...], passes: int) -> tuple[list[Method], lis
     found += [Method(peer.name, peer.run, "peer", untargeted_only=peer.untargeted_only) for peer in chosen]
     if passes:
         run = ours(SearchOptions(passes=passes, exact_linear="off"), _POOL)
-        found.append(Method(f"this search, {passes:,} passes, with starts", run, "reference", True))
+        found.append(Method(f"this search, {passes:,} passes, with starts", run, "reference"))
     if "BB-1000" in peer_names and "BB-1000" in by_name:
-        run = partial(search_peers.from_every_class, steps=200)
-        found.append(Method("BB-200 from every class", run, "reference", untargeted_only=True, cheap_only=True))
+        run = partial(search_peers.from_every_class, steps=1000)
+        found.append(Method("BB-1000 from every class", run, "reference", untargeted_only=True, cheap_only=True))
     if "PDGD-1000" in peer_names and "PDGD-1000" in by_name:
         run = search_peers.attack("pdgd", num_steps=2000)
-        found.append(Method("PDGD-2000", run, "reference", cheap_only=True))
+        found.append(Method("PDGD-2000", run, "reference"))
     return found, missing
 
 
@@ -211,19 +211,19 @@ class Runs:
 
 
 def jobs(cells: list[HardCell], every: list[Method]) -> Iterator[tuple[HardCell, Method, int]]:
-    """What the peers have to do: the first images of all cells, method by method, then more of all, and so on.
+    """What the peers and the long runs have to do: the first images of all cells, method by method, then more of all, and so on.
 
     A job is a cell, a method and the number of images that it shall have seen after it.
     """
     longest = max((-(-len(cell.cell.images) // cell.chunk) for cell in cells), default=0)
     for number, cell, method in product(range(longest), cells, every):
-        if number * cell.chunk < len(cell.cell.images) and method.suits(cell) and not method.own:
+        if number * cell.chunk < len(cell.cell.images) and method.suits(cell) and not method.together:
             yield cell, method, min((number + 1) * cell.chunk, len(cell.cell.images))
 
 
 def finished(cell: HardCell, every: list[Method], runs: Runs) -> int:
-    """Number of images that all peers of a cell have seen."""
+    """Number of images that all peers and long runs of a cell have seen."""
     counts = [count for one, _, count in jobs([cell], every) if one is cell]
-    peers = [method for method in every if method.suits(cell) and not method.own]
+    peers = [method for method in every if method.suits(cell) and not method.together]
     done = [count for count in counts if all(runs.has(cell, method, count) for method in peers)]
     return max(done, default=0) if peers else len(cell.cell.images)
