@@ -211,7 +211,7 @@ class Runs:
 
 
 def jobs(cells: list[HardCell], every: list[Method]) -> Iterator[tuple[HardCell, Method, int]]:
-    """What the peers and the long runs have to do: the first images of all cells, method by method, then more of all, and so on.
+    """What the peers and the long runs have to do: the first images of all cells by all methods, then more of all.
 
     A job is a cell, a method and the number of images that it shall have seen after it.
     """

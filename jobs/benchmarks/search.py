@@ -1,17 +1,22 @@
 """The minimal-distortion search against its peers: distance over the best known, success, passes, speed.
 
     python jobs/benchmark.py search [--quick] [--images 256] [--sets 1,2] [--models FC10,CNN] [--no-peers]
-                                    [--scipy-images 32] [--out outputs/benchmark-search] [--markdown FILE]
+                                    [--scipy-images 32] [--kept NAME,NAME] [--kept-only]
+                                    [--out outputs/benchmark-search] [--markdown FILE]
 
 Trains five networks from a seed on the images of the package, twice: on set 1 the search was developed, set 2 has other
 networks and other images. Ratios are per image, over the exact optimum for the linear models and over the best that any
 method found for the others. Speeds are images per CPU-second of one thread, everything in this one process. A success
 counts when the bare model gives the wanted class on the returned float32 image, clipped to the box.
+
+--kept names peers whose results stay in the user's cache, under the content of network and images: a later run with the
+same option reads them there, the speed of that earlier run included. The peers whose speed a target names (BB-100,
+DDN-100, DDN-1000, PDGD-500, the SciPy loop) are better measured anew.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from benchmarks import search_models, search_peers, search_targets
+from benchmarks.kept import Kept, digest
 from torch import Tensor
 
 from intriguing import SearchOptions, minimal_distortion
@@ -41,6 +47,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--peers", help="only these, by commas")
     parser.add_argument("--scipy-images", type=int, default=32, help="for the three models of the paper's kind")
+    parser.add_argument("--kept", default="", help="peers that are not run again where their results are on disk")
+    parser.add_argument("--kept-only", action="store_true", help="run the peers of --kept, and no more")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark-search"))
     parser.add_argument("--markdown", type=Path, help="also write the tables there")
     arguments = parser.parse_args(argv)
@@ -54,12 +62,15 @@ def main(argv: list[str]) -> int:
         peers = [p for p in peers if p.name in ("DDN-100", "BB-100")]
     if arguments.peers:
         peers = [p for p in peers if p.name in arguments.peers.split(",")]
-    lines, rows = [*missing], []
+    lines, rows, kept = [*missing], [], tuple(filter(None, arguments.kept.split(",")))
+    if arguments.kept_only:
+        _keep(arguments, [p for p in peers if p.name in kept])
+        return 0
     for number in map(int, arguments.sets.split(",")):
         for name, errors, cells in cells_of(number, arguments.models.split(","), arguments.images):
             for mode, cell in cells.items():
                 lines.append(f"\n### Set {number}, {name} (test error {errors:.1f} %), {mode}\n")
-                table = measured(cell, name, peers, arguments.scipy_images if name in search_targets.THREE else 0)
+                table = measured(cell, name, peers, arguments.scipy_images if name in search_targets.THREE else 0, kept)
                 rows += [{"set": number, "model": name, "mode": mode, **row} for row in table]
                 write(rows, arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
                 lines += markdown(table)
@@ -74,6 +85,18 @@ def main(argv: list[str]) -> int:
         with arguments.markdown.open("a") as file:
             file.write(summary + "\n")
     return 0
+
+
+def _keep(arguments: argparse.Namespace, peers: list[search_peers.Peer]) -> None:
+    """Run these peers on all cells and keep what they find."""
+    for number in map(int, arguments.sets.split(",")):
+        for name, _, cells in cells_of(number, arguments.models.split(","), arguments.images):
+            for mode, cell in cells.items():
+                for peer in peers:
+                    if not _suits(peer, cell):
+                        continue
+                    _, row = judged_once(cell, peer)
+                    print(f"set {number}, {name}, {mode}: {peer.name}: {row['per_second']:.1f} a second", flush=True)
 
 
 def write(rows: list[dict], path: Path) -> None:
@@ -114,17 +137,23 @@ def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float
     ]
 
 
-def measured(cell: search_peers.Cell, name: str, peers: list[search_peers.Peer], scipy_images: int) -> list[dict]:
-    """One row per method; ratios per image over the reference."""
+def _suits(peer: search_peers.Peer, cell: search_peers.Cell) -> bool:
+    return not (peer.untargeted_only if cell.targets is not None else peer.targeted_only)
+
+
+def measured(
+    cell: search_peers.Cell, name: str, peers: list[search_peers.Peer], scipy_images: int, kept: Collection[str] = ()
+) -> list[dict]:
+    """One row per method; ratios per image over the reference. kept: peers that are not run again."""
     found: dict[str, tuple[Tensor, dict]] = {}
     if name in LINEAR:
         found["exact"] = ours(cell, "best", exact="auto")
     for grade in OURS:
         found[grade] = ours(cell, grade, exact="off")
     for peer in peers:
-        if (peer.untargeted_only and cell.targets is not None) or (peer.targeted_only and cell.targets is None):
-            continue
-        found[peer.name] = judged(cell.first(peer.most), peer.run)
+        if _suits(peer, cell):
+            judge = judged_once if peer.name in kept else judged_anew
+            found[peer.name] = judge(cell, peer)
     if scipy_images:
         found["SciPy loop"] = judged(cell.first(scipy_images), search_peers.scipy_loop)
     count = len(cell.images)
@@ -163,6 +192,23 @@ def ours(cell: search_peers.Cell, grade: str, exact: str) -> tuple[Tensor, dict]
     row["forward"] = float(result.forward_passes.double().mean())
     row["backward"] = float(result.backward_passes.double().mean())
     return l2, row
+
+
+def judged_anew(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tensor, dict]:
+    """A peer on as many images as it sees."""
+    return judged(cell.first(peer.most), peer.run)
+
+
+def judged_once(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tensor, dict]:
+    """As `judged_anew`, from disk if a run before kept it there."""
+    store, c = Kept(), cell.first(peer.most)
+    key = digest("search", peer.name, c.model, c.images, c.labels, "none" if c.targets is None else c.targets, c.pool)
+    found = store.find(key)
+    if found is None:
+        l2, row = judged_anew(cell, peer)
+        found = {"l2": l2} | {name: torch.from_numpy(np.asarray(value)) for name, value in row.items()}
+        store.add(key, found)
+    return found["l2"], {name: value.item() for name, value in found.items() if name != "l2"}
 
 
 def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> tuple[Tensor, dict]:
