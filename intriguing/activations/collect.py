@@ -158,14 +158,14 @@ def collect_maps(
             f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
         )
     resolved = resolve_layers(model, layers)
-    full = _full_batches(loader, ids, slots)
-    first = next(full, None)
+    named = _named(loader, ids)
+    first = next(named, None)
     if first is None:
         return
     batches = batches_of(model, first[0][:2].to(place), slots)
     probe = slots if batches.is_padded else _LEARN
     with Capture(model, resolved, reduce, where=where, probe=probe, to_end=output) as capture:
-        for batch, names in chain([first], full):
+        for batch, names in _joined(chain([first], named), batches.together):
             beat()
             for part in batches.parts(len(batch)):
                 yield _run(capture, batch[part], names[part], batches, place, skipped)
@@ -246,14 +246,10 @@ def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:
     return Captured(captured.vectors[index], places, captured.map_shape)
 
 
-def _full_batches(
-    loader: Iterable[Any], ids: Iterable[int] | None, slots: int
-) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-    """The loader's inputs in batches of `slots` (the last may be shorter), with their ids."""
+def _named(loader: Iterable[Any], ids: Iterable[int] | None) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+    """The loader's batches that have rows, with the ids of their inputs."""
     numbers = iter(ids) if ids is not None else None
-    held: list[torch.Tensor] = []
-    held_ids: list[np.ndarray] = []
-    size = total = 0
+    total = 0
     for item in loader:
         batch = as_tensor(item[0] if isinstance(item, (tuple, list)) else item, "A batch of the loader")
         if batch.ndim < 2:
@@ -269,17 +265,27 @@ def _full_batches(
         else:
             names = np.arange(total, total + len(batch))
         total += len(batch)
-        if not size and len(batch) == slots:
+        if len(batch):
+            yield batch, names
+
+
+def _joined(named: Iterable[tuple[torch.Tensor, np.ndarray]], rows: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+    """The same inputs in batches of `rows` (the last may be shorter)."""
+    held: list[torch.Tensor] = []
+    held_ids: list[np.ndarray] = []
+    size = 0
+    for batch, names in named:
+        if not size and len(batch) == rows:
             yield batch, names
             continue
         held.append(batch)
         held_ids.append(names)
         size += len(batch)
-        if size >= slots:
+        if size >= rows:
             together, every = torch.cat(held) if len(held) > 1 else held[0], np.concatenate(held_ids)
-            whole = size // slots * slots
-            for start in range(0, whole, slots):
-                yield together[start : start + slots], every[start : start + slots]
+            whole = size // rows * rows
+            for start in range(0, whole, rows):
+                yield together[start : start + rows], every[start : start + rows]
             held, held_ids, size = [together[whole:]], [every[whole:]], size - whole
             if not size:
                 held, held_ids = [], []

@@ -81,8 +81,8 @@ class Split:
         rows = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
         values = self.images[rows]
         if values.dtype == np.uint8:
-            # A copy, because torch does not accept read-only arrays or the strides of NHWC files.
-            return torch.from_numpy(np.array(values, order="C")).to(torch.float32).div_(255.0)
+            # torch does not accept read-only arrays or the strides of NHWC files.
+            return torch.from_numpy(np.require(values, None, ["C", "W"])).to(torch.float32).div_(255.0)
         check_range(values, self.ids[rows])
         return torch.from_numpy(np.array(values, np.float32, order="C")).clamp_(0.0, 1.0)
 

@@ -20,6 +20,8 @@ from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_o
 
 log = logging.getLogger(__name__)
 
+FEW = 32
+"""Inputs to hold at a time where they are large, or their rows dear: memory that is not given back in between."""
 _SAID: set[str] = set()
 _MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
 """By network and kind of input: what `_measured` found."""
@@ -42,6 +44,11 @@ class Batches:
     def is_padded(self) -> bool:
         """Whether every batch has the same size."""
         return self.least == self.most
+
+    @property
+    def together(self) -> int:
+        """How many inputs to hold at a time: few where rows are dear, so that their memory is used again and again."""
+        return self.most if self.is_padded else max(self.most, FEW)
 
     def parts(self, count: int) -> Iterator[slice]:
         """The batches of `count` inputs: full ones where batches are padded, else as even as can be."""

@@ -89,6 +89,14 @@ def test_collection_feeds_dear_rows_once_and_a_few_to_learn_the_axes():
     torch.testing.assert_close(torch.cat([b.vectors["conv"] for b in blocks]), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 5, 40, 100])
+def test_dear_rows_of_a_loader_are_fed_in_full_batches_whatever_its_batches_are(size):
+    model = dear()
+    blocks = list(collect_activations(model, photos(80).split(size), "conv", slots=64))
+    assert model.seen == [1, 5] + [8] * 10  # one to count what a row costs, five to learn the axes
+    assert [int(i) for block in blocks for i in block.ids] == list(range(80))
+
+
 def test_windows_that_share_an_axis_with_the_inputs_are_read_at_any_batch_size():
     class Windows(nn.Module):
         def __init__(self):

@@ -16,6 +16,7 @@ from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
 from intriguing.models import is_classifier, save_weights
+from intriguing.models.batches import FEW
 from intriguing.randomness import torch_seed
 from intriguing.stages.common.resources import device, device_name
 from intriguing.stages.common.sampling import drawn_positions
@@ -26,6 +27,8 @@ from intriguing.stages.units.tasks.places import with_places
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.units import Moments, TopK
 
+_MOST_VALUES = 2**22
+"""Values of a batch of inputs at most, before fewer are read at a time."""
 _MOST_PLACES = 2**16
 """Places of a map at most, for which those of the maxima are kept."""
 DRAW = "scanned inputs"
@@ -207,14 +210,15 @@ class _Items:
 def readable(
     part: Split, chosen: np.ndarray, slots: int, names: list[int], skipped: list[Skipped]
 ) -> Iterator[torch.Tensor]:
-    """Batches of the inputs that can be read; their ids are added to `names`."""
-    for start in range(0, len(chosen), slots):
-        rows = chosen[start : start + slots]
+    """Batches of the inputs that can be read, of `slots` or, if they are large, fewer; their ids go to `names`."""
+    step = slots if slots * math.prod(part.images.shape[1:]) <= _MOST_VALUES else min(slots, FEW)
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
         try:
             batch = part.pixels(rows)
         except DataError:
             bad: list[Skipped] = []
-            for batch, read in read_items(_Items(part), rows, batch=slots, skipped=bad):
+            for batch, read in read_items(_Items(part), rows, batch=step, skipped=bad):
                 names.extend(part.ids[read].tolist())
                 yield batch
             skipped.extend(Skipped(int(part.ids[s.id]), s.reason) for s in bad)
