@@ -206,15 +206,17 @@ def _checked(
             raise InputError(
                 f"{name} is a {kind} that makes no tensor ({error}); it must be {len(x)} whole numbers."
             ) from None
-        if value.shape != (len(x),) or value.is_floating_point() or value.dtype == torch.bool:
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        if value.shape != (len(x),) or not whole:
             hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(
                 f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers, one per row of x, "
                 f"which is {tuple(x.shape)}.{hint}"
             )
+        value = value.to(device, torch.int64, copy=True)
         if len(value) and int(value.min()) < 0:
             raise InputError(f"{name} holds {int(value.min())}; classes count from 0.")
-        classes[name] = value.to(device, torch.int64, copy=True)
+        classes[name] = value
     if "targets" in classes and bool((classes["targets"] == classes["labels"]).any()):
         row = int((classes["targets"] == classes["labels"]).nonzero()[0, 0])
         raise InputError(

@@ -21,6 +21,8 @@ from intriguing.models.logits import logits_behind
 
 ROWS = 8
 """Number of images per call of an examination; half of them are random."""
+_OTHER = 3
+"""Number of images of a call that tells whether a model takes batches of another size."""
 _SUM = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest difference of a sum of probabilities from 1 in these dtypes; in others it is 1e-3."""
 
@@ -140,14 +142,22 @@ def _examined(
         )
     rows = torch.cat([out, answer])
     probabilities = are_probabilities(rows, out.dtype)
-    conduct = replace(conduct, probabilities=probabilities, blind=blind)
+    alone = _takes(model, batch[:1], conduct)
+    # What takes no single image may take batches of this size alone, as a program that was exported with it does.
+    fixed = not alone and not conduct.rows and not _takes(model, batch[:_OTHER], conduct)
+    return replace(
+        conduct, probabilities=probabilities, blind=blind, alone=alone, rows=size if fixed else conduct.rows
+    )
+
+
+def _takes(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:
+    """Whether the model gives a row of logits per image of a batch of another size."""
     try:
-        alone = _called(model, batch[:1], conduct.dtype)
-        return replace(conduct, alone=alone.shape == (1, conduct.classes))
+        return _called(model, batch, conduct.dtype).shape == (len(batch), conduct.classes)
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        return replace(conduct, alone=False)
+        return False
 
 
 def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:

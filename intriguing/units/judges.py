@@ -75,20 +75,23 @@ def draw_intruders(
     """Intruders (lines, draws) for each direction of the projections `scores` (lines, n).
 
     ranked: (lines, n), the scores of each line in rising order. An intruder lies below the direction's median and in
-    the top tenth of another direction. Rejection sampling makes all such inputs equally likely.
+    the top tenth of another direction. Rejection sampling makes all such inputs equally likely. Where no input lies
+    below the median (a ReLU that is zero for most inputs), those at it count as below; where the top tenth begins at
+    the smallest value, only what lies above that counts as in it.
 
     Raises: `InputError` if there is no other direction.
     """
     lines, n = scores.shape
     if lines < 2:
         raise InputError("The intruder test needs at least two directions: the intruder comes from another one.")
-    median, high = ranked[:, n // 2], ranked[:, n - max(1, n // 10)]
+    lowest, median, high = ranked[:, 0], ranked[:, n // 2], ranked[:, n - max(1, n // 10)]
+    middle, tenth = (np.where(end > lowest, end, np.nextafter(end, np.inf, dtype=end.dtype)) for end in (median, high))
     here = np.arange(lines)[:, None, None]
     other = (here + rng.integers(1, lines, size=(lines, draws, 1))) % lines
     rows = rng.integers(0, n, size=(lines, draws, tries))
     flat = scores.ravel()
-    below = flat[here * n + rows] < median[here]
-    above = flat[other * n + rows] - high[other]
+    below = flat[here * n + rows] < middle[here]
+    above = flat[other * n + rows] - tenth[other]
     fits = below & (above >= 0)
     pick = fits.argmax(axis=2)[:, :, None]
     missing = ~np.take_along_axis(fits, pick, axis=2)[:, :, 0]

@@ -149,10 +149,12 @@ def _intruder(view: View, depth: Depth) -> np.ndarray:
 @_formula("kurtosis")
 def _kurtosis(view: View, depth: Depth) -> np.ndarray:
     scores = view.scores
+    # The mean of equal numbers is rounded: their variance need not be 0.
+    low, high = torch.aminmax(scores, dim=1)
     squared = (scores - scores.mean(dim=1, keepdim=True)).square_()
     variance = squared.mean(dim=1).double()
     fourth = squared.square_().mean(dim=1).double()
-    return torch.where(variance > 0, fourth / variance.square(), torch.nan).numpy()
+    return torch.where((high > low) & (variance > 0), fourth / variance.square(), torch.nan).numpy()
 
 
 def _chances(view: View, k: int) -> Enrichment:

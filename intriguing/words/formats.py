@@ -1,7 +1,8 @@
 """Read existing word vectors: word2vec text and binary, GloVe text, gensim KeyedVectors.
 
-Text and binary files are read line by line, so that an error can name the line. Repeated words, vectors that are not
-finite, and a last line without an end (which may be incomplete) are skipped and counted in the result's `notes`.
+Text and binary files are read line by line, so that an error can name the line. Repeated words and vectors that are not
+finite are skipped and counted in the result's `notes`; these also tell of a last line without an end, whose last number
+may have been cut.
 Vectors of unequal length and files that are too short or too long are errors, because the rest of such a file may be
 wrong, too.
 """

@@ -210,7 +210,7 @@ def test_modes_and_flags_are_put_back_whatever_the_make():
     assert model.training and all(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.parametrize("fixed", [3, 16, 128])
+@pytest.mark.parametrize("fixed", [3, 8, 16, 128])
 def test_a_model_of_one_batch_size_is_fed_with_it(fixed):
     class Fixed(Wrapped):
         def forward(self, x):

@@ -1,5 +1,6 @@
 """What a search refuses before any work, in the words that a person reads."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,3 +20,16 @@ def test_a_target_equal_to_the_label_is_named():
 def test_a_label_that_is_no_class_of_the_model_is_refused():
     with pytest.raises(InputError, match="7"):
         minimal_distortion(MODEL, IMAGES, torch.tensor([0, 7]))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64, np.int16])
+def test_labels_are_whole_numbers_of_any_type(kind):
+    labels = MODEL(IMAGES).argmax(1).numpy()
+    result = minimal_distortion(MODEL, IMAGES, labels.astype(kind))
+    assert result.clean_prediction.tolist() == labels.tolist() and "misclassified" not in result.status
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.complex64, np.bool_])
+def test_labels_that_are_no_whole_numbers_are_refused(kind):
+    with pytest.raises(InputError, match="must be 2 whole numbers"):
+        minimal_distortion(MODEL, IMAGES, np.zeros(2, kind))

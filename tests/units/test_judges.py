@@ -62,6 +62,16 @@ def test_the_intruder_is_found_by_a_judge_that_sees_and_not_by_a_blind_one():
     assert abs(chance.mean() - 1 / 6) < 0.04
 
 
+def test_an_intruder_lies_in_the_lower_half_also_where_most_inputs_are_zero():
+    random = generator(0, "sparse")
+    scores = np.maximum(random.standard_normal((20, 1000)) - random.random((20, 1)), 0).astype(np.float32)
+    scores[:3] = np.where(scores[:3] > 1.5, scores[:3], 0)  # active on fewer than a tenth of the inputs
+    rows = draw_intruders(scores, np.sort(scores, axis=1), random, draws=50)
+    assert (np.take_along_axis(scores, rows, axis=1) == 0).all()
+    elsewhere = np.array([(np.delete(scores[:, row], line) > 0).any() for line in range(20) for row in rows[line]])
+    assert elsewhere.all()
+
+
 def test_an_intruder_needs_another_direction():
     with pytest.raises(InputError, match="two directions"):
         draw_intruders(np.zeros((1, 9)), np.zeros((1, 9)), generator(0, "i"))

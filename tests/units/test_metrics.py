@@ -60,6 +60,13 @@ def test_the_error_bound_of_binned_selectivity_holds():
     assert np.abs(found - exact).max() <= auroc_error_bound(inputs, directions) + 1e-6 < 0.01
 
 
+def test_a_unit_that_never_varies_has_no_kurtosis():
+    rows = inputs_of(n=1000)[0]
+    rows[:, 2], rows[:, 4] = 0.1, 0.0
+    found = score_directions(Inputs.of(rows), ig.Directions.natural(6), scorers(["kurtosis"]))["kurtosis"]
+    assert np.isnan(found).tolist() == [False, False, True, False, True, False]
+
+
 def test_the_low_end_of_units_has_its_own_test():
     rows, labels = inputs_of(600)
     rows[labels == 2, :] -= 3.0
