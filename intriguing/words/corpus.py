@@ -4,6 +4,7 @@ Text is read once, in blocks. Folds, training and counting use the numbers, so t
 word.
 """
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -223,10 +224,11 @@ def _read_text(encoder: _Encoder, blocks: Iterator[str], layout: str) -> None:
     if layout == "auto":
         layout = "lines" if "\n" in first.rstrip() or "\r" in first.rstrip() else "text8"
     rest, words = "", []
+    line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     for block in chain([first], blocks):
-        text = rest + block
+        text = rest + (line_ends.decode(block) if layout == "lines" else block)  # old Macs end lines with \r
         if layout == "lines":
-            *lines, rest = text.replace("\r\n", "\n").split("\n")
+            *lines, rest = text.split("\n")
             for line in lines:
                 encoder.sentence(line.split())
         else:

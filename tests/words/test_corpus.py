@@ -36,6 +36,14 @@ def test_a_sentence_per_line_with_empty_lines_counted(tmp_path):
     assert corpus.counts().tolist() == [2, 2, 1, 1]
 
 
+def test_lines_may_end_as_on_old_macs_also_at_the_seam_of_two_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("intriguing.words.sources._BLOCK", 4)
+    for end in (b"\r", b"\r\n", b"\n"):
+        corpus = read_corpus(written(tmp_path, end.join([b"a bb", b"c", b"d ee f", b"g"])), layout="lines")
+        assert list(corpus.sentences()) == [["a", "bb"], ["c"], ["d", "ee", "f"], ["g"]]
+        assert corpus.skipped["empty_lines"] == 0
+
+
 def test_a_long_line_is_cut_and_counted(tmp_path):
     corpus = read_corpus(written(tmp_path, b"a b c d e\nf\n"), sentence_words=2)
     assert [len(s) for s in corpus.sentences()] == [2, 2, 1, 1]

@@ -104,7 +104,7 @@ def _function(name: str, version: int, covers: tuple[str, ...], parameters: type
     return TaskFunction(Function(f"{_NAME}:{name}", version, covers, f"{_TASKS}:{name}"), parameters)
 
 
-ENCODE_TEXT = _function("encode_text", 1, _SOURCES, EncodeTextParameters)
+ENCODE_TEXT = _function("encode_text", 2, _SOURCES, EncodeTextParameters)
 TRAIN_WORDS = _function("train_words", 1, _SOURCES, TrainWordsParameters)
 READ_VECTORS = _function("read_vectors", 2, _SOURCES, ReadVectorsParameters)
 COUNT_WORDS = _function("count_words", 1, _SOURCES, CountWordsParameters)
