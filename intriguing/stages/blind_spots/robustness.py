@@ -35,16 +35,17 @@ def robust_accuracy(run: Run, dataset: str, target_rule: str, grade: str) -> pd.
 
 def curves(rows: Any) -> pd.DataFrame:
     """`robust_accuracy` of the rows of `distortions` of one rule and grade, with the largest bound that is known."""
-    tried = rows[rows["status"].isin(["found", "not_found", "misclassified"])].copy()
-    wrong = (tried["status"] == "misclassified") | (tried["clean_prediction"] != tried["label"])
-    tried["size"] = np.where(wrong, 0.0, np.where(tried["status"] == "found", tried["distortion"], np.inf))
     with np.errstate(invalid="ignore", divide="ignore"):
         root = (rows["l2"] / rows["distortion"]).median()
-    tried["bound"] = np.where(wrong, 0.0, tried["lower_bound"].astype(float) / root)
+    wrong = (rows["status"] == "misclassified") | (rows["clean_prediction"] != rows["label"])
+    size = np.where(wrong, 0.0, np.where(rows["status"] == "found", rows["distortion"], np.inf))
+    # A bound that is not known, of any class, makes the image's unknown: minus infinity until the smallest is taken.
+    bound = pd.Series(np.where(wrong, 0.0, rows["lower_bound"].astype(float) / root), rows.index).fillna(-np.inf)
+    rows = rows.assign(size=size, bound=bound)
     by_image = ["model", "model_seed", "example_id"]
-    # A bound that is not known makes the image's unknown: minus infinity until the smallest is taken.
-    tried["bound"] = tried["bound"].fillna(-np.inf)
-    images = tried.groupby(by_image, sort=False)[["size", "bound"]].min().replace(-np.inf, np.nan)
+    tried = rows[rows["status"].isin(["found", "not_found", "misclassified"])]
+    images = tried.groupby(by_image, sort=False)[["size"]].min()
+    images = images.join(rows.groupby(by_image)["bound"].min()).replace(-np.inf, np.nan)
     every = rows.groupby(by_image[:2], sort=False)["example_id"].nunique()
     finite = images["size"][np.isfinite(images["size"]) & (images["size"] > 0)]
     sizes = np.linspace(0, float(finite.quantile(0.99)) * 1.02 if len(finite) else 1.0, _STEPS)

@@ -89,6 +89,21 @@ def test_robust_accuracy_counts_images_that_withstand_every_change_found():
     assert frame[frame["size"] > 0.11].proven.iloc[0] == 0.25
 
 
+def test_an_image_is_proven_only_where_every_search_of_it_has_a_bound():
+    columns = ["model", "model_seed", "example_id", "label", "clean_prediction", "status", "distortion", "lower_bound"]
+    rows = pd.DataFrame(
+        [
+            ("a", 0, 1, 3, 3, "found", 0.3, 2.0),
+            ("a", 0, 1, 3, 3, "no_gradient", np.nan, np.nan),
+            ("a", 0, 2, 3, 3, "found", 0.3, 2.0),
+            ("a", 0, 2, 3, 3, "unstable", np.nan, 1.5),
+        ],
+        columns=columns,
+    )
+    rows["l2"] = rows.distortion * 10
+    assert curves(rows).proven.iloc[0] == 0.5
+
+
 def test_the_rate_of_success_says_what_it_leaves_out(small):
     small.write("plan", "model_rows", "searched")
     # Of 24 searches of each of two models one needed no change, one could not be made, and 21 found one.
