@@ -26,7 +26,7 @@ A message says what was given, what is needed and what to do next. Every class t
 survives pickling on its way back from a Ray worker (Ray drops the cause of exceptions that do not).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -97,3 +97,10 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
     return UnknownNameError(f"There is no {kind} named {name!r}.{hint} Valid names: {listed or 'none'}.")
+
+
+def check_names(kind: str, names: Iterable[str], valid: Collection[str]) -> None:
+    """Raise `UnknownNameError` for the first of `names` that is none of `valid`."""
+    for name in names:
+        if name not in valid:
+            raise unknown_name(kind, name, valid)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from intriguing.basics.brief import brief
 from intriguing.blind_spots.grades import GRADES
-from intriguing.errors import InputError, unknown_name
+from intriguing.errors import InputError, check_names, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,10 +102,7 @@ class SearchOptions:
 
     def with_(self, **changes: object) -> "SearchOptions":
         """A copy with `changes`; an unknown field raises `UnknownNameError` with the nearest valid ones."""
-        valid = [f.name for f in fields(self)]
-        for name in changes:
-            if name not in valid:
-                raise unknown_name("search option", name, valid)
+        check_names("search option", changes, [f.name for f in fields(self)])
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:

@@ -15,7 +15,7 @@ from PIL import ImageColor
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
 from intriguing.data.decoding import Look, PhotoOptions, decode, look
 from intriguing.data.files import hash_files, irregular
-from intriguing.errors import DataError, unknown_name
+from intriguing.errors import DataError, check_names
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = frozenset(
@@ -41,9 +41,7 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
     if not mark:
         return text, PhotoOptions()
     values = dict(parse_qsl(query, keep_blank_values=True))
-    for name in values:
-        if name not in _OPTIONS:
-            raise unknown_name("option of imagefolder", name, _OPTIONS)
+    check_names("option of imagefolder", values, _OPTIONS)
     try:
         size = int(values.get("size", 224))
         resize = int(values.get("resize", round(size * 256 / 224)))

@@ -1,9 +1,9 @@
 """Options of a hardened training. This module does not import torch."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
+from intriguing.basics.numbers import check_number
 from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError, unknown_name
 
@@ -81,9 +81,5 @@ class HardeningOptions:
         return self.new_per_epoch * self.kept_epochs
 
 
-def _check(name: str, value: Any, *, whole: bool = False, low: float = 0, high: float = float("inf")) -> None:
-    kind = int if whole else int | float
-    if not isinstance(value, kind) or isinstance(value, bool) or not isfinite(value) or not low <= value <= high:
-        what = "a whole number" if whole else "a number"
-        span = f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        raise InputError(f"Hardening option {name} = {value!r}: it must be {what} {span}.")
+def _check(name: str, value: Any, **span: Any) -> None:
+    check_number(f"Hardening option {name}", value, **span)

@@ -11,7 +11,7 @@ from torch import nn
 
 from intriguing import randomness
 from intriguing.data import factories
-from intriguing.errors import IntriguingError, ModelError, unknown_name
+from intriguing.errors import IntriguingError, ModelError, check_names, unknown_name
 from intriguing.models import networks, published
 from intriguing.models.networks import Shape
 from intriguing.models.registry import known_models
@@ -59,9 +59,7 @@ def build_model(
         raise unknown_name("model", architecture, known_models())
     if not name or kind == "torchvision":
         valid = [p for p in _parameters(make) if p not in ("shape", "classes", "name")]
-        for key in options:
-            if key not in valid:
-                raise unknown_name(f"option of {architecture}", key, valid)
+        check_names(f"option of {architecture}", options, valid)
         _check_types(architecture, make, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.torch_seed(seed, "initial weights", architecture))

@@ -145,9 +145,7 @@ def _examined(
     alone = _takes(model, batch[:1], conduct)
     # What takes no single image may take batches of this size alone, as a program that was exported with it does.
     fixed = not alone and not conduct.rows and not _takes(model, batch[:_OTHER], conduct)
-    return replace(
-        conduct, probabilities=probabilities, blind=blind, alone=alone, rows=size if fixed else conduct.rows
-    )
+    return replace(conduct, probabilities=probabilities, blind=blind, alone=alone, rows=size if fixed else conduct.rows)
 
 
 def _takes(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
 from typing import Any, Self
 
-from intriguing.errors import InputError, unknown_name
+from intriguing.basics.numbers import check_number
+from intriguing.errors import check_names, unknown_name
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 DECAY_FORMS = ("half", "printed")
@@ -71,10 +71,7 @@ class TrainOptions:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Options from a mapping, as in a spec. Raises: `UnknownNameError` for a key that is not an option."""
-        names = [f.name for f in fields(cls)]
-        for key in options:
-            if key not in names:
-                raise unknown_name("training option", key, names)
+        check_names("training option", options, [f.name for f in fields(cls)])
         return cls(**options)
 
     def over(self, base: Self) -> Self:
@@ -82,14 +79,9 @@ class TrainOptions:
         return replace(base, **{f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None})
 
 
-def _check(name: str, value: Any, *, whole: bool = False, low: float = 0, high: float = float("inf")) -> None:
-    if value is None:
-        return
-    kind = int if whole else int | float
-    if not isinstance(value, kind) or isinstance(value, bool) or not isfinite(value) or not low <= value <= high:
-        what = "a whole number" if whole else "a number"
-        span = f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        raise InputError(f"Training option {name} = {value!r}: it must be {what} {span}.")
+def _check(name: str, value: Any, **span: Any) -> None:
+    if value is not None:
+        check_number(f"Training option {name}", value, **span)
 
 
 GENERAL = TrainOptions(

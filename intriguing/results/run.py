@@ -25,7 +25,7 @@ from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.files import at_home, is_table_file, without_secrets
 from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
-from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
+from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import rays
 from intriguing.results.files import Reading, check_known
 from intriguing.results.in_notebooks import run_as_html
@@ -162,9 +162,7 @@ class Run:
         or activations that are not told apart (listing the choices), `CorruptError` for a damaged file.
         """
         schema = tables.named(name).schema
-        for column in (*filters, *(columns or ())):
-            if column not in schema.names:
-                raise unknown_name(f"column of table {name!r}", column, schema.names)
+        check_names(f"column of table {name!r}", (*filters, *(columns or ())), schema.names)
         files = self._files(name)
         if name == "activations" and files:
             chosen = self._layer({k: v for k, v in filters.items() if k in _LAYER_KEYS})

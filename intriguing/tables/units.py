@@ -19,17 +19,22 @@ from intriguing.tables.fields import (
     WHOLE,
 )
 
+_OF_BASIS = (
+    DATASET,
+    MODEL,
+    SEED,
+    LAYER,
+    CONDITION,
+    BASIS,
+    Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+)
+_NAMES = tuple(field.name for field in _OF_BASIS)
+
 TOPK = Table(
     "topk",
     "a rank in a direction",
     (
-        DATASET,
-        MODEL,
-        SEED,
-        LAYER,
-        CONDITION,
-        BASIS,
-        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        *_OF_BASIS,
         DIRECTION,
         Field("sign", pa.int8(), "+1: the largest projections, -1: the smallest."),
         Field("rank", pa.int32(), "From 1, the most extreme."),
@@ -43,7 +48,7 @@ TOPK = Table(
         Field("label", WHOLE, "The input's true class.", nullable=True),
         Field("ties", pa.int32(), "How many inputs of this direction share the value of its last rank."),
     ),
-    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "sign", "rank"),
+    (*_NAMES, "direction", "sign", "rank"),
 )
 
 RECEPTIVE_FIELDS = Table(
@@ -71,33 +76,21 @@ UNIT_SCORES = Table(
     "unit_scores",
     "a score of a direction",
     (
-        DATASET,
-        MODEL,
-        SEED,
-        LAYER,
-        CONDITION,
-        BASIS,
-        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        *_OF_BASIS,
         Field("direction", pa.int32(), "The direction's number in its basis; -1 for a figure of the whole basis."),
         Field("metric", TEXT, "The score's name: purity, entropy, enrichment, auroc, kurtosis, ..."),
         _JUDGE,
         Field("value", DOUBLE, "The score.", nullable=True),
         Field("n", WHOLE, "How many inputs it rests on."),
     ),
-    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction", "metric", "judge"),
+    (*_NAMES, "direction", "metric", "judge"),
 )
 
 UNIT_HISTOGRAMS = Table(
     "unit_histograms",
     "a direction",
     (
-        DATASET,
-        MODEL,
-        SEED,
-        LAYER,
-        CONDITION,
-        BASIS,
-        Field("rotation_seed", pa.int32(), "Which random draw of the basis; 0 where the basis is not random."),
+        *_OF_BASIS,
         DIRECTION,
         Field("low", SINGLE, "The smallest projection, where the first bin begins."),
         Field("high", SINGLE, "The largest, where the last bin ends."),
@@ -105,7 +98,7 @@ UNIT_HISTOGRAMS = Table(
         Field("zeros", WHOLE, "How many inputs have a projection of exactly 0."),
         Field("n", WHOLE, "How many inputs it rests on: a draw from those scanned."),
     ),
-    ("dataset", "model", "model_seed", "layer", "condition", "basis", "rotation_seed", "direction"),
+    (*_NAMES, "direction"),
 )
 
 ROTATION_TESTS = Table(

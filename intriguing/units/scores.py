@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from intriguing.errors import unknown_name
+from intriguing.errors import check_names
 from intriguing.stats.findings import Wording
 from intriguing.stats.halves import half_list
 
@@ -163,7 +163,5 @@ METRICS: dict[str, Metric] = {
 
 def metrics_named(names: Sequence[str] | None = None) -> list[Metric]:
     """The metrics called `names`, all of them by default; raises `UnknownNameError` for another name."""
-    for name in names or ():
-        if name not in METRICS:
-            raise unknown_name("score", name, METRICS)
+    check_names("score", names or (), METRICS)
     return [METRICS[name] for name in (METRICS if names is None else names)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from intriguing.errors import SpecError, unknown_name
+from intriguing.errors import SpecError, check_names
 from intriguing.words.frequency import STRATUM_WORDS
 from intriguing.words.judges import TOP_WORDS
 
@@ -59,8 +59,5 @@ class JudgeOptions:
     @classmethod
     def from_mapping(cls, keys: Mapping[str, Any]) -> "JudgeOptions":
         """Options from a spec's keys. Raises: `UnknownNameError` for an unknown key, with the nearest valid ones."""
-        names = [f.name for f in fields(cls)]
-        for name in keys:
-            if name not in names:
-                raise unknown_name("judge option", name, names)
+        check_names("judge option", keys, [f.name for f in fields(cls)])
         return cls(**keys)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intriguing.errors import DataError, MissingExtraError, SpecError, unknown_name
+from intriguing.errors import DataError, MissingExtraError, SpecError, check_names
 from intriguing.randomness import key
 from intriguing.words.corpus import Corpus
 from intriguing.words.vectors import WordVectors
@@ -78,10 +78,7 @@ class TrainingOptions:
     @classmethod
     def from_mapping(cls, keys: Mapping[str, Any]) -> "TrainingOptions":
         """Options from a spec's keys. Raises: `UnknownNameError` for an unknown key, with the nearest valid ones."""
-        names = [f.name for f in fields(cls)]
-        for name in keys:
-            if name not in names:
-                raise unknown_name("training option", name, names)
+        check_names("training option", keys, [f.name for f in fields(cls)])
         return cls(**keys)
 
     @property

@@ -18,9 +18,6 @@ from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
 from intriguing.units.labels import class_counts, entropy, purity
 
-NEED_MOMENTS = ("covariance", "pca")
-"""The bases that are made from the activations' covariance."""
-
 
 @functions.SCAN.implementation
 def scan(work: Work, parameters: functions.ScanParameters) -> dict[str, bytes]:
