@@ -333,3 +333,10 @@ def test_pre_commit_makes_the_checks_of_make_check():
     assert rule is not None
     assert entries == [line.strip().replace("$(BIN)", ".venv/bin") for line in rule[1].splitlines()]
     assert {repo["repo"] for repo in hooks} == {"local"}
+
+
+def test_the_map_of_the_house_has_every_folder():
+    root = ROOT
+    rooms = [f"intriguing/{file.parent.name}/" for file in root.glob("intriguing/*/__init__.py")]
+    listed = (root / "CONTRIBUTING.md").read_text().partition("## Map of the house")[2].partition("\n## ")[0]
+    assert not [room for room in (*rooms, "cluster/", "docs/", "jobs/", "tests/") if f"`{room}`" not in listed]
