@@ -28,6 +28,7 @@ check: $(VENV)/.test $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python .ci/typed.py
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.core

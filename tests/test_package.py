@@ -82,6 +82,15 @@ def test_spec_plan_and_page_of_every_stage_cost_no_torch():
     assert child.returncode == 0, child.stderr
 
 
+def test_what_a_terminal_is_told_costs_neither_torch_nor_matplotlib():
+    codes = [code for stage in STAGES for code in (stage.verdicts, stage.printed) if code is not None]
+    modules = [(code.path or code.name).partition(":")[0] for code in codes]
+    assert len(modules) > 8
+    all_of_them = IMPORT_ALL.replace('"ray", ', '"ray", "matplotlib", ')
+    child = subprocess.run([sys.executable, "-c", all_of_them, *modules], capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
+
+
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda k: k.__name__)
 def test_errors_survive_the_way_back_from_a_worker(kind):
     again = pickle.loads(pickle.dumps(kind("what was wrong")))

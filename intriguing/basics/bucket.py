@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
@@ -58,7 +58,13 @@ class BucketFolder:
         StoreError: the store cannot be reached.
     """
 
-    is_far = True
+    is_far: bool = True
+    address: Address
+    """What its URI says."""
+    system: Any
+    """The file system that it lies in, a `pyarrow.fs.FileSystem` (which has no types)."""
+    root: str
+    """Its path there."""
 
     def __init__(self, uri: str) -> None:
         self.address = Address.of(uri)

@@ -90,7 +90,8 @@ class Context:
 
     def query(self, sql: str, *parameters: object) -> list[Row]:
         """The rows that a query gives."""
-        return [{str(k): v for k, v in row.items()} for row in self.run.sql(sql, parameters or None).to_dict("records")]
+        rows = self.run.own_query(sql, parameters or None).to_dict("records")
+        return [{str(k): v for k, v in row.items()} for row in rows]
 
     def grouped(self, rows: Iterable[Row], *keys: str) -> list[tuple[Row, list[Row]]]:
         """Rows that share the values of `keys`, as (those values, rows): models as the spec lists them, else sorted."""

@@ -48,5 +48,5 @@ def _written(choice: Choice) -> str:
 
 def distinct(run: Run, table: str, *columns: str, where: str = "true") -> list[dict[str, Any]]:
     """The combinations of values that some columns of a table have: the choices of most figures."""
-    found = run.sql(f"select distinct {', '.join(columns)} from {table} where {where} order by all")
+    found = run.own_query(f"select distinct {', '.join(columns)} from {table} where {where} order by all")
     return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]

@@ -42,3 +42,19 @@ def check_known(file: str, run: str, system: fs.FileSystem) -> None:
             f"Table {name!r} of {run} is of version {told}, and intriguing {__version__} knows up to {table.version}. "
             "Read the run with the version that made it, or a later one: `intriguing status RUN` says which made it."
         )
+
+
+def is_layer(schema: pa.Schema) -> bool:
+    """Whether a file of activations has the column that a run writes: vectors of numbers, all of one length."""
+    if "vector" not in schema.names:
+        return False
+    vector = schema.field("vector").type
+    return pa.types.is_fixed_size_list(vector) and pa.types.is_floating(vector.value_type)
+
+
+def with_later_columns(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file of activations, with those columns that earlier code did not write."""
+    vector = schema.field("vector").type
+    for column in tables.activations(vector.list_size, vector.value_type).schema:
+        schema = schema if column.name in schema.names else schema.append(column)
+    return schema

@@ -1,16 +1,59 @@
 """Queries of a run's tables by DuckDB, and what is said where one fails."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from intriguing import tables
 from intriguing.errors import InputError
 
 if TYPE_CHECKING:
     import duckdb
+
+
+def named_in(query: str) -> list[str]:
+    """The tables that a query names."""
+    return [name for name in tables.TABLES if name in query.lower()]
+
+
+def answer_of_files(
+    folder: str, files: Mapping[str, Sequence[str]], query: str, parameters: Any
+) -> pd.DataFrame | None:
+    """The answer to one of this package's own queries, by DuckDB's own reader: a quarter of the time of Arrow's.
+
+    folder: where the tables lie, on this machine; files: of each table that the query names. None where this cannot be
+    relied on: a path that reads like a pattern, an older file that lacks a column, whatever DuckDB complains about.
+    """
+    import duckdb
+
+    if any(character in folder for character in "*?[]{}"):
+        return None
+    schemas = {name: tables.named(name).schema for name in files}
+    if not all(set(schemas[name].names) <= set(pq.read_schema(of[0]).names) for name, of in files.items() if of):
+        return None
+    try:
+        with duckdb.connect(config={"temp_directory": ""}) as connection:
+            connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(folder)}]")
+            connection.execute("set enable_external_access = false")
+            for name, of in files.items():
+                if of:
+                    columns = ", ".join(f'"{column}"' for column in schemas[name].names)
+                    listed = ", ".join(map(_text, of))
+                    connection.execute(f"create view {name} as select {columns} from read_parquet([{listed}])")
+                else:
+                    connection.register(name, schemas[name].empty_table())
+            return connection.execute(query, parameters).df()
+    except duckdb.Error:
+        return None
+
+
+def _text(value: str) -> str:
+    """A text in SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any) -> pd.DataFrame:

@@ -33,8 +33,7 @@ def table_of(run: Run, name: str) -> str:
 
 def printed_stages(run: Run) -> list[str]:
     """The stages of which a run has something to print: those with rows in a table of theirs."""
-    present = {name for name in run.tables() if run.head(name, 0)[1]}
-    return [stage.name for stage in STAGES if stage.printed and present & set(stage.tables)]
+    return [stage.name for stage in STAGES if stage.printed and any(map(run.has_rows, stage.tables))]
 
 
 def verdicts(run: Run) -> list[Verdict]:

@@ -2,10 +2,11 @@
 
     python jobs/benchmark.py page [--models 20] [--searches 10000] [--layers 50] [--units 512] [--folder DIR] [--site]
 
-The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them, filled by
-a generator of random numbers. Images are drawn digits of 28 x 28. The page is written in a process of its own, whose
-CPU-seconds and largest resident memory are told; so is the CPU time of `intriguing show` and `status`. Where there is
-a Chromium the first paint is measured, from the start of loading, with what it takes to draw the first page of units.
+The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them (a file a
+task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. Images are drawn
+digits of 28 x 28. The page is written in a process of its own, whose CPU-seconds and largest resident memory are told;
+so is the CPU time of `intriguing show` and `status`. Where there is a Chromium the first paint is measured, from the
+start of loading, with what it takes to draw the first page of units.
 """
 
 import argparse
@@ -24,9 +25,11 @@ import pyarrow.parquet as pq
 
 from intriguing import tables
 from intriguing.basics.table import Table
+from intriguing.engine.publish import MOST_SHARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _IMAGES, _PIXELS, _K, _BINS = 10_000, 784, 16, 32
+_SHARD, _PART = 256, 400
 _METRICS = ("purity", "entropy", "enrichment", "auroc", "kurtosis", "interpretability", "intruder")
 _WRITE = """
 import sys
@@ -117,7 +120,7 @@ class InventedRun:
         self.layers = [
             (self.models[i % chosen.models], f"block{i // chosen.models}.conv") for i in range(chosen.layers)
         ]
-        self.files = 0
+        self.files, self.tests = 0, list[dict[str, Any]]()
 
     def write(self) -> None:
         """All of it."""
@@ -141,23 +144,38 @@ class InventedRun:
             self.fed(model)
         for model, layer in self.layers:
             self.units(model, layer)
+        columns = {name: [test[name] for test in self.tests] for name in self.tests[0]}
+        self.add(tables.ROTATION_TESTS, columns, alpha=0.0, rotations=999)
+        self.compact()
         count = 40 * self.files
         keys = {"function": "f", "fingerprint": "0" * 64, "attempts": 1, "worker": "inline", "device": "cpu"}
         self.add(tables.TASKS, {"task": [f"t{i}" for i in range(count)]}, seconds=0.5, peak_memory=10**9, **keys)
         plan = {"spec": spec, "name": "largest", "tasks": count}
         (self.root / "plan.json").write_text(json.dumps(plan))
 
-    def add(self, table: Table, columns: dict[str, Any], **constants: Any) -> None:
-        """A shard of a table; columns that may be null and are not given are."""
+    def compact(self) -> None:
+        """Tables of more than 1,000 files in parts, as a sweep publishes them."""
+        for folder in (self.root / "tables").iterdir():
+            files = sorted(folder.iterdir())
+            for begin in range(0, len(files), _PART) if len(files) > MOST_SHARDS else ():
+                shards = files[begin : begin + _PART]
+                rows = pa.concat_tables([pq.read_table(shard) for shard in shards])
+                for shard in shards:
+                    shard.unlink()
+                pq.write_table(rows, shards[0], compression="zstd")
+
+    def add(self, table: Table, *parts: dict[str, Any], **constants: Any) -> None:
+        """A shard of a table, of these rows one below the other; columns that may be null and are not given are."""
+        columns, *more = parts
         absent = [f.name for f in table.fields if f.nullable and f.name not in columns and f.name not in constants]
         folder = self.root / "tables" / table.name
         folder.mkdir(parents=True, exist_ok=True)
-        rows = table.build(columns, **constants, **dict.fromkeys(absent))
+        rows = pa.concat_tables(table.build(c, **constants, **dict.fromkeys(absent)) for c in (columns, *more))
         self.files += 1
         pq.write_table(rows, folder / f"part-{self.files:05d}-{self.files:016x}.parquet", compression="zstd")
 
     def searches(self, model: str) -> None:
-        """The searches of a model and what they found: the image with smooth noise."""
+        """The searches of a model, and what they found."""
         n, rng = self.chosen.searches, self.rng
         size = rng.lognormal(-3, 0.5, n).astype(np.float32)
         status = rng.choice(["found", "misclassified", "not_found"], n, p=[0.95, 0.04, 0.01])
@@ -178,11 +196,17 @@ class InventedRun:
             "forward_passes": 200,
             "backward_passes": 100,
         }
-        self.add(tables.DISTORTIONS, columns, **keys, **more)
+        for begin in range(0, n, _SHARD):
+            self.add(tables.DISTORTIONS, {k: v[begin : begin + _SHARD] for k, v in columns.items()}, **keys, **more)
+            self.found(keys, columns["search_id"][begin : begin + _SHARD], found[begin : begin + _SHARD])
+
+    def found(self, keys: dict[str, Any], searches: list[str], found: np.ndarray) -> None:
+        """What a shard of searches found: the image with smooth noise."""
+        n, rng = len(searches), self.rng
         noise = rng.integers(0, 64, (n, _PIXELS), np.uint8).astype(np.float32) / 255
         images = pa.array(noise[found].ravel())
         ends = np.arange(found.sum() + 1, dtype=np.int32) * _PIXELS
-        kept = [name for name, there in zip(columns["search_id"], found, strict=True) if there]
+        kept = [name for name, there in zip(searches, found, strict=True) if there]
         shapes = pa.array([[1, 28, 28]] * len(kept), pa.list_(pa.int32()))
         self.add(
             tables.ADVERSARIAL,
@@ -193,17 +217,17 @@ class InventedRun:
     def fed(self, model: str) -> None:
         """The model's found images fed to every model, and noise of their size, a thousand of each."""
         n = min(1_000, self.chosen.searches)
-        for target in self.models:
-            for kind, wrong in (("minimal", 0.3), ("gaussian", 0.1)):
-                columns = {"search_id": [f"best/untargeted/{i}" for i in range(n)], "example_id": np.arange(n)}
-                columns |= {
-                    "label": np.arange(n) % 10,
-                    "prediction": np.arange(n) % 10,
-                    "is_error": self.rng.random(n) < wrong,
-                }
-                keys = {"dataset": "glyphs", "source_model": model, "source_seed": 0, "model": target, "model_seed": 0}
-                more = {"grade": "best", "target_rule": "untargeted", "rms": 0.06, "clipped_fraction": 0.1}
-                self.add(tables.TRANSFER, columns, **keys, **more, kind=kind)
+        for target, begin in ((target, begin) for target in self.models for begin in range(0, n, _SHARD)):
+            ids = np.arange(begin, min(begin + _SHARD, n))
+            each = {"search_id": [f"best/untargeted/{i}" for i in ids], "example_id": ids, "label": ids % 10}
+            parts = [
+                each
+                | {"prediction": ids % 10, "is_error": self.rng.random(len(ids)) < wrong, "kind": [kind] * len(ids)}
+                for kind, wrong in (("minimal", 0.3), ("gaussian", 0.1))
+            ]
+            keys = {"dataset": "glyphs", "source_model": model, "source_seed": 0, "model": target, "model_seed": 0}
+            more = {"grade": "best", "target_rule": "untargeted", "rms": 0.06, "clipped_fraction": 0.1}
+            self.add(tables.TRANSFER, *parts, **keys, **more)
 
     def units(self, model: str, layer: str) -> None:
         """A layer: top inputs of both signs, scores, histograms, tests, and what its places can see."""
@@ -226,9 +250,10 @@ class InventedRun:
             }
             columns |= {"value": values.ravel(), "position": rng.integers(0, 49, len(ids))}
             self.add(tables.TOPK, columns, **keys, basis=basis, rotation_seed=0, ties=1)
-            for metric in _METRICS:
-                scores = {"direction": np.arange(m), "value": rng.gamma(2, 1, m)}
-                self.add(tables.UNIT_SCORES, scores, **keys, basis=basis, rotation_seed=0, metric=metric, n=10_000)
+            scores = [
+                {"direction": np.arange(m), "value": rng.gamma(2, 1, m), "metric": [metric] * m} for metric in _METRICS
+            ]
+            self.add(tables.UNIT_SCORES, *scores, **keys, basis=basis, rotation_seed=0, n=10_000)
             counts = pa.ListArray.from_arrays(
                 np.arange(m + 1, dtype=np.int32) * _BINS, rng.poisson(64, m * _BINS).astype(np.int32)
             )
@@ -237,9 +262,7 @@ class InventedRun:
         for control, metric in ((c, s) for c in ("trained", "random_init", "shuffled_labels") for s in _METRICS):
             test = {"natural": 0.7, "null_mean": 0.6, "null_sd": 0.02, "effect": float(rng.normal(0, 3)), "n": 10_000}
             test |= {"low": 0.05, "high": 0.15, "p_high": 0.01, "p_low": 0.99, "p_two": 0.02, "p_holm": 0.04}
-            self.add(
-                tables.ROTATION_TESTS, {}, **keys, **test, control=control, metric=metric, alpha=0.0, rotations=999
-            )
+            self.tests.append(keys | test | {"control": control, "metric": metric})
 
 
 def _where(there: np.ndarray, values: np.ndarray) -> pa.Array:

@@ -126,7 +126,8 @@ def test_show_imports_no_more_than_it_shows(finished):
     """A run of 200,000 searches took 26 CPU-seconds: every stage was rendered to see whether it has anything to say."""
     code = (
         "import sys; from intriguing.cli import call; assert call(sys.argv[1:]) == 0; "
-        "print(*sorted({'torch', 'ray', 'scipy.stats', 'intriguing.stages.hardening.judged'} & set(sys.modules)))"
+        "print(*sorted({'torch', 'ray', 'matplotlib', 'scipy.stats', 'intriguing.sweep.runner', "
+        "'intriguing.stages.hardening.judged'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "show", str(finished)], capture_output=True, text=True, timeout=100

@@ -11,7 +11,8 @@ from intriguing.stats.intervals import median_interval
 _SEARCHES = """
 select dataset, target_rule, grade, model, model_seed, count(*) as searches,
        count(*) filter (status = 'found') as found, count(*) filter (status = 'misclassified') as needless,
-       count(*) filter (status = 'not_found') as missed, avg(l2) filter (status = 'found') as l2
+       count(*) filter (status = 'not_found') as missed, avg(l2) filter (status = 'found') as l2,
+       list(distortion::double) filter (status = 'found') as distortions
 from distortions group by all"""
 _HEADER = ("model", "searches", "found", "wrong before", "not found", "other", "mean L2", "median RMS", "95 % interval")
 
@@ -28,10 +29,9 @@ def printed(run: Run) -> str:
 
 
 def _line(context: Context, row: Row) -> list[str]:
-    key = {name: row[name] for name in ("dataset", "target_rule", "grade", "model", "model_seed")}
-    found = context.run.table("distortions", columns=["distortion"], status="found", **key)["distortion"].to_numpy()
+    found = row["distortions"] if row["found"] else []
     low, high = median_interval(found)
-    middle = median(found.tolist()) if len(found) else None
+    middle = median(found) if len(found) else None
     counts = (row["searches"], row["found"], row["needless"], row["missed"])
     other = row["searches"] - sum(counts[1:])
     return [

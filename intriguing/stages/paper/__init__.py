@@ -15,7 +15,7 @@ STAGE = Stage(
     question=5,
     drawn=Code("intriguing.stages.paper.figures:figures"),
     page=Code("intriguing.stages.paper.page:parts"),
-    verdicts=Code("intriguing.stages.paper.page:verdicts"),
+    verdicts=Code("intriguing.stages.paper.verdicts:verdicts"),
     printed=Code("intriguing.stages.paper.as_text:printed"),
     tables=("paper_comparison",),
 )

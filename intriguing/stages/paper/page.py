@@ -6,9 +6,8 @@ from intriguing.report.drawing import curves
 from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number, percent
-from intriguing.report.verdicts import Verdict
 from intriguing.stages.paper.reading import Name, Reading, Row, readings
-from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, bounds, claim_figure, opening, rule_sentence, value
+from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, claim_figure, opening, rule_sentence
 
 _TITLE = "Does it transfer as the paper says?"
 _CURVE = """
@@ -25,24 +24,6 @@ def parts(context: Context) -> list[PagePart]:
         return []
     html = render("stages/paper/page.html", readings=[_shown(context, reading) for reading in found])
     return [PagePart("paper", _TITLE, html)]
-
-
-def verdicts(context: Context) -> list[Verdict]:
-    """A verdict per claim and data set."""
-    found = readings(context.run)
-    return [
-        Verdict(
-            row["sentence"] if len(found) == 1 else f"{row['sentence'].rstrip('.')} ({reading.dataset}).",
-            row["measure"],
-            value(row),
-            f"95 % interval {bounds(row)}; {row['pairs']} pairs of networks",
-            "paper",
-            row["refuted_by"],
-        )
-        for reading in found
-        for row in reading.of_figure("claim")
-        if row["value"] is not None
-    ]
 
 
 def _shown(context: Context, reading: Reading) -> Row:

@@ -5,7 +5,7 @@ import pandas as pd
 from intriguing.report.parts import Context
 from intriguing.report.text import grid, number, percent, shorten
 from intriguing.results import Run
-from intriguing.results.matrices import WITHOUT_SOURCE
+from intriguing.results.matrices import WITHOUT_SOURCE, Fed
 from intriguing.stages.transfer.grades import compared
 
 _TITLES = {
@@ -18,18 +18,20 @@ _TITLES = {
 def printed(run: Run) -> str:
     """A matrix per data set, rule, grade and kind of image, then the sizes that fool half of the time."""
     context = Context(run)
-    fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
+    kinds_fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
     rays = {tuple(row.values()) for row in context.query("select distinct dataset, target_rule, grade from rays")}
-    kinds = {row["kind"] for row in fed}
+    kinds = {row["kind"] for row in kinds_fed}
     blocks = []
-    sources = (row for row in fed if row["kind"] not in WITHOUT_SOURCE)
+    sources = (row for row in kinds_fed if row["kind"] not in WITHOUT_SOURCE)
     for key, rows in context.grouped(sources, "dataset", "target_rule", "grade"):
         blocks.append(f"{key['dataset']}, {key['target_rule']}, grade {key['grade']}")
         present = {row["kind"] for row in rows}
-        blocks += [_matrix(run.transfer_matrix(kind, **key), _TITLES[kind]) for kind in _TITLES if kind in present]
+        titles = {kind: title for kind, title in _TITLES.items() if kind in present}
+        fed = Fed(run, list(titles), {name: str(value) for name, value in key.items()}, run.in_order)
+        blocks += [_matrix(fed.matrix(kind), title) for kind, title in titles.items()]
         if tuple(key.values()) in rays:
             blocks.append(_half(run.half_rms(**key)))
-    for dataset in dict.fromkeys(row["dataset"] for row in fed if row["kind"] in WITHOUT_SOURCE):
+    for dataset in dict.fromkeys(row["dataset"] for row in kinds_fed if row["kind"] in WITHOUT_SOURCE):
         frames = [run.transfer_matrix(kind, dataset=dataset) for kind in WITHOUT_SOURCE if kind in kinds]
         blocks.append(_matrix(pd.concat(frames), f"{dataset}: errors, %, on images made for no model"))
     return "\n\n".join([*blocks, *compared(context)])

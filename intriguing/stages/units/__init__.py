@@ -18,7 +18,7 @@ STAGE = Stage(
     drawn=Code("intriguing.stages.units.figures:figures"),
     page=Code("intriguing.stages.units.page:parts"),
     headline=Code("intriguing.stages.units.page:headline"),
-    verdicts=Code("intriguing.stages.units.page.verdicts:verdicts"),
+    verdicts=Code("intriguing.stages.units.verdicts:verdicts"),
     printed=Code("intriguing.stages.units.printed:printed"),
     tables=("rotation_tests", "unit_scores", "topk"),
 )

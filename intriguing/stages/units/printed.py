@@ -58,7 +58,7 @@ def _effects(run: Run) -> str:
 
     Layers with dead or saturated units have a row without these, too (condition `live`).
     """
-    table = run.sql(
+    table = run.own_query(
         "select metric, judge, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
         "max(effect) as high from rotation_tests where alpha = 0 and condition in ('raw', 'live') "
         "and effect is not null group by all order by all"

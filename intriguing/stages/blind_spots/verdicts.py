@@ -9,14 +9,18 @@ from intriguing.stats.findings import counted
 from intriguing.stats.intervals import median_interval
 
 # Searches of several models from one image share the image: the median is of images, each with its own median.
-_FOUND = """
-select target_rule, grade, dataset, example_id, median(distortion::double) as distortion
-from distortions where status = 'found' group by all"""
-_TRIED = """
-select target_rule, grade, count(*) filter (status = 'found') as found,
-       count(*) filter (status in ('found', 'not_found')) as tried,
-       count(distinct (model, model_seed)) filter (status = 'found') as models
-from distortions group by all"""
+_SEARCHES = """
+with searches as materialized (
+       select target_rule, grade, dataset, example_id, model, model_seed, status, distortion from distortions),
+     images as (
+       select target_rule, grade, median(distortion::double) as distortion from searches where status = 'found'
+       group by target_rule, grade, dataset, example_id),
+     medians as (select target_rule, grade, list(distortion) as distortions from images group by all),
+     totals as (
+       select target_rule, grade, count(*) filter (status = 'found') as found,
+              count(*) filter (status in ('found', 'not_found')) as tried,
+              count(distinct (model, model_seed)) filter (status = 'found') as models from searches group by all)
+select * from totals join medians using (target_rule, grade)"""
 _RULES = {
     "untargeted": "a wrong answer",
     "random": "a wrong answer drawn at random",
@@ -27,31 +31,24 @@ _RULES = {
 
 def verdicts(context: Context) -> list[Verdict]:
     """Per rule for targets and grade: how small a change makes the networks wrong."""
-    tried = {(row["target_rule"], row["grade"]): row for row in context.query(_TRIED)}
-    found = context.run.sql(_FOUND)
-    groups = {key: rows["distortion"].to_numpy() for key, rows in found.groupby(["target_rule", "grade"])}
-    made = []
-    for key, (row,) in context.grouped(tried.values(), "target_rule", "grade"):
-        rule, grade = key["target_rule"], key["grade"]
-        if (rule, grade) in groups:
-            made.append(_verdict(rule, grade, groups[rule, grade], row))
-    return made
+    searches = context.grouped(context.query(_SEARCHES), "target_rule", "grade")
+    return [_verdict(row) for _, (row,) in searches]
 
 
-def _verdict(target_rule: str, grade: str, values: np.ndarray, tried: Row) -> Verdict:
+def _verdict(row: Row) -> Verdict:
+    values, models = row["distortions"], row["models"]
     low, high = median_interval(values)
-    models = tried["models"]
     whose = "the network give" if models == 1 else f"the {models} networks give"
-    wrong = _RULES.get(target_rule, target_rule)
+    wrong = _RULES.get(row["target_rule"], row["target_rule"])
     every = (
         "for every image searched"
-        if tried["found"] == tried["tried"]
-        else (f"for {tried['found']:,} of {tried['tried']:,} searches")
+        if row["found"] == row["tried"]
+        else (f"for {row['found']:,} of {row['tried']:,} searches")
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",
-        f"median root mean square change of a pixel ({grade})",
+        f"median root mean square change of a pixel ({row['grade']})",
         number(float(np.median(values))),
         f"{interval}{counted(len(values), 'image')}",
         "distortions",
