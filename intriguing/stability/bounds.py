@@ -125,15 +125,19 @@ def _nothing(x: Tensor, classes: int, reason: str) -> Certificates:
 
 
 def _certified(problem: Problem, wanted: Tensor | None, effort: str, gigaflops: float) -> Certificates:
-    if wanted is not None:
-        # To reach a target its logit must exceed every other one, the largest as well: that is the pair to bound.
-        problem = problem.against(wanted)
-    method, reason, bounds = problem.bounds(effort, gigaflops)
     if wanted is None:
+        method, reason, bounds = problem.bounds(effort, gigaflops)
         least = torch.where(bounds.isnan().any(1), math.nan, bounds.amin(1))
-    else:
-        least = bounds.gather(1, wanted[:, None]).squeeze(1)
-    return Certificates(least, bounds, method, reason)
+        return Certificates(least, bounds, method, reason)
+    # To reach a target its logit must exceed every other one, the largest as well: that is the pair to bound. Where the
+    # target is the largest already there is no such pair: another class takes its place, and the bound is 0.
+    classes = problem.margins.shape[1]
+    there = problem.values[-1].argmax(1) == wanted
+    method, reason, bounds = problem.against(torch.where(there, (wanted + 1) % classes, wanted)).bounds(
+        effort, gigaflops
+    )
+    bounds[there, wanted[there]] = 0.0
+    return Certificates(bounds.gather(1, wanted[:, None]).squeeze(1), bounds, method, reason)
 
 
 def _joined(parts: list[Certificates]) -> Certificates:

@@ -230,7 +230,9 @@ class Coupled:
             hessian = self._hessian(d, h, a, b, factors, factor, weight)
             # In the logarithm of t the steps stay positive, and the curvature gains the gradient's part.
             scaled = t[:, :, None] * hessian * t[:, None] + torch.diag_embed((gradient * t).abs())
-            scaled = scaled + 1e-9 * torch.diag_embed(torch.diagonal(scaled, dim1=1, dim2=2).amax(1, True).expand_as(t))
+            # Of an image that has no class of interest, since it is wrong already, the matrix is zero.
+            largest = torch.diagonal(scaled, dim1=1, dim2=2).amax(1, True).clamp(min=1e-30)
+            scaled = scaled + 1e-9 * torch.diag_embed(largest.expand_as(t))
             step = -torch.linalg.solve(scaled, (gradient * t)[:, :, None]).squeeze(2)
             step = step.clamp(-2.5, 2.5)
             before = (square * weight).sum(1)

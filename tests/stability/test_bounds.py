@@ -344,6 +344,36 @@ def test_an_image_that_is_wrong_already_is_at_no_distance():
     assert bool((lower_bounds(model, x, labels).bound == 0).all())
 
 
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_an_image_that_is_wrong_already_takes_no_proof_from_the_others(wrong):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    x = hunt.images(3, 4, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        order = model(x).argsort(1)
+    labels = torch.where(torch.arange(4) < wrong, order[:, 0], order[:, 2])
+    bound = lower_bounds(model, x, labels, effort="slow").bound
+    assert bool((bound[:wrong] == 0).all())
+    alone = lower_bounds(model, x[wrong:], labels[wrong:], effort="slow").bound
+    assert torch.allclose(bound[wrong:], alone, rtol=1e-3)
+    assert bool((bound[wrong:] > 0).all())
+
+
+@pytest.mark.parametrize("effort", ["fast", "slow"])
+def test_a_target_that_the_model_gives_already_is_at_no_distance(effort):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    x = hunt.images(3, 6, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        given = model(x).argmax(1)
+    targets = torch.where(torch.arange(6) < 3, given, (given + 1) % 3)
+    mixed = lower_bounds(model, x, (given + 2) % 3, targets, effort=effort)
+    usual = lower_bounds(model, x[3:], given[3:], targets[3:], effort=effort)
+    assert mixed.bound[:3].tolist() == [0.0] * 3
+    assert mixed.per_class.gather(1, targets[:, None]).squeeze(1).equal(mixed.bound)
+    assert torch.allclose(mixed.bound[3:], usual.bound, rtol=1e-4) and bool((usual.bound > 0).all())
+
+
 def test_bad_arguments_are_refused():
     model, x = nn.Linear(4, 3), torch.rand(2, 4)
     with pytest.raises(InputError, match="outside of the box"):
