@@ -220,7 +220,10 @@ def pool_maker(
         raise SpecError(f"There is no executor {chosen!r}. Choose one of {', '.join(EXECUTORS)}.")
     if debug is not None and chosen not in ("inline", "strict"):
         raise SpecError(f"A debugger sees this process alone, and the executor is {chosen!r}: add --executor inline.")
-    count = workers or int(os.environ.get("INTRIGUING_WORKERS", "0")) or spec.compute.workers
+    told = os.environ.get("INTRIGUING_WORKERS") or "0"
+    if not told.isdecimal():
+        raise SpecError(f"INTRIGUING_WORKERS is {told!r}: it must be a whole number of workers, or unset.")
+    count = workers or int(told) or spec.compute.workers
 
     def make() -> Pool:
         if chosen == "ray" or (chosen == "auto" and _cluster_is_running()):

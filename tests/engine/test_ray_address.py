@@ -11,7 +11,7 @@ import pytest
 
 from intriguing.engine import ray_address
 from intriguing.engine.ray_address import address_file, ask, find_cluster
-from intriguing.errors import ClusterError
+from intriguing.errors import ClusterError, SpecError
 from intriguing.sweep.runner import pool_maker
 from intriguing.sweep.spec import load_spec
 
@@ -198,3 +198,10 @@ def test_ray_that_did_not_start_in_time_on_a_busy_machine_is_started_again(monke
     with pytest.raises(ClusterError):
         cluster._start("Ray at x cannot be used", address="x")
     assert len(tries) == 1
+
+
+def test_a_number_of_workers_that_is_none_is_said_by_name(tmp_path, monkeypatch):
+    """A raw ValueError would name neither the variable nor what may stand in it."""
+    monkeypatch.setenv("INTRIGUING_WORKERS", "two")
+    with pytest.raises(SpecError, match="INTRIGUING_WORKERS is 'two'.*whole number"):
+        pool_maker(tmp_path, load_spec("demo"), "inline", None, None)
