@@ -324,6 +324,7 @@ class Driver:
         log.warning("%s; %r is computed again", event.message, producer)
         self._store.discard(self._plan.fingerprints[producer])
         self._records.pop(producer, None)
+        self._publication.withdraw(producer)
         self._progress.reopened(producer)
         self._mended[producer] = -1
         if not self._schedule.reopen(producer):

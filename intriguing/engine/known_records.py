@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from intriguing.basics.folder import Folder, Look
-from intriguing.engine.ledger import Head, Row, is_row
+from intriguing.engine.ledger import Head, Row, fits, is_head
 from intriguing.engine.store import RECORD, Record
 from intriguing.errors import StoreError
 
@@ -45,7 +45,7 @@ class KnownRecords:
             with suppress(OSError, ValueError, TypeError, IndexError, AttributeError, struct.error):
                 *look, number, packed, inputs = row
                 known = (heads[number], bytes.fromhex(packed))
-                if is_row(known) and self._run.look(f"store/{fingerprint}/{RECORD}") == look:
+                if fits(known) and self._run.look(f"store/{fingerprint}/{RECORD}") == look:
                     digest = bytes.fromhex(inputs)
                     self._looks[fingerprint] = _LOOK.pack(*look, digest)
                     yield fingerprint, known, digest
@@ -75,14 +75,17 @@ class KnownRecords:
                     self._look(fingerprint, digest)
         if self._changed:
             numbers: dict[Head, int] = {}
-            rows = {}
+            rows = []
             for fingerprint, (head, packed) in finished:
                 if fingerprint in self._looks:
-                    *look, digest = _LOOK.unpack(self._looks[fingerprint])
+                    size, changed, inode, digest = _LOOK.unpack(self._looks[fingerprint])
                     number = numbers.setdefault(head, len(numbers))
-                    rows[fingerprint] = [*look, number, packed.hex(), digest.hex()]
-            content = json.dumps({"heads": list(numbers), "rows": rows}, separators=(",", ":"))
-            self._write(content)
+                    # Nothing in a row needs to be escaped: put together here, it takes a third of json's time.
+                    rows.append(
+                        f'"{fingerprint}":[{size},{changed},{inode},{number},"{packed.hex()}","{digest.hex()}"]'
+                    )
+            heads = json.dumps(list(numbers), separators=(",", ":"))
+            self._write(f'{{"heads":{heads},"rows":{{{",".join(rows)}}}}}')
 
     def drop(self) -> None:
         """Forget everything: the next run opens every record."""
@@ -100,7 +103,8 @@ class KnownRecords:
         with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
             content = json.loads(self._run.read(INDEX))
             heads = [(f, w, d, tuple((n, file) for n, file in layout)) for f, w, d, layout in content["heads"]]
-            return heads, dict(content["rows"])
+            if all(map(is_head, heads)):
+                return heads, dict(content["rows"])
         return [], {}
 
     def _look(self, fingerprint: str, digest: bytes) -> None:

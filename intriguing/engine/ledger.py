@@ -15,13 +15,16 @@ Row = tuple[Head, bytes]
 """A packed record: what it shares with others, and the rest."""
 
 
-def is_row(row: Row) -> bool:
-    """Whether the parts of a row, which come from a file, fit each other and are of the types that they should be."""
-    (*texts, layout), packed = row
-    names = [name for output in layout for name in output]
-    return all(isinstance(text, str) for text in (*texts, *names)) and len(packed) == _HOW.size + (
-        _OUTPUT.size * len(layout)
-    )
+def is_head(head: Head) -> bool:
+    """Whether a head, which comes from a file, is of texts alone."""
+    *texts, layout = head
+    return all(isinstance(text, str) for text in (*texts, *(name for output in layout for name in output)))
+
+
+def fits(row: Row) -> bool:
+    """Whether what is packed, which comes from a file, tells of as many outputs as its head does."""
+    (_, _, _, layout), packed = row
+    return len(packed) == _HOW.size + _OUTPUT.size * len(layout)
 
 
 def outputs_of(row: Row) -> dict[str, Stored]:
@@ -90,6 +93,12 @@ class Ledger(MutableMapping[str, Record]):
         """Take over a packed record; what it was halved to (`shrunk`) is not in it."""
         head, packed = row
         self._rows[task] = (self._heads.setdefault(head, head), packed)
+
+    def how(self, task: str) -> tuple[str, int, str, str, float, int]:
+        """Function, attempts, worker, device, seconds and largest memory of `task`: all but its outputs."""
+        (function, worker, device, _), packed = self._rows[task]
+        seconds, attempts, peak_memory = _HOW.unpack_from(packed)
+        return function, attempts, worker, device, seconds, peak_memory
 
     def seconds(self, task: str) -> float:
         """How long `task` took."""

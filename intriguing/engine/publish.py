@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +41,7 @@ _AT_ONCE = 32
 _LONG = 5.0
 """How many tables wait at most to be shown in a folder that is far, and how many seconds about."""
 _OWN = ("tasks", "failures")
+_HOW = ("function", "attempts", "worker", "device", "seconds", "peak_memory")
 _NESTED = {"activations"}
 """Tables whose files lie in folders of their own."""
 
@@ -187,6 +189,8 @@ class Publication:
         counts = Counter(folder for task in plan for folder in task.publish.values())
         self._folders = set(counts)
         self._compacted: set[tuple[str, int]] = set()
+        self._files: dict[tuple[str, int], dict[str, list[Shard]]] = {}
+        self._changed: dict[str, set[str]] = {folder: set() for folder in counts}
         self._waiting: list[tuple[str, Shard, Record]] = []
         self._linked = time.monotonic()
         self._large = {folder for folder, count in counts.items() if count > MOST_SHARDS}
@@ -194,11 +198,17 @@ class Publication:
     def add(self, task: str, record: Record) -> None:
         """Publish what `task` just stored, so that a run can be read while it runs."""
         for output, folder in self._plan.tasks[task].publish.items():
+            self._changed[folder].add(task)
             if output in record.outputs:  # an older version did not make it yet
                 self._waiting.append((folder, Shard(task, self._plan.fingerprints[task], output), record))
         # Each is a request where the folder is far: several go at once, none waits for long.
         if not self._run.is_far or len(self._waiting) >= _AT_ONCE or time.monotonic() - self._linked > _LONG:
             self._link_waiting()
+
+    def withdraw(self, task: str) -> None:
+        """What `task` stored is damaged: it is no longer to be published."""
+        for folder in self._plan.tasks[task].publish.values():
+            self._changed[folder].add(task)
 
     def _link_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -210,10 +220,10 @@ class Publication:
         """Make parts of what is finished in large tables, where nothing is missing: so little is left for the end."""
         with explaining(f"{self._run}/tables"):
             self._link_waiting()
-            for folder, shards in self._shards().items():
-                for i, cut in enumerate(_cut(shards)) if folder in self._large else ():
+            for folder in self._large:
+                for i, cut in enumerate(self._cuts[folder]):
                     if (folder, i) not in self._compacted and all(shard.task in records for shard in cut):
-                        files = _files_of_cut(i, cut, records)
+                        files = self._files_of(folder, i, records)
                         self._write_files(folder, files, records)
                         self._take_out(folder, {shard.name for shard in cut} - set(files))
                         self._compacted.add((folder, i))
@@ -224,16 +234,29 @@ class Publication:
         self._waiting.clear()
         with explaining(f"{self._run}/tables"), self._run.glance():
             self._take_out_strangers()
-            for folder, shards in self._shards().items():
+            for folder, cuts in self._cuts.items():
                 if folder in self._large:
-                    groups = files_of(shards, records)
+                    groups: dict[str, list[Shard]] = {}
+                    for i in range(len(cuts)):
+                        groups |= self._files_of(folder, i, records)
                     self._write_files(folder, groups, records)
                     self._clean(folder, set(groups))
                 else:
-                    self._settle_links(folder, [s for s in shards if s.stored(records) is not None], records)
+                    self._settle_links(folder, [s for s in cuts[0] if s.stored(records) is not None], records)
 
-    def _shards(self) -> dict[str, list[Shard]]:
-        return shards_of({t.name: t.publish for t in self._plan if t.publish}, self._plan.fingerprints)
+    @cached_property
+    def _cuts(self) -> dict[str, list[list[Shard]]]:
+        """The shards of each folder: in the groups that make parts where the table is large, else in one."""
+        shards = shards_of({t.name: t.publish for t in self._plan if t.publish}, self._plan.fingerprints)
+        return {folder: list(_cut(every)) if folder in self._large else [every] for folder, every in shards.items()}
+
+    def _files_of(self, folder: str, i: int, records: Mapping[str, Record]) -> dict[str, list[Shard]]:
+        """The files of a cut, as found before where none of its tasks has ended or been damaged since."""
+        tasks = {shard.task for shard in self._cuts[folder][i]}
+        if (folder, i) not in self._files or not self._changed[folder].isdisjoint(tasks):
+            self._files[folder, i] = _files_of_cut(i, self._cuts[folder][i], records)
+            self._changed[folder] -= tasks
+        return self._files[folder, i]
 
     def failures(self) -> list[Failure]:
         """What the table `failures` holds; nothing where it cannot be read."""
@@ -246,24 +269,13 @@ class Publication:
         return [Failure(**row | {"traceback": row["traceback"] or ""}) for row in rows]
 
     @collected_later()
-    def summarise(
-        self, records: Mapping[str, Record], failures: Sequence[Failure], rerun: Callable[[str], str]
-    ) -> None:
+    def summarise(self, records: Ledger, failures: Sequence[Failure], rerun: Callable[[str], str]) -> None:
         """Write the tables `tasks` and `failures` anew, from the records."""
         names = [task.name for task in self._plan if task.name in records]
-        kept = [records[name] for name in names]
-        tasks = TASKS.build(
-            {
-                "task": names,
-                "function": [r.function for r in kept],
-                "fingerprint": [self._plan.fingerprints[name] for name in names],
-                "attempts": [r.attempts for r in kept],
-                "worker": [r.worker for r in kept],
-                "device": [r.device for r in kept],
-                "seconds": [r.seconds for r in kept],
-                "peak_memory": [r.peak_memory for r in kept],
-            }
-        )
+        rows = [records.how(name) for name in names]
+        how = {what: [row[i] for row in rows] for i, what in enumerate(_HOW)}
+        fingerprints = [self._plan.fingerprints[name] for name in names]
+        tasks = TASKS.build({"task": names, "fingerprint": fingerprints, **how})
         self._write("tables/tasks/tasks.parquet", parquet(tasks))
         self.list_failures(failures, rerun)
 

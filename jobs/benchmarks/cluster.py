@@ -3,7 +3,8 @@
 `python jobs/benchmark.py cluster [--tasks 1000]`
 
 Ray is started on this machine with two workers. A task's CPU is the slope between a short and a long run of tasks that
-do nothing. Two workers against one says something on a machine with two free cores alone: the load is printed.
+do nothing. Two workers against one run searches of a CNN on images of the package, after each has done one. That says
+something on a machine with two free cores alone: the share of two cores that was idle before is printed.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from intriguing.engine.driver import Driver
@@ -23,6 +25,7 @@ from intriguing.engine.examination import Examination
 from intriguing.engine.on_ray import RayPool
 from intriguing.engine.pool import Event, Joined
 from intriguing.engine.task import Function, Plan, Task
+from intriguing.engine.worker import Call
 
 HERE = "benchmarks.cluster"
 
@@ -32,11 +35,19 @@ def none(work: Any, i: int) -> dict[str, Any]:
     return {"out": pa.table({"i": [i]})}
 
 
-def burn(work: Any, i: int, seconds: float) -> dict[str, Any]:
-    """So many seconds of CPU."""
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        sum(range(1000))
+def searched(work: Any, i: int, images: int) -> dict[str, Any]:
+    """Searches of a CNN of random weights, which start at the class that it gives."""
+    import torch
+    from benchmarks.search_models import cnn
+
+    from intriguing import SearchOptions, minimal_distortion
+    from intriguing.data import load_dataset
+
+    torch.manual_seed(0)
+    model = cnn()
+    x = torch.from_numpy(load_dataset("mnist-sample").split("test").images[i * images :][:images] / np.float32(255))
+    result = minimal_distortion(model, x, model(x).argmax(1), options=SearchOptions(grade="fast"))
+    assert set(result.status) == {"found"}
     return {"out": pa.table({"i": [i]})}
 
 
@@ -59,6 +70,13 @@ class Warm(RayPool):
         while sum(isinstance(event, Joined) for event in joined) < workers:
             joined += self.events(1.0)
 
+    def warm_up(self, calls: Sequence[Call]) -> None:
+        """Run a call on each worker."""
+        for worker, call in zip(self.workers, calls, strict=False):
+            self.submit(worker, call)
+        while any(actor.calls for actor in self._actors.values()):
+            self.events(1.0)
+
 
 def tasks_of(function: Callable[..., Any], count: int, **parameters: Any) -> Plan:
     """Tasks of one function."""
@@ -66,12 +84,18 @@ def tasks_of(function: Callable[..., Any], count: int, **parameters: Any) -> Pla
     return Plan(Task(f"{function.__name__}/{i}", code, {"i": i, **parameters}) for i in range(count))
 
 
-def timed(plan: Plan, workers: int, meanwhile: Callable[[], None] = lambda: None) -> tuple[float, float]:
-    """Wall and driver's CPU seconds of a run on workers that are there; `meanwhile` is called about every second."""
+def timed(
+    plan: Plan, workers: int, meanwhile: Callable[[], None] = lambda: None, first: Sequence[Call] = ()
+) -> tuple[float, float]:
+    """Wall and driver's CPU seconds of a run on workers that are there; `meanwhile` is called about every second.
+
+    Each worker runs one of the calls `first` before.
+    """
     with tempfile.TemporaryDirectory() as name:
         run = Path(name)
         pool = Warm(run, workers)
         pool.wait_for(workers)
+        pool.warm_up(first)
         driver = Driver(plan, run, Examination(), lambda: pool, listen=lambda snapshot: meanwhile())
         pool.close = lambda: None  # type: ignore[method-assign]
         began, cpu = time.monotonic(), time.process_time()
@@ -97,19 +121,41 @@ def back_at_work() -> float:
         return began[1] - killed[0]
 
 
+def wall_of_searches(tasks: int, workers: int) -> float:
+    """Seconds of as many tasks of searches on so many workers."""
+    plan = tasks_of(searched, tasks + workers, images=16)
+    calls = [Call(t.name, t.function.code, plan.fingerprints[t.name], t.parameters) for t in plan]
+    return timed(tasks_of(searched, tasks, images=16), workers, first=calls[tasks:])[0]
+
+
+def idle_share(seconds: float = 3.0) -> float:
+    """The share of all cores' time in which nothing runs."""
+
+    def times() -> tuple[int, int]:
+        numbers = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+        return numbers[3] + numbers[4], sum(numbers)
+
+    idle, total = times()
+    time.sleep(seconds)
+    idle_after, total_after = times()
+    return (idle_after - idle) / (total_after - total)
+
+
 def main(argv: list[str]) -> None:
     """Print the figures."""
     import ray
 
     parser = argparse.ArgumentParser(prog="benchmark.py cluster", description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000)
+    parser.add_argument("--searches", type=int, default=24, help="tasks of 16 searches each")
     given = parser.parse_args(argv)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     few, many = (timed(tasks_of(none, n), 2)[1] for n in (given.tasks // 10, given.tasks + given.tasks // 10))
     print(f"driver's CPU a task that does nothing: {(many - few) / given.tasks * 1e3:.2f} ms")
     print(f"a killed worker's task is at work again after {back_at_work():.1f} s")
-    one, two = [timed(tasks_of(burn, 40, seconds=0.25), workers)[0] for workers in (1, 2)]
-    load = os.getloadavg()[0]
-    print(f"40 tasks of 0.25 s of CPU: one worker {one:.1f} s, two {two:.1f} s ({one / two:.2f} x; load {load:.1f})")
+    idle = idle_share()
+    one, two = (wall_of_searches(given.searches, workers) for workers in (1, 2))
+    print(f"{given.searches} tasks of searches: one worker {one:.1f} s, two {two:.1f} s ({one / two:.2f} x)")
+    print(f"before, {idle:.0%} of {os.cpu_count()} cores were idle")
     ray.shutdown()

@@ -100,6 +100,32 @@ def test_what_is_finished_is_compacted_while_the_run_goes_on(tmp_path, monkeypat
     assert pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist() == list(range(100))
 
 
+def test_a_large_table_is_looked_through_again_only_where_something_ended_or_was_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_SHARDS", 5)
+    monkeypatch.setattr(publish, "_PART", 4)
+    looked, real = [], publish._files_of_cut
+    monkeypatch.setattr(publish, "_files_of_cut", lambda i, cut, records: looked.append(i) or real(i, cut, records))
+    publication, records = published(tmp_path, 20)
+    last = records.pop("t/19")
+
+    def rows():
+        publication.settle(records)
+        return pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()
+
+    assert rows() == list(range(19))
+    cuts = len(looked)
+    assert cuts > 1
+    assert rows() == list(range(19))
+    assert len(looked) == cuts
+    records["t/19"] = last
+    publication.add("t/19", last)
+    assert rows() == list(range(20))
+    del records["t/0"]
+    publication.withdraw("t/0")
+    assert rows() == list(range(1, 20))
+    assert looked[cuts:] == [cuts - 1, 0]
+
+
 def test_a_large_shard_keeps_a_file_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
     monkeypatch.setattr(publish, "_PART", 8)
@@ -121,7 +147,7 @@ def test_an_output_that_an_older_version_did_not_make_has_no_file(tmp_path, monk
     publication, records = published(tmp_path, 10)
     records["t/3"] = replace(records["t/3"], outputs={})
     publication.settle(records)
-    expected = publish.files_of(publication._shards()["things"], records)
+    expected = publish.files_of([shard for cut in publication._cuts["things"] for shard in cut], records)
     assert {f.name for f in (tmp_path / "tables" / "things").iterdir()} == set(expected)
     assert "t/3" not in {shard.task for shards in expected.values() for shard in shards}
     assert sorted(pq.read_table(tmp_path / "tables" / "things")["i"].to_pylist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
