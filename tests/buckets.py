@@ -20,14 +20,15 @@ class Faults:
     """What the proxy does to requests; each is told of (method, path) and returns whether it strikes.
 
     broken: answered with 500. denied: answered with 403 and `answer`. slow: seconds before the answer. cut_put: the
-    connection ends in the middle of the body, of which the store gets nothing. cut_get: it ends in mid-answer.
+    connection ends in the middle of the body, of which the store gets nothing. cut_get: it ends in mid-answer. lost:
+    the store did what was asked, and the connection ends before the answer.
     """
 
     def __init__(self):
         self.clear()
 
     def clear(self):
-        self.broken = self.denied = self.cut_put = self.cut_get = lambda method, path: False
+        self.broken = self.denied = self.cut_put = self.cut_get = self.lost = lambda method, path: False
         self.slow = lambda method, path: 0.0
         self.answer = DENIED
         self.seen = []
@@ -72,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = store.getresponse()
         content = answer.read()
         store.close()
+        if faults.lost(self.command, path):
+            return self.cut()
         headers = {k: v for k, v in answer.getheaders() if k.lower() not in ("connection", "transfer-encoding")}
         return self.give(answer.status, headers, content, faults.cut_get(self.command, path))
 

@@ -80,23 +80,31 @@ def file_system(address: Address) -> tuple[fs.FileSystem, str]:
         except pa.ArrowInvalid as error:
             raise InputError(f"{address.shown} cannot be opened: {error}") from error
         return system, root.rstrip("/")
-    parts = _split(address.uri)
-    user, _, host = parts.netloc.rpartition("@")
-    key, _, secret = user.partition(":")
-    options = _endpoint() | dict(parse_qsl(parts.query))
+    key, secret, host = _key_and_bucket(address)
+    options = s3_options(address)
     if "region" not in options and "endpoint_override" not in options and not _knows_region():
         with suppress(OSError):  # the first request says what is wrong
             options["region"] = fs.resolve_s3_region(host)
     system = fs.S3FileSystem(
-        access_key=unquote(key) or None,
-        secret_key=unquote(secret) or None,
+        access_key=key,
+        secret_key=secret,
         connect_timeout=_CONNECT,
         request_timeout=_REQUEST,
         allow_delayed_open=True,  # a file of some megabytes is one request
         background_writes=False,
         **options,
     )
-    return system, f"{host}/{unquote(parts.path).strip('/')}".rstrip("/")
+    return system, f"{host}/{unquote(_split(address.uri).path).strip('/')}".rstrip("/")
+
+
+def s3_options(address: Address) -> dict[str, str]:
+    """Region, scheme and endpoint_override, as far as the URI or the environment names them."""
+    return _endpoint() | dict(parse_qsl(_split(address.uri).query))
+
+
+def s3_key(address: Address) -> tuple[str | None, str | None]:
+    """Key and secret in the URI; None where it has none."""
+    return _key_and_bucket(address)[:2]
 
 
 def has_credentials(address: Address) -> bool:
@@ -105,6 +113,12 @@ def has_credentials(address: Address) -> bool:
     kept = ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config")
     files = [Path(os.environ.get(variable, default)).expanduser() for variable, default in kept]
     return named or "AWS_ACCESS_KEY_ID" in os.environ or any(file.exists() for file in files)
+
+
+def _key_and_bucket(address: Address) -> tuple[str | None, str | None, str]:
+    user, _, bucket = _split(address.uri).netloc.rpartition("@")
+    key, _, secret = user.partition(":")
+    return unquote(key) or None, unquote(secret) or None, bucket
 
 
 def _endpoint() -> dict[str, str]:

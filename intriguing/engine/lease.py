@@ -2,10 +2,11 @@
 
     {"host": ..., "pid": ..., "since": ..., "token": ..., "renewed": 12}
 
-There are no locks, and Arrow puts no object on a condition. So who wants the run writes its lease, waits, and reads
-whose is there; a driver at work renews its own every few seconds, and one that was killed leaves a lease that does not
-change any more. No clock is asked. Should two drivers be at work all the same, they merely compute things twice: what
-a fingerprint stores is whole whoever wrote it (see `intriguing.engine.far_store`).
+There are no locks. Who wants the run writes its lease, where S3 can be asked that on the condition that what stands
+there is what it read (`intriguing.basics.bucket_conditions`); then it waits, and reads whose is there. A driver at work
+renews its own every few seconds, and one that was killed leaves a lease that does not change any more. No clock is
+asked. Should two drivers be at work all the same, they merely compute things twice: what a fingerprint stores is whole
+whoever wrote it (see `intriguing.engine.far_store`).
 """
 
 import json
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.basics.folder import Folder
 from intriguing.basics.saved_plan import parse_json
 from intriguing.engine.ownership import LOCK
@@ -42,9 +44,9 @@ def leased(run: Folder) -> Iterator[None]:
         LockedError: another driver is at work there.
         StoreError: the store cannot be reached, or refuses.
     """
-    _wait_until_free(run)
+    gone = _wait_until_free(run)
     lease = _Lease(run)
-    lease.take()
+    lease.take(gone)
     try:
         yield
     finally:
@@ -70,25 +72,45 @@ class _Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="lease")
 
-    def take(self) -> None:
-        self._write()
+    def take(self, gone: str) -> None:
+        """Take the lease where nobody has one, or the driver with the token `gone` had."""
+        if not self._is_written_on_condition(gone):
+            self._write()
         self._ended.wait(SETTLED)
         holder = _read(self._run)
         if holder.get("token", self._token) != self._token:
             raise LockedError(_in_use(self._run, holder))
         self._thread.start()
 
+    def _is_written_on_condition(self, gone: str) -> bool:
+        """Whether the lease was written on a condition: False where the store cannot be asked."""
+        conditions = Conditions.of(self._run)
+        if conditions is None:
+            return False
+        try:
+            there, mark = conditions.read(LOCK)
+            if _parsed(there).get("token", "") != gone or not conditions.write(LOCK, self._content(), mark):
+                raise LockedError(_in_use(self._run, _read(self._run)))
+        except UnknownConditionError as error:
+            log.debug("the lease is written without a condition: %s", error)
+            return False
+        self._renewed += 1
+        return True
+
     def give_back(self) -> None:
+        """Take the lease away, if it is still ours."""
         self._ended.set()
         self._thread.join()
         with suppress(StoreError):  # it ends by itself
             if _read(self._run).get("token") == self._token:
                 self._run.remove("", [LOCK])
 
-    def _write(self) -> None:
+    def _content(self) -> bytes:
         who = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since}
-        content = who | {"token": self._token, "renewed": self._renewed}
-        self._run.write(LOCK, json.dumps(content).encode())
+        return json.dumps(who | {"token": self._token, "renewed": self._renewed}).encode()
+
+    def _write(self) -> None:
+        self._run.write(LOCK, self._content())
         self._renewed += 1
 
     def _keep(self) -> None:
@@ -103,11 +125,14 @@ class _Lease:
                 log.warning("the lease could not be renewed: %s", error)
 
 
-def _wait_until_free(run: Folder) -> None:
-    """Wait until the driver that holds the run is gone, which is told by a lease that does not change."""
+def _wait_until_free(run: Folder) -> str:
+    """Wait until the driver that holds the run is gone, which is told by a lease that does not change.
+
+    Returns the token of the lease that it left; "" where there is none.
+    """
     first = holder = _read(run)
     if not holder or _is_dead(holder):
-        return
+        return holder.get("token", "")
     log.info("waiting: %s. It counts as gone after %.0f s without a sign", _who(holder), GONE)
     until = time.monotonic() + GONE
     while holder and time.monotonic() < until:
@@ -115,6 +140,7 @@ def _wait_until_free(run: Folder) -> None:
             raise LockedError(_in_use(run, holder))
         time.sleep(min(1.0, GONE / 10))
         holder = _read(run)
+    return holder.get("token", "")
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
@@ -133,8 +159,16 @@ def _is_dead(holder: dict[str, Any]) -> bool:
 def _read(run: Folder) -> dict[str, Any]:
     """The lease that is there; empty where there is none, or another kind of lock (of a folder that was copied)."""
     try:
-        holder = parse_json(run.read(LOCK))
-    except (FileNotFoundError, ValueError):
+        return _parsed(run.read(LOCK))
+    except FileNotFoundError:
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """A lease; empty where `content` is none."""
+    try:
+        holder = parse_json(content)
+    except ValueError:
         return {}
     return holder if isinstance(holder, dict) and isinstance(holder.get("token"), str) else {}
 

@@ -15,6 +15,7 @@ import pytest
 
 from intriguing.basics import bucket as bucket_module
 from intriguing.basics.bucket import BucketFolder, place_at
+from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.engine import lease
 from intriguing.engine.driver import prune
 from intriguing.engine.far_store import FarStore
@@ -23,7 +24,7 @@ from intriguing.engine.store import Record
 from intriguing.engine.verify import verify
 from intriguing.engine.worker import store_of
 from intriguing.errors import LockedError, StoreError
-from tests.buckets import Server
+from tests.buckets import Server, first
 from tests.engine.bucket_driver import TASKS, drive, plan_of
 from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
@@ -285,6 +286,66 @@ def test_a_driver_whose_lease_was_taken_says_so_and_works_on(uri, server, monkey
             time.sleep(0.05)
     assert "process 2 on b since now" in caplog.text
     assert json.loads(run.read(".lock"))["token"] == "other"
+
+
+@pytest.mark.parametrize("gone", ["", "t"])
+def test_of_two_drivers_that_see_the_run_free_at_once_one_gets_it(gone, uri, server):
+    """On a slow network the second wrote its lease after the first had read its own: both went on."""
+    pytest.importorskip("boto3")
+    run = place_at(uri)
+    if gone:
+        run.write(".lock", json.dumps({"host": "elsewhere", "pid": 1, "since": "noon", "token": gone}).encode())
+    one, other = lease._Lease(run), lease._Lease(place_at(uri))
+    one.take(gone)
+    with pytest.raises(LockedError, match=f"process {os.getpid()} on"):
+        other.take(gone)
+    assert json.loads(run.read(".lock"))["token"] == one._token
+    one.give_back()
+    assert ".lock" not in run.files("")
+
+
+def test_a_lease_whose_answer_is_lost_is_taken_all_the_same(uri, server):
+    pytest.importorskip("boto3")
+    server.faults.lost = first(1, only("PUT", ".lock"))
+    with locked(place_at(uri)):
+        puts = [path for method, path in server.faults.seen if method == "PUT" and path.endswith(".lock")]
+        assert len(puts) == 2
+        assert is_locked(place_at(uri))
+
+
+@pytest.mark.parametrize("failing", ["read", "write"])
+def test_a_store_that_knows_no_conditions_is_asked_without(failing, uri, server, monkeypatch):
+    def refuse(*arguments):
+        raise UnknownConditionError("NotImplemented")
+
+    monkeypatch.setattr(Conditions, failing, refuse)
+    with locked(place_at(uri)):
+        assert is_locked(place_at(uri))
+    monkeypatch.setattr(Conditions, "of", lambda folder: None)
+    with locked(place_at(uri)):
+        assert is_locked(place_at(uri))
+
+
+@pytest.mark.slow
+def test_a_record_that_did_not_change_is_not_opened_again(uri, server):
+    """The index of records and looks, which spares a driver that comes back a request per task."""
+    drive(uri, few())
+    server.faults.seen.clear()
+    assert drive(uri, few()).ran == ()
+    opened = [path for method, path in server.faults.seen if method == "GET" and "/store/" in path]
+    assert opened == []
+    run, fingerprint = place_at(uri), few().fingerprints["range/1"]
+    name = f"store/{fingerprint}/record.json"
+    time.sleep(1.1)  # the server tells times in seconds
+    run.write(name, run.read(name).replace(b'"attempts": 1', b'"attempts": 7'))
+    server.faults.seen.clear()
+    assert drive(uri, few()).ran == ("range/1",)
+    opened = {path.split("/")[-2] for method, path in server.faults.seen if path.endswith("record.json")}
+    assert opened == {few().fingerprints[name] for name in ("range/1", "scale/1", "total")}
+    index = json.loads(run.read("live/records.json"))
+    assert set(index["rows"]) == set(few().fingerprints.values())
+    run.write("live/records.json", b"[]")
+    assert drive(uri, few()).ran == ()
 
 
 @pytest.mark.slow
