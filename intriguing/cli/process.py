@@ -14,7 +14,7 @@ from intriguing.basics.printable import printable
 from intriguing.cli.app import app
 from intriguing.cli.terminal import err, say
 from intriguing.engine.paths import without_working_folder
-from intriguing.errors import IntriguingError
+from intriguing.errors import InputError, IntriguingError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,9 +27,9 @@ def call(arguments: list[str] | None = None) -> int:
 
     Modules of the working folder can be imported by `run`, `plan` and `init` alone, and come after all others.
     """
-    _set_up_logging()
     with _terminate_as_interrupt(), without_working_folder():
         try:
+            _set_up_logging()
             code = app(arguments, exit_on_error=False, print_error=False)
         except CycloptsError as error:
             say(err, f"{error} (intriguing --help lists the commands)")
@@ -46,7 +46,10 @@ def call(arguments: list[str] | None = None) -> int:
 
 
 def _set_up_logging() -> None:
-    level = os.environ.get("INTRIGUING_LOG", "INFO").upper()
+    told = os.environ.get("INTRIGUING_LOG") or "INFO"
+    level = told.upper()
+    if level not in logging.getLevelNamesMapping():
+        raise InputError(f"INTRIGUING_LOG is {told!r}: it must be DEBUG, INFO, WARNING or ERROR, or unset.")
     if not logging.getLogger().handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(PlainFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))

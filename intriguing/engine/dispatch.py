@@ -42,7 +42,7 @@ class Dispatch:
         self._idle: OrderedDict[str, None] = OrderedDict.fromkeys(pool.workers)
         self._room: OrderedDict[str, None] = OrderedDict()
         self._left: set[str] = set()
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[str, float]] = {}
         self._lived: dict[str, float] = {}
         self._beats: dict[str, tuple[float, str]] = {}
         self._recalled: set[str] = set()
@@ -71,11 +71,8 @@ class Dispatch:
 
     def freed(self, worker: str) -> None:
         """A call of `worker` ended, or came back."""
-        self._began.pop(worker, None)
-        self._lived.pop(worker, None)
         self._recalled.discard(worker)
-        if self._schedule.held_by(worker):
-            self._began[worker] = time.monotonic()
+        self._note_begin(worker)
         self._sort(worker)
 
     def joined(self, worker: str) -> None:
@@ -100,7 +97,7 @@ class Dispatch:
     def take_back(self) -> None:
         """Ask for calls that wait behind a long one, as many as there are workers without work."""
         free = 0 if self.draining else len(self._idle) - self._schedule.open
-        for worker, began in self._began.items():
+        for worker, (_, began) in self._began.items():
             if free <= 0 and not self.draining:
                 return
             if time.monotonic() - began > SHORT or self.draining:
@@ -109,7 +106,7 @@ class Dispatch:
     def kill_hung(self, seconds: float) -> None:
         """End the workers whose task gave no sign of life for `seconds`."""
         now = time.monotonic()
-        for worker, began in list(self._began.items()):
+        for worker, (_, began) in list(self._began.items()):
             asked, last = self._beats.get(worker, (began, ""))
             if now - max(asked, began) <= seconds / _POLLS:
                 continue
@@ -124,17 +121,27 @@ class Dispatch:
     def seconds_busy(self) -> dict[str, float]:
         """How long each worker has been at its present task."""
         now = time.monotonic()
-        return {worker: now - began for worker, began in self._began.items()}
+        return {worker: now - began for worker, (_, began) in self._began.items()}
 
     def _give(self, worker: str, quiet: bool = False) -> bool:
         task = self._schedule.take(worker, quiet)
         if task is None:
             return False
         self._submit(worker, task)
-        if self._schedule.held_by(worker):
-            self._began.setdefault(worker, time.monotonic())
+        self._note_begin(worker)
         self._sort(worker)
         return True
+
+    def _note_begin(self, worker: str) -> None:
+        """Note since when `worker` is at its oldest task; one that came back from behind that changes nothing."""
+        task = next(iter(self._schedule.running_on(worker)), None)
+        if task is None:
+            self._began.pop(worker, None)
+        elif worker not in self._began or self._began[worker][0] != task:
+            self._began[worker] = task, time.monotonic()
+        else:
+            return
+        self._lived.pop(worker, None)
 
     def _sort(self, worker: str) -> None:
         """Put `worker` where it belongs: idle, with room for another call, or neither."""

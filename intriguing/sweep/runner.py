@@ -11,6 +11,7 @@ from typing import Any
 
 from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.folder import Place, told_again
+from intriguing.basics.numbers import check_number
 from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
 from intriguing.engine.examination import examine
@@ -220,6 +221,10 @@ def pool_maker(
         raise SpecError(f"There is no executor {chosen!r}. Choose one of {', '.join(EXECUTORS)}.")
     if debug is not None and chosen not in ("inline", "strict"):
         raise SpecError(f"A debugger sees this process alone, and the executor is {chosen!r}: add --executor inline.")
+    if workers is not None:
+        check_number("workers", workers, whole=True, low=1)
+    if gpus is not None:
+        check_number("gpus_per_worker", gpus)
     told = os.environ.get("INTRIGUING_WORKERS") or "0"
     if not told.isdecimal():
         raise SpecError(f"INTRIGUING_WORKERS is {told!r}: it must be a whole number of workers, or unset.")

@@ -64,3 +64,9 @@ def test_no_colour_is_used_where_none_is_wanted(monkeypatch):
     with console.capture() as captured:
         console.print(terminal.text("red"), style="red")
     assert "\x1b[3" not in captured.get()
+
+
+def test_a_level_of_the_log_that_there_is_not_is_said_by_name(monkeypatch, capsys):
+    monkeypatch.setenv("INTRIGUING_LOG", "verbose")
+    assert run_command(["status", "nowhere"]) == 2
+    assert "INTRIGUING_LOG is 'verbose': it must be DEBUG" in capsys.readouterr().err

@@ -54,6 +54,7 @@ def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_wor
     assert pool.recalled == [("a", "t2")]
     schedule.returned("t2")
     dispatch.freed("a")
+    assert dispatch.seconds_busy()["a"] >= 2  # t0 did not begin anew when what waited behind it came back
     dispatch.offer()
     assert sent[4:] == [("b", "t2")]
 

@@ -11,7 +11,7 @@ import pytest
 
 from intriguing.engine import ray_address
 from intriguing.engine.ray_address import address_file, ask, find_cluster
-from intriguing.errors import ClusterError, SpecError
+from intriguing.errors import ClusterError, InputError, SpecError
 from intriguing.sweep.runner import pool_maker
 from intriguing.sweep.spec import load_spec
 
@@ -198,6 +198,13 @@ def test_ray_that_did_not_start_in_time_on_a_busy_machine_is_started_again(monke
     with pytest.raises(ClusterError):
         cluster._start("Ray at x cannot be used", address="x")
     assert len(tries) == 1
+
+
+@pytest.mark.parametrize(("workers", "gpus"), [(-2, None), (0, None), (1, -1.0), (None, float("nan"))])
+def test_fewer_workers_than_one_are_refused(tmp_path, workers, gpus):
+    """They would be waited for until the start has taken too long."""
+    with pytest.raises(InputError, match="must be"):
+        pool_maker(tmp_path, load_spec("demo"), "ray", workers, gpus)
 
 
 def test_a_number_of_workers_that_is_none_is_said_by_name(tmp_path, monkeypatch):
