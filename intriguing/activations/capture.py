@@ -215,6 +215,8 @@ class Capture:
 
     def _compare(self, name: str, here: torch.Tensor, there: torch.Tensor) -> None:
         """Compare the activations of the same inputs in two batches. Raises: `ModelError` if they differ."""
+        if not here.shape[-1]:
+            raise InputError(f"Layer {name!r} has no units: name another.")
         if here.shape != there.shape:
             return
         finite = torch.isfinite(here) & torch.isfinite(there)

@@ -56,7 +56,7 @@ class Directions:
         if self.basis not in BASES:
             raise unknown_name("basis", self.basis, BASES)
         if self.dim < 1 or self.count < 1:
-            raise InputError(f"Directions need at least one unit and one direction, not dim={self.dim}, {self.count=}.")
+            raise InputError(f"Directions need at least one unit and one direction, not {self.dim} and {self.count}.")
         if self.basis in ("natural", "haar", "pca") and self.count > self.dim:
             raise InputError(
                 f"A {self.basis} basis of {self.dim} units has at most {self.dim} directions, not {self.count}."

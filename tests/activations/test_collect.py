@@ -252,6 +252,11 @@ def test_a_layer_that_gives_two_tensors_is_an_error():
         gathered(Shared(), [inputs()], "pair")
 
 
+def test_a_layer_without_units_is_an_error():
+    with pytest.raises(InputError, match="'1' has no units"):
+        gathered(nn.Sequential(nn.Linear(9, 4), nn.AdaptiveAvgPool1d(0)), [torch.randn(4, 9)], "1")
+
+
 def test_inputs_of_the_wrong_shape_are_a_model_error():
     with pytest.raises(ModelError, match=r"\(256, 9\)"):
         gathered(mlp(), [torch.randn(4, 9)], "0")
