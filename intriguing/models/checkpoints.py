@@ -64,7 +64,10 @@ def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: st
         return {}
     candidates = list(_state_dicts(saved))
     if not candidates:
-        held = ", ".join(f"{name} ({type(value).__name__})" for name, value in list(saved.items())[:_LISTED])
+        others = [n for n, value in saved.items() if not (isinstance(n, str) and isinstance(value, torch.Tensor))]
+        held = ", ".join(f"{name} ({type(saved[name]).__name__})" for name in others[:_LISTED])
+        if len(others) < len(saved):
+            raise WeightsError(f"{where} hold {held} beside their tensors. Save the tensors alone, by their names.")
         raise WeightsError(
             f"{where} hold no state dict (names and tensors) but {held or 'nothing'}. Save model.state_dict()."
         )

@@ -90,7 +90,7 @@ def _read(path: Path, form: str, encoding: str, trust_pickle: bool, limit: int |
         if form == "word2vec":
             number, line = next(((n, t) for n, t in lines if t.strip()), (1, ""))
             count, dim = _header(line, number, path.name)
-        table = VectorTable(path.name, form, _least(count, limit), dim)
+        table = VectorTable(path.name, form, _least(count, limit), dim, count)
         read_text(lines, table, ends=limit is None)
     return table.finish()
 
@@ -101,7 +101,7 @@ def _binary(path: Path, encoding: str, limit: int | None) -> WordVectors:
         count, dim = _header(line.decode("latin-1").removeprefix("\u00ef\u00bb\u00bf"), 1, path.name)
         if is_wide(encoding):
             raise DataError(f"{path.name}: a binary file's words end at a space, which {encoding} does not allow.")
-        table = VectorTable(path.name, "word2vec-binary", _least(count, limit), dim)
+        table = VectorTable(path.name, "word2vec-binary", _least(count, limit), dim, count)
         read_binary(file, table, encoding, ends=limit is None)
     return table.finish()
 

@@ -38,11 +38,14 @@ def is_wide(encoding: str) -> bool:
 class VectorTable:
     """The rows of a file in their order, and counts of skipped ones.
 
-    form: the file's format; count: number of vectors to read; dim: their length, None without a header.
+    form: the file's format; count: number of vectors to read; dim: their length; promised: their number. Both are None
+    without a header.
     """
 
-    def __init__(self, name: str, form: str, count: int | None, dim: int | None) -> None:
-        self.name, self.form, self.count, self.dim = name, form, count, dim
+    def __init__(
+        self, name: str, form: str, count: int | None, dim: int | None = None, promised: int | None = None
+    ) -> None:
+        self.name, self.form, self.count, self.dim, self.promised = name, form, count, dim, promised
         self.from_header = dim is not None
         self.seen = self.repeated = self.not_finite = 0
         self.unended = False
@@ -76,7 +79,7 @@ class VectorTable:
         """The table. Raises: `DataError` if it is shorter than its header says, or empty."""
         if self.form != "glove" and self.count is not None and self.seen < self.count:
             raise DataError(
-                f"{self.name} ends after {self.seen} vectors, its header promises {self.count}. Fetch the file again, "
+                f"{self.name} ends after {self.seen} vectors, its header promises {self.promised}. Fetch the file again, "
                 "or put the right number into its first line."
             )
         if not self.rows:

@@ -294,6 +294,9 @@ def test_a_file_without_a_state_dict_says_what_it_holds(model, tmp_path):
     torch.save({"epoch": 3, "best": 0.5}, tmp_path / "dict.pt")
     with pytest.raises(WeightsError, match=r"no state dict .* but epoch \(int\), best \(float\)"):
         load_weights(model, tmp_path / "dict.pt")
+    torch.save({**model.state_dict(), "epoch": 3}, tmp_path / "mixed.pt")
+    with pytest.raises(WeightsError, match=r"hold epoch \(int\) beside their tensors"):
+        load_weights(model, tmp_path / "mixed.pt")
 
 
 def saved(value, save=torch.save):

@@ -190,6 +190,12 @@ def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path, name):
         check_vectors(source)
 
 
+@pytest.mark.parametrize("limit", [None, 3, 9])
+def test_a_file_that_ends_early_is_told_what_its_header_promises(tmp_path, limit):
+    with pytest.raises(DataError, match="ends after 2 vectors, its header promises 5"):
+        read_vectors(put(tmp_path, ("5 3\n" + BODY).encode()), limit=limit)
+
+
 def test_blanks_before_a_word_are_no_part_of_it_and_a_number_may_be_a_word(tmp_path):
     found = read_vectors(put(tmp_path, b"2 3\n  the 0.5 -1 2\n\tcat 3 4 5\n"))
     assert found.words == ("the", "cat") and found.vectors[1].tolist() == [3, 4, 5]
