@@ -79,8 +79,8 @@ class VectorTable:
         """The table. Raises: `DataError` if it is shorter than its header says, or empty."""
         if self.form != "glove" and self.count is not None and self.seen < self.count:
             raise DataError(
-                f"{self.name} ends after {self.seen} vectors, its header promises {self.promised}. Fetch the file again, "
-                "or put the right number into its first line."
+                f"{self.name} ends after {self.seen} vectors, its header promises {self.promised}. Fetch the file "
+                "again, or put the right number into its first line."
             )
         if not self.rows:
             raise DataError(
