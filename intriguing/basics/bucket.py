@@ -1,8 +1,9 @@
 """A folder on an object store: S3, Google Cloud Storage or Azure, by URI.
 
 There are no renames, links or locks there, and each call is a request that may fail for a moment. A file is written by
-one request that puts it there whole, or not at all; a large one in parts that its last request makes a file. Requests
-that fail for a moment are sent again, for half a minute; one that gets no answer, for two minutes.
+one request that puts it there whole, or not at all; a large one in parts that its last request makes a file. On Azure,
+where Arrow puts an empty file there first, it is written under another name, and the store copies it. Requests that
+fail for a moment are sent again, for half a minute; one that gets no answer, for two minutes.
 """
 
 import logging
@@ -17,9 +18,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from intriguing.basics.bucket_errors import explained, is_passing
+from intriguing.basics.bucket_errors import explained, is_absence, is_passing, no_bucket
 from intriguing.basics.bucket_uri import Address, file_system
-from intriguing.basics.files import at_home
+from intriguing.basics.files import at_home, is_temporary, temporary_name
 from intriguing.basics.folder import Look
 from intriguing.errors import StoreError
 
@@ -97,7 +98,9 @@ class BucketFolder:
     def check(self) -> None:
         """Look at the folder once: raises `StoreError` where its bucket does not exist, or may not be looked at."""
         bucket = self.root.partition("/")[0]
-        with suppress(FileNotFoundError):  # a folder that nothing is in yet
+        with suppress(
+            FileNotFoundError
+        ):  # a folder that nothing is in yet; S3 tells it from a bucket that is not there
             self._again(lambda: self.system.get_file_info(fs.FileSelector(self.root)), PAUSES[:2])
         if self.root == bucket:
             return
@@ -110,7 +113,10 @@ class BucketFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file there."""
-        self._again(lambda: self._write(name, content))
+        try:
+            self._again(lambda: self._write(name, content))
+        except FileNotFoundError as error:  # Google's answer where there is no bucket
+            raise no_bucket(self.address) from error
 
     def look(self, name: str) -> Look:
         """Size and time of the last change."""
@@ -174,6 +180,9 @@ class BucketFolder:
 
     def folders(self, where: str) -> list[str]:
         """The names of the folders in a folder."""
+        if self.address.is_google:  # where Arrow lists none that nobody made as such
+            names = (name.removeprefix(where).lstrip("/") for name in self.tree(where))
+            return sorted({name.partition("/")[0] for name in names if "/" in name})
         return [info.base_name for info in self._list(where, False) if info.type == fs.FileType.Directory]
 
     def drop(self, where: str) -> bool:
@@ -185,7 +194,10 @@ class BucketFolder:
         return True
 
     def clear(self, where: str, older_than: float = float("inf")) -> None:
-        """Nothing is ever left half-written."""
+        """Nothing is ever left half-written, but on Azure below another name, in the folder itself."""
+        if self.address.is_azure and not where:
+            old = [info for info in self._list("", False) if is_temporary(info.base_name)]
+            self.remove("", [info.base_name for info in old if (info.mtime_ns or 0) / 1e9 < older_than])
 
     def side_by_side(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         """`function` of every item, sixteen at a time."""
@@ -201,10 +213,22 @@ class BucketFolder:
         return content
 
     def _write(self, name: str, content: bytes) -> None:
+        if self.address.is_azure:
+            passing = temporary_name()
+            try:
+                self._put(passing, content)
+                self.system.copy_file(f"{self.root}/{passing}", f"{self.root}/{name}")
+            finally:
+                with suppress(OSError, pa.ArrowException):  # what stays is cleared by a later driver
+                    self.system.delete_file(f"{self.root}/{passing}")
+        else:
+            self._put(name, content)
+        self._forget(name)
+
+    def _put(self, name: str, content: bytes) -> None:
         stream = self.system.open_output_stream(f"{self.root}/{name}")
         stream.write(content)
         stream.close()  # here it comes into being; not where writing failed or was interrupted
-        self._forget(name)
 
     def _delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -234,6 +258,8 @@ class BucketFolder:
                 except (FileNotFoundError, pa.ArrowInvalid):
                     raise
                 except (OSError, pa.ArrowException) as error:
+                    if is_absence(error):
+                        raise FileNotFoundError(str(error)) from error
                     if not is_passing(error) or time.monotonic() > until:
                         raise
                     log.debug("%s: %s; again in %g s", self, error, pause)

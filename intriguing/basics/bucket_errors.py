@@ -30,18 +30,28 @@ _KEYS = {
 }
 
 
+def is_absence(error: Exception) -> bool:
+    """Whether nothing is there: Arrow says so of Google's store by its text alone."""
+    return str(error).startswith(("No such file or directory", "No such directory"))
+
+
 def is_passing(error: Exception) -> bool:
     """Whether a request may well succeed in a moment: the store is busy, slow, or was not reached."""
     return not _LASTING.search(str(error))
+
+
+def no_bucket(address: Address) -> StoreError:
+    """The error for a folder in a bucket that does not exist."""
+    bucket = address.shown.partition("://")[2].partition("/")[0]
+    return StoreError(f"There is no bucket {bucket!r} for {address.shown}: make it, or give another folder.")
 
 
 def explained(error: Exception, address: Address) -> StoreError:
     """An error that the store of `address` answered with, or that kept it from answering."""
     text = str(error)
     keys = _KEYS[{"gcs": "gs", "abfss": "abfs"}.get(address.scheme, address.scheme)]
-    bucket = address.shown.partition("://")[2].partition("/")[0]
     if _NO_BUCKET.search(text):
-        return StoreError(f"There is no bucket {bucket!r} for {address.shown}: make it, or give another folder.")
+        return no_bucket(address)
     if _REFUSED_KEY.search(text):
         return StoreError(f"The store refuses the key for {address.shown}. Keys come from {keys}.")
     if _DENIED.search(text):

@@ -66,6 +66,16 @@ class Address:
         """The kind of store: s3, gs, gcs, abfs or abfss."""
         return self.uri.partition(":")[0].lower()
 
+    @property
+    def is_azure(self) -> bool:
+        """Whether the store is one of Azure's."""
+        return self.scheme in _AZURE
+
+    @property
+    def is_google(self) -> bool:
+        """Whether the store is Google's."""
+        return self.scheme in _GOOGLE
+
     def below(self, name: str) -> str:
         """The URI of the folder `name` in this one."""
         before, mark, options = self.uri.partition("?")

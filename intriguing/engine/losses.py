@@ -73,6 +73,7 @@ def _memory(text: str, process: str) -> tuple[bool, str]:
         said += f", it held {held[process] / 1e9:,.2f} GB"
     if node := _NODE_MEMORY.search(text):
         said += f", {node[1]} of {node[2]} were in use"
+    said += " (a worker asks Ray for a CPU and for no memory: with fewer --workers each has more)"
     return held.get(process, float("inf")) >= max(held.values(), default=0.0), said
 
 

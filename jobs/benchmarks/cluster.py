@@ -3,8 +3,9 @@
 `python jobs/benchmark.py cluster [--tasks 1000]`
 
 Ray is started on this machine with two workers. A task's CPU is the slope between a short and a long run of tasks that
-do nothing. Two workers against one run searches of a CNN on images of the package, after each has done one. That says
-something on a machine with two free cores alone: the share of two cores that was idle before is printed.
+do nothing. Two workers against one run searches of a CNN on images of the package, after each has done one; beside
+it stands what two bare processes are worth. That says something on a machine with two free cores alone: the share of
+the cores that was idle before is printed.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,15 @@ def wall_of_searches(tasks: int, workers: int) -> float:
     return timed(tasks_of(searched, tasks, images=16), workers, first=calls[tasks:])[0]
 
 
+def wall_without_ray(tasks: int, processes: int) -> float:
+    """Seconds of the same in bare processes: what the machine gives of itself."""
+    with get_context("spawn").Pool(processes, partial(searched, None), (tasks, 16)) as pool:
+        pool.starmap(searched, [(None, i, 16) for i in range(2 * processes)], 1)
+        began = time.monotonic()
+        pool.starmap(searched, [(None, i, 16) for i in range(tasks)], 1)
+        return time.monotonic() - began
+
+
 def idle_share(seconds: float = 3.0) -> float:
     """The share of all cores' time in which nothing runs."""
 
@@ -156,7 +168,8 @@ def main(argv: list[str]) -> None:
     print(f"driver's CPU a task that does nothing: {(many - few) / given.tasks * 1e3:.2f} ms")
     print(f"a killed worker's task is at work again after {back_at_work():.1f} s")
     idle = idle_share()
-    one, two = (wall_of_searches(given.searches, workers) for workers in (1, 2))
-    print(f"{given.searches} tasks of searches: one worker {one:.1f} s, two {two:.1f} s ({one / two:.2f} x)")
+    for what, measure in (("worker", wall_of_searches), ("bare process", wall_without_ray)):
+        one, two = (measure(given.searches, workers) for workers in (1, 2))
+        print(f"{given.searches} tasks of searches: one {what} {one:.1f} s, two {two:.1f} s ({one / two:.2f} x)")
     print(f"before, {idle:.0%} of {os.cpu_count()} cores were idle")
     ray.shutdown()

@@ -34,7 +34,8 @@ def test_the_message_names_machine_process_and_what_the_process_held():
     told = report_loss(OutOfMemoryError(MEMORY), "h3", "812")
     assert told.cause == "memory"
     assert told.sentence == (
-        "on h3, process 812: its machine ran out of memory, it held 2.91 GB, 9.34GB of 23.54GB were in use"
+        "on h3, process 812: its machine ran out of memory, it held 2.91 GB, 9.34GB of 23.54GB were in use (a worker "
+        "asks Ray for a CPU and for no memory: with fewer --workers each has more)"
     )
 
 
