@@ -10,6 +10,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 from collections import Counter, defaultdict
@@ -25,6 +26,8 @@ from intriguing.engine.schedule import Schedule
 
 _SHOWN = 10
 _LONGEST = 300
+_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
+"""The content of a data set, which its workers hold: its beginning says enough."""
 
 
 class Live:
@@ -80,6 +83,6 @@ class Live:
         rows = []
         for worker, seconds in nlargest(_SHOWN, dispatch.seconds_busy().items(), key=lambda item: item[1]):
             task = next(iter(self._schedule.running_on(worker)), "")
-            held = ", ".join(self._schedule.served_by(worker))
+            held = ", ".join(_HASH.sub(r"\1...", affinity) for affinity in self._schedule.served_by(worker))
             rows.append([task, worker, pool.node_name(worker), round(seconds, 1), held[:_LONGEST]])
         return rows
