@@ -21,7 +21,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a percentage, without its sign; a dash where there is none."""
-    return NONE if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+    return NONE if value is None or math.isnan(value) else f"{100 * value:.{digits}f}".replace("-", "\u2212")
 
 
 def count(value: float) -> str:

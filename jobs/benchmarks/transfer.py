@@ -4,8 +4,9 @@
 
 Every model is fed the images made for every model, as a sweep does it: planned, scheduled, read from the store, stored
 again. The images come from no search, which would take far longer: they are the inputs with a little noise. Bare
-forward passes of the same number of images, in batches of as many rows, are measured in the same process. Both are
-CPU-seconds, so a busy machine changes them little. Networks are not trained.
+forward passes, in batches of as many rows, are measured in the same process between the tasks, all along: a forward
+pass takes more CPU-seconds where other processes share the caches, so both must be measured at the same time. Networks
+are not trained.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from intriguing import tables
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.inline import InlinePool
+from intriguing.engine.pool import Event
 from intriguing.engine.task import Function, Plan
 from intriguing.engine.worker import Work
 from intriguing.models import predict
@@ -60,41 +62,67 @@ def made(work: Work, **plain: Any) -> dict[str, Any]:
     }
 
 
+class Bare:
+    """Forward passes by the model alone, of as many images as a shard has: CPU-seconds and images so far."""
+
+    def __init__(self, network: str, images: int, slots: int) -> None:
+        spec = NETWORKS[network]
+        architecture = Architecture(spec["architecture"], spec.get("options", {}), (1, 28, 28), 10, "")
+        self._model, self._slots = build(architecture, 0).eval(), slots
+        self._some = torch.rand(images, 1, 28, 28)
+        self.seconds, self.images = 0.0, 0
+        predict(self._model, self._some[:slots], slots)
+
+    def sample(self) -> None:
+        """Feed the images once more."""
+        began = time.process_time()
+        predict(self._model, self._some, self._slots)
+        self.seconds += time.process_time() - began
+        self.images += len(self._some)
+
+
+class Alternating(InlinePool):
+    """An inline pool that feeds the bare model after every tenth task."""
+
+    def __init__(self, run: Path, bare: Bare) -> None:
+        super().__init__(run)
+        self._bare, self._done = bare, 0
+
+    def events(self, timeout: float) -> list[Event]:
+        """Run the oldest call, and now and then the bare model."""
+        events = super().events(timeout)
+        if self._done % 10 == 0:
+            self._bare.sample()
+        self._done += 1
+        return events
+
+
 @dataclass(frozen=True)
 class Cost:
-    """CPU-seconds of a part of the plan, and how much of it there was."""
+    """CPU-seconds of a part of the plan, how much of it there was, and those of an image's bare forward pass."""
 
     seconds: float
     tasks: int
     images: int
+    each: float
 
 
-def measure(plan: Plan, run: Path, prefix: str) -> Cost:
+def measure(plan: Plan, run: Path, prefix: str, bare: Bare) -> Cost:
     """Run the tasks whose names begin with `prefix`, and what they need first: the needs are not counted."""
     chosen = {task.name for task in plan if task.name.startswith(f"{prefix}/")}
     needs = {need.task for name in chosen for need in plan.tasks[name].needs}
     write_plan(run, plan, {"name": "benchmark"})
-    for only in (needs, chosen):
-        began = time.process_time()
-        driver = Driver(plan, run, examine(plan, run), lambda: InlinePool(run), only=only)
-        outcome = driver.run()
-        assert not outcome.failures, outcome.failures[0]
-        seconds = time.process_time() - began
-    return Cost(seconds, len(chosen), sum(plan.tasks[name].amount for name in chosen))
+    _work(plan, run, needs, InlinePool(run))
+    began, before, fed = time.process_time(), bare.seconds, bare.images
+    _work(plan, run, chosen, Alternating(run, bare))
+    alone = bare.seconds - before
+    seconds = time.process_time() - began - alone
+    return Cost(seconds, len(chosen), sum(plan.tasks[name].amount for name in chosen), alone / (bare.images - fed))
 
 
-def bare(network: str, images: int, slots: int) -> float:
-    """CPU-seconds of an image's forward pass, by the model alone; from up to 2,000 of so many."""
-    spec = NETWORKS[network]
-    model = build(Architecture(spec["architecture"], spec.get("options", {}), (1, 28, 28), 10, ""), 0).eval()
-    some = torch.rand(min(images, 2_000), 1, 28, 28)
-    predict(model, some[:slots], slots)
-    times = []
-    for _ in range(3):
-        began = time.process_time()
-        predict(model, some, slots)
-        times.append(time.process_time() - began)
-    return float(np.median(times)) / len(some)
+def _work(plan: Plan, run: Path, only: set[str], pool: InlinePool) -> None:
+    outcome = Driver(plan, run, examine(plan, run), lambda: pool, only=only).run()
+    assert not outcome.failures, outcome.failures[0]
 
 
 def main(argv: list[str]) -> None:
@@ -126,14 +154,13 @@ def main(argv: list[str]) -> None:
         )
         tasks = [replace(t, function=SEARCH) if t.name.startswith("search/") else t for t in prepared.plan]
         plan, run = Plan(tasks), Path(folder) / "run"
-        # First of all, so that what a process loads once counts in neither.
-        each = bare(options.network, options.images, prepared.spec.compute.slots)
+        bare = Bare(options.network, min(options.shard, options.images), prepared.spec.compute.slots)
         print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
         print("|---|---|---|---|---|---|---|")
         for prefix in ("transfer", "rays")[: 1 + options.rays]:
-            cost = measure(plan, run, prefix)
+            cost = measure(plan, run, prefix, bare)
             images = cost.images if prefix == "transfer" else fed_along(run)
-            alone = each * images
+            alone = cost.each * images
             beyond = 1_000 * (cost.seconds - alone) / cost.tasks
             print(
                 f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "

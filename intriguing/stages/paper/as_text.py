@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from intriguing.report.text import number, percent
 from intriguing.results import Run
 from intriguing.stages.paper.reading import Name, Reading, Row, readings
-from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, claim_figure, opening, rule_sentence
+from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, amplified, claim_figure, opening, rule_sentence
 
 _ERRORS = {"train_error": "train", "other_error": "other half", "test_error": "test"}
 
@@ -27,14 +27,15 @@ def _text(reading: Reading) -> str:
         )
     if halves:
         parts.append(_errors(reading, "Table 3. Errors of models of the halves, in %", halves))
-        for kind, title in (("minimal", "Table 4. As found"), ("amplified", "Table 4. Amplified to RMS 0.1")):
+        title_amplified = f"Table 4. Amplified to RMS {reading.amplified_rms:g}"
+        for kind, title in (("minimal", "Table 4. As found"), ("amplified", title_amplified)):
             parts.append(_matrix(reading, f"{title}: errors, in %", kind, halves))
     if not whole and not halves:
         for kind, title in (("minimal", "As found"), ("amplified", "Amplified")):
             parts.append(
                 _matrix(reading, f"{title}: errors on images made for (rows) and fed to (columns), in %", kind)
             )
-    parts.append(_legend(reading))
+    parts += [amplified(reading), _legend(reading)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -78,7 +79,8 @@ def _effects(reading: Reading) -> str:
 def _first(reading: Reading) -> str:
     """Table 1: errors, distortions by rule and grade, and which rule comes nearest."""
     models = reading.models(1) or reading.models()
-    parts = [_errors(reading, "Table 1. Errors, in %", models, ("train_error", "test_error"))]
+    table = "Table 1. " if reading.models(1) else ""
+    parts = [_errors(reading, f"{table}Errors, in %", models, ("train_error", "test_error"))]
     rules = list(dict.fromkeys(r["target_rule"] for r in reading.cells if r["measure"] == "distortion"))
     for grade in reading.grades:
         rows = []
@@ -88,7 +90,7 @@ def _first(reading: Reading) -> str:
             beside = [number(paper, 2)] if reading.has_paper else []
             rows.append([reading.label(name), *beside, *(_distortion(row) for row in found)])
         head = ["model", *(["paper"] if reading.has_paper else []), *rules]
-        parts.append(f"Table 1. Mean minimal distortion by rule for targets, grade {grade}\n\n{_table(head, rows)}")
+        parts.append(f"{table}Mean minimal distortion by rule for targets, grade {grade}\n\n{_table(head, rows)}")
     nearest = reading.nearest_rules()
     if nearest:
         parts.append("\n".join(f"- {rule_sentence(row)}" for row in nearest))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from intriguing.stages.paper.cells import CONTROLS, groups
-from intriguing.stages.paper.printed import SIX, THREE, cells
+from intriguing.stages.paper.cells import CONTROLS, Beside, groups
+from intriguing.stages.paper.printed import SIX, THREE
 from intriguing.stats.findings import significant
 from intriguing.stats.multiple import holm
 from intriguing.stats.ranks import spearman
@@ -91,9 +91,8 @@ def claim_rows(answers: Answers, resampled: Resampled) -> list[Row]:
     return rows
 
 
-def agreement_rows(answers: Answers, resampled: Resampled) -> Iterator[Row]:
+def agreement_rows(answers: Answers, resampled: Resampled, beside: Beside) -> Iterator[Row]:
     """How the order of the cells off the diagonal goes with that of the paper's: Spearman's correlation per table."""
-    printed = cells()
     for kind, names, table in (("minimal", SIX, 2), ("minimal", THREE, 4), ("amplified", THREE, 4)):
         if kind not in answers.wrong:
             continue
@@ -101,7 +100,8 @@ def agreement_rows(answers: Answers, resampled: Resampled) -> Iterator[Row]:
         for s, source in enumerate(answers.models):
             for t, target in enumerate(answers.models):
                 if source.name != target.name and {source.name, target.name} <= set(names):
-                    paper[s, t] = printed[kind, source.name, target.name].value
+                    printed = beside.of(kind, source, target)
+                    paper[s, t] = np.nan if printed is None else printed.value
         found = estimate(rank_correlation(resampled.rates[kind], paper, np.ones_like(paper), spearman))
         if np.isfinite(found.value):
             measure = "Spearman's correlation of the cells off the diagonal with the paper's"

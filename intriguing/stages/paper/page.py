@@ -7,7 +7,14 @@ from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number, percent
 from intriguing.stages.paper.reading import Name, Reading, Row, readings
-from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, claim_figure, opening, rule_sentence
+from intriguing.stages.paper.wording import (
+    OUTCOMES,
+    WHAT_DIFFERS,
+    amplified,
+    claim_figure,
+    opening,
+    rule_sentence,
+)
 
 _TITLE = "Does it transfer as the paper says?"
 _CURVE = """
@@ -47,6 +54,7 @@ def _shown(context: Context, reading: Reading) -> Row:
         "distortions": _distortions(reading),
         "rules": [rule_sentence(row) for row in reading.nearest_rules()],
         "has_paper": reading.has_paper,
+        "amplified": amplified(reading),
     }
 
 

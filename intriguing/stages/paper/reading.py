@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from intriguing.results import Run
+from intriguing.stages.paper.printed import AMPLIFIED
 
 Row = dict[str, Any]
 Name = tuple[str, int]
@@ -13,12 +14,17 @@ Name = tuple[str, int]
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set's comparison. grade, rule: those whose figures come first; source: where the data come from."""
+    """A data set's comparison.
+
+    grade, rule: those whose figures come first; source: where the data come from; amplified_rms: what changes were
+    amplified to.
+    """
 
     dataset: str
     source: str
     grade: str
     rule: str
+    amplified_rms: float
     cells: list[Row]
     claims: list[Row]
 
@@ -78,12 +84,12 @@ class Reading:
 def readings(run: Run) -> list[Reading]:
     """What each data set of the run has to compare, by data sets' names."""
     cells, claims = run.table("paper_comparison").to_pylist(), run.table("paper_claims").to_pylist()
-    found = []
+    found, amplified = [], float(run.section("transfer").get("amplified_rms", AMPLIFIED))
     for dataset in dict.fromkeys(row["dataset"] for row in cells):
         mine = [row for row in cells if row["dataset"] == dataset]
         grade, rule = _main(run, mine)
         of_claims = [row for row in claims if row["dataset"] == dataset]
-        found.append(Reading(dataset, mine[0]["source"], grade, rule, list(_ordered(run, mine)), of_claims))
+        found.append(Reading(dataset, mine[0]["source"], grade, rule, amplified, list(_ordered(run, mine)), of_claims))
     return found
 
 

@@ -22,6 +22,7 @@ from intriguing.stages.paper.cells import (
     noise_rows,
 )
 from intriguing.stages.paper.claims import agreement_rows, claim_rows, rule_rows
+from intriguing.stages.paper.printed import cells as printed_cells
 from intriguing.transfer.answers import Answers, Collector, Network
 from intriguing.transfer.relations import Resampled
 
@@ -35,7 +36,7 @@ _SEARCHED = [*_TARGET, "grade", "target_rule", "example_id", "label", "clean_pre
 def compare(work: Work, parameters: functions.CompareParameters) -> dict[str, pa.Table]:
     """The tables `paper_comparison` and `paper_claims` of a data set."""
     networks = [Network(name, seed, family, recipe, part) for name, seed, family, recipe, part in parameters.models]
-    beside = Beside(parameters.beside)
+    beside = Beside(parameters.beside, printed_cells(parameters.amplified_rms))
     found = _found(work)
     cells = error_rows(work.table("models").to_pandas(), networks, beside, parameters.sizes)
     distortions = distortion_rows(found, networks, beside)
@@ -47,7 +48,7 @@ def compare(work: Work, parameters: functions.CompareParameters) -> dict[str, pa
         cells += matrix_rows(answers, grade, rule, beside)
         resampled = Resampled.of(answers, _kinds(answers), seed=parameters.seed, draws=parameters.draws)
         rows = claim_rows(answers, resampled)
-        rows += list(agreement_rows(answers, resampled)) if parameters.beside else []
+        rows += list(agreement_rows(answers, resampled, beside)) if parameters.beside else []
         claims += [row | {"grade": grade, "target_rule": rule, "by_seed": resampled.by_seed} for row in rows]
     return {
         "paper_comparison": _table(

@@ -45,6 +45,21 @@ def opening(reading: Reading) -> str:
     )
 
 
+def amplified(reading: Reading) -> str:
+    """How changes were amplified, and what clipping left of their size; nothing where none was."""
+    main = (reading.rule, reading.grade)
+    fed = [r for r in reading.cells if r["measure"] == "amplified" and (r["target_rule"], r["grade"]) == main]
+    sizes = [row["rms"] for row in fed if row["rms"] is not None]
+    if not sizes:
+        return ""
+    low, high = number(min(sizes), 3), number(max(sizes), 3)
+    return (
+        f"Amplified: x + {reading.amplified_rms:g} sqrt(n) (x' - x) / ||x' - x||, where the paper's formula lacks the "
+        f"factor sqrt(n) in print, then clipped to [0, 1]; that leaves a mean RMS of "
+        f"{low if low == high else f'{low} to {high}'}."
+    )
+
+
 def rule_sentence(row: Row) -> str:
     """How far a rule's mean distortions are from the paper's, in a sentence."""
     interval = "" if row["low"] is None else f" ({number(row['low'], 3)} to {number(row['high'], 3)})"

@@ -98,10 +98,11 @@ class Hand:
     def table(self, name, columns=None):
         return self.tables(name, columns)[0]
 
-    def compare(self, beside=True):
+    def compare(self, beside=True, amplified_rms=0.1):
         models = [described(name) for name in self.names]
         sizes = {"train": 60_000, "test": 10_000}
-        parameters = {"dataset": "mnist", "models": models, "sizes": sizes, "beside": beside, "amplified_rms": 0.1}
+        parameters = {"dataset": "mnist", "models": models, "sizes": sizes, "beside": beside}
+        parameters["amplified_rms"] = amplified_rms
         return tasks.compare(self, **parameters, source="mnist", seed=0, draws=400)
 
     def frames(self, beside=True):

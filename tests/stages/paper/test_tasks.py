@@ -194,3 +194,13 @@ def test_without_transfer_there_are_errors_and_distortions_alone():
     rows, claims = hand.frames()
     assert set(rows["measure"]) == {"train_error", "test_error", "distortion"}
     assert set(claims["name"]) == {"distortions of table 1"}
+
+
+def test_changes_amplified_to_another_size_do_not_stand_beside_the_papers(hand):
+    made = hand.compare(amplified_rms=0.05)
+    cells_of_kind = {kind: rows for kind, rows in made["paper_comparison"].to_pandas().groupby("measure")}
+    assert cells_of_kind["amplified"]["paper"].isna().all()
+    assert cells_of_kind["minimal"]["paper"].notna().any()
+    agreements = made["paper_claims"].to_pandas().query("figure == 'agreement'")["name"].tolist()
+    assert "order of table 4" in agreements
+    assert "order of table 4, amplified" not in agreements

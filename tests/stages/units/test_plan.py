@@ -7,6 +7,7 @@ import pytest
 
 from intriguing import tables
 from intriguing.stages.units.tasks.answers import correction, model_or_data
+from intriguing.sweep import prepare
 from intriguing.sweep.spec import load_spec
 from tests.keys import duplicates
 from tests.sweep.planning import digits, plan_of
@@ -57,6 +58,14 @@ def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):
         planned(family="run")
     assert "Holm's correction over 80 tests" in caplog.text
     assert "at least 3199 rotations" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["demo", "full"])
+def test_the_tests_of_a_shipped_spec_can_come_below_5_percent(name, caplog):
+    with caplog.at_level(logging.WARNING):
+        plan = prepare(name, "nowhere").plan
+    assert any(task.startswith("null/") for task in plan.tasks)
+    assert not caplog.records
 
 
 def test_wildcards_in_layers_are_spelled_out():
