@@ -41,7 +41,7 @@ def test_tiny_and_huge_numbers_stay_short():
 
 
 def test_fractions_become_percentages():
-    assert [percent(v) for v in (0.2345, 1.0, None, float("nan"))] == ["23.4", "100.0", "–", "–"]
+    assert [percent(v) for v in (0.2345, 1.0, -0.029, None, float("nan"))] == ["23.4", "100.0", "−2.9", "–", "–"]
 
 
 def test_counts_and_nouns():

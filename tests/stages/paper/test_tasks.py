@@ -198,7 +198,7 @@ def test_without_transfer_there_are_errors_and_distortions_alone():
 
 def test_changes_amplified_to_another_size_do_not_stand_beside_the_papers(hand):
     made = hand.compare(amplified_rms=0.05)
-    cells_of_kind = {kind: rows for kind, rows in made["paper_comparison"].to_pandas().groupby("measure")}
+    cells_of_kind = dict(list(made["paper_comparison"].to_pandas().groupby("measure")))
     assert cells_of_kind["amplified"]["paper"].isna().all()
     assert cells_of_kind["minimal"]["paper"].notna().any()
     agreements = made["paper_claims"].to_pandas().query("figure == 'agreement'")["name"].tolist()
