@@ -16,6 +16,7 @@ NAMES = {
     "cluster": "on Ray: CPU of the driver a task, how soon a lost task is at work again, two workers",
     "stability": "operator norms and certificates: quality and CPU time",
     "recipes": "how the training of the paper's networks was chosen, on held-out images",
+    "codes": "other codes of the autoencoder, on held-out images",
     "page": "the page of the largest run: seconds, memory, bytes, first paint",
     "transfer": "a transfer matrix against the bare forward passes that it needs",
 }
