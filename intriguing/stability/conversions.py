@@ -4,6 +4,7 @@ A converter gets the arguments by name (constants as they are, inputs as fx node
 and the fx node. What it cannot convert it returns as `Unknown`, or raises.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -156,7 +157,9 @@ def _reduce(a: dict, x: list[Tensor], node: FxNode) -> Op:
         return Unknown(f"{name_of(node)} across the batch")
     target: Any = node.target
     rest, kwargs = node.args[1:], dict(node.kwargs)
-    return Linear(lambda t: target(t, *rest, **kwargs), name_of(node))
+    count = math.prod(x[0].shape[d] for d in {d % x[0].ndim for d in dims})
+    each = torch.full((1, count), 1 / count if name_of(node) == "mean" else 1.0, dtype=torch.float64)
+    return Linear(lambda t: target(t, *rest, **kwargs), name_of(node), (each,))
 
 
 def _max_pool(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -181,6 +184,29 @@ def _adaptive_max(a: dict, x: list[Tensor], node: FxNode) -> Op:
     windows = tuple(adaptive_windows(n, m) for n, m in zip(x[0].shape[-d:], sizes, strict=True))
     function: Any = getattr(torch.nn.functional, f"adaptive_max_pool{d}d")
     return MaxPool(lambda t: function(t, sizes), windows)
+
+
+def _maximum(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """The maximum over the last axes, as a pool of one window."""
+    given = a["dim"]
+    dims = sorted(d % x[0].ndim for d in (given if isinstance(given, list | tuple) else [given]))
+    if not dims or dims != list(range(x[0].ndim - len(dims), x[0].ndim)) or dims[0] == 0:
+        return Unknown(f"{name_of(node)} over axes that are not the last")
+    keep = bool(a["keepdim"])
+    return MaxPool(lambda t: t.amax(dims, keep), tuple((tuple(range(x[0].shape[d])),) for d in dims))
+
+
+def _threshold(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    if a["threshold"] != a["value"]:
+        return Unknown("threshold that jumps")
+    return Elementwise("clamp_min", (float(a["value"]),), lambda t: t.clamp(min=a["value"]))
+
+
+def _rrelu(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    if a["training"]:
+        return Unknown("rrelu while training")
+    slope = (float(a["lower"]) + float(a["upper"])) / 2
+    return Elementwise("leaky_relu", (slope,), lambda t: torch.nn.functional.leaky_relu(t, slope))
 
 
 def _add(sign: float) -> Callable[[dict, list[Tensor], FxNode], Op]:
@@ -285,6 +311,10 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
     "mean": _reduce,
     "sum": _reduce,
     "prelu": _prelu,
+    "rrelu": _rrelu,
+    "threshold": _threshold,
+    "amax": _maximum,
+    "max": _maximum,
     "gelu": _gelu,
     "relu": _elementwise("relu"),
     "relu6": _elementwise("relu6"),

@@ -16,7 +16,10 @@ from intriguing.stability.ops import Convolution, Linear, Op, Pad, Reshape, Shap
 
 _SAME = ("detach", "clone", "contiguous", "alias", "lift_fresh_copy", "_to_copy", "to", "positive", "dropout_eval")
 _RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "_reshape_alias")
-_MOVES = ("permute", "transpose", "select", "slice", "narrow", "flip", "roll", "pixel_shuffle", "pixel_unshuffle")
+_MOVES = ("permute", "transpose", "select", "slice", "narrow", "flip", "roll", "pixel_shuffle", "pixel_unshuffle",
+          "channel_shuffle")  # fmt: skip
+_PARTS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
+"""What gives several tensors, each a part of its input."""
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
 
@@ -41,6 +44,8 @@ class Converter:
         """The fx nodes that depend on the input; all others are constants."""
         self.same: dict[FxNode, FxNode] = {}
         """Nodes that are another one unchanged."""
+        self.parts: dict[FxNode, Callable[[Tensor], Any]] = {}
+        """Nodes that cut a tensor into parts, as functions of it."""
 
     def steps(self) -> Iterator[Step]:
         """Every operation that the output needs, in order."""
@@ -86,6 +91,11 @@ class Converter:
         """The converted operation, or None where `node` is another one unchanged."""
         inputs = tuple(self.same.get(n, n) for n in node.all_input_nodes if n in self.moving)
         name = name_of(node)
+        if name in _PARTS:
+            self.parts[node] = _rows_free(node)
+            return None
+        if node.args and node.args[0] in self.parts:
+            return self._part(node, node.args[0])  # type: ignore[arg-type]
         if name == "getitem" and node.args[1] == 0:
             self.same[node] = inputs[0]
             self.values[node] = self.values.get(inputs[0])
@@ -95,7 +105,7 @@ class Converter:
             op, source = local
             inputs = (self.same.get(source, source),)
         elif any(self.values.get(n) is None for n in inputs):
-            return self._unknown(node, inputs, f"{name} of several results")
+            return self._unknown(node, inputs, f"{name}, after what is not known", follows=True)
         else:
             op = self._operation(node, name, inputs)
         if op is None:
@@ -104,6 +114,24 @@ class Converter:
             return None
         if isinstance(op, Unknown):
             return self._unknown(node, inputs, op.kind)
+        return self._known(node, inputs, op, name)
+
+    def _part(self, node: FxNode, source: FxNode) -> Step:
+        """The part of a tensor that `node` takes out of what `source` cuts it into."""
+        inputs = tuple(self.same.get(n, n) for n in source.all_input_nodes if n in self.moving)
+        name, cut, place = name_of(source), self.parts[source], node.args[1]
+        x = self.values.get(inputs[0])
+
+        def call(t: Tensor) -> Tensor:
+            return cut(t)[place]  # type: ignore[index]
+
+        if x is None:
+            return self._unknown(node, inputs, f"{name}, after what is not known", follows=True)
+        if len(inputs) != 1 or name_of(node) != "getitem" or not _keeps_rows(call, x):
+            return self._unknown(node, inputs, f"{name} across the batch")
+        return self._known(node, inputs, Linear(call, name, copies=True), name)
+
+    def _known(self, node: FxNode, inputs: tuple[FxNode, ...], op: Op, name: str) -> Step:
         with torch.no_grad():
             value = op.apply(*(self.values[n] for n in inputs))
         if not isinstance(value, Tensor) or value.shape[:1] != self.values[self.placeholder].shape[:1]:
@@ -111,13 +139,13 @@ class Converter:
         self.values[node] = value
         return Step(node, inputs, op, tuple(value.shape[1:]))
 
-    def _unknown(self, node: FxNode, inputs: tuple[FxNode, ...], kind: str) -> Step:
+    def _unknown(self, node: FxNode, inputs: tuple[FxNode, ...], kind: str, *, follows: bool = False) -> Step:
         """An unknown operation. Those after it are still converted, for which a stand-in of its shape is enough."""
         traced = node.meta.get("val")
         like = self.values[self.placeholder]
         known = isinstance(traced, Tensor) and traced.shape[:1] == like.shape[:1]
         self.values[node] = torch.rand(traced.shape, dtype=like.dtype).to(like) if known else None  # type: ignore[union-attr]
-        return Step(node, inputs, Unknown(kind), tuple(traced.shape[1:]) if known else ())  # type: ignore[union-attr]
+        return Step(node, inputs, Unknown(kind, follows), tuple(traced.shape[1:]) if known else ())  # type: ignore[union-attr]
 
     def _operation(self, node: FxNode, name: str, inputs: tuple[FxNode, ...]) -> Op | None:
         """The operation of `node`, None where it changes nothing."""

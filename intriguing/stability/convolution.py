@@ -8,8 +8,8 @@ transposed convolution is the adjoint. A circular transform at the layer's own s
 the kernel (-1, 2, -1) on 3 pixels it gives 3.000 where the zero-padded layer has 3.414.
 """
 
-import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from torch import Tensor
 
 from intriguing.stability.ops import Convolution, Shape, padded_shape
 from intriguing.stability.spectrum import gram_bound
+
+_HELD = 2**22
+"""Numbers that the blocks of a part of the frequencies may hold."""
 
 
 def convolution_bound(op: Convolution, inputs: Shape, outputs: Shape) -> float:
@@ -73,24 +76,37 @@ def _circular_bound(op: Convolution, weight: Tensor, inputs: Shape, outputs: Sha
     return math.sqrt(repeats) * gram_bound(_blocks(op, weight, tuple(inputs), tuple(stride)))
 
 
-def _blocks(op: Convolution, weight: Tensor, grid: Shape, stride: Shape) -> Tensor:
-    """The blocks (F, out, in * prod(stride)) of the circular convolution on the torus `grid`, for every group.
+def _blocks(op: Convolution, weight: Tensor, grid: Shape, stride: Shape) -> Iterator[Tensor]:
+    """The blocks (F * groups, out, in * prod(stride)) of the circular convolution on the torus `grid`, in parts.
 
-    Only half of the frequencies: a real kernel gives conjugate blocks at opposite ones.
+    At a frequency f a block is the sum over the cells c of exp(-2 pi i f . c / N) W_c. Only half of the frequencies: a
+    real kernel gives conjugate blocks at opposite ones. Where all cells share a place along an axis (a kernel of one
+    pixel, a stride as large as the kernel) the frequency turns the whole block along it, and one is enough. Where no
+    weight is negative, no block has a larger norm than that of frequency 0, which has the sums of the moduli.
     """
-    d = len(grid)
-    spread = weight.new_zeros(weight.shape[0], weight.shape[1], math.prod(grid))
-    for index in itertools.product(*(range(k) for k in weight.shape[2:])):
-        place = 0
-        for j, e, t in zip(index, op.dilation, grid, strict=True):
-            place = place * t + j * e % t
-        spread[..., place] += weight[(..., *index)]
-    cells = [x for t, s in zip(grid, stride, strict=True) for x in (t // s, s)]
-    spread = spread.reshape(*spread.shape[:2], *cells)
-    # (out, in, T1/s1, s1, T2/s2, s2, ...) -> (out, in, s1, s2, ..., T1/s1, T2/s2, ...)
-    spread = spread.permute(0, 1, *range(3, 2 + 2 * d, 2), *range(2, 2 + 2 * d, 2))
-    spectrum = torch.fft.rfftn(spread, dim=tuple(range(-d, 0)))
-    spectrum = spectrum.reshape(
-        op.groups, weight.shape[0] // op.groups, -1, spectrum[0, 0].numel() // math.prod(stride)
-    )
-    return spectrum.permute(0, 3, 1, 2).flatten(0, 1)
+    cells, matrices = _cells(op, weight, stride)
+    counts = [t // s for t, s in zip(grid, stride, strict=True)]
+    alike = bool((weight >= 0).all())
+    ranges = [torch.arange(1 if alike or int(c.amax()) == int(c.amin()) else n) for n, c in zip(counts, cells.T, strict=True)]
+    ranges[-1] = ranges[-1][: len(ranges[-1]) // 2 + 1]
+    frequencies = torch.cartesian_prod(*ranges).reshape(-1, len(grid))
+    around = torch.tensor(counts)
+    for part in frequencies.split(max(1, _HELD // matrices[0].numel())):
+        # Whole turns are taken off in whole numbers, so that no angle is rounded but once.
+        turns = ((part[:, None] * cells) % around / around.double()).sum(2)
+        real, imaginary = (f(2 * math.pi * turns) @ matrices.flatten(1) for f in (torch.cos, torch.sin))
+        yield torch.complex(real, -imaginary).reshape(-1, weight.shape[0] // op.groups, matrices[0, 0].numel())
+
+
+def _cells(op: Convolution, weight: Tensor, stride: Shape) -> tuple[Tensor, Tensor]:
+    """The places (K, d) of the cells that hold a part of the kernel, and the parts (K, out, in * prod(stride))."""
+    taps = torch.cartesian_prod(*(torch.arange(k) for k in weight.shape[2:])).reshape(-1, len(stride))
+    step = torch.tensor(stride)
+    place = taps * torch.tensor(op.dilation)
+    cells, which = torch.unique(place // step, dim=0, return_inverse=True)
+    inside = torch.zeros(len(taps), dtype=torch.int64)
+    for axis, s in enumerate(stride):
+        inside = inside * s + place[:, axis] % s
+    parts = weight.new_zeros(len(cells), *weight.shape[:2], math.prod(stride))
+    parts[which, :, :, inside] = weight.flatten(2).permute(2, 0, 1)
+    return cells, parts.flatten(2)

@@ -1,7 +1,7 @@
 """The Lipschitz constant of single operations: a sound upper bound, and the value that is reached."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ from intriguing.stability.windows import overlap
 _NAN = float("nan")
 _DENSE = 2**20
 """Up to this number of entries the matrix of an operator is written out."""
+_FEW = 3
+"""Steps of Lanczos for a norm that may be too small."""
 
 # The largest slopes. GELU: 1/2 + Phi terms at x = sqrt(2); tanh form, SiLU, Mish: at the zero of the second derivative,
 # rounded up.
@@ -103,7 +105,19 @@ def gain(op: Op, inputs: list[Shape], outputs: Shape, *, tight: bool = False, no
     return Gain(_NAN, math.inf)
 
 
+def least_gain(op: Op, inputs: list[Shape], outputs: Shape) -> Gain:
+    """The gain of `op` with an `upper` that is too small where it is dear: what a few steps of Lanczos reach."""
+    if isinstance(op, Dense | Convolution):
+        few = lanczos(op, inputs[0], outputs, steps=_FEW).norm
+        return Gain(few, few)
+    return gain(op, inputs, outputs, norm=False)
+
+
 def _affine(op: Affine, inputs: Shape, outputs: Shape, tight: bool, norm: bool) -> Gain:
+    if isinstance(op, Convolution) and _pointwise(op):
+        # Every pixel that is read goes through the same matrix, so one pixel tells the norm.
+        ones = (1,) * len(op.stride)
+        op, inputs, outputs = replace(op, stride=ones, output_padding=()), (inputs[0], *ones), (outputs[0], *ones)
     exact = _exact(op, inputs, outputs)
     if exact is not None:
         return Gain(exact, exact)
@@ -117,6 +131,11 @@ def _affine(op: Affine, inputs: Shape, outputs: Shape, tight: bool, norm: bool) 
     if tight:
         upper = min(upper, tight_bound(op, inputs, outputs, found.norm))
     return Gain(found.norm, upper, found.residual, found.steps)
+
+
+def _pointwise(op: Convolution) -> bool:
+    """Whether each output reads one pixel, and some output reads one for certain."""
+    return max(op.weight.shape[2:]) == 1 and op.pad is None and not any(op.padding)
 
 
 def _exact(op: Affine, inputs: Shape, outputs: Shape) -> float | None:
@@ -149,7 +168,7 @@ def _single(op: Affine, inputs: Shape) -> tuple[spectrum.Map, spectrum.Map]:
     return (lambda v: op.linear(v[None])[0]), (lambda w: op.adjoint(w[None], inputs)[0])
 
 
-def lanczos(op: Affine, inputs: Shape, outputs: Shape) -> Gain:
+def lanczos(op: Affine, inputs: Shape, outputs: Shape, steps: int = 300) -> Gain:
     """The norm of the operator itself, from a random start that depends on nothing but the shapes."""
     forward, adjoint = _single(op, inputs)
     start: Shape = inputs
@@ -157,8 +176,8 @@ def lanczos(op: Affine, inputs: Shape, outputs: Shape) -> Gain:
         forward, adjoint, start = adjoint, forward, outputs
     seed = randomness.torch_seed(0, "operator norm", *start)
     v: Tensor = torch.randn(start, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    value, residual, steps = spectrum.lanczos(forward, adjoint, v)
-    return Gain(value, math.inf, residual, steps)
+    value, residual, taken = spectrum.lanczos(forward, adjoint, v, steps)
+    return Gain(value, math.inf, residual, taken)
 
 
 def tight_bound(op: Affine, inputs: Shape, outputs: Shape, value: float) -> float:

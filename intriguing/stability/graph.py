@@ -10,13 +10,14 @@ on the values of its input cannot be traced; one that is misread is caught, for 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import ModelError
@@ -51,12 +52,12 @@ class Graph:
 
     nodes: tuple[Node, ...]
     dtype: torch.dtype = torch.float32
-    """The narrowest dtype among the weights of the model that was traced."""
+    """The narrowest dtype of floating-point numbers among the weights of the model and the results of its operations."""
 
     @property
     def unknown(self) -> list[str]:
         """The names of operations that cannot be bounded, with what they are."""
-        return [f"{n.name} ({n.op.kind})" for n in self.nodes if isinstance(n.op, Unknown)]
+        return [f"{n.name} ({n.op.kind})" for n in self.nodes if isinstance(n.op, Unknown) and not n.op.follows]
 
     @property
     def is_affine(self) -> bool:
@@ -109,9 +110,7 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
                 "A forward whose steps depend on values of the input has no fixed structure to bound."
             ) from e
     graph = _build(traced, x, owners, _dtype(model, x))
-    if not graph.unknown:
-        _check(graph, model, x, expected)
-    return graph
+    return graph if graph.unknown else replace(graph, dtype=_checked(graph, model, x, expected))
 
 
 def _dtype(model: nn.Module, x: Tensor) -> torch.dtype:
@@ -139,13 +138,36 @@ def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str], dtyp
     return Graph(tuple(nodes), dtype)
 
 
-def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
-    """Refuse a graph that does not compute what the model computes, on the traced inputs and on others."""
+class _Widths(TorchDispatchMode):
+    """Inside, `narrowest` is the narrowest floating-point dtype of all results: autocast is seen as it is carried out."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.narrowest = dtype
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(one, Tensor) and one.is_floating_point() and one.dtype.itemsize < self.narrowest.itemsize:
+                self.narrowest = one.dtype
+        return result
+
+
+def _checked(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> torch.dtype:
+    """The narrowest dtype that the model computes in; refuses a graph that does not compute what the model computes.
+
+    It is tried on the traced inputs and on others.
+    """
     generator = torch.Generator().manual_seed(1)
     others = torch.randn(x.shape, generator=generator).to(x)
     tolerance = max(1e-3, 8 * torch.finfo(x.dtype).eps)
     with evaluating(model), torch.no_grad():
-        pairs = [(x, expected), (others, model(others.clone()))]
+        with _Widths(graph.dtype) as widths:
+            again = model(others.clone())
+        if widths.narrowest.itemsize < min(graph.dtype.itemsize, torch.float32.itemsize):
+            raise UntracedError(f"{type(model).__name__} computes in {widths.narrowest}, by autocast or by itself: "
+                                "bounds hold for networks that compute in float32.")  # fmt: skip
+        pairs = [(x, expected), (others, again)]
         for inputs, outputs in pairs:
             ours = graph.values(inputs.double())[-1]
             outputs = outputs.double()
@@ -159,6 +181,7 @@ def _check(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> None:
                     f"{type(model).__name__}: the traced operations do not give what the model gives (largest "
                     f"difference {float(wrong):.3g}). Does its forward draw random numbers or keep a state?"
                 )
+    return widths.narrowest
 
 
 @contextmanager

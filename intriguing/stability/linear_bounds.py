@@ -22,7 +22,7 @@ _MANY = 600
 """Rows per image above which the balls are left out: those of a wide layer's intervals, where they cost the most."""
 _NARROW = 256
 """Up to so many values of a layer that is affine in the input, the ball is that of the values that may bend."""
-_HELD = 2**25
+_HELD = 2**21
 """Numbers that the rows of one pass back may hold per step."""
 
 

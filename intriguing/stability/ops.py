@@ -160,8 +160,8 @@ class Reshape(Affine):
 class Linear(Affine):
     """Any other linear map, given as a function of rows: pooling by mean, permutation, slice, interpolation.
 
-    `matrices` are the maps (outputs, inputs) of its last axes where it is their Kronecker product, empty where it is
-    not. `copies` says that it moves values: each input value is read at most once.
+    `matrices` are the maps (outputs, inputs) of some of its axes where it is their Kronecker product with the identity
+    of the others, empty where it is not. `copies` says that it moves values: each input value is read at most once.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -241,9 +241,10 @@ class Smooth(Op):
 
 @dataclass(frozen=True, eq=False)
 class Unknown(Op):
-    """An operation that cannot be bounded. `kind` is its name."""
+    """An operation that cannot be bounded. `kind` is its name; `follows`: another one before it stands in the way."""
 
     kind: str
+    follows: bool = False
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
         raise NotImplementedError(self.kind)

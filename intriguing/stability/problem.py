@@ -22,6 +22,7 @@ NOTHING = "none"
 _SHRINK = 1 - 1e-7
 """Bounds are cut by this: the rounding of an image to the box and of norms in float32."""
 _EXACT_TURNS = 40
+_NO_ROOM = "the room for float32 rounding errors is larger than the margins"
 
 
 def without_softmax(graph: Graph) -> Graph:
@@ -38,7 +39,12 @@ class Network:
     """A network's graph in float64, with the constants of its rounding errors; a softmax at its end is left out."""
 
     graph: Graph
-    rounding: Rounding
+    home: Graph
+    """The same on the CPU, where norms are computed."""
+    softened: bool
+    """Whether a softmax was left out."""
+    products: tuple[float, float]
+    """Relative errors of products whose factors are rounded to fewer bits, as `Rounding` has them."""
 
     @classmethod
     def of(cls, graph: Graph, like: Tensor, precision: Precision | None = None) -> "Network":
@@ -49,15 +55,24 @@ class Network:
         if graph.unknown:
             raise ModelError("cannot be bounded: " + ", ".join(graph.unknown))
         if graph.dtype not in (torch.float32, torch.float64):
-            raise ModelError(f"its weights are {graph.dtype}: bounds hold for float32 networks".replace("torch.", ""))
+            raise ModelError(f"it computes in {graph.dtype}: bounds hold for float32 networks".replace("torch.", ""))
         if len(graph.nodes[-1].shape) != 1:
             raise ModelError(f"it gives {graph.nodes[-1].shape} for an image, and no (classes,) logits")
         home = without_softmax(graph).to(torch.zeros(0, dtype=torch.float64))
         inner = home.to(torch.zeros(0, dtype=torch.float64, device=like.device))
         errors = (precision or Precision.now()).product_errors(like.device)
         products = errors if graph.dtype == torch.float32 else (0.0, 0.0)
-        rounding = Rounding.of(home, len(graph.nodes) != len(home.nodes), products)
-        return cls(inner, replace(rounding, graph=inner))
+        return cls(inner, home, len(graph.nodes) != len(home.nodes), products)
+
+    @cached_property
+    def rounding(self) -> Rounding:
+        """Its rounding errors; the norms of all layers are computed for it, which takes a while for large networks."""
+        return replace(Rounding.of(self.home, self.softened, self.products), graph=self.graph)
+
+    @cached_property
+    def least_rounding(self) -> Rounding:
+        """The same from norms that are too small, of a few steps each: for no change at all, errors that are too small."""
+        return replace(Rounding.of(self.home, self.softened, self.products, least=True), graph=self.graph)
 
     @property
     def classes(self) -> int:
@@ -127,20 +142,29 @@ class Problem:
         """The name of the method, why it is no better, and (B, C) bounds; NaN where nothing is proven."""
         if not bool(self.values[-1].isfinite().all()):
             return NOTHING, "the logits are not finite", torch.full_like(self.margins, math.nan)
-        method, reason, bounds = "product", "", self._product()
+        dear = self.network.gigaflops > gigaflops
+        reason = ""
+        if not can_bound(self.graph):
+            reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
+        elif dear and not self.graph.is_affine:
+            reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
+        if dear and self._is_hopeless(self.network.least_rounding) or self._is_hopeless(self.rounding):
+            return self._assembled(NOTHING, reason, torch.full_like(self.margins, math.nan))
+        method, bounds = "product", self._product()
         if self.graph.is_affine:
             method, bounds = "exact", torch.fmax(bounds, self._exact())
-        elif not can_bound(self.graph):
-            reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
-        elif self.network.gigaflops > gigaflops:
-            reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
-        else:
-            method, bounds = certify(self, self.margins, bounds, effort)
-        if reason:
+        elif reason:
             near = local.bounds(self)
             method = "local" if bool((near > bounds).any()) else method
             bounds = torch.fmax(near, bounds)
+        else:
+            method, bounds = certify(self, self.margins, bounds, effort)
         return self._assembled(method, reason, bounds)
+
+    def _is_hopeless(self, rounding: Rounding) -> bool:
+        """Whether float32 errors may be larger than every margin, with no change of the images at all."""
+        still = torch.zeros_like(self.margins[:, 0])
+        return not bool((self.margins > rounding.pair_error(self.values, still, self.labels)).any())
 
     def _assembled(self, method: str, reason: str, bounds: Tensor) -> tuple[str, str, Tensor]:
         margins = self.margins
@@ -150,7 +174,7 @@ class Problem:
         # A class that leads already, or whose lead float32 cannot tell, is at no distance.
         bounds = torch.where(margins <= 0, 0.0, bounds).masked_fill(own, math.inf)
         if bool((bounds.isnan() | own).all()):
-            reason = reason or "the room for float32 rounding errors is larger than the margins"
+            reason = "; ".join(filter(None, (reason, _NO_ROOM)))
             method = NOTHING
         return method, reason, bounds
 

@@ -37,18 +37,17 @@ class Region:
 
     def norms(self, a: Tensor) -> Tensor:
         """N (B, R) with a . r >= -N |r| for all r of the region; `a` is (B, R, n)."""
-        down, up = self._masks(a)
-        # A coefficient above 0 pulls a pixel down, one below 0 pushes it up.
-        positive = a.clamp(min=0)
-        square = torch.bmm((a * a), up[:, :, None])
-        square += torch.bmm(positive.mul_(positive), (down - up)[:, :, None])
-        return square.squeeze(2).clamp_(min=0).sqrt_()
+        return torch.linalg.vector_norm(self._effective(a), dim=2)
 
     def smooth_norms(self, a: Tensor) -> Tensor:
         """`norms`, which may be differentiated."""
+        return self._effective(a).square().sum(2).clamp(min=1e-30).sqrt()
+
+    def _effective(self, a: Tensor) -> Tensor:
+        """Coefficients without those that no pixel follows: one above 0 pulls a pixel down, one below 0 pushes it up."""
         down, up = self._masks(a)
-        square = a.square() * up[:, None] + a.clamp(min=0).square() * (down - up)[:, None]
-        return square.sum(2).clamp(min=1e-30).sqrt()
+        least, most = (torch.zeros_like(mask).masked_fill_(mask > 0, torch.inf)[:, None] for mask in (up, down))
+        return torch.clamp(a, -least, most)
 
     def shared_norms(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """`norms` of rows that all images share, `matrix` (R, n), and of their negatives: (B, R) each."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from intriguing.stability.gains import gain, slope_bound
+from intriguing.stability.gains import gain, least_gain, slope_bound
 from intriguing.stability.graph import Graph, Node
 from intriguing.stability.ops import (
     Affine,
@@ -54,14 +54,17 @@ class Rounding:
     """Relative errors of products whose factors are rounded to fewer bits: in matrix products, in convolutions."""
 
     @classmethod
-    def of(cls, graph: Graph, softened: bool = False, products: tuple[float, float] = (0.0, 0.0)) -> "Rounding":
-        """The constants of `graph` (float64)."""
+    def of(
+        cls, graph: Graph, softened: bool = False, products: tuple[float, float] = (0.0, 0.0), *, least: bool = False
+    ) -> "Rounding":
+        """The constants of `graph` (float64). least: from norms of a few steps, too small, and no `spread`."""
         gains, spread = [1.0], [1.0]
         for node in graph.nodes[1:]:
             shapes = [graph.nodes[i].shape for i in node.inputs]
             assert node.op is not None
-            gains.append(gain(node.op, shapes, node.shape, norm=False).upper)
-            spread.append(_moduli_gain(node, graph))
+            one = least_gain(node.op, shapes, node.shape) if least else gain(node.op, shapes, node.shape, norm=False)
+            gains.append(one.upper)
+            spread.append(0.0 if least else _moduli_gain(node, graph))
         reach, carry = [1.0], [0.0] * len(graph.nodes)
         carry[-1] = 1.0
         for i, node in enumerate(graph.nodes[1:], start=1):

@@ -1,7 +1,7 @@
 """Largest singular values: Lanczos for the value itself, eigenvalues and Cholesky factors for sound upper bounds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -13,8 +13,12 @@ Map = Callable[[Tensor], Tensor]
 _UNIT = 2.0**-53
 _ROUND = 1e-10
 """Relative inflation of values that eigenvalue routines gave in float64: far above their backward error."""
+_SMALL = 48
+"""Up to this size the eigenvalues of all Gram matrices are computed; above, bounds are proved by Cholesky factors."""
 _DENSE = 512
-"""Up to this size the eigenvalues of a Gram matrix are computed; above, its bound is proved by a Cholesky factor."""
+"""Up to this size the bound is the largest of a few eigenvalues; above, it begins with estimates."""
+_PRODUCTS = 2**22
+"""Numbers that the Gram matrices of a part of a stack may hold."""
 
 
 def lanczos(forward: Map, adjoint: Map, start: Tensor, steps: int = 300, tolerance: float = 1e-6) -> tuple:
@@ -47,45 +51,70 @@ def lanczos(forward: Map, adjoint: Map, start: Tensor, steps: int = 300, toleran
     return value, residual, len(alphas)
 
 
-def gram_bound(blocks: Tensor) -> float:
-    """A bound, rigorous and tight to 1e-6, on the largest singular value of a stack of matrices `blocks` (F, m, n)."""
-    if blocks.numel() == 0:
-        return 0.0
-    if blocks.shape[-2] > blocks.shape[-1]:
-        blocks = blocks.mH
-    scale = float(blocks.abs().amax())
-    if scale == 0.0 or not math.isfinite(scale):
-        return scale
-    blocks = blocks / scale
-    small = blocks.shape[-2] <= _DENSE
+def gram_bound(blocks: Tensor | Iterable[Tensor]) -> float:
+    """A bound, rigorous and tight to 1e-6, on the largest singular value of matrices: stacks (F, m, n), one or several.
+
+    What is held at a time is a stack and the products of a part of it.
+    """
     worst = 0.0
-    # A chunk of products at a time: the Gram matrices of all frequencies need not fit in memory.
-    for part in blocks.split(max(1, 2**24 // blocks.shape[-2] ** 2)):
-        gram = part @ part.mH
-        worst = max(worst, float(torch.linalg.eigvalsh(gram).amax()) if small else _cholesky_bound(gram))
+    for stack in (blocks,) if isinstance(blocks, Tensor) else blocks:
+        if stack.numel() == 0:
+            continue
+        stack = stack.mH if stack.shape[-2] > stack.shape[-1] else stack
+        scale = float(stack.abs().amax())
+        if not math.isfinite(scale):
+            return scale
+        for part in stack.split(max(1, _PRODUCTS // stack.shape[-2] ** 2)) if scale else ():
+            worst = max(worst, scale * _largest(part / scale, worst / scale))
+    return worst
+
+
+def _largest(blocks: Tensor, floor: float) -> float:
+    """A bound, `floor` or larger, on the singular values of `blocks` (F, m, n), m <= n, whose entries are at most 1."""
+    gram = blocks @ blocks.mH
     # Rounding of the products: |error| <= gamma_n |B| |B|^T, whose norm is at most n u times the trace.
-    trace = float((blocks.abs() ** 2).sum((-2, -1)).amax())
-    return scale * math.sqrt(max(worst, 0.0) + 4 * blocks.shape[-1] * _UNIT * trace) * (1 + _ROUND)
+    trace = float(torch.diagonal(gram, dim1=1, dim2=2).real.sum(1).amax()) * (1 + _ROUND)
+    room = 4 * blocks.shape[-1] * _UNIT * trace
+    squared = max(floor * (1 - _ROUND), 0.0) ** 2 - room
+    if gram.shape[-1] > _SMALL:
+        top = _cholesky_bound(gram, max(squared, 0.0))
+    else:
+        top = max(float(torch.linalg.eigvalsh(gram).amax()), 0.0)
+    return max(floor, math.sqrt(top + room) * (1 + _ROUND))
 
 
-def _cholesky_bound(gram: Tensor) -> float:
-    """A t with gram <= t I for every matrix of the stack (F, n, n), proved by the Cholesky factors of t I - gram."""
-    n = gram.shape[-1]
+def _cholesky_bound(gram: Tensor, floor: float) -> float:
+    """A t >= floor with gram <= t I for every matrix of the stack (F, n, n), proved by Cholesky factors of t I - gram.
+
+    Those that have none at the present t are left; the one among them that seems the largest raises it.
+    """
+    n, t = gram.shape[-1], floor
+    eye = torch.eye(n, dtype=gram.dtype, device=gram.device)
+    estimate: Tensor | None = None
+    for power in range(100):
+        if t > 0:
+            # A factorisation that completes proves t I - gram >= -(n + 2) u trace (Higham 2002, theorem 10.3).
+            left = (torch.linalg.cholesky_ex(t * eye - gram).info != 0).nonzero().squeeze(1)
+            if len(left) == 0:
+                return t + 4 * (n + 2) * _UNIT * n * t
+            gram, estimate = gram[left], None if estimate is None else estimate[left]
+        estimate = _power(gram) if estimate is None else estimate
+        place = int(estimate.argmax())
+        most = float(torch.linalg.eigvalsh(gram[place])[-1]) if n <= _DENSE else float(estimate[place])
+        t = max(t, most) * (1 + 1e-9) if n <= _DENSE else max(t * (1 + 1e-7 * 2**power), most)
+    return float(torch.linalg.matrix_norm(gram, ord=1).amax())
+
+
+def _power(gram: Tensor) -> Tensor:
+    """Estimates (F,), from below, of the largest eigenvalues, by the power method."""
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(len(gram), n, 1, generator=generator, dtype=torch.float64).to(gram)
+    v = torch.randn(gram.shape[-1], 1, generator=generator, dtype=torch.float64).to(gram).expand(len(gram), -1, 1)
     estimate = v
-    for _ in range(30):
+    for _ in range(30 if gram.shape[-1] > _DENSE else 6):
         w = gram @ v
         estimate = torch.linalg.vector_norm(w, dim=1, keepdim=True)
         v = w / estimate.clamp(min=1e-300)
-    t = float(estimate.amax())
-    eye = torch.eye(n, dtype=gram.dtype, device=gram.device)
-    for power in range(40):
-        shifted = t * (1 + 1e-7 * 2**power)
-        if int(torch.linalg.cholesky_ex(shifted * eye - gram).info.abs().amax()) == 0:
-            # A factorisation that completes proves shifted I - gram >= -(n + 2) u trace (Higham 2002, theorem 10.3).
-            return shifted + 4 * (n + 2) * _UNIT * n * shifted
-    return float(torch.linalg.matrix_norm(gram, ord=1).amax())
+    return estimate.flatten()
 
 
 def tight_bound(forward: Map, adjoint: Map, shape: tuple[int, ...], value: float, limit: int = 60_000) -> float:

@@ -47,6 +47,25 @@ class Both(nn.Module):
         return torch.cat([self.left(x), 0.5 * self.right(x) - 0.1], 1)
 
 
+class Swapped(nn.Module):
+    """The halves of the channels in the other order, one of them through a function."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def forward(self, x):
+        left, right = x.chunk(2, 1)
+        return torch.cat([self.act(right), left], 1)
+
+
+class Highest(nn.Module):
+    """The maximum along the last axis."""
+
+    def forward(self, x):
+        return x.amax(-1, keepdim=True)
+
+
 def pick(generator, options):
     return options[int(torch.randint(len(options), (), generator=generator))]
 
@@ -77,7 +96,7 @@ def block(g, c):
         padding_mode=mode,
         groups=pick(g, (1, 2)) if c == 2 else 1,
     )
-    kind = pick(g, range(8))
+    kind = pick(g, range(11))
     if kind == 0:
         return [conv, nn.BatchNorm2d(4), activation(g)], 4
     if kind == 1:
@@ -96,6 +115,12 @@ def block(g, c):
         ], 2
     if kind == 6:
         return [nn.Conv2d(c, 3, 3, dilation=2, padding=2), activation(g), nn.AdaptiveAvgPool2d(4)], 3
+    if kind == 7:
+        return [conv, nn.GroupNorm(2, 4), activation(g)], 4
+    if kind == 8:
+        return [conv, Swapped(activation(g)), nn.Conv2d(4, 4, 3, 1, 1, groups=4)], 4
+    if kind == 9:
+        return [conv, activation(g), Highest()], 4
     return [nn.AvgPool2d(3, 1, 1), conv, activation(g), nn.AdaptiveMaxPool2d(3)], 4
 
 
