@@ -94,9 +94,12 @@ def lower_bounds(
         _check_classes(network.classes, labels, wanted)
         known = None if found is None else found.detach().to(x.device, torch.float64).nan_to_num(torch.inf)
         parts = []
-        for rows in _split(len(x), network.held):
-            problem = Problem.of(network, x[rows], labels[rows], (lower, upper), None if known is None else known[rows])
-            parts.append(_certified(problem, None if wanted is None else wanted[rows], effort, gigaflops))
+        # Autocast of the caller is for networks: it would round the proof itself.
+        with torch.autocast(x.device.type, enabled=False):
+            for rows in _split(len(x), network.held):
+                top = None if known is None else known[rows]
+                problem = Problem.of(network, x[rows], labels[rows], (lower, upper), top)
+                parts.append(_certified(problem, None if wanted is None else wanted[rows], effort, gigaflops))
     return _joined(parts) if parts else _nothing(x, network.classes, "")
 
 

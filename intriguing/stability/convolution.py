@@ -87,7 +87,9 @@ def _blocks(op: Convolution, weight: Tensor, grid: Shape, stride: Shape) -> Iter
     cells, matrices = _cells(op, weight, stride)
     counts = [t // s for t, s in zip(grid, stride, strict=True)]
     alike = bool((weight >= 0).all())
-    ranges = [torch.arange(1 if alike or int(c.amax()) == int(c.amin()) else n) for n, c in zip(counts, cells.T, strict=True)]
+    ranges = [
+        torch.arange(1 if alike or int(c.amax()) == int(c.amin()) else n) for n, c in zip(counts, cells.T, strict=True)
+    ]
     ranges[-1] = ranges[-1][: len(ranges[-1]) // 2 + 1]
     frequencies = torch.cartesian_prod(*ranges).reshape(-1, len(grid))
     around = torch.tensor(counts)

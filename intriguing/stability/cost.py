@@ -15,13 +15,18 @@ def operations(graph: Graph) -> float:
     The interval of every value that a nonlinear operation reads takes two rows that go back to the input.
     """
     last = len(graph.nodes) - 1
-    back = [0.0]
-    affine = [True]
+    each = [0.0, *(_row(graph, node) for node in graph.nodes[1:])]
+    affine, before, back = [True], [0], [0.0]
     for i, node in enumerate(graph.nodes[1:], start=1):
-        back.append(sum(back[j] for j in set(node.inputs)) + _row(graph, node))
         affine.append(isinstance(node.op, Affine | Sum | Concat) and all(affine[j] for j in node.inputs))
-        if back[i] > 1e18:
-            return math.inf
+        # A row that goes back passes each operation before it once, by however many branches.
+        before.append(1 << i)
+        for j in node.inputs:
+            before[i] |= before[j]
+        chain = len(node.inputs) == 1 and before[i] == before[node.inputs[0]] | 1 << i
+        back.append(
+            back[node.inputs[0]] + each[i] if chain else sum(each[j] for j in range(i + 1) if before[i] >> j & 1)
+        )
     read = {n.inputs[0] for n in graph.nodes[1:] if isinstance(n.op, Elementwise | MaxPool)}
     pixels = size(graph.nodes[0].shape)
     total = size(graph.nodes[last].shape) * back[last]

@@ -52,7 +52,7 @@ class Graph:
 
     nodes: tuple[Node, ...]
     dtype: torch.dtype = torch.float32
-    """The narrowest dtype of floating-point numbers among the weights of the model and the results of its operations."""
+    """The narrowest floating-point dtype of the model's weights and of what its operations give."""
 
     @property
     def unknown(self) -> list[str]:
@@ -139,7 +139,7 @@ def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str], dtyp
 
 
 class _Widths(TorchDispatchMode):
-    """Inside, `narrowest` is the narrowest floating-point dtype of all results: autocast is seen as it is carried out."""
+    """Inside, `narrowest` is the narrowest floating-point dtype of all results; autocast shows in them."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

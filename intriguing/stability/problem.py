@@ -71,7 +71,7 @@ class Network:
 
     @cached_property
     def least_rounding(self) -> Rounding:
-        """The same from norms that are too small, of a few steps each: for no change at all, errors that are too small."""
+        """The same from norms of a few steps, which are too small: so are the errors, those of unchanged images."""
         return replace(Rounding.of(self.home, self.softened, self.products, least=True), graph=self.graph)
 
     @property
@@ -148,7 +148,7 @@ class Problem:
             reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
         elif dear and not self.graph.is_affine:
             reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
-        if dear and self._is_hopeless(self.network.least_rounding) or self._is_hopeless(self.rounding):
+        if (dear and self._is_hopeless(self.network.least_rounding)) or self._is_hopeless(self.rounding):
             return self._assembled(NOTHING, reason, torch.full_like(self.margins, math.nan))
         method, bounds = "product", self._product()
         if self.graph.is_affine:

@@ -44,7 +44,7 @@ class Region:
         return self._effective(a).square().sum(2).clamp(min=1e-30).sqrt()
 
     def _effective(self, a: Tensor) -> Tensor:
-        """Coefficients without those that no pixel follows: one above 0 pulls a pixel down, one below 0 pushes it up."""
+        """Coefficients, less those that no pixel can follow: one above 0 pulls it down, one below 0 pushes it up."""
         down, up = self._masks(a)
         least, most = (torch.zeros_like(mask).masked_fill_(mask > 0, torch.inf)[:, None] for mask in (up, down))
         return torch.clamp(a, -least, most)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
+from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
@@ -16,7 +17,8 @@ _ROUND = 1e-10
 _SMALL = 48
 """Up to this size the eigenvalues of all Gram matrices are computed; above, bounds are proved by Cholesky factors."""
 _DENSE = 512
-"""Up to this size the bound is the largest of a few eigenvalues; above, it begins with estimates."""
+"""Up to this size all eigenvalues of the matrix that seems the largest are computed; above, one is estimated."""
+_POWERS = 6
 _PRODUCTS = 2**22
 """Numbers that the Gram matrices of a part of a stack may hold."""
 
@@ -91,7 +93,7 @@ def _cholesky_bound(gram: Tensor, floor: float) -> float:
     n, t = gram.shape[-1], floor
     eye = torch.eye(n, dtype=gram.dtype, device=gram.device)
     estimate: Tensor | None = None
-    for power in range(100):
+    for turn in range(100):
         if t > 0:
             # A factorisation that completes proves t I - gram >= -(n + 2) u trace (Higham 2002, theorem 10.3).
             left = (torch.linalg.cholesky_ex(t * eye - gram).info != 0).nonzero().squeeze(1)
@@ -99,18 +101,26 @@ def _cholesky_bound(gram: Tensor, floor: float) -> float:
                 return t + 4 * (n + 2) * _UNIT * n * t
             gram, estimate = gram[left], None if estimate is None else estimate[left]
         estimate = _power(gram) if estimate is None else estimate
-        place = int(estimate.argmax())
-        most = float(torch.linalg.eigvalsh(gram[place])[-1]) if n <= _DENSE else float(estimate[place])
-        t = max(t, most) * (1 + 1e-9) if n <= _DENSE else max(t * (1 + 1e-7 * 2**power), most)
+        t = max(t, _top(gram[int(estimate.argmax())])) * (1 + 1e-9 * 2**turn)
     return float(torch.linalg.matrix_norm(gram, ord=1).amax())
 
 
+def _top(gram: Tensor) -> float:
+    """The largest eigenvalue of one Gram matrix; of a large one an estimate from below."""
+    n = gram.shape[-1]
+    if n <= _DENSE:
+        return float(torch.linalg.eigvalsh(gram)[-1])
+    start = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(gram.dtype).numpy()
+    found = eigsh(gram.cpu().numpy(), 1, which="LA", tol=1e-9, v0=start, return_eigenvectors=False)  # type: ignore[arg-type]
+    return float(found[0])
+
+
 def _power(gram: Tensor) -> Tensor:
-    """Estimates (F,), from below, of the largest eigenvalues, by the power method."""
+    """Estimates (F,), from below, of the largest eigenvalues, by a few steps of the power method."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(gram.shape[-1], 1, generator=generator, dtype=torch.float64).to(gram).expand(len(gram), -1, 1)
     estimate = v
-    for _ in range(30 if gram.shape[-1] > _DENSE else 6):
+    for _ in range(_POWERS if len(gram) > 1 else 1):
         w = gram @ v
         estimate = torch.linalg.vector_norm(w, dim=1, keepdim=True)
         v = w / estimate.clamp(min=1e-300)

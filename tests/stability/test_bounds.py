@@ -9,6 +9,7 @@ from torch import nn
 import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.stability import coupled, linear_bounds, local, lower_bounds, relaxations, trace
+from intriguing.stability.cost import operations
 from intriguing.stability.gains import slope_bound
 from intriguing.stability.linear_bounds import LinearBounds
 from intriguing.stability.ops import Elementwise
@@ -256,6 +257,18 @@ class InHalf(nn.Module):
         return x.half().float()
 
 
+class Halved(nn.Module):
+    """A network that goes over to half precision by itself."""
+
+    def __init__(self, inner, dtype):
+        super().__init__()
+        self.inner, self.dtype = inner, dtype
+
+    def forward(self, x):
+        with torch.autocast("cpu", self.dtype):
+            return self.inner(x).float()
+
+
 @pytest.mark.parametrize(
     "norm", [nn.LayerNorm(16), nn.RMSNorm(16), nn.GroupNorm(2, 16), nn.Sequential(nn.Unflatten(1, (2, 8)),
              nn.InstanceNorm1d(2), nn.Flatten()), nn.LocalResponseNorm(3)], ids=lambda m: type(m).__name__
@@ -305,6 +318,70 @@ def test_an_unknown_operation_leaves_nothing_proven_and_is_named():
         assert name in nothing.reason
     half = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval().to(torch.bfloat16)
     assert "bfloat16" in lower_bounds(half, x, [0, 1, 2, 0]).reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_nothing_is_proven_of_a_network_that_computes_in_half_precision_inside(dtype):
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    x = hunt.images(3, 4, (1, 6, 6), (0.0, 1.0))
+    # Its last layer is so large that half precision differs from the exact network by less than a thousandth.
+    inner[3].bias.data.fill_(30.0)
+    for model in (Halved(inner, dtype), inner):
+        with torch.autocast("cpu", dtype, enabled=model is inner):
+            nothing = lower_bounds(model, x, [0, 1, 2, 0])
+        assert nothing.method == "none"
+        assert str(dtype) in nothing.reason
+    graph = trace(inner, (1, 6, 6))
+    with torch.no_grad():
+        labels = inner(x).argmax(1)
+    plain = lower_bounds(graph, x, labels)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(lower_bounds(graph, x, labels).bound, plain.bound)
+
+
+def test_parts_and_maxima_of_channels_are_bounded_by_lines():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), hunt.Swapped(nn.ReLU()), nn.RReLU(), hunt.Highest(), nn.ChannelShuffle(2),
+                          nn.Flatten(), nn.Threshold(0.1, 0.1), nn.Linear(16, 3)).eval()  # fmt: skip
+    x = hunt.images(3, 8, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+    proven = lower_bounds(model, x, labels)
+    assert (proven.method, proven.reason) == ("lines", "")
+    found = ig.minimal_distortion(model, x, labels)
+    ok = torch.tensor([status == "found" for status in found.status])
+    assert bool((proven.bound <= found.l2)[ok].all())
+    assert float((proven.bound / found.l2)[ok].median()) > 0.3
+
+
+def test_branches_that_meet_again_do_not_make_linear_bounds_dearer_than_they_are():
+    inner = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+    deep, plain = (
+        nn.Sequential(*[hunt.Residual(inner, nn.Identity()) if branched else inner for _ in range(n)])
+        for branched, n in ((True, 30), (False, 30))
+    )
+    branched, chain = (operations(trace(model, (6,))) for model in (deep, plain))
+    assert chain < branched < 3 * chain
+
+
+def test_a_hopeless_proof_of_a_dear_network_ends_before_its_norms_are_computed(monkeypatch):
+    torch.manual_seed(0)
+    layers = [layer for _ in range(12) for layer in (nn.Linear(36, 36), nn.Sigmoid())]
+    model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(36, 3)).eval()
+    with torch.no_grad():
+        for layer in layers[::2]:
+            layer.weight.mul_(20)
+        x = hunt.images(3, 4, (1, 6, 6), (0.0, 1.0))
+        labels = model(x).argmax(1)
+    network = Network.of(trace(model, (1, 6, 6)), x)
+    values, still = network.graph.values(x.double()), torch.zeros(4).double()
+    few, all_of_them = (r.pair_error(values, still, labels) for r in (network.least_rounding, network.rounding))
+    assert bool((few <= all_of_them).all()) and bool((few > 0.01 * all_of_them).all())
+    monkeypatch.setattr(Network, "rounding", property(lambda network: pytest.fail("norms were computed")))
+    nothing = lower_bounds(model, x, labels, gigaflops=1e-9)
+    assert nothing.method == "none"
+    assert "gigaflops" in nothing.reason and "rounding" in nothing.reason
 
 
 def test_a_network_that_is_too_dear_is_bounded_by_norms_with_the_reason():

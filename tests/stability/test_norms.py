@@ -10,7 +10,7 @@ from torch import nn
 
 import intriguing as ig
 from intriguing.errors import InputError, ModelError, UnknownNameError
-from intriguing.stability import convolution, layer_norms, ops
+from intriguing.stability import convolution, layer_norms, ops, spectrum
 from intriguing.stability.gains import gain, lanczos, tight_bound
 
 MODES = ("zeros", "circular", "reflect", "replicate")
@@ -93,6 +93,55 @@ def test_the_torus_is_never_below_the_layer(data):
         return
     bound = convolution.convolution_bound(op, (2, *n), outputs)
     assert bound >= brute(layer, (2, *n)) * (1 - 1e-12)
+
+
+def test_a_bound_is_the_same_in_parts_as_at_once(monkeypatch):
+    layers = [seeded(nn.Conv2d, 8, 12, 3, 2, padding=1, groups=2), seeded(nn.Conv2d, 3, 64, 5, padding=4, dilation=2)]
+    shapes = [(8, 33, 21), (3, 40, 31)]
+    whole = [ig.operator_norm(layer, shape).upper_bound for layer, shape in zip(layers, shapes, strict=True)]
+    monkeypatch.setattr(convolution, "_HELD", 1)
+    monkeypatch.setattr(spectrum, "_PRODUCTS", 1)
+    parts = [ig.operator_norm(layer, shape).upper_bound for layer, shape in zip(layers, shapes, strict=True)]
+    assert parts == pytest.approx(whole, rel=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 20), (4, 60, 50), (2, 64, 80), (1, 520, 530)])
+def test_the_bound_of_a_stack_meets_its_largest_singular_value(shape):
+    g = torch.Generator().manual_seed(0)
+    stack = torch.randn(*shape, 2, generator=g, dtype=torch.float64)
+    for blocks in (torch.view_as_complex(stack), stack[..., 0]):
+        true = float(torch.linalg.matrix_norm(blocks, 2).amax())
+        for stacks in (blocks, blocks.split(1), blocks.flip(0).split(1)):
+            assert true <= spectrum.gram_bound(stacks) <= true * (1 + 1e-6)
+
+
+def test_one_frequency_is_enough_for_pixels_and_for_weights_of_one_sign():
+    g = torch.Generator().manual_seed(0)
+    for kernel, stride, positive in ((1, 1, False), (1, 2, False), (3, 3, False), (3, 1, True), (3, 2, True)):
+        weight = torch.randn(5, 4, kernel, kernel, generator=g, dtype=torch.float64)
+        weight = weight.abs() if positive else weight
+        op = ops.Convolution(weight, None, (stride,) * 2, (0, 0), (1, 1))
+        inputs = (4, 12 + kernel, 12 + kernel)
+        outputs = tuple(op.linear(torch.zeros(1, *inputs).double()).shape[1:])
+        blocks = list(convolution._blocks(op, weight, inputs[1:] if positive else (12, 12), op.stride))
+        assert [len(block) for block in blocks] == [1]
+        layer = nn.Conv2d(4, 5, kernel, stride, bias=False).double()
+        layer.weight.data = weight
+        assert convolution.convolution_bound(op, inputs, outputs) >= brute(layer, inputs) * (1 - 1e-13)
+
+
+def test_means_of_large_maps_have_a_bound():
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    class Total(nn.Module):
+        def forward(self, x):
+            return x.sum(1, keepdim=True)
+
+    assert ig.operator_norm(Mean(), (512, 14, 14)).upper_bound == pytest.approx(1 / 14)
+    assert ig.operator_norm(Total(), (512, 14, 14)).upper_bound == pytest.approx(math.sqrt(512))
+    assert ig.operator_norm(Mean(), (3, 4, 5)).norm == pytest.approx(brute(Mean(), (3, 4, 5)))
 
 
 def test_a_circular_transform_at_the_own_size_would_be_no_bound():
