@@ -26,6 +26,9 @@ _STEEP = 4.0
 """How much faster the logarithm of what is proven falls, less the radius's own, where no two points tell it."""
 _OFF = 0.01
 """An image is looked at once more where less than 1 minus this part of the last radius is proven."""
+_FAR_OFF = 0.5
+_DOWN = 0.05
+"""Where no radius passed at all, the last look is at this part of the last one."""
 _BACK = 0.998
 """The last radius is this part of the one that the bracket points to: beyond the meeting less is proven."""
 _GUIDES = {"fast": ((3, 2), (2, 2), (3, 0)), "slow": ((3, 2), (2, 2), (2, 2))}
@@ -42,7 +45,9 @@ def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) ->
     graph = problem.graph
     guide = LinearBounds(graph, problem.x.float()[:0])
     prover = LinearBounds(graph, problem.x[:0])
-    chain = Chain.of(prover) if effort == "slow" else None
+    if problem.is_deep:
+        guide.rounding = prover.rounding = problem.rounding
+    chain = Chain.of(prover) if effort == "slow" and not problem.is_deep else None
     if effort == "slow" and chain is None:
         guide.many = prover.many = 2**30
     rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
@@ -137,13 +142,15 @@ class _Block:
         final = torch.maximum(bracket.radius.double() * _BACK, self.start)
         proven, excess = self._proven(prover, final, turned > 0, slopes)
         aimed = self.problem.wanted is not None
-        again = (excess < 1 - _OFF).nonzero().squeeze(1)
-        if aimed and len(again):
+        again = (excess < (1 - _OFF if aimed else _FAR_OFF)).nonzero().squeeze(1)
+        if len(again):
             # The bracket pointed too far, by much where the lines of smaller radii allowed no success at all. Of one
-            # class that happens; the nearest of all is met well (another look would give 0.05 % more).
+            # class that happens, and in deep networks, whose lines part soon; the nearest of all is met well elsewhere
+            # (another look would give 0.05 % more).
             radius = final[again] * excess[again] ** (1 / (1 + _STEEP)) * _BACK
             passed = bracket.low[again].double().exp() * _BACK
-            radius = torch.where(excess[again] < 0.5, passed, radius)
+            passed = torch.where(passed > 0, passed, final[again] * _DOWN)
+            radius = torch.where(excess[again] < _FAR_OFF, passed, radius)
             radius = torch.maximum(radius, self.start[again]).clamp(min=1e-9)
             better, _ = self._some(again)._proven(prover, radius, turned > 0, None)
             proven[again] = torch.fmax(better, proven[again])
@@ -191,13 +198,13 @@ class _Block:
         bounds = self._within(bounds, radius)
         intervals = bounds.intervals(self.values, self.region, radius, known)
         form = bounds.form(len(self.values) - 1, self.rows, self.values, intervals)
-        return self._reached(form, self.slack(radius), self.wrong), intervals
+        return self._reached(form, self.slack(radius, bounds), self.wrong), intervals
 
     def turned(self, bounds: LinearBounds, radius: Tensor, before: Aligned | None) -> tuple[Tensor, Aligned]:
         """What `evaluate` gives, with lines that suit the classes that decide; and these lines, to begin with again."""
         bounds = self._within(bounds, radius)
         intervals = bounds.intervals(self.values, self.region, radius, None)
-        last, slack = len(self.values) - 1, self.slack(radius)
+        last, slack = len(self.values) - 1, self.slack(radius, bounds)
         reached = self._reached(bounds.form(last, self.rows, self.values, intervals), slack, self.wrong)
         worst = torch.where(self.wrong, reached, torch.inf).topk(min(_TURNED, reached.shape[1]), largest=False)
         rows = self.rows.gather(1, worst.indices[:, :, None].expand(-1, -1, self.rows.shape[2]))
@@ -208,6 +215,8 @@ class _Block:
 
     def _within(self, bounds: LinearBounds, radius: Tensor) -> LinearBounds:
         """These bounds with the balls that values keep to within `radius`."""
+        if bounds.rounding is not None:
+            return bounds.within(None)
         reach = self.problem.rounding.reach
         return bounds.within({i: reach[i] * radius for i in bounds.read if math.isfinite(reach[i])})
 
@@ -217,8 +226,10 @@ class _Block:
         need = need - (1e-9 if need.dtype == torch.float64 else 1e-6) * form.constant.abs()
         return self.region.distance(form.slope, need)
 
-    def slack(self, radius: Tensor) -> Tensor:
-        """The rounding slack (B, C) of the margins of these images."""
+    def slack(self, radius: Tensor, bounds: LinearBounds | None = None) -> Tensor:
+        """The rounding slack (B, C) of the margins of these images, less what `bounds` have counted in themselves."""
+        if bounds is not None and bounds.steps is not None:
+            return bounds.steps.softening()[:, None].expand_as(self.margins)
         values = [v.double() for v in self.values]
         error = self.problem.rounding.pair_error(values, radius.double(), self.labels)
         return error.to(radius)

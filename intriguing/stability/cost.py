@@ -7,6 +7,8 @@ from intriguing.stability.ops import Affine, Concat, Convolution, Dense, Element
 
 _EVALUATIONS = 5
 """How many radii are tried, on average."""
+_STEP = 1e5
+"""Operations that a pass back through one node costs at least, for an image of a block."""
 
 
 def operations(graph: Graph) -> float:
@@ -32,6 +34,7 @@ def operations(graph: Graph) -> float:
     total = size(graph.nodes[last].shape) * back[last]
     for i in read:
         count = size(graph.nodes[i].shape)
+        total += _STEP * before[i].bit_count()
         total += 4.0 * count * pixels if affine[i] else 2.0 * count * (back[i] + 4 * pixels)
     return _EVALUATIONS * total
 

@@ -15,6 +15,8 @@ from intriguing.stability.graph import Graph, Node
 from intriguing.stability.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
 from intriguing.stability.region import Region
 from intriguing.stability.relu_ball import bending_norms, relu_ball
+from intriguing.stability.rounding import Rounding
+from intriguing.stability.stepwise import Steps
 
 _MATRIX = 2**24
 """Entries of the matrix of a layer that is affine in the input, up to which it is kept."""
@@ -73,6 +75,9 @@ class LinearBounds:
         self.radii: dict[int, Tensor] = {}
         self.slopes: Slopes = {}
         self.centres: list[Tensor] = []
+        self.rounding: Rounding | None = None
+        """Where given, intervals and forms hold for the network as it is evaluated, without balls."""
+        self.steps: Steps | None = None
         self.pools = {i: _gather(n.op, graph.nodes[n.inputs[0]].shape, like) for i, n in enumerate(graph.nodes)
                       if isinstance(n.op, MaxPool)}  # fmt: skip
 
@@ -103,11 +108,19 @@ class LinearBounds:
         """
         found: Intervals = {}
         self.centres = values
+        if self.rounding is not None:
+            self.steps = Steps(self.rounding, self.graph, values, region, radius)
         for i in self.read:
+            if self.steps is not None:
+                self.steps.reach(i)
             found[i] = self._interval(i, values, region, radius, found, known)
             if i in self.radii and self.affine[i] and size(self.graph.nodes[i].shape) <= _NARROW:
                 norm = bending_norms(self._gram(i), *(end.flatten(1) for end in found[i]))
                 self.radii = self.radii | {i: torch.minimum(self.radii[i], norm * radius)}
+            if self.steps is not None:
+                self.steps.learn(i, *found[i])
+        if self.steps is not None:
+            self.steps.reach(len(values) - 1)
         return found
 
     def form(self, node: int, rows: Tensor, values: list[Tensor], intervals: Intervals) -> Form:
@@ -126,8 +139,9 @@ class LinearBounds:
         count = size(shape)
         reach = radius[:, None]
         if self.affine[i] and count * self.size <= _MATRIX:
-            down, up = region.shared_norms(self._matrix(i))
-            return self._widened(value - (reach * down).reshape(value.shape), value + (reach * up).reshape(value.shape))
+            down, up = ((reach * n).reshape(value.shape) for n in region.shared_norms(self._matrix(i)))
+            error = 0.0 if self.steps is None else self.steps.carried[i]
+            return self._widened(value - down - error, value + up + error)
         index = self._open(i, known)
         if index is None:
             low, high = self._ends(i, torch.arange(count, device=value.device), values, region, radius, found)
@@ -176,7 +190,9 @@ class LinearBounds:
         if i not in self.matrices:
             shape = self.graph.nodes[i].shape
             unit = torch.eye(size(shape), dtype=self.like.dtype, device=self.like.device)
-            self.matrices[i] = self._back(i, unit.reshape(1, -1, *shape), {})[0][0]
+            exact = copy(self)
+            exact.steps = None
+            self.matrices[i] = exact._back(i, unit.reshape(1, -1, *shape), {})[0][0]
         return self.matrices[i]
 
     def _gram(self, i: int) -> Tensor:
@@ -194,6 +210,8 @@ class LinearBounds:
             if i not in pending:
                 continue
             a, node = pending.pop(i), self.graph.nodes[i]
+            if self.steps is not None and i in self.steps.errors:
+                constant = constant - _times(a.flatten(2).abs(), self.steps.errors[i])
             for source, part, shift in self._step(i, node, a, intervals):
                 pending[source] = pending[source] + part if source in pending else part
                 constant = constant if shift is None else constant + shift

@@ -22,6 +22,7 @@ NOTHING = "none"
 _SHRINK = 1 - 1e-7
 """Bounds are cut by this: the rounding of an image to the box and of norms in float32."""
 _EXACT_TURNS = 40
+_NOTABLE = 0.1
 _NO_ROOM = "the room for float32 rounding errors is larger than the margins"
 
 
@@ -148,18 +149,32 @@ class Problem:
             reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
         elif dear and not self.graph.is_affine:
             reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
+        if not reason and not self.graph.is_affine:
+            return self._assembled(*self._by_lines(effort))
         if (dear and self._is_hopeless(self.network.least_rounding)) or self._is_hopeless(self.rounding):
             return self._assembled(NOTHING, reason, torch.full_like(self.margins, math.nan))
         method, bounds = "product", self._product()
         if self.graph.is_affine:
             method, bounds = "exact", torch.fmax(bounds, self._exact())
-        elif reason:
+        else:
             near = local.bounds(self)
             method = "local" if bool((near > bounds).any()) else method
             bounds = torch.fmax(near, bounds)
-        else:
-            method, bounds = certify(self, self.margins, bounds, effort)
         return self._assembled(method, reason, bounds)
+
+    def _by_lines(self, effort: str) -> tuple[str, str, Tensor]:
+        method, bounds = certify(self, self.margins, self._product(), effort)
+        return method, "", bounds
+
+    @cached_property
+    def is_deep(self) -> bool:
+        """Whether rounding errors carried on by the product of norms take a notable part of most images' margins."""
+        own = torch.arange(self.margins.shape[1], device=self.margins.device) == self.labels[:, None]
+        radius = torch.zeros_like(self.margins[:, 0]) if self.found is None else self.found / 2
+        slack = self.slack(torch.where(radius.isfinite(), radius, 0.0))
+        least = torch.where(own | (self.margins <= 0), torch.inf, self.margins).min(1)
+        small = slack.gather(1, least.indices[:, None]).squeeze(1) <= _NOTABLE * least.values
+        return bool(small.to(slack).mean() < 0.5)
 
     def _is_hopeless(self, rounding: Rounding) -> bool:
         """Whether float32 errors may be larger than every margin, with no change of the images at all."""

@@ -9,6 +9,7 @@ the factors of products first (TF32 on a GPU), each product errs by as much besi
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ class Rounding:
             positive, negative = positive + last.op.offset.clamp(min=0), negative - last.op.offset.clamp(max=0)
         # No partial sum, in any order, is larger than the sum of the terms of one sign.
         moved = torch.linalg.vector_norm(weight, dim=1) * (self.reach[last.inputs[0]] * radius)[:, None]
-        own = self._share(last.op) * 1.01 * (torch.maximum(positive, negative).nan_to_num(posinf=0.0) + moved)
+        own = self.share(last.op) * 1.01 * (torch.maximum(positive, negative).nan_to_num(posinf=0.0) + moved)
         before = self._carried(values, radius, len(self.graph.nodes) - 1) / self.gains[-1]
         pairs = torch.linalg.vector_norm(weight[labels][:, None] - weight, dim=2)
         softened = math.sqrt(2) * self._softening(values, radius)
@@ -115,10 +116,11 @@ class Rounding:
 
     def _softening(self, values: list[Tensor], radius: Tensor) -> Tensor:
         """What a softmax behind the outputs can blur."""
-        if not self.softened:
-            return torch.zeros_like(radius)
-        largest = torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius
-        return 32 * self.unit * (1 + largest)
+        return self.blur(torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius)
+
+    def blur(self, largest: Tensor) -> Tensor:
+        """How near to each other a softmax behind the outputs, of norms up to `largest` (B,), can make two of them."""
+        return 32 * self.unit * (1 + largest) if self.softened else torch.zeros_like(largest)
 
     def _carried(self, values: list[Tensor], radius: Tensor, stop: int) -> Tensor:
         """The errors (B,) that the nodes before `stop` make, as they reach the output."""
@@ -132,11 +134,13 @@ class Rounding:
             further = self.spread[i] * max(self.reach[j] for j in node.inputs)
             # Values are those of the exact network; the computed ones differ by parts in a million, hence the 1.01.
             size_of = torch.linalg.vector_norm(at.nan_to_num(posinf=0.0), dim=1) + further * radius
-            total = total + self.carry[i] * self._share(op) * 1.01 * size_of
+            total = total + self.carry[i] * self.share(op) * 1.01 * size_of
         return total
 
-    def _share(self, op: Op) -> float:
-        """The largest relative error of an output of `op`."""
+    def share(self, op: Op) -> float:
+        """The largest relative error of an output of `op`; 0 where it moves values only."""
+        if _terms(op) == 0:
+            return 0.0
         size_of = _terms(op) * self.unit
         share = size_of / (1 - size_of) if size_of < 0.5 else math.inf
         dense, convolved = self.products
@@ -174,14 +178,28 @@ def _terms(op: Op) -> int:
 
 def _moduli(op: Affine) -> Affine:
     """The operator with the moduli of its weights and offset."""
-    changed = {n: v.abs() for n, v in vars(op).items() if isinstance(v, Tensor)}
+    changed: dict[str, Any] = {n: v.abs() for n, v in vars(op).items() if isinstance(v, Tensor)}
+    if isinstance(op, Linear):
+        changed["matrices"] = tuple(m.abs() for m in op.matrices)
     return replace(op, **changed) if changed else op  # type: ignore[type-var]
+
+
+def in_moduli(op: Affine, x: Tensor) -> Tensor:
+    """|A| x for x >= 0, or more than it: A the matrix of `op`."""
+    if isinstance(op, Linear) and any(bool((m < 0).any()) for m in op.matrices):
+        # Cubic interpolation: its function is known, the moduli of its weights are only by their sums.
+        sums = math.prod(float(m.abs().sum(1).amax()) for m in op.matrices)
+        largest = x.flatten(1).amax(1) * sums
+        shape = op.linear(x[:1]).shape[1:]
+        return largest.reshape(-1, *[1] * len(shape)).expand(-1, *shape)
+    return _moduli(op).linear(x)
 
 
 def _modulus(op: Op, inputs: list[Tensor]) -> Tensor:
     """The moduli that the roundings of `op` are relative to: |A| |x| + |offset|, or the size of values."""
     if isinstance(op, Affine):
-        out = _moduli(op).apply(inputs[0].abs())
+        out = in_moduli(op, inputs[0].abs())
+        out = out if op.offset is None else out + op.offset.abs()
         return out + 2 * op.offset.abs() if isinstance(op, Scale) and op.offset is not None else out
     if isinstance(op, Elementwise):
         return op.apply(inputs[0]).abs() + inputs[0].abs() * slope_bound(op) * 0.5

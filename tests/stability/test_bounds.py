@@ -257,6 +257,64 @@ class InHalf(nn.Module):
         return x.half().float()
 
 
+def _deep(depth, act):
+    """A dense network of so many layers, each of which stretches a change by about 2.4."""
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(36, 16)]
+    for _ in range(depth):
+        layers += [act(), nn.Linear(16, 16)]
+    model = nn.Sequential(*layers, act(), nn.Linear(16, 4)).eval()
+    for p in model.parameters():
+        if p.ndim == 2:
+            nn.init.normal_(p, std=1.4 / p.shape[1] ** 0.5)
+    return model
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.Tanh])
+def test_deep_networks_are_bounded_although_the_product_of_their_norms_is_of_no_use(act):
+    model, x = _deep(12, act), hunt.images(3, 4, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+        problem = Problem.of(Network.of(trace(model, (1, 6, 6)), x), x, labels, (0.0, 1.0), None)
+        assert bool((problem.slack(torch.zeros(4).double()) > problem.margins).any(1).all())
+    found = ig.minimal_distortion(model, x, labels, options=ig.SearchOptions(grade="fast"))
+    proven = lower_bounds(model, x, labels, found=found.l2)
+    assert proven.method == "lines"
+    ok = torch.tensor([status == "found" for status in found.status])
+    assert bool((proven.bound > 0).all())
+    assert bool((proven.bound <= found.l2)[ok].all())
+
+
+def test_errors_counted_step_by_step_hold_the_values_that_float32_gives():
+    for seed in range(6):
+        model, shape, box = hunt.network(seed) if seed else (_deep(14, nn.Tanh), (1, 6, 6), (0.0, 1.0))
+        graph = trace(model, shape)
+        x = hunt.images(seed, 16, shape, box)
+        network = Network.of(graph, x)
+        if not linear_bounds.can_bound(network.graph):
+            continue
+        values = network.graph.values(x.double())
+        bounds, still = LinearBounds(network.graph, x.double().flatten(1)[:0]), torch.zeros(16).double()
+        region = Region.of(x.double().flatten(1), *box)
+        float32 = network.graph.to(x[:0]).values(x)
+        rows = torch.eye(values[-1].shape[1], dtype=torch.float64)[None]
+        escaped = 0
+        for counted in (None, network.rounding):
+            bounds.rounding = counted
+            intervals = bounds.intervals(values, region, still)
+            form = bounds.form(len(values) - 1, torch.cat([rows, -rows], 1), values, intervals)
+            real = torch.cat([float32[-1], -float32[-1]], 1).double()
+            outside = [(float32[i] < low) | (float32[i] > high) for i, (low, high) in intervals.items()]
+            outside.append(real < form.constant)
+            escaped = sum(int(o.sum()) for o in outside)
+            if counted is None and seed == 0:
+                # Without errors the intervals are the exact values with room for the rounding of float64 alone.
+                assert escaped > 100
+        assert escaped == 0, seed
+        if seed == 0:
+            assert float((real - form.constant).amax()) < 1e-2
+
+
 class Halved(nn.Module):
     """A network that goes over to half precision by itself."""
 
