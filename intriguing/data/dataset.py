@@ -82,7 +82,9 @@ class Split:
         values = self.images[rows]
         if values.dtype == np.uint8:
             # torch does not accept read-only arrays or the strides of NHWC files.
-            return torch.from_numpy(np.require(values, None, ["C", "W"])).to(torch.float32).div_(255.0)
+            # An axis of length 1 may have any stride in an array of order C; a model's `view` is to meet plain ones.
+            pixels = torch.from_numpy(np.require(values, None, ["C", "W"]))
+            return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
         check_range(values, self.ids[rows])
         return torch.from_numpy(np.array(values, np.float32, order="C")).clamp_(0.0, 1.0)
 

@@ -24,6 +24,13 @@ def test_pixels_of_uint8_images_are_float32_from_0_to_1():
     assert pixels.tolist() == [[[[1.0, 1.0]]], [[[0.0, torch.tensor(51 / 255).item()]]]]
 
 
+def test_pixels_of_one_channel_have_plain_strides():
+    # With the strides of channels-last files a convolution would give such, and a model's `view` would fail.
+    values = np.zeros((4, 6, 5, 1), np.uint8).transpose(0, 3, 1, 2)
+    data = build_dataset("grey", {"test": (values, np.arange(4) % 2, None)}, "h")
+    assert data.split("test").pixels(slice(0, 3)).stride() == (30, 30, 5, 1)
+
+
 def test_pixels_may_be_changed_without_changing_the_data_set():
     data = build_dataset("x", {"test": (grey(4), two_classes(4), None)}, "h")
     data.split("test").pixels([0]).zero_()
