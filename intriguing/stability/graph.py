@@ -176,6 +176,8 @@ def _checked(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> tor
                 # A logit of minus infinity, which masks a class, is the same in both.
                 wrong = torch.where(ours == outputs, 0.0, (ours - outputs).abs()).amax()
             size = torch.where(outputs.isfinite(), outputs.abs(), 0.0).amax()
+            if bool(outputs.isnan().any()):
+                raise UntracedError(f"{type(model).__name__} gives NaN. Are all of its weights finite?")
             if not bool(wrong <= tolerance * (size + 1e-6)):
                 raise UntracedError(
                     f"{type(model).__name__}: the traced operations do not give what the model gives (largest "

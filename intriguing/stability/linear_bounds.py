@@ -74,6 +74,8 @@ class LinearBounds:
         self.many = _MANY
         self.radii: dict[int, Tensor] = {}
         self.slopes: Slopes = {}
+        self.lines: dict[int, tuple[Tensor, relaxations.Lines]] = {}
+        """The lines of elementwise nodes, each with the lower ends that they are of."""
         self.centres: list[Tensor] = []
         self.rounding: Rounding | None = None
         """Where given, intervals and forms hold for the network as it is evaluated, without balls."""
@@ -185,6 +187,14 @@ class LinearBounds:
         room = slack * (low.abs() + high.abs() + 1e-3)
         return low - room, high + room
 
+    def _lines(self, i: int, op: Elementwise, low: Tensor, high: Tensor) -> relaxations.Lines:
+        """The lines (B, size) around an elementwise node, computed once for all passes back through it."""
+        kept = self.lines.get(i)
+        if kept is None or kept[0] is not low:
+            below, least, above, most = (t.flatten(1) for t in relaxations.lines(op, low, high))
+            kept = self.lines[i] = low, (below, least, above, most)
+        return kept[1]
+
     def _matrix(self, i: int) -> Tensor:
         """The matrix (size of node, n) of a node that is affine in the input."""
         if i not in self.matrices:
@@ -251,7 +261,7 @@ class LinearBounds:
             part = flat * above + plus * (below - above)
             shift = (flat * most + plus * (least - most)).sum(2)
         else:
-            below, least, above, most = (t.flatten(1) for t in relaxations.lines(op, low, high))
+            below, least, above, most = self._lines(i, op, low, high)
             part = flat * above[:, None] + plus * (below - above)[:, None]
             shift = _times(flat, most) + _times(plus, least - most)
         if source in self.radii and op.kind == "relu" and a.shape[1] <= self.many:

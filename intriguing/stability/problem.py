@@ -188,7 +188,7 @@ class Problem:
         bounds = torch.where(bounds > 0, bounds * _SHRINK, math.nan)
         # A class that leads already, or whose lead float32 cannot tell, is at no distance.
         bounds = torch.where(margins <= 0, 0.0, bounds).masked_fill(own, math.inf)
-        if bool((bounds.isnan() | own).all()):
+        if bool((bounds.isnan() | own).all()) and not bool(own.all()):
             reason = "; ".join(filter(None, (reason, _NO_ROOM)))
             method = NOTHING
         return method, reason, bounds
