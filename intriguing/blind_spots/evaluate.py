@@ -59,6 +59,7 @@ class Evaluator:
         blocks: Blocks,
         conduct: Conduct | None = None,
         seen: Passes | None = None,
+        dear: bool = False,
     ) -> None:
         self.model = model
         self.shape = shape
@@ -66,6 +67,8 @@ class Evaluator:
         self.blocks = blocks
         self.conduct = conduct
         self.seen = seen or Passes()
+        self.dear = dear
+        """Whether rows cost so much that each is fed alone, however much memory there is."""
         self.recorded = False
         """Whether a step that asks the model was recorded already (`cuda_graph`)."""
 
@@ -77,7 +80,7 @@ class Evaluator:
 
     @property
     def single(self) -> bool:
-        """Whether each row is fed alone."""
+        """Whether each row is fed alone, for its cost or for want of memory."""
         return self.blocks.most == 1
 
     def _batches(self, rows: Tensor, index: Tensor | None) -> Iterator[tuple[slice | Tensor, Tensor]]:
@@ -132,7 +135,7 @@ class Evaluator:
 
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
         """An evaluator of the same model, which it feeds so many rows at a time."""
-        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen)
+        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen, self.dear)
 
     def alone(self, rows: Tensor) -> Tensor:
         """The outputs (R, C) for the rows (R, n), each in a batch of one, or of copies if the model does not take one.

@@ -20,8 +20,8 @@ _FIRST_KEY = 20140416
 """Key of the first direction of noise."""
 _AHEAD, _NONE = 16, -1
 """Number of images that are looked up at once for a row, and the mark of no image."""
-_NUMBERS = 2**23
-"""Largest number of distances that are computed at once."""
+_NUMBERS = 2**22
+"""Largest number of values in one of the float64 tensors from which distances are computed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Neighbours:
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The next image for each row of `index` (I,): the images (J, n), and the rows (J,) that still have one."""
         asking = index[self._turns[index] == self._known[index]]
-        for rows in asking.split(max(1, _NUMBERS // len(self._pool.classes))) if len(asking) else ():
+        longest = max(len(self._pool.classes), self._x0.shape[1])
+        for rows in asking.split(max(1, _NUMBERS // longest)) if len(asking) else ():
             self._next[rows] = self._following(rows)
         self._known[asking] += _AHEAD
         which = self._next[index, self._turns[index] % _AHEAD]
@@ -60,8 +61,9 @@ class Neighbours:
 
     def _following(self, rows: Tensor) -> Tensor:
         """The next `_AHEAD` images (r, _AHEAD) of the rows; `_NONE` behind the last."""
-        x, y = self._x0[rows].double(), self._pool.images.double()
-        distances = (dot(y, y)[None] - 2 * x @ y.T).masked_fill(~self._goals[rows][:, self._pool.classes], torch.inf)
+        x, some = self._x0[rows].double(), max(1, _NUMBERS // self._x0.shape[1])
+        parts = [dot(y, y)[None] - 2 * x @ y.T for y in map(Tensor.double, self._pool.images.split(some))]
+        distances = torch.cat(parts, 1).masked_fill(~self._goals[rows][:, self._pool.classes], torch.inf)
         values, order = distances.sort(dim=1, stable=True)
         place = self._turns[rows][:, None] + torch.arange(_AHEAD, device=rows.device)
         within = place.clamp(max=order.shape[1] - 1)

@@ -86,22 +86,37 @@ class Plan:
         )
 
 
-def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
+@dataclass(frozen=True)
+class RowCost:
+    """What one row costs the model."""
+
+    operations: float
+    """Floating-point operations of a forward pass."""
+    bytes: float
+    """Memory of a forward and backward pass: twice what autograd saves between them."""
+    blocks: Blocks
+    """The rows per call that the cost advises. Which fit in memory says the `Plan`."""
+
+    @property
+    def dear(self) -> bool:
+        """Whether each row is fed alone, however much memory there is."""
+        return self.blocks.most == 1
+
+
+def plan(cost: RowCost, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
     """The slots, images and rows per call that fit in the device's available memory, at most those asked for.
 
-    The model needs what autograd saves for one image, times the rows of a call. Besides the slots, each pair of an
-    image and a wrong class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes.
+    The model needs the memory of a row, times the rows of a call. Besides the slots, each pair of an image and a wrong
+    class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes.
 
     Raises: `InputError` if not even one image fits.
     """
     fixed = is_graphed(images.device)
     budget = options.memory_fraction * available(images.device)
     one = images[0].numel() * images.element_size()
-    operations, saved = _cost(model, conduct, images[:1])
     several = {"one": 1, "some": max(CANDIDATES, options.classes), "all": conduct.classes}
     tries = max(1, min(several[tried], conduct.classes - 1))
-    blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED
-    choices = list(_choices(options.slots, conduct.rows, blocks, fixed))
+    choices = list(_choices(options.slots, conduct.rows, cost.blocks, fixed))
 
     def needed(count: int, choice: tuple[int, Blocks]) -> float:
         slots, blocks = choice
@@ -109,12 +124,12 @@ def plan(model: nn.Module, conduct: Conduct, images: Tensor, options: SearchOpti
         width = layout.width(count * tries, fixed)
         moved = width if fixed else min(width, layout.piece)
         vectors = _COPIES * count * tries + _STATE * width + _STEP * moved
-        return vectors * one + blocks.size(width) * saved
+        return vectors * one + blocks.size(width) * cost.bytes
 
     def planned(count: int, choice: tuple[int, Blocks]) -> Plan:
-        costs = (_STATE * one, saved, needed(count, choice), budget)
+        costs = (_STATE * one, cost.bytes, needed(count, choice), budget)
         fewer = choice[0] < choices[0][0], choice[1].least < choices[0][1].least
-        return Plan(count, *choice, operations, *costs, *fewer)
+        return Plan(count, *choice, cost.operations, *costs, *fewer)
 
     for choice in choices:
         if needed(len(images), choice) <= budget and (choice[1].least == choices[0][1].least or fixed):
@@ -164,11 +179,10 @@ def available(device: torch.device) -> float:
     return available_memory()
 
 
-def _cost(model: nn.Module, conduct: Conduct, image: Tensor) -> tuple[float, float]:
-    """Operations of a forward pass of one image, and the bytes that it needs with its backward pass: twice what
-    autograd saves between them.
+def cost_of(model: nn.Module, conduct: Conduct, image: Tensor) -> RowCost:
+    """What a row like `image` (1, *shape) costs the model, by one forward pass.
 
-    Weights and views of them do not count, because they are in memory once for all images.
+    Weights and views of them need no memory of a row, because they are there once for all rows.
     """
     counted = {w.untyped_storage().data_ptr() for w in (*model.parameters(), *model.buffers())}
     total = 0
@@ -185,4 +199,5 @@ def _cost(model: nn.Module, conduct: Conduct, image: Tensor) -> tuple[float, flo
     batch = image.detach().nan_to_num(0.0).expand(rows, *image.shape[1:])
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         operations = operations_of_row(model, batch.to(conduct.dtype, copy=True))
-    return operations, 2 * total / rows
+    blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED
+    return RowCost(operations, 2 * total / rows, blocks)

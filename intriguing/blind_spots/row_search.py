@@ -140,7 +140,7 @@ class _RowSearch:
         nothing nearer, for 1.6 times the passes.
         """
         budget = self.options.passes or recipe.passes
-        further = 0 if self.evaluator.single else recipe.further
+        further = 0 if self.evaluator.dear else recipe.further
         for number in range(budget // _CHEAPEST if budget else further):
             going = self._spent() < budget if budget else ~agreed
             index = self._ranked(number)

@@ -28,7 +28,8 @@ from intriguing.models.examination import ROWS, Conduct, as_module, check_weight
 from intriguing.models.rows import PADDED, Blocks, Counted, Passes
 
 log = logging.getLogger(__name__)
-_IMAGES = "a float32 or float64 tensor (B, *shape)"
+_UNUSED_LINEAR = "The model is linear and solved exactly: the starts are not used."
+_UNUSED_DEAR = "Each row is fed alone, since it is dear: the starts are not used unless passes are asked for."
 
 
 def minimal_distortion(
@@ -78,7 +79,7 @@ def minimal_distortion(
         box = Box.of(options.lower, options.upper, images)
         _check_scale(x, images, box, options)
         _check_grade(starts, options)
-        others = starts if callable(starts) else _checked_starts(starts, images, box, options)
+        others = starts if callable(starts) else _checked_starts(starts, images, box)
         if len(images) == 0:
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
@@ -117,25 +118,26 @@ def _fitted(
         tried = "one"
         if target_classes is None:
             tried = "all" if every or linear is not None else "some" if grade.separate else "one"
-        plan = memory.plan(counted, conduct, images, options, tried)
+        cost = memory.cost_of(counted, conduct, images[:1])
+    asked = options.passes or (grade.recipe and grade.recipe.passes)
+    used = linear is None and (not cost.dear or bool(asked))
+    # Images to start from are there before the memory that is left is shared out.
+    ends = _loaded(others, images, box) if used else None
+    plan = memory.plan(cost, conduct, images, options, tried)
     notes = _notes(conduct, plan, options, images)
+    if isinstance(others, Tensor) and not used:
+        notes += (_UNUSED_LINEAR if linear is not None else _UNUSED_DEAR,)
     for line in notes:
         log.info(line)
     # Of a small network with room for all slots there is nothing to know, and a sweep of many tasks would say it often.
     ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
     log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
-    evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen)
+    evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen, cost.dear)
     options = options.with_(slots=plan.slots)
     pool = None
-    asked = options.passes or (grade.recipe and grade.recipe.passes)
-    if linear is not None or (evaluator.single and not asked):
-        others = None  # no start is taken from them
-    elif callable(others):
-        others = _checked_starts(others(), images, box, options)
-    if others is not None:
+    if ends is not None:
         with full_precision():
-            classes = evaluator.outputs(others).argmax(1)
-        pool = Pool(box.padded(others, ALIGNED)[0], classes)
+            pool = Pool(ends, evaluator.outputs(ends).argmax(1))
     problem = Problem(evaluator, options, box, every, linear, pool)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):
@@ -226,9 +228,13 @@ def _checked(
     return images.clone() if images.is_inference() else images, classes["labels"], classes.get("targets")
 
 
-def _checked_starts(
-    starts: Tensor | np.ndarray | None, images: Tensor, box: Box, options: SearchOptions
-) -> Tensor | None:
+def _loaded(others: Tensor | Callable[[], Tensor] | None, images: Tensor, box: Box) -> Tensor | None:
+    """The images (S, n) to start from, padded as rows of a search are; None without any."""
+    flat = _checked_starts(others(), images, box) if callable(others) else others
+    return None if flat is None else box.padded(flat, ALIGNED)[0]
+
+
+def _checked_starts(starts: Tensor | np.ndarray | None, images: Tensor, box: Box) -> Tensor | None:
     """The images (S, n) to start from, on the device of the search; None without any. Raises: `InputError`."""
     if starts is None:
         return None

@@ -34,7 +34,7 @@ def from_starts(
     with torch.inference_mode(False), torch.no_grad(), frozen(model), full_precision():
         box = Box.of(options.lower, options.upper, x)
         conduct = examine(model, x[: ROWS // 2], box.shaped(x.shape[1:]), [ROWS, options.slots, 1])
-        plan = memory.plan(model, conduct, x, options, "one")
+        plan = memory.plan(memory.cost_of(model, conduct, x[:1]), conduct, x, options, "one")
         evaluator = Evaluator(model, tuple(x.shape[1:]), plan.blocks, conduct)
         flat, ends = box.inside(x.flatten(1)), box.inside(starts.flatten(1))
         target = evaluator.forward(ends).argmax(1)

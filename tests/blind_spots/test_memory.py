@@ -8,6 +8,7 @@ from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics.memory import available_memory
 from intriguing.blind_spots import loop, memory
 from intriguing.errors import InputError
+from intriguing.models import rows
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED
 
@@ -82,24 +83,72 @@ def test_the_plan_keeps_to_the_memory_that_it_is_given(monkeypatch, room):
     (2 where each row is fed alone)."""
     model, x, _ = problem(count=200)
     monkeypatch.setattr(memory, "available", lambda device: room)
-    plan = memory.plan(model, Conduct(torch.float32, 4), x, SearchOptions(memory_fraction=0.5), "all")
+    conduct = Conduct(torch.float32, 4)
+    cost = memory.cost_of(model, conduct, x[:1])
+    plan = memory.plan(cost, conduct, x, SearchOptions(memory_fraction=0.5), "all")
     searches = plan.images * 3
     grain = 2 if plan.blocks.most == 1 else 8
-    rows = max(grain, min(plan.slots, 256, -(-searches // grain) * grain))
+    width = max(grain, min(plan.slots, 256, -(-searches // grain) * grain))
     activations = 2 * 24 * 4
-    needed = searches * 8 * 240 + rows * 52 * 240 + min(plan.blocks.most, -(-rows // 32) * 32) * activations
+    needed = searches * 8 * 240 + width * 52 * 240 + min(plan.blocks.most, -(-width // 32) * 32) * activations
     assert needed <= plan.needed + 1 <= plan.budget + 1 == room / 2 + 1
     assert plan.slots >= plan.blocks.most >= plan.blocks.least
     if room == 1e7:
         assert (plan.images, plan.slots, plan.blocks) == (200, 256, PADDED)
 
 
+def test_little_memory_takes_no_starts_away(monkeypatch):
+    """Where a cheap network is fed row by row for want of memory, it still starts from images of other classes."""
+    model, x, y = problem(count=6)
+    loaded = []
+
+    def ends():
+        loaded.append(True)
+        return torch.rand(30, 60, generator=torch.Generator().manual_seed(2))
+
+    plenty = minimal_distortion(model, x, y, starts=ends)
+    monkeypatch.setattr(memory, "available", lambda device: 1e5)
+    tight = minimal_distortion(model, x, y, starts=ends)
+    assert tight.plan.blocks.most == 1 and tight.plan.fewer_rows
+    assert len(loaded) == 2
+    assert torch.allclose(tight.l2, plenty.l2, rtol=1e-5)
+
+
+def test_images_to_start_from_are_loaded_before_the_rest_of_the_memory_is_planned(monkeypatch):
+    model, x, y = problem(count=2)
+    loaded = []
+
+    def ends():
+        loaded.append(True)
+        return torch.rand(30, 60, generator=torch.Generator().manual_seed(2))
+
+    def available(device):
+        assert loaded
+        return 1e9
+
+    monkeypatch.setattr(memory, "available", available)
+    assert minimal_distortion(model, x, y, starts=ends).notes == ()
+
+
+def test_starts_that_are_not_used_are_told(monkeypatch, caplog):
+    model, x, y = problem(count=2)
+    linear = nn.Linear(60, 4).requires_grad_(False)
+    with caplog.at_level("INFO", logger="intriguing"):
+        solved = minimal_distortion(linear, x, linear(x).argmax(1), starts=x)
+    assert solved.notes == ("The model is linear and solved exactly: the starts are not used.",)
+    assert solved.notes[0] in caplog.text
+    monkeypatch.setattr(rows, "MIDDLE", 1.0)
+    monkeypatch.setattr(rows, "DEAR", 2.0)
+    monkeypatch.setattr(rows, "_REUSE", 0.0)
+    dear = minimal_distortion(model, x, y, starts=x)
+    assert len(dear.notes) == 1 and "starts are not used unless passes are asked for" in dear.notes[0]
+    assert minimal_distortion(model, x, y, options=SearchOptions(passes=1), starts=x).notes == ()
+
+
 def test_weights_are_counted_once_not_for_every_image():
     wide = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)).requires_grad_(False)
-    assert memory._cost(wide, Conduct(torch.float32, 10), torch.rand(1, 1000)) == (
-        2 * 1010 * 1000 + 2 * 1010,
-        2 * 4 * 1000,
-    )
+    cost = memory.cost_of(wide, Conduct(torch.float32, 10), torch.rand(1, 1000))
+    assert (cost.operations, cost.bytes) == (2 * 1010 * 1000 + 2 * 1010, 2 * 4 * 1000)
 
 
 def test_a_single_image_that_does_not_fit_is_refused(monkeypatch):
@@ -114,7 +163,8 @@ def test_long_rows_are_advanced_a_few_at_a_time_and_a_slot_costs_its_state_alone
     model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 21 * 21, 6)).eval()
     x = torch.rand(40, 3, 105, 105, generator=torch.Generator().manual_seed(1))
     y = model(x[:2]).argmax(1)
-    plan = memory.plan(model, Conduct(torch.float32, 6), x, SearchOptions(), "one")
+    conduct = Conduct(torch.float32, 6)
+    plan = memory.plan(memory.cost_of(model, conduct, x[:1]), conduct, x, SearchOptions(), "one")
     one = 4 * 3 * 105 * 105
     assert plan.blocks == PADDED and plan.slots == 256
     assert plan.needed == pytest.approx(one * (40 * 8 + 40 * 24 + 32 * 28) + 64 * plan.row_bytes)
