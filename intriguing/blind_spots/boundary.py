@@ -57,6 +57,9 @@ class BoundaryFinish:
     upper: Bound
     steps: int
     """Largest number of gradients per row."""
+    longest: int | None = None
+    """That of a row whose last step gained more than `gain`; None: `steps`."""
+    gain: float = 0.01
     cuts: int = 6
     searches: int = 2
     """Forward passes per step for the search of the boundary on the ray."""
@@ -136,9 +139,10 @@ class BoundaryFinish:
         hopeless = (bound > (1 - self.hopeless) * state["bar"]) & (l2 < self.trust * bound)
         late = (state["gradients"] + 1 >= self.behind[0]) & (l2 > self.behind[1] * state["bar"])
         settled = (bound > (1 - self.tolerance) * l2) | hopeless | late
-        gained = 1 - l2 / state["best_l2"] > self.tolerance / 2
-        idle = torch.where(gained, torch.zeros_like(l2), state["idle"] + 1)
+        gained = 1 - l2 / state["best_l2"]
+        idle = torch.where(gained > self.tolerance / 2, torch.zeros_like(l2), state["idle"] + 1)
         gradients = state["gradients"] + active
+        most = torch.where(gained > self.gain, self.longest or self.steps, self.steps)
         return {
             "best": best,
             "best_l2": l2,
@@ -156,7 +160,7 @@ class BoundaryFinish:
             "gradients": gradients,
             "forward": state["forward"] + active * (1 + self.searches),
             "backward": state["backward"] + active,
-            "done": state["done"] | (gradients >= self.steps) | settled | (idle >= self.patience),
+            "done": state["done"] | (gradients >= most) | settled | (idle >= self.patience),
         }
 
     def _line(

@@ -36,9 +36,18 @@ _WAIT, _GROWTH, _PROGRESS = 4, 1.5, 0.05
 has come nearer to zero than ever before, by more than this share of what is missing. Where it comes nearer, longer
 steps overshoot: in a photo network of 1,000 classes the first success was 30 times as far as the boundary.
 """
+_NEAR = 0.25
+"""Nor do they grow once the margin is nearer to zero than this share of the margin at the image: then the weight of the
+gradient is what is missing, and it grows by itself."""
+_FALL, _QUIET = 0.05, 4
+"""A row has come nearer if its distance fell by this share. It goes on beyond `ticks` until it has not come nearer in
+so many evaluations."""
 _RECENT = 3
 """The estimate of a row's distance is the smallest of the last so many."""
-PAUSED = ("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates")
+PAUSED = (
+    *("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates"),
+    *("mark", "quiet"),
+)
 """What a paused row needs besides the outputs to go on."""
 
 
@@ -66,6 +75,8 @@ class PrimalDual:
     lower: Bound
     upper: Bound
     ticks: int
+    longest: int | None = None
+    """Rows that still come nearer after `ticks` evaluations go on, up to so many; None: they end."""
     until: int | None = None
     """Rows pause after so many evaluations; None: they end after `ticks`. Paused rows go on if their outputs are given
     as inputs."""
@@ -109,6 +120,8 @@ class PrimalDual:
             "tick": zero.clone(),
             "clean_gap": zero.clone(),
             "highest": zero.clone(),
+            "mark": zero + float("inf"),
+            "quiet": zero.clone(),
             "estimates": x0.new_full((len(x0), _RECENT), float("inf")),
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
@@ -159,14 +172,17 @@ class PrimalDual:
         # The predicted distance: the margin, which is four units, divided by its slope.
         scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
         rising = gap - state["highest"] > _PROGRESS * gap.abs()
-        grows = best_l2.isinf() & (tick >= _WAIT) & ~rising
+        grows = best_l2.isinf() & (tick >= _WAIT) & ~rising & (state["highest"] < _NEAR * clean_gap)
         scale = torch.where(grows, _GROWTH * scale, torch.minimum(scale, best_l2))
         if self.patient:
             scale = torch.full_like(scale, far)
-        weight = state["weight"]
+        # After a first success that came late, what drove the row outwards would carry it far beyond.
+        late = better & state["best_l2"].isinf() & (tick > _WAIT)
+        zero = torch.full_like(l2, self.dual)
+        weight = torch.where(late, _sigmoid(zero), state["weight"])
         pull = (1 - weight) / (l2 * scale).clamp(min=1e-30)
         total = torch.addcmul(weight[:, None] * gradient, pull[:, None], r)
-        mean = torch.lerp(total, state["mean"], self.mean)
+        mean = torch.lerp(total, state["mean"], (self.mean * (~late).to(l2.dtype))[:, None])
         square = torch.lerp(total * total, state["square"], _SQUARE)
         count = tick + 1
         time = count.double()
@@ -179,9 +195,15 @@ class PrimalDual:
         keep = (sound & active)[:, None]
         share = (1 - 0.5 * active.to(l2.dtype))[:, None]
         moved = torch.where(keep, moved, torch.lerp(x0, trial, share))
-        rate = _DUAL_RATE * (1 - 0.9 * tick / max(1, self.ticks - 1))
-        dual = (state["dual"] - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
+        rate = _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
+        dual = (torch.where(late, zero, state["dual"]) - rate * gap.sign().nan_to_num()).clamp(
+            -_DUAL_LARGEST, _DUAL_LARGEST
+        )
+        nearer = best_l2 < (1 - _FALL) * state["mark"]
+        quiet = torch.where(nearer, torch.zeros_like(l2), state["quiet"] + 1)
         change = {
+            "mark": torch.where(nearer, best_l2, state["mark"]),
+            "quiet": quiet,
             "unit": unit,
             "scale": scale,
             "dual": dual,
@@ -203,5 +225,12 @@ class PrimalDual:
             "backward": state["backward"] + active,
             "broken": state["broken"] | (first & ~sound & active),
             "blind": state["blind"] & ((norm == 0) | ~active),
-            "done": state["done"] | (count >= (self.until or self.ticks)) | (first & ~sound),
+            "done": state["done"] | self._ends(count, best_l2, quiet) | (first & ~sound),
         }
+
+    def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor) -> Tensor:
+        """Rows (R,) that pause or end after `count` evaluations."""
+        if self.until is not None and self.until < self.ticks:
+            return count >= self.until
+        goes_on = best_l2.isfinite() & (quiet < _QUIET) & (count < (self.longest or self.ticks))
+        return (count >= self.ticks) & ~goes_on

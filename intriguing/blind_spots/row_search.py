@@ -29,13 +29,15 @@ where the network is saturated; another start follows."""
 
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
-_SAME = 1e-2
+_SAME = 3e-3
 """Two starts led to the same point if their distances differ by less than this share."""
 _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
 by less it could be farther after its confirmation."""
-_STEPS = ((1.0, 4.0), (0.0, 16.0), (0.0, 1.0), (2.0, 4.0), (1.0, 8.0), (0.5, 16.0))
+_STEPS = ((1.0, 16.0), (0.0, 16.0), (2.0, 16.0), (0.5, 16.0), (1.0, 8.0), (0.0, 32.0))
 """Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
+_TICKS = 28
+"""Evaluations of a further start. One of half the length is finished as long and ends in a good basin half as often."""
 _CHEAPEST = 10
 """Number of passes that a further start needs at least."""
 _EVERY = 3
@@ -106,7 +108,7 @@ class _RowSearch:
         early when they cannot come below it.
         """
         width = self.width
-        first = PrimalDual(self.evaluator, *self.box, recipe.ticks, width=width)
+        first = PrimalDual(self.evaluator, *self.box, recipe.ticks, recipe.longest_start, width=width)
         self.outcome, through = raced(self._run, first, self.rows, self.owner, recipe.race, self.options.classes)
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
@@ -156,7 +158,7 @@ class _RowSearch:
         number = next(self.recipes)
         size, first = _STEPS[number % len(_STEPS)]
         last = min(2.0, first / 2)
-        solver = PrimalDual(self.evaluator, *self.box, 14, first=first, last=last, width=self.width)
+        solver = PrimalDual(self.evaluator, *self.box, _TICKS, first=first, last=last, width=self.width)
         if not size:
             return solver, index, {}
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
@@ -234,7 +236,7 @@ class _RowSearch:
         """
         if len(index) == 0:
             return torch.zeros_like(index, dtype=torch.bool)
-        solver = BoundaryFinish(self.evaluator, *self.box, steps=recipe.steps)
+        solver = BoundaryFinish(self.evaluator, *self.box, recipe.steps, recipe.longest_finish)
         start = start or {name: self.outcome[name][index] for name in ("best", "best_class")}
         inputs = {name: self.rows[name][index] for name in ("x0", "rivals")}
         inputs |= {"best": start["best"], "target": start["best_class"]}

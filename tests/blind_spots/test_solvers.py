@@ -179,7 +179,60 @@ def test_a_start_whose_margin_comes_nearer_to_zero_takes_no_longer_steps():
         state = state | solver.step(state)
         scales.append(float(state["scale"]))
     assert len(set(scales)) == 1
-    flat = solver.load(rows) | {"highest": torch.zeros(1)}
-    for _ in range(9):
-        flat = flat | solver.step(flat) | {"highest": torch.zeros(1)}
-    assert float(flat["scale"]) > 1.1 * scales[0]
+    clean = state["clean_gap"]
+    for share, grows in ((0.3, True), (0.2, False)):
+        flat = solver.load(rows)
+        for _ in range(6):
+            flat = flat | solver.step(flat) | {"highest": share * clean}
+        assert (float(flat["scale"]) > 1.1 * scales[0]) is grows, "a stalled row, far from the boundary or near it"
+
+
+def bent(slope):
+    """A margin that rises fast up to a distance of 2 along one direction and `slope` times as fast beyond."""
+    model = nn.Sequential(nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 2)).requires_grad_(False)
+    model[0].weight.fill_(1 / 8)
+    model[0].bias.copy_(torch.tensor([0.1, -2.0]))
+    model[2].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, slope - 1.0]]))
+    model[2].bias.copy_(torch.tensor([2.2, 0.0]))
+    rows = {
+        "x0": torch.zeros(1, 64),
+        "target": torch.tensor([1]),
+        "goals": torch.tensor([[False, True]]),
+        "rivals": torch.tensor([[True, False]]),
+    }
+    return Evaluator(model, (64,), PADDED), rows
+
+
+def test_a_first_success_that_comes_late_is_not_left_far_behind():
+    """What drove the row outwards ends with the success: the next trial point is nearer to the image."""
+    evaluator, rows = bent(1.0)
+    solver = PrimalDual(evaluator, -50.0, 50.0, ticks=20)
+    state = solver.load(rows)
+    state = state | solver.step(state)
+    trial = torch.full((1, 64), 3.0 / 8)
+    driven = {"trial": trial, "mean": -10 * trial, "dual": torch.tensor([2.0]), "weight": torch.tensor([0.88])}
+    for tick, nearer in ((10.0, True), (2.0, False)):
+        after = solver.step(state | driven | {"tick": torch.tensor([tick])})
+        assert float(after["best_l2"]) == pytest.approx(3.0)
+        assert (float(after["trial"].norm()) < 3.0) is nearer
+
+
+def test_a_row_that_still_comes_nearer_goes_on_and_one_that_does_not_ends():
+    evaluator, rows = bent(1.0)
+    short, longer = (run(PrimalDual(evaluator, -50.0, 50.0, 10, most), rows, Layout(8)) for most in (None, 30))
+    assert int(short["forward"]) == 10 < int(longer["forward"]) < 30
+    assert float(longer["best_l2"]) < 0.6 * float(short["best_l2"])
+    never = run(PrimalDual(evaluator, -0.2, 0.2, 10, 30), rows, Layout(8))
+    assert int(never["forward"]) == 10 and never["best_l2"].isinf().all()
+
+
+def test_a_finish_goes_on_only_where_its_last_step_gained():
+    evaluator, rows = bent(1.0)
+    start = {name: rows[name].repeat(8, *([1] * (rows[name].ndim - 1))) for name in ("x0", "target", "rivals")}
+    random = torch.Generator().manual_seed(0)
+    start["best"] = 2 * torch.rand(8, 64, generator=random) + 0.3
+    counts = []
+    for gain in (0.01, 1.0):
+        outcome = run(BoundaryFinish(evaluator, -50.0, 50.0, 1, 30, gain), start, Layout(8))
+        counts.append(outcome["backward"])
+    assert bool((counts[1] == 1).all()) and bool((counts[0] > 1).all()) and bool((counts[0] < 30).all())

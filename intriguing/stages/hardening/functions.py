@@ -75,9 +75,9 @@ class ClaimsParameters:
     goal: float | None = None
 
 
-EPOCH = TaskFunction(Function(f"{_NAME}:epoch", 2, (_TASKS, *_SEARCH, *SOURCES), f"{_TASKS}:epoch"), EpochParameters)
+EPOCH = TaskFunction(Function(f"{_NAME}:epoch", 3, (_TASKS, *_SEARCH, *SOURCES), f"{_TASKS}:epoch"), EpochParameters)
 MEASURE = TaskFunction(
-    Function(f"{_NAME}:measure", 2, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_epoch"),
+    Function(f"{_NAME}:measure", 3, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_epoch"),
     MeasureParameters,
 )
 CLAIMS = TaskFunction(
