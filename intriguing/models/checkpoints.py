@@ -18,6 +18,7 @@ _USUAL = ("", "state_dict", "model_state_dict", "model", "net", "network", "modu
 """Usual keys of a state dict, the most frequent first."""
 _PREFIXES = ("", "module.", "model.", "model.module.", "module.model.", "net.", "network.")
 """Usual prefixes of its names, the most frequent first."""
+_COUNT = "num_batches_tracked"
 _COMPILED = "_orig_mod."
 _LISTED = 5
 
@@ -57,8 +58,11 @@ def _rank(name: str, usual: tuple[str, ...]) -> int:
 def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: str, model: str) -> State:
     """The tensors of `saved` under the names of `own`, taken out of wrappers and freed of a prefix.
 
-    A log line names what was removed. Raises: `WeightsError` if nothing fits (it lists missing and unexpected names,
-    with the nearest names, and wrong shapes), or if several different state dicts fit.
+    A log line names what was removed. What batch norms count (`num_batches_tracked`), which no output hangs on, may be
+    missing: it was not saved before torch 0.4.1.
+
+    Raises: `WeightsError` if nothing fits (it lists missing and unexpected names, with the nearest names, and wrong
+    shapes), or if several different state dicts fit.
     """
     if not saved and not own:
         return {}
@@ -71,11 +75,11 @@ def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: st
         raise WeightsError(
             f"{where} hold no state dict (names and tensors) but {held or 'nothing'}. Save model.state_dict()."
         )
-    fits = [_Fit(place, *view) for place, tensors in candidates for view in _views(tensors, own)]
+    fits = [_Fit(place, *view) for place, tensors in candidates for view in _views(tensors, _needed(own, tensors))]
     fits = [fit for fit in fits if not _misshaped(fit.state, own)] or fits
     if not fits:
         nearest = min(candidates, key=lambda one: len(set(one[1]) ^ set(own)))
-        raise WeightsError(_misfit(*nearest, own, where, model))
+        raise WeightsError(_misfit(*nearest, _needed(own, nearest[1]), where, model))
     best, *others = sorted(fits, key=lambda fit: (fit.rank, fit.name))
     if others and not best.is_usual:
         names = ", ".join(fit.name for fit in (best, *others)[:_LISTED])
@@ -99,6 +103,13 @@ def _state_dicts(saved: Mapping[Any, Any], place: str = "", depth: int = 0) -> I
         for name, value in saved.items():
             if isinstance(value, Mapping):
                 yield from _state_dicts(value, f"{place}.{name}" if place else str(name), depth + 1)
+
+
+def _needed(own: Mapping[str, torch.Tensor], tensors: State) -> Mapping[str, torch.Tensor]:
+    """Those of `own` that `tensors` must have: all, but the counts of batch norms where it has none at all."""
+    if any(name.endswith(_COUNT) for name in tensors):
+        return own
+    return {name: tensor for name, tensor in own.items() if not name.endswith(_COUNT)}
 
 
 def _views(tensors: State, own: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, State]]:

@@ -56,7 +56,7 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
         except OSError as e:
             raise WeightsError(f"{where} cannot be read: {e.strerror}.") from None
     own = model.state_dict()
-    state = fitting(_parse(weights, where), own, where, type(model).__name__)
+    state = own | fitting(_parse(weights, where), own, where, type(model).__name__)
     casts = [_checked_cast(name, state[name], tensor, where) for name, tensor in own.items()]
     if conversions := sorted({cast for cast in casts if cast}):
         _LOG.info("%s are converted: %s", where, ", ".join(conversions))

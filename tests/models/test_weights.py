@@ -89,6 +89,20 @@ def test_a_model_that_is_wrapped_takes_the_weights_of_the_bare_one(model, other)
         assert save_weights(other) == save_weights(model)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_from_before_batch_norms_counted_are_taken(prefix):
+    model, old = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)) for _ in range(2))
+    old(torch.randn(4, 1, 5, 5))
+    saved = {prefix + n: t for n, t in old.state_dict().items() if not n.endswith("num_batches_tracked")}
+    load_weights(model, safetensors.torch.save(saved))
+    images = torch.randn(3, 1, 5, 5)
+    assert torch.equal(model.eval()(images), old.eval()(images))
+    del saved[f"{prefix}1.running_mean"]
+    with pytest.raises(WeightsError, match=r"missing: .*1\.running_mean") as caught:
+        load_weights(model, safetensors.torch.save(saved))
+    assert "num_batches_tracked" not in str(caught.value)
+
+
 def test_a_model_without_weights_takes_none():
     assert isinstance(load_weights(nn.ReLU(), save_weights(nn.ReLU())), nn.ReLU)
 
