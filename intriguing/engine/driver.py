@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -348,7 +348,7 @@ class Driver:
         failed, blocked = self._schedule.count(FAILED), self._schedule.count(BLOCKED)
         running = self._schedule.count(RUNNING)
         busy = tuple((task, node, seconds) for task, _, node, seconds, _ in self._live.busy(pool, self._dispatch))
-        snapshot = replace(self._progress.snapshot(now, running, len(pool.workers), failed, blocked), busy=busy)
+        snapshot = self._progress.snapshot(now, running, len(pool.workers), failed, blocked, busy)
         self._listen(snapshot)
         pool.report(snapshot)
         if now - self._heard > _HEARTBEAT:

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 
 from intriguing.engine.task import Task
+from intriguing.engine.time_left import Estimate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Snapshot:
     """Where a run stands: tasks by state, counts by noun, and the seconds left (None while nothing is known).
 
     `failed` tasks gave up, `blocked` ones need what these should have made. `busy`: task, machine and seconds so far of
-    some that are at work, the longest first.
+    some that are at work, the longest first. `unknown` tasks are not in the seconds left: none of their kind has ended.
     """
 
     tasks_done: int
@@ -33,6 +33,7 @@ class Snapshot:
     seconds_left: float | None
     blocked: int = 0
     busy: tuple[tuple[str, str, float], ...] = ()
+    unknown: int = 0
 
     def line(self) -> str:
         """One line for a log: the tasks, what is under way (neither unbegun nor done), failures and the time left."""
@@ -47,7 +48,9 @@ class Snapshot:
         """What there is to say beside the counts: failures, and the time that is left."""
         parts = [f"{self.failed} failed" + (f", {self.blocked} blocked" if self.blocked else "")]
         if self.seconds_left is not None:
-            parts.append(f"about {duration(self.seconds_left)} left")
+            besides = f" and {self.unknown:,} tasks of kinds not seen yet" if self.unknown > 1 else ""
+            besides = " and 1 task of a kind not seen yet" if self.unknown == 1 else besides
+            parts.append(f"about {duration(self.seconds_left)} left{besides}")
         return ", ".join(parts)
 
     def at_work(self, most: int = 3) -> str:
@@ -75,10 +78,9 @@ class Progress:
         self._tasks = tasks
         self._started = started
         self._total: Counter[str] = Counter()
-        self._left: Counter[str] = Counter()
         for task in tasks.values():
             self._total[task.noun] += task.amount
-            self._left[task.function.name] += 1
+        self._estimate = Estimate(tasks)
         self._done: Counter[str] = Counter()
         self._fresh: Counter[str] = Counter()
         self._looked = started
@@ -104,28 +106,38 @@ class Progress:
             of = self._tasks[task]
             self._ended.remove(task)
             self._done[of.noun] -= of.amount
-            self._left[of.function.name] += 1
+            self._estimate.opened(task)
 
     def gave_up(self, task: str) -> None:
         """`task` failed, or is blocked by one that did: nothing of it is left to be done."""
         if task not in self._given_up and task not in self._ended:
             self._given_up.add(task)
-            self._left[self._tasks[task].function.name] -= 1
+            self._estimate.closed(task)
 
     def seconds_of(self, task: str) -> float | None:
         """How long tasks of the function of `task` took so far, on average; None where none has ended."""
         spent, ended = self._busy.get(self._tasks[task].function.name, (0.0, 0.0))
         return spent / ended if ended else None
 
-    def snapshot(self, now: float, running: int, workers: int, failed: int = 0, blocked: int = 0) -> Snapshot:
+    def snapshot(
+        self,
+        now: float,
+        running: int,
+        workers: int,
+        failed: int = 0,
+        blocked: int = 0,
+        busy: tuple[tuple[str, str, float], ...] = (),
+    ) -> Snapshot:
         """Where the run stands at `now`: how many tasks run, gave up (`failed`), or wait for one that did.
 
         A rate counts from when the first task of its kind that ended in this run began, as far as the looks tell.
         """
         self._looked = now
         counts = {noun: Count(self._done[noun], total, self._rate(noun, now)) for noun, total in self._total.items()}
-        left = self._seconds_left(workers)
-        return Snapshot(len(self._ended), len(self._tasks), running, failed, counts, left, blocked)
+        left = self._estimate.left(workers, [(task, seconds) for task, _, seconds in busy if task])
+        seconds, unknown = (left.seconds, left.unknown) if left else (None, 0)
+        done = len(self._ended)
+        return Snapshot(done, len(self._tasks), running, failed, counts, seconds, blocked, busy, unknown)
 
     def _rate(self, noun: str, now: float) -> float:
         return self._fresh[noun] / max(now - self._began[noun], 1e-9) if noun in self._began else 0.0
@@ -138,21 +150,11 @@ class Progress:
             if task in self._given_up:
                 self._given_up.remove(task)
             else:
-                self._left[of.function.name] -= 1
+                self._estimate.closed(task)
         busy = self._busy[of.function.name]
         busy[0] += seconds
         busy[1] += 1
-
-    def _seconds_left(self, workers: int) -> float | None:
-        """What is left, or None while functions of which nothing ended yet have more than half of the tasks left: what
-        one kind of task takes says little of another, and the trainings that come first are the longest.
-        """
-        means = {function: spent / ended for function, (spent, ended) in self._busy.items() if ended}
-        known = sum(left for function, left in self._left.items() if function in means)
-        if not means or 2 * known < sum(self._left.values()):
-            return None
-        typical = median(means.values())
-        return sum(left * means.get(function, typical) for function, left in self._left.items()) / max(workers, 1)
+        self._estimate.took(task, seconds)
 
 
 def rate_in_words(per_second: float) -> str:

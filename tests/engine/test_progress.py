@@ -17,7 +17,7 @@ def test_a_line_tells_done_total_rate_failures_and_what_is_left():
     progress.snapshot(now=20.0, running=1, workers=2)
     progress.finished("s1", 20.0)
     line = progress.snapshot(now=20.0, running=1, workers=2).line()
-    assert line == "2/5 tasks, searches 200/400 (5/s), 0 failed, about 30 s left"
+    assert line == "2/5 tasks, searches 200/400 (5/s), 0 failed, about 20 s left and 1 task of a kind not seen yet"
     progress.gave_up("t")
     line = progress.snapshot(now=20.0, running=1, workers=2, failed=1).line()
     assert line == "2/5 tasks, searches 200/400 (5/s), 1 failed, about 20 s left"
