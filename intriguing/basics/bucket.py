@@ -19,10 +19,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from intriguing.basics.bucket_errors import explained, is_absence, is_passing, no_bucket
-from intriguing.basics.bucket_uri import Address, file_system
+from intriguing.basics.bucket_uri import SCHEMES, Address, file_system
 from intriguing.basics.files import at_home, is_temporary, temporary_name
 from intriguing.basics.folder import Look
-from intriguing.errors import StoreError
+from intriguing.errors import InputError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +40,14 @@ def place_at(path: str | os.PathLike[str]) -> "Path | BucketFolder":
     """Where a run lies, from what the user gave: a path, or the URI of a folder on an object store.
 
     Raises:
-        InputError: a URI that cannot be: ``file://``, ``http://``, an unknown one, one without a bucket.
+        InputError: a URI that cannot be: ``file://``, ``http://``, ``s3:/``, an unknown one, one without a bucket.
         StoreError: the bucket does not exist, cannot be reached, or may not be looked at.
     """
     text = os.fspath(path)
     if "://" not in text:
+        scheme, colon, rest = text.partition(":")
+        if colon and scheme.lower() in SCHEMES and not Path(text).exists():
+            raise InputError(f"{text!r} lacks a slash: write {scheme}://{rest.lstrip('/')} for a bucket.")
         return at_home(text)
     folder = BucketFolder(text)
     folder.check()

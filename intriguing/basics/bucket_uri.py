@@ -21,6 +21,8 @@ from intriguing.basics.files import without_secrets
 from intriguing.errors import InputError
 
 _S3, _GOOGLE, _AZURE = ("s3",), ("gs", "gcs"), ("abfs", "abfss")
+SCHEMES = (*_S3, *_GOOGLE, *_AZURE)
+"""What the URI of a folder on an object store begins with."""
 _S3_OPTIONS = ("region", "scheme", "endpoint_override")
 _CONNECT, _REQUEST = 10.0, 30.0
 
@@ -45,7 +47,7 @@ class Address:
         shown = without_secrets(uri)
         if scheme == "file":
             raise InputError(f"{shown} is a folder of this machine: give its path, {unquote(parts.path) or '/...'}.")
-        if scheme not in (*_S3, *_GOOGLE, *_AZURE):
+        if scheme not in SCHEMES:
             raise InputError(
                 f"{shown} cannot hold a run: {scheme}:// is no object store that runs are written to. Give a folder, "
                 "s3://bucket/folder, gs://bucket/folder or abfs://account@container/folder."

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from intriguing.basics.leaving import leave
 from intriguing.basics.printable import printable
@@ -32,7 +32,7 @@ def call(arguments: list[str] | None = None) -> int:
             _set_up_logging()
             code = app(arguments, exit_on_error=False, print_error=False)
         except CycloptsError as error:
-            say(err, f"{error} (intriguing --help lists the commands)")
+            say(err, _in_words(error))
             return 2
         except IntriguingError as error:
             say(err, error)
@@ -43,6 +43,19 @@ def call(arguments: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
     return code if isinstance(code, int) else 0
+
+
+def _in_words(error: CycloptsError) -> str:
+    """What is wrong with how a command was typed, and where to look."""
+    command = " ".join(("intriguing", *(error.command_chain or ())))
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.argument.tokens:
+        argument = error.argument
+        name = argument.name if argument.field_info.is_keyword_only else argument.name.lstrip("-").upper()
+        what = (argument.parameter.help or "").split(". ")[0].rstrip(".")
+        return f"{command} needs {name}{f': {what[:1].lower()}{what[1:]}' if what else ''}. See {command} --help."
+    if isinstance(error, UnusedCliTokensError):
+        return f"{command} takes no {' '.join(error.unused_tokens or ())}. See {command} --help."
+    return f"{error} (intriguing --help lists the commands)"
 
 
 def _set_up_logging() -> None:

@@ -80,7 +80,9 @@ def show(
 
     if sql is not None and (what or schema):
         raise InputError(f"--sql names its tables itself: leave out {what or '--schema'}.")
-    if schema and what:
+    if schema:
+        if not what:
+            raise InputError("--schema needs a table: `intriguing show RUN TABLE --schema`.")
         return _show_schema(what)
     opened = open_run(folder)
     if what is None and sql is None:

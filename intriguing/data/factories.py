@@ -21,6 +21,8 @@ _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[str, str]:
     """The module and the factory of `module:factory`. Raises: `error` for text of another form."""
+    if source.partition(":")[0].endswith(".py"):
+        raise error(f"{source!r} names a file; write the module, without .py: {source.replace('.py:', ':', 1)}.")
     if not _FORM.fullmatch(source):
         raise error(f"{source!r} does not name a factory; write module:factory, as in my_package.my_module:build.")
     module, _, factory = source.partition(":")

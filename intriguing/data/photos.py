@@ -195,7 +195,7 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
     repaired. Hidden files and folders, files of systems and tools, folders without photos and files of other kinds are
     ignored; one log line names them.
 
-    Raises: `DataError` if no photo remains.
+    Raises: `DataError` if no photo of a split remains.
     """
     contents = _contents_of(folder)
     if not any(contents.splits.values()):
@@ -215,6 +215,11 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
             if flaw is not None
         ]
         good = [n for n, flaw in enumerate(flaws) if flaw is None]
+        if entries and not good:
+            raise DataError(
+                f"None of the {len(entries):,} photos of {source!r}, split {split!r}, can be read, such as "
+                f"{_name(entries[0][1], folder)} ({flaws[0]})."
+            )
         labels = np.array([number[entries[n][0]] for n in good], np.int64)
         parts[split] = (Photos([entries[n][1] for n in good], options), labels, first + np.array(good, np.int64))
         paths[split] = tuple(_name(entries[n][1], folder) for n in good)

@@ -230,7 +230,7 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
 def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
     """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
 
-    `path` is the folder or file that holds it, None where it needs none. A source that is not entry by name is loaded.
+    `path` is the folder or file that holds it, None where it needs none. A source that has no name of its own is loaded.
     """
     if source not in KNOWN:
         data = load_dataset(source, root)
@@ -264,6 +264,9 @@ def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
 
 
 def _known(source: str) -> NamedSource:
+    if source not in KNOWN and (Path(source).is_dir() or source.endswith(".npz")):
+        kind = "npz" if source.endswith(".npz") else "imagefolder"
+        raise DataError(f"{source!r} is the name of a file or folder: write '{kind}:{source}'.")
     if source not in KNOWN:
         raise unknown_name("data set", source, source_names())
     return KNOWN[source]

@@ -68,9 +68,10 @@ def build_model(
         except IntriguingError:
             raise
         except Exception as e:
-            raise ModelError(f"{architecture} with {options} failed: {type(e).__name__}: {e}") from e
+            called = f"{architecture} with {options}" if options else architecture
+            raise ModelError(f"{called} failed: {type(e).__name__}: {e}") from e
     if not isinstance(model, nn.Module):
-        raise ModelError(f"{architecture} returned a {type(model).__name__}; it must return a torch.nn.Module.")
+        raise ModelError(f"{architecture} returned {type(model).__name__}; it must return a torch.nn.Module.")
     return model
 
 

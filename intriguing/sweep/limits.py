@@ -65,6 +65,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         body = tomllib.loads(text)
     except RecursionError:
         raise SpecError(f"The spec {path} cannot be read: its lists or tables are nested too deeply.") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"The spec {path} cannot be read: it is no UTF-8 text ({error}). Save it as UTF-8.") from error
     except (
         OSError,
         ValueError,

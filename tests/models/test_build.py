@@ -165,7 +165,7 @@ def test_a_factory_gets_its_options_and_what_it_asks_for(module_path):
     ("factory", "told"),
     [
         ("broken_net:build", "failed: TypeError"),
-        ("broken_net:text", "returned a str"),
+        ("broken_net:text", "returned str"),
         ("broken_net:none", "no function 'none'"),
         ("no_net:build", "no module 'no_net'"),
     ],

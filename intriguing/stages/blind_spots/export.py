@@ -131,7 +131,9 @@ def _chosen(run: Run, what: Export) -> tuple[list[dict[str, Any]], list[str]]:
     if not rows:
         present = {key: sorted(set(found[key].to_pylist())) for key in chosen}
         has = "; ".join(f"{key}: {', '.join(map(str, values)) or 'none'}" for key, values in present.items())
-        raise InputError(f"The run has no adversarial image with {chosen or 'status found'}. It has {has or 'none'}.")
+        asked = " and ".join(f"{key} {value!r}" for key, value in chosen.items())
+        of = f" with {asked}" if asked else ""
+        raise InputError(f"The run has no adversarial image{of}. It has {has or 'none'}.")
     backwards = _ORDERS[what.order]
     rows.sort(key=lambda row: (row["distortion"], row["search_id"]), reverse=backwards)
     if what.first is None:

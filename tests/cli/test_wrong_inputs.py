@@ -1,0 +1,74 @@
+"""What newcomers type wrong: each gets a sentence that says what to write, and exit code 2."""
+
+import pytest
+
+from intriguing.cli import call
+from intriguing.data.factories import split_name
+from intriguing.errors import DataError
+from tests.synthetic_run import make_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a run, a folder without one, photos that are none, and a spec that is not UTF-8."""
+    root = tmp_path_factory.mktemp("wrong")
+    make_run(root / "run", layers=("hidden",))
+    (root / "empty").mkdir()
+    (root / "latin.toml").write_bytes('name = "grün"'.encode("latin-1"))
+    for split in ("train", "test"):
+        for kind in ("a", "b"):
+            (root / "photos" / split / kind).mkdir(parents=True)
+            (root / "photos" / split / kind / "x.jpg").write_bytes(b"no jpeg")
+    text = '[datasets.d]\nsource = "{}"\n[models.mlp]\ntraining = {{ epochs = 1 }}\nlayers = ["fc1"]\n'
+    for name, source in {"bare": "photos", "file": "d.npz", "unread": "imagefolder:photos", "odd": "csv:x"}.items():
+        (root / f"{name}.toml").write_text(text.format(source))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("show", "intriguing show needs FOLDER: the run folder"),
+        ("diff run", "intriguing diff needs SECOND: the run folder to compare it with. See intriguing diff --help."),
+        ("export run", "intriguing export needs --adversarial: the new folder for the images."),
+        ("models x", "intriguing models takes no x."),
+        ("show run --schema", "--schema needs a table"),
+        ("show run unitz", "Did you mean 'units'"),
+        ("show empty", "it has no plan.json"),
+        ("export run --adversarial new --model nix", "no adversarial image with model 'nix'. It has model: "),
+        ("run demo --workers 0", "The number of workers is '0': give a whole number of at least 1."),
+        ("run demo --gpus-per-worker -1", "-1 GPUs per worker: give 0 or more."),
+        ("run demo --out s3:/bucket/x", "write s3://bucket/x"),
+        ("status s3:bucket/x", "write s3://bucket/x"),
+        ("plan latin.toml", "Save it as UTF-8"),
+        ("plan bare.toml", "'photos' is the name of a file or folder: write 'imagefolder:photos'."),
+        ("plan file.toml", "'d.npz' is the name of a file or folder: write 'npz:d.npz'."),
+        (
+            "plan unread.toml",
+            "None of the 2 photos of 'imagefolder:photos', split 'train', can be read, such as train/a/",
+        ),
+    ],
+)
+def test_a_newcomer_is_told_what_to_write(folder, monkeypatch, capsys, typed, said):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    before = sorted(folder.iterdir())
+    assert call(typed.split()) == 2
+    shown = capsys.readouterr()
+    assert said in " ".join(shown.err.split()) and "Traceback" not in shown.err
+    assert shown.out == ""
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_file_in_place_of_a_module_is_told_its_name():
+    with pytest.raises(DataError, match=r"write the module, without \.py: mycode:build\."):
+        split_name("mycode.py:build")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many", "2.5"])
+def test_a_wrong_number_of_workers_in_the_environment_is_named(folder, monkeypatch, capsys, count):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("INTRIGUING_WORKERS", count)
+    assert call(["run", "demo", "--executor", "inline"]) == 2
+    assert f"INTRIGUING_WORKERS is {count!r}: give a whole number" in capsys.readouterr().err
+    assert not (folder / "outputs").exists()
