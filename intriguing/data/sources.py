@@ -230,7 +230,7 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
 def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
     """What `intriguing datasets` shows of a source: name, sentence, shape, classes, sizes, path, `present`.
 
-    `path` is the folder or file that holds it, None where it needs none. A source that has no name of its own is loaded.
+    `path` is the folder or file that holds it, None where it needs none. A source without a name of its own is loaded.
     """
     if source not in KNOWN:
         data = load_dataset(source, root)

@@ -171,7 +171,8 @@ def curve_sheets(
         axis.set(xscale="log", ylim=(-2, 102))
         axis.set_title(shorten(label, 30), fontsize=10.5)
         axis.minorticks_off()
-        axis.set_xticks(x[:: max(1, len(x) // 5)], [number(size, 2) for size in x[:: max(1, len(x) // 5)]])
+        ticks = _apart(x)
+        axis.set_xticks(ticks, [number(size, 2) for size in ticks])
         axis.grid(axis="y", color=c.faint, linewidth=0.8)
         axis.set_axisbelow(True)
     for axis in axes[-1]:
@@ -183,6 +184,16 @@ def curve_sheets(
     labels = [*(shorten(name, 30) for name in names), "Gaussian noise"]
     figure.legend([*plain, dashed], labels, loc="upper center", ncols=min(3, len(labels)), frameon=False)
     return figure
+
+
+def _apart(sizes: np.ndarray) -> list[float]:
+    """Those of ascending `sizes` that lie a quarter of a logarithmic axis apart, so that their labels do not meet."""
+    least = np.log(sizes[-1] / sizes[0]) / 4
+    kept = [float(sizes[0])]
+    for size in sizes[1:]:
+        if np.log(size / kept[-1]) >= 0.999 * least:
+            kept.append(float(size))
+    return kept
 
 
 def brackets(series: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Figure:

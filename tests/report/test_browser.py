@@ -63,6 +63,8 @@ def test_units_are_ranked_paged_found_and_opened(browser, page):
     drawn(browser)
     first = "document.querySelector('#units-explorer .side.natural .line button').textContent"
     assert browser.do(first) == "0"
+    tops = "[...document.querySelectorAll('#units-explorer .line .strip')].map((strip) => strip.offsetHeight)"
+    assert max(browser.do(tops)) < 60  # eight images stand in one line
     browser.do("document.querySelector('#units-explorer .pager button[aria-label=\"Next page\"]').click()")
     assert browser.do(first) == "8"
     choose = "(s => { s.value = 'score.kurtosis'; s.dispatchEvent(new Event('change')); })"
@@ -116,6 +118,9 @@ def test_searches_are_filtered_and_sorted(browser, page):
     assert all("007" in text for text in browser.do(cards))
     browser.do(f"{set_to}(3, '4')")
     assert all(text.startswith("4 → 7") for text in browser.do(cards))
+    # The cells of pairs of classes had no colour, and white figures: a style by the name --p was lost.
+    shades = "[...document.querySelectorAll('.pairs .cell')].map((c) => getComputedStyle(c).backgroundColor)"
+    assert len(set(browser.do(shades))) > 3
     browser.do("document.querySelector('#searches-explorer .pairs .cell').click()")
     assert all(text.startswith("0 → 3") for text in browser.do(cards))
     browser.do("document.querySelector('#searches-explorer input[type=checkbox]').click()")

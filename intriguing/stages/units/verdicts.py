@@ -44,17 +44,19 @@ def _verdict(score: str, tests: list[Row], untrained: list[Row]) -> Verdict:
     where = "" if len(tests) == 1 else f" in {len(found) or undecided} of {len(tests)} layers tested"
     if not found and undecided:
         sentence = (
-            f"Undecided whether single units score otherwise by {score} than random directions of the same layer: "
+            f"Undecided whether single units differ in {score} from random directions of the same layer: "
             f"they lie beyond all rotations{where}, which are too few for the correction."
         )
     elif not found:
-        sentence = f"No evidence that single units score otherwise by {score} than random directions of the same layer."
+        sentence = f"No evidence that single units differ in {score} from random directions of the same layer."
     else:
-        side = "otherwise" if len(set(found)) > 1 else found[0]
-        sentence = (
-            f"Single units score {side} by {score} than random directions of the same layer{where}"
-            f"{_also(score, found, untrained)}."
-        )
+        said = f"Single units score {found[0]} by {score} than random directions of the same layer{where}"
+        if len(set(found)) > 1:
+            said = (
+                f"Single units differ in {score} from random directions of the same layer{where}, higher in some and "
+                "lower in others"
+            )
+        sentence = f"{said}{_also(score, found, untrained)}."
     effects = [test["effect"] for test in tests]
     return Verdict(
         sentence,

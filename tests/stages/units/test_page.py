@@ -188,8 +188,8 @@ def test_units_beyond_all_of_too_few_rotations_are_undecided_and_not_without_evi
     rewrite(small.root, "rotation_tests", "p_holm", lambda row: 1.0)
     rewrite(small.root, "rotation_tests", "p_high", lambda row: 1 / (row["rotations"] + 1))
     words = words_of(small.root)
-    assert "Undecided whether single units score otherwise by kurtosis than random directions" in words
-    assert "No evidence that single units score otherwise by kurtosis" not in words
+    assert "Undecided whether single units differ in kurtosis from random directions" in words
+    assert "No evidence that single units differ in kurtosis" not in words
 
 
 def test_the_judge_of_a_score_is_named_where_it_is_not_the_first(small):

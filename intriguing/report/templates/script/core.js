@@ -10,7 +10,7 @@ const Page = (() => {
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (name === "style") Object.assign(element.style, value);
+      else if (name === "style") for (const [key, part] of Object.entries(value)) key.startsWith("--") ? element.style.setProperty(key, part) : element.style[key] = part;
       else element.setAttribute(name, value === true ? "" : value);
     }
     element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));

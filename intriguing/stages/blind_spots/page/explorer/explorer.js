@@ -137,7 +137,7 @@
         if (!cell) return h("td", { class: "empty" }, "–");
         const dark = 1 - cell[0] / (1.05 * most), isChosen = state.from === String(from) && state.to === String(to);
         const pick = () => { [state.from, state.to] = isChosen ? ["", ""] : [String(from), String(to)]; state.page = 0; classChoices(); update(); };
-        return h("td", { class: `cell${dark > 0.7 ? " deep" : ""}${isChosen ? " own" : ""}`, title: `${name(from)} taken for ${name(to)}: median ${number(cell[0])} of ${count(cell[1])}`, onclick: pick }, h("button", { type: "button", class: "bare", "aria-pressed": String(isChosen) }, number(cell[0], 2)));
+        return h("td", { style: { "--p": dark.toFixed(3) }, class: `cell${dark > 0.55 ? " deep" : ""}${isChosen ? " own" : ""}`, title: `${name(from)} taken for ${name(to)}: median ${number(cell[0])} of ${count(cell[1])}`, onclick: pick }, h("button", { type: "button", class: "bare", "aria-pressed": String(isChosen) }, number(cell[0], 2)));
       })))));
     pairs.replaceChildren(h("details", { open: pairs.querySelector("details[open]") !== null || !pairs.hasChildNodes() }, h("summary", {}, "Which classes are near each other"), h("div", { class: "scroll" }, table),
       known.length > listed.length ? h("p", { class: "caption" }, `The ${listed.length} classes that occur most, of ${count(tally.size)}.`) : null));

@@ -4,7 +4,7 @@
   const root = document.getElementById("units-explorer");
   if (!root) return;
   const all = Page.about("units-about");
-  const LINES = 8, TRIAL = 5, SMALL = 46, LARGE = 104;
+  const LINES = 8, TRIAL = 5, SMALL = 44, LARGE = 104;
   const state = { layer: 0, sort: "number", descending: true, page: 0, whole: true, guessing: null, right: 0, guesses: 0, opened: new Set() };
 
   let layer, sheets, data, sides;
@@ -171,7 +171,7 @@
     const button = h("button", { type: "button", class: "index", "aria-expanded": String(open), title: `${of.noun} ${i}: more`, onclick: () => { open ? state.opened.delete(name) : state.opened.add(name); draw(); body.querySelector(`[data-line="${name}"] button`).focus(); } }, String(i));
     const key = state.sort.startsWith("score.") ? of.scores[state.sort.slice(6)] : null;
     const shown = state.sort === "special" ? `${number(of.special[i], 2)} sd` : key ? number(key[i]) : null;
-    return h("div", { class: open ? "line open" : "line", "data-line": name }, h("div", { class: "brief" }, button, tiles(of, i, 0, SMALL, false), shown === null ? null : h("span", { class: "score" }, shown), of.flagged[i] ? h("span", { class: "chip" }, "dead or saturated") : null), open ? details(of, i) : null);
+    return h("div", { class: open ? "line open" : "line", "data-line": name }, h("div", { class: "brief" }, h("div", { class: "who" }, button, shown === null ? null : h("span", { class: "score" }, shown)), tiles(of, i, 0, SMALL, false), of.flagged[i] ? h("span", { class: "chip" }, "dead or saturated") : null), open ? details(of, i) : null);
   }
 
   function column(of, number_) {
