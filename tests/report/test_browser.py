@@ -131,6 +131,16 @@ def test_searches_are_filtered_and_sorted(browser, page):
     assert not browser.messages
 
 
+def test_a_tip_goes_with_what_it_is_about(browser, page):
+    """The tip of a unit's button hung over the page's top when the page was scrolled there."""
+    browser.open(page)
+    drawn(browser)
+    browser.do("document.querySelector('#units-explorer .line button').focus()")
+    browser.until("!document.querySelector('.tip').hidden")
+    browser.do("window.scrollTo({top: 0, behavior: 'instant'})")
+    browser.until("document.querySelector('.tip').hidden")
+
+
 def test_words_explain_themselves_and_figures_tell_their_values_by_keyboard(browser, page):
     browser.open(page)
     drawn(browser)

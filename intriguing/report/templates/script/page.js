@@ -26,10 +26,17 @@
     }
     return element.getAttribute("data-tip");
   }
-  main.addEventListener("pointermove", (event) => say(told(event.target), event.clientX, event.clientY));
+  let focused = null;
+  main.addEventListener("pointermove", (event) => { focused = null; say(told(event.target), event.clientX, event.clientY); });
   main.addEventListener("pointerleave", () => say("", 0, 0));
-  main.addEventListener("focusin", (event) => { const at = event.target.getBoundingClientRect(); say(told(event.target), at.left, at.bottom - 10); });
-  main.addEventListener("focusout", () => say("", 0, 0));
+  function sayFocused(anywhere) {
+    const at = focused.getBoundingClientRect(), seen = anywhere || (at.bottom > 0 && at.top < window.innerHeight);
+    say(seen ? told(focused) : "", at.left, at.bottom - 10);
+  }
+  main.addEventListener("focusin", (event) => { focused = event.target; sayFocused(true); });
+  // A tip follows what has the focus; under a pointer nothing is known of what has moved there.
+  window.addEventListener("scroll", () => { if (focused && focused.isConnected) sayFocused(false); else say("", 0, 0); }, { passive: true });
+  main.addEventListener("focusout", () => { focused = null; say("", 0, 0); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") say("", 0, 0); });
 
   // The first time that a section names a word of the glossary, the word explains itself.
