@@ -147,7 +147,7 @@ def test_words_explain_themselves_and_figures_tell_their_values_by_keyboard(brow
     browser.do("document.getElementById('distortions').scrollIntoView()")
     browser.until("document.querySelector('#distortions a.word')")
     browser.do("document.querySelector('#distortions a.word').focus()")
-    assert browser.do("document.querySelector('.tip').textContent.length") > 20
+    browser.until("document.querySelector('.tip').textContent.length > 20")
     browser.do(
         "(s => { s.focus(); s.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'})); })"
         "(document.querySelector('script[data-hover]').previousElementSibling)"
