@@ -7,11 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from intriguing import open_run, tables
+from intriguing.report import Context
 from intriguing.stages.units.page import explorer
+from intriguing.stages.units.page.explorer.reading import chosen_layers
 from intriguing.sweep.report import write_report
 from tests.keys import duplicates
 from tests.pages import Document, about, numbers, rewrite, words_of
-from tests.synthetic_run import images
+from tests.synthetic_run import SyntheticRun, images
 
 
 def listed(html, layer=0):
@@ -139,6 +141,16 @@ def test_a_large_run_loses_images_then_layers_and_says_so(small, monkeypatch):
     assert "of the 8 images listed for a direction 5 are here" in words
     monkeypatch.setattr(explorer, "_NUMBERS", 1)
     assert "1 layer of this run is not here" in words_of(small.root, images)
+
+
+def test_where_few_layers_fit_every_model_has_some(tmp_path):
+    """Of 20 networks with 50 layers each the page showed all layers of the first, and none of the others."""
+    root = SyntheticRun(tmp_path / "run", models=("a", "b"), layers=("h1", "h2")).write("plan", "model_rows", "topk")
+    context = Context(open_run(root))
+    fitting = (chosen_layers(context, limit) for limit in range(1_000, 20_000, 500))
+    two = next(chosen for chosen in fitting if len(chosen.layers) == 2)
+    assert [(key["model"], key["layer"]) for key, _ in two.layers] == [("a", "h1"), ("b", "h1")]
+    assert (two.images, two.left_out) == (3, 2)
 
 
 def test_principal_components_are_not_called_random(small):

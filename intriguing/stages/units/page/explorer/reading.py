@@ -1,5 +1,6 @@
 """Which layers the explorer shows, and their tables, read in passes: all of a large run do not fit in memory."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class Chosen:
 
 
 def chosen_layers(context: Context, most_bytes: float) -> Chosen:
-    """As many layers as `most_bytes` hold; for the sake of more layers fewer images of each direction."""
+    """As many layers as `most_bytes` hold, of all models alike; for more layers fewer images of each direction."""
     rows = context.query(_SIDES.format(layer=", ".join(LAYER)))
     layers = []
     for key, sides in context.grouped(rows, *LAYER):
@@ -52,12 +53,22 @@ def chosen_layers(context: Context, most_bytes: float) -> Chosen:
 
     while images > 3 and sum(size(sides) for *_, sides in layers) > most_bytes:
         images -= 1
-    fitting, total = [], 0.0
-    for key, bases, sides in layers:
-        total += size(sides)
+    fitting, total = list[int](), 0.0
+    for i in _in_turn([(key["dataset"], key["model"], key["model_seed"]) for key, *_ in layers]):
+        total += size(layers[i][2])
         if total <= most_bytes or not fitting:
-            fitting.append((key, bases))
-    return Chosen(fitting, images, most, len(layers) - len(fitting))
+            fitting.append(i)
+    return Chosen([layers[i][:2] for i in sorted(fitting)], images, most, len(layers) - len(fitting))
+
+
+def _in_turn(models: list[tuple[Any, ...]]) -> list[int]:
+    """The places of layers, the first of every model before the second of any: where few fit, every model has some."""
+    seen = Counter[tuple[Any, ...]]()
+    turns = []
+    for model in models:
+        turns.append(seen[model])
+        seen[model] += 1
+    return sorted(range(len(models)), key=lambda i: (turns[i], i))
 
 
 def read_layers(context: Context, chosen: Chosen) -> list[LayerData]:
