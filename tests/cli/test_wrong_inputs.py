@@ -1,10 +1,13 @@
 """What newcomers type wrong: each gets a sentence that says what to write, and exit code 2."""
 
+import csv
+
 import pytest
 
 from intriguing.cli import call
 from intriguing.data.factories import split_name
 from intriguing.errors import DataError
+from intriguing.results import open_run
 from tests.synthetic_run import make_run
 
 
@@ -58,6 +61,15 @@ def test_a_newcomer_is_told_what_to_write(folder, monkeypatch, capsys, typed, sa
     assert said in " ".join(shown.err.split()) and "Traceback" not in shown.err
     assert shown.out == ""
     assert sorted(folder.iterdir()) == before
+
+
+def test_an_export_names_the_classes(tmp_path):
+    run = make_run(tmp_path / "run", layers=("hidden",))
+    names = open_run(run).class_names()
+    assert call(["export", str(run), "--adversarial", str(tmp_path / "new"), "--first", "3"]) == 0
+    rows = list(csv.DictReader((tmp_path / "new" / "index.csv").open()))
+    assert [row["label_name"] for row in rows] == [names.get((row["dataset"], int(row["label"])), "") for row in rows]
+    assert [r["prediction_name"] for r in rows] == [names.get((r["dataset"], int(r["prediction"])), "") for r in rows]
 
 
 def test_a_file_in_place_of_a_module_is_told_its_name():

@@ -16,9 +16,9 @@ from intriguing.results import Run
 from intriguing.stages.common.stored_images import StoredImages
 
 _COLUMNS: tuple[str, ...] = (
-    "file", "original", "dataset", "model", "model_seed", "search_id", "example_id", "label", "target", "target_rule",
-    "grade", "clean_prediction", "prediction", "prediction_of_png", "png_fools", "l2", "linf", "l2_of_png",
-    "linf_of_png",
+    "file", "original", "dataset", "model", "model_seed", "search_id", "example_id", "label", "label_name", "target",
+    "target_rule", "grade", "clean_prediction", "prediction", "prediction_name", "prediction_of_png", "png_fools", "l2",
+    "linf", "l2_of_png", "linf_of_png",
 )  # fmt: skip
 _ORDERS = {"nearest": False, "farthest": True}
 _ALIKE = ("dataset", "target_rule", "grade")
@@ -116,6 +116,12 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
     ]
     remarks += [f"The unchanged images are left out: {why}."] if why else []
     remarks += _fed(pictures, models, what.eight_bit)
+    names = run.class_names()
+    for picture in pictures:
+        named = {
+            f"{key}_name": names.get((picture.row["dataset"], picture.row[key])) for key in ("label", "prediction")
+        }
+        picture.row = picture.row | named
     _write(target, pictures)
     return Exported(target, len(pictures), tuple(remarks))
 
