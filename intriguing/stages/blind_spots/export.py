@@ -118,10 +118,9 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
     remarks += _fed(pictures, models, what.eight_bit)
     names = run.class_names()
     for picture in pictures:
-        named = {
-            f"{key}_name": names.get((picture.row["dataset"], picture.row[key])) for key in ("label", "prediction")
-        }
-        picture.row = picture.row | named
+        row = picture.row
+        labels = {key: (row["dataset"], row[key]) for key in ("label", "prediction")}
+        picture.row = row | {f"{key}_name": names.get(label) for key, label in labels.items()}
     _write(target, pictures)
     return Exported(target, len(pictures), tuple(remarks))
 
