@@ -12,7 +12,8 @@ an untargeted search, and the transfer of what was found.
 CPU time of all tasks, in this process, on one thread, against what is needed: every photo once through the network, in
 batches of 8; every forward and backward row of a search, one by one, as its result counts them; and every found image
 once more for the transfer. Rows are counted at the network by a hook. What decoding the photos once takes is printed
-beside it, and is not a part of what is needed.
+beside it, and is not a part of what is needed. Without searches the ratio is also given with the time that a row took
+within the tasks, which does not change with what else the machine does.
 """
 
 import argparse
@@ -69,20 +70,25 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 
 class Rows:
-    """Counts the rows that networks of the same class as `net` see, forward and backward, by kind of task."""
+    """By kind of task, the rows that networks of the class of `net` see and the CPU seconds of their forward passes."""
 
     def __init__(self, net: nn.Module) -> None:
         self.kind = type(net)
         self.forward, self.backward = Counter[str](), Counter[str]()
+        self.seconds = defaultdict[str, float](float)
         self.task = ""
+        self._began = 0.0
 
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """The hook before a module runs."""
         if type(module) is self.kind:
             self.forward[self.task] += len(inputs[0])
+            self._began = time.process_time()
 
     def after(self, module: nn.Module, _: object, output: Any) -> None:
         """The hook after a module ran."""
+        if type(module) is self.kind:
+            self.seconds[self.task] += time.process_time() - self._began
         if type(module) is self.kind and isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda gradient: self.backward.update({self.task: len(gradient)}))
 
@@ -209,13 +215,21 @@ def _report(
     print(
         f"{options.network}, {options.count} photos at {SIZE}, layers {options.layers}, {options.attacked} attacked\n"
     )
-    print("| task | CPU s | forward rows | backward rows |\n|---|---|---|---|")
+    print("| task | CPU s | of it forward passes | forward rows | backward rows |\n|---|---|---|---|---|")
     for name in sorted({*tasks, *seen.forward}, key=lambda name: -tasks.get(name, 0)):
-        print(f"| {name} | {tasks.get(name, 0):.2f} | {seen.forward[name]} | {seen.backward[name]} |")
+        print(
+            f"| {name} | {tasks.get(name, 0):.2f} | {seen.seconds[name]:.2f} | {seen.forward[name]} | "
+            f"{seen.backward[name]} |"
+        )
     needed = sum(rows[name] * costs[name] for name in rows)
     total = sum(tasks.values())
     decoding = options.count * costs["decode"]
     listed = ", ".join(f"{rows[name]} {name} rows at {1000 * costs[name]:.1f} ms" for name in rows)
     print(f"\nneeded: {listed}: {needed:.1f} s; the tasks took {total:.1f} s: {total / needed:.2f} x")
     print(f"decoding every photo once: {decoding:.1f} s; with it the tasks took {total / (needed + decoding):.2f} x")
+    collected = seen.forward["activations"]
+    if collected and not options.attacked:
+        # A row's time on a machine that is shared changes from minute to minute: here it is that of this very run.
+        bare = options.count * seen.seconds["activations"] / collected
+        print(f"with the time that a row took within the tasks: {bare:.1f} s for the photos: {total / bare:.2f} x")
     print(f"largest resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
