@@ -1,7 +1,8 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
     python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--peers NAME,NAME]
-                                  [--minutes M] [--peers-only] [--long PASSES] [--why] [--markdown FILE]
+                                  [--minutes M] [--peers-only] [--long PASSES] [--why] [--faithful]
+                                  [--markdown FILE]
     python jobs/benchmark.py hard [--cifar cifar10.npz] --curve FILE.svg [--table TABLE.md]
 
 The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
@@ -10,6 +11,7 @@ cut short (or whose peers were ended by --minutes of CPU time) goes on where it 
 images that all peers have seen. Ratios are over the best that anything found for an image, long runs included. --why
 says per image whether the class, the basin or the finish is what `best` lacks. --curve draws the distance at 100, 300,
 1,000 and 3,000 passes, forward and backward, beside the peers'; with --table it draws a table that was measured before.
+--faithful compares that grade with a SciPy loop of the paper's procedure, and nothing else.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import time
 from pathlib import Path
 
 import torch
-from benchmarks import hard_cells, hard_curve, hard_why, search
+from benchmarks import hard_cells, hard_curve, hard_faithful, hard_why, search
 from benchmarks.hard_cells import Found, HardCell, Method, Runs
 from benchmarks.kept import Kept
 
@@ -59,6 +61,11 @@ def main(argv: list[str]) -> int:
     if options.curve:
         _report(hard_curve.drawn(cells, runs, options.curve), options.markdown)
         return 0
+    if options.faithful:
+        _report([hard_faithful.HEADER], options.markdown)
+        for cell in cells:
+            _report(hard_faithful.compared(cell, runs), options.markdown)
+        return 0
     every, missing = hard_cells.methods(tuple(options.peers.split(",")), options.long)
     _report(missing, options.markdown)
     _work(cells, every, runs, options.minutes)
@@ -85,6 +92,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--peers-only", action="store_true", help="compute the peers and the long runs, and no more")
     parser.add_argument("--why", action="store_true", help="per image: class, basin or finish")
+    parser.add_argument("--faithful", action="store_true", help="only `faithful` beside a SciPy loop")
     parser.add_argument("--curve", type=Path, help="draw the distance by passes into this SVG file")
     parser.add_argument(
         "--table", type=Path, help="with --curve: draw what this Markdown file holds, and measure nothing"

@@ -177,7 +177,8 @@ def _starts(cell: Cell, otherwise: Tensor | None = None) -> Tensor:
 def scipy_loop(cell: Cell) -> Tensor:
     """The paper's procedure, image by image: SciPy's L-BFGS-B in float64, c doubled or halved, then 10 bisections."""
     model = cell.model
-    classes = torch.arange(10)
+    with torch.no_grad():
+        classes = torch.arange(model(cell.images[:1]).shape[1])
     results = []
     model.double()
     try:
