@@ -212,18 +212,21 @@ def judged_once(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tenso
 
 
 def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> tuple[Tensor, dict]:
-    """A peer, its passes counted; its compiler, if it has one, is warmed up outside the time."""
-    seen = Passes()
-    wrapped = replace(cell, model=Counted(cell.model, seen))
-    if run is not search_peers.scipy_loop:
+    """A peer, its passes counted; its compiler, if it has one, is warmed up outside the time.
+
+    The SciPy loop, whose calls have one row, is timed without the counter, which would cost it a tenth.
+    """
+    seen, alone = Passes(), run is search_peers.scipy_loop
+    wrapped = cell if alone else replace(cell, model=Counted(cell.model, seen))
+    if not alone:
         run(wrapped.first(2))
     seen.forward = seen.backward = 0
     start = time.process_time()
     images = run(wrapped).detach()
     seconds = time.process_time() - start
     l2, row = verdict(cell, images, seconds)
-    row["forward"] = seen.forward / len(images)
-    row["backward"] = seen.backward / len(images)
+    row["forward"] = np.nan if alone else seen.forward / len(images)
+    row["backward"] = np.nan if alone else seen.backward / len(images)
     return l2, row
 
 
