@@ -145,7 +145,7 @@ def methods(peer_names: tuple[str, ...], passes: int) -> tuple[list[Method], lis
         found.append(Method("BB-1000 from every class", run, "reference", untargeted_only=True, cheap_only=True))
     if "PDGD-1000" in peer_names and "PDGD-1000" in by_name:
         run = search_peers.attack("pdgd", num_steps=2000)
-        found.append(Method("PDGD-2000", run, "reference"))
+        found.append(Method("PDGD-2000", run, "reference", cheap_only=True))
     return found, missing
 
 
