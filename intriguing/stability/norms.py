@@ -19,6 +19,8 @@ from intriguing.stability.graph import Graph, Node, UntracedError, is_passive, l
 from intriguing.stability.ops import Affine, Concat, Convolution, Elementwise, Shape, Smooth, Sum, Unknown
 
 METHODS = ("exact", "paper")
+_TELLING = math.log(2)
+"""Least logarithm of the product of all bounds, up or down, of which a share tells something."""
 _HOME = torch.zeros(0, dtype=torch.float64)
 """Norms are computed on the CPU, in float64, wherever the model is."""
 
@@ -55,7 +57,7 @@ class LayerNorm:
     residual: float
     steps: int
     share: float
-    """log(upper_bound) / log(product of all upper bounds); NaN where that product is 1 or infinite."""
+    """log(upper_bound) / log(product of all upper bounds); NaN where that product is near 1 (0.5 to 2) or infinite."""
     product_bound: float
     """No change of the network's input of L2 norm d moves this layer's output by more than d times this."""
     printed: float = math.nan
@@ -137,7 +139,7 @@ def layer_norms(
         one = gains[id(node)]
         if is_passive(node.op) or node.op is None:
             continue
-        share = math.log(one.upper) / total if total and 0 < one.upper < math.inf else math.nan
+        share = math.log(one.upper) / total if abs(total) > _TELLING and 0 < one.upper < math.inf else math.nan
         stride = node.op.stride if isinstance(node.op, Convolution) else ()
         shape = _shapes(graph, node)[0]
         figures = one.norm, one.upper, one.residual, one.steps

@@ -148,7 +148,8 @@ class Problem:
         if not can_bound(self.graph):
             reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
         elif dear and not self.graph.is_affine:
-            reason = f"linear bounds take {self.network.gigaflops:.3g} gigaflops an image, more than {gigaflops:g}"
+            needed = _rounded(self.network.gigaflops)
+            reason = f"linear bounds take {needed} gigaflops an image, more than {gigaflops:g}"
         if not reason and not self.graph.is_affine:
             return self._assembled(*self._by_lines(effort))
         if (dear and self._is_hopeless(self.network.least_rounding)) or self._is_hopeless(self.rounding):
@@ -242,6 +243,11 @@ class Problem:
             need = margins[rows] - self.slack(far, rows)
             bounds[rows] = part.distance(slope, need, turns=_EXACT_TURNS)
         return bounds.clamp(min=0)
+
+
+def _rounded(x: float) -> str:
+    """Three digits that count, the rest zeros: 30,900,000."""
+    return f"{float(f'{x:.3g}'):,.10g}"
 
 
 def _without_lines(graph: Graph) -> list[str]:
