@@ -42,8 +42,9 @@ gradient is what is missing, and it grows by itself."""
 _FALL, _QUIET = 0.05, 4
 """A row has come nearer if its distance fell by this share. It goes on beyond `ticks` until it has not come nearer in
 so many evaluations."""
-_RECENT = 3
-"""The estimate of a row's distance is the smallest of the last so many."""
+_RECENT = 16
+"""The estimate of a row's distance is the smallest of the last so many: all of a race. A single trial point may lie far
+from the way to the boundary."""
 PAUSED = (
     *("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates"),
     *("mark", "quiet"),

@@ -108,7 +108,7 @@ def test_a_segment_ends_at_the_boundary_and_needs_a_success_to_begin_with():
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_more_passes_never_give_a_larger_distance(targeted):
-    model, x = rugged(), images(8)
+    model, x = rugged(3), images(8)
     labels = model(x).argmax(1)
     targets = (labels + 1) % 4 if targeted else None
     before, first = None, None
@@ -134,7 +134,7 @@ def test_thorough_is_never_worse_than_best_with_the_same_starts():
 
 
 def test_starts_are_of_use_and_an_image_does_not_depend_on_its_company():
-    model, x, pool = rugged(2), images(9), images(400, key=3)
+    model, x, pool = rugged(3), images(9), images(400, key=3)
     labels = model(x).argmax(1)
     options = SearchOptions(passes=600)
     without = minimal_distortion(model, x, labels, options=options)
