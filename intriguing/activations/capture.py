@@ -20,6 +20,7 @@ from intriguing.activations.layers import Layer
 from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
 from intriguing.basics.brief import brief
+from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding
 from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import InputError, IntriguingError, ModelError
@@ -135,6 +136,7 @@ class Capture:
     def __enter__(self) -> "Capture":
         modules = dict(self._model.named_modules())
         self._evaluating.enter_context(evaluating(self._model))
+        self._evaluating.enter_context(reused_heap())
         by_path: dict[str, list[Layer]] = {}
         for layer in self._layers:
             by_path.setdefault(layer.path, []).append(layer)

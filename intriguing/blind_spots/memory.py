@@ -1,8 +1,6 @@
-"""Memory of a search: how much it needs, how many rows fit on the device, and reuse of freed memory on the host."""
+"""Memory of a search: how much it needs, and how many rows fit on the device."""
 
-import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -26,29 +24,6 @@ vectors of a paused row."""
 _ENOUGH = {SMALL.most: 64, SINGLE.most: 16}
 """Number of slots by rows per call: where few rows are fed at once, more rows side by side make nothing faster, and a
 row that waits can be dropped for what others have found."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST = 32 * 2**20
-"""Blocks larger than this are returned to the system at once; it is the largest value that glibc sets by itself."""
-
-
-@contextmanager
-def reused_heap() -> Iterator[None]:
-    """Inside, glibc keeps up to 1 GB of freed memory for reuse.
-
-    Every step frees blocks of the same size as the next one allocates. Returning them to the system in between takes
-    about a tenth of a search's time. With an allocator other than glibc's nothing changes.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        yield
-        return
-    mallopt(_MMAP_THRESHOLD, _LARGEST)
-    mallopt(_TRIM_THRESHOLD, 2**30)
-    try:
-        yield
-    finally:
-        mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.basics.precision import Precision, full_precision
 from intriguing.basics.torch_modes import device_of
@@ -82,7 +83,7 @@ def minimal_distortion(
         others = starts if callable(starts) else _checked_starts(starts, images, box)
         if len(images) == 0:
             return SearchResult.none(x, classes)
-        with feeding(network, images), frozen(network), memory.reused_heap(), torch.no_grad():
+        with feeding(network, images), frozen(network), reused_heap(), torch.no_grad():
             every = isinstance(targets, str)
             result = _fitted(network, images, classes, target_classes, every, others, box, options, x.device)
             if options.bounds == "linear":

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import randomness
+from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import as_tensor, feeding
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
@@ -40,7 +41,7 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
     if x.ndim < 2:
         raise InputError(f"x has the shape {tuple(x.shape)}; it must be a batch (n, *shape): write x[None].")
     logits = []
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), reused_heap():
         batches = batches_of(model, x, slots)
         for part in list(batches.parts(len(x))) or [slice(0, 0)]:
             batch = x[part]

@@ -1,8 +1,8 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
-    python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--peers NAME,NAME]
-                                  [--minutes M] [--peers-only] [--long PASSES] [--why] [--faithful]
-                                  [--markdown FILE]
+    python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--modes MODE,MODE]
+                                  [--peers NAME,NAME] [--minutes M] [--peers-only] [--long PASSES] [--why]
+                                  [--faithful] [--markdown FILE]
     python jobs/benchmark.py hard [--cifar cifar10.npz] --curve FILE.svg [--table TABLE.md]
 
 The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         found = hard_cells.cells_of(name, options.cifar, options.images or IMAGES[name])
         if not found:
             _report([f"\n{name}: skipped, for want of CIFAR-10 (--cifar FILE)."], options.markdown)
-        cells += found
+        cells += [cell for cell in found if cell.mode in options.modes.split(",")]
     runs = Runs(Kept())
     if options.curve:
         _report(hard_curve.drawn(cells, runs, options.curve), options.markdown)
@@ -86,6 +86,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 in NumPy's format")
     parser.add_argument("--images", type=int, help="of every network; default: a number for each")
     parser.add_argument("--networks", help="only these, by semicolons (their names hold commas)")
+    parser.add_argument("--modes", default=",".join(hard_cells.MODES), help="only these, by commas")
     parser.add_argument("--peers", default=",".join(hard_cells.PEERS))
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="CPU time after which nothing more is begun"

@@ -65,7 +65,9 @@ class ActivationsParameters:
 
 @dataclass(frozen=True)
 class StreamParameters:
-    """A shard of the inputs to feed to a network, and the layers and bases to scan at once."""
+    """A shard of the inputs to feed to a network, the layers and bases to scan at once, and the number of inputs of the
+    draw whose activations are kept.
+    """
 
     key: ModelKey
     draw: Draw
@@ -76,6 +78,7 @@ class StreamParameters:
     bases: tuple[str, ...]
     k: int
     both: bool
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _function(
 
 
 ACTIVATIONS = _function("activations", 1, _COLLECTING, "activations", ActivationsParameters, "activations:activations")
-STREAM = _function("stream", 2, (*_COLLECTING, *_SCANNING), "activations", StreamParameters, "activations:stream")
+STREAM = _function("stream", 3, (*_COLLECTING, *_SCANNING), "activations", StreamParameters, "activations:stream")
 UNTRAINED_WEIGHTS = _function(
     "untrained_weights",
     1,

@@ -20,7 +20,9 @@ class UnitsSpec(Section):
     split: Literal["train", "test"] = "test"
     """The split whose inputs are scanned."""
     mode: Literal["store", "stream"] = "store"
-    """store: activations are kept as a table. stream: they are scanned as they are computed, and never written."""
+    """store: activations are kept as a table. stream: they are scanned as they are computed, and in no table; those of
+    the tested inputs (2,048 without tests) are kept for the tasks that read them.
+    """
     reduce: Literal["max", "mean", "positions"] = "max"
     """What becomes of a convolution's maps: each channel's maximum or mean, or every position as a row of its own."""
     k: int = Field(default=16, ge=1, le=10_000)

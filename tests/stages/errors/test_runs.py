@@ -65,11 +65,13 @@ def test_errors_and_places_are_those_of_the_network(run, images):
 
 
 @pytest.mark.slow
-def test_a_stream_finds_the_same_places(run, spec, tmp_path):
+def test_a_stream_finds_the_same_and_sees_each_image_once(run, spec, tmp_path):
     stream = spec | {"units": spec["units"] | {"mode": "stream"}, "blind_spots": None, "transfer": None}
+    counting.SEEN["images"] = 0
     other = ig.run(stream, tmp_path / "run", "inline")
-    assert other.table("topk").equals(run.table("topk"))
-    assert other.table("models").equals(run.table("models"))
+    assert counting.SEEN["images"] <= COUNT + FEW + 4
+    for name in ("topk", "models", "unit_histograms"):
+        assert other.table(name).equals(run.table(name))
 
 
 def test_the_clean_row_reads_what_the_errors_found(spec):

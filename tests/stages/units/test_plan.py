@@ -41,13 +41,22 @@ def test_a_crossed_design_has_an_answer_and_others_have_none():
     assert "model-or-data" not in planned(sets=("one",)).tasks
 
 
-def test_a_streamed_plan_stores_no_activations():
+def test_a_streamed_plan_collects_no_activations_of_a_trained_network():
     plan = planned(mode="stream", bases=["natural", "pca"])
-    assert not [name for name in plan.tasks if name.startswith("activations")]
+    assert not [name for name in plan.tasks if name.startswith("activations") and "random_init" not in name]
     assert {need.task for need in plan.tasks["stream/one/cnn/0/00000"].needs} == {
         "model/one/cnn/0",
         "moments/one/cnn/0/fc1",
     }
+
+
+@pytest.mark.parametrize(("mode", "collecting"), [("store", "activations"), ("stream", "stream")])
+def test_only_the_tasks_that_collect_feed_a_network(mode, collecting):
+    plan = planned(mode=mode, tested_rows=300)
+    fed = {task.name.partition("/")[0] for task in plan if "model" in task.resources}
+    assert fed == {collecting, "activations", "top"}  # the random control's, and what each place of a map can see
+    read = {need.task.partition("/")[0] for need in plan.tasks["inputs/one/cnn/1/fc1"].needs}
+    assert read == {collecting, "examples", "pixels"}
 
 
 def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):

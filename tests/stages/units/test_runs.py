@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 import intriguing as ig
 from intriguing.data import load_dataset
+from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stats.multiple import holm
 from intriguing.sweep import execute, prepare
 from intriguing.units.scores import METRICS
@@ -69,14 +71,24 @@ def test_rotation_tests_on_ray_give_equal_tables(tested_run, tmp_path, ray_start
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
-def test_streaming_writes_no_activations_and_gives_equal_tables(tested_run, tmp_path):
+def test_streaming_gives_equal_tables_but_none_of_activations(tested_run, tmp_path):
     assert execute(prepare(small(mode="stream"), tmp_path / "run"), "inline").complete
     stored, streamed = tables_of(tested_run), tables_of(tmp_path / "run")
     assert streamed.keys() == {name for name in stored if not name.startswith("activations")}
     for name, frame in streamed.items():
         pd.testing.assert_frame_equal(frame, stored[name], check_exact=True, obj=name)
-    written = [p for p in (tmp_path / "run" / "store").rglob("*") if "activations" in p.name or "layer" in p.name]
-    assert all("_" in p.name for p in written)  # layer0_natural and the like: states of scans
+
+
+def test_a_stream_keeps_the_activations_of_the_tested_inputs_alone(tmp_path):
+    units = {"bases": ["natural"], "metrics": ["kurtosis"], "controls": [], "tested_rows": 50}
+    spec = small({"models": {"cnn": UNITS["models"]["cnn"]}}, mode="stream", **units)
+    assert execute(prepare(spec, tmp_path / "run"), "inline").complete
+    kept = [pq.read_table(path) for path in (tmp_path / "run" / "store").rglob("kept0.parquet")]
+    assert len(kept) == 2
+    ids = np.concatenate([np.asarray(table["example_id"]) for table in kept])
+    scanned = load_dataset("mnist-sample").splits["test"]
+    assert sorted(ids) == scanned.ids[drawn_positions(scanned, 50, 0, "scanned inputs")].tolist()
+    assert set(ig.open_run(tmp_path / "run").pandas("rotation_tests").n) == {50}
 
 
 def test_every_control_and_condition_is_tested(tests_of):

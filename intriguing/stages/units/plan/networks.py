@@ -72,7 +72,7 @@ class Study:
 
     @property
     def is_stored(self) -> bool:
-        """Whether activations are kept; if not, whoever needs them computes them."""
+        """Whether all activations are kept; if not, those of the inputs that tests and histograms rest on."""
         return self.section.mode == "store"
 
     def networks(self) -> list[Network]:
@@ -93,11 +93,11 @@ class Study:
         return shards_of(network.rows, self.sweep.compute.rows_per_shard)
 
     def stored(self, network: Network, layer: str) -> list[Output]:
-        """The stored activations of a layer; none where they are not kept."""
-        if not self.is_stored:
-            return []
-        output = f"layer{network.model.layers.index(layer)}"
-        return [Output(activations_name(network, i), output) for i in range(len(self.shards(network)))]
+        """The activations of a layer that are kept, shard by shard."""
+        index, shards = network.model.layers.index(layer), range(len(self.shards(network)))
+        if self.is_stored or not network.is_trained:
+            return [Output(activations_name(network, i), f"layer{index}") for i in shards]
+        return [Output(stream_name(network, i), f"kept{index}") for i in shards]
 
     def _network(self, model: PlannedModel, models: Sequence[PlannedModel]) -> Network:
         rows = self.section.rows or model.dataset.sizes[self.section.split]
@@ -130,6 +130,11 @@ def judge_of(section: UnitsSpec, model: PlannedModel, models: Sequence[PlannedMo
 def activations_name(network: Network, shard: int) -> str:
     """The name of the task that collects a shard."""
     return f"activations/{network.task_part}/{shard:05d}"
+
+
+def stream_name(network: Network, shard: int) -> str:
+    """The name of the task that scans a shard as it is computed."""
+    return f"stream/{network.task_part}/{shard:05d}"
 
 
 def _without_wildcards(model: PlannedModel) -> tuple[str, ...]:

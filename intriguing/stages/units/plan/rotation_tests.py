@@ -61,8 +61,7 @@ def _untrained_control(study: Study, network: Network, tests: list[Output]) -> I
     )
     weights = model_resource(built, Output(name, "weights"))
     control = network.untrained(weights, study.tested_rows(network))
-    if study.is_stored:
-        yield from activations(study, control, {})
+    yield from activations(study, control, {})
     for layer in control.model.layers:
         yield _test_inputs(study, control, layer)
         yield from _tests(study, control, layer, RAW, tests)
@@ -80,14 +79,10 @@ def _test_inputs(study: Study, network: Network, layer: str) -> Task:
         "pixels": [Output(_pixels_name(dataset.name), "pixels")] if has_pixels else [],
         "examples": dataset.examples,
     }
-    resources = {} if study.is_stored else dict(network.resources)
-    if judge and not study.is_stored:
-        resources["encoder"] = judge.weights
     return functions.TEST_INPUTS.task(
         _inputs_name(network, layer),
         tested_layer(study, network, layer, judge_layer),
         inputs=inputs,
-        resources=resources,
         affinity=network.task_part,
     )
 

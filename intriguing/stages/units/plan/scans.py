@@ -9,7 +9,7 @@ from intriguing.engine.task import Output, Task
 from intriguing.stages.common.planned import PlannedPredictions
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import RAW
-from intriguing.stages.units.plan.networks import Network, Study, activations_name
+from intriguing.stages.units.plan.networks import Network, Study, activations_name, stream_name
 
 _COUNTED = 2_048
 """Inputs behind a direction's histogram, at most: enough for its bins."""
@@ -21,12 +21,18 @@ def scans(study: Study, network: Network) -> Iterator[Task]:
     if study.is_stored:
         folders = {f"layer{j}": _folder(network, layer) for j, layer in enumerate(network.model.layers)}
         yield from activations(study, network, folders)
-        # Those of the first layer are enough: every layer's rows hold the predictions.
-        study.sweep.add(PlannedPredictions(network.model.key, tuple(study.stored(network, network.model.layers[0]))))
+    study.sweep.add(PlannedPredictions(network.model.key, _predictions(study, network)))
     yield from _moments(study, network)
     yield from _scans_of_stored(study, network) if study.is_stored else _streams(study, network)
     yield from _top_inputs(study, network)
     yield from _histograms(study, network)
+
+
+def _predictions(study: Study, network: Network) -> tuple[Output, ...]:
+    """The outputs that hold the classes of all scanned inputs; of stored ones the rows of any layer hold them."""
+    if study.is_stored:
+        return tuple(study.stored(network, network.model.layers[0]))
+    return tuple(Output(stream_name(network, i), "predictions") for i in range(len(study.shards(network))))
 
 
 def activations(study: Study, network: Network, publish: dict[str, str]) -> Iterator[Task]:
@@ -67,7 +73,9 @@ def tested_layer(study: Study, network: Network, layer: str, judge_layer: str = 
 def _moments(study: Study, network: Network) -> Iterator[Task]:
     """The moments of each layer, where a basis is made from them."""
     for layer in network.model.layers if set(study.section.bases) & set(_FROM_COVARIANCE) else ():
-        inputs: dict[str, Any] = {"activations": study.stored(network, layer), "judge": [], "pixels": []}
+        # A scan that is made as activations are computed needs the moments before it: they are computed for them.
+        stored = study.stored(network, layer) if study.is_stored else []
+        inputs: dict[str, Any] = {"activations": stored, "judge": [], "pixels": []}
         yield functions.MOMENTS.task(
             _moments_name(network, layer),
             tested_layer(study, network, layer),
@@ -98,7 +106,7 @@ def _streams(study: Study, network: Network) -> Iterator[Task]:
     section, model = study.section, network.model
     for i, shard in enumerate(study.shards(network)):
         yield functions.STREAM.task(
-            f"stream/{network.task_part}/{i:05d}",
+            stream_name(network, i),
             functions.StreamParameters(
                 key=model.key,
                 draw=study.draw(network.rows),
@@ -109,6 +117,7 @@ def _streams(study: Study, network: Network) -> Iterator[Task]:
                 bases=tuple(section.bases),
                 k=section.k,
                 both=section.signs == "both",
+                kept=study.tested_rows(network) if section.rotations else _counted(study, network),
             ),
             inputs={f"moments{j}": moments_of(network, layer, *section.bases) for j, layer in enumerate(model.layers)},
             resources=network.resources,
@@ -128,7 +137,7 @@ def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
             states = [
                 Output(f"scan/{network.layer_part(layer)}/{basis}/{i:05d}", "state")
                 if study.is_stored
-                else Output(f"stream/{network.task_part}/{i:05d}", f"layer{j}_{basis}")
+                else Output(stream_name(network, i), f"layer{j}_{basis}")
                 for i in range(len(study.shards(network)))
             ]
             yield functions.TOP_INPUTS.task(
@@ -158,17 +167,21 @@ def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
 
 def _histograms(study: Study, network: Network) -> Iterator[Task]:
     """How the projections on the directions of every basis are spread, layer by layer."""
-    draw = study.draw(min(study.tested_rows(network), _COUNTED))
+    draw = study.draw(_counted(study, network))
     bases = tuple(study.section.bases)
     for layer in network.model.layers:
         yield functions.HISTOGRAMS.task(
             f"histograms/{network.layer_part(layer)}",
             functions.HistogramParameters(network.layer_key(layer), draw, study.compute, study.reading, bases),
             inputs={"activations": study.stored(network, layer), "moments": moments_of(network, layer, *bases)},
-            resources={} if study.is_stored else network.resources,
             publish={"unit_histograms": "unit_histograms"},
             affinity=network.task_part,
         )
+
+
+def _counted(study: Study, network: Network) -> int:
+    """How many inputs are behind each histogram."""
+    return min(study.tested_rows(network), _COUNTED)
 
 
 def _moments_name(network: Network, layer: str) -> str:

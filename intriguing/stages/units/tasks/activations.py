@@ -1,4 +1,4 @@
-"""Collect activations: stored for other tasks to read, or scanned at once and never written."""
+"""Collect activations: stored for other tasks to read, or scanned at once and only those of some inputs kept."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -48,7 +48,14 @@ class Rows:
     maxima: np.ndarray | None = None
     """Where in the layer's map each unit's maximum lies, (n, units) uint16, where the vectors are maxima of a map."""
     predictions: np.ndarray | None = None
-    """The classes that the network gives the inputs, int64 (n,), where they were asked for."""
+    """The classes that the network gives the inputs, int64 (n,), where it is a classifier."""
+
+    def of(self, ids: np.ndarray) -> "Rows":
+        """The rows of the inputs with these `ids`."""
+        here = np.isin(self.ids, ids)
+        maxima = None if self.maxima is None else self.maxima[here]
+        predictions = None if self.predictions is None else self.predictions[here]
+        return Rows(self.ids[here], self.positions[here], self.vectors[here], maxima, predictions)
 
 
 @functions.ACTIVATIONS.implementation
@@ -56,7 +63,7 @@ def activations(work: Work, parameters: functions.ActivationsParameters) -> dict
     """The activations of a shard of inputs: outputs layer0, layer1, ... as `layers` has them, and `skipped`."""
     skipped: list[Skipped] = []
     blocks: dict[str, list[Rows]] = {layer: [] for layer in parameters.layers}
-    for layer, block in _shard_rows(work, parameters, parameters.layers, skipped, predict=True):
+    for layer, block in _shard_rows(work, parameters, parameters.layers, skipped):
         blocks[layer].append(block)
     keys = parameters.key.columns
     stored = {
@@ -68,14 +75,23 @@ def activations(work: Work, parameters: functions.ActivationsParameters) -> dict
 
 @functions.STREAM.implementation
 def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]:
-    """Scan a shard of inputs as they are computed: the top-K states layer0_BASIS, ... and `skipped`.
+    """Scan a shard of inputs as they are computed: the top-K states layer0_BASIS, ..., `predictions` and `skipped`.
 
-    The inputs moments0, moments1, ... are those of the layers `scanned`, where a basis needs them.
+    The outputs kept0, kept1, ... are the activations of those inputs that later tasks read, as `activations` stores
+    them: the `kept` first of the draw. The inputs moments0, moments1, ... are those of the layers `scanned`, where a
+    basis needs them.
     """
     skipped: list[Skipped] = []
     scans: dict[tuple[str, str], TopK] = {}
     located: dict[str, list[Rows]] = {layer: [] for layer in parameters.scanned}
+    kept: dict[str, list[Rows]] = {layer: [] for layer in parameters.scanned}
+    draw, seen = parameters.draw, list[Rows]()
+    part = work.resource("dataset").splits[draw.split]
+    read_later = part.ids[drawn_positions(part, min(parameters.kept, draw.rows), draw.seed, DRAW)]
     for layer, block in _shard_rows(work, parameters, parameters.scanned, skipped):
+        kept[layer].append(block.of(read_later))
+        if layer == parameters.scanned[0]:
+            seen.append(replace(block, vectors=block.vectors[:, :0], maxima=None))
         for basis in parameters.bases:
             if (layer, basis) not in scans:
                 moments = [Moments.from_bytes(m) for m in work.blobs(f"moments{parameters.scanned.index(layer)}")]
@@ -89,7 +105,19 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
         f"layer{parameters.scanned.index(layer)}_{basis}": _state(scan, located[layer])
         for (layer, basis), scan in scans.items()
     }
-    return states | {"skipped": _skipped(skipped, parameters.key.columns)}
+    keys = parameters.key.columns
+    stored = {
+        f"kept{j}": _stored(joined(kept[layer]), {**keys, "layer": layer})
+        for j, layer in enumerate(parameters.scanned)
+    }
+    return states | stored | {"predictions": _predictions(joined(seen)), "skipped": _skipped(skipped, keys)}
+
+
+def _predictions(rows: Rows) -> pa.Table:
+    """The columns `example_id` and `prediction` of each input once; null for a network that is no classifier."""
+    ids, first = np.unique(rows.ids, return_index=True)
+    classes = pa.nulls(len(ids), pa.int64()) if rows.predictions is None else pa.array(rows.predictions[first])
+    return pa.table({"example_id": pa.array(ids), "prediction": classes})
 
 
 def _state(scan: TopK, blocks: list[Rows]) -> bytes:
@@ -106,16 +134,15 @@ def _shard_rows(
     parameters: functions.ActivationsParameters | functions.StreamParameters,
     layers: Sequence[str],
     skipped: list[Skipped],
-    predict: bool = False,
 ) -> Iterator[tuple[str, Rows]]:
-    """The rows of `layers` for the task's shard of inputs, block by block; see `collected`."""
+    """The rows of `layers` for the task's shard of inputs, with predictions, block by block; see `collected`."""
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
     draw, shard = parameters.draw, parameters.shard
     part = work.resource("dataset").splits[draw.split]
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
     slots = parameters.compute.slots
-    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped, predict)
+    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped, predict=True)
 
 
 @functions.UNTRAINED_WEIGHTS.implementation

@@ -22,7 +22,7 @@ def histograms(work: Work, parameters: functions.HistogramParameters) -> dict[st
     )
     torch.set_num_threads(inputs.compute.threads)
     work.device = device_name()
-    rows = rows_of(work, "activations", "model", inputs.layer, inputs)
+    rows = rows_of(work, "activations", inputs.layer, inputs)
     ids, vectors = one_place(rows, inputs.draw.seed)
     values = np.ascontiguousarray(vectors[np.argsort(ids, kind="stable")], np.float32)
     keys = {**parameters.key.columns, "condition": RAW, "rotation_seed": 0, "n": len(values)}

@@ -109,14 +109,14 @@ def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     """The tested inputs: the `rows` of the scanned ones that come first in the draw, one place of the map each.
 
     Activations are read from the input `activations`, or where there is none computed by the resource `model`; those
-    of the judging network likewise (`judge`, or `encoder`, at `judge_layer`); the input `pixels` is the second judge.
+    of the judging network, at `judge_layer`, are the input `judge`; the input `pixels` is the second judge.
     """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    ids, vectors = one_place(rows_of(work, "activations", "model", parameters.layer, parameters), parameters.draw.seed)
+    ids, vectors = one_place(rows_of(work, "activations", parameters.layer, parameters), parameters.draw.seed)
     judges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if parameters.judge_layer:
-        judges[ENCODER] = _mean_over_places(rows_of(work, "judge", "encoder", parameters.judge_layer, parameters))
+        judges[ENCODER] = _mean_over_places(rows_of(work, "judge", parameters.judge_layer, parameters))
     for table in work.tables("pixels"):
         judges[PIXELS] = np.asarray(table["example_id"]), _matrix(table["vector"])
     for judged, _ in judges.values():
@@ -134,8 +134,8 @@ def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=parameters.draw.seed), columns)
 
 
-def rows_of(work: Work, stored: str, network: str, layer: str, parameters: functions.TestedLayer) -> Rows:
-    """The tested inputs' rows of a layer: out of the input `stored`, or computed by the resource `network`."""
+def rows_of(work: Work, stored: str, layer: str, parameters: functions.TestedLayer) -> Rows:
+    """The tested inputs' rows of a layer: out of the input `stored`, or computed by the resource `model`."""
     draw = parameters.draw
     tables = work.tables(stored, ["example_id", "position", "vector"])
     if tables:
@@ -149,7 +149,7 @@ def rows_of(work: Work, stored: str, network: str, layer: str, parameters: funct
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)
     skipped: list[Skipped] = []
     blocks = collected(
-        work.resource(network), part, chosen, [layer], parameters.reading, parameters.compute.slots, skipped
+        work.resource("model"), part, chosen, [layer], parameters.reading, parameters.compute.slots, skipped
     )
     return joined([block for _, block in blocks])
 
