@@ -107,8 +107,7 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
     }
     keys = parameters.key.columns
     stored = {
-        f"kept{j}": _stored(joined(kept[layer]), {**keys, "layer": layer})
-        for j, layer in enumerate(parameters.scanned)
+        f"kept{j}": _stored(joined(kept[layer]), {**keys, "layer": layer}) for j, layer in enumerate(parameters.scanned)
     }
     return states | stored | {"predictions": _predictions(joined(seen)), "skipped": _skipped(skipped, keys)}
 
