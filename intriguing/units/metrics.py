@@ -19,6 +19,9 @@ from intriguing.units.scores import METRICS, Depth, Metric, metrics_named
 from intriguing.units.selectivity import selectivity
 from intriguing.units.views import Inputs, View
 
+_EXTREME = 20
+"""Binary orders of magnitude from 1 of a range of projections, above which they are scaled for their fourth powers."""
+
 Formula = Callable[[View, Depth], np.ndarray]
 
 FORMULAS: dict[str, Formula] = {}
@@ -151,7 +154,13 @@ def _kurtosis(view: View, depth: Depth) -> np.ndarray:
     scores = view.scores
     # The mean of equal numbers is rounded: their variance need not be 0.
     low, high = torch.aminmax(scores, dim=1)
-    squared = (scores - scores.mean(dim=1, keepdim=True)).square_()
+    centred = scores - scores.mean(dim=1, keepdim=True)
+    # The fourth powers of these are beyond float32, or round to nothing; a power of two changes no other digit.
+    extreme = ((high - low).log2().abs() > _EXTREME) & (high > low)
+    if bool(extreme.any()):
+        exponent = torch.frexp(centred[extreme].abs().amax(dim=1, keepdim=True)).exponent
+        centred[extreme] = torch.ldexp(centred[extreme], -exponent)
+    squared = centred.square_()
     variance = squared.mean(dim=1).double()
     fourth = squared.square_().mean(dim=1).double()
     return torch.where((high > low) & (variance > 0), fourth / variance.square(), torch.nan).numpy()

@@ -157,7 +157,7 @@ class Moments:
         finite = torch.isfinite(rows).all(dim=1)
         self.skipped += int((~finite).sum())
         if bool(finite.any()):
-            # What is finite may still be too large for its powers in float32.
+            # What is finite may still be too large, or too small, for its powers in float32.
             wide = _Parts(rows[finite].double(), self.with_covariance, 1)
             wide.add(rows[finite].double())
             self._central.combine(wide.central())
@@ -217,6 +217,8 @@ class _Parts:
     def __init__(self, like: torch.Tensor, with_covariance: bool, size: int = _PARTS) -> None:
         dim = like.shape[1]
         self.rows: list[int] = []
+        # Below, numbers that the type rounds to too few digits would decide the sum of fourth powers.
+        self.least = torch.finfo(like.dtype).tiny / torch.finfo(like.dtype).eps
         # Of each block: origin (the mean of its first rows), sums of the powers 1 to 4 about it, low, high.
         self.figures = like.new_empty((size, 7, dim))
         self.lines = [block.unbind() for block in self.figures.unbind()]
@@ -229,7 +231,7 @@ class _Parts:
         return self.figures.dtype == rows.dtype and self.figures.device == rows.device
 
     def add(self, rows: torch.Tensor) -> bool:
-        """Add a block of `rows`; False, and nothing is added, where a power is not finite."""
+        """Add a block of `rows`; False, and nothing is added, where a power is too large or too small for their type."""
         i, n = len(self.rows), len(rows)
         origin, first, second, third, fourth, low, high = self.lines[i]
         shifted, squared = (room if n == len(room) else room[:n] for room in self.scratch)
@@ -245,6 +247,8 @@ class _Parts:
             return False
         torch.amin(rows, 0, out=low)
         torch.amax(rows, 0, out=high)
+        if bool(((fourth < self.least) & (high > low)).any()):
+            return False
         if self.products is not None:
             wide = rows.double() - origin.double()
             torch.sum(wide, 0, out=self.first[i])
@@ -286,5 +290,6 @@ class _Parts:
 
 
 def _shown(values: np.ndarray) -> np.ndarray:
-    """`values` with the digits that do not depend on the order of additions."""
-    return values.astype(np.float32).astype(np.float64)
+    """`values` with the digits that do not depend on the order of additions: the 24 bits of float32, of any size."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissa, 24)), exponent - 24)

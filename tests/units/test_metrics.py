@@ -67,6 +67,18 @@ def test_a_unit_that_never_varies_has_no_kurtosis():
     assert np.isnan(found).tolist() == [False, False, True, False, True, False]
 
 
+@pytest.mark.parametrize("exponent", [-120, -60, -38, 30, 60, 115])
+def test_kurtosis_does_not_depend_on_the_size_of_activations(exponent):
+    """From 2^-38 on it was 0, and no number above 2^32."""
+    rows = inputs_of(n=1000)[0]
+    directions = ig.Directions.haar(6, 1)
+    plain, scaled = (
+        score_directions(Inputs.of(some), directions, scorers(["kurtosis"]))["kurtosis"]
+        for some in (rows, np.ldexp(rows, exponent))
+    )
+    np.testing.assert_array_equal(scaled, plain)
+
+
 def test_the_low_end_of_units_has_its_own_test():
     rows, labels = inputs_of(600)
     rows[labels == 2, :] -= 3.0
