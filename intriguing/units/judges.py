@@ -13,6 +13,9 @@ from intriguing.errors import InputError
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """The rows of `vectors` (n, E) scaled to unit length, float32; a row of zeros stays zero."""
     rows = np.asarray(vectors, dtype=np.float32)
+    # The squares of very small or large numbers are beyond float32; a power of two changes no digit.
+    _, exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True, initial=0.0))
+    rows = np.ldexp(rows, -exponents)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1.0)
 
