@@ -68,22 +68,29 @@ def finished(spec_file, tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the groups that this one gives
 def pytest_collection_modifyitems(items):
-    """Mark what is slow or cannot run here, and share the suite out between two processes."""
+    """Mark what is slow or cannot run here, and share the suite out between three processes."""
     for item in items:
         if SWEEPS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-        # Two processes share the suite file by file; all that needs Ray goes to one of them, which starts it once.
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if item.get_closest_marker("shared") and not SHARED.exists():
             item.add_marker(pytest.mark.skip(reason="needs ../shared/data"))
-    # The long groups first (--no-loadscope-reorder keeps this order): what comes last is short, so both end together.
+    # The long groups first (--no-loadscope-reorder keeps this order): what comes last is short, so all end together.
     slow = Counter(group_of(item) for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (group_of(item) != "ray", -slow[group_of(item)]))
+    items.sort(key=lambda item: (group_of(item) not in (HOSTS, RAY), -slow[group_of(item)]))
+
+
+HOSTS, RAY = "hosts", "ray"
 
 
 def group_of(item):
-    """The tests that one process runs, one after the other."""
-    return "ray" if item.get_closest_marker("ray") else str(item.path)
+    """The tests that one process runs, one after the other: a file's, all that need one Ray, all that need hosts.
+
+    The last two wait for other processes half of the time, so that two cores have work for three processes.
+    """
+    if item.path.parent.name == "cluster":
+        return HOSTS
+    return RAY if item.get_closest_marker("ray") else str(item.path)
 
 
 @pytest.fixture(scope="session")

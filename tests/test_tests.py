@@ -26,7 +26,7 @@ def test_functions_of_tests_carry_no_annotations():
     assert {file: names for file, names in files.items() if names} == {}
 
 
-def test_a_file_s_tests_run_in_one_process_and_all_of_ray_s_in_one(request):
+def test_a_file_s_tests_run_in_one_process_and_so_do_all_of_ray_s(request):
     """The groups of tests/conftest.py reach xdist (3.8 cannot give them to pytest 9.2)."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pytest.skip("one process runs the tests")

@@ -20,11 +20,11 @@ from tests.cluster.hosts import ROOT, Hosts, why_not
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 MODEL = """
-import time
+import os, time
 from torch import nn
 class Slow(nn.Sequential):
     def forward(self, x):
-        time.sleep(0.01)
+        time.sleep(float(os.environ.get("PAUSE", 0.01)))
         return super().forward(x)
 def build(classes):
     return Slow(nn.Flatten(), nn.Linear(784, 12), nn.Sigmoid(), nn.Linear(12, classes))
@@ -52,6 +52,8 @@ rows_per_shard = 128
 searches_per_shard = 6
 slots = 32
 """
+DEAD = "RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=3000"
+"""A host that says nothing is given up after five times these, not after Ray's minute: the test waits for that."""
 COMPARED = ("models", "topk", "unit_scores", "distortions", "transfer")
 
 
@@ -85,7 +87,7 @@ def cluster_file(hosts, mine, folder):
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.key)}
     config["file_mounts"]["~/mine"] = str(mine)
     config["file_mounts"]["~/intriguing-src"] = str(ROOT)
-    exports = f"export PATH=$HOME/venv/bin:$PATH RAY_AUTH_MODE=token PYTHONPATH={ROOT} OMP_NUM_THREADS=1"
+    exports = f"export PATH=$HOME/venv/bin:$PATH RAY_AUTH_MODE=token PYTHONPATH={ROOT} OMP_NUM_THREADS=1 {DEAD}"
     config["setup_commands"] = [
         f"test -e ~/venv || ln -s {sys.prefix} ~/venv",
         f"grep -q RAY_AUTH_MODE ~/.bashrc || echo '{exports}' >> ~/.bashrc",
@@ -149,6 +151,7 @@ def test_a_sweep_survives_a_host_that_is_cut_off_and_uses_one_that_joins_late(ho
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
     assert not any(b"raylet" in command or b"gcs_server" in command for command in commands)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PAUSE", "0")
     assert execute(prepare(mine / "mine.toml", tmp_path / "here"), "inline").complete
     far, here = open_run(copied), open_run(tmp_path / "here")
     for table in COMPARED:
