@@ -249,11 +249,17 @@ def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:
 def _named(loader: Iterable[Any], ids: Iterable[int] | None) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
     """The loader's batches that have rows, with the ids of their inputs."""
     numbers = iter(ids) if ids is not None else None
-    total = 0
+    total, shape = 0, None
     for item in loader:
         batch = as_tensor(item[0] if isinstance(item, (tuple, list)) else item, "A batch of the loader")
         if batch.ndim < 2:
             raise InputError(f"A loader yields batches of shape (n, ...), not {tuple(batch.shape)}: write batch[None].")
+        shape = shape or batch.shape[1:]
+        if batch.shape[1:] != shape:
+            raise InputError(
+                f"After {total} inputs of shape {tuple(shape)} the loader yields a batch {tuple(batch.shape)}: bring "
+                "all inputs to one shape, or collect each shape by itself."
+            )
         if not total and batch.is_floating_point() and looks_like_bytes(batch):
             _LOG.warning("The inputs are whole numbers from 0 to 255: write batch / 255 if the model takes 0 to 1.")
         if numbers is not None:

@@ -92,8 +92,8 @@ class TopK:
         both: keep the smallest projections, too. seed: key of the hash that orders ties. precision: that of the
         filter's GEMM (auto: bfloat16 on a GPU, float32 elsewhere); it changes the speed, never the result.
         """
-        if k < 1:
-            raise InputError(f"A scan needs k of at least 1, not {k}.")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise InputError(f"A scan needs k, a whole number of at least 1, not {k!r}.")
         if precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
         self.directions: Directions = directions
@@ -125,7 +125,10 @@ class TopK:
         counted in `skipped` and listed in `skipped_ids` (the first 1,000).
         """
         rows = torch.as_tensor(block)
-        names = _on_host(ids).astype(np.int64)
+        names = _on_host(ids)
+        if names.dtype.kind not in "iu" and names.size:
+            raise InputError(f"The ids of inputs are whole numbers, not {names.dtype}: number the inputs.")
+        names = names.astype(np.int64)
         places = np.zeros(len(names), dtype=np.int32) if positions is None else _on_host(positions).astype(np.int32)
         if rows.ndim != 2 or rows.shape[1] != self.directions.dim:
             raise InputError(

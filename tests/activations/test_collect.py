@@ -120,6 +120,15 @@ def test_one_row_per_input_has_position_zero():
     assert next(iter(ig.collect_activations(mlp(), [inputs(5)], "0"))).positions.tolist() == [0] * 5
 
 
+def test_inputs_of_several_shapes_are_refused():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    loader = [torch.rand(2, 1, 8, 8), torch.rand(2, 1, 9, 9)]
+    with pytest.raises(
+        InputError, match=r"After 2 inputs of shape \(1, 8, 8\) the loader yields a batch \(2, 1, 9, 9\)"
+    ):
+        list(ig.collect_activations(model, loader, ["0"]))
+
+
 def test_labels_of_a_loader_are_left_alone():
     x = inputs(20)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(20)), batch_size=8)

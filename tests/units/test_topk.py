@@ -218,6 +218,19 @@ def test_scans_of_different_directions_are_not_merged():
         ig.TopK(ig.Directions.haar(4, 1)).merge(ig.TopK(ig.Directions.haar(4, 2)))
 
 
+@pytest.mark.parametrize("k", [0, 2.0, True, "3"])
+def test_a_number_of_ranks_that_is_none_is_refused(k):
+    with pytest.raises(InputError, match="a whole number of at least 1"):
+        ig.TopK(ig.Directions.natural(3), k=k)
+
+
+@pytest.mark.parametrize("ids", [[0.5, 1.5], ["a", "b"]])
+def test_ids_that_are_no_whole_numbers_are_refused(ids):
+    """0.5 was taken for the input 0."""
+    with pytest.raises(InputError, match="whole numbers"):
+        ig.TopK(ig.Directions.natural(3), k=1).update(np.eye(2, 3, dtype=np.float32), np.array(ids))
+
+
 def test_a_block_of_another_width_is_refused():
     with pytest.raises(InputError, match=r"\(n, 4\)"):
         ig.TopK(ig.Directions.natural(4)).update(rows_of(3, 5), np.arange(3))
