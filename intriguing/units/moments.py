@@ -231,7 +231,7 @@ class _Parts:
         return self.figures.dtype == rows.dtype and self.figures.device == rows.device
 
     def add(self, rows: torch.Tensor) -> bool:
-        """Add a block of `rows`; False, and nothing is added, where a power is too large or too small for their type."""
+        """Add a block of `rows`; False, and nothing is added, where a power is too large or too small for them."""
         i, n = len(self.rows), len(rows)
         origin, first, second, third, fourth, low, high = self.lines[i]
         shifted, squared = (room if n == len(room) else room[:n] for room in self.scratch)
