@@ -45,6 +45,7 @@ RECORD = "record.json"
 PROBE = 1 << 20
 _WORTH_THREADS = 4 << 20
 _BLOCK = 4 << 10
+_SLICE = 16 << 20
 _SEAL = b',\n "seal": "'
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 STORE_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
@@ -173,6 +174,15 @@ class Store:
 
         `record` is what the caller knows of it already.
         """
+        content, is_table = self._checked(fingerprint, output, record)
+        return _table(content, columns) if is_table else content
+
+    def slices(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """A table as `read` gives it, some rows at a time: of rows no more is in memory than takes about 16 MB."""
+        return _slices(self._checked(fingerprint, output)[0], columns)
+
+    def _checked(self, fingerprint: str, output: str, record: Record | None = None) -> tuple[bytes, bool]:
+        """The file of an output, after its hash was checked, and whether it is a table."""
         record, wrong = self.find(fingerprint) if record is None else (record, "")
         if record is None or output not in record.outputs:
             raise CorruptError(wrong or f"{self.place(fingerprint)} has no output {output!r}.")
@@ -187,7 +197,7 @@ class Store:
             error = CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
             error.sha256 = sha256
             raise error
-        return content if stored.rows < 0 else _table(content, columns)
+        return content, stored.rows >= 0
 
     def write(self, fingerprint: str, outputs: Mapping[str, pa.Table | bytes], record: Record) -> Record:
         """Store `outputs` and `record` (completed with them) under `fingerprint`, all or nothing."""
@@ -379,6 +389,19 @@ def _table(content: bytes, columns: list[str] | None) -> pa.Table:
         reader.open(pa.BufferReader(content), pre_buffer=False)
         return reader.read_all(use_threads=threads)
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(columns=columns, use_threads=threads)
+
+
+def _slices(content: bytes, columns: list[str] | None) -> Iterator[pa.Table]:
+    """A Parquet file as tables of about `_SLICE` bytes. Reading lists at once takes several times their own memory."""
+    file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    rows = max(1, file.metadata.num_rows * _SLICE // max(1, sum(group.total_byte_size for group in groups)))
+    for batch in file.iter_batches(
+        batch_size=min(rows, max(1, file.metadata.num_rows)), columns=columns, use_threads=False
+    ):
+        yield pa.Table.from_batches([batch])
+    del batch
+    pa.default_memory_pool().release_unused()  # it keeps what was freed, several slices of it
 
 
 def _pack(name: str, value: Any, by_content: bool) -> tuple[Stored, bytes]:

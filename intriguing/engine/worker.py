@@ -7,6 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -100,6 +101,12 @@ class Work:
         """The input `name` a table at a time, one per task that made it: only one of them is in memory."""
         return (self._read(*reference, columns) for reference in self._call.inputs[name])
 
+    def slices(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The input `name` some rows at a time: for what is large, and is put where it belongs at once."""
+        for fingerprint, output in self._call.inputs[name]:
+            with _damaging(fingerprint):
+                yield from self._store.slices(fingerprint, output, columns)
+
     def blobs(self, name: str) -> list[bytes]:
         """The input `name` as a list of bytes, one per task that made it."""
         return [self._read(*reference) for reference in self._call.inputs[name]]
@@ -123,10 +130,8 @@ class Work:
         return self._resources.kept(digest([name, references], name), make)
 
     def _read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Any:
-        try:
+        with _damaging(fingerprint):
             return self._store.read(fingerprint, output, columns)
-        except CorruptError as error:
-            raise _damage(fingerprint, str(error), error.sha256) from error
 
 
 class Resources:
@@ -173,6 +178,15 @@ def _room(held: OrderedDict[str, tuple[Any, int]], size: int, budget: int) -> No
 
 class _DamagedInputError(CorruptError):
     """A stored input that cannot be read; `args` are its fingerprint and what is wrong."""
+
+
+@contextmanager
+def _damaging(fingerprint: str) -> Iterator[None]:
+    """Inside, an output that cannot be read is an input that is damaged."""
+    try:
+        yield
+    except CorruptError as error:
+        raise _damage(fingerprint, str(error), error.sha256) from error
 
 
 def _damage(fingerprint: str, wrong: str, sha256: str = "") -> _DamagedInputError:

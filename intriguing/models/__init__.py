@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from intriguing.models.options import GENERAL, TrainOptions
     from intriguing.models.probing import (
         check_model,
+        classes_of,
         error_rate,
         is_classifier,
         parameter_count,
@@ -29,6 +30,7 @@ _HOME = {
     "TrainingReport": "training",
     "build_model": "build",
     "check_model": "probing",
+    "classes_of": "probing",
     "check_searchable": "examination",
     "error_rate": "probing",
     "is_classifier": "probing",
@@ -51,6 +53,7 @@ __all__ = [
     "build_model",
     "check_model",
     "check_searchable",
+    "classes_of",
     "error_rate",
     "is_classifier",
     "known_models",

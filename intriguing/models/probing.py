@@ -46,11 +46,18 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
         for part in list(batches.parts(len(x))) or [slice(0, 0)]:
             batch = x[part]
             rows = len(batch)
-            padding = batches.padding(rows)
-            batch = torch.cat([batch, batch.new_zeros(padding, *batch.shape[1:])]) if padding else batch.clone()
-            with feeding(model, batch):
-                logits.append(model(batch)[:rows])
+            fed = batch.new_zeros(rows + batches.padding(rows), *batch.shape[1:])
+            fed[:rows] = batch
+            with feeding(model, fed):
+                logits.append(model(fed)[:rows])
+            del fed  # before the next one is made
     return torch.cat(logits)
+
+
+def classes_of(logits: torch.Tensor) -> np.ndarray:
+    """The class of each row of logits (n, C), (n,) int64; -1 where a logit is NaN: no answer, so never a right one."""
+    classes = logits.argmax(dim=1)  # that of a NaN where there is one
+    return classes.masked_fill(logits.gather(1, classes[:, None])[:, 0].isnan(), -1).cpu().numpy()
 
 
 def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
@@ -63,7 +70,7 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     for start in range(0, len(split), slots):
         images, at, _ = split.readable(np.arange(start, min(start + slots, len(split))))
         if len(at):
-            guesses = predict(model, images.to(device), slots).argmax(dim=1).cpu().numpy()
+            guesses = classes_of(predict(model, images.to(device), slots))
             wrong, total = wrong + int((guesses != split.labels[at]).sum()), total + len(at)
     if not total:
         raise DataError("None of the split's images can be read.")

@@ -36,7 +36,7 @@ TRANSFER = Table(
         Field("clipped_fraction", SINGLE, "How much of the image was clipped to [0, 1].", "fraction"),
         EXAMPLE,
         LABEL,
-        Field("prediction", WHOLE, "The class that the model gives."),
+        Field("prediction", WHOLE, "The class that the model gives; -1 where it answers NaN."),
         Field("is_error", FLAG, "Whether that is not the label."),
         Field("size", SINGLE, "Of kind noise: its RMS before clipping; null for the other kinds.", "pixel range", True),
     ),
@@ -56,7 +56,7 @@ RAYS = Table(
         Field("clean_error", FLAG, "Whether the model is wrong on the image itself, where the ray starts."),
         Field("sizes", pa.list_(SINGLE), "The sizes asked for: RMS after clipping, ascending.", "pixel range"),
         Field("rms", pa.list_(SINGLE), "The RMS as fed; smaller than asked where the ray's end is.", "pixel range"),
-        Field("predictions", pa.list_(WHOLE), "The class that the model gives at each of these."),
+        Field("predictions", pa.list_(WHOLE), "The class that the model gives at each of these; -1: NaN."),
         Field(
             "status",
             TEXT,

@@ -27,8 +27,8 @@ GROWTH = 1.5
 
 _FURTHEST = 1e6
 """The largest scale of a change of RMS 1: what is a millionth of the others or less does not make a ray longer."""
-_AT_ONCE = 1 << 22
-"""Numbers of the images that arithmetic in float64 is done with at once: 32 MB an array."""
+_AT_ONCE = 1 << 20
+"""Numbers of the images that arithmetic in float64 is done with at once: 8 MB an array, of some ten."""
 
 Answer = Callable[[np.ndarray], np.ndarray]
 """The classes (b,) int64 that a network gives images (b, *shape) float32."""
@@ -37,26 +37,34 @@ Answer = Callable[[np.ndarray], np.ndarray]
 class Rays:
     """Rays from `clean` images through `changed` ones, both (B, *shape), within the box.
 
+    changed: the images, or a function that makes those of some rows, (b, *shape), which are then never all in memory.
     Raises: `InputError` for other shapes, and for a changed image that equals its clean one.
     """
 
     __repr__ = brief
 
     def __init__(
-        self, clean: np.ndarray, changed: np.ndarray, lower: float = 0.0, upper: float = 1.0, *, inside: bool = True
+        self,
+        clean: np.ndarray,
+        changed: np.ndarray | Callable[[np.ndarray], np.ndarray],
+        lower: float = 0.0,
+        upper: float = 1.0,
+        *,
+        inside: bool = True,
     ) -> None:
         """`inside=False`: `changed` may leave the box, as an image plus noise does."""
-        if clean.shape != changed.shape:
+        if isinstance(changed, np.ndarray) and clean.shape != changed.shape:
             raise InputError(f"Clean images of shape {clean.shape} and changed ones of {changed.shape}: give pairs.")
-        if inside and changed.size and not (changed.min() >= lower and changed.max() <= upper):
-            raise InputError(f"The changed images leave the box [{lower}, {upper}].")
         self.shape, self.box = clean.shape[1:], (lower, upper)
         self._grids: dict[tuple[float, ...], tuple[np.ndarray, np.ndarray]] = {}
         self._clean = np.ascontiguousarray(clean, np.float32).reshape(len(clean), prod(self.shape))
         self._change = np.empty_like(self._clean)
-        flat = changed.reshape(self._clean.shape)
+        made = changed.__getitem__ if isinstance(changed, np.ndarray) else changed
         for part in self._parts(np.arange(len(clean))):
-            change = flat[part].astype(np.float64) - self._clean[part]
+            moved = made(part).reshape(len(part), prod(self.shape))
+            if inside and moved.size and not (moved.min() >= lower and moved.max() <= upper):
+                raise InputError(f"The changed images leave the box [{lower}, {upper}].")
+            change = moved.astype(np.float64) - self._clean[part]
             # Scaled to a maximum of 1 first, so that the squares of a tiny change do not underflow.
             largest = np.abs(change).max(axis=1, initial=0.0, keepdims=True)
             if not (largest > 0).all():
@@ -77,10 +85,12 @@ class Rays:
 
     def images(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
         """The points (b, *shape) float32 of these rays at these scales (b,)."""
-        moved = self._change[rows]
-        moved *= scales.astype(np.float32)[:, None]
-        moved += self._clean[rows]
-        np.clip(moved, *self.box, out=moved)
+        moved = np.empty((len(rows), prod(self.shape)), np.float32)
+        for part in self._parts(np.arange(len(rows))):
+            points = self._change[rows[part]]
+            points *= scales[part].astype(np.float32)[:, None]
+            points += self._clean[rows[part]]
+            np.clip(points, *self.box, out=moved[part[0] : part[-1] + 1])
         return moved.reshape(len(moved), *self.shape)
 
     def rms(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -1,18 +1,26 @@
 """Transfer: what a matrix costs beyond the bare forward passes that it needs.
 
     python jobs/benchmark.py transfer [--models 20] [--images 10000] [--shard 1000] [--network conv] [--rays]
+    python jobs/benchmark.py transfer --memory [--images 128]
 
 Every model is fed the images made for every model, as a sweep does it: planned, scheduled, read from the store, stored
 again. The images come from no search, which would take far longer: they are the inputs with a little noise. Bare
 forward passes, in batches of as many rows, are measured in the same process between the tasks, all along: a forward
 pass takes more CPU-seconds where other processes share the caches, so both must be measured at the same time. Networks
-are not trained.
+are not trained. `--memory` says instead by how much the tasks that feed a shard of photos (224 x 224) raise the memory
+of their process.
 """
 
 import argparse
+import gc
+import os
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -129,32 +137,23 @@ def main(argv: list[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmark.py transfer", description="A matrix against bare forward passes.")
     parser.add_argument("--models", type=int, default=20)
-    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--images", type=int, help="10,000 by default, photos 128")
     parser.add_argument("--shard", type=int, default=1_000, help="searches per shard")
     parser.add_argument("--network", choices=NETWORKS, default="conv")
     parser.add_argument("--rays", action="store_true", help="follow rays, too")
+    parser.add_argument("--memory", action="store_true", help="the memory of feeding photos")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if options.memory:
+        memory(options.images or 128)
+        return
+    options.images = options.images or 10_000
     with tempfile.TemporaryDirectory() as folder:
-        rng = np.random.default_rng(0)
-        x = rng.integers(0, 256, (options.images, 28, 28), dtype=np.uint8)
-        labels = np.arange(options.images) % 10
-        np.savez(Path(folder) / "x.npz", x_test=x, y_test=labels)
         network = NETWORKS[options.network] | {"train": False}
-        prepared = prepare(
-            {
-                "name": "benchmark",
-                "datasets": {"x": {"source": f"npz:{folder}/x.npz"}},
-                "models": {f"m{i}": network | {"seeds": [i]} for i in range(options.models)},
-                "blind_spots": {"images": options.images, "target_rules": ["untargeted"]},
-                "transfer": {"noise": [], "sizes": [0.05, 0.1, 0.2] if options.rays else []},
-                "compute": {"searches_per_shard": options.shard},
-            },
-            f"{folder}/run",
-        )
-        tasks = [replace(t, function=SEARCH) if t.name.startswith("search/") else t for t in prepared.plan]
-        plan, run = Plan(tasks), Path(folder) / "run"
-        bare = Bare(options.network, min(options.shard, options.images), prepared.spec.compute.slots)
+        transfer = {"noise": [], "sizes": [0.05, 0.1, 0.2] if options.rays else []}
+        models = {f"m{i}": network | {"seeds": [i]} for i in range(options.models)}
+        plan, run = planned(Path(folder), (options.images, 28, 28), models, transfer, options.shard)
+        bare = Bare(options.network, min(options.shard, options.images), 256)
         print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
         print("|---|---|---|---|---|---|---|")
         for prefix in ("transfer", "rays")[: 1 + options.rays]:
@@ -166,6 +165,85 @@ def main(argv: list[str]) -> None:
                 f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "
                 f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {beyond:.1f} |"
             )
+
+
+def planned(
+    folder: Path, shape: tuple[int, ...], models: dict[str, Any], transfer: dict[str, Any], shard: int
+) -> tuple[Plan, Path]:
+    """A sweep of these models on random images, with made images in place of searches; and its run folder."""
+    x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    np.savez(folder / "x.npz", x_test=x, y_test=np.arange(len(x)) % 10)
+    spec = {
+        "name": "benchmark",
+        "datasets": {"x": {"source": f"npz:{folder}/x.npz"}},
+        "models": models,
+        "blind_spots": {"images": len(x), "target_rules": ["untargeted"]},
+        "transfer": transfer,
+        "compute": {"searches_per_shard": shard},
+    }
+    tasks = prepare(spec, f"{folder}/run").plan
+    made_for = (replace(task, function=SEARCH) if task.name.startswith("search/") else task for task in tasks)
+    return Plan(list(made_for)), folder / "run"
+
+
+def memory(photos: int) -> None:
+    """Print by how much each kind of task raises the resident memory that its process, a new one, had before."""
+    print("| tasks | photos | they take, MB | memory rises by, MB |")
+    print("|---|---|---|---|")
+    for kinds in (["minimal"], ["gaussian"], ["minimal", "amplified", "gaussian"], []):
+        with tempfile.TemporaryDirectory() as folder:
+            rises = [_apart(fed_photos, folder, photos, kinds, fed) for fed in (False, True)]
+        name, size = " and ".join(kinds) or "rays", photos * 3 * 224**2 * 4 / 1e6
+        print(f"| {name} | {photos} | {size:.0f} | {rises[1]:.0f} |")
+
+
+def fed_photos(folder: str, photos: int, kinds: list[str], fed: bool) -> float:
+    """Do what feeding photos of these kinds (rays, without any) needs or, once `fed`, feed them: by how much memory
+    rises, MB.
+    """
+    torch.set_num_threads(1)
+    models = {"m": {"architecture": "softmax", "train": False, "seeds": [0, 1]}}
+    transfer = {"kinds": kinds or ["minimal"], "noise": [], "sizes": [] if kinds else [0.05, 0.1]}
+    plan, run = planned(Path(folder), (photos, 224, 224, 3), models, transfer, photos)
+    prefix = "transfer/" if kinds else "rays/"
+    chosen = {task.name for task in plan if task.name.startswith(prefix)}
+    needs = {need.task for name in chosen for need in plan.tasks[name].needs}
+    if not fed:
+        write_plan(run, plan, {"name": "benchmark"})
+    with Watch() as watch:
+        _work(plan, run, chosen if fed else needs, InlinePool(run))
+    return watch.rise
+
+
+def _apart(function: Callable[..., float], *arguments: Any) -> float:
+    """The result of `function` in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+class Watch:
+    """Inside, a thread looks every 2 ms at how much memory is resident; `rise` is the most above the beginning, MB."""
+
+    def __enter__(self) -> "Watch":
+        gc.collect()
+        self._before = self._most = self._resident()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.rise = (self._most - self._before) / 1e6
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.002):
+            self._most = max(self._most, self._resident())
+
+    @staticmethod
+    def _resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def fed_along(run: Path) -> int:

@@ -27,6 +27,26 @@ def test_what_was_written_is_read_back(tmp_path):
     assert record.outputs["rows"].rows == 3
 
 
+@pytest.mark.parametrize(("size", "counts"), [(1, {9}), (1000, {2, 3, 4, 5}), (1 << 30, {1})])
+def test_a_table_is_read_some_rows_at_a_time(tmp_path, monkeypatch, size, counts):
+    store, numbers = Store(tmp_path), pa.array([[i] * 100 for i in range(9)], pa.list_(pa.float32()))
+    store.write(F, {"rows": pa.table({"id": list(range(9)), "image": numbers, "name": ["n"] * 9})}, RECORD)
+    monkeypatch.setattr(store_module, "_SLICE", size)
+    slices = list(store.slices(F, "rows", ["id", "image"]))
+    assert len(slices) in counts
+    assert pa.concat_tables(slices).equals(store.read(F, "rows", ["id", "image"]))
+
+
+def test_what_was_changed_is_not_read_by_rows(tmp_path):
+    store = Store(tmp_path)
+    store.write(F, {"rows": TABLE}, RECORD)
+    content = bytearray((tmp_path / F / "rows.parquet").read_bytes())
+    content[20] ^= 1
+    (tmp_path / F / "rows.parquet").write_bytes(content)
+    with pytest.raises(CorruptError, match="was changed after it was written"):
+        list(store.slices(F, "rows"))
+
+
 def test_a_column_that_earlier_code_did_not_write_is_left_out(tmp_path):
     store = Store(tmp_path / "store")
     store.write(F, {"rows": TABLE}, RECORD)

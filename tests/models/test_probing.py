@@ -6,7 +6,7 @@ from torch import nn
 
 from intriguing.data.dataset import build_dataset
 from intriguing.errors import InputError, ModelError
-from intriguing.models import build_model, check_model, error_rate, predict, probe
+from intriguing.models import build_model, check_model, classes_of, error_rate, predict, probe
 
 GREY = (1, 28, 28)
 
@@ -67,6 +67,23 @@ def test_error_rate_counts_what_is_wrong():
     x[range(5), 0, 0, [0, 1, 2, 0, 1]] = 1
     split = build_dataset("x", {"test": (x.numpy(), torch.tensor([0, 1, 2, 1, 2]).numpy(), None)}, "h").split("test")
     assert error_rate(nn.Flatten(), split, slots=2) == 2 / 5
+
+
+def test_an_answer_of_nan_is_no_class_and_wrong():
+    logits = torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [1.0, torch.nan], [-torch.inf, 0.0], [torch.inf, 0.0]])
+    assert classes_of(logits).tolist() == [1, -1, -1, 1, 0]
+    assert classes_of(logits[:0]).tolist() == []
+    x = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0]]).reshape(3, 1, 1, 2)
+    split = build_dataset("x", {"test": (x.numpy(), torch.tensor([0, 0, 1]).numpy(), None)}, "h").split("test")
+    unsure = nn.Sequential(nn.Flatten(), Nothing())
+    assert error_rate(unsure, split, slots=2) == 1 / 3
+
+
+class Nothing(nn.Module):
+    """NaN in place of each number between 0 and 1."""
+
+    def forward(self, x):
+        return torch.where((x > 0) & (x < 1), torch.nan, x)
 
 
 class Returns(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 
 from intriguing.data import Split
 from intriguing.engine.worker import Work
-from intriguing.models import predict
+from intriguing.models import classes_of, predict
 from intriguing.stages.common.resources import device
 
 
@@ -12,17 +12,18 @@ def clean_predictions(work: Work, split: Split, positions: np.ndarray, slots: in
     """The readable ones of the `positions` of a split, in their order, and the model's classes for them, int64 (n,).
 
     The input `predictions` has tables with the columns `example_id` and `prediction`, or none. The resource `model` is
-    fed what is not among them.
+    fed what is not among them. A class is -1 where the model answers NaN.
     """
     classes = _known(work, split.ids[positions])
-    unknown = np.flatnonzero(classes < 0)
+    seen = classes >= 0
+    unknown = np.flatnonzero(~seen)
     for start in range(0, len(unknown), slots):
         part = unknown[start : start + slots]
         images, read, _ = split.readable(positions[part])
         if len(read):
-            logits = predict(work.resource("model"), images.to(device()), slots)
-            classes[part[np.isin(positions[part], read)]] = logits.argmax(dim=1).cpu().numpy()
-    seen = classes >= 0
+            here = part[np.isin(positions[part], read)]
+            classes[here] = classes_of(predict(work.resource("model"), images.to(device()), slots))
+            seen[here] = True
     return np.asarray(positions)[seen], classes[seen]
 
 

@@ -1,7 +1,7 @@
 """Images of a table as arrays: read where they lie in Arrow's memory, never turned into Python numbers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -30,10 +30,7 @@ class StoredImages:
         names = pa.array(search_ids, self._names.type)
         indices = pc.index_in(names, value_set=self._names)  # pyright: ignore[reportAttributeAccessIssue]
         if indices.null_count:
-            missing = names.filter(indices.is_null())
-            raise InputError(
-                f"Search {missing[0].as_py()!r} has no stored image ({len(missing)} of {len(names)} lack one)."
-            )
+            raise _lacking(names.filter(indices.is_null()).to_pylist(), len(names))
         rows = indices.to_numpy()
         images = np.empty((len(rows), math.prod(self.shape)), np.float32)
         start = 0
@@ -42,6 +39,30 @@ class StoredImages:
             images[here] = chunk[rows[here] - start]
             start += len(chunk)
         return images.reshape(len(rows), *self.shape)
+
+
+def gathered(tables: Iterable[pa.Table], search_ids: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
+    """The images of these searches, in their order, out of tables that hold them in any: (n, *shape) float32.
+
+    A table can go before the next one is read, so that no image is in memory twice. Raises `InputError` for a search
+    without an image, and for an image of another shape.
+    """
+    places = {name: i for i, name in enumerate(search_ids)}
+    images = np.empty((len(search_ids), *shape), np.float32)
+    for table in tables:
+        stored = StoredImages(table)
+        names = [name for name in stored.names if name in places]
+        if names and stored.shape != shape:
+            raise InputError(f"Stored images of shape {stored.shape} for a data set of {shape}.")
+        if names:
+            images[[places.pop(name) for name in names]] = stored.stack(names)
+    if places:
+        raise _lacking(list(places), len(search_ids))
+    return images
+
+
+def _lacking(names: Sequence[str], of: int) -> InputError:
+    return InputError(f"Search {names[0]!r} has no stored image ({len(names)} of {of} lack one).")
 
 
 def _one_shape(shapes: pa.ChunkedArray) -> tuple[int, ...]:

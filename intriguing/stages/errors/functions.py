@@ -18,7 +18,7 @@ class ErrorsParameters:
 
 
 ERRORS = TaskFunction(
-    Function("intriguing.errors:errors", 1, (_TASKS, "intriguing.stages.common.clean", *SOURCES), f"{_TASKS}:errors"),
+    Function("intriguing.errors:errors", 2, (_TASKS, "intriguing.stages.common.clean", *SOURCES), f"{_TASKS}:errors"),
     ErrorsParameters,
 )
 FUNCTIONS = (ERRORS,)

@@ -10,23 +10,28 @@ import torch
 
 from intriguing.data import Split
 from intriguing.engine.worker import KEPT_BYTES, Work
-from intriguing.errors import InputError
-from intriguing.models import predict
+from intriguing.models import classes_of, predict
 from intriguing.stages.common.resources import device
-from intriguing.stages.common.stored_images import StoredImages
+from intriguing.stages.common.stored_images import gathered
+from intriguing.transfer import Perturbed
 
 FOUND = ("distortions", "adversarial")
 """The inputs that a shard of searches has."""
 
+_AT_ONCE = 1 << 20
+"""Numbers of the images that are changed at once: 8 MB in float64, and arithmetic takes some ten such arrays."""
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The searches of a shard with status `found`: names, columns of their rows, positions in the split, images."""
+    """The searches of a shard with status `found`: names, columns of their rows, positions in the split, and the
+    images (n, *shape) float32, which nothing may change.
+    """
 
     names: list[str]
     columns: dict[str, list[str]]
     positions: np.ndarray
-    stored: StoredImages
+    images: np.ndarray
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,19 +45,37 @@ def found_images(work: Work, rows: Split) -> Found:
 def _found(work: Work, rows: Split) -> tuple[Found, int]:
     searches = work.table("distortions", ["search_id", "example_id", "grade", "target_rule", "status"]).to_pandas()
     searches = searches[searches["status"] == "found"]
-    images = work.table("adversarial", ["search_id", "shape", "image"])
-    stored, shape = StoredImages(images), tuple(rows.images.shape[1:])
-    if len(searches) and stored.shape != shape:
-        raise InputError(f"Stored images of shape {stored.shape} for a data set of {shape}.")
-    columns = {name: searches[name].tolist() for name in ("grade", "target_rule")}
+    names, columns = searches["search_id"].tolist(), {key: searches[key].tolist() for key in ("grade", "target_rule")}
     positions = rows.positions(searches["example_id"].to_numpy())
-    return Found(searches["search_id"].tolist(), columns, positions, stored), images.nbytes
+    stored = work.slices("adversarial", ["search_id", "shape", "image"])
+    images = gathered(stored, names, tuple(rows.images.shape[1:]))
+    return Found(names, columns, positions, images), images.nbytes
 
 
 def pieces(count: int, shape: tuple[int, ...], slots: int) -> list[slice]:
     """How `count` images are handled: all at once where a worker can keep them for its next task, else by batches."""
     whole = count * int(np.prod(shape)) * 4
     return list(parts(count, count if 2 * whole <= KEPT_BYTES else slots))
+
+
+def built(
+    count: int, shape: tuple[int, ...], make: Callable[[slice], Perturbed], *, images_too: bool = True
+) -> Perturbed:
+    """What `make` makes of `count` images of this shape, few at a time: arithmetic in float64 takes many times the
+    memory of the pixels themselves. Without `images_too` no more is kept of them than their sizes.
+    """
+    images, done = np.empty((count if images_too else 0, *shape), np.float32), []
+    for part in parts(count, _AT_ONCE // max(1, int(np.prod(shape)))):
+        one = make(part)
+        if images_too:
+            images[part] = one.images
+        done.append(without_images(one))
+    return Perturbed(images, *(joined([one[i] for one in done], np.float32) for i in (1, 2)))
+
+
+def without_images(changed: Perturbed) -> Perturbed:
+    """What is known of changed images that are needed no longer."""
+    return changed._replace(images=np.empty(0))
 
 
 def parts(count: int, size: int) -> Iterator[slice]:
@@ -62,12 +85,14 @@ def parts(count: int, size: int) -> Iterator[slice]:
 
 
 def answering(work: Work, slots: int) -> Callable[[np.ndarray | torch.Tensor], np.ndarray]:
-    """The function from images (n, *shape) float32 to the classes (n,) int64 that the task's model gives them."""
+    """The function from images (n, *shape) float32 to the classes (n,) int64 that the task's model gives them, -1 for
+    none.
+    """
     model, where = work.resource("model"), device()
 
     def answer(images: np.ndarray | torch.Tensor) -> np.ndarray:
         fed = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
-        return predict(model, fed.to(where), slots).argmax(dim=1).cpu().numpy()
+        return classes_of(predict(model, fed.to(where), slots))
 
     return answer
 

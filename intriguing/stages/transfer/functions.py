@@ -60,15 +60,15 @@ class RaysParameters:
 
 # The names are those of an earlier house: they go into fingerprints and stay.
 PREDICT_UNCHANGED = TaskFunction(
-    Function(f"{_NAME}:clean", 2, (*_COVERS, "intriguing.stages.common.clean"), f"{_TASKS}:predict_unchanged"),
+    Function(f"{_NAME}:clean", 3, (*_COVERS, "intriguing.stages.common.clean"), f"{_TASKS}:predict_unchanged"),
     UnchangedParameters,
 )
 PREDICT_CHANGED = TaskFunction(
-    Function(f"{_NAME}:feed", 2, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),
+    Function(f"{_NAME}:feed", 3, (*_COVERS, "intriguing.stages.common.stored_images"), f"{_TASKS}:predict_changed"),
     ChangedParameters,
 )
 _RAYS = "intriguing.stages.transfer.ray_tasks"
 _OF_RAYS = (*_COVERS, _RAYS, "intriguing.stages.common.stored_images")
-FEED_NOISE = TaskFunction(Function("intriguing.transfer:noise", 1, _OF_RAYS, f"{_RAYS}:feed_noise"), NoiseParameters)
-FOLLOW_RAYS = TaskFunction(Function("intriguing.transfer:rays", 1, _OF_RAYS, f"{_RAYS}:follow_rays"), RaysParameters)
+FEED_NOISE = TaskFunction(Function("intriguing.transfer:noise", 2, _OF_RAYS, f"{_RAYS}:feed_noise"), NoiseParameters)
+FOLLOW_RAYS = TaskFunction(Function("intriguing.transfer:rays", 2, _OF_RAYS, f"{_RAYS}:follow_rays"), RaysParameters)
 FUNCTIONS = (PREDICT_UNCHANGED, PREDICT_CHANGED, FEED_NOISE, FOLLOW_RAYS)

@@ -16,11 +16,13 @@ from intriguing.stages.transfer.feeding import (
     FOUND,
     answering,
     answers,
+    built,
     found_images,
     joined,
     lists,
     parts,
     pieces,
+    without_images,
 )
 from intriguing.transfer import Followed, Perturbed, Rays, directions, follow, gaussian_noise
 
@@ -38,7 +40,7 @@ def follow_rays(work: Work, parameters: functions.RaysParameters) -> dict[str, p
 
     def rays(piece: slice) -> Rays:
         clean = rows.pixels(found.positions[piece]).numpy()
-        return Rays(clean, found.stored.stack(found.names[piece]))
+        return Rays(clean, found.images[piece])
 
     columns = {
         "search_id": found.names,
@@ -65,7 +67,10 @@ def feed_noise(work: Work, parameters: functions.NoiseParameters) -> dict[str, p
 
     def rays(piece: slice) -> Rays:
         clean = rows.pixels(positions[piece]).numpy()
-        return Rays(clean, clean + directions(clean.shape, seed, names[piece]), inside=False)
+        here = names[piece]
+        return Rays(
+            clean, lambda at: clean[at] + directions(clean[at].shape, seed, [here[i] for i in at]), inside=False
+        )
 
     sizes, slots = parameters.sizes, parameters.compute.slots
     # Without sizes nothing is followed, and the table has no rows.
@@ -88,10 +93,15 @@ def _of_fixed_size(
     slots, seed = parameters.compute.slots, parameters.attacked.seed
     names = [f"noise/{i}" for i in rows.ids[positions]]
     answer, fed, guesses = answering(work, slots), list[Perturbed](), []
-    for part in parts(len(positions), slots):
-        noisy = gaussian_noise(rows.pixels(positions[part]).numpy(), size, seed, names[part])
+    for batch in parts(len(positions), slots):
+        at, called = positions[batch], names[batch]
+
+        def make(part: slice, at: np.ndarray = at, called: list[str] = called) -> Perturbed:
+            return gaussian_noise(rows.pixels(at[part]).numpy(), size, seed, called[part])
+
+        noisy = built(len(at), tuple(rows.images.shape[1:]), make)
         guesses.append(answer(noisy.images))
-        fed.append(noisy._replace(images=np.empty(0)))
+        fed.append(without_images(noisy))
     columns = {
         "search_id": [f"noise/{size:g}/{i}" for i in rows.ids[positions]],
         "rms": joined([one.rms_after for one in fed], np.float32),

@@ -16,16 +16,14 @@ from intriguing.stages.transfer.feeding import (
     Found,
     answering,
     answers,
+    built,
     found_images,
     joined,
-    parts,
     pieces,
     rms_of,
+    without_images,
 )
 from intriguing.transfer import Perturbed, amplify, gaussian_noise
-
-_AT_ONCE = 1 << 22
-"""Numbers of the images that are changed at once: 32 MB in float64."""
 
 
 @functions.PREDICT_UNCHANGED.implementation
@@ -60,10 +58,10 @@ def predict_changed(work: Work, parameters: functions.ChangedParameters) -> dict
     tables_of_kinds = [tables.TRANSFER.schema.empty_table()]
     for kind in parameters.kinds:
         fed, guesses = list[Perturbed](), []
-        for piece in pieces(len(found), tuple(rows.images.shape[1:]), slots):
-            images = _kept(work, kind, rows, found, piece, parameters)
-            guesses.append(answer(images.images))
-            fed.append(images._replace(images=np.empty(0)))
+        for piece in pieces(len(found), found.images.shape[1:], slots):
+            changed = _kept(work, kind, rows, found, piece, parameters)
+            guesses.append(answer(found.images[piece] if kind == "minimal" else changed.images))
+            fed.append(without_images(changed))
         columns = {
             "search_id": found.names,
             **found.columns,
@@ -83,31 +81,26 @@ def _kept(
     """The images of one kind, which the worker keeps for the next model that is fed them."""
 
     def make() -> tuple[Perturbed, int]:
-        images = _changed(kind, rows, found, piece, parameters)
-        return images, images.images.nbytes
+        made = _changed(kind, rows, found, piece, parameters)
+        return made, made.images.nbytes
 
     return work.kept(f"{kind} {piece} {parameters.amplified_rms} {parameters.seed}", FOUND, make)
 
 
 def _changed(kind: str, rows: Split, found: Found, piece: slice, parameters: functions.ChangedParameters) -> Perturbed:
-    """The images of one kind: as found, amplified to `amplified_rms`, or noise that is as large as what was found."""
-    count, shape = piece.stop - piece.start, tuple(rows.images.shape[1:])
-    images, done = np.empty((count, *shape), np.float32), []
-    # Arithmetic in float64 takes many times the pixels' own memory: few images at a time, where they are large.
-    for part in parts(count, min(parameters.compute.slots, _AT_ONCE // max(1, int(np.prod(shape))))):
+    """The images of one kind: amplified to `amplified_rms`, or noise that is as large as what was found.
+
+    Those as found are in memory already: of them only the sizes.
+    """
+
+    def make(part: slice) -> Perturbed:
         here = slice(piece.start + part.start, piece.start + part.stop)
-        names, original = found.names[here], rows.pixels(found.positions[here])
-        stored = torch.from_numpy(found.stored.stack(names))
-        match kind:
-            case "minimal":
-                rms, none = rms_of(stored, original), np.zeros(len(names), dtype=np.float32)
-                one = Perturbed(stored.numpy(), rms.astype(np.float32), none)
-            case "amplified":
-                one = amplify(original.numpy(), stored.numpy(), parameters.amplified_rms)
-            case _:
-                rms = rms_of(stored, original)
-                one = gaussian_noise(original.numpy(), rms, parameters.seed, names, after_clipping=True)
-        images[part] = one.images
-        done.append(one._replace(images=np.empty(0)))
-    rms_after, clipped = (joined([one[i] for one in done], np.float32) for i in (1, 2))
-    return Perturbed(images, rms_after, clipped)
+        original, images = rows.pixels(found.positions[here]), found.images[here]
+        if kind == "amplified":
+            return amplify(original.numpy(), images, parameters.amplified_rms)
+        rms = rms_of(torch.from_numpy(images), original)
+        if kind == "minimal":
+            return Perturbed(images, rms.astype(np.float32), np.zeros(len(images), np.float32))
+        return gaussian_noise(original.numpy(), rms, parameters.seed, found.names[here], after_clipping=True)
+
+    return built(piece.stop - piece.start, found.images.shape[1:], make, images_too=kind != "minimal")

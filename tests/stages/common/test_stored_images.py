@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intriguing.errors import InputError
-from intriguing.stages.common.stored_images import StoredImages
+from intriguing.stages.common.stored_images import StoredImages, gathered
 
 
 def table(images, shapes=None):
@@ -39,6 +39,22 @@ def test_images_come_in_the_order_asked_for_however_the_table_is_cut(count, cuts
     got = stored.stack([str(i) for i in wanted])
     assert got.dtype == np.float32
     assert np.array_equal(got, images[wanted])
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(1, 9), step=st.integers(1, 10), data=st.data())
+def test_images_are_gathered_out_of_tables_that_come_one_by_one(count, step, data):
+    images, names = pictures(count), [str(i) for i in range(count)]
+    chosen = data.draw(st.lists(st.sampled_from(names), unique=True))
+    tables = (table(images).slice(start, step) for start in range(0, count, step))
+    assert np.array_equal(gathered(tables, chosen, (2, 3, 5)), images[[int(name) for name in chosen]])
+
+
+def test_what_cannot_be_gathered_is_named():
+    with pytest.raises(InputError, match=r"Search '7' has no stored image \(2 of 3 lack one\)"):
+        gathered([table(pictures(3))], ["0", "7", "9"], (2, 3, 5))
+    with pytest.raises(InputError, match=r"Stored images of shape \(2, 3, 5\) for a data set of \(1, 3, 5\)"):
+        gathered([table(pictures(3))], ["0"], (1, 3, 5))
 
 
 def test_an_empty_table_has_no_shape_and_no_images():

@@ -110,3 +110,13 @@ def test_only_what_no_task_has_found_is_fed(images):
     assert classes.tolist() == [2, expected[0], 2, expected[5]]
     at, classes = clean_predictions(work, split, np.array([], np.int64), 16)
     assert len(at) == len(classes) == 0
+
+
+def test_an_input_that_the_network_answers_with_nan_is_not_one_that_cannot_be_read(images):
+    split = Split(images.transpose(0, 3, 1, 2), np.arange(COUNT) % 3, np.arange(COUNT))
+    work: Any = Hand()
+    work.net.register_forward_hook(lambda net, args, out: out.index_fill(0, torch.tensor([1]), torch.nan))
+    at, classes = clean_predictions(work, split, np.array([4, 5, 6]), 16)
+    assert at.tolist() == [4, 5, 6]
+    assert classes[1] == -1
+    assert (classes[[0, 2]] >= 0).all()

@@ -1,5 +1,7 @@
 """The tasks that follow rays, called by hand, and what a sweep plans of them."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +11,7 @@ from intriguing import tables
 from intriguing.errors import SpecError
 from intriguing.stages.transfer import feeding, ray_tasks
 from intriguing.sweep.spec import load_spec
+from intriguing.transfer import rays as rays_module
 from tests.stages.transfer.test_tasks import Hand
 from tests.sweep.planning import plan_of
 
@@ -34,8 +37,22 @@ class Following(Hand):
         return ray_tasks.follow_rays(self, **parameters)["rays"]
 
     def noise(self, slots, noise, sizes):
-        parameters = {"dataset": "d", "model": "m", "model_seed": 0, "split": "test", "images": 9, "seed": 5}
-        parameters |= {"start": 0, "stop": 9, "noise": noise, "sizes": sizes, "threads": 1, "slots": slots}
+        parameters = {
+            "dataset": "d",
+            "model": "m",
+            "model_seed": 0,
+            "split": "test",
+            "images": len(self.split),
+            "seed": 5,
+        }
+        parameters |= {
+            "start": 0,
+            "stop": len(self.split),
+            "noise": noise,
+            "sizes": sizes,
+            "threads": 1,
+            "slots": slots,
+        }
         return ray_tasks.feed_noise(self, **parameters)
 
 
@@ -84,6 +101,25 @@ def test_noise_of_fixed_sizes_is_clipped_and_told_and_its_rays_are_the_control_a
     rays = outputs["rays"].to_pandas()
     assert np.stack(rays.rms.tolist()) == pytest.approx(np.tile(SIZES, (9, 1)), rel=1e-3)
     assert (rays.kind.unique().tolist(), rays.source_model.unique().tolist()) == (["gaussian"], [""])
+
+
+def test_images_are_in_memory_once_and_their_rays_twice(monkeypatch):
+    hand = Following(64, (3, 48, 48))
+    size = 64 * 3 * 48 * 48 * 4
+    for module in (feeding, rays_module):
+        monkeypatch.setattr(module, "_AT_ONCE", size // 256)
+    peaks = []
+    for task in (lambda: hand.follow(16), lambda: hand.noise(64, [0.1], []), lambda: hand.noise(64, [], SIZES)):
+        tracemalloc.start()
+        try:
+            task()
+            peaks.append(tracemalloc.get_traced_memory()[1] / size)
+        finally:
+            tracemalloc.stop()
+    # What was found, the directions of the rays, and their points; without a source no images were found.
+    assert peaks[0] < 3.7
+    assert peaks[1] < 1.7
+    assert peaks[2] < 2.7
 
 
 def test_noise_without_rays_and_rays_without_noise():
