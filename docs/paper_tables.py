@@ -6,7 +6,7 @@ said about them by hand is not changed: the counts that these sentences need are
 
 import re
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import intriguing as ig
@@ -75,10 +75,10 @@ def _agreement(run: ig.Run) -> str:
 
 def _seconds(run: ig.Run) -> str:
     """The seconds of all tasks, by the first word of their names."""
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     for name, took in run.pandas("tasks")[["task", "seconds"]].itertuples(index=False):
         seconds[str(name).partition("/")[0]] += float(took)
-    listed = ", ".join(f"{name} {took / 60:.1f}" for name, took in seconds.most_common())
+    listed = ", ".join(f"{name} {took / 60:.1f}" for name, took in sorted(seconds.items(), key=lambda each: -each[1]))
     return f"Minutes of tasks, {sum(seconds.values()) / 60:.1f} in all: {listed}"
 
 

@@ -396,11 +396,8 @@ def _slices(content: bytes, columns: list[str] | None) -> Iterator[pa.Table]:
     file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
     rows = max(1, file.metadata.num_rows * _SLICE // max(1, sum(group.total_byte_size for group in groups)))
-    for batch in file.iter_batches(
-        batch_size=min(rows, max(1, file.metadata.num_rows)), columns=columns, use_threads=False
-    ):
-        yield pa.Table.from_batches([batch])
-    del batch
+    batches = file.iter_batches(min(rows, max(1, file.metadata.num_rows)), columns=columns, use_threads=False)
+    yield from (pa.Table.from_batches([batch]) for batch in batches)
     pa.default_memory_pool().release_unused()  # it keeps what was freed, several slices of it
 
 
