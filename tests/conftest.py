@@ -1,6 +1,5 @@
 """Fixtures that all tests share."""
 
-import logging
 import os
 import shutil
 import sys
@@ -35,13 +34,12 @@ def ray_started():
     """One local Ray for the whole session, started as the pool starts one: its address. A start costs seconds."""
     import ray
 
-    from intriguing.engine.on_ray.cluster import job_config
+    from intriguing.engine.on_ray.cluster import start_here
 
     # An empty entry would mean the working folder, for every process that a test starts after this one.
     theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *theirs])
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    ray.init(address="local", num_cpus=2, include_dashboard=False, job_config=job_config(), **quiet)
+    start_here(2)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 

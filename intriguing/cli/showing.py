@@ -189,8 +189,8 @@ class Which:
         bool,
         Parameter(
             negative="",
-            help="Search again for images of 256 levels that fool the model, so that the PNG is such an image. Takes "
-            "as long as a search.",
+            help="Search again, for images of 256 levels that fool the model: often nearer than a larger change of the "
+            "same direction. Takes as long as a search.",
         ),
     ] = False
 
@@ -209,8 +209,9 @@ def export(
 ) -> int:
     """Write adversarial images of a run as 8-bit PNGs, with the unchanged ones, an index, and an npz of exact values.
 
-    index.csv says of each what it is, how far, and what rounding to 8 bits did: to the distance, and to what the model
-    says, for the PNGs are fed to it. A minimal change often does not survive the rounding: see --eight-bit.
+    The PNGs are fed to the model. A minimal change often does not survive the rounding to 8 bits: then the PNG has a
+    larger change of the same direction, one that fools the model. index.csv says of each what it is, what rounding did,
+    and how far the PNG is beside what was found.
     """
     from intriguing.results import open_run
     from intriguing.stages.blind_spots.export import Export

@@ -4,11 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from intriguing.engine.last_words import Signs
+
 _KILLED = re.compile(r"Selected to kill: .*?pid=(\d+), actual memory used=([\d.]+)\s?([KMGT]?)i?B", re.DOTALL)
 _NODE_MEMORY = re.compile(r"was ([\d.]+\s?[KMGT]?i?B) used / ([\d.]+\s?[KMGT]?i?B) limit")
 _BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _EXIT = re.compile(r"Worker exit type: (\S+)(?: Worker exit detail: (.*))?", re.DOTALL)
 _CODE = re.compile(r"exit code[= :]+(-?\d+)", re.IGNORECASE)
+_SIGNAL = re.compile(r"receives a (SIG[A-Z]+)")
 _PROCESS = re.compile(r"\bpid[:=] ?(\d+)")
 _ADDRESS = re.compile(r"\bip[:=] ?([0-9a-fA-F.:]+[0-9a-fA-F])")
 _BY_MEMORY = ("OutOfMemoryError",)
@@ -23,8 +26,8 @@ class LossReport:
     sentence: str
 
 
-def report_loss(error: BaseException, node: str, process: str = "") -> LossReport:
-    """What the loss of a worker, this `process` on the machine `node`, came from.
+def report_loss(error: BaseException, node: str, process: str = "", signs: Signs | None = None) -> LossReport:
+    """What the loss of a worker, this `process` on the machine `node`, came from; `signs` where they can be seen.
 
     Every error of Ray is such a loss: what a task itself raised comes back as an answer. Ray ends several workers at
     once when a machine is short of memory: only the one that held most is to blame.
@@ -36,8 +39,11 @@ def report_loss(error: BaseException, node: str, process: str = "") -> LossRepor
     if is_out_of_memory(error):
         blame, sentence = _memory(text, process)
         return LossReport("memory" if blame else "freed", f"{where}: {sentence}")
-    cause = "freed" if getattr(error, "preempted", False) else "lost"
-    return LossReport(cause, f"{where}: {_exit(text) or f'{kind}: {first_line(text) or kind}'}")
+    if getattr(error, "preempted", False):
+        cause = "freed"
+    else:
+        cause = "memory" if signs and signs.kernel_killed and not signs.words and _is_sudden(text) else "lost"
+    return LossReport(cause, f"{where}: {_exit(text, signs) or f'{kind}: {first_line(text) or kind}'}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,7 +83,13 @@ def _memory(text: str, process: str) -> tuple[bool, str]:
     return held.get(process, float("inf")) >= max(held.values(), default=0.0), said
 
 
-def _exit(text: str) -> str:
+def _is_sudden(text: str) -> bool:
+    """Whether Ray saw no more of a process's end than that it is gone."""
+    found = _EXIT.search(text)
+    return found is not None and "unexpectedly" in (found[2] or "") and _CODE.search(found[2] or "") is None
+
+
+def _exit(text: str, signs: Signs | None) -> str:
     """Ray's exit type, its code where Ray knows it, and the first sentence of its detail; else that the node died."""
     found = _EXIT.search(text)
     if found is None:
@@ -85,6 +97,19 @@ def _exit(text: str) -> str:
     detail = (found[2] or "").strip()
     code = _CODE.search(detail)
     said = detail.partition(". ")[0].partition("\n")[0].rstrip(".")
-    if "unexpectedly" in said and code is None:
-        said = f"{said}: it ended by a signal, such as SIGKILL or SIGSEGV, or by os._exit; Ray does not tell which"
+    if _is_sudden(text):
+        said = f"{said}: {_sudden(signs)}"
+    elif signal := _first(_SIGNAL, detail):
+        said = f"{said}: by {signal}"
     return f"{found[1]}" + (f", exit code {code[1]}" if code else "") + (f" ({said})" if said else "")
+
+
+def _sudden(signs: Signs | None) -> str:
+    """By which signal a process ended, as far as that can be told: Ray does not know it."""
+    if signs is None:
+        return "it ended by a signal, such as SIGKILL or SIGSEGV, or by os._exit; Ray does not tell which"
+    if signs.words:
+        return f"its last words were {signs.words}"
+    if signs.kernel_killed:
+        return "SIGKILL by the kernel, which ended a process of this machine because memory ran out"
+    return "SIGKILL or os._exit, for it left no word, and the kernel ended nothing for want of memory"

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,10 +25,46 @@ AMONG = ("found", "source_correct", "target_correct", "both_correct")
 Model = tuple[str, int]
 """A model's name and seed."""
 
-_FED = ("source_model", "source_seed", "search_id")
-_CELL = ("source_model", "source_seed", "model", "model_seed")
+_CELL = ["source_model", "source_seed", "model", "model_seed"]
 _CHOICES = ("dataset", "grade", "target_rule")
-_ROWS = [*_FED, *_CHOICES, "model", "model_seed", "example_id", "kind", "size", "rms", "is_error"]
+
+_SEARCHES = """searches as (
+    select model as source_model, model_seed as source_seed, search_id,
+           coalesce(label = clean_prediction, false) as source_correct
+    from distortions where dataset = $dataset and status = 'found'
+)"""
+_CLEAN = """clean as (
+    select model, model_seed, example_id, not bool_or(is_error) as target_correct
+    from transfer where dataset = $dataset and kind = 'clean' group by all
+)"""
+_CHOSEN = "dataset = $dataset and grade = $grade and target_rule = $target_rule and list_contains($kinds, kind)"
+# The sum of decimals is the same in whatever order they come.
+_COUNTS = "count(*) as n, count(*) filter (is_error) as errors, sum(rms::decimal(18, 12)) as change"
+_COUNTED = f"""
+    with {_SEARCHES}, {_CLEAN}
+    select kind, source_model, source_seed, model, model_seed, source_correct, target_correct, {_COUNTS}
+    from transfer join searches using (source_model, source_seed, search_id)
+    left join clean using (model, model_seed, example_id)
+    where {_CHOSEN} group by all order by all
+"""
+# Of images made for no model one per model, image and size, whatever searches it stands for.
+_COUNTED_WITHOUT_SOURCE = f"""
+    with {_CLEAN}, fed as (
+        select kind, size, model, model_seed, example_id, bool_or(is_error) as is_error, max(rms) as rms
+        from transfer where dataset = $dataset and list_contains($kinds, kind) group by all
+    )
+    select kind, case when size is null then 'clean' else printf('noise %g', size) end as source_model,
+           -1 as source_seed, model, model_seed, false as source_correct, target_correct, {_COUNTS}
+    from fed left join clean using (model, model_seed, example_id)
+    group by all order by all
+"""
+_STARTS = f"""
+    with {_SEARCHES}, fed as (
+        select distinct source_model, source_seed, search_id from transfer where {_CHOSEN}
+    )
+    select source_model, source_seed, count(*) as n, count(*) filter (not source_correct) as wrong
+    from fed join searches using (source_model, source_seed, search_id) group by all
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +89,17 @@ class Tables(Protocol):
         """Rows of a table."""
         ...
 
+    def own_query(self, query: str, parameters: Mapping[str, object] | None = None) -> pd.DataFrame:
+        """The answer to a query of this package's own."""
+        ...
+
 
 class Fed:
-    """The images of one data set, grade and target rule that were fed to models, read once for all their matrices."""
+    """The images of one data set, grade and target rule that were fed to models, counted once for all their matrices.
+
+    The counts are by kind, source, target, and whether source and target were right before the change: all matrices,
+    whatever images they count, are sums of these.
+    """
 
     def __init__(self, run: Tables, kinds: Sequence[str], chosen: Mapping[str, str | None], order: "Order") -> None:
         """`chosen`: dataset, grade and target_rule, or None where there is only one.
@@ -64,18 +107,19 @@ class Fed:
         Raises `InputError`, listing the choices, where there are several or none.
         """
         self._run, self._order = run, order
-        filters = {name: value for name, value in chosen.items() if value is not None}
-        rows = run.table("transfer", columns=_ROWS, kind=list(kinds), **filters)
-        if not rows.num_rows:
-            # Nothing matches: read again without the choices, to say what there is to choose from.
-            rows = run.table("transfer", columns=_ROWS, kind=list(kinds))
-        if not rows.num_rows:
-            present = run.table("transfer", columns=["kind"])["kind"].unique().to_pylist()
+        present = run.own_query("select distinct kind, dataset, grade, target_rule from transfer")
+        rows = present[present["kind"].isin(list(kinds))]
+        if not len(rows):
             named = " or ".join(map(repr, kinds))
-            raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {_listed(present)}.")
-        rows, self._chosen = only(rows, chosen)
-        self._starts: dict[Model, tuple[int, int]] = {}
-        self._rows = _once_each(rows) if set(kinds) & set(WITHOUT_SOURCE) else self._known(rows)
+            has = _listed(dict.fromkeys(present["kind"]))
+            raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {has}.")
+        _, self._chosen = only(pa.Table.from_pandas(rows, preserve_index=False), chosen)
+        self._given: dict[str, object] = {"dataset": self._chosen["dataset"], "kinds": list(kinds)}
+        if set(kinds) & set(WITHOUT_SOURCE):
+            self._counts = run.own_query(_COUNTED_WITHOUT_SOURCE, self._given)
+        else:
+            self._given |= {"grade": self._chosen["grade"], "target_rule": self._chosen["target_rule"]}
+            self._counts = run.own_query(_COUNTED, self._given)
 
     def matrix(self, kind: str, among: str = "found") -> pd.DataFrame:
         """The matrix of a kind of image, as `Run.transfer_matrix` describes it."""
@@ -91,18 +135,16 @@ class Fed:
                 f"among={among!r} plays no part for noise: no model's search made it. Take 'target_correct' for the "
                 "images that the model fed gets right without it, or leave it out."
             )
-        rows = self._rows.append_column("kept", self._kept(among))
-        rows = rows.filter(pc.equal(rows["kind"], kind))
-        kept = rows["kept"]
-        columns = {
-            "errors": pc.and_(kept, rows["is_error"]),
-            "change": pc.if_else(kept, rows["rms"], pa.scalar(0, pa.float32())),
-        }
-        for name, values in columns.items():
-            rows = rows.append_column(name, values)
-        # One thread: sums of floating numbers are the same each time.
-        sums = [("errors", "sum"), ("kept", "sum"), ("kept", "count"), ("change", "sum")]
-        cells = rows.group_by(list(_CELL), use_threads=False).aggregate(sums).to_pylist()
+        rows = self._counts[self._counts["kind"] == kind]
+        kept = np.ones(len(rows), dtype=bool)
+        if among in ("source_correct", "both_correct"):
+            kept &= rows["source_correct"].to_numpy(bool)
+        if among in ("target_correct", "both_correct"):
+            # Where nobody knows whether a model is right it counts as not right.
+            kept &= rows["target_correct"].eq(True).fillna(False).to_numpy(bool)
+        counted = rows[["n", "errors", "change"]].astype(float).mul(kept, axis=0)
+        frame = rows[_CELL].assign(**counted, left_out=np.where(kept, 0, rows["n"]))
+        cells = frame.groupby(_CELL, sort=False, as_index=False).sum().to_dict("records")
         sources = self._order({(c["source_model"], c["source_seed"]) for c in cells})
         matrix = _matrix(cells, sources, self._order({(c["model"], c["model_seed"]) for c in cells}))
         dataset, grade, target_rule = (self._chosen[name] for name in _CHOICES)
@@ -110,60 +152,19 @@ class Fed:
         matrix.attrs = {"selection": selection, **matrix.attrs}
         return matrix
 
-    def _kept(self, among: str) -> pa.ChunkedArray:
-        """Per row: whether it is counted."""
-        match among:
-            case "source_correct":
-                return self._rows["source_correct"]
-            case "target_correct":
-                # Where nobody knows whether a model is right it counts as not right.
-                return pc.fill_null(self._target_correct, False)
-            case "both_correct":
-                return pc.and_(self._kept("source_correct"), self._kept("target_correct"))
-            case _:
-                return pc.is_valid(self._rows["is_error"])
-
     @property
     def unknown(self) -> int:
         """Images fed to a model that was not fed the unchanged image yet, so that its answer to that is not known."""
-        return self._target_correct.null_count
+        return int(self._counts["n"][self._counts["target_correct"].isna()].sum())
 
     def starts(self) -> list[tuple[str, int, int]]:
         """Per source: its name, how many of its searches found something, and how many of those started from an image
         that it did not classify rightly.
         """
-        label = labels_of(self._starts)
-        return [(label[model], *self._starts[model]) for model in self._order(self._starts)]
-
-    def _known(self, rows: pa.Table) -> pa.Table:
-        """The rows whose search has status `found`, with whether source and target were right before the change."""
-        dataset = self._chosen["dataset"]
-        keys = ["model", "model_seed", "search_id"]
-        columns = [*keys, "label", "clean_prediction"]
-        found_searches = self._run.table("distortions", columns=columns, dataset=dataset, status="found")
-        right = pc.fill_null(pc.equal(found_searches["label"], found_searches["clean_prediction"]), False)
-        found_searches = found_searches.select(keys).append_column("source_correct", right)
-        # What is the same in every row is not carried through the joins.
-        rows = rows.drop_columns(list(_CHOICES))
-        rows = rows.join(found_searches, list(_FED), keys, join_type="inner", use_threads=False)
-        searches = rows.group_by(list(_FED), use_threads=False).aggregate([("source_correct", "min")])
-        each = searches.group_by(list(_FED[:2]), use_threads=False)
-        totals = each.aggregate([("source_correct_min", "count"), ("source_correct_min", "sum")]).to_pylist()
-        for row in totals:
-            n, correct = row["source_correct_min_count"], row["source_correct_min_sum"]
-            self._starts[row["source_model"], row["source_seed"]] = (n, n - correct)
-        return rows.drop_columns(["search_id"])
-
-    @cached_property
-    def _target_correct(self) -> pa.ChunkedArray:
-        """Per row: whether the model fed was right before the change; null where it was not fed the image unchanged."""
-        columns = ["model", "model_seed", "example_id", "is_error"]
-        clean = self._run.table("transfer", columns=columns, dataset=self._chosen["dataset"], kind="clean")
-        clean = clean.group_by(columns[:3]).aggregate([("is_error", "max")])
-        clean = clean.select(columns[:3]).append_column("target_correct", pc.invert(clean["is_error_max"]))
-        rows = self._rows.select(columns[:3]).append_column("row", pa.array(np.arange(self._rows.num_rows)))
-        joined = rows.join(clean, columns[:3], join_type="left outer", use_threads=False)
-        return joined.sort_by("row")["target_correct"]
+        rows = self._run.own_query(_STARTS, self._given).to_dict("records")
+        found = {(row["source_model"], int(row["source_seed"])): (int(row["n"]), int(row["wrong"])) for row in rows}
+        label = labels_of(found)
+        return [(label[model], *found[model]) for model in self._order(found)]
 
 
 Order = Callable[[Iterable[Model]], list[Model]]
@@ -195,18 +196,6 @@ def only(
     return rows, values
 
 
-def _once_each(rows: pa.Table) -> pa.Table:
-    """Rows of images made for no model, under the sources "clean" and "noise 0.1": one per model, image and size,
-    whatever searches the image stands for.
-    """
-    keys = ["kind", "size", "model", "model_seed", "example_id"]
-    rows = rows.group_by(keys, use_threads=False).aggregate([("is_error", "max"), ("rms", "max")])
-    called = {size: "clean" if size is None else f"noise {size:g}" for size in rows["size"].unique().to_pylist()}
-    names = pa.array([called[size] for size in rows["size"].to_pylist()], pa.string())
-    source = [names, pa.array(np.full(len(rows), -1), pa.int32())]
-    return pa.table([*source, *rows.columns], ["source_model", "source_seed", *keys, "is_error", "rms"])
-
-
 def _listed(values: Iterable[object]) -> str:
     return ", ".join(map(repr, values)) or "none"
 
@@ -219,9 +208,8 @@ def _matrix(cells: list[dict[str, Any]], sources: list[Model], targets: list[Mod
     rows, columns = ({model: i for i, model in enumerate(models)} for models in (sources, targets))
     for cell in cells:
         i, j = rows[cell["source_model"], cell["source_seed"]], columns[cell["model"], cell["model_seed"]]
-        errors[i, j], n[i, j] = cell["errors_sum"], cell["kept_sum"]
-        left_out[i, j] = cell["kept_count"] - cell["kept_sum"]
-        rms[i] += cell["change_sum"]
+        errors[i, j], n[i, j], left_out[i, j] = cell["errors"], cell["n"], cell["left_out"]
+        rms[i] += cell["change"]
     label = labels_of({*sources, *targets})
     index = pd.Index([label[m] for m in sources], name="source", dtype="str")
     names = pd.Index([label[m] for m in targets], name="target", dtype="str")

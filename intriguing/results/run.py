@@ -264,7 +264,7 @@ class Run:
                 connection.register(name, self._view(name))
             return answer(connection, query, parameters)
 
-    def own_query(self, query: str, parameters: Sequence[object] | None = None) -> pd.DataFrame:
+    def own_query(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """`sql` for the queries of this package, faster where the run lies on this machine; not for activations."""
         files = {name: self._files(name) for name in named_in(query)}
         if isinstance(self._system, fs.LocalFileSystem) and "activations" not in files:

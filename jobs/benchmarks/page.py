@@ -1,12 +1,14 @@
 """The page of the largest run: seconds, memory and bytes to write it, and how soon a browser shows it.
 
-    python jobs/benchmark.py page [--models 20] [--searches 10000] [--layers 50] [--units 512] [--folder DIR] [--site]
+    python jobs/benchmark.py page [--models 20] [--searches 10000] [--fed 1000] [--layers 50] [--units 512]
+                                  [--folder DIR] [--site]
 
 The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them (a file a
-task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. Images are drawn
-digits of 28 x 28. The page is written in a process of its own, whose CPU-seconds and largest resident memory are told;
-so is the CPU time of `intriguing show` and `status`. Where there is a Chromium the first paint is measured, from the
-start of loading, with what it takes to draw the first page of units.
+task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. `--layers` are those
+of all models together; `--fed` is how many of a model's searches are fed to the others. Images are drawn digits of
+28 x 28. The page is written in a process of its own, whose CPU-seconds and largest resident memory are told; so is the
+CPU time of `intriguing status` and of every `intriguing show`. Where there is a Chromium the first paint is measured,
+from the start of loading, with what it takes to draw the first page of units.
 """
 
 import argparse
@@ -31,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _IMAGES, _PIXELS, _K, _BINS = 10_000, 784, 16, 32
 _SHARD, _PART = 256, 400
 _METRICS = ("purity", "entropy", "enrichment", "auroc", "kurtosis", "interpretability", "intruder")
+_SIZES = (0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
+_SHOWN = ("verdicts", "units", "distortions", "transfer", "failures", "models", "topk", "rays", "tasks")
 _WRITE = """
 import sys
 from pathlib import Path
@@ -47,7 +51,7 @@ _COMMAND = "from intriguing.cli import main; raise SystemExit(main())"
 def main(argv: list[str]) -> None:
     """Make the run, write its page, and print the measures as a table."""
     parser = argparse.ArgumentParser(prog="benchmark.py page", description=(__doc__ or "").splitlines()[0])
-    for name, value in (("models", 20), ("searches", 10_000), ("layers", 50), ("units", 512)):
+    for name, value in (("models", 20), ("searches", 10_000), ("fed", 1_000), ("layers", 50), ("units", 512)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--folder", help="where to make the run, and to leave it; by default a folder that is removed")
     parser.add_argument("--site", action="store_true", help="the folder form in place of one file")
@@ -67,9 +71,9 @@ def _measure(root: Path, form: str) -> None:
     page = out / "index.html" if form == "site" else out
     files = [file for file in out.rglob("*") if file.is_file()] if form == "site" else [out]
     rows += [("size, MB", "15" if form == "file" else "–", f"{sum(file.stat().st_size for file in files) / 1e6:.1f}")]
-    for command in ("show", "status"):
-        spent, _ = _run([sys.executable, "-c", _COMMAND, command, str(root / "run")])
-        rows.append((f"intriguing {command}, CPU-seconds", "2", f"{spent:.2f}"))
+    for command, *what in (["status"], ["show"], *(["show", name] for name in _SHOWN)):
+        spent, _ = _run([sys.executable, "-c", _COMMAND, command, str(root / "run"), *what])
+        rows.append((f"intriguing {' '.join([command, 'RUN', *what])}, CPU-seconds", "2", f"{spent:.2f}"))
     rows += _painted(page)
     for row in rows:
         print("| " + " | ".join(row) + " |")
@@ -215,19 +219,47 @@ class InventedRun:
         )
 
     def fed(self, model: str) -> None:
-        """The model's found images fed to every model, and noise of their size, a thousand of each."""
-        n = min(1_000, self.chosen.searches)
-        for target, begin in ((target, begin) for target in self.models for begin in range(0, n, _SHARD)):
-            ids = np.arange(begin, min(begin + _SHARD, n))
-            each = {"search_id": [f"best/untargeted/{i}" for i in ids], "example_id": ids, "label": ids % 10}
-            parts = [
-                each
-                | {"prediction": ids % 10, "is_error": self.rng.random(len(ids)) < wrong, "kind": [kind] * len(ids)}
-                for kind, wrong in (("minimal", 0.3), ("gaussian", 0.1))
-            ]
+        """What the model says to images of every kind: its own changes and noise of their size go to every model."""
+        kinds = {"minimal": 0.3, "gaussian": 0.1}
+        more = {"grade": "best", "target_rule": "untargeted", "rms": 0.06, "clipped_fraction": 0.1}
+        for target in self.models:
             keys = {"dataset": "glyphs", "source_model": model, "source_seed": 0, "model": target, "model_seed": 0}
-            more = {"grade": "best", "target_rule": "untargeted", "rms": 0.06, "clipped_fraction": 0.1}
-            self.add(tables.TRANSFER, *parts, **keys, **more)
+            for ids in _shards(min(self.chosen.fed, self.chosen.searches)):
+                each = [{"kind": [kind] * len(ids), **self.answers(ids, wrong)} for kind, wrong in kinds.items()]
+                self.add(tables.TRANSFER, *each, **keys, **more)
+                self.rays(ids, keys | {"grade": "best", "target_rule": "untargeted", "kind": "adversarial"})
+        keys = {"dataset": "glyphs", "source_model": "", "source_seed": -1, "model": model, "model_seed": 0}
+        keys |= {"grade": "", "target_rule": ""}
+        for ids in _shards(self.chosen.searches):
+            self.add(tables.TRANSFER, self.answers(ids, 0.02), **keys, kind="clean", rms=0.0, clipped_fraction=0.0)
+            sizes = [
+                self.answers(ids, size) | {"size": [size] * len(ids), "search_id": [f"noise/{size}/{i}" for i in ids]}
+                for size in (0.1, 0.3)
+            ]
+            self.add(tables.TRANSFER, *sizes, **keys, kind="noise", rms=0.1, clipped_fraction=0.1)
+            self.rays(ids, keys | {"kind": "gaussian"})
+
+    def answers(self, ids: np.ndarray, wrong: float) -> dict[str, Any]:
+        """What a model says to the images with these ids, of which it gets this share wrong."""
+        errors, labels = self.rng.random(len(ids)) < wrong, ids % 10
+        names = [f"best/untargeted/{i}" for i in ids]
+        said = {"prediction": (labels + errors) % 10, "is_error": errors}
+        return {"search_id": names, "example_id": ids, "label": labels, **said}
+
+    def rays(self, ids: np.ndarray, keys: dict[str, Any]) -> None:
+        """Rays of these images, followed to where the model is wrong: an error once, and from there on."""
+        crossing = self.rng.lognormal(-2, 0.7, len(ids)).astype(np.float32)
+        rms = np.tile(np.float32(_SIZES), (len(ids), 1))
+        labels, crossed = ids % 10, crossing < 0.5
+        columns: dict[str, Any] = {"search_id": [f"best/untargeted/{i}" for i in ids], "example_id": ids}
+        columns |= {"label": labels, "clean_error": self.rng.random(len(ids)) < 0.02}
+        columns |= {name: _lists(rms, pa.float32()) for name in ("sizes", "rms")}
+        columns["predictions"] = _lists((labels[:, None] + (rms > crossing[:, None])) % 10, pa.int64())
+        columns["status"] = np.where(columns["clean_error"], "wrong_before", np.where(crossed, "crossed", "never"))
+        met = (columns["status"] == "crossed", crossing)
+        self.add(
+            tables.RAYS, columns | {"crossing": _where(*met), "right_below": _where(*met)}, **keys, forward_passes=20
+        )
 
     def units(self, model: str, layer: str) -> None:
         """A layer: top inputs of both signs, scores, histograms, tests, and what its places can see."""
@@ -263,6 +295,17 @@ class InventedRun:
             test = {"natural": 0.7, "null_mean": 0.6, "null_sd": 0.02, "effect": float(rng.normal(0, 3)), "n": 10_000}
             test |= {"low": 0.05, "high": 0.15, "p_high": 0.01, "p_low": 0.99, "p_two": 0.02, "p_holm": 0.04}
             self.tests.append(keys | test | {"control": control, "metric": metric})
+
+
+def _shards(count: int) -> list[np.ndarray]:
+    """The numbers below `count`, as the shards of a sweep have them."""
+    return [np.arange(begin, min(begin + _SHARD, count)) for begin in range(0, count, _SHARD)]
+
+
+def _lists(rows: np.ndarray, kind: pa.DataType) -> pa.ListArray:
+    """A list per row of a matrix."""
+    ends = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(ends, pa.array(rows.ravel(), kind))
 
 
 def _where(there: np.ndarray, values: np.ndarray) -> pa.Array:

@@ -1,7 +1,12 @@
 """Every error of Ray is a lost worker, and why it is lost is told."""
 
+import subprocess
+import sys
+
 import pytest
 
+from intriguing.engine import last_words as last_words_module
+from intriguing.engine.last_words import Signs, last_words
 from intriguing.engine.losses import address_in, last_line, report_loss
 from intriguing.engine.pool import Died, Raised
 from intriguing.errors import StoreError
@@ -53,6 +58,13 @@ def test_the_message_names_how_the_process_ended():
         "on h3, process 4711: SYSTEM_ERROR (Worker unexpectedly exits with a connection error code 2: it ended by a "
         "signal, such as SIGKILL or SIGSEGV, or by os._exit; Ray does not tell which)"
     )
+    term = DIED.replace(
+        "Worker unexpectedly exits with a connection error code 2. End of file.",
+        "Worker exits unexpectedly. Worker exits with an exit code 1. The process receives a SIGTERM.",
+    )
+    assert report_loss(RuntimeError(term), "h3", "", Signs()).sentence == (
+        "on h3, process 4711: SYSTEM_ERROR, exit code 1 (Worker exits unexpectedly: by SIGTERM)"
+    )
     code = DIED.replace("SYSTEM_ERROR", "INTENDED_SYSTEM_EXIT").replace(
         "Worker unexpectedly exits with a connection error code 2. End of file.", "Worker exits with an exit code 3."
     )
@@ -62,6 +74,46 @@ def test_the_message_names_how_the_process_ended():
     died = RuntimeError("x\nThe actor died because its node has died. Node Id: 1ac8")
     assert report_loss(died, "h3").sentence == "on h3: The actor died because its node has died. Node Id: 1ac8"
     assert report_loss(ValueError(), "").sentence == "on a machine that is not known: ValueError: ValueError"
+
+
+def told_of(signs):
+    told = report_loss(RuntimeError(DIED), "h3", "", signs)
+    return told.cause, told.sentence.partition("error code 2: ")[2]
+
+
+def test_of_a_process_of_this_machine_the_signal_is_told():
+    assert told_of(Signs("SIGSEGV")) == ("lost", "its last words were SIGSEGV)")
+    assert told_of(Signs("SIGSEGV", kernel_killed=True))[0] == "lost"
+    cause, said = told_of(Signs(kernel_killed=True))
+    assert cause == "memory" and said.startswith("SIGKILL by the kernel, which ended a process of this machine")
+    cause, said = told_of(Signs())
+    assert cause == "lost" and said.startswith("SIGKILL or os._exit, for it left no word")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("ctypes.string_at(0)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGFPE)", "SIGFPE"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", ""),
+        ("os._exit(3)", ""),
+    ],
+)
+def test_the_last_words_of_a_process_are_in_its_log(tmp_path, end, words):
+    log = tmp_path / "worker.err"
+    code = f"import ctypes, faulthandler, os, signal; faulthandler.enable(); {end}"
+    with log.open("w") as errors:
+        subprocess.run([sys.executable, "-c", code], stderr=errors, check=False)
+    assert last_words(str(log)) == words
+
+
+def test_a_log_that_is_not_there_has_no_words_and_the_kernel_s_kills_are_counted_once(tmp_path, monkeypatch):
+    assert last_words(str(tmp_path / "none")) == last_words("") == ""
+    kills = iter([4, 4, 5, 5])
+    monkeypatch.setattr(last_words_module, "kernel_kills", lambda: next(kills))
+    witness = last_words_module.Witness()
+    assert [witness.signs("").kernel_killed for _ in range(3)] == [False, True, False]
 
 
 def test_a_preempted_machine_is_no_fault_of_the_task():

@@ -10,6 +10,7 @@ from ray.experimental import internal_kv
 
 from intriguing.basics import liveness
 from intriguing.basics.folder import Folder
+from intriguing.engine.last_words import log_of_this_process
 from intriguing.engine.paths import extend_path
 from intriguing.engine.pool import Finished, Raised, answer
 from intriguing.engine.sameness import what_runs_here
@@ -39,7 +40,7 @@ class Worker:
         """Which versions run here, where, and whether this node sees the run folder."""
         sees = self._run.sees(token)
         place = {"host": platform.node(), "pid": str(os.getpid()), "node": ray.get_runtime_context().get_node_id()}
-        return versions() | place | {"sees_run": "yes" if sees else ""}
+        return versions() | place | {"sees_run": "yes" if sees else "", "log": log_of_this_process()}
 
     def run(self, call: Call) -> Finished | Raised:
         """Run one call; its results are in the run folder when this returns."""

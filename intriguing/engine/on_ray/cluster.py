@@ -5,12 +5,13 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; unset, it warns
 import ray
+from ray._private import ray_constants
 from ray._private.state import state
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
@@ -26,6 +27,8 @@ from intriguing.errors import ClusterError
 log = logging.getLogger(__name__)
 
 _TRIES = 3
+_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+_QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 def machines() -> list[Machine]:
@@ -112,7 +115,6 @@ def connect(workers: int | None) -> tuple[bool, bool]:
     """Connect to Ray; whether that is ours to end, and whether it is a cluster that others started."""
     if ray.is_initialized():
         return False, False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     cluster = find_cluster()
     if cluster.problem and cluster.is_named:
         raise ClusterError(
@@ -125,22 +127,44 @@ def connect(workers: int | None) -> tuple[bool, bool]:
         if "://" in cluster.address:
             _start(otherwise, address=cluster.address)
         else:
-            _start(otherwise, address=cluster.address, job_config=job_config(), **quiet)
+            is_here = cluster.address.startswith(_LOOPBACK)
+            with _on_loopback() if is_here else nullcontext():
+                _start(otherwise, address=cluster.address, job_config=job_config(), **_QUIET)
         return True, True
     if cluster.problem:
         log.warning("%s; that cluster is not used", cluster.problem)
     log.info("starting Ray on this machine")
-    cpus = max(workers or 0, os.cpu_count() or 1)
-    _start(
-        "Ray cannot be started on this machine (--executor inline needs none)",
-        tries=_TRIES,
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=False,
-        job_config=job_config(),
-        **quiet,
-    )
+    start_here(max(workers or 0, os.cpu_count() or 1))
     return True, False
+
+
+def start_here(cpus: int) -> None:
+    """Start a Ray of our own with so many CPUs. It listens on the loopback alone."""
+    with _on_loopback():
+        _start(
+            "Ray cannot be started on this machine (--executor inline needs none)",
+            tries=_TRIES,
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            job_config=job_config(),
+            **_QUIET,
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """While this lasts, Ray takes the loopback's address for this machine's: nodes bind to it and are found there.
+
+    `ray.init` has no option for it, and puts the machine's own address in its place. But Ray uses it by itself on
+    systems for which it has no clusters, and takes this one for such a system here.
+    """
+    has_clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
 
 
 def _start(otherwise: str, tries: int = 1, **options: Any) -> None:

@@ -9,6 +9,7 @@ machines that are up cannot hold is asked for by actors that no machine holds ye
 """
 
 import logging
+import platform
 import time
 import uuid
 from collections import Counter, OrderedDict
@@ -26,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from intriguing.basics.folder import Place, folder_at
 from intriguing.engine.fleet import Fleet
 from intriguing.engine.interrupts import kept_handlers
+from intriguing.engine.last_words import Witness
 from intriguing.engine.losses import address_in, is_out_of_memory, last_line, report_loss
 from intriguing.engine.on_ray.actor import CarriedFiles, Worker, versions
 from intriguing.engine.on_ray.cluster import (
@@ -59,11 +61,12 @@ _LOCAL_START, _CLUSTER_START = 120.0, 900.0
 
 @dataclass
 class _Actor:
-    """An actor as the driver sees it; `node` is "" until it is known, `calls` are oldest first."""
+    """An actor as the driver sees it; `node` is "" until known, `log` unless on this machine; calls oldest first."""
 
     handle: Any
     node: str
     process: str = ""
+    log: str = ""
     greeting: Any = None
     calls: dict[Any, str] = field(default_factory=dict)
     is_far: bool = False
@@ -120,6 +123,7 @@ class RayPool:
         self._looked = self._said = -1e9
         self._alive = self._answered = time.monotonic()
         self._gauges: dict[str, Gauge] = {}
+        self._witness = Witness()
         ours = what_runs_here()
         log.info("workers must have %s", ", ".join(f"{name} {what}" for name, what in ours.items()))
 
@@ -347,6 +351,7 @@ class RayPool:
             return
         actor.greeting, actor.idle_since = None, time.monotonic()
         actor.node, actor.process = hello["node"], hello["pid"]
+        actor.log = hello["log"] if hello["host"] == platform.node() else ""
         differs = difference(hello, versions())
         if differs or actor.node in self._fleet.excluded:
             self._drop(name)
@@ -403,8 +408,9 @@ class RayPool:
 
     def _lose(self, worker: str, error: BaseException) -> None:
         node = self.node_of(worker)
-        process = self._actors[worker].process
-        reports = [report_loss(e, self._fleet.name_of(node), process) for e in (error, *self._other_errors(worker))]
+        actor, name = self._actors[worker], self._fleet.name_of(node)
+        signs = self._witness.signs(actor.log) if actor.log else None
+        reports = [report_loss(e, name, actor.process, signs) for e in (error, *self._other_errors(worker))]
         report = next((r for r in reports if r.cause != "lost"), reports[0])
         leaves = node in self._fleet.machines and self._fleet.machines[node].leaving
         self._bury(worker, report.sentence, "freed" if leaves else report.cause)
