@@ -7,7 +7,7 @@ from pathlib import Path
 
 _TAIL = 1 << 16
 _FATAL = re.compile(r"^(?:Fatal Python error: (.+?)\s*|\*\*\* (SIG[A-Z]+) received at .*)$", re.MULTILINE)
-_SIGNALS = {
+_SIGNALS: dict[str, str] = {
     "Segmentation fault": "SIGSEGV",
     "Aborted": "SIGABRT",
     "Bus error": "SIGBUS",
@@ -61,7 +61,7 @@ def last_words(log: str) -> str:
         return ""
     if not said:
         return ""
-    words, signal = said[-1]
+    words, signal = map(str, said[-1])
     return signal or _SIGNALS.get(words, words)
 
 

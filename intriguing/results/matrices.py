@@ -115,6 +115,7 @@ class Fed:
             raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {has}.")
         _, self._chosen = only(pa.Table.from_pandas(rows, preserve_index=False), chosen)
         self._given: dict[str, object] = {"dataset": self._chosen["dataset"], "kinds": list(kinds)}
+        self._counts: Any
         if set(kinds) & set(WITHOUT_SOURCE):
             self._counts = run.own_query(_COUNTED_WITHOUT_SOURCE, self._given)
         else:
