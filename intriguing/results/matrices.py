@@ -28,7 +28,7 @@ Model = tuple[str, int]
 _CELL = ["source_model", "source_seed", "model", "model_seed"]
 _CHOICES = ("dataset", "grade", "target_rule")
 
-_SEARCHES = """searches as (
+SEARCHES = """searches as (
     select model as source_model, model_seed as source_seed, search_id,
            coalesce(label = clean_prediction, false) as source_correct
     from distortions where dataset = $dataset and status = 'found'
@@ -41,7 +41,7 @@ _CHOSEN = "dataset = $dataset and grade = $grade and target_rule = $target_rule 
 # The sum of decimals is the same in whatever order they come.
 _COUNTS = "count(*) as n, count(*) filter (is_error) as errors, sum(rms::decimal(18, 12)) as change"
 _COUNTED = f"""
-    with {_SEARCHES}, {_CLEAN}
+    with {SEARCHES}, {_CLEAN}
     select kind, source_model, source_seed, model, model_seed, source_correct, target_correct, {_COUNTS}
     from transfer join searches using (source_model, source_seed, search_id)
     left join clean using (model, model_seed, example_id)
@@ -59,7 +59,7 @@ _COUNTED_WITHOUT_SOURCE = f"""
     group by all order by all
 """
 _STARTS = f"""
-    with {_SEARCHES}, fed as (
+    with {SEARCHES}, fed as (
         select distinct source_model, source_seed, search_id from transfer where {_CHOSEN}
     )
     select source_model, source_seed, count(*) as n, count(*) filter (not source_correct) as wrong

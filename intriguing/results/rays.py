@@ -4,6 +4,7 @@ From rows of the tables `rays` and `distortions`.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as _compute
 
 from intriguing.errors import InputError, unknown_name
-from intriguing.results.matrices import AMONG, Model, Order, Tables, labels_of, only
+from intriguing.results.matrices import AMONG, SEARCHES, Model, Order, Tables, labels_of, only
 from intriguing.stats.intervals import median_interval, wilson
 from intriguing.stats.multiple import holm
 from intriguing.stats.paired import mcnemar
@@ -25,6 +26,17 @@ _KEYS = ["source_model", "source_seed", "model", "model_seed", "search_id", "exa
 _READ = [*_KEYS, *_CHOICES, "clean_error", "status", "crossing", *_POINTS]
 Cell = tuple[Model, Model]
 """A source and a target."""
+
+_COUNTED = {
+    "found": "true",
+    "source_correct": "coalesce(source_correct, false)",
+    "target_correct": "not clean_error",
+    "both_correct": "not clean_error and coalesce(source_correct, false)",
+}
+"""Which rays count, by the word for it."""
+_CROSSING = "list(case when status = 'never' then 'infinity' when clean_error then 0 else crossing end) as crossing"
+_FED = """rays left join searches using (source_model, source_seed, search_id)
+    where kind = 'adversarial' and dataset = $dataset and grade = $grade and target_rule = $target_rule"""
 
 
 class Rays:
@@ -40,23 +52,65 @@ class Rays:
         """
         if among not in AMONG:
             raise unknown_name("denominator (among)", among, AMONG)
-        self._run, self._order = run, order
-        rows = run.table("rays", columns=_READ, kind="adversarial")
-        if not rows.num_rows:
+        self._run, self._order, self._among = run, order, among
+        present = run.own_query(
+            "select dataset, grade, target_rule, first(sizes) as sizes, min(len(sizes)) as least, "
+            "max(len(sizes)) as most from rays where kind = 'adversarial' "
+            "group by dataset, grade, target_rule order by all"
+        )
+        if not len(present):
             raise InputError(
                 "The run has no rays: they are followed where [transfer] has `sizes` and a data set has two models."
             )
-        rows, self.chosen = only(rows, chosen, "rays")
-        self.sizes = _matrix(rows["sizes"])[0] if rows.num_rows else np.zeros(0)
-        if len(rows["sizes"].combine_chunks().flatten()) != rows.num_rows * len(self.sizes):
+        groups, self.chosen = only(pa.Table.from_pandas(present, preserve_index=False), chosen, "rays")
+        [group] = groups.to_pylist()
+        if group["least"] < group["most"]:
             raise InputError("The run's rays have different sizes: it holds rows of two specs.")
-        self._cells = self._by_cell(rows, among)
+        self.sizes = np.array(group["sizes"], np.float32)
 
     @property
     def cells(self) -> list[Cell]:
         """Every pair that was fed, sources and targets in the run's order."""
-        sources, targets = (self._order({cell[i] for cell in self._cells}) for i in (0, 1))
-        return [(source, target) for source in sources for target in targets if (source, target) in self._cells]
+        sources, targets = (self._order({cell[i] for cell in self.crossings}) for i in (0, 1))
+        return [(source, target) for source in sources for target in targets if (source, target) in self.crossings]
+
+    @property
+    def counted(self) -> str:
+        """The condition on a row of `rays`, in SQL, that it counts."""
+        return _COUNTED[self._among]
+
+    @cached_property
+    def crossings(self) -> dict[Cell, tuple[np.ndarray, int]]:
+        """Per pair: where its rays cross, in no order, as in `self[cell]`; and how many rays do not count."""
+        rows = self.query(
+            f"select source_model, source_seed, model, model_seed, {self.counted} as counted, {_CROSSING} "
+            f"from {_FED} group by all"
+        )
+        found: dict[Cell, tuple[np.ndarray, int]] = {}
+        for row in rows.to_dict("records"):
+            cell = ((row["source_model"], row["source_seed"]), (row["model"], row["model_seed"]))
+            crossing, left_out = found.get(cell, (np.zeros(0), 0))
+            values = np.asarray(row["crossing"], float)
+            found[cell] = (values, left_out) if row["counted"] else (crossing, len(values))
+        return found
+
+    @cached_property
+    def _cells(self) -> dict[Cell, dict[str, np.ndarray]]:
+        filters = {name: value for name, value in self.chosen.items() if value is not None}
+        return self._by_cell(self._run.table("rays", columns=_READ, kind="adversarial", **filters), self._among)
+
+    def query(self, sql: str, **values: object) -> pd.DataFrame:
+        """The answer to a query that may name `searches`: those that found something, and who was right before."""
+        chosen = {name: value for name, value in {**self.chosen, **values}.items() if f"${name}" in SEARCHES + sql}
+        return self._run.own_query(f"with {SEARCHES} {sql}", chosen)
+
+    def noise_crossings(self) -> dict[Model, np.ndarray]:
+        """The control: where rays of noise cross, by model, from images that it gets right."""
+        rows = self.query(
+            f"select model, model_seed, {_CROSSING} from rays "
+            "where kind = 'gaussian' and dataset = $dataset and not clean_error group by all"
+        )
+        return {(r["model"], r["model_seed"]): np.asarray(r["crossing"], float) for r in rows.to_dict("records")}
 
     def __getitem__(self, cell: Cell) -> dict[str, np.ndarray]:
         """The rays of a pair: example_id (n,), crossing (n,), wrong and rms (n, S); left_out: how many do not count.
@@ -77,11 +131,12 @@ class Rays:
 
     def own(self, models: Sequence[Model], labels: pd.Index) -> pd.Series:
         """The median distortion of each model's own searches, from images that it got right."""
-        names = ["model", "model_seed", "label", "clean_prediction", "distortion"]
-        filters = {name: value for name, value in self.chosen.items() if value is not None}
-        found = self._run.table("distortions", columns=names, status="found", **filters).to_pandas()
-        found = found[found["label"] == found["clean_prediction"]]
-        medians = found.groupby(["model", "model_seed"])["distortion"].median()
+        rows = self.query(
+            "select model, model_seed, median(distortion::double) as half from distortions "
+            "where status = 'found' and label = clean_prediction and dataset = $dataset and grade = $grade "
+            "and target_rule = $target_rule group by all"
+        )
+        medians = {(row["model"], row["model_seed"]): row["half"] for row in rows.to_dict("records")}
         return pd.Series([medians.get(model, np.nan) for model in models], labels, name="own", dtype=float)
 
     def _by_cell(self, rows: pa.Table, among: str) -> dict[Cell, dict[str, np.ndarray]]:
@@ -127,7 +182,7 @@ def amplification(rays: Rays) -> pd.DataFrame:
 
 def half_rms(rays: Rays) -> pd.DataFrame:
     """The matrix of sizes that fool half of the time, as `Run.half_rms` describes it."""
-    label, noise = _label(rays), rays.noise()
+    label, noise = _label(rays), rays.noise_crossings()
     sources, targets = (list(dict.fromkeys(cell[i] for cell in rays.cells)) for i in (0, 1))
     index = pd.Index([label[m] for m in sources], name="source", dtype="str")
     columns = pd.Index([label[m] for m in targets], name="target", dtype="str")
@@ -143,17 +198,16 @@ def half_rms(rays: Rays) -> pd.DataFrame:
         )
     }
     for source, target in rays.cells:
-        cell, at = rays[source, target], (label[source], label[target])
-        crossing = cell["crossing"]
+        crossing, left_out = rays.crossings[source, target]
+        at = (label[source], label[target])
         frames["n"].loc[at], frames["never"].loc[at] = len(crossing), int(np.isinf(crossing).sum())
-        frames["left_out"].loc[at] = int(cell["left_out"])
+        frames["left_out"].loc[at] = left_out
         if len(crossing):
             frames["low"].loc[at], frames["high"].loc[at] = median_interval(crossing)
             frames["median"].loc[at] = _median(crossing)
     matrix = frames.pop("median")
     matrix.attrs = {**frames, "selection": rays.chosen, "own": rays.own(targets, columns)}
-    right = {m: noise[m]["crossing"][~noise[m]["clean_error"]] for m in targets if m in noise}
-    halves = [_median(right[m]) if len(right.get(m, ())) else np.nan for m in targets]
+    halves = [_median(noise[m]) if len(noise.get(m, ())) else np.nan for m in targets]
     matrix.attrs["noise"] = pd.Series(halves, columns, name="noise")
     return matrix
 
@@ -234,19 +288,19 @@ def _label(rays: Rays) -> dict[Model, str]:
 
 
 def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per image: by how many errors the found changes exceed noise of the same size, and in how many pairs it counts.
+    """Per image: by how many errors the found changes exceed noise of the same size, and how many of its rays count.
 
     Both (n,), over all pairs of different models, at the size number `at`. Images without a ray of noise are left out.
     """
-    noise = rays.noise()
-    excess: dict[int, list[int]] = {}
-    for source, target in rays.cells:
-        control, cell = noise.get(target), rays[source, target]
-        if source == target or control is None:
-            continue
-        _, here, there = np.intersect1d(cell["example_id"], control["example_id"], return_indices=True)
-        more = cell["wrong"][here, at].astype(int) - control["wrong"][there, at]
-        for image, value in zip(cell["example_id"][here].tolist(), more.tolist(), strict=True):
-            excess.setdefault(image, []).append(value)
-    sums = [(sum(values), len(values)) for _, values in sorted(excess.items())]
-    return tuple(np.array(sums, float).reshape(-1, 2).T)  # type: ignore[return-value]
+    rows = rays.query(
+        ", noise as ("
+        "    select model, model_seed, example_id, predictions[$at] <> label as wrong from rays"
+        "    where kind = 'gaussian' and dataset = $dataset"
+        "), fed as ("
+        f"    select model, model_seed, example_id, predictions[$at] <> label as wrong from {_FED} "
+        f"    and {rays.counted} and (source_model, source_seed) <> (model, model_seed)"
+        ") select sum(fed.wrong::int - noise.wrong::int) as excess, count(*) as n "
+        "from fed join noise using (model, model_seed, example_id) group by example_id order by example_id",
+        at=at + 1,
+    )
+    return rows["excess"].to_numpy(float), rows["n"].to_numpy(float)

@@ -249,7 +249,7 @@ class InventedRun:
     def rays(self, ids: np.ndarray, keys: dict[str, Any]) -> None:
         """Rays of these images, followed to where the model is wrong: an error once, and from there on."""
         crossing = self.rng.lognormal(-2, 0.7, len(ids)).astype(np.float32)
-        rms = np.tile(np.float32(_SIZES), (len(ids), 1))
+        rms = np.tile(np.array(_SIZES, np.float32), (len(ids), 1))
         labels, crossed = ids % 10, crossing < 0.5
         columns: dict[str, Any] = {"search_id": [f"best/untargeted/{i}" for i in ids], "example_id": ids}
         columns |= {"label": labels, "clean_error": self.rng.random(len(ids)) < 0.02}
