@@ -1,6 +1,7 @@
 """The parts of the search alone: small programmes, quasi-Newton directions, pruning by bounds."""
 
 import itertools
+from itertools import pairwise, starmap
 
 import pytest
 import torch
@@ -150,11 +151,13 @@ def test_the_penalty_makes_the_result_stationary_along_its_change(grade, form):
 def test_results_are_the_same_to_the_last_bit_in_any_company(inputs, grade):
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, 5)).requires_grad_(False)
-    x = torch.rand(41, inputs, generator=torch.Generator().manual_seed(4))
+    # thorough searches an image from many starts: fewer of them fill as many rows.
+    edges = (0, 1, 8, 17) if grade == "thorough" else (0, 1, 8, 29, 41)
+    x = torch.rand(edges[-1], inputs, generator=torch.Generator().manual_seed(4))
     y = model(x).argmax(1)
     options = SearchOptions(grade=grade)
     whole = minimal_distortion(model, x, y, options=options)
-    for part in (slice(0, 1), slice(1, 8), slice(8, 29), slice(29, 41)):
+    for part in starmap(slice, pairwise(edges)):
         piece = minimal_distortion(model, x[part], y[part], options=options.with_(slots=64))
         assert piece.status == whole.status[part]
         assert torch.equal(piece.adversarial, whole.adversarial[part])

@@ -30,8 +30,8 @@ def spec(split, tmp_path_factory):
         "name": "starts",
         "datasets": {"points": {"source": f"npz:{file}"}},
         "models": {"net": {"architecture": "tests.stages.blind_spots.rugged:build", "train": False}},
-        "blind_spots": {"images": 9, "target_rules": ["untargeted", "random"]},
-        "compute": {"searches_per_shard": 9},
+        "blind_spots": {"images": 6, "target_rules": ["untargeted", "random"]},
+        "compute": {"searches_per_shard": 6},
     }
 
 
