@@ -97,6 +97,10 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slo
     else:
         assert first is not None
         line = (str(first).strip() or type(first).__name__).splitlines()[0]
+        weights = {w.dtype for w in model.parameters() if w.is_floating_point()}
+        if weights - {torch.float32}:
+            names = " and ".join(sorted(str(name).removeprefix("torch.") for name in weights))
+            line = f"it is fed float32 and its weights are {names}: return model.float(), or convert x ({line})"
         raise ModelError(f"The model does not take images of shape {tuple(shape)}: {line}") from first
     if not isinstance(out, torch.Tensor):
         raise ModelError(f"The model returns a {type(out).__name__}; it must return a tensor of logits (B, {classes}).")

@@ -103,6 +103,7 @@ class Returns(nn.Module):
         (Returns(torch.full((2, 10), float("nan"))), "not finite"),
         (Returns(torch.full((2, 10), float("inf"))), "not finite"),
         (Returns((1, 2)), "returns a tuple"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half(), "fed float32 and its weights are float16: return mod"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_told(model, told):
