@@ -5,7 +5,7 @@ images, so they are not independent), and a training seed where a statement is a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -57,6 +57,14 @@ class Estimate:
         below, above = int((kept <= reference).sum()), int((kept >= reference).sum())
         p = min(1.0, 2 * (1 + min(below, above)) / (len(kept) + 1))
         return cls(float(value), float(low), float(high), p, len(kept))
+
+    def of_images(self, telling: int) -> Self:
+        """The estimate with a p-value no smaller than that of a sign test in which `telling` images all agree.
+
+        Resamples of a few images that agree have no spread, and would find anything. An image tells something where
+        what is compared differs on it.
+        """
+        return self if np.isnan(self.p) else replace(self, p=max(self.p, min(1.0, 2.0 ** (1 - telling))))
 
     def columns(self) -> Mapping[str, float | None]:
         """value, low, high and p, None where there is none."""

@@ -92,9 +92,11 @@ class Resampled:
 
     def ratio(self, kind: str, control: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean rate of `kind` over that of its `control`, which is taken to fool half an image at least:
-        so the ratio is finite, and too small where the control fools nobody.
+        so the ratio is finite, and too small where the control fools nobody. NaN where neither fools anybody.
         """
-        return self.mean(kind, chosen) / np.maximum(self.mean(control, chosen), 0.5 / self.images)
+        rate, control_rate = self.mean(kind, chosen), self.mean(control, chosen)
+        ratio = rate / np.maximum(control_rate, 0.5 / self.images)
+        return np.where((rate == 0) & (control_rate == 0), np.nan, ratio)
 
     def family(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): by how much a target of the source's own family is fooled more often than one of another family.

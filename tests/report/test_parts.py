@@ -35,6 +35,10 @@ def test_numbers_have_three_significant_digits(value, shown):
     assert number(value) == shown
 
 
+def test_what_rounds_up_to_the_next_power_of_ten_has_no_digit_more():
+    assert [number(0.09996), number(0.0999, 2), number(9.996), number(0.99949)] == ["0.100", "0.10", "10.0", "0.999"]
+
+
 def test_tiny_and_huge_numbers_stay_short():
     assert len(number(1.23456e-9)) < 10
     assert len(number(1.23456e12)) < 10

@@ -20,7 +20,9 @@ from intriguing.transfer.relations import Resampled, estimate, rank_correlation,
 FAR_MORE = 2.0
 """Far more than noise: more than this many times as often."""
 
-UNKNOWN = "No answer: it takes more families of networks, or more images that they get right."
+UNKNOWN = (
+    "No answer: it takes more families of networks, or more images that they get right and that fool them changed."
+)
 """The sentence of a claim without a figure."""
 
 Row = dict[str, Any]
@@ -83,7 +85,7 @@ def claim_rows(answers: Answers, resampled: Resampled) -> list[Row]:
     rows = []
     for kind, control in CONTROLS.items():
         if kind in answers.wrong:
-            part = [_claim(name, kind, each) for name, each in _estimates(resampled, kind, control)]
+            part = [_claim(name, kind, each) for name, each in _estimates(answers, resampled, kind, control)]
             corrected = holm(np.array([np.nan if row["p"] is None else row["p"] for row in part]))
             for row, p in zip(part, corrected, strict=True):
                 _judge(row, float(p))
@@ -141,7 +143,9 @@ def rule_rows(distortions: Sequence[Row], found: pd.DataFrame, seed: int, draws:
     return sorted(rows, key=lambda row: row["value"])
 
 
-def _estimates(resampled: Resampled, kind: str, control: str) -> Iterator[tuple[str, tuple[Estimate, int]]]:
+def _estimates(
+    answers: Answers, resampled: Resampled, kind: str, control: str
+) -> Iterator[tuple[str, tuple[Estimate, int]]]:
     models = resampled.models
     parts = (relations.TRAINING_SET, relations.BOTH, relations.ALL)
     pairs = {
@@ -154,14 +158,17 @@ def _estimates(resampled: Resampled, kind: str, control: str) -> Iterator[tuple[
         count, reference = int(chosen.sum()), CLAIMS[name].reference
         if not count or (name != "one family more" and control not in resampled.rates):
             continue
+        changed = answers.cells(kind) == 1
         match name:
             case "far more than noise":
-                values = resampled.ratio(kind, control, chosen)
+                values, telling = resampled.ratio(kind, control, chosen), changed | (answers.cells(control) == 1)
             case "one family more":
-                values = resampled.family(kind, chosen)
+                values, telling = resampled.family(kind, chosen), changed
             case _:
-                values = resampled.difference(kind, control, chosen)
-        yield name, (estimate(values, reference), count)
+                values, telling = resampled.difference(kind, control, chosen), changed != (answers.cells(control) == 1)
+        counted = answers.both_right & np.isfinite(answers.cells(kind)) & (chosen > 0)[:, :, None]
+        images = int((telling & counted).any((0, 1)).sum())
+        yield name, (estimate(values, reference).of_images(images), count)
 
 
 def _claim(name: str, kind: str, found: tuple[Estimate, int]) -> Row:

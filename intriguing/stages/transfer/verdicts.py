@@ -53,6 +53,7 @@ def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     drawn = weights(generator(0, "transfer.verdict"), len(excess), max(_DRAWS, int(10 * tests / LEVEL)))
     with np.errstate(invalid="ignore"):
         estimate = Estimate.of(excess.sum() / counted_rays.sum(), (drawn @ excess) / (drawn @ counted_rays))
+    estimate = estimate.of_images(int((excess != 0).sum()))
     return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()))
 
 

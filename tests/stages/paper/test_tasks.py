@@ -204,3 +204,31 @@ def test_changes_amplified_to_another_size_do_not_stand_beside_the_papers(hand):
     agreements = made["paper_claims"].to_pandas().query("figure == 'agreement'")["name"].tolist()
     assert "order of table 4" in agreements
     assert "order of table 4, amplified" not in agreements
+
+
+def test_where_neither_images_nor_noise_fool_anybody_no_claim_is_refuted():
+    hand = Hand(("FC10(1)", "FC100-100-10"), rate=lambda source, target: 0.0)
+    fed = hand.inputs["changed"]
+    right = fed["source_model"] != fed["model"]
+    hand.inputs["changed"] = fed.assign(is_error=fed["is_error"] & ~right)
+    _, claims = hand.frames(beside=False)
+    row = one(claims, name="far more than noise", kind="minimal")
+    assert row["outcome"] == "unknown"
+    assert np.isnan(row["value"])
+    assert row["sentence"].startswith("No answer")
+    assert one(claims, name="across architectures", kind="minimal")["outcome"] == "open"
+
+
+@pytest.mark.parametrize(("fooled", "outcome"), [(4, "open"), (12, "holds")])
+def test_a_few_images_that_agree_are_no_evidence(fooled, outcome):
+    names = ("FC10(1)", "FC100-100-10")
+    hand = Hand(names)
+    ids, fed = hand.inputs["clean"]["example_id"].unique()[:fooled], hand.inputs["changed"]
+    for name in ("clean", "changed", "noise_rays", "distortions"):
+        hand.inputs[name] = hand.inputs[name][hand.inputs[name]["example_id"].isin(ids)]
+    hand.inputs["clean"] = hand.inputs["clean"].assign(is_error=False)
+    hand.inputs["changed"] = hand.inputs["changed"].assign(is_error=lambda rows: rows["kind"] == "minimal")
+    _, claims = hand.frames(beside=False)
+    row = one(claims, name="across architectures", kind="minimal")
+    assert (row["value"], row["outcome"]) == (1.0, outcome)  # every image fools, no noise does
+    assert len(fed) > len(hand.inputs["changed"])
