@@ -24,6 +24,9 @@ from intriguing.models.logits import floor_of
 
 EVERY = "every"
 _NAN = float("nan")
+_UNGUIDED = (
+    "Every gradient that the search met is zero: this is the boundary on the way to one of the starts, no minimum."
+)
 
 
 @dataclass(frozen=True)
@@ -237,12 +240,16 @@ class BatchSearch:
         return [names[row.index(True) if True in row else -1] for row in zip(*columns, strict=True)]
 
     def _reasons(self, status: list[str], outcome: _Outcome) -> list[str]:
-        """Per example that was not found, a sentence on what the search met; else an empty one."""
+        """Per example that was not found, or found without a gradient, what the search met; else an empty string."""
         passes = zip(self.passes["forward"].tolist(), self.passes["backward"].tolist(), strict=True)
         facts = zip(status, outcome.lowered.tolist(), outcome.least_penalty.tolist(), passes, strict=True)
-        return [
+        reasons = [
             "" if s != "not_found" else _reason(self.grade.recipe is None, lowered, least, spent)
             for s, lowered, least, spent in facts
+        ]
+        blind = outcome.blind.tolist()
+        return [
+            _UNGUIDED if s == "found" and b else reason for s, b, reason in zip(status, blind, reasons, strict=True)
         ]
 
     def _assembled(

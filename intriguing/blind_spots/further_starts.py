@@ -115,7 +115,7 @@ class Segment:
             "forward": count,
             "backward": count.clone(),
             "broken": none.clone(),
-            "blind": none.clone(),
+            "blind": ~none,
             "done": none.clone(),
         }
 

@@ -16,6 +16,7 @@ the perturbation, sign ascent on the logarithm of the multipliers).
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
+from intriguing.blind_spots.masks import chosen, finite_rows, surely_all
 from intriguing.blind_spots.objective import contest, cross_entropy, pair, slack
 
 _SQUARE = 0.999
@@ -62,6 +64,31 @@ def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, T
     unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
     unit = unit.where(unit > 0, torch.ones_like(unit))
     return torch.where(state["tick"][s] == 0, unit, state["unit"][s])
+
+
+class _Point(NamedTuple):
+    """What the model says of the trial points of R rows."""
+
+    gap: Tensor
+    """(R,) the margin."""
+    gradient: Tensor
+    """(R, n), of the loss."""
+    norm: Tensor
+    """(R,) that of the gradient."""
+    sound: Tensor
+    """(R,) whether margin and gradient are finite."""
+    winner: Tensor
+    """(R,) the goal with the largest logit."""
+    unit: Tensor
+    """(R,) the unit of the margin."""
+    r: Tensor
+    """(R, n) the change of the image."""
+    l2: Tensor
+    """(R,) its norm."""
+    better: Tensor
+    """(R,) whether this is the nearest success so far."""
+    best_l2: Tensor
+    """(R,) the norm of that."""
 
 
 @dataclass(frozen=True)
@@ -150,84 +177,121 @@ class PrimalDual:
     def step(self, state: State) -> State:
         """One evaluation of all rows, and the next trial points."""
         active = ~state["done"]
-        goals, rivals, x0, trial, tick = (state[name] for name in ("goals", "rivals", "x0", "trial", "tick"))
-        first = tick == 0
-        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s), active)
-        norm = dot(gradient, gradient).sqrt()
-        sound = gap.isfinite() & gradient.isfinite().all(1)
-        _, winner, rival = contest(z, goals, rivals)
-        unit = _unit_of(state, z, gap, (winner, rival), slice(None))
-        r = trial - x0
-        l2 = dot(r, r).sqrt()
-        better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
-        best_l2 = torch.where(better, l2, state["best_l2"])
-
-        clean_gap = torch.where(first, gap, state["clean_gap"])
-        # Where the ray from the image through the trial point crosses the boundary if the margin is linear along it.
-        crossing = l2 * clean_gap / (clean_gap - gap)
-        crossing = crossing.where((gap > clean_gap) & (l2 > 0), torch.full_like(l2, float("inf")))
-        estimates = torch.cat([state["estimates"][:, 1:], crossing[:, None]], 1)
-
-        width = float(self.upper - self.lower) if self.width is None else self.width
-        far = _FAR * width * math.sqrt(self.evaluator.size)
-        # The predicted distance: the margin, which is four units, divided by its slope.
-        scale = torch.where(first, (4 / norm).clamp(1e-9 * far, far), state["scale"])
-        rising = gap - state["highest"] > _PROGRESS * gap.abs()
-        grows = best_l2.isinf() & (tick >= _WAIT) & ~rising & (state["highest"] < _NEAR * clean_gap)
-        scale = torch.where(grows, _GROWTH * scale, torch.minimum(scale, best_l2))
-        if self.patient:
-            scale = torch.full_like(scale, far)
+        point = self._judged(state, active)
+        scale = self._scale(state, point)
         # After a first success that came late, what drove the row outwards would carry it far beyond.
-        late = better & state["best_l2"].isinf() & (tick > _WAIT)
-        zero = torch.full_like(l2, self.dual)
-        weight = torch.where(late, _sigmoid(zero), state["weight"])
-        pull = (1 - weight) / (l2 * scale).clamp(min=1e-30)
-        total = torch.addcmul(weight[:, None] * gradient, pull[:, None], r)
-        mean = torch.lerp(total, state["mean"], (self.mean * (~late).to(l2.dtype))[:, None])
-        square = torch.lerp(total * total, state["square"], _SQUARE)
-        count = tick + 1
-        time = count.double()
-        shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
-        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
-        size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
-        moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt() + 1e-20, value=-1)
-        # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
-        # A finished row stays as it is: a paused one goes on later.
-        keep = (sound & active)[:, None]
-        share = (1 - 0.5 * active.to(l2.dtype))[:, None]
-        moved = torch.where(keep, moved, torch.lerp(x0, trial, share))
-        rate = _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
-        dual = (torch.where(late, zero, state["dual"]) - rate * gap.sign().nan_to_num()).clamp(
-            -_DUAL_LARGEST, _DUAL_LARGEST
-        )
-        nearer = best_l2 < (1 - _FALL) * state["mark"]
-        quiet = torch.where(nearer, torch.zeros_like(l2), state["quiet"] + 1)
+        late = point.better & state["best_l2"].isinf() & (state["tick"] > _WAIT)
+        start = torch.full_like(scale, self.dual)
+        weight = torch.where(late, _sigmoid(start), state["weight"])
+        dual = self._dual(torch.where(late, start, state["dual"]), point.gap, state["tick"])
+        moving = self._moved(state, point, active, (scale, weight, late))
+        nearer = point.best_l2 < (1 - _FALL) * state["mark"]
+        quiet = torch.where(nearer, torch.zeros_like(scale), state["quiet"] + 1)
+        count, first = state["tick"] + 1, state["tick"] == 0
+        highest = torch.where(first, point.gap, torch.maximum(point.gap, state["highest"]))
         change = {
-            "mark": torch.where(nearer, best_l2, state["mark"]),
+            "mark": torch.where(nearer, point.best_l2, state["mark"]),
             "quiet": quiet,
-            "unit": unit,
+            "unit": point.unit,
             "scale": scale,
             "dual": dual,
             "weight": (1 - self.inertia) * _sigmoid(dual) + self.inertia * weight,
             "tick": count,
-            "clean_gap": clean_gap,
-            "highest": torch.where(first, gap, torch.maximum(gap, state["highest"])),
+            "clean_gap": torch.where(first, point.gap, state["clean_gap"]),
+            "highest": highest,
         }
+        mute = first & ~point.sound
         return {
             **{name: torch.where(active, value, state[name]) for name, value in change.items()},
-            "trial": clip(moved, self.lower, self.upper),
-            "mean": torch.where(keep, mean, state["mean"]),
-            "square": torch.where(keep, square, state["square"]),
-            "estimates": torch.where(active[:, None], estimates, state["estimates"]),
-            "best": torch.where(better[:, None], trial, state["best"]),
-            "best_l2": best_l2,
-            "best_class": torch.where(better, winner, state["best_class"]),
+            **moving,
+            "estimates": self._estimated(state, point, active),
+            "best": chosen(point.better, state["trial"], state["best"]),
+            "best_l2": point.best_l2,
+            "best_class": torch.where(point.better, point.winner, state["best_class"]),
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
-            "broken": state["broken"] | (first & ~sound & active),
-            "blind": state["blind"] & ((norm == 0) | ~active),
-            "done": state["done"] | self._ends(count, best_l2, quiet) | (first & ~sound),
+            "broken": state["broken"] | (mute & active),
+            "blind": state["blind"] & ((point.norm == 0) | ~active),
+            "done": state["done"] | self._ends(count, point.best_l2, quiet) | mute,
         }
+
+    def _judged(self, state: State, active: Tensor) -> _Point:
+        """What the model says of the trial points."""
+        goals, rivals, trial = state["goals"], state["rivals"], state["trial"]
+        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s), active)
+        square = dot(gradient, gradient)
+        sound = gap.isfinite() & finite_rows(gradient, square)
+        _, winner, rival = contest(z, goals, rivals)
+        r = trial - state["x0"]
+        l2 = dot(r, r).sqrt()
+        better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
+        return _Point(
+            gap,
+            gradient,
+            square.sqrt(),
+            sound,
+            winner,
+            _unit_of(state, z, gap, (winner, rival), slice(None)),
+            r,
+            l2,
+            better,
+            torch.where(better, l2, state["best_l2"]),
+        )
+
+    def _estimated(self, state: State, point: _Point, active: Tensor) -> Tensor:
+        """The last estimates (R, `_RECENT`) of the distance, with that of the trial points.
+
+        It is where the ray from the image through the trial point crosses the boundary if the margin is linear along
+        it.
+        """
+        gap, l2 = point.gap, point.l2
+        clean_gap = torch.where(state["tick"] == 0, gap, state["clean_gap"])
+        crossing = l2 * clean_gap / (clean_gap - gap)
+        crossing = crossing.where((gap > clean_gap) & (l2 > 0), torch.full_like(l2, float("inf")))
+        estimates = torch.cat([state["estimates"][:, 1:], crossing[:, None]], 1)
+        return torch.where(active[:, None], estimates, state["estimates"])
+
+    def _scale(self, state: State, point: _Point) -> Tensor:
+        """The unit of the steps' lengths (R,)."""
+        gap, tick, highest = point.gap, state["tick"], state["highest"]
+        width = float(self.upper - self.lower) if self.width is None else self.width
+        far = _FAR * width * math.sqrt(self.evaluator.size)
+        if self.patient:
+            return torch.full_like(gap, far)
+        first = tick == 0
+        clean_gap = torch.where(first, gap, state["clean_gap"])
+        # The predicted distance: the margin, which is four units, divided by its slope.
+        scale = torch.where(first, (4 / point.norm).clamp(1e-9 * far, far), state["scale"])
+        rising = gap - highest > _PROGRESS * gap.abs()
+        grows = point.best_l2.isinf() & (tick >= _WAIT) & ~rising & (highest < _NEAR * clean_gap)
+        return torch.where(grows, _GROWTH * scale, torch.minimum(scale, point.best_l2))
+
+    def _dual(self, dual: Tensor, gap: Tensor, tick: Tensor) -> Tensor:
+        """The logarithm of the multipliers (R,) after a step by the sign of the margin."""
+        rate = _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
+        return (dual - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
+
+    def _moved(self, state: State, point: _Point, active: Tensor, steer: tuple[Tensor, Tensor, Tensor]) -> State:
+        """The next trial points and Adam's averages. steer: scale, weight and mask of late successes, each (R,)."""
+        scale, weight, late = steer
+        trial = state["trial"]
+        pull = (1 - weight) / (point.l2 * scale).clamp(min=1e-30)
+        total = torch.addcmul(weight[:, None] * point.gradient, pull[:, None], point.r)
+        mean = torch.lerp(total, state["mean"], (self.mean * (~late).to(scale.dtype))[:, None])
+        square = torch.lerp(total * total, state["square"], _SQUARE)
+        time = (state["tick"] + 1).double()
+        shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
+        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
+        size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
+        moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt().add_(1e-20), value=-1)
+        # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
+        # A finished row stays as it is: a paused one goes on later.
+        keep = point.sound & active
+        if not surely_all(keep):
+            share = (1 - 0.5 * active.to(scale.dtype))[:, None]
+            moved = torch.where(keep[:, None], moved, torch.lerp(state["x0"], trial, share))
+            mean, square = chosen(keep, mean, state["mean"]), chosen(keep, square, state["square"])
+        return {"trial": clip(moved, self.lower, self.upper), "mean": mean, "square": square}
 
     def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor) -> Tensor:
         """Rows (R,) that pause or end after `count` evaluations."""

@@ -16,6 +16,7 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
 from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.probing import FEW, PROBES, nearest_probes, slopes
 from intriguing.blind_spots.race import raced, ranked
 
 _INFINITY = float("inf")
@@ -42,6 +43,12 @@ _CHEAPEST = 10
 """Number of passes that a further start needs at least."""
 _EVERY = 3
 """One further start in so many is a segment, where there are images to start from."""
+_SMALL, _ANYWAY = 100, 2
+"""Images of at most so many values get so many further starts even if their starts agree: they cost little there."""
+_RESCUES = 3
+"""Largest number of segments for a row without a success."""
+_PROBINGS = 3
+"""Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
 Start = PenaltySearch | PrimalDual | Segment
 
@@ -124,14 +131,58 @@ class _RowSearch:
             if ticks:
                 second = PrimalDual(self.evaluator, *self.box, ticks, first=first, last=last, width=width)
                 agreed |= self._again(second, nearest[which & ~unsettled], recipe, elsewhere=True)
-        lost = self._least(started).isinf() & ~self.outcome["broken"]
-        lost[nearest[unsettled]] = True
-        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=width)
-        self._again(penalised, lost.nonzero().squeeze(1), recipe)
-        lost = self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
-        self._again(PrimalDual(self.evaluator, *self.box, **_PATIENT, width=width), lost.nonzero().squeeze(1), recipe)
+        self._rescue(recipe, self._least(started).isinf(), nearest[unsettled])
+        self._probe(recipe)
         self._further(recipe, agreed)
         return self.outcome
+
+    def _rescue(self, recipe: Recipe, failed: Tensor, unsettled: Tensor) -> None:
+        """Starts of other kinds for rows that `failed` (R,), whose example has no success, and those not settled (U,).
+
+        The last kind needs no gradient: the segments to the nearest images of the class, where there are any.
+        """
+        lost = failed & ~self.outcome["broken"]
+        lost[unsettled] = True
+        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
+        self._again(penalised, lost.nonzero().squeeze(1), recipe)
+        patient = PrimalDual(self.evaluator, *self.box, **_PATIENT, width=self.width)
+        self._again(patient, self._lost().nonzero().squeeze(1), recipe)
+        index = self._lost().nonzero().squeeze(1)
+        for _ in range(_RESCUES if self.near is not None else 0):
+            if len(index) == 0:
+                break
+            start, index, inputs = self._segment(index)
+            self._again(start, index, recipe, inputs=inputs)
+
+    def _lost(self) -> Tensor:
+        """Mask (R,) of the rows of examples without a success."""
+        return self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
+
+    def _probe(self, recipe: Recipe) -> None:
+        """Points all around the images that have few values, from the nearest success of which a finish starts.
+
+        A success without a gradient is left alone where every gradient so far is zero: that the network has none is
+        what the user must know, and no finish could start there.
+        """
+        if not recipe.further or self.evaluator.dear or self.evaluator.size > FEW:
+            return
+        l2 = self.outcome["best_l2"]
+        index = self._earliest((l2 == self._least(l2)) & (l2.isfinite() | self._lost()))
+        for _ in range(_PROBINGS):
+            x0, rivals = self.rows["x0"][index], self.rows["rivals"][index]
+            reach = self.outcome["best_l2"][index].clamp(max=self.width * self.evaluator.size**0.5)
+            there, found = nearest_probes(self.evaluator, x0, rivals, reach, *self.box)
+            self.outcome["forward"][index] += PROBES
+            blind = found & self.outcome["blind"][index]
+            if bool(blind.any()):
+                found[blind] = slopes(self.evaluator, there[blind], rivals[blind])
+                self.outcome["backward"][index[blind]] += 1
+                self.outcome["blind"][index[blind & found]] = False
+            index = index[found]
+            if len(index) == 0:
+                break
+            inputs = {"there": there[found], "goals": ~rivals[found]}
+            self._again(Segment(self.evaluator, *self.box), index, recipe, inputs=inputs)
 
     def _further(self, recipe: Recipe, agreed: Tensor) -> None:
         """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
@@ -143,8 +194,9 @@ class _RowSearch:
         """
         budget = self.options.passes or recipe.passes
         further = 0 if self.evaluator.dear else recipe.further
+        anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
         for number in range(budget // _CHEAPEST if budget else further):
-            going = self._spent() < budget if budget else ~agreed
+            going = self._spent() < budget if budget else ~agreed | (number < anyway)
             index = self._ranked(number)
             index = index[going[self.owner[index]]]
             if len(index) == 0:
@@ -197,7 +249,11 @@ class _RowSearch:
 
     def _first(self, l2: Tensor) -> Tensor:
         """Indices of one row per example, that of the smallest `l2` (R,); none for an example without a finite one."""
-        index = (l2.isfinite() & (l2 == self._least(l2))).nonzero().squeeze(1)
+        return self._earliest(l2.isfinite() & (l2 == self._least(l2)))
+
+    def _earliest(self, mask: Tensor) -> Tensor:
+        """Indices of the first row per example that `mask` (R,) has."""
+        index = mask.nonzero().squeeze(1)
         order = torch.arange(len(index), device=index.device)
         earliest = order.new_full((int(self.owner.max()) + 1,), len(index))
         earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
@@ -244,6 +300,7 @@ class _RowSearch:
         if bar:
             inputs["bar"] = least
         new = self._run(solver, inputs)
+        self.outcome["blind"][index] &= new["bound"] == 0
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
         for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
             self.outcome[name][index[better]] = value[better]

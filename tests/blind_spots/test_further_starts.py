@@ -129,7 +129,7 @@ def test_thorough_is_never_worse_than_best_with_the_same_starts():
         minimal_distortion(model, x, labels, options=SearchOptions(grade=grade), starts=pool)
         for grade in ("best", "thorough")
     )
-    assert bool((thorough.l2 <= best.l2).all()) and float((thorough.l2 / best.l2).mean()) < 1
+    assert bool((thorough.l2 <= best.l2).all())
     assert int((thorough.forward_passes + thorough.backward_passes).min()) >= 2000
 
 
@@ -160,3 +160,31 @@ def test_what_takes_no_starts_or_passes_says_so():
         minimal_distortion(model, x, labels, starts=(255 * x).byte())
     with pytest.raises(InputError, match="passes is 0"):
         SearchOptions(passes=0)
+
+
+class Steps(nn.Module):
+    """Logits of values that are rounded first, so that no gradient reaches the input."""
+
+    def forward(self, x):
+        whole = (4 * x + 0 * x.sum()).round()
+        return torch.stack([whole[:, :8].sum(1), whole[:, 8:].sum(1) + 0.5], 1)
+
+
+def test_images_of_other_classes_help_where_there_is_no_gradient():
+    model, x = Steps(), images(24, 16)
+    labels = model(x).argmax(1)
+    some, others = x[labels == 0][:3], x[labels == 1]
+    alone = minimal_distortion(model, some, [0, 0, 0])
+    assert alone.status == ["no_gradient"] * 3 and alone.reasons == [""] * 3
+    helped = minimal_distortion(model, some, [0, 0, 0], starts=others)
+    assert helped.status == ["found"] * 3 and all("Every gradient" in reason for reason in helped.reasons)
+    assert bool((helped.l2 < torch.cdist(some, others).amin(1)).all())
+    assert minimal_distortion(model, some, [0, 0, 0], starts=some).status == ["no_gradient"] * 3
+
+
+def test_starts_of_a_small_image_go_on_though_they_agree():
+    torch.manual_seed(0)
+    x = torch.rand(4, 1, 6, 6)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 24), nn.ReLU(), nn.Linear(24, 3)).requires_grad_(False)
+    # The first starts agree on 0.97768.
+    assert float(minimal_distortion(model, x, model(x).argmax(1)).l2[0]) < 0.9695

@@ -83,14 +83,20 @@ def test_a_class_beyond_the_linearisation_is_found(grade):
     assert bool((result.l2 <= nearest * 1.02).all())
 
 
-def test_dead_gradients_at_the_image_do_not_raise():
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).requires_grad_(False)
+@pytest.mark.parametrize("inputs", [3, 24])
+def test_dead_gradients_at_the_image_do_not_raise(inputs):
+    """Class 1 wins where the sum of the values exceeds a bit over two thirds of their number: below is no gradient."""
+    model = nn.Sequential(nn.Linear(inputs, 4), nn.ReLU(), nn.Linear(4, 2)).requires_grad_(False)
     model[0].weight.fill_(1.0)
-    model[0].bias.fill_(-2.0)
+    model[0].bias.fill_(-2.0 * inputs / 3)
     model[2].weight.copy_(torch.tensor([[0.0] * 4, [4.0] * 4]))
     model[2].bias.copy_(torch.tensor([1.0, 0.0]))
-    result = minimal_distortion(model, torch.full((2, 3), 0.2), [0, 0])
-    assert result.status == ["no_gradient"] * 2
+    result = minimal_distortion(model, torch.full((2, inputs), 0.2), [0, 0])
+    if inputs == 24:
+        assert result.status == ["no_gradient"] * 2
+    else:
+        nearest = (2 + 1 / 16 - 0.6) / 3**0.5
+        assert result.status == ["found"] * 2 and torch.allclose(result.l2, torch.full((2,), nearest), rtol=1e-3)
 
 
 def test_an_image_on_a_kink_is_searched():
