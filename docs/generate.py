@@ -28,6 +28,7 @@ from intriguing.models import GENERAL, TrainOptions, build
 from intriguing.report.glossary import glossary
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
+from intriguing.stages.common.section import Section
 from intriguing.sweep.spec import Spec
 from intriguing.words import JudgeOptions, TrainingOptions
 
@@ -86,6 +87,7 @@ def cli_page() -> str:
 
 def spec_page() -> str:
     """Every key of a spec, section by section."""
+    _describe(Section)
     at_top = [stage.section for stage in STAGES if stage.section is not None and stage.at_top]
     keys = dict(Spec.model_fields)
     for section in at_top:
@@ -196,6 +198,15 @@ def _nested(path: str, section: type[BaseModel]) -> Iterator[str]:
         inner = _section_in(field.annotation)
         if inner is not None:
             yield from (f"### [{path}.{name}.NAME]", *_section(inner))
+
+
+def _describe(section: type[BaseModel]) -> None:
+    """Give the fields of all sections the sentences below them: nobody else needs these, and reading takes time."""
+    for kind in section.__subclasses__():
+        for name, sentence in _field_docs(kind).items():
+            if name in kind.model_fields:
+                kind.model_fields[name].description = sentence
+        _describe(kind)
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,23 +41,25 @@ _CLEAN = """clean as (
 _CHOSEN = "dataset = $dataset and grade = $grade and target_rule = $target_rule and list_contains($kinds, kind)"
 # The sum of decimals is the same in whatever order they come.
 _COUNTS = "count(*) as n, count(*) filter (is_error) as errors, sum(rms::decimal(18, 12)) as change"
+# Whether models were right before the change is looked up where it is asked for: that takes as long again.
+_RIGHT = ("source_correct, target_correct", f", {_CLEAN}", "left join clean using (model, model_seed, example_id)")
+_ALL = ("true as source_correct, true as target_correct", "", "")
 _COUNTED = f"""
-    with {SEARCHES}, {_CLEAN}
-    select kind, source_model, source_seed, model, model_seed, source_correct, target_correct, {_COUNTS}
-    from transfer join searches using (source_model, source_seed, search_id)
-    left join clean using (model, model_seed, example_id)
+    with {SEARCHES} {{clean}}
+    select kind, source_model, source_seed, model, model_seed, {{right}}, {_COUNTS}
+    from transfer join searches using (source_model, source_seed, search_id) {{join}}
     where {_CHOSEN} group by all order by all
 """
 # Of images made for no model one per model, image and size, whatever searches it stands for.
 _COUNTED_WITHOUT_SOURCE = f"""
-    with {_CLEAN}, fed as (
-        select kind, size, model, model_seed, example_id, bool_or(is_error) as is_error, max(rms) as rms
+    with fed as (
+        select kind, size, model, model_seed, example_id, bool_or(is_error) as is_error, max(rms) as rms,
+               false as source_correct
         from transfer where dataset = $dataset and list_contains($kinds, kind) group by all
-    )
+    ) {{clean}}
     select kind, case when size is null then 'clean' else printf('noise %g', size) end as source_model,
-           -1 as source_seed, model, model_seed, false as source_correct, target_correct, {_COUNTS}
-    from fed left join clean using (model, model_seed, example_id)
-    group by all order by all
+           -1 as source_seed, model, model_seed, {{right}}, {_COUNTS}
+    from fed {{join}} group by all order by all
 """
 _STARTS = f"""
     with {SEARCHES}, fed as (
@@ -115,12 +118,23 @@ class Fed:
             raise InputError(f"The run has no rows of kind {named} in table 'transfer'; it has: {has}.")
         _, self._chosen = only(pa.Table.from_pandas(rows, preserve_index=False), chosen)
         self._given: dict[str, object] = {"dataset": self._chosen["dataset"], "kinds": list(kinds)}
-        self._counts: Any
-        if set(kinds) & set(WITHOUT_SOURCE):
-            self._counts = run.own_query(_COUNTED_WITHOUT_SOURCE, self._given)
-        else:
+        self._query = _COUNTED_WITHOUT_SOURCE
+        if not set(kinds) & set(WITHOUT_SOURCE):
+            self._query = _COUNTED
             self._given |= {"grade": self._chosen["grade"], "target_rule": self._chosen["target_rule"]}
-            self._counts = run.own_query(_COUNTED, self._given)
+
+    @cached_property
+    def _all(self) -> Any:
+        """The counts, whoever was right before the change."""
+        return self._counts(*_ALL)
+
+    @cached_property
+    def _by_who_was_right(self) -> Any:
+        """The counts by source_correct and target_correct too; null where that is not known."""
+        return self._counts(*_RIGHT)
+
+    def _counts(self, right: str, clean: str, join: str) -> Any:
+        return self._run.own_query(self._query.format(right=right, clean=clean, join=join), self._given)
 
     def matrix(self, kind: str, among: str = "found") -> pd.DataFrame:
         """The matrix of a kind of image, as `Run.transfer_matrix` describes it."""
@@ -136,7 +150,8 @@ class Fed:
                 f"among={among!r} plays no part for noise: no model's search made it. Take 'target_correct' for the "
                 "images that the model fed gets right without it, or leave it out."
             )
-        rows = self._counts[self._counts["kind"] == kind]
+        counts = self._all if among == "found" else self._by_who_was_right
+        rows = counts[counts["kind"] == kind]
         kept = np.ones(len(rows), dtype=bool)
         if among in ("source_correct", "both_correct"):
             kept &= rows["source_correct"].to_numpy(bool)
@@ -156,7 +171,8 @@ class Fed:
     @property
     def unknown(self) -> int:
         """Images fed to a model that was not fed the unchanged image yet, so that its answer to that is not known."""
-        return int(self._counts["n"][self._counts["target_correct"].isna()].sum())
+        counts = self._by_who_was_right
+        return int(counts["n"][counts["target_correct"].isna()].sum())
 
     def starts(self) -> list[tuple[str, int, int]]:
         """Per source: its name, how many of its searches found something, and how many of those started from an image

@@ -186,25 +186,17 @@ def half_rms(rays: Rays) -> pd.DataFrame:
     sources, targets = (list(dict.fromkeys(cell[i] for cell in rays.cells)) for i in (0, 1))
     index = pd.Index([label[m] for m in sources], name="source", dtype="str")
     columns = pd.Index([label[m] for m in targets], name="target", dtype="str")
-    frames = {
-        name: pd.DataFrame(fill, index, columns)
-        for name, fill in (
-            ("median", np.nan),
-            ("low", np.nan),
-            ("high", np.nan),
-            ("n", 0),
-            ("never", 0),
-            ("left_out", 0),
-        )
-    }
+    shape = (len(sources), len(targets))
+    values = {name: np.full(shape, np.nan) for name in ("median", "low", "high")}
+    values |= {name: np.zeros(shape, np.int64) for name in ("n", "never", "left_out")}
     for source, target in rays.cells:
         crossing, left_out = rays.crossings[source, target]
-        at = (label[source], label[target])
-        frames["n"].loc[at], frames["never"].loc[at] = len(crossing), int(np.isinf(crossing).sum())
-        frames["left_out"].loc[at] = left_out
+        at = (sources.index(source), targets.index(target))
+        values["n"][at], values["never"][at], values["left_out"][at] = len(crossing), np.isinf(crossing).sum(), left_out
         if len(crossing):
-            frames["low"].loc[at], frames["high"].loc[at] = median_interval(crossing)
-            frames["median"].loc[at] = _median(crossing)
+            values["low"][at], values["high"][at] = median_interval(crossing)
+            values["median"][at] = _median(crossing)
+    frames = {name: pd.DataFrame(array, index, columns) for name, array in values.items()}
     matrix = frames.pop("median")
     matrix.attrs = {**frames, "selection": rays.chosen, "own": rays.own(targets, columns)}
     halves = [_median(noise[m]) if len(noise.get(m, ())) else np.nan for m in targets]

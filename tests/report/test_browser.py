@@ -164,3 +164,20 @@ def test_the_folder_form_opens_from_the_disk(browser, root, tmp_path):
     outside = [r for r in browser.requests if not r.startswith(((tmp_path / "site").as_uri(), "data:", "blob:"))]
     assert outside == []
     assert any(r.endswith("/data/units-0.js") for r in browser.requests)
+
+
+def test_paper_is_white_and_holds_every_table_and_the_screen_is_as_before_after_printing(browser, page):
+    browser.open(page, dark=True, media="print")
+    assert browser.do("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.do("getComputedStyle(document.body).color") == "rgb(28, 31, 38)"
+    browser.do("[...document.querySelectorAll('#main details')].forEach((details) => { details.open = true; })")
+    browser.do("document.querySelector('.answers details').open = false")
+    browser.do("window.dispatchEvent(new Event('beforeprint'))")
+    widths = "[...document.querySelectorAll('.scroll > table')].map((table) => table.getBoundingClientRect().width)"
+    browser.ask("Emulation.setDeviceMetricsOverride", width=700, height=900, deviceScaleFactor=1, mobile=False)
+    assert browser.do("document.querySelectorAll('.scroll > table').length") > 3
+    assert browser.do(f"Math.max(...{widths})") <= 701
+    assert browser.do("document.querySelector('.answers details').open")
+    browser.do("window.dispatchEvent(new Event('afterprint'))")
+    assert not browser.do("document.querySelector('.answers details').open")
+    assert browser.do("[...document.querySelectorAll('.scroll > table')].every((table) => table.style.zoom === '')")

@@ -16,9 +16,8 @@ class Section(BaseModel):
     16 (a whole number will do for a number).
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    # Schemas are built when one is first needed: who shows a run needs none.
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 def as_toml(value: Any) -> Any:

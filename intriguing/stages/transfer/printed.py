@@ -20,7 +20,6 @@ def printed(run: Run) -> str:
     context = Context(run)
     kinds_fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
     rays = {tuple(row.values()) for row in context.query("select distinct dataset, target_rule, grade from rays")}
-    kinds = {row["kind"] for row in kinds_fed}
     blocks = []
     sources = (row for row in kinds_fed if row["kind"] not in WITHOUT_SOURCE)
     for key, rows in context.grouped(sources, "dataset", "target_rule", "grade"):
@@ -32,7 +31,9 @@ def printed(run: Run) -> str:
         if tuple(key.values()) in rays:
             blocks.append(_half(run.half_rms(**key)))
     for dataset in dict.fromkeys(row["dataset"] for row in kinds_fed if row["kind"] in WITHOUT_SOURCE):
-        frames = [run.transfer_matrix(kind, dataset=dataset) for kind in WITHOUT_SOURCE if kind in kinds]
+        fed = Fed(run, list(WITHOUT_SOURCE), {"dataset": dataset}, run.in_order)
+        here = {row["kind"] for row in kinds_fed if row["dataset"] == dataset}
+        frames = [fed.matrix(kind) for kind in WITHOUT_SOURCE if kind in here]
         blocks.append(_matrix(pd.concat(frames), f"{dataset}: errors, %, on images made for no model"))
     return "\n\n".join([*blocks, *compared(context)])
 

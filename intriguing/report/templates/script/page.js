@@ -115,4 +115,21 @@
       show(panel, index, box.left + box.width * (left + places[index] * (right - left)), box.top + box.height * top);
     });
   }
+
+  // On paper nothing can be scrolled or unfolded: wide tables are made smaller, and what would have refuted an answer is open.
+  const paper = 690, changed = [];
+  window.addEventListener("beforeprint", () => {
+    for (const table of main.querySelectorAll(".scroll > table")) {
+      const { width, minWidth } = table.style;
+      Object.assign(table.style, { width: "min-content", minWidth: "0" });
+      const zoom = Math.min(1, paper / table.offsetWidth);
+      Object.assign(table.style, { width, minWidth, zoom: zoom > 0 && zoom < 1 ? `${zoom}` : "" });
+      changed.push(() => { table.style.zoom = ""; });
+    }
+    for (const details of main.querySelectorAll(".answers details:not([open])")) {
+      details.open = true;
+      changed.push(() => { details.open = false; });
+    }
+  });
+  window.addEventListener("afterprint", () => { for (const back of changed.splice(0)) back(); });
 })();
