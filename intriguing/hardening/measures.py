@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from intriguing.basics.brief import brief
 from intriguing.basics.liveness import beat
 from intriguing.blind_spots import SearchOptions, minimal_distortion
-from intriguing.models import predict
+from intriguing.models import classes_of, predict
 from intriguing.models.fitting import Examples
 
 _SLOTS = 1024
@@ -45,7 +45,8 @@ def error_of(model: nn.Module, examples: Examples) -> float:
     wrong = 0
     for rows in examples.chunks():
         beat()
-        wrong += int((predict(model, examples.inputs(rows), _SLOTS).argmax(1) != examples.labels[rows]).sum())
+        answers = classes_of(predict(model, examples.inputs(rows), _SLOTS))
+        wrong += int((answers != examples.labels[rows].cpu().numpy()).sum())
     return wrong / len(examples)
 
 
@@ -64,8 +65,9 @@ def fooled(model: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor
     """
     if not len(images):
         return 0, 0
-    right = predict(model, images).argmax(1) == labels
-    wrong = predict(model, adversarial).argmax(1) != labels
+    expected = labels.cpu().numpy()
+    right = classes_of(predict(model, images)) == expected
+    wrong = classes_of(predict(model, adversarial)) != expected
     return int((right & wrong).sum()), int(right.sum())
 
 

@@ -109,7 +109,7 @@ def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, f
     import numpy as np
     from scipy.stats import binom
 
-    from intriguing.models import predict
+    from intriguing.models import classes_of, predict
 
     split = "test" if "test" in data.splits else next(iter(data.splits))
     rows = data.splits[split]
@@ -118,7 +118,7 @@ def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, f
     if not len(at):
         return (split, 0), 0.0, 0.0, False
     labels = np.asarray(rows.labels)[at]
-    right = int((predict(net, images, slots=32).argmax(1).numpy() == labels).sum())
+    right = int((classes_of(predict(net, images, slots=32)) == labels).sum())
     chance = float(np.bincount(labels).max() / len(labels))
     by_luck = float(binom.sf(right - 1, len(labels), chance))
     return (split, len(labels)), right / len(labels), chance, by_luck < _BY_CHANCE

@@ -10,11 +10,15 @@
 set -euo pipefail
 subnet=10.78.0
 lan=ig-lan
+spaces() { ip netns list | awk '/^ig-(h[0-9]+|lan)( |$)/ {print $1}'; }
 inside() { pgrep -P "$(cat "$2/pid-$1")" | head -n 1; }
 
 case "${1:-}" in
 up)
   hosts=$2; dir=$3; mkdir -p "$dir"
+  for space in $(spaces); do  # what a run of the tests left that was killed
+    ip netns pids "$space" | xargs -r kill -9 || true; ip netns del "$space"
+  done
   for name in key hostkey; do ssh-keygen -q -t ed25519 -N '' -f "$dir/$name"; done
   cp "$dir/key.pub" "$dir/authorized_keys"
   cat > "$dir/sshd_config" <<S
@@ -64,6 +68,6 @@ down)
   dir=$2
   for file in "$dir"/pid-*; do [ -f "$file" ] && { kill -9 "$(cat "$file")" 2>/dev/null || true; rm -f "$file"; }; done
   sleep 0.5
-  for space in $(ip netns list | awk '/^ig-(h[0-9]+|lan)( |$)/ {print $1}'); do ip netns del "$space"; done;;
+  for space in $(spaces); do ip netns del "$space"; done;;
 *) sed -n '2,11p' "$0"; exit 2;;
 esac

@@ -201,6 +201,20 @@ def test_adversarial_training_makes_a_network_harder_to_fool(digits):
     assert fooled(one.model, digits.inputs(slice(0, 0)), plain.adversarial[:0], digits.labels[:0]) == (0, 0)
 
 
+class Diverged(nn.Module):
+    """A network whose training left NaN for weights."""
+
+    def forward(self, x):
+        return torch.full((len(x), 10), torch.nan)
+
+
+def test_a_network_that_answers_nan_is_never_right():
+    """The place of the first NaN was its class: it had an error of nine tenths, and was robust."""
+    images, labels = torch.rand(20, 1, 2, 2), torch.arange(20) % 10
+    assert error_of(Diverged(), Examples(lambda rows: images[rows], labels)) == 1
+    assert fooled(Diverged(), images, images, labels) == (0, 0)
+
+
 def test_held_out_examples_are_not_trained_on(digits):
     order = np.random.default_rng(0).permutation(len(digits))
     rest, out = held_out(digits, 100, order)

@@ -44,8 +44,10 @@ class Picture:
         return self.distance(self.png) / max(self.distance(self.exact), 1e-30)
 
     def is_fooled(self, prediction: int) -> bool:
-        """Whether a model that answers `prediction` does what the search was for."""
+        """Whether a model that answers `prediction`, -1 for none, does what the search was for."""
         target = self.row["target"]
+        if prediction < 0:
+            return False
         return prediction == target if target is not None else prediction != self.row["label"]
 
     def distance(self, image: np.ndarray) -> float:
@@ -197,6 +199,6 @@ def _by_model(pictures: list[Picture]) -> list[list[Picture]]:
 
 def _answer(net: Any, image: np.ndarray) -> int:
     """The class that a network gives to an image that is fed alone, as a person feeds a PNG."""
-    from intriguing.models import predict
+    from intriguing.models import classes_of, predict
 
-    return int(predict(net, image[None], slots=1).argmax())
+    return int(classes_of(predict(net, image[None], slots=1))[0])

@@ -72,6 +72,17 @@ def test_where_nothing_on_the_way_fools_the_png_is_the_rounded_image_and_it_is_s
     ]
 
 
+def test_a_png_to_which_the_network_answers_nan_does_not_fool():
+    class Blind(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 2), torch.nan)
+
+    original = np.float32([[[100 / 255, 90 / 255]]])
+    one = Picture({**KEYS, "label": 1}, original, original, original)
+    make_fool([one], lambda *_: Blind(), search=False)
+    assert (one.prediction, one.fools, one.rounded_fools) == (-1, False, False)
+
+
 def test_a_picture_whose_unchanged_image_is_not_to_be_had_is_rounded():
     original = np.float32([[[100 / 255, 90 / 255]]])
     threshold = float(original.ravel() @ WEIGHTS) + 0.31 * float(np.linalg.norm(WEIGHTS)) / 255

@@ -15,7 +15,7 @@ from intriguing.activations import Captured, Skipped, activation_table, collect_
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
-from intriguing.models import is_classifier, save_weights
+from intriguing.models import classes_of, is_classifier, save_weights
 from intriguing.models.batches import FEW
 from intriguing.randomness import torch_seed
 from intriguing.stages.common.resources import device, device_name
@@ -195,7 +195,7 @@ def collected(
         output=predict and is_classifier(net),
     ):
         is_empty = False
-        predictions = None if block.output is None else block.output.argmax(dim=1).cpu().numpy()
+        predictions = None if block.output is None else classes_of(block.output)
         for layer, captured in block.layers.items():
             yield layer, _rows_of(layer, captured, block.ids, reading.dtype, predictions)
     if is_empty:
