@@ -52,7 +52,7 @@ rows_per_shard = 128
 searches_per_shard = 6
 slots = 32
 """
-DEAD = "RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=3000"
+DEAD = "RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=5000"
 """A host that says nothing is given up after five times these, not after Ray's minute: the test waits for that."""
 COMPARED = ("models", "topk", "unit_scores", "distortions", "transfer")
 
