@@ -1,13 +1,19 @@
-"""The files of a run's tables: of which version they are, and what is said where one cannot be read."""
+"""The files of a run's tables: their versions, conditions on their rows, and what is said where one cannot be read."""
 
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
 from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
-from intriguing.errors import CorruptError, StoreError
+from intriguing.errors import CorruptError, InputError, StoreError
 
 
 class Reading:
@@ -58,3 +64,18 @@ def with_later_columns(schema: pa.Schema) -> pa.Schema:
     for column in tables.activations(vector.list_size, vector.value_type).schema:
         schema = schema if column.name in schema.names else schema.append(column)
     return schema
+
+
+def matches(column: pa.Field, value: Any) -> pc.Expression:
+    """The condition that a column equals a value, or one of several; None matches a missing value."""
+    values = list(value) if isinstance(value, list | tuple | set | frozenset | np.ndarray | pa.Array) else [value]
+    try:
+        accepted = pa.array([v for v in values if v is not None], column.type)
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise InputError(f"Column {column.name!r} is {column.type}: it cannot equal {value!r} ({error}).") from error
+    field_value = pc.field(column.name)
+    condition = field_value.isin(accepted)
+    if pa.types.is_floating(column.type):
+        # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
+        condition = reduce(or_, (field_value == v for v in accepted), pc.scalar(False))
+    return condition | field_value.is_null() if len(accepted) < len(values) else condition

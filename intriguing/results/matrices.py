@@ -29,10 +29,9 @@ Model = tuple[str, int]
 _CELL = ["source_model", "source_seed", "model", "model_seed"]
 _CHOICES = ("dataset", "grade", "target_rule")
 
-SEARCHES = """searches as (
-    select model as source_model, model_seed as source_seed, search_id,
-           coalesce(label = clean_prediction, false) as source_correct
-    from distortions where dataset = $dataset and status = 'found'
+FOUND = """found as (
+    select model as source_model, model_seed as source_seed, search_id, source_correct
+    from searches where dataset = $dataset
 )"""
 _CLEAN = """clean as (
     select model, model_seed, example_id, not bool_or(is_error) as target_correct
@@ -45,9 +44,9 @@ _COUNTS = "count(*) as n, count(*) filter (is_error) as errors, sum(rms::decimal
 _RIGHT = ("source_correct, target_correct", f", {_CLEAN}", "left join clean using (model, model_seed, example_id)")
 _ALL = ("true as source_correct, true as target_correct", "", "")
 _COUNTED = f"""
-    with {SEARCHES} {{clean}}
+    with {FOUND} {{clean}}
     select kind, source_model, source_seed, model, model_seed, {{right}}, {_COUNTS}
-    from transfer join searches using (source_model, source_seed, search_id) {{join}}
+    from transfer join found using (source_model, source_seed, search_id) {{join}}
     where {_CHOSEN} group by all order by all
 """
 # Of images made for no model one per model, image and size, whatever searches it stands for.
@@ -62,11 +61,11 @@ _COUNTED_WITHOUT_SOURCE = f"""
     from fed {{join}} group by all order by all
 """
 _STARTS = f"""
-    with {SEARCHES}, fed as (
+    with {FOUND}, fed as (
         select distinct source_model, source_seed, search_id from transfer where {_CHOSEN}
     )
     select source_model, source_seed, count(*) as n, count(*) filter (not source_correct) as wrong
-    from fed join searches using (source_model, source_seed, search_id) group by all
+    from fed join found using (source_model, source_seed, search_id) group by all
 """
 
 

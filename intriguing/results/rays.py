@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as _compute
 
 from intriguing.errors import InputError, unknown_name
-from intriguing.results.matrices import AMONG, SEARCHES, Model, Order, Tables, labels_of, only
+from intriguing.results.matrices import AMONG, FOUND, Model, Order, Tables, labels_of, only
 from intriguing.stats.intervals import median_interval, wilson
 from intriguing.stats.multiple import holm
 from intriguing.stats.paired import mcnemar
@@ -35,7 +35,7 @@ _COUNTED = {
 }
 """Which rays count, by the word for it."""
 _CROSSING = "list(case when status = 'never' then 'infinity' when clean_error then 0 else crossing end) as crossing"
-_FED = """rays left join searches using (source_model, source_seed, search_id)
+_FED = """rays left join found using (source_model, source_seed, search_id)
     where kind = 'adversarial' and dataset = $dataset and grade = $grade and target_rule = $target_rule"""
 
 
@@ -83,7 +83,7 @@ class Rays:
     def crossings(self) -> dict[Cell, tuple[np.ndarray, int]]:
         """Per pair: where its rays cross, in no order, as in `self[cell]`; and how many rays do not count."""
         rows = self.query(
-            f"select source_model, source_seed, model, model_seed, {self.counted} as counted, {_CROSSING} "
+            f"with {FOUND} select source_model, source_seed, model, model_seed, {self.counted} as counted, {_CROSSING} "
             f"from {_FED} group by all"
         )
         found: dict[Cell, tuple[np.ndarray, int]] = {}
@@ -100,9 +100,9 @@ class Rays:
         return self._by_cell(self._run.table("rays", columns=_READ, kind="adversarial", **filters), self._among)
 
     def query(self, sql: str, **values: object) -> pd.DataFrame:
-        """The answer to a query that may name `searches`: those that found something, and who was right before."""
-        chosen = {name: value for name, value in {**self.chosen, **values}.items() if f"${name}" in SEARCHES + sql}
-        return self._run.own_query(f"with {SEARCHES} {sql}", chosen)
+        """The answer to a query with the values that it asks for."""
+        chosen = {name: value for name, value in {**self.chosen, **values}.items() if f"${name}" in sql}
+        return self._run.own_query(sql, chosen)
 
     def noise_crossings(self) -> dict[Model, np.ndarray]:
         """The control: where rays of noise cross, by model, from images that it gets right."""
@@ -285,7 +285,7 @@ def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray]:
     Both (n,), over all pairs of different models, at the size number `at`. Images without a ray of noise are left out.
     """
     rows = rays.query(
-        ", noise as ("
+        f"with {FOUND}, noise as ("
         "    select model, model_seed, example_id, predictions[$at] <> label as wrong from rays"
         "    where kind = 'gaussian' and dataset = $dataset"
         "), fed as ("

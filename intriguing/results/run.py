@@ -27,10 +27,10 @@ from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import rays
-from intriguing.results.files import Reading, check_known, is_layer, with_later_columns
+from intriguing.results.files import Reading, check_known, is_layer, matches, with_later_columns
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
-from intriguing.results.queries import answer, answer_of_files, named_in
+from intriguing.results.queries import FOUND_SEARCHES, SEARCH_SCHEMA, SEARCHES, answer, answer_of_files, named_in
 
 if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
@@ -128,6 +128,8 @@ class Run:
     version: str = field(default="", repr=False)
     """The version of this package that made the plan; "" before 0.1.0 said it."""
 
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
     _repr_html_ = run_as_html
 
     @property
@@ -171,7 +173,7 @@ class Run:
             return schema.empty_table().select(list(columns) if columns is not None else schema.names)
         condition = None
         for column, value in filters.items():
-            part = _matches(schema.field(column), value)
+            part = matches(schema.field(column), value)
             condition = part if condition is None else condition & part
         with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
@@ -252,6 +254,9 @@ class Run:
 
         Raises `InputError` with DuckDB's own message when the query fails.
         """
+        return self._answer(query, parameters, {})
+
+    def _answer(self, query: str, parameters: Any, views: Mapping[str, pa.Table]) -> pd.DataFrame:
         import duckdb
 
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
@@ -262,19 +267,33 @@ class Run:
             # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.
             for name in named_in(query) or tables.TABLES:
                 connection.register(name, self._view(name))
+            for name, view in views.items():
+                connection.register(name, view)
             return answer(connection, query, parameters)
 
     def own_query(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
-        """`sql` for the queries of this package, faster where the run lies on this machine; not for activations."""
+        """`sql` for the queries of this package, faster where the run lies on this machine; not for activations.
+
+        They may name a view that users do not have: `searches` (`FOUND_SEARCHES`).
+        """
         files = {name: self._files(name) for name in named_in(query)}
+        views = {SEARCHES: self._searches()} if SEARCHES in query else {}
         if isinstance(self._system, fs.LocalFileSystem) and "activations" not in files:
             with self._reading("A table"):
                 for of in filter(None, files.values()):
                     check_known(of[0], self.path, self._system)
-            found = answer_of_files(f"{self._root}/tables", files, query, parameters)
+            found = answer_of_files(f"{self._root}/tables", files, query, parameters, views)
             if found is not None:
                 return found
-        return self.sql(query, parameters)
+        return self._answer(query, parameters, views)
+
+    def _searches(self) -> pa.Table:
+        """The view `searches`. It is kept as long as the files are the same: opening hundreds takes most of a query."""
+        files = self._files("distortions")
+        if self._kept.get("files") != files:
+            rows = pa.Table.from_pandas(self.own_query(FOUND_SEARCHES), SEARCH_SCHEMA, preserve_index=False)
+            self._kept.update(files=files, searches=rows)
+        return self._kept["searches"]
 
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
         """The (model, model_seed) pairs of the run (of one data set), models in the order of the spec."""
@@ -468,18 +487,3 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for column in nullable:
         frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     return frame[table.column_names]
-
-
-def _matches(column: pa.Field, value: Any) -> pc.Expression:
-    """The condition that a column equals a value, or one of several; None matches a missing value."""
-    values = list(value) if isinstance(value, list | tuple | set | frozenset | np.ndarray | pa.Array) else [value]
-    try:
-        accepted = pa.array([v for v in values if v is not None], column.type)
-    except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise InputError(f"Column {column.name!r} is {column.type}: it cannot equal {value!r} ({error}).") from error
-    field_value = pc.field(column.name)
-    condition = field_value.isin(accepted)
-    if pa.types.is_floating(column.type):
-        # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
-        condition = reduce(or_, (field_value == v for v in accepted), pc.scalar(False))
-    return condition | field_value.is_null() if len(accepted) < len(values) else condition
