@@ -159,7 +159,7 @@ class Moments:
         if bool(finite.any()):
             # What is finite may still be too large, or too small, for its powers in float32.
             wide = _Parts(rows[finite].double(), self.with_covariance, 1)
-            wide.add(rows[finite].double())
+            wide.add(rows[finite].double(), always=True)
             self._central.combine(wide.central())
 
     def _settled(self) -> "_Central":
@@ -230,8 +230,8 @@ class _Parts:
         """Whether these rows are of this type and on this device."""
         return self.figures.dtype == rows.dtype and self.figures.device == rows.device
 
-    def add(self, rows: torch.Tensor) -> bool:
-        """Add a block of `rows`; False, and nothing is added, where a power is too large or too small for them."""
+    def add(self, rows: torch.Tensor, always: bool = False) -> bool:
+        """Add a block of `rows`; False, and nothing is added unless `always`, where a power is too large or small."""
         i, n = len(self.rows), len(rows)
         origin, first, second, third, fourth, low, high = self.lines[i]
         shifted, squared = (room if n == len(room) else room[:n] for room in self.scratch)
@@ -243,11 +243,11 @@ class _Parts:
         torch.sum(squared, 0, out=second)
         torch.sum(shifted.mul_(squared), 0, out=third)
         torch.sum(squared.mul_(squared), 0, out=fourth)
-        if not isfinite(float(fourth.sum())):
+        if not always and not isfinite(float(fourth.sum())):
             return False
         torch.amin(rows, 0, out=low)
         torch.amax(rows, 0, out=high)
-        if bool(((fourth < self.least) & (high > low)).any()):
+        if not always and bool(((fourth < self.least) & (high > low)).any()):
             return False
         if self.products is not None:
             wide = rows.double() - origin.double()
