@@ -12,11 +12,13 @@ an untargeted search, and the transfer of what was found.
 CPU time of all tasks, in this process, on one thread, against what is needed: every photo once through the network, in
 batches of 8; every forward and backward row of a search, one by one, as its result counts them; and every found image
 once more for the transfer. Rows are counted at the network by a hook. What decoding the photos once takes is printed
-beside it, and is not a part of what is needed. Without searches the ratio is also given with the time that a row took
-within the tasks, which does not change with what else the machine does.
+beside it, and is not a part of what is needed. Without searches every eighth batch of a collection is fed to a bare
+copy of the network too, outside of the tasks' time, and the ratio is also given with what a row takes there: it does
+not change with what else the machine does.
 """
 
 import argparse
+import copy
 import resource
 import shutil
 import time
@@ -72,23 +74,37 @@ def _options(argv: list[str]) -> argparse.Namespace:
 class Rows:
     """By kind of task, the rows that networks of the class of `net` see and the CPU seconds of their forward passes."""
 
+    EVERY = 8
+    """One of so many batches of a collection is also fed to `net` itself, whose rows and seconds are the bare ones."""
+
     def __init__(self, net: nn.Module) -> None:
         self.kind = type(net)
         self.forward, self.backward = Counter[str](), Counter[str]()
         self.seconds = defaultdict[str, float](float)
         self.task = ""
+        self.bare_rows, self.bare_seconds = 0, 0.0
+        self._bare = copy.deepcopy(net)
+        self._batches = 0
         self._began = 0.0
 
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """The hook before a module runs."""
-        if type(module) is self.kind:
+        if type(module) is self.kind and module is not self._bare:
             self.forward[self.task] += len(inputs[0])
             self._began = time.process_time()
 
-    def after(self, module: nn.Module, _: object, output: Any) -> None:
+    def after(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """The hook after a module ran."""
+        if module is self._bare:
+            return
         if type(module) is self.kind:
             self.seconds[self.task] += time.process_time() - self._began
+            self._batches += self.task == "activations"
+            if self.task == "activations" and self._batches % self.EVERY == 0:
+                began = time.process_time()
+                self._bare(inputs[0])
+                self.bare_seconds += time.process_time() - began
+                self.bare_rows += len(inputs[0])
         if type(module) is self.kind and isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda gradient: self.backward.update({self.task: len(gradient)}))
 
@@ -166,11 +182,11 @@ def _sweep(options: argparse.Namespace, seen: Rows) -> dict[str, float]:
     seconds, run_call = defaultdict[str, float](float), pool.run_call
 
     def timed(call: Any, *rest: Any) -> Any:
-        seen.task, began = call.task.split("/")[0], time.process_time()
+        seen.task, bare, began = call.task.split("/")[0], seen.bare_seconds, time.process_time()
         try:
             return run_call(call, *rest)
         finally:
-            seconds[seen.task] += time.process_time() - began
+            seconds[seen.task] += time.process_time() - began - (seen.bare_seconds - bare)
             seen.task = "outside of tasks"
 
     hooks = [
@@ -227,9 +243,8 @@ def _report(
     listed = ", ".join(f"{rows[name]} {name} rows at {1000 * costs[name]:.1f} ms" for name in rows)
     print(f"\nneeded: {listed}: {needed:.1f} s; the tasks took {total:.1f} s: {total / needed:.2f} x")
     print(f"decoding every photo once: {decoding:.1f} s; with it the tasks took {total / (needed + decoding):.2f} x")
-    collected = seen.forward["activations"]
-    if collected and not options.attacked:
-        # A row's time on a machine that is shared changes from minute to minute: here it is that of this very run.
-        bare = options.count * seen.seconds["activations"] / collected
-        print(f"with the time that a row took within the tasks: {bare:.1f} s for the photos: {total / bare:.2f} x")
+    if seen.bare_rows and not options.attacked:
+        # A row's time on a machine that is shared changes from minute to minute: here it is that of the same minutes.
+        bare = options.count * seen.bare_seconds / seen.bare_rows
+        print(f"with bare passes between the batches: {bare:.1f} s for the photos: {total / bare:.2f} x")
     print(f"largest resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
