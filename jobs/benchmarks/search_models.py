@@ -6,9 +6,11 @@ adversarially trained CNN and the low-confidence softmax are the ones that break
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.kept import CACHE, digest, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -107,8 +109,11 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def trained(name: str, train: Split, seed: int) -> nn.Module:
-    """The network `name` of `BUILD`, trained on `train` from `seed`, in eval mode with frozen weights."""
+def trained(name: str, train: Split, seed: int, folder: Path = CACHE) -> nn.Module:
+    """The network `name` of `BUILD`, trained on `train` from `seed`, in eval mode with frozen weights.
+
+    Weights are kept in `folder` under what they were made from, this module included: training takes two minutes.
+    """
     torch.manual_seed(torch_seed(seed, "benchmark weights", name) % 2**31)
     model = BUILD[name]()
     recipe = {
@@ -118,7 +123,14 @@ def trained(name: str, train: Split, seed: int) -> nn.Module:
         "CNN adversarially trained": {"epochs": 10, "rate": 1e-3, "decay": 0.0, "radius": 0.25},
         "softmax low confidence": {"epochs": 10, "rate": 1e-3, "decay": 1e-4},
     }[name]
-    model = _train(model, train, seed, **recipe)  # type: ignore[arg-type]
+    made_from = (name, seed, recipe, train.images, train.labels, Path(__file__).read_text())
+    path = folder / f"{digest('search model', *made_from)}.pt"
+    if path.is_file():
+        model.load_state_dict(torch.load(path, weights_only=True))
+        model.eval().requires_grad_(False)
+    else:
+        model = _train(model, train, seed, **recipe)  # type: ignore[arg-type]
+        write(path, lambda part: torch.save(model.state_dict(), part))
     return _cooled(model, train.images, 0.35) if name == "softmax low confidence" else model
 
 
