@@ -217,7 +217,8 @@ def _channel_axis(shape: tuple[int, ...], what: str) -> Literal["first", "last"]
         return "first" if square[0] else "last"
     raise DataError(
         f"{what}: images of shape {shape} are {shape[1]} channels of {shape[2]} x {shape[3]}, or {shape[3]} channels "
-        f"of {shape[1]} x {shape[2]}: say which by the key channels, 'first' or 'last'."
+        f"of {shape[1]} x {shape[2]}: say which by an entry channels beside the images, 'first' or 'last' (in an npz "
+        "file: np.savez(..., channels='first'))."
     )
 
 

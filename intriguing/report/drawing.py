@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -252,16 +253,34 @@ def crosses(
     c = colours()
     figure = Figure(figsize=(0.75 * _WIDTH, 3.9))
     axis = figure.subplots(gridspec_kw=_margins(figure, [ylabel]))
-    for label, (x, left, right), (y, low, high) in points:
+    for _, (x, left, right), (y, low, high) in points:
         axis.plot([left, right], [y, y], color=c.natural, linewidth=1.6, solid_capstyle="round")
         axis.plot([x, x], [low, high], color=c.natural, linewidth=1.6, solid_capstyle="round")
         axis.plot([x], [y], "o", color=c.natural, markersize=6)
-        axis.annotate(shorten(label, _LABEL), (x, y), (6, 5), "data", "offset points")
     axis.margins(x=0.12, y=0.1)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.grid(color=c.faint, linewidth=0.8)
     axis.set_axisbelow(True)
+    _name_apart(axis, [(shorten(label, _LABEL), x, y) for label, (x, *_), (y, *_) in points])
     return figure
+
+
+def _name_apart(axis: Axes, names: Sequence[tuple[str, float, float]]) -> None:
+    """Write names beside their points (name, x, y), from the top down; one that would lie on another goes below it."""
+    axis.autoscale_view()
+    size = float(mpl.rcParams["font.size"])
+    line, taken = 1.25 * size, list[tuple[float, float, float]]()  # of each name: left and right end, lower edge
+    for name, x, y in sorted(names, key=lambda point: -point[2]):
+        at = axis.transData.transform((x, y)) * 72 / axis.figure.dpi
+        left, low = float(at[0]) + 6, float(at[1]) + 5
+        right = left + 0.65 * size * len(name)
+        while met := [edge for one, other, edge in taken if one < right and left < other and abs(edge - low) < line]:
+            low = min(met) - line
+        taken.append((left, right, low))
+        moved = abs(low - float(at[1]) - 5) > 1
+        leader = {"arrowstyle": "-", "color": colours().faint, "linewidth": 0.8} if moved else None
+        offset = (left - float(at[0]), low - float(at[1]))
+        axis.annotate(name, (x, y), offset, "data", "offset points", arrowprops=leader)
 
 
 class Curve(NamedTuple):

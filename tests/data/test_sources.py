@@ -201,7 +201,7 @@ def test_npz_channels_are_found_or_said(npz, shape, channels, seen):
 @pytest.mark.parametrize("shape", [(4, 12, 8, 10), (4, 8, 8, 8), (4, 3, 5, 3), (4, 3, 3, 3)])
 def test_npz_channels_that_could_be_either_are_asked_for(npz, shape):
     source = npz(images=np.zeros(shape, np.uint8), labels=np.array([0, 1, 0, 1]))
-    with pytest.raises(DataError, match="say which by the key channels, 'first' or 'last'"):
+    with pytest.raises(DataError, match="say which by an entry channels beside the images, 'first' or"):
         load_dataset(source)
 
 
