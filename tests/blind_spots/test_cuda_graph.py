@@ -16,7 +16,7 @@ from intriguing.blind_spots.further_starts import Segment
 from intriguing.blind_spots.penalty import PenaltySearch
 from intriguing.blind_spots.primal_dual import PrimalDual
 
-MODULES = ("confirmation", "cuda_graph", "evaluate", "memory", "penalty", "qp")
+MODULES = ("confirmation", "cuda_graph", "evaluate", "masks", "memory", "penalty", "qp")
 RECORDED = []
 """What was recorded: the class of a solver, or None for a call of the model alone."""
 
