@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import intriguing as ig
 from intriguing import open_run
 from intriguing.cli import call as run_command
 from intriguing.models import predict
@@ -132,9 +133,7 @@ def test_the_pngs_are_fed_to_their_model_and_it_is_said_how_many_fool_it(finishe
     times = [float(row["l2_of_png"]) / float(row["l2"]) for row in farther]
     assert max(times) < 2.5
     out = capsys.readouterr().out
-    assert (
-        f"{len(rows)} of {len(rows)} PNGs fool the model they were made for. {len(farther)} of them lie farther" in out
-    )
+    assert f"{fooling} of {len(rows)} PNGs fool the model they were made for. {len(farther)} of them lie farther" in out
     assert f"({min(times):.3g} to {max(times):.3g} times its L2)" in out
 
 
@@ -164,6 +163,42 @@ def test_images_whose_model_is_not_to_be_had_are_written_and_it_is_said(invented
     line = ["export", str(invented_run), "--adversarial", str(tmp_path / "x"), "--dataset", "glyphs", "--eight-bit"]
     assert run_command(line) == 2
     assert "8-bit images need the model" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def signals(tmp_path_factory):
+    """A run whose inputs no PNG holds: two channels of one line."""
+    folder = tmp_path_factory.mktemp("signals")
+    draws = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    images = np.clip(draws.normal(0.3 + 0.2 * labels[:, None, None, None], 0.1, (120, 2, 1, 20)), 0, 1)
+    parts = {"train": slice(0, 90), "test": slice(90, None)}
+    arrays = {f"{part}_images": images[rows].astype(np.float32) for part, rows in parts.items()}
+    arrays |= {f"{part}_labels": labels[rows] for part, rows in parts.items()}
+    np.savez(folder / "signals.npz", channels="first", **arrays)
+    spec = {
+        "name": "signals",
+        "datasets": {"signals": {"source": f"npz:{folder / 'signals.npz'}"}},
+        "models": {"softmax": {"architecture": "softmax", "training": {"epochs": 20}}},
+        "blind_spots": {"images": 5},
+    }
+    ig.run(spec, folder / "run", "inline")
+    return folder / "run"
+
+
+def test_inputs_that_no_png_holds_are_exported_as_arrays(signals, tmp_path, capsys):
+    rows = exported(signals, tmp_path / "all", "--first", "3")
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["adversarial.npz", "index.csv"]
+    assert "No PNG holds inputs of shape (2, 1, 20)" in capsys.readouterr().out
+    arrays = np.load(tmp_path / "all" / "adversarial.npz")
+    assert arrays["images"].shape == arrays["originals"].shape == (3, 2, 1, 20)
+    changes = np.linalg.norm((arrays["images"] - arrays["originals"]).reshape(3, -1), axis=1)
+    np.testing.assert_allclose(changes, [float(row["l2"]) for row in rows], rtol=1e-4)
+    assert {row["file"] for row in rows} == {""} == {row["png"] for row in rows}
+    line = ["export", str(signals), "--adversarial", str(tmp_path / "x"), "--eight-bit"]
+    assert run_command(line) == 2
+    assert "Leave out --eight-bit: adversarial.npz has the exact values." in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 

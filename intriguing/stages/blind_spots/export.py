@@ -21,6 +21,7 @@ _COLUMNS: tuple[str, ...] = (
     "target_rule", "grade", "clean_prediction", "prediction", "prediction_name", "l2", "linf", "png",
     "prediction_of_png", "png_fools", "rounded_fools", "l2_of_png", "linf_of_png",
 )  # fmt: skip
+_NPZ = "adversarial.npz"
 _ORDERS = {"nearest": False, "farthest": True}
 _ALIKE = ("dataset", "target_rule", "grade")
 """What searches have in common whose distances can be put in one order."""
@@ -67,11 +68,12 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
     PNG then has a larger change of the same direction, one that fools the model (`make_fool`). `index.csv` has a row
     per image: model, labels, distance as found and of the PNG, how the PNG came about (column png: rounded, farther,
     searched), the class that its model gives to it, and whether plain rounding would have been enough.
-    `adversarial.npz` has the images as they were found, unrounded: `images` (n, C, H, W) float32, and `search_ids`,
-    `models`, `labels`, in the order of the files.
+    `adversarial.npz` has the images as they were found, unrounded: `images` (n, *shape) float32, where they are to be
+    had the unchanged ones, `originals` (n, *shape), and `search_ids`, `models`, `labels`, in the order of the index.
+    Inputs that no PNG holds, for they have not 1 or 3 channels, are in it alone.
 
-    Raises `InputError` where nothing matches, the folder has files, images are not of 1 or 3 channels, or 8-bit images
-    are asked for and model or unchanged images are not to be had.
+    Raises `InputError` where nothing matches, the folder has files, or 8-bit images are asked for and no PNG holds
+    them, or model or unchanged images are not to be had.
     """
     target = at_home(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -85,13 +87,27 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
         Picture(row, one, original, in_levels(one)) for row, one, original in zip(rows, exact, originals, strict=True)
     ]
     remarks += [f"The unchanged images are left out: {why}."] if why else []
-    remarks += make_fool(pictures, models, what.eight_bit)
+    if _fit_pngs(exact[0].shape):
+        remarks += make_fool(pictures, models, what.eight_bit)
+    elif what.eight_bit:
+        raise InputError(f"{_no_pngs(exact[0].shape)}. Leave out --eight-bit: {_NPZ} has the exact values.")
+    else:
+        remarks.append(f"{_no_pngs(exact[0].shape)}: {_NPZ} has them all, in the order of index.csv.")
     names = run.class_names()
     for one in pictures:
         labels = {key: (one.row["dataset"], one.row[key]) for key in ("label", "prediction")}
         one.row |= {f"{key}_name": names.get(label) for key, label in labels.items()}
     _write(target, pictures)
     return Exported(target, len(pictures), tuple(remarks))
+
+
+def _fit_pngs(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of this shape are images of 1 or 3 channels."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _no_pngs(shape: tuple[int, ...]) -> str:
+    return f"No PNG holds inputs of shape {shape}, which are no images of 1 or 3 channels"
 
 
 def _chosen(run: Run, what: Export) -> tuple[list[dict[str, Any]], list[str]]:
@@ -138,10 +154,6 @@ def _adversarial(run: Run, rows: list[dict[str, Any]]) -> list[np.ndarray]:
         ids = [rows[at]["search_id"] for at in places]
         table = run.table("adversarial", dataset=dataset, model=model, model_seed=seed, search_id=ids)
         for at, picture in zip(places, StoredImages(table).stack(ids), strict=True):
-            if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-                raise InputError(
-                    f"Inputs of shape {picture.shape} are no images of 1 or 3 channels: no PNG holds them."
-                )
             pictures[at] = picture
     return [picture for picture in pictures if picture is not None]
 
@@ -166,9 +178,10 @@ def _write(target: Path, pictures: list[Picture]) -> None:
     digits = max(4, len(str(len(pictures))))
     lines = []
     for number, one in enumerate(pictures, 1):
-        line = one.line(f"{number:0{digits}d}")
-        _write_png(target / line["file"], one.png)
-        if one.original is not None:
+        line = one.line(f"{number:0{digits}d}") if _fit_pngs(one.exact.shape) else one.row
+        if "file" in line:
+            _write_png(target / line["file"], one.png)
+        if "original" in line and one.original is not None:
             _write_png(target / line["original"], one.original)
         lines.append(line)
     text = io.StringIO()
@@ -176,8 +189,11 @@ def _write(target: Path, pictures: list[Picture]) -> None:
     writer.writeheader()
     writer.writerows(lines)
     (target / "index.csv").write_text(text.getvalue(), encoding="utf-8")
+    originals = [one.original for one in pictures if one.original is not None]
+    whole = originals if len(originals) == len(pictures) else []
     np.savez_compressed(
-        target / "adversarial.npz",
+        target / _NPZ,
+        originals=np.array(whole, np.float32).reshape(-1, *pictures[0].exact.shape),
         images=np.stack([one.exact for one in pictures]),
         search_ids=np.array([one.row["search_id"] for one in pictures]),
         models=np.array([one.row["model"] for one in pictures]),

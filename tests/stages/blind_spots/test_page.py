@@ -144,6 +144,8 @@ def test_an_image_that_its_model_got_wrong_before_the_change_shows_what_it_gave_
 def test_searches_that_found_nothing_are_no_error(small):
     small.write("plan", "model_rows", "searched")
     rewrite(small.root, "distortions", "status", lambda row: "not_found")
+    for column in ("l2", "linf", "distortion"):
+        rewrite(small.root, "distortions", column, lambda row: None)
     shutil.rmtree(small.root / "tables" / "transfer")
     words = words_of(small.root, images)
     assert "No search found an adversarial image." in words

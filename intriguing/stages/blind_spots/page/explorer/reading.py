@@ -57,10 +57,7 @@ def read_searches(context: Context, most: int) -> Searches | None:
     for new, key in enumerate(ordered):
         place[key.pop("at")] = new
     bound = _bounds(context, frame, ordered)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # The distortion is the norm over the root of how many numbers an image has: their ratio is known.
-        norm = frame["l2"].to_numpy(float)
-        root = np.nanmedian(np.where(norm > 0, norm / frame["distortion"].to_numpy(float), np.nan))
+    root = _root(frame)
     columns = {
         "group": place[keys],
         "example": frame["example_id"].to_numpy(np.int64),
@@ -73,6 +70,16 @@ def read_searches(context: Context, most: int) -> Searches | None:
         "bound": bound / root if np.isfinite(root) else np.full(len(frame), np.nan),
     }
     return Searches(ordered, columns, frame["search_id"].to_numpy(str), total, images, each)
+
+
+def _root(frame: Any) -> float:
+    """The root of how many numbers an image has; NaN where no search changed anything.
+
+    The distortion is the norm over this root: their ratio is known.
+    """
+    norm, distortion = frame["l2"].to_numpy(float), frame["distortion"].to_numpy(float)
+    changed = (norm > 0) & (distortion > 0)
+    return float(np.median(norm[changed] / distortion[changed])) if changed.any() else float("nan")
 
 
 def _bounds(context: Context, frame: Any, groups: list[Row]) -> np.ndarray:
