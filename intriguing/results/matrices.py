@@ -31,7 +31,7 @@ _CHOICES = ("dataset", "grade", "target_rule")
 
 FOUND = """found as (
     select model as source_model, model_seed as source_seed, search_id, source_correct
-    from searches where dataset = $dataset
+    from found_searches where dataset = $dataset
 )"""
 _CLEAN = """clean as (
     select model, model_seed, example_id, not bool_or(is_error) as target_correct

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,56 +21,85 @@ def named_in(query: str) -> list[str]:
     return [name for name in tables.TABLES if name in query.lower()]
 
 
-def answer_of_files(
-    folder: str, files: Mapping[str, Sequence[str]], query: str, parameters: Any, views: Mapping[str, pa.Table]
-) -> pd.DataFrame | None:
-    """The answer to one of this package's own queries, by DuckDB's own reader: a quarter of the time of Arrow's.
+SEARCHES = "found_searches"
+FOUND_SEARCHES = """
+    select dataset, model, model_seed, search_id, target_rule, grade, distortion::double as distortion,
+        coalesce(label = clean_prediction, false) as source_correct
+    from distortions where status = 'found'
+"""
+"""What own queries call `found_searches`, and whether their model was right before the change."""
 
-    folder: where the tables lie, on this machine; files: of each table that the query names; views: other tables that
-    it names. None where this cannot be relied on: a path that reads like a pattern, an older file that lacks a column,
-    whatever DuckDB complains about.
+_TEXT = pa.string()
+SEARCH_SCHEMA = pa.schema(
+    {"dataset": _TEXT, "model": _TEXT, "model_seed": pa.int32(), "search_id": _TEXT, "target_rule": _TEXT,
+     "grade": _TEXT, "distortion": pa.float64(), "source_correct": pa.bool_()}
+)  # fmt: skip
+
+
+class FileQueries:
+    """Own queries of tables on this machine, by DuckDB's own reader: a quarter of the time of Arrow's.
+
+    The connection and its views are kept from query to query, for making them takes most of a short one.
     """
-    import duckdb
 
-    if any(character in folder for character in "*?[]{}"):
-        return None
-    schemas = {name: tables.named(name).schema for name in files}
-    if not all(set(schemas[name].names) <= set(pq.read_schema(of[0]).names) for name, of in files.items() if of):
-        return None
-    try:
-        with duckdb.connect(config={"temp_directory": ""}) as connection:
-            connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(folder)}]")
+    def __init__(self, folder: str) -> None:
+        """`folder` is where the tables lie."""
+        self._folder = folder
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._files: dict[str, tuple[str, ...]] = {}
+        self._lock = Lock()
+
+    def answer(self, files: Mapping[str, Sequence[str]], query: str, parameters: Any) -> pd.DataFrame | None:
+        """The answer; files: of each table that the query names, and of `distortions` for `found_searches`.
+
+        None where this cannot be relied on: a path that reads like a pattern, an older file that lacks a column,
+        whatever DuckDB complains about.
+        """
+        import duckdb
+
+        if any(character in self._folder for character in "*?[]{}"):
+            return None
+        with self._lock:
+            try:
+                connection = self._connected()
+                changed = {name for name, of in files.items() if self._files.get(name) != tuple(of)}
+                if not all(self._view(connection, name, files[name]) for name in sorted(changed)):
+                    return None
+                return connection.execute(query, parameters).df()
+            except duckdb.Error:
+                return None
+
+    def _connected(self) -> "duckdb.DuckDBPyConnection":
+        """The connection, which reads the tables' folder and nothing else."""
+        import duckdb
+
+        if self._connection is None:
+            connection = duckdb.connect(config={"temp_directory": ""})
+            connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(self._folder)}]")
             connection.execute("set enable_external_access = false")
-            for name, of in files.items():
-                if of:
-                    columns = ", ".join(f'"{column}"' for column in schemas[name].names)
-                    listed = ", ".join(map(_text, of))
-                    connection.execute(f"create view {name} as select {columns} from read_parquet([{listed}])")
-                else:
-                    connection.register(name, schemas[name].empty_table())
-            for name, view in views.items():
-                connection.register(name, view)
-            return connection.execute(query, parameters).df()
-    except duckdb.Error:
-        return None
+            self._connection = connection
+        return self._connection
+
+    def _view(self, connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[str]) -> bool:
+        """Show a table's files under its name; whether they have all of its columns."""
+        schema = tables.named(name).schema
+        source, columns = f"no_{name}", ", ".join(f'"{column}"' for column in schema.names)
+        if not files:
+            connection.register(source, schema.empty_table())
+        elif set(schema.names) <= set(pq.read_schema(files[0]).names):
+            source = f"read_parquet([{', '.join(map(_text, files))}])"
+        else:
+            return False
+        connection.execute(f"create or replace temp view {name} as select {columns} from {source}")
+        if name == "distortions":
+            connection.execute(f"create or replace temp view {SEARCHES} as {FOUND_SEARCHES}")
+        self._files[name] = tuple(files)
+        return True
 
 
 def _text(value: str) -> str:
     """A text in SQL."""
     return "'" + value.replace("'", "''") + "'"
-
-
-SEARCHES = "searches"
-FOUND_SEARCHES = """
-    select dataset, model, model_seed, search_id, coalesce(label = clean_prediction, false) as source_correct
-    from distortions where status = 'found'
-"""
-"""What own queries call `searches`: those that found something, and whether their model was right before the change."""
-
-_TEXT, _SEED = pa.string(), pa.int32()
-SEARCH_SCHEMA = pa.schema(
-    {"dataset": _TEXT, "model": _TEXT, "model_seed": _SEED, "search_id": _TEXT, "source_correct": pa.bool_()}
-)
 
 
 def answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any) -> pd.DataFrame:

@@ -132,9 +132,8 @@ class Rays:
     def own(self, models: Sequence[Model], labels: pd.Index) -> pd.Series:
         """The median distortion of each model's own searches, from images that it got right."""
         rows = self.query(
-            "select model, model_seed, median(distortion::double) as half from distortions "
-            "where status = 'found' and label = clean_prediction and dataset = $dataset and grade = $grade "
-            "and target_rule = $target_rule group by all"
+            "select model, model_seed, median(distortion) as half from found_searches where source_correct "
+            "and dataset = $dataset and grade = $grade and target_rule = $target_rule group by all"
         )
         medians = {(row["model"], row["model_seed"]): row["half"] for row in rows.to_dict("records")}
         return pd.Series([medians.get(model, np.nan) for model in models], labels, name="own", dtype=float)

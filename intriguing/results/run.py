@@ -30,7 +30,7 @@ from intriguing.results import rays
 from intriguing.results.files import Reading, check_known, is_layer, matches, with_later_columns
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
-from intriguing.results.queries import FOUND_SEARCHES, SEARCH_SCHEMA, SEARCHES, answer, answer_of_files, named_in
+from intriguing.results.queries import FOUND_SEARCHES, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
 
 if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
@@ -274,25 +274,25 @@ class Run:
     def own_query(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
         """`sql` for the queries of this package, faster where the run lies on this machine; not for activations.
 
-        They may name a view that users do not have: `searches` (`FOUND_SEARCHES`).
+        They may name a view that users do not have: `found_searches` (`FOUND_SEARCHES`).
         """
-        files = {name: self._files(name) for name in named_in(query)}
-        views = {SEARCHES: self._searches()} if SEARCHES in query else {}
+        named = [*named_in(query), *(["distortions"] if SEARCHES in query else [])]
+        files = {name: self._files(name) for name in named}
         if isinstance(self._system, fs.LocalFileSystem) and "activations" not in files:
             with self._reading("A table"):
                 for of in filter(None, files.values()):
                     check_known(of[0], self.path, self._system)
-            found = answer_of_files(f"{self._root}/tables", files, query, parameters, views)
+            queries: FileQueries = self._kept.setdefault("queries", FileQueries(f"{self._root}/tables"))
+            found = queries.answer(files, query, parameters)
             if found is not None:
                 return found
-        return self._answer(query, parameters, views)
+        return self._answer(query, parameters, {SEARCHES: self._searches(files)} if SEARCHES in query else {})
 
-    def _searches(self) -> pa.Table:
-        """The view `searches`. It is kept as long as the files are the same: opening hundreds takes most of a query."""
-        files = self._files("distortions")
-        if self._kept.get("files") != files:
-            rows = pa.Table.from_pandas(self.own_query(FOUND_SEARCHES), SEARCH_SCHEMA, preserve_index=False)
-            self._kept.update(files=files, searches=rows)
+    def _searches(self, files: Mapping[str, list[str]]) -> pa.Table:
+        """The view `found_searches`, where DuckDB does not read the files itself; kept as long as they are the same."""
+        if self._kept.get("files") != files["distortions"]:
+            rows = pa.Table.from_pandas(self._answer(FOUND_SEARCHES, None, {}), SEARCH_SCHEMA, preserve_index=False)
+            self._kept.update(files=files["distortions"], searches=rows)
         return self._kept["searches"]
 
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
