@@ -10,7 +10,7 @@ from intriguing.stages.blind_spots.page.explorer.packing import packed_searches
 from intriguing.stages.blind_spots.page.explorer.pictures import pictured
 from intriguing.stages.blind_spots.page.explorer.reading import SEARCHES, Searches, read_searches
 
-_NUMBERS, _PICTURES = 1_900_000, 1_500_000
+_NUMBERS, _PICTURES = 1_600_000, 1_500_000
 _PER_SEARCH = 9
 """Bytes of a search, deflated, about."""
 

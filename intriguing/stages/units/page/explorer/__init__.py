@@ -12,7 +12,7 @@ from intriguing.report.text import plural
 from intriguing.stages.units.page.explorer.packing import LayerData, packed_layer
 from intriguing.stages.units.page.explorer.reading import Chosen, chosen_layers, read_layers
 
-_PICTURES, _NUMBERS = 2_000_000, 4_200_000
+_PICTURES, _NUMBERS = 2_000_000, 4_000_000
 """Bytes of thumbnails and of numbers in the one-file form; base64 makes them a third larger."""
 
 
