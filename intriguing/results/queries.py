@@ -49,6 +49,10 @@ class FileQueries:
         self._files: dict[str, tuple[str, ...]] = {}
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[type["FileQueries"], tuple[str]]:
+        """A run is copied and sent to other processes; its connection stays here."""
+        return FileQueries, (self._folder,)
+
     def answer(self, files: Mapping[str, Sequence[str]], query: str, parameters: Any) -> pd.DataFrame | None:
         """The answer; files: of each table that the query names, and of `distortions` for `found_searches`.
 

@@ -1,5 +1,8 @@
 """The package's own queries: DuckDB reads the files itself, and Arrow where that cannot be relied on."""
 
+import copy
+import pickle
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,6 +63,25 @@ def test_damage_and_later_versions_are_told_as_ever(tmp_path):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(CorruptError, match="Table|table"):
         run.own_query("select model from models")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
+def test_a_run_that_was_asked_something_can_be_copied(two_sets, copied):
+    run = ig.open_run(two_sets)
+    asked = "select count(*) as n from found_searches"
+    found = run.own_query(asked)
+    pd.testing.assert_frame_equal(copied(run).own_query(asked), found)
+
+
+def test_answers_follow_files_that_are_published_later(tmp_path, monkeypatch):
+    run = ig.open_run(SyntheticRun(tmp_path / "run").write("plan", "searched"))
+    asked = by_arrow(monkeypatch)
+    before = run.own_query("select count(*) as n from found_searches")["n"].item()
+    file = next((tmp_path / "run" / "tables" / "distortions").glob("*.parquet"))
+    pq.write_table(pq.read_table(file), file.with_name(f"z-{'0' * 16}.parquet"))
+    added = sum(status == "found" for status in pq.read_table(file)["status"].to_pylist())
+    assert run.own_query("select count(*) as n from found_searches")["n"].item() == before + added > before
+    assert not asked
 
 
 def test_it_reads_nothing_beside_the_run_s_tables(one_set, tmp_path):

@@ -156,8 +156,8 @@ def start_here(cpus: int) -> None:
 def _on_loopback() -> Iterator[None]:
     """While this lasts, Ray takes the loopback's address for this machine's: nodes bind to it and are found there.
 
-    `ray.init` has no option for it, and puts the machine's own address in its place. But Ray uses it by itself on
-    systems for which it has no clusters, and takes this one for such a system here.
+    `ray.init` has no option for it: on Linux it puts the machine's own address in place of the loopback's. On macOS and
+    Windows, where Ray has no clusters, it keeps the loopback's. This makes Ray act here as it does there.
     """
     has_clusters = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
