@@ -7,6 +7,7 @@ from torch import Tensor
 
 from intriguing.basics.precision import full_precision
 from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.certified import Certifier
 from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
 from intriguing.blind_spots.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.further_starts import Pool
@@ -58,6 +59,8 @@ class Problem:
     """The map of a linear model that is solved exactly; None: it is searched."""
     pool: Pool | None = None
     """Images from which searches may start."""
+    certifier: Certifier | None = None
+    """What excludes classes during the search, where bounds are asked for."""
 
 
 class BatchSearch:
@@ -77,6 +80,7 @@ class BatchSearch:
         self.every = problem.every
         self.affinity = problem.affinity
         self.pool = problem.pool
+        self.certifier = problem.certifier
         self.x0 = self.box.inside(images.flatten(1))
         self.classes = torch.arange(self.evaluator.classes, device=images.device)
         self.lower_bound = torch.full_like(self.x0[:, 0], torch.inf)
@@ -174,7 +178,9 @@ class BatchSearch:
                 self.lower_bound.scatter_reduce_(0, owner, bounds, "amin")
             else:
                 options = self.options.with_(classes=len(self.classes)) if self.every else self.options
-                outcome = search_rows(self.evaluator, options, self.box, rows, owner, self.pool)
+                several = len(owner) > len(owner.unique())
+                excluded = self._excluded if several and self.certifier and self.certifier.prunes else None
+                outcome = search_rows(self.evaluator, options, self.box, rows, owner, self.pool, excluded)
             for name in ("forward", "backward"):
                 self.passes[name].index_add_(0, owner, outcome[name])
             broken.index_fill_(0, owner[outcome["broken"]], True)
@@ -189,6 +195,11 @@ class BatchSearch:
                 least.scatter_reduce_(0, owner, outcome["least_penalty"], "amin")
                 penalty[index] = outcome["best_penalty"][winners].flip(0)
         return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing, lowered, least)
+
+    def _excluded(self, found: Tensor) -> Tensor:
+        """Mask (E, C) of the classes that are proven to be no nearer than `found` (E,), for the first E images."""
+        assert self.certifier is not None
+        return self.certifier.excluded(self.x0[: len(found)], self.labels[: len(found)], found)
 
     def _quantised(self, outcome: _Outcome, levels: int) -> _Outcome:
         """The successes, moved to a grid of levels."""

@@ -63,7 +63,8 @@ class SearchOptions:
 
     bounds: str = "linear"
     """What is proven of each search, as `lower_bound`: linear (linear models alone, at no cost); fast or slow (other
-    networks too, by `intriguing.stability.lower_bounds`: 20 ms or half a second for a digit and a small network)."""
+    networks too, by `intriguing.stability.lower_bounds`: 20 ms or half a second for a digit and a small network). Of
+    small networks best and thorough then drop the classes that are proven to be farther than what is found."""
 
     penalty_form: str = "squared_l2"
     """The norm that the paper's c multiplies: squared_l2 (smooth everywhere) or l2."""

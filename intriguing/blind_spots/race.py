@@ -55,15 +55,19 @@ def raced(
     owner: Tensor,
     cuts: tuple[Cut, ...],
     classes: int,
+    beyond: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[State, Tensor]:
     """The outcome of the first start of all rows, and the mask (R,) of the rows that went through.
 
-    Other rows were dropped at one of the `cuts`; they keep what they had found until then. No row is dropped of an
-    example that has no more of them than `classes`.
+    Other rows were dropped at one of the `cuts`; they keep what they had found until then. No row is dropped so of an
+    example that has no more of them than `classes`. beyond: of the rows of an index (K,) and their distances (K,), a
+    mask of those that are proven to come no nearer than their example is: they are dropped at the middle cut, and what
+    they had found is forgotten.
     """
     going = torch.arange(len(owner), device=owner.device)
     racing = contested(owner, classes)
-    cuts = cuts if bool(racing.any()) else ()
+    middle = cuts[len(cuts) // 2] if cuts else None
+    cuts = cuts if bool(racing.any()) else tuple(cut for cut in cuts if beyond and cut is middle)
     outcome: State = {}
     inputs, begin = rows, 0
     for cut in (*cuts, None):
@@ -74,7 +78,12 @@ def raced(
         if cut is None:
             break
         passed = goes_on(cut, state["estimates"].amin(1), owner[going], classes)
-        keep = (passed | ~racing[going]).nonzero().squeeze(1)
+        passed |= ~racing[going]
+        if beyond and cut is middle:
+            proven = beyond(going, state["best_l2"])
+            outcome["best_l2"][going[proven]] = torch.inf
+            passed &= ~proven
+        keep = passed.nonzero().squeeze(1)
         going = going[keep]
         inputs = {name: value[going] for name, value in rows.items()} | {n: v[keep] for n, v in state.items()}
         begin = end

@@ -1,5 +1,7 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from math import log
 
@@ -51,14 +53,23 @@ _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
 Start = PenaltySearch | PrimalDual | Segment
+Excluded = Callable[[Tensor], Tensor]
+"""From distances that are found (E,) to the mask (E, C) of the classes that are proven to be no nearer."""
 
 
 def search_rows(
-    evaluator: Evaluator, options: SearchOptions, box: Box, rows: State, owner: Tensor, pool: Pool | None = None
+    evaluator: Evaluator,
+    options: SearchOptions,
+    box: Box,
+    rows: State,
+    owner: Tensor,
+    pool: Pool | None = None,
+    excluded: Excluded | None = None,
 ) -> State:
     """Search all `rows`; owner (R,) is the example of each row, and the nearest row of an example is its result.
 
-    pool: images of other classes, from which a search may start, padded as rows are.
+    pool: images of other classes, from which a search may start, padded as rows are. excluded: proves that classes are
+    no nearer than what is found; best and thorough drop them.
 
     Returns per row: best (R, n); best_l2 (R,), infinite without a success; forward and backward passes (R,); broken
     (R,), an output or gradient was not finite; blind (R,), every gradient was zero; for the paper's procedure also
@@ -69,7 +80,7 @@ def search_rows(
     near = None if pool is None else Neighbours(pool, x0, rows["goals"])
     search = _RowSearch(evaluator, options, padded, box.root_mean_square(), rows | {"x0": x0}, owner, near)
     recipe = GRADES[options.grade].recipe
-    outcome = search.paper_procedure() if recipe is None else search.by_recipe(recipe)
+    outcome = search.paper_procedure() if recipe is None else search.by_recipe(recipe, excluded)
     return outcome | {"best": outcome["best"][:, : evaluator.size]}
 
 
@@ -108,7 +119,7 @@ class _RowSearch:
         form = self.options.penalty_form
         return self._run(PenaltySearch(self.evaluator, *self.box, schedule, form, width=self.width), self.rows)
 
-    def by_recipe(self, recipe: Recipe) -> State:
+    def by_recipe(self, recipe: Recipe, excluded: Excluded | None = None) -> State:
         """One start for all rows and a finish for the near ones, then second starts.
 
         The nearest row of an example is finished first. Its distance is the bar for the example's other rows: they end
@@ -116,7 +127,10 @@ class _RowSearch:
         """
         width = self.width
         first = PrimalDual(self.evaluator, *self.box, recipe.ticks, recipe.longest_start, width=width)
-        self.outcome, through = raced(self._run, first, self.rows, self.owner, recipe.race, self.options.classes)
+        beyond = partial(self._beyond, excluded) if excluded else None
+        self.outcome, through = raced(
+            self._run, first, self.rows, self.owner, recipe.race, self.options.classes, beyond
+        )
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
         self._finish(nearest, recipe)
@@ -241,6 +255,12 @@ class _RowSearch:
 
     def _run(self, solver: Start | BoundaryFinish, rows: State) -> State:
         return run(solver, rows, self.layout)
+
+    def _beyond(self, excluded: Excluded, index: Tensor, l2: Tensor) -> Tensor:
+        """Mask (K,) of the rows of `index` whose class is proven to be no nearer than the nearest of `l2` (K,)."""
+        owner = self.owner[index]
+        least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY).scatter_reduce(0, owner, l2, "amin")
+        return excluded(least)[owner, self.rows["target"][index]] & (l2 > least[owner])
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the smallest `l2` (R,) of its example."""

@@ -16,7 +16,7 @@ from intriguing.basics.torch_modes import device_of
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.certified import with_bounds
+from intriguing.blind_spots.certified import Certifier
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
@@ -85,10 +85,7 @@ def minimal_distortion(
             return SearchResult.none(x, classes)
         with feeding(network, images), frozen(network), reused_heap(), torch.no_grad():
             every = isinstance(targets, str)
-            result = _fitted(network, images, classes, target_classes, every, others, box, options, x.device)
-            if options.bounds == "linear":
-                return result
-            return with_bounds(result, network, images, classes, target_classes, options)
+            return _fitted(network, images, classes, target_classes, every, others, box, options, x.device)
 
 
 def _fitted(
@@ -139,13 +136,15 @@ def _fitted(
     if ends is not None:
         with full_precision():
             pool = Pool(ends, evaluator.outputs(ends).argmax(1))
-    problem = Problem(evaluator, options, box, every, linear, pool)
+    certifier = Certifier.of(network, images, box, options)
+    problem = Problem(evaluator, options, box, every, linear, pool, certifier)
     parts = []
     for index in torch.arange(len(images), device=images.device).split(plan.images):
         target = target_classes if target_classes is None else target_classes[index]
         batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
         parts.append(batch.result())
-    return _joined(parts, home, notes, plan, seen)
+    result = _joined(parts, home, notes, plan, seen)
+    return certifier.with_bounds(result, images, labels, target_classes) if certifier else result
 
 
 def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: Tensor) -> tuple[str, ...]:

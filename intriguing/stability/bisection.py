@@ -42,20 +42,12 @@ _BLOCK = 2**23
 
 def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) -> tuple[str, Tensor]:
     """The name of the method, and (B, C) bounds that are at least `bounds`."""
-    graph = problem.graph
-    guide = LinearBounds(graph, problem.x.float()[:0])
-    prover = LinearBounds(graph, problem.x[:0])
-    if problem.is_deep:
-        guide.rounding = prover.rounding = problem.rounding
+    guide, prover = _lines(problem, torch.float32), _lines(problem, torch.float64)
     chain = Chain.of(prover) if effort == "slow" and not problem.is_deep else None
     if effort == "slow" and chain is None:
         guide.many = prover.many = 2**30
-    rows = max([2 * size(graph.nodes[i].shape) for i in prover.read] + [margins.shape[1]])
-    each = min(rows * max(size(n.shape) for n in graph.nodes), 2**23)
     out = bounds.clone()
-    step = max(1, min(64, _BLOCK // each))
-    for start in range(0, len(margins), step):
-        part = slice(start, start + step)
+    for part in _parts(problem, prover):
         block = _Block.of(problem, part, margins[part], bounds[part])
         out[part] = torch.fmax(block.certified(guide, prover, effort), out[part])
     if chain is None:
@@ -65,6 +57,34 @@ def certify(problem: "Problem", margins: Tensor, bounds: Tensor, effort: str) ->
         block = _Block.of(problem, part, margins[part], out[part])
         out[part] = torch.fmax(block.coupled(prover, chain, out[part]), out[part])
     return "coupled", out
+
+
+def excluded(problem: "Problem", radius: Tensor) -> Tensor:
+    """Mask (B, C) of the wrong classes that the lines at `radius` (B,) prove to be no nearer."""
+    prover = _lines(problem, torch.float64)
+    out = torch.zeros_like(problem.margins, dtype=torch.bool)
+    for part in _parts(problem, prover):
+        block = _Block.of(problem, part, problem.margins[part], torch.zeros_like(problem.margins[part]))
+        reached, _ = block.evaluate(prover, radius[part], None)
+        out[part] = block.wrong & (reached >= radius[part][:, None])
+    return out
+
+
+def _lines(problem: "Problem", dtype: torch.dtype) -> LinearBounds:
+    """The linear bounds of the network in a precision."""
+    lines = LinearBounds(problem.graph, problem.x.to(dtype)[:0])
+    if problem.is_deep:
+        lines.rounding = problem.rounding
+    return lines
+
+
+def _parts(problem: "Problem", prover: LinearBounds) -> list[slice]:
+    """The images in blocks whose passes back fit a cache."""
+    nodes, count = problem.graph.nodes, len(problem.margins)
+    rows = max([2 * size(nodes[i].shape) for i in prover.read] + [problem.margins.shape[1]])
+    each = min(rows * max(size(n.shape) for n in nodes), 2**23)
+    step = max(1, min(64, _BLOCK // each))
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Certificates:
 
 
 def lower_bounds(
-    model: nn.Module | Graph,
+    model: nn.Module | Graph | Network,
     x: Tensor,
     labels: Tensor | Sequence[int],
     targets: Tensor | Sequence[int] | None = None,
@@ -68,7 +68,8 @@ def lower_bounds(
                                     torch.nn.Linear(16, 10))
         lower_bounds(model, torch.rand(4, 1, 28, 28), [0, 1, 2, 3]).bound
 
-    model: from (B, *shape) to logits (B, C), or its traced graph (`trace`). x: (B, *shape) inside the box from `lower`
+    model: from (B, *shape) to logits (B, C), or its traced graph (`trace`), or the network prepared once for several
+    calls (`Network.of`). x: (B, *shape) inside the box from `lower`
     to `upper` (numbers, or tensors that broadcast to an image). labels: (B,) true classes. targets: (B,) classes to
     reach, None for any wrong one; a target is reached from the class that the model gives now. found: (B,) norms that a
     search found: they save time, for nothing above them is tried. effort: fast is linear bounds; slow proves more: on
@@ -82,30 +83,82 @@ def lower_bounds(
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)
     labels, wanted = _classes("labels", labels, x), None if targets is None else _classes("targets", targets, x)
-    lower, upper = (bound.to(x) if isinstance(bound, Tensor) else bound for bound in (lower, upper))
-    if bool(((x < lower - _TOLERANCE) | (x > upper + _TOLERANCE) | ~x.isfinite()).any()):
-        raise InputError(f"x holds values that are not finite or lie outside of the box [{lower}, {upper}].")
+    box = _box(lower, upper, x)
     with torch.no_grad():
         try:
-            graph = model if isinstance(model, Graph) else trace(model, tuple(x.shape[1:]))
-            network = Network.of(graph, x)
+            network = _network(model, x)
         except ModelError as e:
             return _nothing(x, 0, str(e))
         _check_classes(network.classes, labels, wanted)
-        known = None if found is None else found.detach().to(x.device, torch.float64).nan_to_num(torch.inf)
+        known = None if found is None else _radii(found, x)
         parts = []
         # Autocast of the caller is for networks: it would round the proof itself.
         with torch.autocast(x.device.type, enabled=False):
             for rows in _split(len(x), network.held):
                 top = None if known is None else known[rows]
-                problem = Problem.of(network, x[rows], labels[rows], (lower, upper), top)
+                problem = Problem.of(network, x[rows], labels[rows], box, top)
                 parts.append(_certified(problem, None if wanted is None else wanted[rows], effort, gigaflops))
     return _joined(parts) if parts else _nothing(x, network.classes, "")
+
+
+def excluded_classes(
+    model: nn.Module | Graph | Network,
+    x: Tensor,
+    labels: Tensor | Sequence[int],
+    radius: Tensor,
+    *,
+    lower: Bound = 0.0,
+    upper: Bound = 1.0,
+    gigaflops: float = GIGAFLOPS,
+) -> Tensor:
+    """Mask (B, C): the wrong classes that no change inside the box of a norm below `radius` (B,) reaches, as proven.
+
+    One evaluation of linear bounds at that radius, a part of what `lower_bounds` takes, whose bounds of the farther
+    classes go no farther than that of the nearest. False at the label, and where nothing is proven: the class may be
+    out of reach all the same. The arguments are those of `lower_bounds`; radius: (B,), above 0.
+
+    Raises `InputError` for arguments that do not fit; a model that cannot be traced or bounded excludes nothing.
+    """
+    labels = _classes("labels", labels, x)
+    box, radii = _box(lower, upper, x), _radii(radius, x)
+    if radii.shape != (len(x),) or not bool(((radii > 0) & radii.isfinite()).all()):
+        raise InputError(f"radius is {tuple(radius.shape)}; it must be {len(x)} finite numbers above 0.")
+    with torch.no_grad():
+        try:
+            network = _network(model, x)
+        except ModelError:
+            return torch.zeros((len(x), 0), dtype=torch.bool, device=x.device)
+        _check_classes(network.classes, labels, None)
+        out = torch.zeros((len(x), network.classes), dtype=torch.bool, device=x.device)
+        with torch.autocast(x.device.type, enabled=False):
+            for rows in _split(len(x), network.held):
+                problem = Problem.of(network, x[rows], labels[rows], box, radii[rows])
+                out[rows] = problem.excluded(radii[rows], gigaflops)
+    return out
 
 
 def is_optimal(l2: Tensor, bound: Tensor) -> Tensor:
     """Whether `bound` (B,) proves changes of norm `l2` (B,) to be the smallest but for 1e-3: False for NaN."""
     return bound.to(l2) >= (1 - OPTIMAL) * l2
+
+
+def _box(lower: Bound, upper: Bound, x: Tensor) -> tuple[Bound, Bound]:
+    """The ends of the box on the device of x. Raises `InputError` where an image lies outside of it."""
+    lower, upper = (bound.to(x) if isinstance(bound, Tensor) else bound for bound in (lower, upper))
+    if bool(((x < lower - _TOLERANCE) | (x > upper + _TOLERANCE) | ~x.isfinite()).any()):
+        raise InputError(f"x holds values that are not finite or lie outside of the box [{lower}, {upper}].")
+    return lower, upper
+
+
+def _network(model: nn.Module | Graph | Network, x: Tensor) -> Network:
+    """The network prepared for bounds. Raises `ModelError` where it cannot be traced or bounded."""
+    if isinstance(model, Network):
+        return model
+    return Network.of(model if isinstance(model, Graph) else trace(model, tuple(x.shape[1:])), x)
+
+
+def _radii(norms: Tensor, x: Tensor) -> Tensor:
+    return norms.detach().to(x.device, torch.float64).nan_to_num(torch.inf, posinf=torch.inf)
 
 
 def _classes(name: str, given: Tensor | Sequence[int], x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from intriguing.basics.precision import Precision
 from intriguing.errors import ModelError
 from intriguing.stability import local
-from intriguing.stability.bisection import certify
+from intriguing.stability.bisection import certify, excluded
 from intriguing.stability.cost import operations
 from intriguing.stability.graph import Graph, linear_function
 from intriguing.stability.linear_bounds import can_bound, has_lines
@@ -144,12 +144,7 @@ class Problem:
         if not bool(self.values[-1].isfinite().all()):
             return NOTHING, "the logits are not finite", torch.full_like(self.margins, math.nan)
         dear = self.network.gigaflops > gigaflops
-        reason = ""
-        if not can_bound(self.graph):
-            reason = "no lines are known for " + ", ".join(_without_lines(self.graph))
-        elif dear and not self.graph.is_affine:
-            needed = _rounded(self.network.gigaflops)
-            reason = f"linear bounds take {needed} gigaflops an image, more than {gigaflops:g}"
+        reason = self._why_no_lines(gigaflops)
         if not reason and not self.graph.is_affine:
             return self._assembled(*self._by_lines(effort))
         if (dear and self._is_hopeless(self.network.least_rounding)) or self._is_hopeless(self.rounding):
@@ -162,6 +157,23 @@ class Problem:
             method = "local" if bool((near > bounds).any()) else method
             bounds = torch.fmax(near, bounds)
         return self._assembled(method, reason, bounds)
+
+    def excluded(self, radius: Tensor, gigaflops: float) -> Tensor:
+        """Mask (B, C) of the wrong classes that no change of a norm below `radius` (B,) reaches, as far as proven."""
+        if bool(self.values[-1].isfinite().all()) and not self._why_no_lines(gigaflops) and not self.graph.is_affine:
+            return excluded(self, radius / _SHRINK)
+        _, _, bounds = self.bounds("fast", gigaflops)
+        own = torch.arange(bounds.shape[1], device=bounds.device) == self.labels[:, None]
+        return (bounds >= radius[:, None]) & ~own
+
+    def _why_no_lines(self, gigaflops: float) -> str:
+        """Why linear bounds are not used; empty where they are, and for affine networks."""
+        if not can_bound(self.graph):
+            return "no lines are known for " + ", ".join(_without_lines(self.graph))
+        if self.network.gigaflops > gigaflops and not self.graph.is_affine:
+            needed = _rounded(self.network.gigaflops)
+            return f"linear bounds take {needed} gigaflops an image, more than {gigaflops:g}"
+        return ""
 
     def _by_lines(self, effort: str) -> tuple[str, str, Tensor]:
         method, bounds = certify(self, self.margins, self._product(), effort)

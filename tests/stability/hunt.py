@@ -14,7 +14,7 @@ from torch import nn
 
 import intriguing as ig
 from intriguing.stability import problem
-from intriguing.stability.bounds import lower_bounds
+from intriguing.stability.bounds import excluded_classes, lower_bounds
 from intriguing.stability.graph import trace
 
 ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Hardtanh, nn.ReLU6,
@@ -179,9 +179,14 @@ def trial(seed, count=16, effort="fast", grade="fast", targeted=False):
     problem._NOTABLE = -1.0 if seed % 7 == 3 else NOTABLE
     certificates = lower_bounds(graph, x, labels, targets, lower=box[0], upper=box[1], effort=effort,
                                 found=found if seed % 2 else None, gigaflops=GIGAFLOPS[seed % 5 == 4])  # fmt: skip
+    # The class that was found is within any radius that is a little larger, so that it cannot be excluded there.
+    radius = torch.where(found > 0, found * 1.0001, 1e-3).nan_to_num(1e-3)
+    beyond = excluded_classes(graph, x, labels, radius, lower=box[0], upper=box[1], gigaflops=GIGAFLOPS[seed % 5 == 4])
     problem._NOTABLE = NOTABLE
     bad, bounded = [], 0
     for row, status in enumerate(result.status):
+        if status == "found" and beyond.shape[1] and bool(beyond[row, int(result.prediction[row])]):
+            bad.append((seed, row, float(radius[row]), float(found[row])))
         bound = float(certificates.bound[row])
         if bound != bound:
             continue

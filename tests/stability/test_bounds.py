@@ -8,7 +8,7 @@ from torch import nn
 
 import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
-from intriguing.stability import coupled, linear_bounds, local, lower_bounds, relaxations, trace
+from intriguing.stability import coupled, excluded_classes, linear_bounds, local, lower_bounds, relaxations, trace
 from intriguing.stability.cost import operations
 from intriguing.stability.linear_bounds import LinearBounds
 from intriguing.stability.ops import Elementwise
@@ -318,6 +318,50 @@ def test_a_target_that_the_model_gives_already_is_at_no_distance(effort):
     assert mixed.bound[:3].tolist() == [0.0] * 3
     assert mixed.per_class.gather(1, targets[:, None]).squeeze(1).equal(mixed.bound)
     assert torch.allclose(mixed.bound[3:], usual.bound, rtol=1e-4) and bool((usual.bound > 0).all())
+
+
+@pytest.mark.parametrize("gigaflops", [10.0, 0.0])
+def test_classes_are_excluded_as_far_as_their_distance_is_proven(gigaflops):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(25, 16), nn.ReLU(), nn.Linear(16, 6)).eval()
+    x = torch.rand(8, 1, 5, 5)
+    labels = model(x).argmax(1)
+    network = Network.of(trace(model, (1, 5, 5)), x)
+    own = torch.arange(6) == labels[:, None]
+    options = ig.SearchOptions(exact_linear="off")
+    nearest = torch.full((8, 6), torch.inf)
+    for k in range(1, 6):
+        targets = (labels + k) % 6
+        nearest[torch.arange(8), targets] = ig.minimal_distortion(model, x, labels, targets, options).l2.nan_to_num(
+            torch.inf
+        )
+    counts = []
+    for radius in (0.001, 0.3, 0.6, 1.0, 2.0, 4.0):
+        mask = excluded_classes(network, x, labels, torch.full((8,), radius), gigaflops=gigaflops)
+        assert not bool((mask & (own | (nearest < radius))).any())
+        counts.append(int(mask.sum()))
+    assert counts[0] == 40 and counts == sorted(counts, reverse=True)
+    # Each class has its own radius: at that of the nearest, farther ones are excluded.
+    mask = excluded_classes(model, x, labels, 0.6 * nearest.amin(1), gigaflops=gigaflops)
+    assert int(mask.sum()) > 8
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(25, 6)).eval()
+    labels = linear(x).argmax(1)
+    exact = lower_bounds(linear, x, labels).per_class.masked_fill(torch.arange(6) == labels[:, None], -1.0)
+    distance = exact.where(exact.isfinite(), 0.0).median(1).values
+    assert torch.equal(excluded_classes(linear, x, labels, distance), exact >= distance[:, None])
+
+
+def test_nothing_is_excluded_of_a_network_that_cannot_be_read():
+    def branches(x):
+        return x.flatten(1) if float(x.sum()) > 0 else -x.flatten(1)
+
+    model = nn.Module()
+    model.forward = branches
+    assert not bool(excluded_classes(model, torch.rand(2, 1, 2, 2), [0, 1], torch.ones(2)).any())
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    for radius in (torch.tensor([1.0, -1.0]), torch.tensor([1.0, torch.inf]), torch.ones(3)):
+        with pytest.raises(InputError, match="radius is"):
+            excluded_classes(net, torch.rand(2, 1, 2, 2), [0, 1], radius)
 
 
 def test_bad_arguments_are_refused():
