@@ -95,8 +95,8 @@ def certificates(root: str | None, images: int, efforts: list[str], peers: list[
             every = ig.minimal_distortion(model, x[some], labels[some], "every", grade)
             spent.append(float((every.forward_passes + every.backward_passes).double().mean()))
         asides.append(
-            f"{name}: at the norm found {classes:.2f} of 9 classes are excluded, {each:.4f} CPU s an image; a search of "
-            f"every class takes {spent[0]:.0f} passes, with bounds {spent[1]:.0f}."
+            f"{name}: at the norm found {classes:.2f} of 9 classes are excluded, {each:.4f} CPU s an image; a search "
+            f"of every class takes {spent[0]:.0f} passes, with bounds {spent[1]:.0f}."
         )
         for effort in efforts:
             start = time.process_time()
