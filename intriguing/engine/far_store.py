@@ -10,7 +10,9 @@ output that no record names (of a worker that was killed, of a second driver) is
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from intriguing.basics.files import temporary_name
 from intriguing.basics.folder import Folder
@@ -110,3 +112,6 @@ class FarStore(Store):
 
     def _content(self, fingerprint: str, file: str) -> bytes:
         return self._run.read(f"store/{fingerprint}/{file}")
+
+    def _source(self, fingerprint: str, file: str) -> BinaryIO:
+        return BytesIO(self._content(fingerprint, file))

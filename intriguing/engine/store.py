@@ -16,8 +16,9 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ from intriguing.basics.files import (
     is_temporary,
     names_in,
     obstacle,
+    open_file,
     opened,
     read_file,
     regular_files,
@@ -46,6 +48,7 @@ PROBE = 1 << 20
 _WORTH_THREADS = 4 << 20
 _BLOCK = 4 << 10
 _SLICE = 16 << 20
+_BUFFER = 1 << 20
 _SEAL = b',\n "seal": "'
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 STORE_FILE = re.compile(r"[^./\0][^/\0]*\.(parquet|bin)|record\.json")
@@ -174,30 +177,46 @@ class Store:
 
         `record` is what the caller knows of it already.
         """
-        content, is_table = self._checked(fingerprint, output, record)
-        return _table(content, columns) if is_table else content
+        stored = self._stored(fingerprint, output, record)
+        with self._reading(fingerprint, stored.file) as file:
+            content = file.read()
+        self._check(fingerprint, stored, hashlib.sha256(content).hexdigest())
+        return _table(content, columns) if stored.rows >= 0 else content
 
     def slices(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """A table as `read` gives it, some rows at a time: of rows no more is in memory than takes about 16 MB."""
-        return _slices(self._checked(fingerprint, output)[0], columns)
+        """A table as `read` gives it, some rows at a time: of rows no more is in memory than takes about 16 MB, and of
+        a file that lies in a folder about 1 MB.
+        """
+        stored = self._stored(fingerprint, output)
+        with self._reading(fingerprint, stored.file) as file:
+            self._check(fingerprint, stored, hashlib.file_digest(file, "sha256").hexdigest())
+            file.seek(0)
+            yield from _slices(file, columns)
 
-    def _checked(self, fingerprint: str, output: str, record: Record | None = None) -> tuple[bytes, bool]:
-        """The file of an output, after its hash was checked, and whether it is a table."""
+    def _stored(self, fingerprint: str, output: str, record: Record | None = None) -> Stored:
+        """What the record says of an output."""
         record, wrong = self.find(fingerprint) if record is None else (record, "")
         if record is None or output not in record.outputs:
             raise CorruptError(wrong or f"{self.place(fingerprint)} has no output {output!r}.")
-        stored = record.outputs[output]
+        return record.outputs[output]
+
+    @contextmanager
+    def _reading(self, fingerprint: str, file: str) -> Iterator[BinaryIO]:
+        """The file of an output, opened; it may go after the record was read."""
         try:
-            content = self._content(fingerprint, stored.file)
-        except FileNotFoundError as error:  # it went after the record was read
-            raise CorruptError(f"{self.place(fingerprint)}/{stored.file} is missing") from error
-        sha256 = hashlib.sha256(content).hexdigest()
+            source = self._source(fingerprint, file)
+        except FileNotFoundError as error:
+            raise CorruptError(f"{self.place(fingerprint)}/{file} is missing") from error
+        with source:
+            yield source
+
+    def _check(self, fingerprint: str, stored: Stored, sha256: str) -> None:
+        """Raise `CorruptError` unless `sha256`, of the file of an output, is the recorded one."""
         if sha256 != stored.sha256:
             where = f"{self.place(fingerprint)}/{stored.file}"
             error = CorruptError(f"{where} was changed after it was written: its SHA-256 is not the recorded one.")
             error.sha256 = sha256
             raise error
-        return content, stored.rows >= 0
 
     def write(self, fingerprint: str, outputs: Mapping[str, pa.Table | bytes], record: Record) -> Record:
         """Store `outputs` and `record` (completed with them) under `fingerprint`, all or nothing."""
@@ -274,6 +293,9 @@ class Store:
 
     def _content(self, fingerprint: str, file: str) -> bytes:
         return read_file(f"{self.root}/{fingerprint}/{file}")
+
+    def _source(self, fingerprint: str, file: str) -> BinaryIO:
+        return open(open_file(f"{self.root}/{fingerprint}/{file}"), "rb", buffering=0)
 
     def _rename(self, store: int, temporary: str, fingerprint: str) -> None:
         try:
@@ -365,6 +387,9 @@ class CarriedStore(Store):
             raise CorruptError(f"{file} of {fingerprint} is missing")
         return self.held[fingerprint][file]
 
+    def _source(self, fingerprint: str, file: str) -> BinaryIO:
+        return BytesIO(self._content(fingerprint, file))
+
 
 def parquet(table: pa.Table) -> bytes:
     """`table` as a Parquet file: zstd, dictionaries for text alone (on vectors they cost five times the writing).
@@ -391,9 +416,9 @@ def _table(content: bytes, columns: list[str] | None) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(columns=columns, use_threads=threads)
 
 
-def _slices(content: bytes, columns: list[str] | None) -> Iterator[pa.Table]:
+def _slices(source: BinaryIO, columns: list[str] | None) -> Iterator[pa.Table]:
     """A Parquet file as tables of about `_SLICE` bytes. Reading lists at once takes several times their own memory."""
-    file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+    file = pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
     rows = max(1, file.metadata.num_rows * _SLICE // max(1, sum(group.total_byte_size for group in groups)))
     batches = file.iter_batches(min(rows, max(1, file.metadata.num_rows)), columns=columns, use_threads=False)

@@ -36,6 +36,9 @@ PINNED_BYTES = 4 << 30
 KEPT_BYTES = 256 << 20
 """How many bytes a worker keeps of what tasks made of their inputs, for tasks that read the same ones."""
 
+OTHERS_BYTES = 32 << 20
+"""How many bytes of these may be of other inputs while more is made: images of one shard alone are in memory."""
+
 
 @dataclass(frozen=True)
 class ResourceCall:
@@ -119,15 +122,16 @@ class Work:
         """The resource `name`, loaded now or found loaded."""
         return self._resources.get(self._call.resources[name], self._read)
 
-    def kept(self, name: str, inputs: Sequence[str], make: Callable[[], tuple[T, int]]) -> T:
+    def kept(self, name: str, inputs: Sequence[str], make: Callable[[], tuple[T, int]], part: str = "") -> T:
         """What `make` makes of these inputs or resources, or what it made of them for an earlier task of this worker.
 
-        `make` returns it with its size in bytes. It may depend on nothing but what `name` and the inputs say, and no
-        task may change what it made. What is larger than `KEPT_BYTES` is not kept.
+        `make` returns it with its size in bytes. It may depend on nothing but what `name`, the inputs and `part` say
+        (which part of the inputs is read), and no task may change what it made. What is larger than `KEPT_BYTES` is not
+        kept; what was made of other inputs, or of another part, goes before, but for `OTHERS_BYTES`.
         """
         held = self._call.resources
         references = [held[each].key if each in held else self._call.inputs[each] for each in inputs]
-        return self._resources.kept(digest([name, references], name), make)
+        return self._resources.kept((digest([part, references], "inputs"), name), make)
 
     def _read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Any:
         with _damaging(fingerprint):
@@ -140,7 +144,7 @@ class Resources:
     def __init__(self, budget: int = PINNED_BYTES) -> None:
         self.budget = budget
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
-        self._kept: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
 
     @property
     def keys(self) -> list[str]:
@@ -158,11 +162,12 @@ class Resources:
         self._held[call.key] = (value, size)
         return value
 
-    def kept(self, key: str, make: Callable[[], tuple[T, int]]) -> T:
-        """What is kept under `key`, or what `make` makes now, as (value, bytes)."""
+    def kept(self, key: tuple[str, str], make: Callable[[], tuple[T, int]]) -> T:
+        """What is kept under `key` (inputs, name), or what `make` makes now, as (value, bytes)."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
+        _room(self._kept, 0, OTHERS_BYTES, [each for each in self._kept if each[0] != key[0]])
         value, size = make()
         if size <= KEPT_BYTES:
             _room(self._kept, size, KEPT_BYTES)
@@ -170,10 +175,14 @@ class Resources:
         return value
 
 
-def _room(held: OrderedDict[str, tuple[Any, int]], size: int, budget: int) -> None:
-    """Let the least recently used things go until `size` more bytes fit into `budget`."""
-    while held and sum(s for _, s in held.values()) + size > budget:
-        held.popitem(last=False)
+def _room(held: OrderedDict[Any, tuple[Any, int]], size: int, budget: int, keys: list[Any] | None = None) -> None:
+    """Let the least recently used things go until `size` more bytes fit into `budget`; of `keys` alone, if given."""
+    counted = list(held) if keys is None else keys
+    taken = sum(held[key][1] for key in counted)
+    for key in counted:
+        if taken + size <= budget:
+            return
+        taken -= held.pop(key)[1]
 
 
 class _DamagedInputError(CorruptError):

@@ -1,7 +1,7 @@
 """In what batches a network is fed where only its forward pass is needed: collection, predictions, crops, transfer.
 
-Where rows are cheap, every batch is padded to the `slots` of the sweep, and an input's numbers have the same bits in
-any company. Where they are dear (`intriguing.models.rows`), padding would cost many times the work: a batch holds what
+Where rows are cheap, every batch is padded to the `slots` of the sweep (to fewer where so many inputs are large), and an
+input's numbers have the same bits in any company. Where they are dear (`intriguing.models.rows`), padding would cost many times the work: a batch holds what
 there is, and numbers agree to 1e-5 relative. What a row costs is counted, never timed, so that every executor, shard
 and resumed run decides alike.
 """
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 FEW = 32
 """Inputs to hold at a time where they are large, or their rows dear: memory that is not given back in between."""
+ROOM = 32 << 20
+"""Bytes of the inputs of a padded batch at most, unless `FEW` of them take more."""
 _SAID: set[str] = set()
 _MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
 """By network and kind of input: what `_measured` found."""
@@ -77,7 +79,9 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
         known[kind] = _measured(model, batch)
     cheap, least = known[kind]
     if cheap:
-        return Batches(slots, slots)
+        room = ROOM // max(1, batch[0].nbytes) // FEW * FEW
+        rows = min(slots, max(FEW, room)) if least else slots
+        return Batches(rows, rows)
     most = SMALL.most if batch.device.type == "cpu" else slots
     return Batches(min(most, slots), min(least, most, slots))
 

@@ -29,6 +29,10 @@ _FURTHEST = 1e6
 """The largest scale of a change of RMS 1: what is a millionth of the others or less does not make a ray longer."""
 _AT_ONCE = 1 << 20
 """Numbers of the images that arithmetic in float64 is done with at once: 8 MB an array, of some ten."""
+_FED = 1 << 23
+"""Numbers of the points that are fed at once: 32 MB."""
+_BATCH = 32
+"""Points are fed in multiples of it, so that networks, which are fed even batches, need not be fed more of them."""
 
 Answer = Callable[[np.ndarray], np.ndarray]
 """The classes (b,) int64 that a network gives images (b, *shape) float32."""
@@ -183,7 +187,7 @@ def follow(
     """
     every = np.arange(len(rays))
     scales, rms = rays.grid(sizes)
-    predictions = np.stack([answer(rays.images(every, each)) for each in scales]).astype(np.int64)
+    predictions = np.stack([_said(rays, every, each, answer) for each in scales])
     right_before = clean_predictions == labels
     bracket = _Bracket(len(rays))
     alive = every[right_before]
@@ -234,7 +238,7 @@ def _to_the_end(
         alive, scales = alive[longer], scales[longer]
         if len(alive):
             passes[alive] += 1
-            said = answer(rays.images(alive, scales))
+            said = _said(rays, alive, scales, answer)
             alive = bracket.step(alive, scales, said != labels[alive])
 
 
@@ -249,4 +253,14 @@ def _bisect(
             return
         middle = (bracket.right[rows] + bracket.wrong[rows]) / 2
         passes[rows] += 1
-        bracket.step(rows, middle, answer(rays.images(rows, middle)) != labels[rows])
+        bracket.step(rows, middle, _said(rays, rows, middle, answer) != labels[rows])
+
+
+def _said(rays: Rays, rows: np.ndarray, scales: np.ndarray, answer: Answer) -> np.ndarray:
+    """The classes (b,) int64 of the points of these rays at these scales (b,), of which few are in memory at a time."""
+    step = max(_BATCH, _FED // max(1, prod(rays.shape)) // _BATCH * _BATCH)
+    said = np.empty(len(rows), np.int64)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        said[part] = answer(rays.images(rows[part], scales[part]))
+    return said

@@ -1,6 +1,7 @@
 """Transfer: what a matrix costs beyond the bare forward passes that it needs.
 
     python jobs/benchmark.py transfer [--models 20] [--images 10000] [--shard 1000] [--network conv] [--rays]
+    python jobs/benchmark.py transfer --folder FOLDER --minutes 9        again and again, until it says the figures
     python jobs/benchmark.py transfer --memory [--images 128]
 
 Every model is fed the images made for every model, as a sweep does it: planned, scheduled, read from the store, stored
@@ -13,13 +14,14 @@ of their process.
 
 import argparse
 import gc
+import json
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"architecture": "mlp", "options": {"hidden": [100, 100]}},
 }
 SEARCH = Function("benchmark:made", 1, path=f"{__name__}:made")
+_IN_A_ROW = 400
+"""Tasks that are measured together: 20 shards that 20 models are fed."""
 
 
 def made(work: Work, **plain: Any) -> dict[str, Any]:
@@ -107,25 +111,44 @@ class Alternating(InlinePool):
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU-seconds of a part of the plan, how much of it there was, and those of an image's bare forward pass."""
+    """CPU-seconds of a part of the plan, how much of it there was, and the bare forward passes made meanwhile."""
 
-    seconds: float
-    tasks: int
-    images: int
-    each: float
+    seconds: float = 0.0
+    tasks: int = 0
+    images: int = 0
+    bare_seconds: float = 0.0
+    bare_images: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
 
 
-def measure(plan: Plan, run: Path, prefix: str, bare: Bare) -> Cost:
-    """Run the tasks whose names begin with `prefix`, and what they need first: the needs are not counted."""
-    chosen = {task.name for task in plan if task.name.startswith(f"{prefix}/")}
+def measure(plan: Plan, run: Path, prefix: str, bare: Bare, until: float) -> Cost | None:
+    """The cost of the tasks whose names begin with `prefix`; what they need is run first and not counted.
+
+    Models are fed one shard of searches after another. At the time `until` what was measured is written down beside the
+    run, from where the next call goes on, and the answer is None.
+    """
+    chosen = [task.name for task in plan if task.name.startswith(f"{prefix}/")]
     needs = {need.task for name in chosen for need in plan.tasks[name].needs}
     write_plan(run, plan, {"name": "benchmark"})
     _work(plan, run, needs, InlinePool(run))
-    began, before, fed = time.process_time(), bare.seconds, bare.images
-    _work(plan, run, chosen, Alternating(run, bare))
-    alone = bare.seconds - before
-    seconds = time.process_time() - began - alone
-    return Cost(seconds, len(chosen), sum(plan.tasks[name].amount for name in chosen), alone / (bare.images - fed))
+    file = run.parent / f"{prefix}.json"
+    total = Cost(**json.loads(file.read_text())) if file.exists() else Cost()
+    finished = examine(plan, run).records
+    if any(name in finished for name in chosen[total.tasks :]):
+        raise SystemExit(f"A call was ended while it measured: what it did is not counted. Remove {run.parent} and begin.")
+    for start in range(total.tasks, len(chosen), _IN_A_ROW):
+        names = chosen[start : start + _IN_A_ROW]
+        if time.monotonic() > until:
+            return None
+        began, before = time.process_time(), Cost(0, 0, 0, bare.seconds, bare.images)
+        _work(plan, run, set(names), Alternating(run, bare))
+        alone, fed = bare.seconds - before.bare_seconds, bare.images - before.bare_images
+        images = sum(plan.tasks[name].amount for name in names)
+        total += Cost(time.process_time() - began - alone, len(names), images, alone, fed)
+        file.write_text(json.dumps(asdict(total)))
+    return total
 
 
 def _work(plan: Plan, run: Path, only: set[str], pool: InlinePool) -> None:
@@ -142,29 +165,42 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--network", choices=NETWORKS, default="conv")
     parser.add_argument("--rays", action="store_true", help="follow rays, too")
     parser.add_argument("--memory", action="store_true", help="the memory of feeding photos")
+    parser.add_argument("--folder", help="where the run is; by default it is removed at the end")
+    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many, to go on in --folder")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     if options.memory:
         memory(options.images or 128)
         return
     options.images = options.images or 10_000
-    with tempfile.TemporaryDirectory() as folder:
-        network = NETWORKS[options.network] | {"train": False}
-        transfer = {"noise": [], "sizes": [0.05, 0.1, 0.2] if options.rays else []}
-        models = {f"m{i}": network | {"seeds": [i]} for i in range(options.models)}
-        plan, run = planned(Path(folder), (options.images, 28, 28), models, transfer, options.shard)
-        bare = Bare(options.network, min(options.shard, options.images), 256)
-        print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
-        print("|---|---|---|---|---|---|---|")
-        for prefix in ("transfer", "rays")[: 1 + options.rays]:
-            cost = measure(plan, run, prefix, bare)
-            images = cost.images if prefix == "transfer" else fed_along(run)
-            alone = cost.each * images
-            beyond = 1_000 * (cost.seconds - alone) / cost.tasks
-            print(
-                f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "
-                f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {beyond:.1f} |"
-            )
+    with tempfile.TemporaryDirectory() as temporary:
+        matrix(options, Path(options.folder or temporary))
+
+
+def matrix(options: argparse.Namespace, folder: Path) -> None:
+    """Measure the matrix in this folder, and print the table, or how far it is."""
+    until = time.monotonic() + 60 * options.minutes
+    network = NETWORKS[options.network] | {"train": False}
+    transfer = {"noise": [], "sizes": [0.05, 0.1, 0.2] if options.rays else []}
+    models = {f"m{i}": network | {"seeds": [i]} for i in range(options.models)}
+    plan, run = planned(folder, (options.images, 28, 28), models, transfer, options.shard)
+    bare = Bare(options.network, min(options.shard, options.images), 256)
+    rows = []
+    for prefix in ("transfer", "rays")[: 1 + options.rays]:
+        cost = measure(plan, run, prefix, bare, until)
+        if cost is None:
+            print(f"The time is over; give the same command again. So far, in {folder}/{prefix}.json:")
+            print((folder / f"{prefix}.json").read_text())
+            return
+        images = cost.images if prefix == "transfer" else fed_along(run)
+        alone = cost.bare_seconds / cost.bare_images * images
+        beyond = 1_000 * (cost.seconds - alone) / cost.tasks
+        rows.append(
+            f"| {prefix}, {options.models} x {options.network}, {options.images:,} images | {cost.tasks:,} "
+            f"| {images:,} | {cost.seconds:.1f} | {alone:.1f} | {alone / cost.seconds:.2f} | {beyond:.1f} |"
+        )
+    print("| | tasks | images fed | CPU s | bare forward passes, CPU s | bare / all | beyond, ms per task |")
+    print("\n".join(["|---|---|---|---|---|---|---|", *rows]))
 
 
 def planned(

@@ -48,3 +48,25 @@ def test_the_least_recently_used_goes_and_what_is_too_large_is_not_kept(monkeypa
     ):
         keep(name, size)
     assert made == ["a", "b", "c", "b", "huge", "huge"]
+
+
+def test_what_was_made_of_other_inputs_goes_before_more_is_made(monkeypatch):
+    monkeypatch.setattr(worker, "OTHERS_BYTES", 5)
+    resources, there = Resources(), []
+
+    def keep(name, fingerprint, size, part=""):
+        def make():
+            there.append([key[1] for key in resources._kept])
+            return name, size
+
+        work(resources, fingerprint).kept(name, ["images"], make, part)
+
+    for name, fingerprint in (("large", "a"), ("found", "a"), ("noise", "b"), ("found", "b"), ("found", "c")):
+        keep(name, fingerprint, 6 if name == "large" else 3)
+    # "large" and then "found" of a were too much beside b; of b only what was used last may stay beside c.
+    assert there == [[], ["large"], ["found"], ["found", "noise"], ["found"]]
+    resources, there = Resources(), []
+    for part in "12":
+        keep("rays", "a", 6, part)
+        keep("rays", "a", 6, part)
+    assert there == [[], []]  # of the first part nothing stays

@@ -4,7 +4,9 @@ import errno
 import fcntl
 import os
 import stat
+import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -35,6 +37,23 @@ def test_a_table_is_read_some_rows_at_a_time(tmp_path, monkeypatch, size, counts
     slices = list(store.slices(F, "rows", ["id", "image"]))
     assert len(slices) in counts
     assert pa.concat_tables(slices).equals(store.read(F, "rows", ["id", "image"]))
+
+
+def test_a_file_is_not_in_memory_while_its_rows_are_read(tmp_path):
+    store, rng = Store(tmp_path), np.random.default_rng(0)
+    pixels = pa.array(rng.random(3 << 22, np.float32))  # 48 MB, which do not compress
+    images = pa.ListArray.from_arrays(np.arange(0, (3 << 22) + 1, 1 << 17, dtype=np.int32), pixels)
+    store.write(F, {"rows": pa.table({"image": images})}, RECORD)
+    tracemalloc.start()
+    before, most = pa.total_allocated_bytes(), 0
+    for part in store.slices(F, "rows"):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert len(part)
+    python = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / F / "rows.parquet").stat().st_size > 40e6
+    assert python < 4e6
+    assert most < 40e6
 
 
 def test_what_was_changed_is_not_read_by_rows(tmp_path):

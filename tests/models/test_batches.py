@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from intriguing.activations import collect_activations, collect_maps
-from intriguing.models import build_model, predict, probe
+from intriguing.models import batches, build_model, predict, probe
 from intriguing.models.batches import Batches, batches_of
 
 
@@ -60,6 +60,17 @@ def test_cheap_rows_are_padded():
     model = Counting(2)
     predict(model, photos(20), slots=32)
     assert model.seen == [1, 32]
+
+
+def test_padded_batches_of_large_inputs_hold_fewer(monkeypatch):
+    monkeypatch.setattr(batches, "ROOM", 70 * 3 * 64 * 64 * 4)
+    for slots, size in ((256, 64), (48, 48)):
+        model = Counting(2)
+        logits = predict(model, photos(100), slots=slots)
+        assert set(model.seen[1:]) == {size}
+    monkeypatch.setattr(batches, "ROOM", 1)
+    assert batches_of(Counting(2), photos(2), 256) == Batches(32, 32)
+    assert batches_of(dear(least=200), photos(2), 256) == Batches(256, 256)  # it takes full batches alone
 
 
 def test_a_network_that_takes_no_single_row_gets_two():

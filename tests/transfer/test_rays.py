@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intriguing.errors import InputError
+from intriguing.transfer import rays as module
 from intriguing.transfer.rays import RESOLUTION, Rays, follow
 
 SIZES = [0.02, 0.05, 0.1, 0.2, 0.3]
@@ -55,6 +56,25 @@ def test_a_ray_does_not_depend_on_its_company():
     scales = alone.scales(first, SIZES)
     assert np.array_equal(together.scales(np.arange(40), SIZES)[:, 7], scales[:, 0])
     assert np.array_equal(together.images(np.array([7]), scales[3]), alone.images(first, scales[3]))
+
+
+@pytest.mark.parametrize("fed", [1, 81 * 70])
+def test_few_points_are_fed_at_a_time_with_the_same_answers(monkeypatch, fed):
+    clean, changed = some_rays(150)
+    labels, sizes = np.zeros(150, np.int64), []
+
+    def answer(images):
+        sizes.append(len(images))
+        return (rms(images - images.round()) > 0.03).astype(np.int64)
+
+    whole = follow(Rays(clean, changed), SIZES, labels, labels, answer)
+    assert max(sizes) == 150
+    sizes.clear()
+    monkeypatch.setattr(module, "_FED", fed)
+    parts = follow(Rays(clean, changed), SIZES, labels, labels, answer)
+    assert max(sizes) == (32 if fed == 1 else 64)
+    for name in ("rms", "predictions", "crossing", "right_below", "passes"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 def by_size(clean, wrong_at):

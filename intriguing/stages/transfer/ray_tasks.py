@@ -119,11 +119,11 @@ def _followed(
     inputs: tuple[str, ...],
     sizes: tuple[float, ...],
     slots: int,
-    name: str = "",
+    part: str = "",
 ) -> dict[str, Any]:
     """The columns of the table `rays`: those of the images at these positions, followed piece by piece.
 
-    `rays` makes those of a piece out of these `inputs` and what `name` says; they are kept for the worker's next task.
+    `rays` makes those of a piece out of this `part` of the `inputs`; they are kept for the worker's next task.
     """
     answer, labels, done = answering(work, slots), rows.labels[positions], list[Followed]()
     clean = _clean_predictions(work, rows.ids[positions])
@@ -134,7 +134,7 @@ def _followed(
             made = rays(piece)
             return made, made.nbytes
 
-        kept = work.kept(f"rays {name} {piece}", inputs, make)
+        kept = work.kept(f"rays {piece}", inputs, make, part)
         done.append(follow(kept, sizes, labels[piece], clean[piece], answer))
     none = np.zeros((len(sizes), 0))
     rms, predictions = (np.hstack([none, *(getattr(one, key) for one in done)]).T for key in ("rms", "predictions"))

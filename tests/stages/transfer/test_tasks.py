@@ -52,7 +52,7 @@ class Hand:
         whole = self.table(name, columns)
         return (whole.slice(start, 4) for start in range(0, len(whole), 4))
 
-    def kept(self, name, inputs, make):
+    def kept(self, name, inputs, make, part=""):
         return make()[0]
 
     def feed(self, slots, kinds=KINDS):
