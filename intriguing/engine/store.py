@@ -47,7 +47,7 @@ RECORD = "record.json"
 PROBE = 1 << 20
 _WORTH_THREADS = 4 << 20
 _BLOCK = 4 << 10
-_SLICE = 16 << 20
+_SLICE = 4 << 20
 _BUFFER = 1 << 20
 _SEAL = b',\n "seal": "'
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -184,7 +184,7 @@ class Store:
         return _table(content, columns) if stored.rows >= 0 else content
 
     def slices(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """A table as `read` gives it, some rows at a time: of rows no more is in memory than takes about 16 MB, and of
+        """A table as `read` gives it, some rows at a time: of rows no more is in memory than takes about 4 MB, and of
         a file that lies in a folder about 1 MB.
         """
         stored = self._stored(fingerprint, output)
@@ -295,7 +295,7 @@ class Store:
         return read_file(f"{self.root}/{fingerprint}/{file}")
 
     def _source(self, fingerprint: str, file: str) -> BinaryIO:
-        return open(open_file(f"{self.root}/{fingerprint}/{file}"), "rb", buffering=0)
+        return os.fdopen(open_file(f"{self.root}/{fingerprint}/{file}"), "rb", buffering=0)
 
     def _rename(self, store: int, temporary: str, fingerprint: str) -> None:
         try:

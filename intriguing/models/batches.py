@@ -1,9 +1,9 @@
 """In what batches a network is fed where only its forward pass is needed: collection, predictions, crops, transfer.
 
-Where rows are cheap, every batch is padded to the `slots` of the sweep (to fewer where so many inputs are large), and an
-input's numbers have the same bits in any company. Where they are dear (`intriguing.models.rows`), padding would cost many times the work: a batch holds what
-there is, and numbers agree to 1e-5 relative. What a row costs is counted, never timed, so that every executor, shard
-and resumed run decides alike.
+Where rows are cheap, every batch is padded to the `slots` of the sweep (to fewer where so many inputs are large), and
+an input's numbers have the same bits in any company. Where they are dear (`intriguing.models.rows`), padding would cost
+many times the work: a batch holds what there is, and numbers agree to 1e-5 relative. What a row costs is counted, never
+timed, so that every executor, shard and resumed run decides alike.
 """
 
 import logging
@@ -78,11 +78,12 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
     if kind not in known:
         known[kind] = _measured(model, batch)
     cheap, least = known[kind]
+    on_host = batch.device.type == "cpu"
     if cheap:
         room = ROOM // max(1, batch[0].nbytes) // FEW * FEW
-        rows = min(slots, max(FEW, room)) if least else slots
+        rows = min(slots, max(FEW, room)) if least and on_host else slots
         return Batches(rows, rows)
-    most = SMALL.most if batch.device.type == "cpu" else slots
+    most = SMALL.most if on_host else slots
     return Batches(min(most, slots), min(least, most, slots))
 
 

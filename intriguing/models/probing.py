@@ -43,14 +43,15 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
     logits = []
     with torch.no_grad(), evaluating(model), reused_heap():
         batches = batches_of(model, x, slots)
-        for part in list(batches.parts(len(x))) or [slice(0, 0)]:
-            batch = x[part]
-            rows = len(batch)
-            fed = batch.new_zeros(rows + batches.padding(rows), *batch.shape[1:])
-            fed[:rows] = batch
+        parts = list(batches.parts(len(x))) or [slice(0, 0)]
+        most = max(part.stop - part.start for part in parts)
+        held = x.new_empty(most + batches.padding(most), *x.shape[1:])
+        for part in parts:
+            rows = part.stop - part.start
+            fed = held[: rows + batches.padding(rows)]
+            fed[:rows], fed[rows:] = x[part], 0
             with feeding(model, fed):
-                logits.append(model(fed)[:rows])
-            del fed  # before the next one is made
+                logits.append(model(fed)[:rows].clone())  # it may be a view of what it was fed
     return torch.cat(logits)
 
 

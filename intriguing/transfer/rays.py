@@ -27,8 +27,8 @@ GROWTH = 1.5
 
 _FURTHEST = 1e6
 """The largest scale of a change of RMS 1: what is a millionth of the others or less does not make a ray longer."""
-_AT_ONCE = 1 << 20
-"""Numbers of the images that arithmetic in float64 is done with at once: 8 MB an array, of some ten."""
+_AT_ONCE = 1 << 18
+"""Numbers of the images that arithmetic in float64 is done with at once: 2 MB an array, of some ten."""
 _FED = 1 << 23
 """Numbers of the points that are fed at once: 32 MB."""
 _BATCH = 32
@@ -87,9 +87,9 @@ class Rays:
         """The memory that they take."""
         return self._clean.nbytes + self._change.nbytes
 
-    def images(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
-        """The points (b, *shape) float32 of these rays at these scales (b,)."""
-        moved = np.empty((len(rows), prod(self.shape)), np.float32)
+    def images(self, rows: np.ndarray, scales: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The points (b, *shape) float32 of these rays at these scales (b,); `out` (b, n) float32 is where they go."""
+        moved = np.empty((len(rows), prod(self.shape)), np.float32) if out is None else out
         for part in self._parts(np.arange(len(rows))):
             points = self._change[rows[part]]
             points *= scales[part].astype(np.float32)[:, None]
@@ -185,18 +185,18 @@ def follow(
     labels, clean_predictions: (B,) int64, the true classes and what the network says where the rays start. Rays on
     which it is right at every size are followed further, to their end.
     """
-    every = np.arange(len(rays))
+    every, said = np.arange(len(rays)), _feeding(rays, answer)
     scales, rms = rays.grid(sizes)
-    predictions = np.stack([_said(rays, every, each, answer) for each in scales])
+    predictions = np.stack([said(every, each) for each in scales])
     right_before = clean_predictions == labels
     bracket = _Bracket(len(rays))
     alive = every[right_before]
-    for scale, said in zip(scales, predictions, strict=True):
-        alive = bracket.step(alive, scale[alive], said[alive] != labels[alive])
+    for scale, each in zip(scales, predictions, strict=True):
+        alive = bracket.step(alive, scale[alive], each[alive] != labels[alive])
     passes = np.full(len(rays), len(sizes), np.int64)
-    _to_the_end(rays, alive, sizes[-1], labels, answer, bracket, passes)
+    _to_the_end(rays, alive, sizes[-1], labels, said, bracket, passes)
     crossed = np.flatnonzero(bracket.crossed)
-    _bisect(rays, crossed, labels, answer, bracket, passes)
+    _bisect(rays, crossed, labels, said, bracket, passes)
     status = np.where(bracket.crossed, "crossed", np.where(right_before, "never", "wrong_before"))
     ends = np.full((2, len(rays)), np.nan)
     ends[:, crossed] = [rays.rms(crossed, scale[crossed]) for scale in (bracket.wrong, bracket.right)]
@@ -225,7 +225,7 @@ def _to_the_end(
     alive: np.ndarray,
     size: float,
     labels: np.ndarray,
-    answer: Answer,
+    said: "_Said",
     bracket: _Bracket,
     passes: np.ndarray,
 ) -> None:
@@ -238,12 +238,11 @@ def _to_the_end(
         alive, scales = alive[longer], scales[longer]
         if len(alive):
             passes[alive] += 1
-            said = _said(rays, alive, scales, answer)
-            alive = bracket.step(alive, scales, said != labels[alive])
+            alive = bracket.step(alive, scales, said(alive, scales) != labels[alive])
 
 
 def _bisect(
-    rays: Rays, rows: np.ndarray, labels: np.ndarray, answer: Answer, bracket: _Bracket, passes: np.ndarray
+    rays: Rays, rows: np.ndarray, labels: np.ndarray, said: "_Said", bracket: _Bracket, passes: np.ndarray
 ) -> None:
     """Halve the brackets of these rays, in scale, until their ends are within `RESOLUTION` in RMS."""
     for _ in range(MOST_STEPS):
@@ -253,14 +252,24 @@ def _bisect(
             return
         middle = (bracket.right[rows] + bracket.wrong[rows]) / 2
         passes[rows] += 1
-        bracket.step(rows, middle, _said(rays, rows, middle, answer) != labels[rows])
+        bracket.step(rows, middle, said(rows, middle) != labels[rows])
 
 
-def _said(rays: Rays, rows: np.ndarray, scales: np.ndarray, answer: Answer) -> np.ndarray:
-    """The classes (b,) int64 of the points of these rays at these scales (b,), of which few are in memory at a time."""
-    step = max(_BATCH, _FED // max(1, prod(rays.shape)) // _BATCH * _BATCH)
-    said = np.empty(len(rows), np.int64)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        said[part] = answer(rays.images(rows[part], scales[part]))
+_Said = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""The classes (b,) int64 of the points of rays (b,) at scales (b,)."""
+
+
+def _feeding(rays: Rays, answer: Answer) -> _Said:
+    """The function that feeds points of `rays`; few of them are in memory at a time, always in the same place."""
+    numbers = prod(rays.shape)
+    step = max(_BATCH, _FED // max(1, numbers) // _BATCH * _BATCH)
+    held = np.empty((min(step, len(rays)), numbers), np.float32)
+
+    def said(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+        classes = np.empty(len(rows), np.int64)
+        for start in range(0, len(rows), step):
+            part = slice(start, min(start + step, len(rows)))
+            classes[part] = answer(rays.images(rows[part], scales[part], held[: part.stop - start]))
+        return classes
+
     return said

@@ -137,7 +137,7 @@ def measure(plan: Plan, run: Path, prefix: str, bare: Bare, until: float) -> Cos
     total = Cost(**json.loads(file.read_text())) if file.exists() else Cost()
     finished = examine(plan, run).records
     if any(name in finished for name in chosen[total.tasks :]):
-        raise SystemExit(f"A call was ended while it measured: what it did is not counted. Remove {run.parent} and begin.")
+        raise SystemExit(f"A call was ended while it measured, and what it did is not counted: remove {run.parent}.")
     for start in range(total.tasks, len(chosen), _IN_A_ROW):
         names = chosen[start : start + _IN_A_ROW]
         if time.monotonic() > until:
@@ -223,14 +223,21 @@ def planned(
 
 
 def memory(photos: int) -> None:
-    """Print by how much each kind of task raises the resident memory that its process, a new one, had before."""
-    print("| tasks | photos | they take, MB | memory rises by, MB |")
-    print("|---|---|---|---|")
+    """Print by how much each kind of task raises the resident memory that its process, a new one, had before: by these
+    photos, and by two of them, where it is libraries, a network and its batch that take the memory.
+    """
+    print("| tasks | photos | they take, MB | memory rises by, MB | with 2 photos, MB |")
+    print("|---|---|---|---|---|")
     for kinds in (["minimal"], ["gaussian"], ["minimal", "amplified", "gaussian"], []):
-        with tempfile.TemporaryDirectory() as folder:
-            rises = [_apart(fed_photos, folder, photos, kinds, fed) for fed in (False, True)]
+        rises = [_rise(count, kinds) for count in (photos, 2)]
         name, size = " and ".join(kinds) or "rays", photos * 3 * 224**2 * 4 / 1e6
-        print(f"| {name} | {photos} | {size:.0f} | {rises[1]:.0f} |")
+        print(f"| {name} | {photos} | {size:.0f} | {rises[0]:.0f} | {rises[1]:.0f} |", flush=True)
+
+
+def _rise(photos: int, kinds: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        _apart(fed_photos, folder, photos, kinds, False)
+        return _apart(fed_photos, folder, photos, kinds, True)
 
 
 def fed_photos(folder: str, photos: int, kinds: list[str], fed: bool) -> float:

@@ -66,7 +66,7 @@ def test_padded_batches_of_large_inputs_hold_fewer(monkeypatch):
     monkeypatch.setattr(batches, "ROOM", 70 * 3 * 64 * 64 * 4)
     for slots, size in ((256, 64), (48, 48)):
         model = Counting(2)
-        logits = predict(model, photos(100), slots=slots)
+        predict(model, photos(100), slots=slots)
         assert set(model.seen[1:]) == {size}
     monkeypatch.setattr(batches, "ROOM", 1)
     assert batches_of(Counting(2), photos(2), 256) == Batches(32, 32)

@@ -18,8 +18,8 @@ from intriguing.transfer import Perturbed
 FOUND = ("distortions", "adversarial")
 """The inputs that a shard of searches has."""
 
-_AT_ONCE = 1 << 20
-"""Numbers of the images that are changed at once: 8 MB in float64, and arithmetic takes some ten such arrays."""
+_AT_ONCE = 1 << 18
+"""Numbers of the images that are changed at once: 2 MB in float64, and arithmetic takes some ten such arrays."""
 
 
 @dataclass(frozen=True, eq=False)
