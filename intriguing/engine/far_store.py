@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from intriguing.basics.files import temporary_name
 from intriguing.basics.folder import Folder
@@ -113,5 +112,5 @@ class FarStore(Store):
     def _content(self, fingerprint: str, file: str) -> bytes:
         return self._run.read(f"store/{fingerprint}/{file}")
 
-    def _source(self, fingerprint: str, file: str) -> BinaryIO:
+    def _source(self, fingerprint: str, file: str) -> BytesIO:
         return BytesIO(self._content(fingerprint, file))

@@ -16,9 +16,9 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -201,7 +201,7 @@ class Store:
         return record.outputs[output]
 
     @contextmanager
-    def _reading(self, fingerprint: str, file: str) -> Iterator[BinaryIO]:
+    def _reading(self, fingerprint: str, file: str) -> Iterator[FileIO | BytesIO]:
         """The file of an output, opened; it may go after the record was read."""
         try:
             source = self._source(fingerprint, file)
@@ -294,8 +294,8 @@ class Store:
     def _content(self, fingerprint: str, file: str) -> bytes:
         return read_file(f"{self.root}/{fingerprint}/{file}")
 
-    def _source(self, fingerprint: str, file: str) -> BinaryIO:
-        return os.fdopen(open_file(f"{self.root}/{fingerprint}/{file}"), "rb", buffering=0)
+    def _source(self, fingerprint: str, file: str) -> FileIO | BytesIO:
+        return FileIO(open_file(f"{self.root}/{fingerprint}/{file}"))
 
     def _rename(self, store: int, temporary: str, fingerprint: str) -> None:
         try:
@@ -387,7 +387,7 @@ class CarriedStore(Store):
             raise CorruptError(f"{file} of {fingerprint} is missing")
         return self.held[fingerprint][file]
 
-    def _source(self, fingerprint: str, file: str) -> BinaryIO:
+    def _source(self, fingerprint: str, file: str) -> FileIO | BytesIO:
         return BytesIO(self._content(fingerprint, file))
 
 
@@ -416,7 +416,7 @@ def _table(content: bytes, columns: list[str] | None) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(columns=columns, use_threads=threads)
 
 
-def _slices(source: BinaryIO, columns: list[str] | None) -> Iterator[pa.Table]:
+def _slices(source: FileIO | BytesIO, columns: list[str] | None) -> Iterator[pa.Table]:
     """A Parquet file as tables of about `_SLICE` bytes. Reading lists at once takes several times their own memory."""
     file = pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
