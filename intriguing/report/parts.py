@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from intriguing.errors import DataError
@@ -68,6 +70,10 @@ class Context:
         """How many bytes a part may take: `most_bytes` of the one-file form; no limit in the folder form."""
         return math.inf if self.whole else most_bytes
 
+    def most(self, rows: int) -> int:
+        """How many rows of a table are shown: `rows` in the one-file form, all in the folder form."""
+        return sys.maxsize if self.whole else rows
+
     def pictures(self, dataset: str, ids: Iterable[int]) -> dict[int, np.ndarray]:
         """The images with these ids as (C, H, W) float in [0, 1], C = 1 or 3; {} where there are none to show."""
         distinct = np.array(sorted(set(ids)), np.int64)
@@ -90,8 +96,11 @@ class Context:
 
     def query(self, sql: str, *parameters: object) -> list[Row]:
         """The rows that a query gives."""
-        rows = self.run.own_query(sql, parameters or None).to_dict("records")
-        return [{str(k): v for k, v in row.items()} for row in rows]
+        return _rows(self.run.own_query(sql, parameters or None))
+
+    def groups(self, table: str) -> list[Row]:
+        """Of which data sets, grades and rules the images of the table `transfer` or `rays` are."""
+        return _rows(self.run.groups(table))
 
     def grouped(self, rows: Iterable[Row], *keys: str) -> list[tuple[Row, list[Row]]]:
         """Rows that share the values of `keys`, as (those values, rows): models as the spec lists them, else sorted."""
@@ -140,6 +149,10 @@ class Context:
         if dataset not in self._models_of:
             self._models_of[dataset] = self.run.models(dataset)
         return self._models_of[dataset]
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
 def render(template: str, **values: Any) -> Markup:

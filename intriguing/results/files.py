@@ -27,6 +27,9 @@ class Reading:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
+            if isinstance(error, PermissionError):
+                refused = "Permission denied: ask its owner for the right to read it."
+                raise StoreError(f"{self.what} cannot be read. {refused}") from error
             made = self.version or "an earlier state"
             older = "" if self.version == __version__ else f" The run was made by {made}, and this is {__version__}."
             raise CorruptError(

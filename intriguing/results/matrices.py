@@ -95,6 +95,10 @@ class Tables(Protocol):
         """The answer to a query of this package's own."""
         ...
 
+    def groups(self, table: str) -> pd.DataFrame:
+        """Of which data sets, grades and rules the images of a table are."""
+        ...
+
 
 class Fed:
     """The images of one data set, grade and target rule that were fed to models, counted once for all their matrices.
@@ -109,7 +113,7 @@ class Fed:
         Raises `InputError`, listing the choices, where there are several or none.
         """
         self._run, self._order = run, order
-        present = run.own_query("select distinct kind, dataset, grade, target_rule from transfer")
+        present = run.groups("transfer")
         rows = present[present["kind"].isin(list(kinds))]
         if not len(rows):
             named = " or ".join(map(repr, kinds))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,29 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def named_in(query: str) -> list[str]:
-    """The tables that a query names."""
-    return [name for name in tables.TABLES if name in query.lower()]
+def named_in(query: str, own: bool = False) -> list[str]:
+    """The tables that a query names.
+
+    own: it is one of this package's, in which a name within quotes is a value, and which may name `found_searches`.
+    """
+    read = re.sub("'[^']*'", "", query) if own else query
+    return [name for name in tables.TABLES if name in read.lower() or (own and name == _SOURCE and SEARCHES in read)]
 
 
-SEARCHES = "found_searches"
+SEARCHES, _SOURCE = "found_searches", "distortions"
 FOUND_SEARCHES = """
     select dataset, model, model_seed, search_id, target_rule, grade, distortion::double as distortion,
         coalesce(label = clean_prediction, false) as source_correct
     from distortions where status = 'found'
 """
 """What own queries call `found_searches`, and whether their model was right before the change."""
+
+GROUPS = {
+    "transfer": "select distinct kind, dataset, grade, target_rule from transfer order by all",
+    "rays": "select dataset, grade, target_rule, first(sizes) as sizes, min(len(sizes)) as least, "
+    "max(len(sizes)) as most from rays where kind = 'adversarial' group by dataset, grade, target_rule order by all",
+}
+"""Of which data sets, grades and rules for targets the images of a table are, which every matrix asks first."""
 
 _TEXT = pa.string()
 SEARCH_SCHEMA = pa.schema(
@@ -47,6 +59,7 @@ class FileQueries:
         self._folder = folder
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._files: dict[str, tuple[str, ...]] = {}
+        self._asked = 0  # queries of what searches found since its files changed
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type["FileQueries"], tuple[str]]:
@@ -69,9 +82,28 @@ class FileQueries:
                 changed = {name for name, of in files.items() if self._files.get(name) != tuple(of)}
                 if not all(self._view(connection, name, files[name]) for name in sorted(changed)):
                     return None
+                if SEARCHES in query:
+                    self._show_searches(connection)
                 return connection.execute(query, parameters).df()
             except duckdb.Error:
                 return None
+
+    def _show_searches(self, connection: "duckdb.DuckDBPyConnection") -> None:
+        """Have what searches found under its name: a view for one query, and a table from the second query on.
+
+        A run has hundreds of files of searches, which are not to be read for every matrix.
+        """
+        import duckdb
+
+        self._asked += 1
+        if self._asked == 1:
+            connection.execute(f"create or replace temp view {SEARCHES} as {FOUND_SEARCHES}")
+        elif self._asked == 2:
+            connection.execute("set preserve_insertion_order = false")
+            with suppress(duckdb.Error):  # too many for memory: the view stays
+                connection.execute(f"create or replace temp table kept_searches as {FOUND_SEARCHES}")
+                connection.execute(f"create or replace temp view {SEARCHES} as select * from kept_searches")
+            connection.execute("set preserve_insertion_order = true")
 
     def _connected(self) -> "duckdb.DuckDBPyConnection":
         """The connection, which reads the tables' folder and nothing else."""
@@ -79,6 +111,7 @@ class FileQueries:
 
         if self._connection is None:
             connection = duckdb.connect(config={"temp_directory": ""})
+            connection.execute("set parquet_metadata_cache = true")
             connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(self._folder)}]")
             connection.execute("set enable_external_access = false")
             self._connection = connection
@@ -95,8 +128,8 @@ class FileQueries:
         else:
             return False
         connection.execute(f"create or replace temp view {name} as select {columns} from {source}")
-        if name == "distortions":
-            connection.execute(f"create or replace temp view {SEARCHES} as {FOUND_SEARCHES}")
+        if name == _SOURCE:
+            self._asked = 0
         self._files[name] = tuple(files)
         return True
 

@@ -53,11 +53,7 @@ class Rays:
         if among not in AMONG:
             raise unknown_name("denominator (among)", among, AMONG)
         self._run, self._order, self._among = run, order, among
-        present = run.own_query(
-            "select dataset, grade, target_rule, first(sizes) as sizes, min(len(sizes)) as least, "
-            "max(len(sizes)) as most from rays where kind = 'adversarial' "
-            "group by dataset, grade, target_rule order by all"
-        )
+        present = run.groups("rays")
         if not len(present):
             raise InputError(
                 "The run has no rays: they are followed where [transfer] has `sizes` and a data set has two models."

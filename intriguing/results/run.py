@@ -30,7 +30,7 @@ from intriguing.results import rays
 from intriguing.results.files import Reading, check_known, is_layer, matches, with_later_columns
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
-from intriguing.results.queries import FOUND_SEARCHES, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
+from intriguing.results.queries import FOUND_SEARCHES, GROUPS, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
 
 if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
@@ -76,6 +76,9 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
         plan = checked_plan(body)
         if "spec" not in body:
             raise ValueError("it has no spec")
+    except PermissionError as error:
+        refused = "Permission denied: ask its owner for the right to read it."
+        raise StoreError(f"{shown}/plan.json cannot be read. {refused}") from error
     except (OSError, ValueError) as error:
         raise CorruptError(
             f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
@@ -276,8 +279,7 @@ class Run:
 
         They may name a view that users do not have: `found_searches` (`FOUND_SEARCHES`).
         """
-        named = [*named_in(query), *(["distortions"] if SEARCHES in query else [])]
-        files = {name: self._files(name) for name in named}
+        files = {name: self._files(name) for name in named_in(query, own=True)}
         if isinstance(self._system, fs.LocalFileSystem) and "activations" not in files:
             with self._reading("A table"):
                 for of in filter(None, files.values()):
@@ -294,6 +296,13 @@ class Run:
             rows = pa.Table.from_pandas(self._answer(FOUND_SEARCHES, None, {}), SEARCH_SCHEMA, preserve_index=False)
             self._kept.update(files=files["distortions"], searches=rows)
         return self._kept["searches"]
+
+    def groups(self, table: str) -> pd.DataFrame:
+        """Which data sets, grades and rules `transfer` or `rays` has (`GROUPS`); kept while its files are the same."""
+        files, kept = self._files(table), self._kept.setdefault("groups", {})
+        if table not in kept or kept[table][0] != files:
+            kept[table] = files, self.own_query(GROUPS[table])
+        return kept[table][1].copy()
 
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
         """The (model, model_seed) pairs of the run (of one data set), models in the order of the spec."""

@@ -39,7 +39,8 @@ def estimate(prepared: Prepared) -> Estimate:
     pairs = {(model.dataset.name, model.name) for model in prepared.sweep.models}
     units = check_models(prepared.spec, prepared.sweep, pairs)
     examination = examine(prepared.plan, prepared.out)
-    sizes = {f.function.name: stage.stored_bytes for stage in STAGES for f in stage.functions if stage.stored_bytes}
+    storing = [(stage.stored_bytes.load(), stage.functions) for stage in STAGES if stage.stored_bytes]
+    sizes = {f.function.name: size for size, functions in storing for f in functions}
     stages: dict[str, dict[str, Any]] = defaultdict(lambda: {"tasks": 0, "to_run": 0, "rows": 0, "bytes": 0})
     for task in prepared.plan:
         stage = stages[(task.function.path or task.function.name).rpartition(":")[2]]

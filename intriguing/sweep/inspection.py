@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intriguing.stages import STAGES
-from intriguing.stages.common.stage import Outside
+from intriguing.stages.common.stage import Inspection, Outside
 from intriguing.sweep.spec import Spec, section_of, with_section
 
 
@@ -32,7 +32,7 @@ def inspect_spec(spec: Spec, outside: Outside) -> InspectedSpec:
         section = section_of(spec, stage)
         if stage.inspect is None or section is None:
             continue
-        inspection = stage.inspect(section, outside)
+        inspection: Inspection = stage.inspect.load()(section, outside)
         spec = with_section(spec, stage, inspection.section)
         files[stage.name] = inspection.files
         environment |= inspection.environment

@@ -36,7 +36,7 @@ def _tasks(spec: Spec, files: Mapping[str, Any], sweep: Sweep) -> Iterator[Task]
         if stage.section is not None and section is None:
             continue
         sweep.files = files.get(stage.name)
-        for task in stage.plan(section, sweep):
+        for task in stage.tasks(section, sweep):
             count += 1
             if count > MOST_TASKS:
                 raise SpecError(

@@ -12,6 +12,7 @@ import intriguing as ig
 from intriguing import tables
 from intriguing.errors import CorruptError, StoreError
 from intriguing.results import run as module
+from intriguing.results.queries import named_in
 from tests.synthetic_run import SyntheticRun, make_run
 
 
@@ -76,12 +77,32 @@ def test_a_run_that_was_asked_something_can_be_copied(two_sets, copied):
 def test_answers_follow_files_that_are_published_later(tmp_path, monkeypatch):
     run = ig.open_run(SyntheticRun(tmp_path / "run").write("plan", "searched"))
     asked = by_arrow(monkeypatch)
-    before = run.own_query("select count(*) as n from found_searches")["n"].item()
+    count = "select count(*) as n from found_searches"
+    [before] = {run.own_query(count)["n"].item() for _ in range(3)}  # the second time they are kept
     file = next((tmp_path / "run" / "tables" / "distortions").glob("*.parquet"))
     pq.write_table(pq.read_table(file), file.with_name(f"z-{'0' * 16}.parquet"))
     added = sum(status == "found" for status in pq.read_table(file)["status"].to_pylist())
-    assert run.own_query("select count(*) as n from found_searches")["n"].item() == before + added > before
+    assert {run.own_query(count)["n"].item() for _ in range(3)} == {before + added}
+    file.with_name(f"z-{'0' * 16}.parquet").unlink()
+    assert run.own_query(count)["n"].item() == before
     assert not asked
+
+
+def test_searches_that_do_not_fit_in_memory_are_read_for_every_query(two_sets, monkeypatch):
+    run = ig.open_run(two_sets)
+    asked = by_arrow(monkeypatch)
+    count = "select count(*) as n from found_searches"
+    expected = run.own_query(count)["n"].item()
+    monkeypatch.setattr("intriguing.results.queries.FOUND_SEARCHES", "select error('out of memory')")
+    assert [run.own_query(count)["n"].item() for _ in range(3)] == [expected] * 3
+    assert not asked
+
+
+def test_a_name_of_a_table_within_quotes_is_a_value():
+    query = "select * from rays where kind = 'adversarial'"
+    assert named_in(query, own=True) == ["rays"]
+    assert named_in(query) == ["adversarial", "rays"]
+    assert named_in("select 1 from found_searches", own=True) == ["distortions"]
 
 
 def test_it_reads_nothing_beside_the_run_s_tables(one_set, tmp_path):

@@ -59,6 +59,22 @@ def test_the_ends_of_a_medians_interval_are_the_order_statistics_of_the_publishe
     assert 1 - 2 * stats.binom.cdf(rank, n, 0.5) < 0.95
 
 
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95, 0.99])
+def test_the_ranks_that_are_counted_in_whole_numbers_are_those_of_the_binomial_distribution(level):
+    for n in (*range(70), 256, 999, 4_097, 9_999, 10_000, 10_001, 30_000):
+        low, high = median_interval(np.arange(1, n + 1), level)
+        rank = 0 if np.isinf(low) else int(low)
+        assert high == (n + 1 - rank if rank else np.inf)
+        # Exactly a tail's chance is still within it; scipy may be a last digit off there.
+        assert stats.binom.cdf(rank - 1, n, 0.5) <= (1 - level) / 2 + 1e-12
+        assert stats.binom.cdf(rank, n, 0.5) > (1 - level) / 2 - 1e-12
+
+
+def test_a_rank_whose_chance_is_exactly_the_tail_counts():
+    # P(X < 1) of two values is 1/4, the tail of an interval of 50 %.
+    assert median_interval([1.0, 2.0], 0.5) == (1.0, 2.0)
+
+
 def test_few_values_decide_nothing_about_a_median():
     assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (-np.inf, np.inf)
     assert median_interval([]) == (-np.inf, np.inf)

@@ -12,6 +12,7 @@ from intriguing.stages.common.section import Section
 
 if TYPE_CHECKING:
     from intriguing.report import Context, PagePart, Verdict
+    from intriguing.report.room import Explorer
     from intriguing.report.run_figures import RunFigure
     from intriguing.results import Run
 
@@ -81,13 +82,14 @@ class Stage:
 
     name: the stage's key in a spec. section: the class of its section (None: the stage has none, and is always
     planned). at_top: whether the section's fields stand at the top of the spec, not under the name.
-    plan(section, sweep): its tasks, without torch. functions: its task functions.
-    inspect(section, outside): what the plan must know of files, read before any work.
+    plan: the code of a function (section, sweep) -> its tasks, without torch, imported only for a plan.
+    functions: its task functions.
+    inspect: likewise a function (section, outside) -> what the plan must know of files, as an `Inspection`.
     agree(section, spec): raises ValueError where the section does not go with the rest of the spec.
     check_model: the code of a function (section, network, shape, slots, name, layers) that raises before any work where
     the stage can do nothing with a network; name and layers are the model's in the spec.
-    stored_bytes: a function (task, units of each layer of its model) -> bytes that a task of the stage stores beside
-    `task.size`, for a dry run.
+    stored_bytes: likewise a function (task, units of each layer of its model) -> bytes that a task of the stage stores
+    beside `task.size`, for a dry run.
     drawn: the code of a function () -> the stage's figures of a run, as `RunFigure`: `run.figures` has them by name.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
@@ -99,14 +101,14 @@ class Stage:
     """
 
     name: str
-    plan: Callable[[Any, Sweep], Iterable[Task]]
+    plan: Code | None = None
     functions: tuple[TaskFunction[Any], ...] = ()
     section: type[Section] | None = None
     at_top: bool = False
-    inspect: Callable[[Any, Outside], Inspection] | None = None
+    inspect: Code | None = None
     agree: Callable[[Any, Any], None] | None = None
     check_model: Code | None = None
-    stored_bytes: Callable[[Task, Mapping[str, int]], int] | None = None
+    stored_bytes: Code | None = None
     drawn: Code | None = None
     page: Code | None = None
     headline: Code | None = None
@@ -116,7 +118,11 @@ class Stage:
     tables: tuple[str, ...] = ()
     question: int = 9
 
-    def page_parts(self, context: "Context") -> "list[PagePart]":
+    def tasks(self, section: Any, sweep: Sweep) -> Iterable[Task]:
+        """The stage's tasks for its section of a spec."""
+        return self.plan.load()(section, sweep) if self.plan else ()
+
+    def page_parts(self, context: "Context") -> "list[PagePart | Explorer]":
         """The stage's parts of a run's page."""
         return list(self.page.load()(context)) if self.page else []
 
@@ -135,8 +141,3 @@ class Stage:
     def text(self, run: "Run") -> str:
         """What `intriguing show` prints of the stage; "" where it has nothing to print."""
         return str(self.printed.load()(run)) if self.printed else ""
-
-
-def nothing(section: object, sweep: Sweep) -> Iterable[Task]:
-    """The plan of a stage that only has a part of the page."""
-    return ()

@@ -1,7 +1,7 @@
 """How often a loaded model is wrong: its row of the table `models`, from what collection saw of it where it did."""
 
+from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.errors.functions import FUNCTIONS
-from intriguing.stages.errors.plan import plan
 
-STAGE = Stage(name="errors", plan=plan, functions=FUNCTIONS)
+STAGE = Stage(name="errors", plan=Code("intriguing.stages.errors.plan:plan"), functions=FUNCTIONS)

@@ -3,14 +3,13 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.hardening.functions import FUNCTIONS
-from intriguing.stages.hardening.plan import plan
 from intriguing.stages.hardening.spec import HardeningSpec, agree
 
 STAGE = Stage(
     name="hardening",
     section=HardeningSpec,
     agree=agree,
-    plan=plan,
+    plan=Code("intriguing.stages.hardening.plan:plan"),
     functions=FUNCTIONS,
     check_model=Code("intriguing.stages.hardening.preflight:check_model"),
     question=7,

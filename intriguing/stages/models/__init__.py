@@ -3,17 +3,15 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.models.functions import FUNCTIONS
-from intriguing.stages.models.inspection import inspect
-from intriguing.stages.models.plan import plan
 from intriguing.stages.models.spec import ModelsSection, agree
 
 STAGE = Stage(
     name="models",
     section=ModelsSection,
     at_top=True,
-    inspect=inspect,
+    inspect=Code("intriguing.stages.models.inspection:inspect"),
     agree=agree,
-    plan=plan,
+    plan=Code("intriguing.stages.models.plan:plan"),
     functions=FUNCTIONS,
     headline=Code("intriguing.stages.models.page:headline"),
 )

@@ -3,14 +3,13 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.paper.functions import FUNCTIONS
-from intriguing.stages.paper.plan import plan
 from intriguing.stages.paper.spec import PaperSpec, agree
 
 STAGE = Stage(
     name="paper",
     section=PaperSpec,
     agree=agree,
-    plan=plan,
+    plan=Code("intriguing.stages.paper.plan:plan"),
     functions=FUNCTIONS,
     question=5,
     drawn=Code("intriguing.stages.paper.figures:figures"),

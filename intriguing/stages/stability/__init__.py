@@ -3,13 +3,12 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.stability.functions import FUNCTIONS
-from intriguing.stages.stability.plan import plan
 from intriguing.stages.stability.spec import StabilitySpec
 
 STAGE = Stage(
     name="stability",
     section=StabilitySpec,
-    plan=plan,
+    plan=Code("intriguing.stages.stability.plan:plan"),
     functions=FUNCTIONS,
     question=6,
     drawn=Code("intriguing.stages.stability.figures:figures"),

@@ -17,7 +17,8 @@ _NAME, _FIGURE = 30, 11
 def printed(run: Run) -> str:
     """The norms of every layer of every model, then the bracket of every model's searches."""
     norms = run.pandas("operator_norms").sort_values("position", ignore_index=True)
-    searches = run.pandas("certificates", status="found")
+    columns = [*_MODEL, "target_rule", "grade", "share", "is_optimal"]
+    searches = run.pandas("certificates", columns=columns, status="found")
     names = _names(run, norms, searches)
     layers = dict(list(norms.groupby(_MODEL)))
     parts = [_layers(name, layers[key].to_dict("records")) for key, name in names.items() if key in layers]

@@ -3,14 +3,13 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.transfer.functions import FUNCTIONS
-from intriguing.stages.transfer.plan import plan
 from intriguing.stages.transfer.spec import TransferSpec, agree
 
 STAGE = Stage(
     name="transfer",
     section=TransferSpec,
     agree=agree,
-    plan=plan,
+    plan=Code("intriguing.stages.transfer.plan:plan"),
     functions=FUNCTIONS,
     question=4,
     drawn=Code("intriguing.stages.transfer.figures:figures"),

@@ -11,8 +11,7 @@ from intriguing.stats.findings import LEVEL
 
 def compared(context: Context) -> list[str]:
     """A sentence per data set, rule and pair of grades; none where the run has one grade."""
-    followed = context.query("select distinct dataset, target_rule, grade from rays where kind = 'adversarial'")
-    if all(len(grades) < 2 for _, grades in context.grouped(followed, "dataset", "target_rule")):
+    if all(len(grades) < 2 for _, grades in context.grouped(context.groups("rays"), "dataset", "target_rule")):
         return []
     rows = context.query(
         "select dataset, target_rule, grade, median(distortion) as size from distortions "

@@ -8,6 +8,7 @@ from intriguing.results import Run
 from intriguing.results.matrices import WITHOUT_SOURCE, Fed
 from intriguing.stages.transfer.grades import compared
 
+_KEY = ("dataset", "target_rule", "grade")
 _TITLES = {
     "minimal": "errors, %, on adversarial images made for",
     "amplified": "errors, %, on amplified adversarial images made for",
@@ -18,17 +19,17 @@ _TITLES = {
 def printed(run: Run) -> str:
     """A matrix per data set, rule, grade and kind of image, then the sizes that fool half of the time."""
     context = Context(run)
-    kinds_fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
-    rays = {tuple(row.values()) for row in context.query("select distinct dataset, target_rule, grade from rays")}
+    kinds_fed = context.groups("transfer")
+    followed = [tuple(row[name] for name in _KEY) for row in context.groups("rays")]
     blocks = []
     sources = (row for row in kinds_fed if row["kind"] not in WITHOUT_SOURCE)
-    for key, rows in context.grouped(sources, "dataset", "target_rule", "grade"):
+    for key, rows in context.grouped(sources, *_KEY):
         blocks.append(f"{key['dataset']}, {key['target_rule']}, grade {key['grade']}")
         present = {row["kind"] for row in rows}
         titles = {kind: title for kind, title in _TITLES.items() if kind in present}
         fed = Fed(run, list(titles), {name: str(value) for name, value in key.items()}, run.in_order)
         blocks += [_matrix(fed.matrix(kind), title) for kind, title in titles.items()]
-        if tuple(key.values()) in rays:
+        if tuple(key.values()) in followed:
             blocks.append(_half(run.half_rms(**key)))
     for dataset in dict.fromkeys(row["dataset"] for row in kinds_fed if row["kind"] in WITHOUT_SOURCE):
         fed = Fed(run, list(WITHOUT_SOURCE), {"dataset": dataset}, run.in_order)

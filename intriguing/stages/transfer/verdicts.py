@@ -25,8 +25,7 @@ def verdicts(context: Context) -> list[Verdict]:
 
     Holm's correction is over all of them.
     """
-    followed = context.query("select distinct dataset, target_rule, grade from rays where kind = 'adversarial'")
-    keys = [key for key, _ in context.grouped(followed, "dataset", "target_rule", "grade")]
+    keys = [key for key, _ in context.grouped(context.groups("rays"), "dataset", "target_rule", "grade")]
     measured = [one for key in keys if (one := _measured(context, key, len(keys))) is not None]
     corrected = holm(np.array([one.estimate.p for one in measured]))
     return [_verdict(one, float(p)) for one, p in zip(measured, corrected, strict=True)]

@@ -2,18 +2,16 @@
 
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
-from intriguing.stages.units.estimate import stored_bytes
 from intriguing.stages.units.functions import FUNCTIONS
-from intriguing.stages.units.plan import plan
 from intriguing.stages.units.spec import UnitsSpec, agree
 
 STAGE = Stage(
     name="units",
     section=UnitsSpec,
     agree=agree,
-    plan=plan,
+    plan=Code("intriguing.stages.units.plan:plan"),
     functions=FUNCTIONS,
-    stored_bytes=stored_bytes,
+    stored_bytes=Code("intriguing.stages.units.estimate:stored_bytes"),
     question=1,
     drawn=Code("intriguing.stages.units.figures:figures"),
     page=Code("intriguing.stages.units.page:parts"),

@@ -3,15 +3,13 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.words.functions import FUNCTIONS
-from intriguing.stages.words.inspection import inspect
-from intriguing.stages.words.plan import plan
 from intriguing.stages.words.spec import WordsSpec
 
 STAGE = Stage(
     name="words",
     section=WordsSpec,
-    inspect=inspect,
-    plan=plan,
+    inspect=Code("intriguing.stages.words.inspection:inspect"),
+    plan=Code("intriguing.stages.words.plan:plan"),
     functions=FUNCTIONS,
     question=2,
     drawn=Code("intriguing.stages.words.figures:figures"),
