@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.errors import InputError, StoreError
+from intriguing.errors import CorruptError, InputError, StoreError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -260,11 +260,49 @@ def explaining(folder: object) -> Iterator[None]:
         raise explained(error, folder) from error
 
 
+@contextmanager
+def writing(what: object, instead: str) -> Iterator[None]:
+    """Turns what the system refuses while `what` is written into a `StoreError` that ends with what to do instead."""
+    try:
+        yield
+    except StoreError as error:
+        refused = error.__cause__
+        if isinstance(error, CorruptError) or not isinstance(refused, OSError):
+            raise
+        raise StoreError(f"{what} cannot be written ({_reason(refused)}). {instead}") from error
+    except OSError as error:
+        raise StoreError(f"{what} cannot be written ({_reason(error)}). {instead}") from error
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def check_can_write(folder: Path) -> None:
+    """Raise the `OSError` of writing into `folder`, which may not exist yet, before work that could not be kept."""
+    there = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    if not there.is_dir():
+        raise _refusal(errno.ENOTDIR, there)
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        raise _refusal(errno.EROFS, there)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _refusal(errno.EACCES, there)
+
+
+def _refusal(code: int, path: Path) -> OSError:
+    return OSError(code, os.strerror(code), str(path))
+
+
 def explained(error: OSError, folder: object) -> StoreError:
     """An `OSError` met while writing below `folder`, as an error that says what to do."""
     if error.errno == errno.ENOSPC:
         return StoreError(f"The disk of {folder} is full. Free some space, then run the same command to continue.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if isinstance(error, PermissionError):
+        return StoreError(
+            f"{folder} cannot be written or read ({error.strerror}). Choose another folder with --out, or ask its "
+            "owner for the right to."
+        )
+    if error.errno == errno.EROFS:
         return StoreError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return StoreError(f"{folder} is, or lies below, a file. Choose a folder with --out.")

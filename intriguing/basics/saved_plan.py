@@ -67,6 +67,8 @@ def read_saved_plan(run: Place) -> SavedPlan:
         raise StoreError(f"{run} holds no run: there is no plan.json that can be read.") from None
     except NotADirectoryError:
         raise StoreError(f"{run} holds no run: it is a file.") from None
+    except PermissionError:
+        raise StoreError(f"{path} cannot be read. Permission denied: ask its owner for the right to read it.") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{run} holds no run: its plan.json cannot be read ({error}).") from error
     try:

@@ -23,6 +23,7 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
 def prune_command(folder: RunFolder) -> int:
     """Remove from the store what the run's plan no longer names. Nothing that the run names is executed."""
     from intriguing.basics.bucket import place_at
+    from intriguing.basics.files import writing
     from intriguing.basics.saved_plan import read_saved_plan
     from intriguing.engine.driver import prune
     from intriguing.engine.lock import locked
@@ -30,7 +31,7 @@ def prune_command(folder: RunFolder) -> int:
 
     run_folder = place_at(folder)
     read_saved_plan(run_folder)
-    with locked(run_folder):
+    with writing(run_folder, "Nothing was removed."), locked(run_folder):
         saved = read_saved_plan(run_folder)
         if len(saved.fingerprints) != saved.tasks:
             raise StoreError(

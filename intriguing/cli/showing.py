@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from intriguing.basics.files import at_home
+from intriguing.basics.files import at_home, writing
+from intriguing.basics.garbage import collected_later
 from intriguing.basics.printable import printable
 from intriguing.cli.app import Data, Json, RunFolder, command
 from intriguing.cli.terminal import err, fitted, out, print_json, say, text, width, write
@@ -76,14 +77,19 @@ def show(
     With --rows, --json, --csv or --parquet a name means rows: of the table, or of that with the stage's results;
     without them, what a person reads. A query stands in the shell's double quotes, and text in it in single quotes.
     """
-    from intriguing.results import open_run
-
     if sql is not None and (what or schema):
         raise InputError(f"--sql names its tables itself: leave out {what or '--schema'}.")
     if schema:
         if not what:
             raise InputError("--schema needs a table: `intriguing show RUN TABLE --schema`.")
         return _show_schema(what)
+    with collected_later():
+        return _show_run(folder, what, sql, rows, form)
+
+
+def _show_run(folder: str, what: str | None, sql: str | None, rows: int | None, form: Form) -> int:
+    from intriguing.results import open_run
+
     opened = open_run(folder)
     if what is None and sql is None:
         return _show_contents(opened)
@@ -307,11 +313,12 @@ def _give(frame: "pd.DataFrame", form: Form) -> str:
         write(frame.to_csv(index=False).rstrip("\n"))
     else:
         path = at_home(str(form.parquet))
-        if path.exists():
-            raise InputError(f"{path} exists already: give the name of a new file.")
-        if not path.parent.is_dir():
-            raise InputError(f"There is no folder {path.parent}: make it, or choose another.")
-        frame.to_parquet(path, index=False)
+        with writing(path, "Choose another file for --parquet."):
+            if path.exists():
+                raise InputError(f"{path} exists already: give the name of a new file.")
+            if not path.parent.is_dir():
+                raise InputError(f"There is no folder {path.parent}: make it, or choose another.")
+            frame.to_parquet(path, index=False)
         return f"{len(frame):,} rows written to {Path(path)}."
     return ""
 

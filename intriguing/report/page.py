@@ -4,23 +4,25 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from markupsafe import Markup
 
 from intriguing.basics import seal
-from intriguing.basics.files import at_home, write_file
+from intriguing.basics.files import at_home, check_can_write, write_file, writing
 from intriguing.basics.folder import Place, folder_at
 from intriguing.basics.version import __version__
 from intriguing.errors import InputError, StoreError
 from intriguing.report.glossary import glossary
 from intriguing.report.parts import Context, PagePart, render
+from intriguing.report.room import LARGEST, shortened
 from intriguing.report.verdicts import Verdict
+from intriguing.results import Run
 
-_DATA = "data"
+_DATA, _SITE = "data", "Choose another folder for --site."
 _STYLES = ("report/templates/style.css", "report/templates/explore.css")
 _SCRIPTS = ("report/templates/script/core.js", "report/templates/script/page.js")
 
@@ -45,20 +47,47 @@ def write_page(context: Context, body: PageBody, out: str | Path | None = None, 
     run that lies where nothing is written (file://, hdfs://), or `images` gives something else than images.
     """
     run = context.run
-    if out is None and run.place is None:
-        raise InputError(f"The run lies at {run.path}: say where to write the page, as in out='report.html'.")
-    html = _html(context, body, beside=False).encode("utf-8", errors="backslashreplace")
-    content = seal.PAGE.close(html + _made(made_of))
+    check_out(run, out)
+    content = seal.PAGE.close(_one_file(context, body) + _made(made_of))
     if out is None and run.place is not None and not isinstance(run.place, Path):
         run.place.write("report.html", content)
         return f"{run.place}/report.html"
     path = Path(run.path, "report.html") if out is None else at_home(out)
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path.parent, path.name, content)
-    except OSError as error:
-        raise StoreError(f"The report cannot be written to {path}: {error} Choose another file with out=.") from error
     return path
+
+
+def check_out(run: Run, out: str | Path | None) -> None:
+    """Raise `StoreError` or `InputError` where `write_page` could not write, before the page is made."""
+    if out is None and run.place is None:
+        raise InputError(f"The run lies at {run.path}: say where to write the page, as in out='report.html'.")
+    if out is not None or isinstance(run.place, Path):
+        path = Path(run.path, "report.html") if out is None else at_home(out)
+        with _writing(path):
+            check_can_write(path.parent)
+
+
+def check_site(folder: str | Path) -> None:
+    """Raise `StoreError` where `write_site` could not write, before the page is made."""
+    root = at_home(folder)
+    with writing(root, _SITE):
+        if root.exists() and any(root.iterdir()) and not _is_page(root / "index.html"):
+            raise StoreError(f"{root} is not empty, and holds no whole page: choose a new folder for --site.")
+        check_can_write(root)
+
+
+def _writing(path: Path) -> AbstractContextManager[None]:
+    return writing(path, "Say where else to write the page: `intriguing report RUN --out page.html`, out= in Python.")
+
+
+def _one_file(context: Context, body: PageBody) -> bytes:
+    """The page as one file; where it would be larger than one may be, without its largest parts, which say so."""
+    html = _encoded(context, body, beside=False)
+    if len(html) > LARGEST:
+        html = _encoded(context, replace(body, parts=shortened(body.parts, len(html) - LARGEST)), beside=False)
+    return html
 
 
 def write_site(context: Context, body: PageBody, folder: str | Path, made_of: str = "") -> Path:
@@ -68,9 +97,8 @@ def write_site(context: Context, body: PageBody, folder: str | Path, made_of: st
     page, or cannot be written.
     """
     root = at_home(folder)
-    try:
-        if root.exists() and any(root.iterdir()) and not _is_page(root / "index.html"):
-            raise StoreError(f"{root} is not empty, and holds no whole page: choose a new folder for --site.")
+    check_site(root)
+    with writing(root, _SITE):
         data = root / _DATA
         data.mkdir(parents=True, exist_ok=True)
         kept = set()
@@ -82,10 +110,7 @@ def write_site(context: Context, body: PageBody, folder: str | Path, made_of: st
         for file in data.iterdir():  # of a page that was written here before
             if file.suffix in (".js", ".webp") and file.name not in kept:
                 file.unlink()
-        content = _html(context, body, beside=True).encode("utf-8", errors="backslashreplace") + _made(made_of)
-        write_file(root, "index.html", seal.PAGE.close(content))
-    except OSError as error:
-        raise StoreError(f"The page cannot be written to {root}: {error} Choose another folder for --site.") from error
+        write_file(root, "index.html", seal.PAGE.close(_encoded(context, body, beside=True) + _made(made_of)))
     return root / "index.html"
 
 
@@ -115,6 +140,10 @@ def is_current(run: Place) -> bool:
 
 def _made(made_of: str) -> bytes:
     return f"<!-- made of {made_of} -->\n".encode()
+
+
+def _encoded(context: Context, body: PageBody, beside: bool) -> bytes:
+    return _html(context, body, beside).encode("utf-8", errors="backslashreplace")
 
 
 def _html(context: Context, body: PageBody, beside: bool) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from intriguing.basics.files import at_home
-from intriguing.errors import StoreError, unknown_name
+from intriguing.basics.files import at_home, check_can_write, writing
+from intriguing.errors import unknown_name
 from intriguing.report.run_figures import Choice, RunFigure
 from intriguing.results import Run
 from intriguing.stages import STAGES
@@ -73,8 +73,9 @@ class Figures:
         """
         root = at_home(folder)
         written: dict[Path, None] = {}
-        try:
+        with writing(root, "Choose another folder for the figures."):
             root.mkdir(parents=True, exist_ok=True)
+            check_can_write(root)
             for figure in self._named.values():
                 for choice in figure.choices(self._run):
                     drawn = figure.of(self._run, choice)
@@ -83,8 +84,6 @@ class Figures:
                         path = root / f"{stem}.{form}"
                         drawn.savefig(path, dpi=_DPI, bbox_inches="tight")
                         written[path] = None
-        except OSError as error:
-            raise StoreError(f"The figures cannot be written to {root}: {error} Choose another folder.") from error
         return list(written)
 
 

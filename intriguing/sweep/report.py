@@ -5,6 +5,8 @@ from pathlib import Path
 from intriguing.basics.bucket import BucketFolder
 from intriguing.report import Context, Images, PageBody, made_of, write_page
 from intriguing.report import write_site as site
+from intriguing.report.page import check_out, check_site
+from intriguing.report.room import finished
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
 from intriguing.sweep.text import verdicts
@@ -27,6 +29,7 @@ def write_report(
             else than images.
     """
     context = Context(run if isinstance(run, Run) else open_run(run), images)
+    check_out(context.run, out)
     body, made = _body(context)
     return write_page(context, body, out, made)
 
@@ -37,6 +40,7 @@ def write_site(run: str | Path | Run, folder: str | Path, images: Images | None 
     Arguments and errors as of `write_report`; `StoreError` too where the folder holds something else.
     """
     context = Context(run if isinstance(run, Run) else open_run(run), images, whole=True)
+    check_site(folder)
     body, made = _body(context)
     return site(context, body, folder, made)
 
@@ -47,4 +51,4 @@ def _body(context: Context) -> tuple[PageBody, str]:
     made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    return PageBody(parts, headline, verdicts(context.run)), made
+    return PageBody(finished(parts, context.whole), headline, verdicts(context.run)), made

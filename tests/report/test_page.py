@@ -172,7 +172,7 @@ def test_the_page_goes_where_it_is_told_else_into_the_run(small, tmp_path):
 def test_a_page_that_cannot_be_written_is_explained(small, tmp_path):
     small.write("plan")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="Choose another file with out="):
+    with pytest.raises(StoreError, match="Say where else to write the page: .*--out page.html"):
         write_report(small.root, tmp_path / "file" / "report.html")
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from intriguing.basics.files import at_home
+from intriguing.basics.files import at_home, check_can_write, writing
 from intriguing.errors import DataError, InputError
 from intriguing.results import Run
 from intriguing.stages.blind_spots.eight_bits import Models, Picture, in_levels, levels, make_fool
@@ -76,8 +77,10 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
     them, or model or unchanged images are not to be had.
     """
     target = at_home(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not an empty folder: give a new one.")
+    with _told(target):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(f"{target} exists and is not an empty folder: give a new one.")
+        check_can_write(target)
     rows, remarks = _chosen(run, what)
     exact = _adversarial(run, rows)
     if len({picture.shape for picture in exact}) > 1:
@@ -97,7 +100,9 @@ def export(run: Run, folder: str, what: Export, images: Images | None = None, mo
     for one in pictures:
         labels = {key: (one.row["dataset"], one.row[key]) for key in ("label", "prediction")}
         one.row |= {f"{key}_name": names.get(label) for key, label in labels.items()}
-    _write(target, pictures)
+    with _told(target):
+        target.mkdir(parents=True, exist_ok=True)
+        _write(target, pictures)
     return Exported(target, len(pictures), tuple(remarks))
 
 
@@ -173,8 +178,11 @@ def _originals(rows: list[dict[str, Any]], images: Images | None) -> tuple[list[
     return [by_id.get((row["dataset"], row["example_id"])) for row in rows], why
 
 
+def _told(target: Path) -> AbstractContextManager[None]:
+    return writing(target, "Choose another folder for --adversarial.")
+
+
 def _write(target: Path, pictures: list[Picture]) -> None:
-    target.mkdir(parents=True, exist_ok=True)
     digits = max(4, len(str(len(pictures))))
     lines = []
     for number, one in enumerate(pictures, 1):
