@@ -9,18 +9,8 @@ from intriguing.report.drawing import Curve, crosses, panels
 from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
-from intriguing.stages.hardening.summary import (
-    SCHEDULE,
-    Interval,
-    ModelSummary,
-    VariantSummary,
-    noise_in_words,
-    ratio,
-    reached_in_words,
-    sizes_in_words,
-    summaries,
-    value_in_words,
-)
+from intriguing.stages.hardening import in_words
+from intriguing.stages.hardening.summary import Interval, ModelSummary, VariantSummary, summaries
 
 
 def parts(context: Context) -> list[PagePart]:
@@ -31,15 +21,17 @@ def parts(context: Context) -> list[PagePart]:
     section = context.run.section("hardening")
     shown = [_model(model) for model in models]
     trials, held_out = section.get("trials", 0), section.get("held_out", 0)
-    html = render("stages/hardening/page.html", models=shown, trials=trials, held_out=held_out, schedule=SCHEDULE)
+    html = render(
+        "stages/hardening/page.html", models=shown, trials=trials, held_out=held_out, schedule=in_words.SCHEDULE
+    )
     return [PagePart("hardening", "Does training on what the searches find help?", html)]
 
 
 def _model(model: ModelSummary) -> dict[str, Any]:
     claims = []
     for claim in model.claims:
-        value, interval = value_in_words(claim)
-        noise = noise_in_words(claim, model.images)
+        value, interval = in_words.value(claim)
+        noise = in_words.noise(claim, model.images)
         claims.append(claim | {"shown": value, "interval": interval, "noise": None if noise == "–" else noise})
     return {
         "dataset": model.dataset,
@@ -68,13 +60,13 @@ def _variant(model: ModelSummary, v: VariantSummary) -> dict[str, Any]:
         "error": v.error,
         "against": None if v.against is None else v.against.interval,
         "distortion": v.distortion,
-        "ratio": ratio(v.robust),
+        "ratio": in_words.ratio(v.robust),
         "lower_bound": v.lower_bound,
         "fooled": v.fooled,
         "cpu": v.cpu_seconds,
         "searching": v.searching,
-        "reached": [reached_in_words(reached) for reached in v.reached],
-        "sizes": ", ".join(sizes_in_words(model, v)),
+        "reached": [in_words.reached(reached) for reached in v.reached],
+        "sizes": ", ".join(in_words.sizes(model, v)),
     }
 
 

@@ -3,15 +3,8 @@
 from textwrap import fill
 
 from intriguing.results import Run
-from intriguing.stages.hardening.summary import (
-    SCHEDULE,
-    Interval,
-    ModelSummary,
-    noise_in_words,
-    reached_in_words,
-    summaries,
-    value_in_words,
-)
+from intriguing.stages.hardening import in_words
+from intriguing.stages.hardening.summary import Interval, ModelSummary, summaries
 from intriguing.stats.findings import counted
 
 _LINE = "{:<14} {:>6} {:>7} {:>15} {:>17} {:>7} {:>6}"
@@ -42,8 +35,8 @@ def _model(model: ModelSummary) -> str:
     )
     lines += [fill(noise, _WIDTH), *_convergence(model)]
     for claim in model.claims:
-        value, interval = value_in_words(claim)
-        chance = noise_in_words(claim, model.images)
+        value, interval = in_words.value(claim)
+        chance = in_words.noise(claim, model.images)
         noted = [interval] if chance == "–" else [interval, f"noise of the test set {chance}"]
         figures = f" ({'; '.join(noted)})" if interval else ""
         said = [f"{claim['measure']}: {value}{figures}", claim["remark"]]
@@ -56,8 +49,8 @@ def _convergence(model: ModelSummary) -> list[str]:
     """How soon each variant reaches the goal and a coarse error."""
     goals = [f"until {100 * reached.goal:.2f} %" for reached in model.variants[0].reached]
     lines = ["", _SOON.format("variant", *goals)]
-    lines += [_SOON.format(v.name[:14], *map(reached_in_words, v.reached)) for v in model.variants]
-    return [*lines, fill(SCHEDULE, _WIDTH)]
+    lines += [_SOON.format(v.name[:14], *map(in_words.reached, v.reached)) for v in model.variants]
+    return [*lines, fill(in_words.SCHEDULE, _WIDTH)]
 
 
 def spread(interval: Interval | None, scale: float, digits: int) -> str:

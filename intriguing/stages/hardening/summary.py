@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import exp
 
 import numpy as np
 
@@ -13,12 +12,6 @@ from intriguing.stats.seeds import PairedDifference, mean_interval, paired_diffe
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % interval over seeds."""
-
-SCHEDULE = (
-    "The step size of a training falls along a cosine over all of its epochs, and most of the error falls with it at "
-    "the end: epochs to an error compare variants that have the same number of epochs."
-)
-"""What is to be known to read how fast an error is reached."""
 
 
 @dataclass(frozen=True)
@@ -213,54 +206,3 @@ def _curve(points: Iterable[tuple[int, float]]) -> np.ndarray:
     for epoch, value in points:
         values.setdefault(epoch, []).append(value)
     return np.array([[n, np.mean(v), min(v), max(v)] for n, v in sorted(values.items())]).reshape(-1, 4)
-
-
-def value_in_words(claim: Row) -> tuple[str, str]:
-    """A claim's figure and its interval, as texts; "–" and "" where there are none.
-
-    Differences of errors are in percentage points, with their sign; ratios have none.
-    """
-    if claim["value"] is None:
-        return "–", ""
-    points = claim["measure"].startswith("difference")
-
-    def shown(x: float) -> str:
-        return (f"{100 * x:+.2f}" if points else f"{x:.2f}").replace("-", "\u2212")
-
-    value = f"{shown(claim['value'])}{' points' if points else ''}"
-    if claim["low"] is None:
-        return value, "one seed, no interval" if claim["seeds"] == 1 else "no interval"
-    return value, f"95 % interval {shown(claim['low'])} to {shown(claim['high'])}"
-
-
-def noise_in_words(claim: Row, images: int) -> str:
-    """The noise of the test set in a difference of errors: "0.19 points (19 images)"; "–" for other figures."""
-    if claim["test_noise"] is None:
-        return "–"
-    return f"{100 * claim['test_noise']:.2f} points ({images * claim['test_noise']:.0f} images)"
-
-
-def reached_in_words(reached: Reached) -> str:
-    """How soon an error is reached: "21.0 epochs, 12 CPU-s", "2 of 5: 9.5 epochs, 18 CPU-s" or "never"."""
-    if reached.epochs is None:
-        return "never"
-    some = "" if reached.there == reached.seeds else f"{reached.there} of {reached.seeds}: "
-    return f"{some}{reached.epochs:.1f} epochs, {reached.seconds:.1f} CPU-s"
-
-
-def sizes_in_words(model: ModelSummary, v: VariantSummary) -> list[str]:
-    """The RMS of the changes in use at the end, per layer, with the share that a control has of what it controls."""
-    name, shares = model.control_sizes(v) or ("", [None] * len(v.pool_rms))
-    said = []
-    for layer, rms, share in zip(v.layers, v.pool_rms, shares, strict=False):
-        beside = "" if share is None else f" ({share:.2f} of {name}'s)"
-        said.append(f"{layer} {'–' if rms is None else f'{rms:.4f}'}{beside}")
-    return said
-
-
-def ratio(difference: PairedDifference | None) -> Interval | None:
-    """A ratio and its interval, from the difference of logarithms."""
-    if difference is None:
-        return None
-    mean, low, high = difference.interval
-    return exp(mean), exp(low), exp(high)

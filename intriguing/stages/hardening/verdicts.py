@@ -2,7 +2,8 @@
 
 from intriguing.report.parts import Context
 from intriguing.report.verdicts import Verdict
-from intriguing.stages.hardening.summary import summaries, value_in_words
+from intriguing.stages.hardening import in_words
+from intriguing.stages.hardening.summary import summaries
 from intriguing.stats.findings import counted
 
 
@@ -13,7 +14,7 @@ def verdicts(context: Context) -> list[Verdict]:
     for model in models:
         for claim in model.claims:
             where = f" ({model.model} on {model.dataset})" if len(models) > 1 else ""
-            value, interval = value_in_words(claim)
+            value, interval = in_words.value(claim)
             p = "" if claim["p"] is None else f"; Holm's p = {claim['p']:.2g}"
             over = f"{interval}{p}; {counted(claim['seeds'], 'seed')}" if interval else claim["remark"]
             said.append(

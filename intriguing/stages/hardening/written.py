@@ -4,19 +4,9 @@ from pathlib import Path
 
 from intriguing.errors import InputError
 from intriguing.results import Run
+from intriguing.stages.hardening import in_words
 from intriguing.stages.hardening.printed import spread
-from intriguing.stages.hardening.summary import (
-    SCHEDULE,
-    ModelSummary,
-    Row,
-    VariantSummary,
-    noise_in_words,
-    ratio,
-    reached_in_words,
-    sizes_in_words,
-    summaries,
-    value_in_words,
-)
+from intriguing.stages.hardening.summary import ModelSummary, Row, VariantSummary, summaries
 from intriguing.stats.findings import counted
 from intriguing.stats.seeds import PairedDifference
 
@@ -85,12 +75,12 @@ def _model(model: ModelSummary, asked: int, trials: int) -> str:
                 [_cells(v) for v in model.variants],
             ),
             "",
-            f"How soon an error is reached, and how large the changes in use are at the end. {SCHEDULE}",
+            f"How soon an error is reached, and how large the changes in use are at the end. {in_words.SCHEDULE}",
             "",
             *_table(
                 ["variant", *goals, "RMS of the changes"],
                 [
-                    [v.name, *map(reached_in_words, v.reached), ", ".join(sizes_in_words(model, v)) or "–"]
+                    [v.name, *map(in_words.reached, v.reached), ", ".join(in_words.sizes(model, v)) or "–"]
                     for v in model.variants
                 ],
             ),
@@ -116,20 +106,20 @@ def _answers(claims: list[Row], images: int) -> list[str]:
 
 
 def _claim(claim: Row, images: int) -> list[str]:
-    value, interval = value_in_words(claim)
+    value, interval = in_words.value(claim)
     remark = f" ({claim['remark']})" if claim["remark"] else ""
     return [
         claim["claim"],
         f"{claim['outcome']}{remark}",
         f"{claim['measure']}: {value}",
         interval.removeprefix("95 % interval ") or "–",
-        noise_in_words(claim, images),
+        in_words.noise(claim, images),
         "–" if claim["p"] is None else f"{claim['p']:.2g}",
     ]
 
 
 def _cells(v: VariantSummary) -> list[str]:
-    times = ratio(v.robust)
+    times = in_words.ratio(v.robust)
     return [
         v.name,
         f"{v.epochs}",
@@ -154,7 +144,9 @@ def _signed(difference: PairedDifference) -> str:
 def _best(model: ModelSummary) -> str:
     """The variant that is hardest to fool among those whose mean error is no worse than the baseline's."""
     base = next(v for v in model.variants if v.name == model.baseline)
-    good = {v.name: times[0] for v in model.variants if (times := ratio(v.robust)) and v.error[0] <= base.error[0]}
+    good = {
+        v.name: times[0] for v in model.variants if (times := in_words.ratio(v.robust)) and v.error[0] <= base.error[0]
+    }
     if not good:
         return f"No variant has an error as low as {model.baseline}'s."
     best = max(good, key=lambda name: good[name])
