@@ -5,10 +5,11 @@
 
 The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them (a file a
 task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. `--layers` are those
-of all models together; `--fed` is how many of a model's searches are fed to the others. Images are drawn digits of
-28 x 28. The page is written in a process of its own, whose CPU-seconds and largest resident memory are told; so is the
-CPU time of `intriguing status` and of every `intriguing show`. Where there is a Chromium the first paint is measured,
-from the start of loading, with what it takes to draw the first page of units.
+of all models together (`--layers 1000`: 50 of each of 20 models); `--fed` is how many of a model's searches are fed to
+the others. Images are drawn digits of 28 x 28. The page is written in a process of its own, whose CPU-seconds and
+largest resident memory are told; so is the CPU time of `intriguing status` and of every `intriguing show`. Where there
+is a Chromium the first paint is measured, from the start of loading, with what it takes to draw the first page of
+units.
 """
 
 import argparse
@@ -34,7 +35,18 @@ _IMAGES, _PIXELS, _K, _BINS = 10_000, 784, 16, 32
 _SHARD, _PART = 256, 400
 _METRICS = ("purity", "entropy", "enrichment", "auroc", "kurtosis", "interpretability", "intruder")
 _SIZES = (0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
-_SHOWN = ("verdicts", "units", "distortions", "transfer", "failures", "models", "topk", "rays", "tasks")
+_SHOWN = (
+    "verdicts",
+    "units",
+    "distortions",
+    "transfer",
+    "stability",
+    "failures",
+    "models",
+    "topk",
+    "rays",
+    "tasks",
+)
 _WRITE = """
 import sys
 from pathlib import Path
@@ -134,6 +146,7 @@ class InventedRun:
         spec |= {
             "units": {"k": _K, "reduce": "max", "rotations": 999, "signs": "both"},
             "blind_spots": {},
+            "stability": {},
             "transfer": {},
         }
         ids = np.arange(_IMAGES)
@@ -145,6 +158,7 @@ class InventedRun:
                 tables.MODELS, {}, dataset="glyphs", model=model, model_seed=0, weights_hash="0" * 64, parameters=10**6
             )
             self.searches(model)
+            self.norms(model)
             self.fed(model)
         for model, layer in self.layers:
             self.units(model, layer)
@@ -191,7 +205,10 @@ class InventedRun:
         columns |= {
             name: _where(found, size * factor) for name, factor in (("distortion", 1.0), ("l2", 28.0), ("linf", 4.0))
         }
-        columns["lower_bound"] = _where(found, size * 28 * rng.uniform(0.1, 1, n))
+        share = rng.uniform(0.1, 1, n)
+        columns["lower_bound"] = _where(found, size * 28 * share)
+        proven = {name: columns[name] for name in ("search_id", "example_id", "status", "l2", "lower_bound")}
+        proven |= {"share": _where(found, share), "is_optimal": share > 0.999}
         keys = {"dataset": "glyphs", "model": model, "model_seed": 0}
         more = {
             "target_rule": "untargeted",
@@ -202,7 +219,20 @@ class InventedRun:
         }
         for begin in range(0, n, _SHARD):
             self.add(tables.DISTORTIONS, {k: v[begin : begin + _SHARD] for k, v in columns.items()}, **keys, **more)
+            kind = {"target_rule": "untargeted", "grade": "best", "method": "lines", "reason": ""}
+            self.add(tables.CERTIFICATES, {k: v[begin : begin + _SHARD] for k, v in proven.items()}, **keys, **kind)
             self.found(keys, columns["search_id"][begin : begin + _SHARD], found[begin : begin + _SHARD])
+
+    def norms(self, model: str) -> None:
+        """The norms of the model's layers, as many as are looked at."""
+        n = max(1, self.chosen.layers // self.chosen.models)
+        norm = self.rng.uniform(1, 9, n)
+        columns = {"position": np.arange(n), "layer": [f"block{i}.conv" for i in range(n)], "norm": norm}
+        columns |= {"upper_bound": norm * 1.01, "printed": norm / 2, "share": np.full(n, 1 / n)}
+        columns |= {"product_bound": np.exp(np.cumsum(np.log(norm * 1.01))), "residual": np.zeros(n)}
+        shapes = {"stride": [[1, 1]] * n, "input_shape": [[8, 14, 14]] * n}
+        keys = {"dataset": "glyphs", "model": model, "model_seed": 0, "kind": "convolution"}
+        self.add(tables.OPERATOR_NORMS, columns | shapes, **keys)
 
     def found(self, keys: dict[str, Any], searches: list[str], found: np.ndarray) -> None:
         """What a shard of searches found: the image with smooth noise."""

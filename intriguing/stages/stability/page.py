@@ -8,9 +8,14 @@ import pandas as pd
 from intriguing.report.drawing import brackets
 from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, Row, render
-from intriguing.report.text import count, figure, number, percent
+from intriguing.report.room import fewer_of, rendered
+from intriguing.report.text import count, figure, number, percent, plural
 
 _MODEL = ("dataset", "model", "model_seed")
+_PANELS, _POINTS = 24, 4_000
+"""Models and searches of a figure of the page."""
+_BYTES = 400_000
+"""What the table of norms takes of one file at most."""
 _ROUNDING = 1e-5
 """What a found norm may lie below its bound by rounding: it is stored in float32."""
 _METHODS = {
@@ -21,6 +26,10 @@ _METHODS = {
     "product": "norms",
     "none": "nothing",
 }
+
+
+Series = tuple[str, np.ndarray, np.ndarray]
+"""A model's name, and of its searches what was found and what is proven."""
 
 
 def parts(context: Context) -> list[PagePart]:
@@ -69,19 +78,39 @@ def _brackets(context: Context) -> PagePart | None:
             f"{key['grade']}), a panel per model; on the diagonal both are equal."
         )
         series = bracket_series(models)
+        drawn, searches_drawn = _drawn(series)
         lines = [_row(label, part) for label, part in models]
         alarm = ", ".join(f"{line['model']} ({count(line['below'])})" for line in lines if line["below"])
         groups.append(
-            key | {"figure": for_page(alt, brackets, series) if series else None, "rows": lines, "alarm": alarm}
+            key
+            | {"figure": for_page(alt, brackets, drawn) if drawn else None, "rows": lines, "alarm": alarm}
+            | {"drawn": searches_drawn}
         )
     html = render("stages/stability/page.html", groups=groups, norms=None)
     return PagePart("brackets", "How much smaller could a change be?", html)
 
 
-def bracket_series(models: list[tuple[str, pd.DataFrame]]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def bracket_series(models: list[tuple[str, pd.DataFrame]]) -> list[Series]:
     """What was found and what is proven, as (label, found, proven), of the models that have both."""
     series = [(label, *_both_ends(part)) for label, part in models]
     return [one for one in series if len(one[1])]
+
+
+def _drawn(series: list[Series]) -> tuple[list[Series], str]:
+    """The panels of the page, and what they leave out, as a sentence: a point is a hundred bytes of the file."""
+    shown, each = series[:_PANELS], max(50, _POINTS // max(1, min(len(series), _PANELS)))
+    thinned = [(label, *_spread(found, proven, each)) for label, found, proven in shown]
+    points, all_points = (sum(len(found) for _, found, _ in part) for part in (thinned, series))
+    said = f"{count(points)} of {count(all_points)} searches are drawn, at even steps of what was found."
+    models = f" {plural(len(series) - _PANELS, 'more model')} in the table below." if len(series) > _PANELS else ""
+    return thinned, "" if points == all_points else said + models
+
+
+def _spread(found: np.ndarray, proven: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most so many of the searches of a model, the nearest and the farthest among them."""
+    order = np.argsort(found, kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))]
+    return found[chosen], proven[chosen]
 
 
 def _both_ends(searches: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +159,11 @@ def _norms(context: Context) -> PagePart | None:
         for key, layers in context.grouped(rows, *_MODEL)
     ]
     several = len({model["dataset"] for model in models}) > 1
-    html = render("stages/stability/page.html", groups=None, norms=models, several=several)
+    versions = (
+        {"groups": None, "several": several, "norms": models[:n], "left_out": len(models) - n}
+        for n in (len(models), *fewer_of(models))
+    )
+    html = rendered("stages/stability/page.html", context.limit(_BYTES), versions)
     return PagePart("norms", "How far a change can carry, layer by layer", html)
 
 

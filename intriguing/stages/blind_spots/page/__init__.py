@@ -1,6 +1,9 @@
 """The blind spots on the page: example images, and how large the changes are."""
 
+from functools import partial
+
 from intriguing.report import Context, PagePart
+from intriguing.report.room import Explorer
 from intriguing.report.text import count, figure, number, percent
 from intriguing.stages.blind_spots.page import distortions, explorer
 
@@ -16,10 +19,11 @@ select target_rule, median(distortion) as median from distortions where status =
 _RULES = {"every": "nearest of every wrong class", "each": "over each wrong class"}
 
 
-def parts(context: Context) -> list[PagePart]:
+def parts(context: Context) -> list[PagePart | Explorer]:
     """The stage's parts of the page: those that have something to show."""
-    made = (explorer.part(context), distortions.part(context))
-    return [part for part in made if part is not None]
+    sizes = distortions.part(context)
+    searches = Explorer("blind-spots", explorer.MOST_BYTES, partial(explorer.part, context))
+    return [searches, *([sizes] if sizes else [])]
 
 
 def headline(context: Context) -> list[tuple[str, str]]:

@@ -14,6 +14,8 @@ from intriguing.report.text import count, number, percent
 from intriguing.stages.blind_spots.figures import MOST_PANELS, XLABEL, panels
 from intriguing.stages.blind_spots.robustness import ANY_CLASS, robust_accuracy
 
+_DRAWN = 40
+"""Models whose distortions are drawn."""
 _MODEL = ("dataset", "model", "model_seed")
 _SEARCH = ("target_rule", "grade", "status", "distortion", "forward_passes", "backward_passes")
 
@@ -36,9 +38,10 @@ def part(context: Context) -> PagePart | None:
         alt = (
             f"Histograms of distortion on {key['dataset']} ({key['target_rule']}, grade {key['grade']}), one per model."
         )
-        figure = for_page(alt, histograms, series, XLABEL) if series else None
+        figure = for_page(alt, histograms, series[:_DRAWN], XLABEL) if series else None
         rows = [_row(label, part) for label, part in models]
-        groups.append(key | {"figure": figure, "rows": rows, "robust": _robust(context, key)})
+        drawn = {"figure": figure, "more": max(0, len(series) - _DRAWN)}
+        groups.append(key | drawn | {"rows": rows, "robust": _robust(context, key)})
     needless = _needless({group["target_rule"] for group in groups})
     html = render("stages/blind_spots/page/distortions.html", groups=groups, needless=needless)
     return PagePart("distortions", "How small the changes are", html)

@@ -1,15 +1,19 @@
 """How often images made to fool one model fool the others."""
 
 import json
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
-from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.parts import Context, PagePart, Row
+from intriguing.report.room import fewer_of, rendered
 from intriguing.report.text import count, number, percent, plural
 from intriguing.results.matrices import WITHOUT_SOURCE, Fed
 from intriguing.stages.transfer.similarity import by_similarity
 
+_BYTES = 1_000_000
+"""What the part takes of one file at most."""
 _KINDS = {
     "minimal": "Adversarial images made for",
     "amplified": "Amplified adversarial images made for",
@@ -30,7 +34,7 @@ _NAMES = {
 def part(context: Context) -> PagePart | None:
     """A heat map and a table of intervals per data set, target rule and grade; None where nothing was fed."""
     run = context.run
-    fed = context.query("select distinct dataset, target_rule, grade, kind from transfer")
+    fed = context.groups("transfer")
     without_source = {kind: {row["dataset"] for row in fed if row["kind"] == kind} for kind in WITHOUT_SOURCE}
     matrices = []
     for key, rows in context.grouped(
@@ -61,7 +65,9 @@ def part(context: Context) -> PagePart | None:
         matrices.append(key | {"targets": targets, "blocks": shown, "right": right, **sentences})
     if not matrices:
         return None
-    html = render("stages/transfer/page/matrices.html", matrices=matrices)
+    versions = ({"matrices": matrices, "intervals": each, "left_out": 0} for each in (True, False))
+    fewer = ({"matrices": matrices[:n], "intervals": False, "left_out": len(matrices) - n} for n in fewer_of(matrices))
+    html = rendered("stages/transfer/page/matrices.html", context.limit(_BYTES), chain(versions, fewer))
     return PagePart("transfer", "Do the same images fool other models?", html)
 
 

@@ -1,31 +1,35 @@
 """How large a change made for one network must be to fool another: the curve at every size, and its middle."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import curve_sheets
 from intriguing.report.figures import Hover, for_page, with_hover
-from intriguing.report.parts import Context, PagePart, Row, render
+from intriguing.report.parts import Context, PagePart, Row
+from intriguing.report.room import fewer_of, rendered
 from intriguing.report.text import number, percent, plural
 from intriguing.stages.transfer.grades import compared
 from intriguing.stages.transfer.similarity import by_similarity
 
+_BYTES = 1_600_000
+"""What the part takes of one file at most."""
 _MOST_PANELS, _MOST_LINES = 12, 12
 """Models whose curves are drawn; the others stand in the table alone."""
 
 
 def part(context: Context) -> PagePart | None:
     """Per data set, rule and grade: the matrix of sizes that fool half of the time, and the curves; None without."""
-    followed = context.query(
-        "select distinct dataset, target_rule, grade from rays where kind = 'adversarial' order by all"
-    )
-    groups = [
-        {**key, **_group(context, key)} for key, _ in context.grouped(followed, "dataset", "target_rule", "grade")
-    ]
+    followed = context.grouped(context.groups("rays"), "dataset", "target_rule", "grade")
+    groups = [{**key, **_group(context, key)} for key, _ in followed]
     if not groups:
         return None
-    html = render("stages/transfer/page/rays.html", groups=groups, grades=compared(context))
+    told: Row = {"grades": compared(context)}
+    versions = (told | {"groups": groups, "curves": each, "left_out": 0} for each in (True, False))
+    fewer = (told | {"groups": groups[:n], "curves": False, "left_out": len(groups) - n} for n in fewer_of(groups))
+    html = rendered("stages/transfer/page/rays.html", context.limit(_BYTES), chain(versions, fewer))
     return PagePart("amplification", "How large must a change be to fool another model?", html)
 
 

@@ -1,6 +1,9 @@
 """The unit question on the page: top images, and the tests."""
 
+from functools import partial
+
 from intriguing.report import Context, PagePart
+from intriguing.report.room import Explorer
 from intriguing.report.text import figure
 from intriguing.stages.units.page import explorer, rotation_tests
 
@@ -9,10 +12,10 @@ select count(*) as n
 from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, direction from topk)"""
 
 
-def parts(context: Context) -> list[PagePart]:
+def parts(context: Context) -> list[PagePart | Explorer]:
     """The stage's parts of the page: those that have something to show."""
-    parts_or_none = (explorer.part(context), rotation_tests.part(context))
-    return [part for part in parts_or_none if part is not None]
+    tests = rotation_tests.part(context)
+    return [Explorer("units", explorer.MOST_BYTES, partial(explorer.part, context)), *([tests] if tests else [])]
 
 
 def headline(context: Context) -> list[tuple[str, str]]:

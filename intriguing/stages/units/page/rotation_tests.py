@@ -11,8 +11,8 @@ from intriguing.stats.findings import Finding, effect_in_words, finding, scored_
 
 _COUNTED = ("dead", "saturated")
 """Scores that are 1 or 0, told as counts."""
-_FIGURES, _ROWS, _EFFECTS = 6, 1_500, 60
-"""Layers whose scores are drawn, rows of a table, tests of a figure: the tables of the run have all."""
+_FIGURES, _CARDS, _ROWS, _EFFECTS = 6, 120, 700, 60
+"""Layers whose scores are drawn, and whose tests are told, rows of a table, tests of a figure."""
 _MEANS = """
 select {layer}, metric, judge, basis, count(value) filter (direction >= 0) as n,
        case when count(value) filter (direction >= 0) > 0 then avg(value) filter (direction >= 0)
@@ -30,21 +30,27 @@ def part(context: Context) -> PagePart | None:
     layers = tested_layers(context, tests)
     all_tests = [test for layer in layers for test in layer["tests"]]
     scored = [(key, _name(context, key), rows) for key, rows in context.grouped(means, *LAYER)]
+    told = [layer for layer in layers if layer["plain"]]
     lines = [line for _, name, rows in scored for line in _lines(name, rows)]
+    useless = [row for _, name, rows in scored for row in _useless(name, rows)]
+    cards, rows = context.most(_CARDS), context.most(_ROWS)
     html = render(
         "stages/units/page/rotation_tests.html",
         answers=_answers(context),
-        verdicts=layers,
-        tests=all_tests[:_ROWS],
-        more_tests=max(0, len(all_tests) - _ROWS),
+        tested=bool(layers),
+        verdicts=told[:cards],
+        more_verdicts=max(0, len(told) - cards),
+        tests=all_tests[:rows],
+        more_tests=max(0, len(all_tests) - rows),
         effects=[
             _effects(all_tests[start : start + _EFFECTS]) for start in range(0, min(len(all_tests), 240), _EFFECTS)
         ],
-        useless=[row for _, name, rows in scored for row in _useless(name, rows)],
+        useless=useless[:rows],
+        more_useless=max(0, len(useless) - rows),
         scores=[(name, _figure(context, key, name)) for key, name, _ in scored[:_FIGURES]],
         left_out=max(0, len(scored) - _FIGURES),
-        lines=lines[:_ROWS],
-        more_lines=max(0, len(lines) - _ROWS),
+        lines=lines[:rows],
+        more_lines=max(0, len(lines) - rows),
     )
     return PagePart("unit-tests", "Are single units special?", html)
 

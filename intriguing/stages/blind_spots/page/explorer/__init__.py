@@ -13,14 +13,16 @@ from intriguing.stages.blind_spots.page.explorer.reading import SEARCHES, Search
 _NUMBERS, _PICTURES = 1_600_000, 1_500_000
 _PER_SEARCH = 9
 """Bytes of a search, deflated, about."""
+MOST_BYTES = 4 / 3 * (_NUMBERS + _PICTURES) + 100_000
 
 
-def part(context: Context) -> PagePart | None:
-    """The explorer of all searches; None where nothing was searched for."""
-    searches = read_searches(context, int(min(context.limit(_NUMBERS) / _PER_SEARCH, 1e9)))
+def part(context: Context, most_bytes: float = MOST_BYTES) -> PagePart | None:
+    """The explorer of all searches, within a share of one file; None where nothing was searched for."""
+    share = min(1.0, most_bytes / MOST_BYTES)
+    searches = read_searches(context, int(min(context.limit(share * _NUMBERS) / _PER_SEARCH, 1e9)))
     if searches is None:
         return None
-    strips = pictured(context, searches, context.limit(_PICTURES))
+    strips = pictured(context, searches, context.limit(share * _PICTURES))
     attachment, about = packed_searches(searches, strips.rows)
     about |= {
         "groups": [_group(context, key) for key in searches.groups],

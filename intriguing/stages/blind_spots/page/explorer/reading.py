@@ -47,6 +47,8 @@ def read_searches(context: Context, most: int) -> Searches | None:
     total = len(frame)
     found = frame[(frame["status"] == "found") & (frame["target_rule"] != "each")]
     images, each = len(found), bool((frame["target_rule"] == "each").any())
+    if int(frame["example_id"].abs().max()) >= 2**31:
+        most //= 3  # such numbers stand in the page as texts
     if total > most:
         frame = frame.iloc[np.linspace(0, total - 1, most).astype(int)]
     keys = frame.groupby(list(GROUP), observed=True, sort=False).ngroup().to_numpy()

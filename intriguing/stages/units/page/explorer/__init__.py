@@ -12,34 +12,35 @@ from intriguing.report.text import plural
 from intriguing.stages.units.page.explorer.packing import LayerData, packed_layer
 from intriguing.stages.units.page.explorer.reading import Chosen, chosen_layers, read_layers
 
-_PICTURES, _NUMBERS = 2_000_000, 4_000_000
+_PICTURES, _NUMBERS = 1_750_000, 4_000_000
 """Bytes of thumbnails and of numbers in the one-file form; base64 makes them a third larger."""
+_IDS = 40_000
+"""Images of a data set whose numbers and classes are told in the one-file form."""
+MOST_BYTES = 4 / 3 * (1.1 * _NUMBERS + _PICTURES) + 300_000
 
 
-def part(context: Context) -> PagePart | None:
-    """The explorer of all layers whose top inputs are known; None without any."""
-    chosen = chosen_layers(context, context.limit(_NUMBERS))
+def part(context: Context, most_bytes: float = MOST_BYTES) -> PagePart | None:
+    """The explorer of all layers whose top inputs are known, within a share of one file; None without any."""
+    share = min(1.0, most_bytes / MOST_BYTES)
+    chosen = chosen_layers(context, context.limit(share * _NUMBERS))
     if not chosen.layers:
         return None
     layers = read_layers(context, chosen)
-    images = _images(context, layers)
+    images = _images(context, layers, share * _PICTURES)
     attachments: list[Attachment] = [sheet for of in images.values() for sheet in of["sheets"].attachments]
     listed = []
     for number, layer in enumerate(layers):
         attachment, about = packed_layer(layer, images[layer.key["dataset"]]["ids"], f"units-{number}")
         attachments.append(attachment)
         listed.append(about | {"name": _name(context, layer.key), "dataset": layer.key["dataset"]})
-    shown = ("ids", "labels", "classes", "size")
-    about = {
-        "layers": listed,
-        "images": {name: of["sheets"].about | {key: _plain(of[key]) for key in shown} for name, of in images.items()},
-    }
+    told = context.most(_IDS)
+    about = {"layers": listed, "images": {name: _about(of, told) for name, of in images.items()}}
     html = render(
         "stages/units/page/explorer/explorer.html",
         about=Markup(as_json(about)),
         k=chosen.images,
         layers=listed,
-        left_out=_left_out(chosen, images),
+        left_out=_left_out(chosen, images, told),
         no_images=context.no_images(),
         beside=any(len(layer["sides"]) > 1 for layer in listed),
         cropped=any(side["placed"] for layer in listed for side in layer["sides"]),
@@ -50,14 +51,20 @@ def part(context: Context) -> PagePart | None:
     return PagePart("units", "What single units respond to", html, tuple(attachments), (script,))
 
 
-def _images(context: Context, layers: list[LayerData]) -> dict[str, Row]:
+def _about(images: Row, told: int) -> Row:
+    """What the script knows of a data set's images; of those listed most it knows number and class, too."""
+    numbers = {name: _plain(images[name][:told]) for name in ("ids", "labels")}
+    return images["sheets"].about | numbers | {name: images[name] for name in ("classes", "size")}
+
+
+def _images(context: Context, layers: list[LayerData], most_bytes: float) -> dict[str, Row]:
     """Per data set: the ids of all images that are listed, the most listed first, their thumbnails, their classes."""
     found: dict[str, Row] = {}
     for dataset in dict.fromkeys(layer.key["dataset"] for layer in layers):
         ids, labels = LayerData.images([layer for layer in layers if layer.key["dataset"] == dataset])
         first = list(context.pictures(dataset, ids[:1].tolist()).values())
         there = bool(first)
-        share = _PICTURES / len({layer.key["dataset"] for layer in layers})
+        share = most_bytes / len({layer.key["dataset"] for layer in layers})
         read = in_parts(lambda part, dataset=dataset: context.pictures(dataset, part), ids.tolist()) if there else ()
         name = f"images-{len(found)}"
         made = sheets(name, read, len(ids) if there else 0, context.limit(share))
@@ -72,10 +79,8 @@ def _images(context: Context, layers: list[LayerData]) -> dict[str, Row]:
     return found
 
 
-def _plain(values: Any) -> Any:
+def _plain(values: np.ndarray) -> list[Any]:
     """Ids and labels as JSON: ids that a script's numbers cannot hold as texts."""
-    if not isinstance(values, np.ndarray):
-        return values
     return values.astype(str).tolist() if (np.abs(values) >= 2**53).any() else values.tolist()
 
 
@@ -87,8 +92,8 @@ def _name(context: Context, key: Row) -> str:
     return name + (f" · {key['condition']}" if key["condition"] not in ("raw", "") else "")
 
 
-def _left_out(chosen: Chosen, images: dict[str, Row]) -> list[str]:
-    """What a file of limited size has no room for, in sentences."""
+def _left_out(chosen: Chosen, images: dict[str, Row], told: int) -> list[str]:
+    """What a file of limited size has no room for, in sentences; told: of how many images number and class are."""
     said = []
     if chosen.left_out:
         said.append(
@@ -101,4 +106,6 @@ def _left_out(chosen: Chosen, images: dict[str, Row]) -> list[str]:
         lacking = len(of["ids"]) - made.count
         if made.count and lacking:
             said.append(f"{plural(lacking, 'image')} of {name} without a picture, those that are listed least")
+        if len(of["ids"]) > told:
+            said.append(f"{plural(len(of['ids']) - told, 'image')} of {name} without number and class")
     return said

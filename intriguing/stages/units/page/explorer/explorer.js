@@ -4,8 +4,8 @@
   const root = document.getElementById("units-explorer");
   if (!root) return;
   const all = Page.about("units-about");
-  const LINES = 8, TRIAL = 5, SMALL = 44, LARGE = 104;
-  const state = { layer: 0, sort: "number", descending: true, page: 0, whole: true, guessing: null, right: 0, guesses: 0, opened: new Set() };
+  const LINES = 8, TRIAL = 5, LARGE = 104, SMALLEST = 24, SMALL = 44, BESIDE = 53, GAP = 3.6;
+  const state = { layer: 0, sort: "number", descending: true, page: 0, whole: true, guessing: null, right: 0, guesses: 0, opened: new Set(), size: SMALL };
 
   let layer, sheets, data, sides;
   const body = h("div", { class: "explorer-body" });
@@ -94,7 +94,8 @@
   function words(of, i, sign, rank) {
     const at = of.image(i, sign, rank);
     const label = sheets.labels[at], kind = label >= 0 ? ` of class ${sheets.classes[label]}` : "";
-    return `${of.noun} ${i}, rank ${rank + 1}${of.signs[sign] < 0 ? " of the smallest" : ""}: image ${sheets.ids[at]}${kind}, value ${number(of.value(i, sign, rank))}`;
+    const named = at < sheets.ids.length ? `image ${sheets.ids[at]}${kind}` : "an image whose number is left out here";
+    return `${of.noun} ${i}, rank ${rank + 1}${of.signs[sign] < 0 ? " of the smallest" : ""}: ${named}, value ${number(of.value(i, sign, rank))}`;
   }
 
   function tiles(of, i, sign, size, secret) {
@@ -171,7 +172,7 @@
     const button = h("button", { type: "button", class: "index", "aria-expanded": String(open), title: `${of.noun} ${i}: more`, onclick: () => { open ? state.opened.delete(name) : state.opened.add(name); draw(); body.querySelector(`[data-line="${name}"] button`).focus(); } }, String(i));
     const key = state.sort.startsWith("score.") ? of.scores[state.sort.slice(6)] : null;
     const shown = state.sort === "special" ? `${number(of.special[i], 2)} sd` : key ? number(key[i]) : null;
-    return h("div", { class: open ? "line open" : "line", "data-line": name }, h("div", { class: "brief" }, h("div", { class: "who" }, button, shown === null ? null : h("span", { class: "score" }, shown)), tiles(of, i, 0, SMALL, false), of.flagged[i] ? h("span", { class: "chip" }, "dead or saturated") : null), open ? details(of, i) : null);
+    return h("div", { class: open ? "line open" : "line", "data-line": name }, h("div", { class: "brief" }, h("div", { class: "who" }, button, shown === null ? null : h("span", { class: "score" }, shown)), tiles(of, i, 0, state.size, false), of.flagged[i] ? h("span", { class: "chip" }, "dead or saturated") : null), open ? details(of, i) : null);
   }
 
   function column(of, number_) {
@@ -215,14 +216,14 @@
       const of = sides[number_];
       const title = answer === null ? `Column ${"AB"[at]}` : `Column ${"AB"[at]}: ${of.title}`;
       return h("div", { class: answer === null ? "side" : number_ ? "side random" : "side natural" }, h("h4", {}, answer === null ? null : h("i", { "aria-hidden": "true" }), title),
-        h("div", { class: "grid" }, draws[number_].map((i) => h("div", { class: "line" }, h("div", { class: "brief" }, h("span", { class: "index" }, answer === null ? "?" : String(i)), tiles(of, i, 0, SMALL, answer === null))))),
+        h("div", { class: "grid" }, draws[number_].map((i) => h("div", { class: "line" }, h("div", { class: "brief" }, h("span", { class: "index" }, answer === null ? "?" : String(i)), tiles(of, i, 0, state.size, answer === null))))),
         answer === null ? h("button", { type: "button", "data-guess": at, onclick: () => guess(at) }, `Column ${"AB"[at]} shows the units`) : null);
     });
     return [h("p", { class: "note", role: "status" }, answer === null ? `Which column shows single units? Both were drawn at random from this layer, dead and saturated ones left out. ${told}` : `${answer ? "Right." : "Wrong."} ${told} `,
       answer === null ? null : h("button", { type: "button", "data-again": true, onclick: () => { state.guessing = trial(); draw(); } }, "Again")), h("div", { class: "sides" }, columns)];
   }
 
-  function draw() {
+  function draw(fitting = true) {
     const blinded = state.guessing !== null;
     direction.textContent = state.descending ? "largest first" : "smallest first";
     direction.hidden = blinded || state.sort === "number";
@@ -234,9 +235,20 @@
     state.page = clamp(state.page);
     pages.show(state.page, pageCount(), `page ${state.page + 1} of ${pageCount()}`);
     body.replaceChildren(...(blinded ? blind() : [h("div", { class: "sides" }, sides.map(column))]));
+    if (fitting) fit();
+  }
+
+  // All images of a direction stand in one line: they are as large as a column has room for.
+  function fit() {
+    const shown = body.querySelector(".side"), most = Math.max(...sides.map((of) => of.k));
+    const size = Math.max(SMALLEST, Math.min(SMALL, Math.floor((shown.clientWidth - BESIDE - (most - 1) * GAP) / most)));
+    if (size === state.size) return;
+    state.size = size;
+    draw(false);
   }
 
   layerChoice.element.hidden = all.layers.length < 2;
+  window.addEventListener("resize", () => { if (sides) fit(); });
   Page.lazily(root, () => {
     root.replaceChildren(controls, body, pages.element);
     Page.guarded(root, load());
