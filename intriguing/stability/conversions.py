@@ -108,10 +108,7 @@ def _batch_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
         return Unknown("batch_norm with the statistics of the batch")
     scale = 1 / (_double(a["running_var"]) + a["eps"]).sqrt()  # type: ignore[operator, union-attr]
     scale = scale if a["weight"] is None else scale * _double(a["weight"])
-    offset = -_double(a["running_mean"]) * scale  # type: ignore[operator]
-    offset = offset if a["bias"] is None else offset + _double(a["bias"])
-    shape = (-1, *[1] * (x[0].ndim - 2))
-    return Scale(scale.reshape(shape), offset.reshape(shape), "batch_norm")
+    return smooth.normalised_by(scale, _double(a["running_mean"]), _double(a["bias"]), x[0].ndim, "batch_norm")  # type: ignore[arg-type]
 
 
 def _average(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -220,12 +217,20 @@ def _add(sign: float) -> Callable[[dict, list[Tensor], FxNode], Op]:
                 # x + x: the tracer lists an input once.
                 return Scale(torch.tensor(1 + scale, dtype=torch.float64), None)
             return Sum((1.0, scale)) if x[0].shape == x[1].shape else Unknown("a sum of inputs of other shapes")
+        constant = _constant(right if isinstance(left, FxNode) else left, x[0])
+        wide = torch.broadcast_shapes(constant.shape, x[0].shape)
         if isinstance(left, FxNode):
-            return Shift(_constant(right, x[0]) * scale)
-        constant = _constant(left, x[0])
+            return Shift(constant * scale) if wide == x[0].shape else _widened(wide, constant * scale)
+        if wide != x[0].shape:
+            return Unknown("a difference that broadcasts its input")
         return Scale(torch.tensor(scale, dtype=torch.float64), constant)
 
     return convert
+
+
+def _widened(shape: torch.Size, offset: Tensor) -> Op:
+    """A constant added to an input that is repeated to fit it, such as a logit and thresholds of classes."""
+    return Linear(lambda t: t.expand(len(t), *shape[1:]), "broadcast", offset=offset)
 
 
 def _constant(value: Any, x: Tensor) -> Tensor:
@@ -277,9 +282,24 @@ def _elementwise(kind: str, *names: str) -> Callable[[dict, list[Tensor], FxNode
         overload = getattr(packet, target._overloadname, target) if target is not packet else packet
         rest, kwargs = node.args[1:], dict(node.kwargs)
         parameters = tuple(float("nan") if a[n] is None else float(a[n]) for n in names)
+        if any(isinstance(given, FxNode) for given in (*rest, *kwargs.values())):  # a limit that is kept in a buffer
+            rest, kwargs = (), {n: a[n] for n in names}
         return Elementwise(kind, parameters, lambda t: overload(t, *rest, **kwargs))
 
     return convert
+
+
+def _softplus(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    if a["beta"] <= 0 or a["threshold"] < 20:
+        # Beyond the threshold torch goes over to the input itself, by a step of exp(-threshold) / beta.
+        return Unknown("softplus that jumps")
+    return _elementwise("softplus", "beta", "threshold")(a, x, node)
+
+
+def _celu(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    if a["alpha"] <= 0:
+        return Unknown("celu that grows without end")
+    return _elementwise("celu", "alpha")(a, x, node)
 
 
 def _gelu(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -322,9 +342,9 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
     "sigmoid": _elementwise("sigmoid"),
     "tanh": _elementwise("tanh"),
     "silu": _elementwise("silu"),
-    "softplus": _elementwise("softplus", "beta", "threshold"),
+    "softplus": _softplus,
     "elu": _elementwise("elu", "alpha", "scale", "input_scale"),
-    "celu": _elementwise("celu", "alpha"),
+    "celu": _celu,
     "selu": _elementwise("selu"),
     "hardtanh": _elementwise("hardtanh", "min_val", "max_val"),
     "hardsigmoid": _elementwise("hardsigmoid"),

@@ -20,6 +20,8 @@ _MOVES = ("permute", "transpose", "select", "slice", "narrow", "flip", "roll", "
           "channel_shuffle")  # fmt: skip
 _PARTS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
 """What gives several tensors, each a part of its input."""
+_ODD = (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError)
+"""What arguments that no converter expects raise."""
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
 
@@ -132,8 +134,11 @@ class Converter:
         return self._known(node, inputs, Linear(call, name, copies=True), name)
 
     def _known(self, node: FxNode, inputs: tuple[FxNode, ...], op: Op, name: str) -> Step:
-        with torch.no_grad():
-            value = op.apply(*(self.values[n] for n in inputs))
+        try:
+            with torch.no_grad():
+                value = op.apply(*(self.values[n] for n in inputs))
+        except _ODD as e:
+            return self._unknown(node, inputs, f"{name}: {type(e).__name__}")
         if not isinstance(value, Tensor) or value.shape[:1] != self.values[self.placeholder].shape[:1]:
             return self._unknown(node, inputs, f"{name} across the batch")
         self.values[node] = value
@@ -162,7 +167,7 @@ class Converter:
             if found is not None:
                 return found(named, [self.values[n] for n in inputs], node)
             return self._moved(node, name, named, inputs)
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError) as e:
+        except _ODD as e:
             return Unknown(f"{name}: {type(e).__name__}")
 
     def _value(self, given: Any) -> Any:

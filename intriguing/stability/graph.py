@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import ModelError
+from intriguing.stability.aliases import stale_read
 from intriguing.stability.convert import Converter
 from intriguing.stability.ops import Affine, Concat, Op, Shape, Sum, Unknown
 
@@ -109,6 +110,12 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
                 f"{type(model).__name__} cannot be traced on inputs of {tuple(shape)}: {type(e).__name__}: {_line(e)}. "
                 "A forward whose steps depend on values of the input has no fixed structure to bound."
             ) from e
+    stale = stale_read(traced.graph)
+    if stale is not None:
+        raise UntracedError(
+            f"{type(model).__name__} changes a tensor in place ({stale}) and reads another view of it afterwards, "
+            "which the trace does not follow: write the change as a new tensor."
+        )
     graph = _build(traced, x, owners, _dtype(model, x))
     return graph if graph.unknown else replace(graph, dtype=_checked(graph, model, x, expected))
 

@@ -119,6 +119,9 @@ class Scale(Affine):
     weight: Tensor
     offset: Tensor | None
     kind: str = "scale"
+    parts: Tensor | None = None
+    """The sum of the moduli of what `offset` is computed from, where that is more than its own: the roundings of a
+    batch norm with a large mean and a bias that undoes it are relative to these."""
 
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
         return x * self.weight
@@ -234,6 +237,8 @@ class Smooth(Op):
     """A value that the Lipschitz constant is at least; NaN where none is known."""
     local: Callable[[Tensor, Tensor], Tensor] | None = None
     """(values (B, *shape), radii (B,)) -> bounds (B,) on the Lipschitz constant within these distances of them."""
+    error: Callable[[Tensor, Tensor], Tensor] | None = None
+    """The same -> bounds (B,) on the L2 error of the result by its own roundings, in unit roundoffs."""
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
         return self.function(inputs[0])

@@ -233,7 +233,16 @@ class Problem:
         error, one = (self.slack(torch.full((len(self.x),), r, dtype=pairs.dtype, device=pairs.device)) for r in (0, 1))
         further = one - error
         # The slack grows with the radius: (margin - error) / (slope + growth).
-        return ((self.margins - error) / (pairs + further).clamp(min=1e-300)).clamp(min=0)
+        bounds = ((self.margins - error) / (pairs + further).clamp(min=1e-300)).clamp(min=0)
+        if not any(isinstance(node.op, Smooth) for node in self.graph.nodes):
+            return bounds
+        # It may not grow in proportion: that of the largest bound of an image, or of the least, holds up to there.
+        known = torch.where(bounds.isfinite() & (bounds > 0), bounds, math.nan)
+        proven = torch.zeros_like(bounds)
+        for radius in (known.nan_to_num(0.0).amax(1), known.nan_to_num(math.inf).amin(1).nan_to_num(posinf=0.0)):
+            reached = ((self.margins - self.slack(radius)) / pairs.clamp(min=1e-300)).clamp(min=0)
+            proven = torch.maximum(proven, torch.minimum(torch.minimum(bounds, radius[:, None]), reached))
+        return proven
 
     def _exact(self) -> Tensor:
         """For an affine network: the distance to the half-space of each class in the box, from its dual."""

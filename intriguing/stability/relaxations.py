@@ -68,9 +68,9 @@ def shape_of(op: Elementwise) -> Shape | None:
         return Shape(slope, (0.0,), None, abs(scale * alpha) * inner**2)
     if kind == "celu":
         return Shape(lambda z: (z.clamp(max=0) / p[0]).exp(), (0.0,), None, 1 / abs(p[0]))
-    if kind == "softplus" and p[0] > 0:
-        # Beyond the threshold torch goes over to z itself, by a step of exp(-threshold) / beta: 2e-9 / beta at 20.
-        return Shape(lambda z: torch.sigmoid(p[0] * z), (), None, p[0] / 4, "convex") if p[1] >= 20 else None
+    if kind == "softplus":
+        # Beyond the threshold, of 20 or more, torch goes over to z itself: by a step of 2e-9 / beta at most.
+        return Shape(lambda z: torch.sigmoid(p[0] * z), (), None, p[0] / 4, "convex")
     return None
 
 

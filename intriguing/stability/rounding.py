@@ -28,6 +28,7 @@ from intriguing.stability.ops import (
     Reshape,
     Scale,
     Shift,
+    Smooth,
     Sum,
     size,
 )
@@ -128,6 +129,8 @@ class Rounding:
         for i, node in enumerate(self.graph.nodes[1:stop], start=1):
             op = node.op
             assert op is not None
+            if isinstance(op, Smooth) and self.carry[i]:
+                total = total + self.carry[i] * self.unit * 1.01 * _smooth_error(op, node, values, self.reach, radius)
             if _terms(op) == 0:
                 continue
             at = _modulus(op, [values[j] for j in node.inputs]).flatten(1)
@@ -148,6 +151,14 @@ class Rounding:
         if isinstance(op, Linear) and not op.copies:
             product = max(dense, convolved)
         return share + product * (1 + product) * (1 + share)
+
+
+def _smooth_error(op: Smooth, node: Node, values: list[Tensor], reach: list[float], radius: Tensor) -> Tensor:
+    """The error (B,) of an operation that is known by its bound alone, in unit roundoffs; infinite if not known."""
+    if op.error is None:
+        return torch.full_like(radius, math.inf)
+    source = node.inputs[0]
+    return op.error(values[source], reach[source] * radius)
 
 
 def _join(node: Node, before: list[float], gain_of: float) -> float:
@@ -200,10 +211,16 @@ def _modulus(op: Op, inputs: list[Tensor]) -> Tensor:
     if isinstance(op, Affine):
         out = in_moduli(op, inputs[0].abs())
         out = out if op.offset is None else out + op.offset.abs()
-        return out + 2 * op.offset.abs() if isinstance(op, Scale) and op.offset is not None else out
+        return out + 2 * parts_of(op) if isinstance(op, Scale) and op.offset is not None else out
     if isinstance(op, Elementwise):
         return op.apply(inputs[0]).abs() + inputs[0].abs() * slope_bound(op) * 0.5
     return sum((x.abs() for x in inputs[1:]), inputs[0].abs())
+
+
+def parts_of(op: Scale) -> Tensor:
+    """What the roundings of a scale's offset are relative to."""
+    assert op.offset is not None
+    return op.offset.abs() if op.parts is None else op.parts
 
 
 def _moduli_gain(node: Node, graph: Graph) -> float:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from intriguing.stability.convert import Converter
 
 _NAN = float("nan")
+_SUMMED = 32
+"""Roundings of a sum besides those of the numbers that are added one after the other."""
 
 
 def softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -23,7 +25,14 @@ def softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
     if axis % x[0].ndim == 0:
         return Unknown("softmax across the batch")
     # With k classes of a large share each the norm nears 1/2, so the bound is the supremum for two classes or more.
-    return Smooth("softmax", lambda t: torch.softmax(t, axis), 0.5, 0.5 if x[0].shape[axis] > 1 else 0.0)
+    count = x[0].shape[axis]
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        # A share p errs by p (d + few) units, d its logit's distance to the largest, and p d < exp(-d) d < 0.4.
+        rows = values[0].numel() / count
+        return torch.full_like(radius, math.sqrt(rows) * (0.4 * math.sqrt(count) + _partial(count) + 16))
+
+    return Smooth("softmax", lambda t: torch.softmax(t, axis), 0.5, 0.5 if count > 1 else 0.0, error=error)
 
 
 def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -31,8 +40,14 @@ def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
     axis = int(a["dim"])
     if axis % x[0].ndim == 0:
         return Unknown("log_softmax across the batch")
-    bound = math.sqrt(x[0].shape[axis])
-    return Smooth("log_softmax", lambda t: torch.log_softmax(t, axis), bound, bound)
+    count = x[0].shape[axis]
+    bound = math.sqrt(count)
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        span = (values.amax(axis, True) - values.amin(axis, True)).flatten(1).amax(1) + 2 * radius
+        return math.sqrt(values[0].numel()) * (4 * span + 4 * math.log(count) + _partial(count) + 16)
+
+    return Smooth("log_softmax", lambda t: torch.log_softmax(t, axis), bound, bound, error=error)
 
 
 def layer_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -40,40 +55,53 @@ def layer_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     size = math.prod(a["normalized_shape"])
     if len(a["normalized_shape"]) >= x[0].ndim:
         return Unknown("layer_norm across the batch")
-    return _normalised("layer_norm", node, a["weight"], a["eps"], lambda t: t.reshape(len(t), -1, size))
+    return _normalised("layer_norm", node, a, lambda t: t.reshape(len(t), -1, size))
 
 
 def group_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """Group norm, bounded as layer norm."""
     groups = int(a["num_groups"])
-    return _normalised("group_norm", node, a["weight"], a["eps"], lambda t: t.reshape(len(t), groups, -1))
+    # With the channels last the places of a channel are added one after the other.
+    places = math.prod(x[0].shape[2:])
+    return _normalised("group_norm", node, a, lambda t: t.reshape(len(t), groups, -1), together=places)
 
 
 def rms_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """RMS norm, bounded as layer norm."""
-    eps = a["eps"] if a["eps"] is not None else torch.finfo(torch.float32).eps
+    eps = a["eps"] if a["eps"] is not None else torch.finfo(node.meta["val"].dtype).eps
     size = math.prod(a["normalized_shape"])
     if len(a["normalized_shape"]) >= x[0].ndim:
         return Unknown("rms_norm across the batch")
-    return _normalised("rms_norm", node, a["weight"], eps, lambda t: t.reshape(len(t), -1, size), centred=False)
+    a = a | {"eps": eps}
+    return _normalised("rms_norm", node, a, lambda t: t.reshape(len(t), -1, size), centred=False)
 
 
 def instance_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
     """Instance norm: with running statistics affine, else bounded as layer norm."""
     if a["use_input_stats"]:
-        return _normalised("instance_norm", node, a["weight"], a["eps"], lambda t: t.flatten(2))
+        return _normalised("instance_norm", node, a, lambda t: t.flatten(2))
     scale = 1 / (a["running_var"].double() + a["eps"]).sqrt()
     scale = scale if a["weight"] is None else scale * a["weight"].detach().double()
-    offset = -a["running_mean"].double() * scale
-    offset = offset if a["bias"] is None else offset + a["bias"].detach().double()
-    shape = (-1, *[1] * (x[0].ndim - 2))
-    return Scale(scale.reshape(shape), offset.reshape(shape), "instance_norm")
+    bias = None if a["bias"] is None else a["bias"].detach().double()
+    return normalised_by(scale, a["running_mean"].double(), bias, x[0].ndim, "instance_norm")
+
+
+def normalised_by(scale: Tensor, mean: Tensor, bias: Tensor | None, axes: int, kind: str) -> Op:
+    """(x - mean) * scale + bias, each (channels,), of inputs (B, channels, ...) with so many axes."""
+    offset = -mean * scale if bias is None else bias - mean * scale
+    parts = (mean * scale).abs() + (0.0 if bias is None else bias.abs())
+    scale, offset, parts = (t.reshape(-1, *[1] * (axes - 2)) for t in (scale, offset, parts))
+    return Scale(scale, offset, kind, parts)
 
 
 def _normalised(
-    kind: str, node: FxNode, weight: Any, eps: float, rows: Callable[[Tensor], Tensor], *, centred: bool = True
+    kind: str, node: FxNode, a: dict, rows: Callable[[Tensor], Tensor], *, centred: bool = True, together: int = 0
 ) -> Op:
-    """A normalisation of `rows` (B, groups, n) of its input, each to the length sqrt(n)."""
+    """A normalisation of `rows` (B, groups, n) of its input, each to the length sqrt(n).
+
+    torch adds in a tree, or on a GPU by 128 threads or more; `together`: so many numbers at least one after the other.
+    """
+    weight, bias, eps = a["weight"], a.get("bias"), a["eps"]
     target: Any = node.target
     owner: Any = node.graph.owning_module
     rest = map_arg(node.args[1:], lambda n: getattr(owner, str(n.target)).detach().double())
@@ -88,7 +116,22 @@ def _normalised(
         shortest = torch.linalg.vector_norm(parts, dim=-1).flatten(1).amin(1) * (1 - 1e-12) - radius
         return gain / (shortest.clamp(min=0).square() / parts.shape[-1] + eps).sqrt() * (1 + 1e-12)
 
-    return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN, local)
+    shift = 0.0 if bias is None else float(bias.detach().double().abs().amax())
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        # Mean and variance err by so many units of the largest value and of its square, and count by the least spread.
+        parts = rows(values)
+        steps = _SUMMED + max(parts.shape[-1] / 128, together)
+        size = (parts.abs().flatten(1).amax(1) + radius) * local(values, radius) / max(gain, 1e-300)
+        size = size if centred else torch.zeros_like(size)
+        return math.sqrt(values[0].numel()) * (gain * (steps * size * (1 + size) + steps + 16) + 2 * shift)
+
+    return Smooth(kind, lambda t: target(t, *rest, **kwargs), bound, _NAN, local, error)
+
+
+def _partial(count: int) -> float:
+    """The roundings that a sum of `count` numbers goes through, where torch adds eight or more sums side by side."""
+    return count / 8 + _SUMMED
 
 
 def local_response(node: FxNode, converter: "Converter") -> tuple[Op, FxNode] | None:
@@ -137,4 +180,14 @@ def _local_response(size: int, alpha: float, beta: float, k: float, channels: in
     else:
         rows = min(size, channels)
         bound = attained * (1 + 2 * math.sqrt(rows) * beta ** (beta + 1) / (beta + 1) ** (beta + 1))
-    return lambda t: torch.nn.functional.local_response_norm(t, size, alpha, beta, k), bound, attained
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        reached = torch.linalg.vector_norm(function(values).flatten(1), dim=1) + bound * radius
+        # The logarithm of the denominator, which the power is computed from, at most.
+        squares = alpha * (values.abs().flatten(1).amax(1) + radius) ** 2
+        return reached * (size + 32 + 8 * beta * (1 + abs(math.log(k)) + squares / k))
+
+    def function(t: Tensor) -> Tensor:
+        return torch.nn.functional.local_response_norm(t, size, alpha, beta, k)
+
+    return function, bound, attained, None, error if k > 0 else None

@@ -15,7 +15,7 @@ from intriguing.stability.gains import slope_bound
 from intriguing.stability.graph import Graph
 from intriguing.stability.ops import Affine, Concat, Elementwise, Op, Scale, Sum
 from intriguing.stability.region import Region
-from intriguing.stability.rounding import Rounding, in_moduli
+from intriguing.stability.rounding import Rounding, in_moduli, parts_of
 
 
 class Steps:
@@ -73,7 +73,7 @@ class Steps:
         if isinstance(op, Affine):
             out = in_moduli(op, largest[0])
             out = out if op.offset is None else out + op.offset.abs()
-            return out + 2 * op.offset.abs() if isinstance(op, Scale) and op.offset is not None else out
+            return out + 2 * parts_of(op) if isinstance(op, Scale) and op.offset is not None else out
         return torch.stack(largest).sum(0)
 
 

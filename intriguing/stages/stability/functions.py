@@ -30,6 +30,6 @@ class CertifyParameters:
     compute: Compute
 
 
-NORMS = TaskFunction(Function(f"{_TASKS}:norms", 2, _COVERS), NormsParameters)
-CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 4, _COVERS), CertifyParameters)
+NORMS = TaskFunction(Function(f"{_TASKS}:norms", 3, _COVERS), NormsParameters)
+CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 5, _COVERS), CertifyParameters)
 FUNCTIONS = (NORMS, CERTIFY)

@@ -1,0 +1,169 @@
+"""Bounds of networks of rarer kinds: never above a change that is known to succeed, and null where nothing holds."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import intriguing as ig
+from intriguing.stability import lower_bounds
+
+
+class Thresholds(nn.Module):
+    """One logit, to which the thresholds of ordered classes are added, as in CORAL."""
+
+    def __init__(self, thresholds):
+        super().__init__()
+        self.one = nn.Linear(2, 1)
+        self.register_buffer("thresholds", torch.tensor(thresholds))
+
+    def forward(self, x):
+        return self.one(x) + self.thresholds
+
+
+class Clamped(nn.Module):
+    """Between limits that are kept as numbers, or in buffers."""
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.low, self.high = low, high
+        if isinstance(low, torch.Tensor):
+            self.register_buffer("least", low)
+            self.register_buffer("most", high)
+
+    def forward(self, x):
+        return torch.clamp(x, self.low, self.high)
+
+
+class PartInPlace(nn.Module):
+    """Cuts the first values off in place, at a limit that the inputs of a trace do not reach, and reads them all."""
+
+    def forward(self, x):
+        x = x * 1
+        x[:, :1].clamp_(max=5.0)
+        return x
+
+
+def nearest(model, x, labels, box, cells=200):
+    """The distance (B,) to the nearest point of a grid over the box, of two pixels, with another class."""
+    line = torch.linspace(*box, cells)
+    points = torch.cartesian_prod(line, line)
+    with torch.no_grad():
+        wrong = model(points).argmax(1) != labels[:, None]
+    return (points - x[:, None]).norm(dim=2).masked_fill(~wrong, math.inf).amin(1)
+
+
+@pytest.mark.parametrize("seed", (0, 2))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(Thresholds([0.3, -0.2, 0.1]), nn.ReLU(), nn.Linear(3, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 6), nn.CELU(-1.0), nn.Linear(6, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 6), PartInPlace(), nn.Linear(6, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 6), Clamped(torch.tensor(-0.5), torch.tensor(0.5)), nn.Linear(6, 3)),
+    ],
+    ids=["an addition that repeats its input", "a function without a largest slope", "a part changed in place",
+         "limits in buffers"],
+)  # fmt: skip
+@pytest.mark.parametrize("gigaflops", [10.0, 0.0])
+def test_no_bound_lies_above_a_change_that_succeeds(make, gigaflops, seed):
+    torch.manual_seed(seed)
+    model, box = make().eval(), (-10.0, 10.0)
+    for p in model.parameters():
+        p.data.mul_(3.0)
+    x = torch.rand(6, 2) * 20 - 10
+    with torch.no_grad():
+        labels = model(x).argmax(1)
+    bound = lower_bounds(model, x, labels, lower=box[0], upper=box[1], gigaflops=gigaflops).bound
+    assert not bool((bound > nearest(model, x, labels, box)).any())
+
+
+def test_an_addition_that_repeats_its_input_is_no_shift():
+    torch.manual_seed(0)
+    layer = Thresholds([0.5, 0.2, -0.1, -0.4])
+    weight = layer.one.weight.detach().double()
+    assert ig.operator_norm(layer, (2,)).norm == pytest.approx(2 * float(weight.norm()), rel=1e-6)
+    x = torch.rand(3, 2)
+    result = ig.minimal_distortion(layer, x, layer(x).argmax(1))
+    assert result.status == ["not_found"] * 3  # the largest threshold wins everywhere
+
+
+def test_limits_in_buffers_are_limits():
+    torch.manual_seed(0)
+    first, last, x = nn.Linear(2, 6), nn.Linear(6, 3), torch.rand(4, 2)
+    limits = (-0.5, 0.5), (torch.tensor(-0.5), torch.tensor(0.5))
+    one, other = (nn.Sequential(first, Clamped(*ends), last).eval() for ends in limits)
+    bounds = [lower_bounds(model, x, one(x).argmax(1)) for model in (one, other)]
+    assert bounds[0].method == bounds[1].method == "lines"
+    assert torch.equal(bounds[0].bound, bounds[1].bound)
+
+
+def test_a_function_that_jumps_has_no_bound():
+    model = nn.Sequential(nn.Linear(1, 1), nn.Softplus(threshold=1.0), nn.Linear(1, 2))
+    for layer, weight, bias in ((model[0], [[4.0]], [0.0]), (model[2], [[1.0], [0.0]], [0.0, 1.15])):
+        layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+    x = torch.tensor([[0.24], [0.2501]])
+    assert model(x).argmax(1).tolist() == [0, 1]
+    certificates = lower_bounds(model, x[:1], [0])
+    assert math.isnan(certificates.bound)
+    assert "jumps" in certificates.reason
+
+
+def test_a_change_in_place_that_nothing_else_reads_is_followed():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout(), nn.ReLU(inplace=True), nn.Linear(8, 3)).eval()
+    assert lower_bounds(model, torch.rand(2, 1, 4, 4), [0, 1]).method == "lines"
+    part = lower_bounds(nn.Sequential(nn.Linear(2, 3), PartInPlace()).eval(), torch.rand(2, 2), [0, 1])
+    assert (part.method, "in place" in part.reason) == ("none", True)
+
+
+def test_the_least_spread_of_an_rms_norm_is_that_of_its_type():
+    for kind in (torch.float32, torch.float64):
+        bound = ig.operator_norm(nn.RMSNorm(4, dtype=kind), (4,)).upper_bound
+        assert bound == pytest.approx(torch.finfo(kind).eps ** -0.5)
+
+
+def undone():
+    """A batch norm whose bias undoes a large mean."""
+    norm = nn.BatchNorm1d(8)
+    norm.running_mean.fill_(1000.0)
+    norm.bias.data.fill_(1000.0)
+    return nn.Sequential(nn.Linear(16, 8), norm, nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "start", "span", "seed"),
+    [
+        (lambda: nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 3)), 200.0, 0.01, 0),
+        (lambda: nn.Sequential(nn.GroupNorm(4, 16), nn.Linear(16, 3)), 200.0, 0.01, 0),
+        (lambda: nn.Sequential(nn.LayerNorm(16, eps=1e-12), nn.Linear(16, 3)), 0.5, 1e-3, 0),
+        (lambda: nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 3)), 100.0, 100.0, 0),
+        (undone, 0.0, 1.0, 1),
+    ],
+    ids=["layer norm", "group norm", "layer norm of little contrast", "layer norm of much contrast", "batch norm"],
+)
+def test_the_roundings_of_a_normalisation_leave_no_bound_beyond_a_flip(make, start, span, seed):
+    torch.manual_seed(seed)
+    model, limits = make().eval(), {"lower": 0.0, "upper": 255.0}
+    proven = 0
+    with torch.no_grad():
+        x = start + span * torch.rand(200, 16)
+        labels = model(x).argmax(1)
+        pairs = (labels[0::2] != labels[1::2]).nonzero().squeeze(1)[:8]
+        here, there, own = x[2 * pairs], x[2 * pairs + 1], labels[2 * pairs]
+        near = here
+        for _ in range(40):
+            middle = (near + there) / 2
+            stays = (model(middle).argmax(1) == own)[:, None]
+            near, there = torch.where(stays, middle, near), torch.where(stays, there, middle)
+        for away in (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 0.5):
+            images = near + away * (here - near)
+            labels = model(images).argmax(1)
+            bounds = lower_bounds(model, images, labels, **limits).bound.nan_to_num(0.0)
+            proven += int((bounds > 0).sum())
+            r = torch.randn(1000, *images.shape, dtype=torch.float64)
+            r *= bounds[:, None] * torch.rand(1000, len(images), 1) / r.norm(dim=2, keepdim=True)
+            changed = (images + r).float().clamp(0.0, 255.0)
+            inside = (changed.double() - images).norm(dim=2) < bounds
+            assert not bool((inside & (model(changed.flatten(0, 1)).argmax(1).reshape(1000, -1) != labels)).any())
+    assert proven > 0 or span <= 1
