@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import isfinite
+from operator import index
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -149,7 +150,7 @@ def collect_maps(
     """As `collect_activations`, with separate positions, the maps' shapes, with `where` the maxima's positions, and
     with `output` the model's output, for which each forward pass goes on to the end.
     """
-    if slots < 1:
+    if not isinstance(slots, int | np.integer) or slots < 1:
         raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
     place = torch.device(device) if device is not None else device_of(model)
     if isinstance(loader, torch.Tensor | np.ndarray):
@@ -263,7 +264,7 @@ def _named(loader: Iterable[Any], ids: Iterable[int] | None) -> Iterator[tuple[t
         if not total and batch.is_floating_point() and looks_like_bytes(batch):
             _LOG.warning("The inputs are whole numbers from 0 to 255: write batch / 255 if the model takes 0 to 1.")
         if numbers is not None:
-            names = np.fromiter(islice(numbers, len(batch)), dtype=np.int64)
+            names = _numbers(list(islice(numbers, len(batch))))
             if len(names) < len(batch):
                 raise InputError(f"The loader holds more inputs than the {total + len(names)} ids given.")
         elif isinstance(item, _IdentifiedBatch):
@@ -273,6 +274,14 @@ def _named(loader: Iterable[Any], ids: Iterable[int] | None) -> Iterator[tuple[t
         total += len(batch)
         if len(batch):
             yield batch, names
+
+
+def _numbers(ids: list[Any]) -> np.ndarray:
+    """Ids as int64 (n,); raises `InputError` for what is no whole number, rather than cut it to one."""
+    try:
+        return np.array([index(one) for one in ids], dtype=np.int64)
+    except (TypeError, OverflowError):
+        raise InputError(f"The ids of inputs are whole numbers of 64 bits, not such as {ids[0]!r}.") from None
 
 
 def _joined(named: Iterable[tuple[torch.Tensor, np.ndarray]], rows: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:

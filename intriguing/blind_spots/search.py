@@ -106,7 +106,7 @@ def _fitted(
     seen = Passes()
     counted, caller = Counted(network, seen), Precision.now()
     with full_precision():
-        sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1]
+        sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1, len(images)]
         conduct = examine(counted, few, box.shaped(images.shape[1:]), sizes)
         _check_classes(conduct.classes, labels, target_classes)
         linear = None

@@ -68,9 +68,15 @@ def sorted_arrays(data: Any, what: str) -> Arrays:
     flat: dict[str, Any] = {}
     for name, value in data.items():
         if name in _SPLITS and isinstance(value, tuple | list):
-            flat |= {f"{name}_{k}": v for k, v in zip(("images", "labels", "ids"), value, strict=False)}
+            given = {f"{name}_{k}": v for k, v in zip(("images", "labels", "ids"), value, strict=False)}
         else:
-            flat[_ALIASES.get(name, name)] = value
+            given = {_ALIASES.get(name, name): value}
+        if twice := [key for key in given if key in flat]:
+            raise DataError(
+                f"{what} has {twice[0]} twice, by two names, one of which is {name!r} ('images' and x_test are "
+                "test_images): leave one out, or give it its own name."
+            )
+        flat |= given
     classes, names, channels = (flat.pop(key, None) for key in ("classes", "class_names", "channels"))
     splits = [s for s in _SPLITS if f"{s}_images" in flat]
     if "names" in flat:

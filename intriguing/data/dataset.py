@@ -288,6 +288,8 @@ def build_dataset(
         if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
             raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
         stored = frozen(images) if isinstance(images, np.ndarray) else images
+        if int(numbers.min()) < 0 or int(numbers.max()) > np.iinfo(np.int64).max:
+            raise DataError(f"{what}: ids from {numbers.min()} to {numbers.max()}; they run from 0 to 2^63 - 1.")
         numbers = numbers.astype(np.int64)
         kept_labels = frozen(_labels(np.asarray(labels), count, what))
         splits[name] = Split(stored, kept_labels, frozen(numbers), names.paths.get(name, ()))

@@ -86,6 +86,8 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
     model cannot be traced (its forward depends on values of its input) or where graph and model disagree; `ModelError`
     where the model fails on this shape.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"A {type(model).__name__} cannot be traced: give a torch.nn.Module.")
     parameter = next(iter(model.parameters()), None)
     parameter = parameter if parameter is not None else next(iter(model.buffers()), None)
     like = parameter if parameter is not None and parameter.is_floating_point() else torch.zeros(())

@@ -32,12 +32,14 @@ def lanczos(forward: Map, adjoint: Map, start: Tensor, steps: int = 300, toleran
     the distance of `value` to the nearest singular value: an error estimate, no upper bound of the norm.
     """
     v = start / torch.linalg.vector_norm(start)
+    # A power of two changes no digit, and keeps the squares of very small or large norms within the type.
+    size = math.ldexp(1.0, math.frexp(float(forward(v).abs().amax()))[1])
     last, beta = torch.zeros_like(v), 0.0
     alphas: list[float] = []
     betas: list[float] = []
     value = residual = 0.0
     for step in range(min(steps, 3 * start.numel())):
-        w = adjoint(forward(v)) - beta * last
+        w = adjoint(forward(v) / size) / size - beta * last
         alpha = float((w * v).sum())
         w = w - alpha * v
         alphas.append(alpha)
@@ -47,10 +49,10 @@ def lanczos(forward: Map, adjoint: Map, start: Tensor, steps: int = 300, toleran
         # |theta - lambda| <= beta |s|, and sqrt(theta) + sqrt(lambda) >= sqrt(theta).
         residual = beta * abs(float(vectors[-1, 0])) / value if value > 0 else 0.0
         if residual <= tolerance * value or beta <= 1e-13 * max(max(alphas), 1e-300):
-            return value, residual, step + 1
+            return value * size, residual * size, step + 1
         betas.append(beta)
         last, v = v, w / beta
-    return value, residual, len(alphas)
+    return value * size, residual * size, len(alphas)
 
 
 def gram_bound(blocks: Tensor | Iterable[Tensor]) -> float:

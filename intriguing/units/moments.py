@@ -48,6 +48,8 @@ class Moments:
         rows = torch.as_tensor(block)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise InputError(f"A block of {self.dim} units has shape (n, {self.dim}), not {tuple(rows.shape)}.")
+        if rows.is_complex():
+            raise InputError(f"Activations are real numbers, not {rows.dtype}: give their modulus, or their parts.")
         if not rows.is_floating_point() or rows.dtype.itemsize < 4:
             rows = rows.float()
         for start in range(0, len(rows), _PART):

@@ -125,11 +125,12 @@ class TopK:
         counted in `skipped` and listed in `skipped_ids` (the first 1,000).
         """
         rows = torch.as_tensor(block)
-        names = _on_host(ids)
-        if names.dtype.kind not in "iu" and names.size:
-            raise InputError(f"The ids of inputs are whole numbers, not {names.dtype}: number the inputs.")
-        names = names.astype(np.int64)
-        places = np.zeros(len(names), dtype=np.int32) if positions is None else _on_host(positions).astype(np.int32)
+        if rows.is_complex():
+            raise InputError(f"Activations are real numbers, not {rows.dtype}: give their modulus, or their parts.")
+        names = _whole(ids, np.int64, "The ids of inputs are whole numbers of 64 bits, not {}: number the inputs.")
+        places = np.zeros(len(names), dtype=np.int32)
+        if positions is not None:
+            places = _whole(positions, np.int32, "Positions are whole numbers of 32 bits, not {}: number the places.")
         if rows.ndim != 2 or rows.shape[1] != self.directions.dim:
             raise InputError(
                 f"A block for directions of {self.directions.dim} units has shape (n, {self.directions.dim}), "
@@ -328,6 +329,16 @@ class TopK:
     def _held(self, line: np.ndarray, rank: np.ndarray) -> Candidates:
         at = (line, rank)
         return Candidates(line, self._values[at], self._hashes[at], self._ids[at], self._positions[at])
+
+
+def _whole(numbers: Sequence[int] | np.ndarray | torch.Tensor, kind: type[np.integer], message: str) -> np.ndarray:
+    """Whole numbers (n,) as an array of this type; raises `InputError` for others and for those that it cannot hold."""
+    values = _on_host(numbers)
+    if values.size and values.dtype.kind not in "iu":
+        raise InputError(message.format(values.dtype))
+    if values.size and not np.iinfo(kind).min <= int(values.min()) <= int(values.max()) <= np.iinfo(kind).max:
+        raise InputError(message.format(f"{values.min()} to {values.max()}"))
+    return values.astype(kind)
 
 
 def _on_host(numbers: Sequence[int] | np.ndarray | torch.Tensor) -> np.ndarray:

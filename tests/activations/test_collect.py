@@ -274,3 +274,10 @@ def test_inputs_of_the_wrong_shape_are_a_model_error():
 def test_maps_of_different_shapes_cannot_share_positions():
     with pytest.raises(InputError, match="one shape"):
         gathered(convnet(), [images(4)], ["0", "3"], reduce="positions")
+
+
+@pytest.mark.parametrize("ids", [[0.5, 1.5], ["a", "b"], [2**63, 0]])
+def test_ids_that_are_no_whole_numbers_of_64_bits_are_refused(ids):
+    """0.5 was taken for the input 0."""
+    with pytest.raises(InputError, match="whole numbers of 64 bits"):
+        list(ig.collect_activations(nn.Sequential(nn.Linear(3, 2)), [torch.rand(2, 3)], "0", ids=ids))

@@ -224,6 +224,12 @@ def test_a_model_of_one_batch_size_is_fed_with_it(fixed):
     assert bool((base()(result.adversarial).argmax(1) != y).all())
 
 
+def test_a_program_that_was_exported_with_the_images_own_number_is_searched():
+    x = images()
+    program = torch.export.export(base(), (x,))
+    assert minimal_distortion(program, x, base()(x).argmax(1)).status == ["found"] * 6
+
+
 def test_a_model_that_takes_single_images_alone_is_searched():
     class Single(Wrapped):
         def forward(self, x):

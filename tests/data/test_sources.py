@@ -138,6 +138,19 @@ def test_npz_with_one_split_and_classes_that_do_not_all_occur(npz):
     assert (data.classes, data.split("test").ids.tolist()) == (7, [30, 40])
 
 
+def test_one_array_under_two_names_is_refused(npz):
+    """The later one took the other's place."""
+    images, labels = np.zeros((2, 6, 6), np.uint8), np.array([0, 1])
+    with pytest.raises(DataError, match="test_images twice"):
+        load_dataset(npz(images=images, labels=labels, test_images=images + 1, test_labels=labels))
+
+
+@pytest.mark.parametrize("ids", [np.array([-1, 0]), np.array([2**63, 0], np.uint64)])
+def test_ids_begin_at_zero(npz, ids):
+    with pytest.raises(DataError, match="they run from 0"):
+        load_dataset(npz(images=np.zeros((2, 6, 6), np.uint8), labels=np.array([0, 1]), ids=ids))
+
+
 def test_npz_under_the_names_of_keras(npz):
     images, labels = np.zeros((2, 6, 6), np.uint8), np.array([0, 1])
     assert set(load_dataset(npz(x_train=images, y_train=labels, x_test=images, y_test=labels)).splits) == {

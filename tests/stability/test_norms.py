@@ -293,6 +293,17 @@ def test_bad_arguments_are_refused():
         ig.operator_norm(nn.Linear(2, 2), (2,), method="exakt")
     with pytest.raises(ModelError, match="fails on inputs"):
         ig.operator_norm(nn.Linear(2, 2), (3,))
+    with pytest.raises(ModelError, match="give a torch.nn.Module"):
+        ig.operator_norm(torch.relu, (3,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("power", [-200, 200])
+def test_a_norm_is_told_at_any_size_of_the_weights(power):
+    layer = nn.Linear(6, 4, dtype=torch.float64)
+    layer.weight.data.mul_(10.0**power)
+    norm = ig.operator_norm(layer, (6,))
+    true = float(torch.linalg.matrix_norm(layer.weight.detach() / 10.0**power, 2)) * 10.0**power
+    assert norm.norm == pytest.approx(true, rel=1e-6) and norm.upper_bound >= true * (1 - 1e-12)
 
 
 def test_the_gain_of_a_scaled_sum():

@@ -231,6 +231,19 @@ def test_ids_that_are_no_whole_numbers_are_refused(ids):
         ig.TopK(ig.Directions.natural(3), k=1).update(np.eye(2, 3, dtype=np.float32), np.array(ids))
 
 
+def test_ids_and_positions_that_no_column_holds_are_refused():
+    """They were cut to whole numbers, or wrapped around."""
+    scan, rows = ig.TopK(ig.Directions.natural(3), k=1), np.eye(2, 3, dtype=np.float32)
+    for positions in ([0.5, 1.5], [2**40, 1]):
+        with pytest.raises(InputError, match="Positions are whole numbers"):
+            scan.update(rows, [0, 1], positions)
+    with pytest.raises(InputError, match="of 64 bits"):
+        scan.update(rows, np.array([2**63 + 1, 0], dtype=np.uint64))
+    for there in (scan, ig.Moments(3)):
+        with pytest.raises(InputError, match="real numbers"):
+            there.update(rows.astype(np.complex64), *([[0, 1]] if there is scan else []))
+
+
 def test_a_block_of_another_width_is_refused():
     with pytest.raises(InputError, match=r"\(n, 4\)"):
         ig.TopK(ig.Directions.natural(4)).update(rows_of(3, 5), np.arange(3))
