@@ -45,6 +45,8 @@ class TrainOptions:
     """Autoencoder only: squared (1/2 ||x - x'||^2, linear decoder) or cross_entropy (of pixels, sigmoid decoder)."""
     corruption: float | None = None
     """Autoencoder only: the standard deviation of Gaussian noise on what the encoder sees, drawn anew in each step."""
+    contraction: float | None = None
+    """Autoencoder only: the weight of the sum of squares of the code's derivatives by the pixels."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight_decay, list):
@@ -52,10 +54,9 @@ class TrainOptions:
         for name in ("epochs", "batch_size"):
             _check(name, getattr(self, name), whole=True, low=1)
         _check("encoder_epochs", self.encoder_epochs, whole=True, low=0)
-        for name in ("learning_rate", "sparsity_penalty", "encoder_decay"):
+        for name in ("learning_rate", "sparsity_penalty", "encoder_decay", "corruption", "contraction"):
             _check(name, getattr(self, name), low=0)
         _check("warm_up", self.warm_up, low=0, high=1)
-        _check("corruption", self.corruption, low=0)
         _check("sparsity", self.sparsity, low=1e-6, high=1 - 1e-6)
         decays = self.weight_decay if isinstance(self.weight_decay, tuple) else (self.weight_decay,)
         for decay in decays:
@@ -98,5 +99,6 @@ GENERAL = TrainOptions(
     encoder_decay=0.0,
     encoder_loss="squared",
     corruption=0.0,
+    contraction=0.0,
 )
 """The options of a model that has no recipe of its own."""
