@@ -17,16 +17,14 @@ def fit_encoder(encoder: nn.Module, examples: Examples, options: TrainOptions, s
 
     The loss is minimised over the encoder and a linear decoder. It is the mean over images of 1/2 ||x - x'||^2, or of
     the cross-entropy of x under sigmoid(x'), plus `sparsity_penalty` times the sum over units of
-    KL(sparsity || mean activation in the batch), plus `contraction` times the mean over images of the squared Frobenius
-    norm of the code's Jacobian, plus weight decay `encoder_decay`. The encoder sees the images with Gaussian noise of
-    the standard deviation `corruption`, the decoder's goal are the images themselves. The paper says only "sparse"
-    (section 4.2); all of this is a choice of this project, made on 10,000 held-out training images
+    KL(sparsity || mean activation in the batch), plus weight decay `encoder_decay`. The encoder sees the images with
+    Gaussian noise of the standard deviation `corruption`, the decoder's goal are the images themselves. The paper says
+    only "sparse" (section 4.2); all of this is a choice of this project, made on 10,000 held-out training images
     (docs/results/paper.md). Without decay or noise, pixels that are always 0 keep their first weights, and noise on
     them alone makes the model err.
 
     Sources: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3; Vincent et al. 2010, Journal of Machine
-    Learning Research 11, 3371-3408 (corruption, cross-entropy); Rifai et al. 2011, "Contractive auto-encoders", ICML,
-    section 3 (contraction).
+    Learning Research 11, 3371-3408 (corruption, cross-entropy).
     """
     linear = cast(nn.Linear, encoder.get_submodule("linear"))
     decoder = nn.Linear(linear.out_features, linear.in_features).to(linear.weight.device)
@@ -47,7 +45,7 @@ def fit_encoder(encoder: nn.Module, examples: Examples, options: TrainOptions, s
 def reconstruction_loss(
     encoder: nn.Module, decoder: nn.Module, examples: Examples, options: TrainOptions, rows: Rows
 ) -> Tensor:
-    """Reconstruction, sparsity and contraction of a batch; weight decay is added elsewhere."""
+    """Reconstruction and sparsity of a batch; weight decay is added elsewhere."""
     x = examples.inputs(rows).flatten(1)
     code = encoder(x + options.corruption * torch.randn_like(x) if options.corruption else x)
     goal, weight = options.sparsity or 0.05, options.sparsity_penalty or 0.0
@@ -57,11 +55,7 @@ def reconstruction_loss(
         error = F.binary_cross_entropy_with_logits(decoder(code), x) * x.shape[1]
     else:
         error = 0.5 * F.mse_loss(decoder(code), x) * x.shape[1]
-    loss = error + weight * divergence.sum()
-    if options.contraction:
-        lengths = encoder.get_submodule("linear").weight.square().sum(dim=1)  # type: ignore[operator]
-        loss = loss + options.contraction * ((code * (1 - code)).square() @ lengths).mean()
-    return loss
+    return error + weight * divergence.sum()
 
 
 def fit_head(head: nn.Linear, codes: Examples, options: TrainOptions, seed: int) -> float:

@@ -101,7 +101,6 @@ def autoencoder(shape: Shape, classes: int, hidden: int = 400) -> Autoencoder:
         encoder_epochs=48,
         encoder_loss="cross_entropy",
         corruption=0.5,
-        contraction=0.1,
         sparsity=0.1,
         sparsity_penalty=2.0,
         encoder_decay=1e-4,

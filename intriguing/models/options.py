@@ -45,8 +45,6 @@ class TrainOptions:
     """Autoencoder only: squared (1/2 ||x - x'||^2, linear decoder) or cross_entropy (of pixels, sigmoid decoder)."""
     corruption: float | None = None
     """Autoencoder only: the standard deviation of Gaussian noise on what the encoder sees, drawn anew in each step."""
-    contraction: float | None = None
-    """Autoencoder only: the weight of the sum of squares of the code's derivatives by the pixels."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight_decay, list):
@@ -54,7 +52,7 @@ class TrainOptions:
         for name in ("epochs", "batch_size"):
             _check(name, getattr(self, name), whole=True, low=1)
         _check("encoder_epochs", self.encoder_epochs, whole=True, low=0)
-        for name in ("learning_rate", "sparsity_penalty", "encoder_decay", "corruption", "contraction"):
+        for name in ("learning_rate", "sparsity_penalty", "encoder_decay", "corruption"):
             _check(name, getattr(self, name), low=0)
         _check("warm_up", self.warm_up, low=0, high=1)
         _check("sparsity", self.sparsity, low=1e-6, high=1 - 1e-6)
@@ -99,6 +97,5 @@ GENERAL = TrainOptions(
     encoder_decay=0.0,
     encoder_loss="squared",
     corruption=0.0,
-    contraction=0.0,
 )
 """The options of a model that has no recipe of its own."""

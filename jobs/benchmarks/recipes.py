@@ -16,14 +16,13 @@ from intriguing.data.dataset import build_dataset
 from intriguing.models import TrainOptions, build_model, train_model
 
 HELD_OUT = 10_000
-_BEFORE = {"encoder_epochs": 8, "corruption": 0.3, "contraction": 0.0}
+_BEFORE = {"encoder_epochs": 8, "corruption": 0.3}
 _OLD_ENCODER = {
     "epochs": 300,
     "weight_decay": 1e-6,
     "encoder_epochs": 20,
     "encoder_loss": "squared",
     "corruption": 0.0,
-    "contraction": 0.0,
     "sparsity": 0.05,
     "sparsity_penalty": 1.0,
     "encoder_decay": 1e-4,
@@ -39,11 +38,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "FC200-200-10, the recipe": ("mlp", {"hidden": [200, 200]}, {}),
     "FC123-456-10, the recipe": ("mlp", {"hidden": [123, 456]}, {}),
     "AE400-10, the recipe": ("autoencoder", {}, {}),
-    "AE400-10, no contraction": ("autoencoder", {}, {"contraction": 0.0}),
-    "AE400-10, no contraction, 24 epochs": ("autoencoder", {}, {"contraction": 0.0, "encoder_epochs": 24}),
-    "AE400-10, no contraction, 24 epochs, noise 0.3": ("autoencoder", {}, _BEFORE | {"encoder_epochs": 24}),
-    "AE400-10, no contraction, 8 epochs, noise 0.3 (before)": ("autoencoder", {}, _BEFORE),
-    "AE400-10, no contraction, 8 epochs, no noise": ("autoencoder", {}, _BEFORE | {"corruption": 0.0}),
+    "AE400-10, 24 epochs": ("autoencoder", {}, {"encoder_epochs": 24}),
+    "AE400-10, 24 epochs, noise 0.3": ("autoencoder", {}, _BEFORE | {"encoder_epochs": 24}),
+    "AE400-10, 8 epochs, noise 0.3 (before)": ("autoencoder", {}, _BEFORE),
+    "AE400-10, 8 epochs, no noise": ("autoencoder", {}, _BEFORE | {"corruption": 0.0}),
     "AE400-10, squared error, decay (before)": ("autoencoder", {}, _OLD_ENCODER),
 } | {
     f"FC10({decay:g}), decay_form {form}": ("softmax", {}, {"weight_decay": decay, "decay_form": form})

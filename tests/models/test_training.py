@@ -1,7 +1,6 @@
 """Training: accuracy on real digits, determinism, weight decay against a closed form."""
 
 import math
-from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -246,20 +245,6 @@ def test_the_losses_of_the_encoder_are_those_of_its_docstring():
         options = TrainOptions(encoder_loss=loss, sparsity=0.2, sparsity_penalty=3.0, corruption=0.0)
         value = reconstruction_loss(encoder, decoder, examples, options, slice(None))
         assert value.item() == pytest.approx(error + 3 * divergence, rel=1e-5)
-
-
-def test_contraction_is_the_squared_norm_of_the_codes_jacobian():
-    torch.manual_seed(0)
-    x, decoder = torch.rand(5, 9), nn.Linear(4, 9)
-    encoder = nn.Sequential(OrderedDict(linear=nn.Linear(9, 4), activation=nn.Sigmoid()))
-    examples = Examples(x.__getitem__, torch.zeros(5, dtype=torch.int64))
-    jacobians = [torch.autograd.functional.jacobian(encoder, row) for row in x]
-    norm = torch.stack([each.square().sum() for each in jacobians]).mean()
-    plain, contracted = (
-        reconstruction_loss(encoder, decoder, examples, TrainOptions(corruption=0.0, contraction=c), slice(None))
-        for c in (0.0, 0.7)
-    )
-    assert (contracted - plain).item() == pytest.approx(0.7 * norm.item(), rel=1e-4)
 
 
 def test_an_unknown_reconstruction_is_refused():
