@@ -128,7 +128,10 @@ class PrimalDual:
         return replace(self, until=end, poll=math.gcd(self.poll, end - begin), outputs=outputs)
 
     def load(self, inputs: State) -> State:
-        """The first state: rows start at the image or at `begin` (R, n), if it is given, or where they paused."""
+        """The first state: rows start at the image or at `begin` (R, n), if it is given, or where they paused.
+
+        `first` (R,) in the inputs gives each row its own length of the first step.
+        """
         x0 = inputs["x0"]
         if "tick" in inputs:
             return {**inputs, "done": inputs["broken"].clone()}
@@ -280,9 +283,10 @@ class PrimalDual:
         mean = torch.lerp(total, state["mean"], (self.mean * (~late).to(scale.dtype))[:, None])
         square = torch.lerp(total * total, state["square"], _SQUARE)
         time = (state["tick"] + 1).double()
-        shrunk = (self.last / self.first) ** ((time - 1) / self.ticks)
+        first = state["first"].double() if "first" in state else self.first
+        shrunk = (self.last / first) ** ((time - 1) / self.ticks)
         debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
-        size = (self.first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
+        size = (first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
         moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt().add_(1e-20), value=-1)
         # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
         # A finished row stays as it is: a paused one goes on later.

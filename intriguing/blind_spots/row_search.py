@@ -1,8 +1,9 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import groupby
 from math import log
 
 import torch
@@ -52,9 +53,26 @@ _RESCUES = 3
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
+_TOGETHER = 4
+"""Further starts of an image that run side by side, after the first one, at which most images end. Few images have
+further starts, and a network is fed 32 rows at least where rows are cheap: so they cost hardly more than one."""
+
 Start = PenaltySearch | PrimalDual | Segment
 Excluded = Callable[[Tensor], Tensor]
 """From distances that are found (E,) to the mask (E, C) of the classes that are proven to be no nearer."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Another start of some rows."""
+
+    solver: Start
+    index: Tensor
+    """(I,) the rows."""
+    inputs: State = field(default_factory=dict)
+    """Inputs of the solver besides those of the rows, or in place of them."""
+    least: int = 0
+    """Passes that it takes at least."""
 
 
 def search_rows(
@@ -109,8 +127,9 @@ class _RowSearch:
         """(B,) the usual rounding of an image in L2: of its own values, for a box may be far wider than they are."""
         self.near = near
         """Images to start from."""
-        self.recipes = count()
-        """The number of the next start of `_steps`, which has its own count so that all of `_STEPS` get their turn."""
+        self.longer = PrimalDual(evaluator, *box.pair, _TICKS, width=width)
+        """The further starts; each gives its rows the length of their first step."""
+        self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
 
     def paper_procedure(self) -> State:
@@ -133,40 +152,58 @@ class _RowSearch:
         )
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
-        self._finish(nearest, recipe)
+        self._finish([self._reached(nearest)], recipe, bar=False)
         near = started.isfinite() & (started <= recipe.near * self._least(started))
         near[nearest] = False
-        self._finish(near.nonzero().squeeze(1), recipe, bar=True)
-        nearest = self._first(self.outcome["best_l2"])
-        unsettled = started[nearest] > _UNSETTLED * self.outcome["best_l2"][nearest]
-        several = self.rows["goals"][nearest].sum(1) > 1
-        agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
-        for ticks, first, last, which in ((recipe.second, 8.0, 2.0, ~several), (recipe.elsewhere, 2.0, 0.5, several)):
-            if ticks:
-                second = PrimalDual(self.evaluator, *self.box, ticks, first=first, last=last, width=width)
-                agreed |= self._again(second, nearest[which & ~unsettled], recipe, elsewhere=True)
-        self._rescue(recipe, self._least(started).isinf(), nearest[unsettled])
+        self._finish([self._reached(near.nonzero().squeeze(1))], recipe)
+        agreed = self._second(recipe, started)
+        self._rescue(recipe)
         self._probe(recipe)
         self._further(recipe, agreed)
         return self.outcome
 
-    def _rescue(self, recipe: Recipe, failed: Tensor, unsettled: Tensor) -> None:
-        """Starts of other kinds for rows that `failed` (R,), whose example has no success, and those not settled (U,).
+    def _second(self, recipe: Recipe, started: Tensor) -> Tensor:
+        """Another start for the nearest row of each example, all finished together; started: (R,) first distances.
+
+        Rows that have settled look for another basin. Where the first start had not converged, and for all rows of an
+        example without a success, the penalised search takes its place. Returns the mask (E,) of the examples whose
+        two starts agree.
+        """
+        nearest = self._first(self.outcome["best_l2"])
+        unsettled = started[nearest] > _UNSETTLED * self.outcome["best_l2"][nearest]
+        several = self.rows["goals"][nearest].sum(1) > 1
+        trials = []
+        for ticks, first, last, which in ((recipe.second, 8.0, 2.0, ~several), (recipe.elsewhere, 2.0, 0.5, several)):
+            if ticks:
+                solver = PrimalDual(self.evaluator, *self.box, ticks, first=first, last=last, width=self.width)
+                index = nearest[which & ~unsettled]
+                trials.append(_Trial(solver, index, {"goals": self._elsewhere(index)}))
+        lost = self._least(started).isinf() & ~self.outcome["broken"]
+        lost[nearest[unsettled]] = True
+        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
+        same = self._again([*trials, _Trial(penalised, lost.nonzero().squeeze(1))], recipe)
+        return self._any(same[: len(trials)])
+
+    def _elsewhere(self, index: Tensor) -> Tensor:
+        """The goals of rows (I,), of several without the class that is reached already (I, C)."""
+        goals = self.rows["goals"][index]
+        others = goals.scatter(1, self.outcome["best_class"][index][:, None], False)
+        return torch.where(others.any(1, keepdim=True), others, goals)
+
+    def _rescue(self, recipe: Recipe) -> None:
+        """Starts of other kinds for rows whose example has no success.
 
         The last kind needs no gradient: the segments to the nearest images of the class, where there are any.
         """
-        lost = failed & ~self.outcome["broken"]
-        lost[unsettled] = True
-        penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
-        self._again(penalised, lost.nonzero().squeeze(1), recipe)
         patient = PrimalDual(self.evaluator, *self.box, **_PATIENT, width=self.width)
-        self._again(patient, self._lost().nonzero().squeeze(1), recipe)
+        self._again([_Trial(patient, self._lost().nonzero().squeeze(1))], recipe)
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
             if len(index) == 0:
                 break
-            start, index, inputs = self._segment(index)
-            self._again(start, index, recipe, inputs=inputs)
+            trial = self._segment(index)
+            index = trial.index
+            self._again([trial], recipe)
 
     def _lost(self) -> Tensor:
         """Mask (R,) of the rows of examples without a success."""
@@ -196,7 +233,7 @@ class _RowSearch:
             if len(index) == 0:
                 break
             inputs = {"there": there[found], "goals": ~rivals[found]}
-            self._again(Segment(self.evaluator, *self.box), index, recipe, inputs=inputs)
+            self._again([_Trial(Segment(self.evaluator, *self.box), index, inputs)], recipe)
 
     def _further(self, recipe: Recipe, agreed: Tensor) -> None:
         """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
@@ -209,32 +246,41 @@ class _RowSearch:
         budget = self.options.passes or recipe.passes
         further = 0 if self.evaluator.dear else recipe.further
         anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
-        for number in range(budget // _CHEAPEST if budget else further):
-            going = self._spent() < budget if budget else ~agreed | (number < anyway)
-            index = self._ranked(number)
-            index = index[going[self.owner[index]]]
-            if len(index) == 0:
+        going = torch.ones_like(agreed)
+        for wave in _waves(budget // _CHEAPEST if budget else further, 1 if self.evaluator.dear else _TOGETHER):
+            spent, trials = self._spent(), []
+            for number in wave:
+                going = going & (spent < budget if budget else ~agreed | (number < anyway))
+                index = self._ranked(number)
+                index = index[going[self.owner[index]]]
+                if len(index) == 0:
+                    break
+                trials.append(self._trial(number, index))
+                spent = spent + trials[-1].least
+            if not trials:
                 break
-            segment = self.near is not None and number % _EVERY == 0
-            start, index, inputs = self._segment(index) if segment else self._steps(index)
-            agreed |= self._again(start, index, recipe, inputs=inputs)
+            agreed |= self._any(self._again(trials, recipe))
 
-    def _steps(self, index: Tensor) -> tuple[Start, Tensor, State]:
+    def _trial(self, number: int, index: Tensor) -> _Trial:
+        """The further start of this number: a segment, or a start with longer steps, of `_STEPS` one after another."""
+        if self.near is None:
+            return self._steps(number, index)
+        if number % _EVERY == 0:
+            return self._segment(index)
+        return self._steps(number - number // _EVERY - 1, index)
+
+    def _steps(self, number: int, index: Tensor) -> _Trial:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
-        number = next(self.recipes)
         size, first = _STEPS[number % len(_STEPS)]
-        last = min(2.0, first / 2)
-        solver = PrimalDual(self.evaluator, *self.box, _TICKS, first=first, last=last, width=self.width)
-        if not size:
-            return solver, index, {}
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
-        return solver, index, {"begin": noisy(x0, size * l2, number, *self.box)}
+        begin = noisy(x0, size * l2, number, *self.box) if size else x0
+        return _Trial(self.longer, index, {"begin": begin, "first": torch.full_like(l2, first)}, 2 * _TICKS)
 
-    def _segment(self, index: Tensor) -> tuple[Start, Tensor, State]:
+    def _segment(self, index: Tensor) -> _Trial:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
         assert self.near is not None
         images, index = self.near.take(index)
-        return Segment(self.evaluator, *self.box), index, {"there": images}
+        return _Trial(self.segment, index, {"there": images}, self.segment.bisections + 1)
 
     def _spent(self) -> Tensor:
         """The passes of each example (E,)."""
@@ -279,51 +325,87 @@ class _RowSearch:
         earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
         return index[earliest[self.owner[index]] == order]
 
-    def _again(
-        self, start: Start, index: Tensor, recipe: Recipe, elsewhere: bool = False, inputs: State | None = None
-    ) -> Tensor:
-        """Another start for the rows of `index`, and a finish for those that find a success.
+    def _reached(self, index: Tensor) -> State:
+        """The best points of the rows (I,), for a finish."""
+        return {"index": index, **{name: self.outcome[name][index] for name in ("best", "best_class")}}
 
-        elsewhere: a row with several goals does not search again for the class that it has reached already. inputs:
-        more inputs of the start. Returns the mask (E,) of the examples whose best point was found once more.
+    def _any(self, masks: list[Tensor]) -> Tensor:
+        """Whether one of the masks (E,) has an example."""
+        none = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+        return torch.stack([none, *masks]).any(0)
+
+    def _again(self, trials: list[_Trial], recipe: Recipe) -> list[Tensor]:
+        """Other starts of some rows, side by side, and one finish for all that find a success.
+
+        Trials in a row that have the same solver run together, and no trial knows what another one finds. Returns for
+        each the mask (E,) of the examples whose best point it found once more.
         """
-        agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+        ends: list[State] = []
+        for _, group in groupby(trials, key=lambda trial: id(trial.solver)):
+            ends += self._started(list(group))
+        masks = []
+        for end, same in zip(ends, self._finish(ends, recipe), strict=True):
+            agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+            agreed[self.owner[end["index"][same]]] = True
+            masks.append(agreed)
+        return masks
+
+    def _started(self, trials: list[_Trial]) -> list[State]:
+        """The rows of each trial that found a success, and where; all trials have the same solver."""
+        index = torch.cat([trial.index for trial in trials])
         if len(index) == 0:
-            return agreed
-        rows = {name: value[index] for name, value in self.rows.items()} | (inputs or {})
-        if elsewhere:
-            others = rows["goals"].scatter(1, self.outcome["best_class"][index][:, None], False)
-            rows["goals"] = torch.where(others.any(1, keepdim=True), others, rows["goals"])
-        outcome = self._run(start, rows)
+            return [self._reached(trial.index) for trial in trials]
+        rows = {name: value[index] for name, value in self.rows.items()}
+        rows |= {name: torch.cat([trial.inputs[name] for trial in trials]) for name in trials[0].inputs}
+        outcome = self._run(trials[0].solver, rows)
         for name in ("forward", "backward"):
-            self.outcome[name][index] += outcome[name]
-        self.outcome["blind"][index] &= outcome["blind"]
-        won = outcome["best_l2"].isfinite().nonzero().squeeze(1)
-        begin = {name: outcome[name][won] for name in ("best", "best_class")}
-        same = self._finish(index[won], recipe, bar=True, start=begin)
-        agreed[self.owner[index[won][same]]] = True
-        return agreed
+            self.outcome[name].index_add_(0, index, outcome[name])
+        ends = []
+        for trial, part in zip(trials, _parts(outcome, trials), strict=True):
+            self.outcome["blind"][trial.index] &= part["blind"]
+            won = part["best_l2"].isfinite().nonzero().squeeze(1)
+            ends.append({"index": trial.index[won], "best": part["best"][won], "best_class": part["best_class"][won]})
+        return ends
 
-    def _finish(self, index: Tensor, recipe: Recipe, bar: bool = False, start: State | None = None) -> Tensor:
-        """Finish the rows of `index` from `start` (default: their best points), and keep the results that are nearer.
+    def _finish(self, ends: list[State], recipe: Recipe, bar: bool = True) -> list[Tensor]:
+        """Finish from all of these points (I, n) of rows (I,), and keep the results that are nearer.
 
-        bar: a row ends early when it cannot come below the distance that its example has reached. Returns the mask of
-        the rows that came as near as their example was, and not nearer.
+        bar: a row ends early when it cannot come below the distance that its example has reached. Returns for each of
+        `ends` the mask (I,) of the rows that came as near as their example was, and not nearer.
         """
+        index = torch.cat([end["index"] for end in ends])
         if len(index) == 0:
-            return torch.zeros_like(index, dtype=torch.bool)
+            return [torch.zeros_like(end["index"], dtype=torch.bool) for end in ends]
         solver = BoundaryFinish(self.evaluator, *self.box, recipe.steps, recipe.longest_finish)
-        start = start or {name: self.outcome[name][index] for name in ("best", "best_class")}
         inputs = {name: self.rows[name][index] for name in ("x0", "rivals")}
-        inputs |= {"best": start["best"], "target": start["best_class"]}
-        least = self._least(self.outcome["best_l2"])[index]
+        inputs |= {"best": torch.cat([end["best"] for end in ends])}
+        inputs |= {"target": torch.cat([end["best_class"] for end in ends])}
         if bar:
-            inputs["bar"] = least
-        new = self._run(solver, inputs)
+            inputs["bar"] = self._least(self.outcome["best_l2"])[index]
+        new = self._run(solver, inputs) | {"best_class": inputs["target"]}
+        for name in ("forward", "backward"):
+            self.outcome[name].index_add_(0, index, new[name])
+        return [self._kept(end["index"], part) for end, part in zip(ends, _parts(new, ends), strict=True)]
+
+    def _kept(self, index: Tensor, new: State) -> Tensor:
+        """Keep the results of the rows (I,) that are nearer; the mask (I,) of those that came as near."""
+        least = self._least(self.outcome["best_l2"])[index]
         self.outcome["blind"][index] &= new["bound"] == 0
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
-        for name, value in (("best", new["best"]), ("best_l2", new["best_l2"]), ("best_class", inputs["target"])):
-            self.outcome[name][index[better]] = value[better]
-        for name in ("forward", "backward"):
-            self.outcome[name][index] += new[name]
+        for name in ("best", "best_l2", "best_class"):
+            self.outcome[name][index[better]] = new[name][better]
         return (new["best_l2"] > (1 - _SAME) * least) & (new["bound"] < (1 + _SAME) * least)
+
+
+def _waves(last: int, together: int) -> Iterator[range]:
+    """The numbers below `last`: the first alone, then so many at a time."""
+    yield range(min(1, last))
+    for begin in range(1, last, together):
+        yield range(begin, min(begin + together, last))
+
+
+def _parts(state: State, pieces: list[_Trial] | list[State]) -> list[State]:
+    """The rows of a state that belong to each of the pieces, which follow one another."""
+    sizes = [len(piece.index if isinstance(piece, _Trial) else piece["index"]) for piece in pieces]
+    split = {name: value.split(sizes) for name, value in state.items()}
+    return [{name: value[i] for name, value in split.items()} for i in range(len(sizes))]
