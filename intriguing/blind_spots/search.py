@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +19,7 @@ from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.certified import Certifier
 from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.few_channels import quick_gradients
 from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
@@ -139,10 +141,11 @@ def _fitted(
     certifier = Certifier.of(network, images, box, options)
     problem = Problem(evaluator, options, box, every, linear, pool, certifier)
     parts = []
-    for index in torch.arange(len(images), device=images.device).split(plan.images):
-        target = target_classes if target_classes is None else target_classes[index]
-        batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
-        parts.append(batch.result())
+    with nullcontext() if cost.dear else quick_gradients(network):
+        for index in torch.arange(len(images), device=images.device).split(plan.images):
+            target = target_classes if target_classes is None else target_classes[index]
+            batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
+            parts.append(batch.result())
     result = _joined(parts, home, notes, plan, seen)
     return certifier.with_bounds(result, images, labels, target_classes) if certifier else result
 

@@ -1,0 +1,101 @@
+"""The gradient of convolutions of few channels."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from intriguing.blind_spots.evaluate import frozen
+from intriguing.blind_spots.few_channels import Shape, pulled, quick_gradients, side_of, transposed
+
+LAYERS = [
+    # in, out, taps, stride, padding, height, width
+    (1, 16, 5, 2, 0, 28, 28),
+    (3, 8, 3, 2, 1, 33, 17),
+    (3, 8, 7, 2, (3, 1), 20, 21),
+    (2, 4, 3, 3, 0, 11, 10),
+    (2, 4, 2, 3, 1, 9, 12),
+    (4, 6, 1, 2, 0, 8, 7),
+    (1, 4, 8, 4, 2, 24, 24),
+    (1, 4, 5, 1, 2, 13, 12),
+    (1, 4, 3, 1, 1, 9, 9),
+    (3, 8, 3, 1, 1, 32, 32),
+    (2, 3, 3, 1, 4, 6, 7),
+]
+
+
+@pytest.mark.parametrize("spec", LAYERS)
+def test_the_gradient_is_that_of_autograd(spec):
+    *layer, high, wide = spec
+    torch.manual_seed(0)
+    model = nn.Conv2d(*layer).double().requires_grad_(False)
+    x = torch.rand(5, layer[0], high, wide, dtype=torch.float64, requires_grad=True)
+    y = model(x)
+    weights = torch.randn_like(y)
+    (usual,) = torch.autograd.grad(y, x, weights)
+    shape = Shape.of(model, x)
+    assert shape.side > 1
+    assert torch.allclose(pulled(weights, transposed(model.weight, shape), shape), usual, atol=1e-12)
+
+
+def test_a_square_fills_a_vector_and_grows_with_the_taps_alone():
+    assert [side_of(1, taps, 1) for taps in (1, 2, 3, 5)] == [1, 1, 2, 4]
+    assert [side_of(channels, 5, 1) for channels in (1, 2, 3, 4)] == [4, 2, 2, 2]
+    assert [side_of(channels, 5, 2) for channels in (1, 3)] == [4, 2]
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 6, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(54, 4)
+    ).eval()
+
+
+def gradient(model, x):
+    leaf = x.clone().requires_grad_()
+    z = model(leaf)
+    return z.detach(), torch.autograd.grad(z[:, 0].sum(), leaf)[0], z.grad_fn
+
+
+def test_inside_the_logits_are_the_same_to_the_bit_and_afterwards_all_is_as_before():
+    model, x = network(), torch.rand(32, 2, 14, 14)
+    before = {name: dict(module.__dict__) for name, module in model.named_modules()}
+    logits, slope, _ = gradient(model, x)
+    with frozen(model), quick_gradients(model):
+        again, quick, _ = gradient(model, x)
+        assert "_conv_forward" in model[0].__dict__
+        assert torch.equal(model(x), logits)
+        assert torch.equal(gradient(model, x[:32])[1][:8], gradient(model, torch.cat([x[:8], x[:24]]))[1][:8])
+    assert torch.equal(again, logits)
+    assert torch.allclose(quick, slope, atol=1e-6) and not torch.equal(quick, torch.zeros_like(slope))
+    assert {name: dict(module.__dict__) for name, module in model.named_modules()} == before
+
+
+def test_a_weight_that_changes_between_two_calls_is_noticed():
+    model, x = network(), torch.rand(4, 2, 14, 14)
+    with frozen(model), quick_gradients(model):
+        gradient(model, x)
+        with torch.no_grad():
+            model[0].weight.mul_(-2)
+        _, quick, _ = gradient(model, x)
+    assert torch.allclose(quick, gradient(model, x)[1], atol=1e-6)
+
+
+def test_layers_that_it_was_not_made_for_are_left_alone():
+    class Own(nn.Conv2d):
+        """A layer whose forward a user may have changed."""
+
+    model = nn.Sequential(
+        nn.Conv2d(5, 4, 3, 2), nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, 2, groups=2), nn.Conv2d(1, 4, (3, 5), 2),
+        nn.Conv2d(4, 4, 3, 2, dilation=2, padding=2),
+        nn.Conv2d(4, 4, 3, 2, padding=1, padding_mode="reflect"), nn.Conv2d(4, 4, 3, (2, 1), padding=1),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, 2, 1)), Own(4, 4, 3, 2, 1),
+    )  # fmt: skip
+    with frozen(model), quick_gradients(model):
+        assert not any("_conv_forward" in module.__dict__ for module in model.modules())
+    seen = copy.deepcopy(network())
+    with quick_gradients(seen):  # its weights need a gradient
+        z = seen(torch.rand(2, 2, 14, 14))
+        z.sum().backward()
+    assert seen[0].weight.grad is not None
