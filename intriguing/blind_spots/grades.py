@@ -75,7 +75,7 @@ _BEST = Recipe(
     elsewhere=0,
     penalised=40,
     near=1.1,
-    further=5,
+    further=9,
     race=_RACE,
 )
 

@@ -78,11 +78,14 @@ class RowCost:
         return self.blocks.most == 1
 
 
-def plan(cost: RowCost, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str) -> Plan:
+def plan(
+    cost: RowCost, conduct: Conduct, images: Tensor, options: SearchOptions, tried: str, together: int = 1
+) -> Plan:
     """The slots, images and rows per call that fit in the device's available memory, at most those asked for.
 
     The model needs the memory of a row, times the rows of a call. Besides the slots, each pair of an image and a wrong
-    class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes.
+    class to try has a row for the whole search. tried: `one`, `some` or `all` wrong classes. together: rows that an
+    image may have at some time in any case.
 
     Raises: `InputError` if not even one image fits.
     """
@@ -90,7 +93,7 @@ def plan(cost: RowCost, conduct: Conduct, images: Tensor, options: SearchOptions
     budget = options.memory_fraction * available(images.device)
     one = images[0].numel() * images.element_size()
     several = {"one": 1, "some": max(CANDIDATES, options.classes), "all": conduct.classes}
-    tries = max(1, min(several[tried], conduct.classes - 1))
+    tries = max(together, min(several[tried], conduct.classes - 1))
     choices = list(_choices(options.slots, conduct.rows, cost.blocks, fixed))
 
     def needed(count: int, choice: tuple[int, Blocks]) -> float:

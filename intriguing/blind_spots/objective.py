@@ -14,14 +14,14 @@ _ROUNDING = 2.0
 
 def margin(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
     """z_t minus the largest rival logit (R,), and that rival's class (R,). `rivals` (R, C) is a mask."""
-    top, who = logits.masked_fill(~rivals, -_INFINITY).max(1)
+    top, who = logits.where(rivals, -_INFINITY).max(1)
     return logits.gather(1, target[:, None]).squeeze(1) - top, who
 
 
 def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The largest logit of the goals minus that of the rivals (R,), and both classes (R,). The masks are (R, C)."""
-    high, winner = logits.masked_fill(~goals, -_INFINITY).max(1)
-    top, rival = logits.masked_fill(~rivals, -_INFINITY).max(1)
+    high, winner = logits.where(goals, -_INFINITY).max(1)
+    top, rival = logits.where(rivals, -_INFINITY).max(1)
     return high - top, winner, rival
 
 

@@ -25,7 +25,7 @@ from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, finite_rows, surely_all
+from intriguing.blind_spots.masks import chosen, finite_rows, surely_all, surely_none
 from intriguing.blind_spots.objective import contest, cross_entropy, pair, slack
 
 _SQUARE = 0.999
@@ -173,9 +173,11 @@ class PrimalDual:
         hinge = -slope * _sigmoid(-gap / unit)[:, None]
         if self.patient:
             return gap, hinge / unit[:, None]
+        never = state["best_l2"][s].isinf() & (gap < 0)
+        if surely_none(never):
+            return gap, hinge / unit[:, None]
         _, entropy = cross_entropy(logits, goals, rivals)
-        never = state["best_l2"][s].isinf()
-        return gap, torch.where((never & (gap < 0))[:, None], entropy, hinge) / unit[:, None]
+        return gap, torch.where(never[:, None], entropy, hinge) / unit[:, None]
 
     def step(self, state: State) -> State:
         """One evaluation of all rows, and the next trial points."""

@@ -38,7 +38,10 @@ _SAME = 3e-3
 _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
 by less it could be farther after its confirmation."""
-_STEPS = ((1.0, 16.0), (0.0, 16.0), (2.0, 16.0), (0.5, 16.0), (1.0, 8.0), (0.0, 32.0))
+_STEPS = (
+    *((1.0, 16.0), (0.0, 16.0), (2.0, 16.0), (0.5, 16.0), (1.0, 8.0), (0.0, 32.0)),
+    *((4.0, 64.0), (0.5, 8.0), (2.0, 64.0)),
+)
 """Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
 _TICKS = 28
 """Evaluations of a further start. One of half the length is finished as long and ends in a good basin half as often."""
@@ -53,7 +56,7 @@ _RESCUES = 3
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
-_TOGETHER = 4
+TOGETHER = 8
 """Further starts of an image that run side by side, after the first one, at which most images end. Few images have
 further starts, and a network is fed 32 rows at least where rows are cheap: so they cost hardly more than one."""
 
@@ -247,7 +250,7 @@ class _RowSearch:
         further = 0 if self.evaluator.dear else recipe.further
         anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
         going = torch.ones_like(agreed)
-        for wave in _waves(budget // _CHEAPEST if budget else further, 1 if self.evaluator.dear else _TOGETHER):
+        for wave in _waves(budget // _CHEAPEST if budget else further, 1 if self.evaluator.dear else TOGETHER):
             spent, trials = self._spent(), []
             for number in wave:
                 going = going & (spent < budget if budget else ~agreed | (number < anyway))

@@ -25,7 +25,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
-from intriguing.blind_spots.row_search import ALIGNED
+from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.rows import PADDED, Blocks, Counted, Passes
@@ -123,7 +123,8 @@ def _fitted(
     used = linear is None and (not cost.dear or bool(asked))
     # Images to start from are there before the memory that is left is shared out.
     ends = _loaded(others, images, box) if used else None
-    plan = memory.plan(cost, conduct, images, options, tried)
+    several = grade.recipe is not None and bool(grade.recipe.further) and linear is None and not cost.dear
+    plan = memory.plan(cost, conduct, images, options, tried, TOGETHER if several else 1)
     notes = _notes(conduct, plan, options, images)
     if isinstance(others, Tensor) and not used:
         notes += (_UNUSED_LINEAR if linear is not None else _UNUSED_DEAR,)
