@@ -65,7 +65,7 @@ def problem(inputs=60, count=40):
     return model, x, model(x).argmax(1)
 
 
-@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.6, "64 slots fit"), (400, 0.9, "searched in turns")])
+@pytest.mark.parametrize(("count", "megabytes", "told"), [(40, 1.8, "64 slots fit"), (400, 0.9, "searched in turns")])
 def test_slots_and_images_are_fitted_and_the_results_are_the_same(monkeypatch, count, megabytes, told):
     model, x, y = problem(count=count)
     options = SearchOptions(grade="fast" if count > 100 else "best")
