@@ -1,6 +1,7 @@
 """What a name of the user's may be, and how large a spec: refused in a sentence, before anything is done with it."""
 
 import datetime
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -95,8 +96,11 @@ def check_size(body: Mapping[str, Any], where: str) -> None:
             stack += [(inner, depth + 1, key) for inner in value]
         elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
             raise SpecError(
-                f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits; at most 64 are read."
+                f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits and a sign; at most 64 bits "
+                "are read, the sign among them."
             )
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise SpecError(f"{where}: {key[:100]!r} is {value}, and every number of a spec is finite.")
         elif isinstance(value, datetime.date | datetime.time):
             raise SpecError(
                 f"{where}: {key[:100]!r} is a date or a time, and no key of a spec takes one. Write it as text."

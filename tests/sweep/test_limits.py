@@ -39,6 +39,7 @@ def test_a_spec_is_looked_up_among_those_of_the_package_alone(name):
         ("x = {" + '"a" . ' * 40_000 + "a = 3}", "a key of more than 40 parts"),
         ("seed = " + "9" * 5_000, "cannot be read"),
         ("seed = 0x" + "f" * 50_000, "a whole number of 200000 bits"),
+        ("seed = 9223372036854775808", "64 bits and a sign"),
         ("seed = 2026-01-01", "is a date or a time"),
         ("[models]\n" + "\n".join(f"m{i} = {{}}" for i in range(1_001)), "has 1,001 models; at most 1,000"),
         ("a = [" + "1," * 110_000 + "]", "more than 100,000 values"),

@@ -26,6 +26,16 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name):
         ({"models": {"cnn": {"layer": ["a"]}}}, "models.cnn.layer: unknown key; did you mean 'layers'?"),
         ({"compute": {"slot": 1}}, "compute.slot: unknown key; did you mean 'slots'?"),
         ({"units": {"k": 0}}, "units.k: Input should be greater than or equal to 1 (given: 0)"),
+        ({"model_seeds": [1, 2, 1]}, "model_seeds: 1 stands there twice"),
+        ({"models": {"cnn": {"layers": ["fc1", "fc1"]}}}, "models.cnn.layers: 'fc1' stands there twice"),
+        (
+            {"blind_spots": {"target_rules": ["random", "random"]}},
+            "blind_spots.target_rules: 'random' stands there twice",
+        ),
+        (
+            {"models": {"cnn": {"layers": ["fc1"], "training": {"rate": float("nan")}}}},
+            "models.cnn.training.rate' is nan",
+        ),
         ({"units": {"bases": ["gauss"]}}, "units.bases.0: Input should be 'natural', 'gaussian'"),
         ({"blind_spots": {"images": "many"}}, "blind_spots.images: Input should be a valid integer"),
         ({"units": {"k": True}}, "units.k: Input should be a valid integer (given: True)"),

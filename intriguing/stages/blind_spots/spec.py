@@ -19,6 +19,8 @@ TargetRule = Literal["untargeted", "random", "every", "each"]
 class BlindSpotsSpec(Section):
     """The blind-spot question: how small a change makes the model wrong."""
 
+    distinct = ("target_rules",)
+
     split: Literal["train", "test"] = "test"
     """The split that attacked inputs are drawn from."""
     images: int = Field(default=100, ge=1)

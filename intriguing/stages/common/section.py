@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 """A name of the user's choice."""
@@ -18,6 +18,17 @@ class Section(BaseModel):
 
     # Schemas are built when one is first needed: who shows a run needs none.
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+    distinct: ClassVar[tuple[str, ...]] = ()
+    """The keys whose lists hold each value once, since each of them is a task of its own."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Section":
+        for key in self.distinct:
+            values = getattr(self, key) or []
+            if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+                raise ValueError(f"{key}: {twice[0]!r} stands there twice; write it once")
+        return self
 
 
 def as_toml(value: Any) -> Any:

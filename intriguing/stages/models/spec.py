@@ -27,6 +27,8 @@ class DatasetSpec(Section):
 class ModelSpec(Section):
     """A model, under a name of the user's choice; it is trained on each data set, or loaded from a weights file."""
 
+    distinct = ("layers", "datasets", "seeds")
+
     architecture: str = ""
     """softmax, mlp, cnn, autoencoder, alexnet, torchvision:NAME or module:factory; by default its name."""
     layers: list[str] = []
@@ -64,6 +66,8 @@ class ModelSpec(Section):
 
 class ModelsSection(Section):
     """What a sweep looks at. These keys stand at the top of a spec."""
+
+    distinct = ("model_seeds",)
 
     model_seeds: list[int] = Field(default=[0], min_length=1)
     """Training seeds, one model each."""

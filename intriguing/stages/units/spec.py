@@ -17,6 +17,8 @@ else:
 class UnitsSpec(Section):
     """The unit question: top-K inputs of single units and of random directions, and whether their scores differ."""
 
+    distinct = ("bases",)
+
     split: Literal["train", "test"] = "test"
     """The split whose inputs are scanned."""
     mode: Literal["store", "stream"] = "store"
