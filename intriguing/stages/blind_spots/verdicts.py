@@ -19,6 +19,7 @@ with searches as materialized (
      totals as (
        select target_rule, grade, count(*) filter (status = 'found') as found,
               count(*) filter (status in ('found', 'not_found')) as tried,
+              count(*) filter (status in ('no_gradient', 'unstable', 'bad_output', 'bad_input')) as unanswered,
               count(distinct (model, model_seed)) filter (status = 'found') as models from searches group by all)
 select * from totals join medians using (target_rule, grade)"""
 _RULES = {
@@ -46,11 +47,13 @@ def _verdict(row: Row) -> Verdict:
         else (f"for {row['found']:,} of {row['tried']:,} searches")
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
+    lost = row["unanswered"]
+    without = f"; {lost:,} search{'' if lost == 1 else 'es'} without an answer" if lost else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",
         f"median root mean square change of a pixel ({row['grade']})",
         number(float(np.median(values))),
-        f"{interval}{counted(len(values), 'image')}",
+        f"{interval}{counted(len(values), 'image')}{without}",
         "distortions",
         "searches that end without a change inside the box, or a proof that none exists nearer than the images of "
         "other classes",

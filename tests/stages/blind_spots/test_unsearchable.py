@@ -5,6 +5,7 @@ import pytest
 
 from intriguing.errors import ModelError
 from intriguing.stages.blind_spots.page.distortions import _row
+from intriguing.stages.blind_spots.verdicts import _verdict
 from intriguing.sweep import execute, prepare
 from tests.sweep.small import SMALL, call, toml
 
@@ -61,3 +62,9 @@ def test_a_page_counts_what_was_not_searched_apart():
     assert row["status"]["not_found"] == 1
     assert row["unsearched"] == "1 bad input, 2 no gradient, 1 unstable"
     assert _row("a", pd.DataFrame([blank | {"status": "not_found"}]))["unsearched"] == "0"
+
+
+def test_a_verdict_says_how_many_searches_had_no_answer():
+    row = {"target_rule": "untargeted", "grade": "best", "found": 1, "tried": 1, "models": 1, "distortions": [0.1]}
+    assert _verdict(row | {"unanswered": 5}).interval == "1 image; 5 searches without an answer"
+    assert _verdict(row | {"unanswered": 0}).interval == "1 image"
