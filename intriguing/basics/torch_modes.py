@@ -1,8 +1,9 @@
 """Where and how a torch model computes: its device, eval mode, and the number of threads."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,6 +32,39 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+_AUTOCAST = ("cpu", "cuda")
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Inside, no autocast of the caller holds: it is meant for networks, and would round what is computed of them."""
+    with ExitStack() as stack:
+        for kind in filter(torch.is_autocast_enabled, _AUTOCAST):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+class Autocast(nn.Module):
+    """A model that computes under the autocast that held where this was made, wherever it is called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.kinds = {kind: torch.get_autocast_dtype(kind) for kind in filter(torch.is_autocast_enabled, _AUTOCAST)}
+
+    @classmethod
+    def of(cls, model: nn.Module) -> nn.Module:
+        """`model` itself where no autocast holds."""
+        return cls(model) if any(map(torch.is_autocast_enabled, _AUTOCAST)) else model
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The model's output."""
+        with ExitStack() as stack:
+            for kind, dtype in self.kinds.items():
+                stack.enter_context(torch.autocast(kind, dtype))
+            return self.model(x)
 
 
 @contextmanager

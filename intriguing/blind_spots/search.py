@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.basics.precision import Precision, full_precision
-from intriguing.basics.torch_modes import device_of
+from intriguing.basics.torch_modes import Autocast, device_of, without_autocast
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
 from intriguing.blind_spots.box import Box
@@ -65,7 +65,7 @@ def minimal_distortion(
     Every result with the status `found` is confirmed: the model classifies that image alone, and in batches; on a CUDA
     device, where both change rounding, with TF32 and without, and in batches of several sizes. The search itself runs
     without TF32. An image that is not finite or lies outside the box gets the status `bad_input`. The function may be
-    called inside torch.no_grad() and torch.inference_mode().
+    called inside torch.no_grad(), torch.inference_mode() and torch.autocast(), which holds for the model alone.
 
     Raises: `InputError`, before any work, for arguments that do not fit (shapes, classes out of range, a target that is
     the label); `ModelError` for a model that cannot be searched (no (B, C) logits, no gradient, outputs that are random
@@ -75,8 +75,10 @@ def minimal_distortion(
     """
     options = options or SearchOptions()
     with torch.inference_mode(False):
-        network = as_module(model)
-        check_weights(network)
+        module = as_module(model)
+        check_weights(module)
+        network = Autocast.of(module)
+    with torch.inference_mode(False), without_autocast():
         x = float_batch(x)
         images, classes, target_classes = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)

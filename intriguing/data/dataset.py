@@ -116,7 +116,7 @@ class Split:
         images, at, bad = self.readable(positions)
         if not bad:
             return images
-        every = torch.full((len(positions), *self.images.shape[1:]), torch.nan)
+        every = torch.full((len(positions), *self.images.shape[1:]), torch.nan, dtype=torch.float32)
         every[torch.from_numpy(np.isin(np.asarray(positions), at))] = images
         return every
 

@@ -12,11 +12,13 @@ nothing can be proven the bound is NaN.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from intriguing.basics.brief import brief
+from intriguing.basics.inputs import as_tensor
 from intriguing.errors import InputError, ModelError, unknown_name
 from intriguing.stability.graph import Graph, trace
 from intriguing.stability.problem import NOTHING, Network, Problem
@@ -82,15 +84,17 @@ def lower_bounds(
     """
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)
+    x = as_tensor(x, "x")
     labels, wanted = _classes("labels", labels, x), None if targets is None else _classes("targets", targets, x)
     box = _box(lower, upper, x)
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        x, labels = _plain(x), _plain(labels)
         try:
             network = _network(model, x)
         except ModelError as e:
             return _nothing(x, 0, str(e))
         _check_classes(network.classes, labels, wanted)
-        known = None if found is None else _radii(found, x)
+        known = None if found is None else _radii("found", found, x)
         parts = []
         # Autocast of the caller is for networks: it would round the proof itself.
         with torch.autocast(x.device.type, enabled=False):
@@ -120,10 +124,11 @@ def excluded_classes(
     Raises `InputError` for arguments that do not fit; a model that cannot be traced or bounded excludes nothing.
     """
     labels = _classes("labels", labels, x)
-    box, radii = _box(lower, upper, x), _radii(radius, x)
-    if radii.shape != (len(x),) or not bool(((radii > 0) & radii.isfinite()).all()):
-        raise InputError(f"radius is {tuple(radius.shape)}; it must be {len(x)} finite numbers above 0.")
-    with torch.no_grad():
+    box, radii = _box(lower, upper, x), _radii("radius", radius, x)
+    if not bool(((radii > 0) & radii.isfinite()).all()):
+        raise InputError(f"radius must be {len(x)} finite numbers above 0.")
+    with torch.inference_mode(False), torch.no_grad():
+        x, labels = _plain(x), _plain(labels)
         try:
             network = _network(model, x)
         except ModelError:
@@ -143,11 +148,32 @@ def is_optimal(l2: Tensor, bound: Tensor) -> Tensor:
 
 
 def _box(lower: Bound, upper: Bound, x: Tensor) -> tuple[Bound, Bound]:
-    """The ends of the box on the device of x. Raises `InputError` where an image lies outside of it."""
-    lower, upper = (bound.to(x) if isinstance(bound, Tensor) else bound for bound in (lower, upper))
+    """The ends of the box on the device of x. Raises `InputError` for none, and where an image lies outside of it."""
+    lower, upper = _end("lower", lower, x), _end("upper", upper, x)
+    if not bool(torch.as_tensor(lower <= upper).all()):
+        raise InputError(f"The box [{lower}, {upper}] must have lower <= upper for every value.")
     if bool(((x < lower - _TOLERANCE) | (x > upper + _TOLERANCE) | ~x.isfinite()).any()):
         raise InputError(f"x holds values that are not finite or lie outside of the box [{lower}, {upper}].")
     return lower, upper
+
+
+def _end(name: str, bound: Any, x: Tensor) -> Bound:
+    """An end of the box: a number, or a tensor that broadcasts to an image."""
+    if isinstance(bound, int | float):
+        return bound
+    try:
+        end = torch.as_tensor(bound).to(x)
+        end.expand(x.shape[1:])
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name} is no number, and no tensor that broadcasts to an image {tuple(x.shape[1:])}."
+        ) from None
+    return end
+
+
+def _plain(given: Tensor) -> Tensor:
+    """The tensor, as one that a gradient may be taken of where it was made in inference mode."""
+    return given.clone() if given.is_inference() else given
 
 
 def _network(model: nn.Module | Graph | Network, x: Tensor) -> Network:
@@ -157,12 +183,21 @@ def _network(model: nn.Module | Graph | Network, x: Tensor) -> Network:
     return Network.of(model if isinstance(model, Graph) else trace(model, tuple(x.shape[1:])), x)
 
 
-def _radii(norms: Tensor, x: Tensor) -> Tensor:
-    return norms.detach().to(x.device, torch.float64).nan_to_num(torch.inf, posinf=torch.inf)
+def _radii(name: str, norms: Tensor, x: Tensor) -> Tensor:
+    try:
+        radii = torch.as_tensor(norms).detach().to(x.device, torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        radii = torch.empty(0)
+    if radii.shape != (len(x),):
+        raise InputError(f"{name} must be {len(x)} numbers, one for each image.")
+    return radii.nan_to_num(torch.inf, posinf=torch.inf)
 
 
 def _classes(name: str, given: Tensor | Sequence[int], x: Tensor) -> Tensor:
-    value = torch.as_tensor(given)
+    try:
+        value = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} is {given!r}; it must be {len(x)} whole numbers.") from None
     if value.shape != (len(x),) or value.is_floating_point():
         raise InputError(f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers.")
     return value.to(x.device, torch.int64)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, unknown_name
 from intriguing.stability.gains import Gain, gain, lanczos
 from intriguing.stability.graph import Graph, Node, UntracedError, is_passive, linear_function, trace
@@ -76,6 +77,7 @@ class NetworkNorms:
     """Layers that could not be bounded, each with the operation that is not known."""
 
 
+@without_autocast()
 def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact", tight: bool = False) -> OperatorNorm:
     """The operator norm of `layer` in eval mode for samples of `input_shape` (without the batch axis), in float64.
 
@@ -115,6 +117,7 @@ def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact"
     return OperatorNorm(whole.norm, upper, whole.residual, whole.steps, kind)
 
 
+@without_autocast()
 def layer_norms(
     model: nn.Module,
     input_shape: Shape,

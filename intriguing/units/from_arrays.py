@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.stats.findings import Finding, counted, finding
 from intriguing.units import rotation
@@ -85,6 +86,7 @@ class RotationTests(Sequence[ScoreTest]):
         return pd.DataFrame(rows, columns=[*(field.name for field in fields(RotationTest)), "outcome", "sentence"])
 
 
+@without_autocast()
 def rotation_test(
     activations: npt.ArrayLike,
     labels: npt.ArrayLike | None = None,

@@ -132,7 +132,7 @@ class Prefilter:
     def _room(self, rows: torch.Tensor) -> torch.Tensor:
         """Memory for the scores, which is reused; new memory would cost about a tenth of the time of the GEMM."""
         if self._scratch is None or self._scratch.device != rows.device or len(self._scratch) < len(rows):
-            self._scratch = torch.empty((len(rows), self._directions.count), device=rows.device)
+            self._scratch = rows.new_empty((len(rows), self._directions.count), dtype=torch.float32)
         return self._scratch[: len(rows)]
 
     def _columns(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 
 from intriguing.basics.brief import brief
 from intriguing.basics.markup import Cell, table
+from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions
 from intriguing.units.prefilter import Prefilter
@@ -152,7 +153,7 @@ class TopK:
     def _wait(self, rows: torch.Tensor, names: np.ndarray, places: np.ndarray, chunk: int) -> None:
         if self._room is None or self._room[0].device != rows.device:
             self._settle()
-            room = torch.empty((chunk, self.directions.dim), device=rows.device)
+            room = torch.empty((chunk, self.directions.dim), dtype=torch.float32, device=rows.device)
             self._room = (room, np.empty(chunk, dtype=np.int64), np.empty(chunk, dtype=np.int32))
         part = slice(self._waiting, self._waiting + len(rows))
         self._room[0][part] = rows
@@ -280,6 +281,7 @@ class TopK:
     def _settings(self) -> dict[str, Any]:
         return {"directions": self.directions.describe(), "k": self.k, "both": self.both, "seed": self.seed}
 
+    @without_autocast()
     def _scan(self, rows: torch.Tensor, ids: np.ndarray, positions: np.ndarray) -> None:
         finite = torch.isfinite(rows.sum(dim=1))
         if not bool(finite.all()):

@@ -360,7 +360,7 @@ def test_nothing_is_excluded_of_a_network_that_cannot_be_read():
     assert not bool(excluded_classes(model, torch.rand(2, 1, 2, 2), [0, 1], torch.ones(2)).any())
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     for radius in (torch.tensor([1.0, -1.0]), torch.tensor([1.0, torch.inf]), torch.ones(3)):
-        with pytest.raises(InputError, match="radius is"):
+        with pytest.raises(InputError, match="radius must be"):
             excluded_classes(net, torch.rand(2, 1, 2, 2), [0, 1], radius)
 
 
