@@ -9,40 +9,7 @@ from torch import nn
 import intriguing as ig
 from intriguing.stability import lower_bounds
 
-
-class Thresholds(nn.Module):
-    """One logit, to which the thresholds of ordered classes are added, as in CORAL."""
-
-    def __init__(self, thresholds):
-        super().__init__()
-        self.one = nn.Linear(2, 1)
-        self.register_buffer("thresholds", torch.tensor(thresholds))
-
-    def forward(self, x):
-        return self.one(x) + self.thresholds
-
-
-class Clamped(nn.Module):
-    """Between limits that are kept as numbers, or in buffers."""
-
-    def __init__(self, low, high):
-        super().__init__()
-        self.low, self.high = low, high
-        if isinstance(low, torch.Tensor):
-            self.register_buffer("least", low)
-            self.register_buffer("most", high)
-
-    def forward(self, x):
-        return torch.clamp(x, self.low, self.high)
-
-
-class PartInPlace(nn.Module):
-    """Cuts the first values off in place, at a limit that the inputs of a trace do not reach, and reads them all."""
-
-    def forward(self, x):
-        x = x * 1
-        x[:, :1].clamp_(max=5.0)
-        return x
+from .hunt import Clamped, PartInPlace, Thresholds, undone
 
 
 def nearest(model, x, labels, box, cells=200):
@@ -58,7 +25,7 @@ def nearest(model, x, labels, box, cells=200):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: nn.Sequential(Thresholds([0.3, -0.2, 0.1]), nn.ReLU(), nn.Linear(3, 3)),
+        lambda: nn.Sequential(Thresholds(2, [0.3, -0.2, 0.1]), nn.ReLU(), nn.Linear(3, 3)),
         lambda: nn.Sequential(nn.Linear(2, 6), nn.CELU(-1.0), nn.Linear(6, 3)),
         lambda: nn.Sequential(nn.Linear(2, 6), PartInPlace(), nn.Linear(6, 3)),
         lambda: nn.Sequential(nn.Linear(2, 6), Clamped(torch.tensor(-0.5), torch.tensor(0.5)), nn.Linear(6, 3)),
@@ -81,7 +48,7 @@ def test_no_bound_lies_above_a_change_that_succeeds(make, gigaflops, seed):
 
 def test_an_addition_that_repeats_its_input_is_no_shift():
     torch.manual_seed(0)
-    layer = Thresholds([0.5, 0.2, -0.1, -0.4])
+    layer = Thresholds(2, [0.5, 0.2, -0.1, -0.4])
     weight = layer.one.weight.detach().double()
     assert ig.operator_norm(layer, (2,)).norm == pytest.approx(2 * float(weight.norm()), rel=1e-6)
     x = torch.rand(3, 2)
@@ -123,14 +90,6 @@ def test_the_least_spread_of_an_rms_norm_is_that_of_its_type():
         assert bound == pytest.approx(torch.finfo(kind).eps ** -0.5)
 
 
-def undone():
-    """A batch norm whose bias undoes a large mean."""
-    norm = nn.BatchNorm1d(8)
-    norm.running_mean.fill_(1000.0)
-    norm.bias.data.fill_(1000.0)
-    return nn.Sequential(nn.Linear(16, 8), norm, nn.ReLU(), nn.Linear(8, 3))
-
-
 @pytest.mark.parametrize(
     ("make", "start", "span", "seed"),
     [
@@ -138,7 +97,7 @@ def undone():
         (lambda: nn.Sequential(nn.GroupNorm(4, 16), nn.Linear(16, 3)), 200.0, 0.01, 0),
         (lambda: nn.Sequential(nn.LayerNorm(16, eps=1e-12), nn.Linear(16, 3)), 0.5, 1e-3, 0),
         (lambda: nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 3)), 100.0, 100.0, 0),
-        (undone, 0.0, 1.0, 1),
+        (lambda: nn.Sequential(nn.Linear(16, 8), undone(8), nn.ReLU(), nn.Linear(8, 3)), 0.0, 1.0, 1),
     ],
     ids=["layer norm", "group norm", "layer norm of little contrast", "layer norm of much contrast", "batch norm"],
 )
