@@ -167,6 +167,9 @@ def cost_of(model: nn.Module, conduct: Conduct, image: Tensor) -> RowCost:
 
     def pack(value: Tensor) -> Tensor:
         nonlocal total
+        if value.layout is not torch.strided:  # sparse weights, made from others in each pass
+            total += value.numel() * value.element_size()
+            return value
         storage = value.untyped_storage()
         if storage.data_ptr() not in counted:
             counted.add(storage.data_ptr())

@@ -118,7 +118,12 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
             f"{type(model).__name__} changes a tensor in place ({stale}) and reads another view of it afterwards, "
             "which the trace does not follow: write the change as a new tensor."
         )
-    graph = _build(traced, x, owners, _dtype(model, x))
+    try:
+        graph = _build(traced, x, owners, _dtype(model, x))
+    except Exception as e:
+        raise UntracedError(
+            f"{type(model).__name__} has a trace that cannot be read: {type(e).__name__}: {_line(e)}."
+        ) from e
     return graph if graph.unknown else replace(graph, dtype=_checked(graph, model, x, expected))
 
 

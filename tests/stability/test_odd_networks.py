@@ -126,3 +126,30 @@ def test_the_roundings_of_a_normalisation_leave_no_bound_beyond_a_flip(make, sta
             inside = (changed.double() - images).norm(dim=2) < bounds
             assert not bool((inside & (model(changed.flatten(0, 1)).argmax(1).reshape(1000, -1) != labels)).any())
     assert proven > 0 or span <= 1
+
+
+class Each(nn.Module):
+    """Feeds each image by itself, by vmap."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return torch.vmap(lambda one: self.inner(one[None])[0])(x)
+
+
+class Sparse(nn.Linear):
+    """A linear layer whose weights are made sparse in each pass."""
+
+    def forward(self, x):
+        return (self.weight.to_sparse() @ x.T).T
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [Each, lambda: Sparse(4, 3)], ids=["vmap", "sparse weights"])
+def test_a_network_that_no_bound_can_read_is_searched(make):
+    torch.manual_seed(0)
+    model, x = make(), torch.rand(3, 4)
+    result = ig.minimal_distortion(model, x, model(x).argmax(1), options=ig.SearchOptions(grade="fast", bounds="fast"))
+    assert result.status == ["found"] * 3 and bool(result.lower_bound.isnan().all())
