@@ -1,11 +1,13 @@
 """The console script: from arguments to an exit code, with logging, signals and errors in order."""
 
+import errno
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
@@ -27,6 +29,13 @@ def call(arguments: list[str] | None = None) -> int:
 
     Modules of the working folder can be imported by `run`, `plan` and `init` alone, and come after all others.
     """
+    try:
+        os.getcwd()  # noqa: PTH109 (Path.cwd() does no more)
+    except FileNotFoundError:
+        say(err, "The folder that this was typed in is gone: change to another one.")
+        return 2
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no dash for a range has a question mark
     with _terminate_as_interrupt(), without_working_folder():
         try:
             _set_up_logging()
@@ -42,6 +51,12 @@ def call(arguments: list[str] | None = None) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried at the end
+            say(err, f"What was to be printed cannot be written: {error.strerror}. Free some space.")
+            return 2
     return code if isinstance(code, int) else 0
 
 

@@ -28,8 +28,9 @@ def say(console: Console, what: object) -> None:
 
 
 def write(what: str) -> None:
-    """Print text that is known to be printable to stdout."""
+    """Print text that is known to be printable to stdout, at once: an error shows here, not at the process's end."""
     sys.stdout.write(what + "\n")
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:

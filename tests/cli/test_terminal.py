@@ -1,6 +1,10 @@
 """What commands print fits the terminal, and has no colours where none are wanted."""
 
+import io
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -70,3 +74,34 @@ def test_a_level_of_the_log_that_there_is_not_is_said_by_name(monkeypatch, capsy
     monkeypatch.setenv("INTRIGUING_LOG", "verbose")
     assert run_command(["status", "nowhere"]) == 2
     assert "INTRIGUING_LOG is 'verbose': it must be DEBUG" in capsys.readouterr().err
+
+
+def _called(*arguments, **options):
+    command = [sys.executable, "-m", "intriguing", *arguments]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, timeout=60, **options)
+
+
+def test_a_terminal_without_dashes_shows_question_marks(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, "ascii"))
+    assert run_command(["specs"]) == 0
+    terminal.write("0.1 – 0.2")
+    assert shown.getvalue().endswith(b"0.1 ? 0.2\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_behind_the_output_is_told_in_a_sentence():
+    with Path("/dev/full").open("w") as full:
+        done = _called("models", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.startswith("What was to be printed cannot be written: No space left on device.")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_working_folder_that_is_gone_is_told_in_a_sentence(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run_command(["specs"]) == 2
+    assert "is gone: change to another one" in capsys.readouterr().err
