@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from intriguing.results import Run
 
 _ROWS = 20
-_VERDICT = ["sentence", "measure", "value", "interval", "evidence", "refuted_by"]
+_VERDICT = ["sentence", "measure", "value", "interval", "evidence", "refuted_by", "meaning"]
 _ALL = 2**31 - 1  # as many as Arrow can be asked for
 
 

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -19,6 +18,9 @@ from intriguing.report.attachments import Attachment
 from intriguing.report.pictures import as_pictures
 from intriguing.results import Run
 from intriguing.stats.findings import significant
+
+if TYPE_CHECKING:
+    import jinja2
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +166,9 @@ def render(template: str, **values: Any) -> Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # what is printed in a terminal needs no templates
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("intriguing", ""),
         autoescape=True,

@@ -10,7 +10,8 @@ class Verdict:
     `sentence` is plain English without figures ("Single units of cnn are purer than rotations."). `measure` says what
     `value` is ("effect in null standard deviations"); `value` and `interval` are texts that are ready to be shown, the
     interval "" where there is none. `evidence` is the slug of the part of the page that has the details.
-    `refuted_by` completes "It would have been refuted by ...".
+    `refuted_by` completes "It would have been refuted by ...". `meaning` says what was measured, for those who do not
+    know the word.
     """
 
     sentence: str
@@ -19,8 +20,10 @@ class Verdict:
     interval: str
     evidence: str
     refuted_by: str
+    meaning: str = ""
 
     def text(self) -> str:
         """The verdict as lines of text."""
         figure = f"{self.measure}: {self.value}" + (f" ({self.interval})" if self.interval else "")
-        return f"{self.sentence}\n  {figure}\n  It would have been refuted by {self.refuted_by}."
+        lines = [self.sentence, figure, self.meaning, f"It would have been refuted by {self.refuted_by}."]
+        return "\n  ".join(line for line in lines if line)

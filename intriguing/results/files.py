@@ -1,5 +1,6 @@
 """The files of a run's tables: their versions, conditions on their rows, and what is said where one cannot be read."""
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -51,6 +52,21 @@ def check_known(file: str, run: str, system: fs.FileSystem) -> None:
             f"Table {name!r} of {run} is of version {told}, and intriguing {__version__} knows up to {table.version}. "
             "Read the run with the version that made it, or a later one: `intriguing status RUN` says which made it."
         )
+
+
+def first_rows(files: Sequence[str], rows: int, schema: pa.Schema, system: fs.FileSystem) -> pa.Table:
+    """The first `rows` of a table's files; no more of them is decoded. Columns that a file lacks are null."""
+    parts, missing = [schema.empty_table()], rows
+    for file in files:
+        if missing <= 0:
+            break
+        read = next(pq.ParquetFile(file, filesystem=system).iter_batches(batch_size=missing), None)
+        if read is not None:
+            there = set(read.schema.names)
+            columns = [read.column(f.name) if f.name in there else pa.nulls(len(read), f.type) for f in schema]
+            parts.append(pa.table(columns, names=schema.names).cast(schema))
+            missing -= len(read)
+    return pa.concat_tables(parts)
 
 
 def is_layer(schema: pa.Schema) -> bool:

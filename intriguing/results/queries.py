@@ -111,7 +111,8 @@ class FileQueries:
 
         if self._connection is None:
             connection = duckdb.connect(config={"temp_directory": ""})
-            connection.execute("set parquet_metadata_cache = true")
+            with suppress(duckdb.Error):  # switches of later versions: files' footers are kept, their content is not
+                connection.execute("set parquet_metadata_cache = true; set enable_external_file_cache = false")
             connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(self._folder)}]")
             connection.execute("set enable_external_access = false")
             self._connection = connection

@@ -27,7 +27,7 @@ from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import rays
-from intriguing.results.files import Reading, check_known, is_layer, matches, with_later_columns
+from intriguing.results.files import Reading, check_known, first_rows, is_layer, matches, with_later_columns
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 from intriguing.results.queries import FOUND_SEARCHES, GROUPS, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
@@ -202,7 +202,7 @@ class Run:
             return _frame(schema.empty_table()), 0
         with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
-            return _frame(dataset.head(rows)), dataset.count_rows()
+            return _frame(first_rows(files, rows, schema, self._system)), dataset.count_rows()
 
     def has_rows(self, name: str) -> bool:
         """Whether the table `name` has any row; told by its files' own counts, from the first that has one."""

@@ -57,14 +57,14 @@ print(write(sys.argv[1], sys.argv[2], images=images))
 """
 
 
-_COMMAND = "from intriguing.cli import main; raise SystemExit(main())"
-
-
 def main(argv: list[str]) -> None:
     """Make the run, write its page, and print the measures as a table."""
     parser = argparse.ArgumentParser(prog="benchmark.py page", description=(__doc__ or "").splitlines()[0])
-    for name, value in (("models", 20), ("searches", 10_000), ("fed", 1_000), ("layers", 50), ("units", 512)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--models", type=int, default=20)
+    parser.add_argument("--searches", type=int, default=10_000, help="of each model")
+    parser.add_argument("--fed", type=int, default=1_000, help="searches of each model that are fed to the others")
+    parser.add_argument("--layers", type=int, default=50, help="of all models together")
+    parser.add_argument("--units", type=int, default=512, help="of a layer")
     parser.add_argument("--folder", help="where to make the run, and to leave it; by default a folder that is removed")
     parser.add_argument("--site", action="store_true", help="the folder form in place of one file")
     chosen = parser.parse_args(argv)
@@ -84,7 +84,7 @@ def _measure(root: Path, form: str) -> None:
     files = [file for file in out.rglob("*") if file.is_file()] if form == "site" else [out]
     rows += [("size, MB", "15" if form == "file" else "–", f"{sum(file.stat().st_size for file in files) / 1e6:.1f}")]
     for command, *what in (["status"], ["show"], *(["show", name] for name in _SHOWN)):
-        spent, _ = _run([sys.executable, "-c", _COMMAND, command, str(root / "run"), *what])
+        spent, _ = _run([sys.executable, "-m", "intriguing", command, str(root / "run"), *what])
         rows.append((f"intriguing {' '.join([command, 'RUN', *what])}, CPU-seconds", "2", f"{spent:.2f}"))
     rows += _painted(page)
     for row in rows:

@@ -85,6 +85,19 @@ def test_units_are_ranked_paged_found_and_opened(browser, page):
     assert not browser.messages
 
 
+@pytest.mark.parametrize("width", [360, 500, 900, 1100, 1600])
+def test_the_images_of_a_unit_stand_in_one_line_of_any_window(browser, page, width):
+    """At 1,100 pixels eight images stood in two lines."""
+    browser.open(page, width=width)
+    drawn(browser)
+    lines = "[...document.querySelectorAll('#units-explorer .strip')].map((strip) => new Set([...strip.children]"
+    assert set(browser.do(f"{lines}.map((tile) => tile.offsetTop)).size)")) == {1}
+    assert 24 <= browser.do("document.querySelector('#units-explorer .tile').offsetWidth") <= 44
+    # And so they do where the window changes.
+    browser.ask("Emulation.setDeviceMetricsOverride", width=1000, height=900, deviceScaleFactor=1, mobile=False)
+    browser.until(f"{lines}.map((tile) => tile.offsetTop)).size).every((lines) => lines === 1)")
+
+
 def test_the_blind_mode_hides_what_it_asks_and_counts_guesses(browser, page):
     browser.open(page)
     drawn(browser)

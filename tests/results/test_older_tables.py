@@ -20,3 +20,5 @@ def test_old_tables_of_failures_read_with_null_tracebacks(tmp_path):
     assert read.schema.equals(tables.FAILURES.schema)
     assert read["traceback"].to_pylist() == [None]
     assert pa.types.is_string(read.schema.field("traceback").type)
+    frame, total = ig.open_run(root).head("failures", 3)
+    assert (frame["traceback"].isna().tolist(), total) == ([True], 1)

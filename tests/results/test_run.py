@@ -245,6 +245,8 @@ def test_the_first_rows_come_with_how_many_there_are(one_set):
     frame, total = run.head("distortions", 5)
     assert (len(frame), total) == (5, 48)
     assert frame.equals(run.pandas("distortions").head(5))
+    for rows in (0, 1, total - 1, total, total + 7):  # from one file or from several
+        assert run.head("distortions", rows)[0].equals(run.pandas("distortions").head(rows))
     assert run.head("failures")[1] == 0
     assert list(run.head("failures")[0].columns) == tables.FAILURES.schema.names
     with pytest.raises(InputError, match="-1 rows were asked for"):

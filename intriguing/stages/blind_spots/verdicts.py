@@ -57,4 +57,5 @@ def _verdict(row: Row) -> Verdict:
         "distortions",
         "searches that end without a change inside the box, or a proof that none exists nearer than the images of "
         "other classes",
+        "Every number of an image lies in [0, 1]: a change of 0.05 is a twentieth of the way from black to white.",
     )

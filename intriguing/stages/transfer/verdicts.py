@@ -73,4 +73,6 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
         f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')}",
         "amplification",
         "errors that are as frequent on noise of the same size",
+        "Each change is brought to this size along its own direction and fed to the networks that it was not made for; "
+        "noise of the same size on the same images is the control.",
     )

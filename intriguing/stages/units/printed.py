@@ -11,12 +11,12 @@ from intriguing.results import Run
 from intriguing.stats.findings import FAR
 
 _PURITY = """
-with counts as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction, label,
-                       count(*) as n
-                from topk where sign = 1 and label is not null group by all),
-     shares as (select * exclude (label, n), max(n) / sum(n) as share from counts group by all)
-select * exclude (direction, share, rotation_seed), count(*) as directions, avg(share) as share
-from shares group by all"""
+with listed as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction,
+                       list(label) as labels
+                from topk where sign = 1 and label is not null group by all)
+select * exclude (direction, rotation_seed, labels), count(*) as directions,
+       avg(list_max(map_values(list_histogram(labels))) / len(labels)) as share
+from listed group by all"""
 
 
 def printed(run: Run) -> str:

@@ -200,8 +200,8 @@ def test_units_beyond_all_of_too_few_rotations_are_undecided_and_not_without_evi
     rewrite(small.root, "rotation_tests", "p_holm", lambda row: 1.0)
     rewrite(small.root, "rotation_tests", "p_high", lambda row: 1 / (row["rotations"] + 1))
     words = words_of(small.root)
-    assert "Undecided whether single units differ in kurtosis from random directions" in words
-    assert "No evidence that single units differ in kurtosis" not in words
+    assert "Undecided whether single units are heavier-tailed than random directions" in words
+    assert "No evidence that single units are heavier-tailed" not in words
 
 
 def test_the_judge_of_a_score_is_named_where_it_is_not_the_first(small):
@@ -234,3 +234,33 @@ def test_ties_are_told(small):
     html = write_report(small.root, images=images).read_text()
     ties = numbers(html, about(html, "units")["layers"][0]["data"])["0.ties"]
     assert ties[:, 0].tolist() == [1, 1, 1, 60, *[1] * 12]
+
+
+def test_an_answer_says_in_words_what_was_found_and_what_its_measure_is(small):
+    small.write("plan", "model_rows", "scores")
+    words = words_of(small.root)
+    said = "Single units are heavier-tailed than random directions of the same layer in 2 of 2 layers tested; whether"
+    assert f"{said} those of an untrained network are so too was not tested." in words
+    assert "Kurtosis: how heavy the tails of a direction's values are" in words
+    assert (
+        "No evidence that single units are purer than random directions of the same layer, or less so, in any" in words
+    )
+
+
+def test_of_layers_that_disagree_the_largest_effect_is_told_by_name(small):
+    """The median of effects of both signs said nothing about any layer."""
+    small.write("plan", "model_rows", "scores")
+    turned = {"natural": 2.3, "null_mean": 2.6, "low": -0.35, "high": -0.25, "p_high": 0.998, "p_low": 0.002}
+    for column, value in (turned | {"effect": -6.5}).items():
+        rewrite(
+            small.root,
+            "rotation_tests",
+            column,
+            lambda row, column=column, value=value: (
+                value if row["model"] == "007" and row["metric"] == "kurtosis" else row[column]
+            ),
+        )
+    words = words_of(small.root)
+    assert "than random directions of the same layer in 1 of 2 layers tested, and lighter-tailed in 1" in words
+    assert "−6.5 effect in 007 · hidden, where it is largest, in standard deviations of the rotations" in words
+    assert "(95 % interval −7.0 to −5.0)" in words

@@ -8,8 +8,9 @@ from intriguing.report.text import figure
 from intriguing.stages.units.page import explorer, rotation_tests
 
 _DIRECTIONS = """
-select count(*) as n
-from (select distinct dataset, model, model_seed, layer, basis, rotation_seed, direction from topk)"""
+select count(*) as n from (
+    select distinct dataset, model, model_seed, layer, basis, rotation_seed, direction from topk
+    where rank = 1 and sign = 1)"""
 
 
 def parts(context: Context) -> list[PagePart | Explorer]:
