@@ -84,15 +84,16 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
     label = "p" if p_holm is None else "Holm's p"
     return Finding(
         outcome,
-        f"{opening}: {_figures(test, natural, mean)}, {label} = {p:.3g} ({counted(rotations, 'rotation')}, "
-        f"{counted(int(test['n']), wording.datum)}; {_limit(test)}).",
+        f"{opening}: {_figures(test, natural, mean, wording.datum)}, {label} = {p:.3g} "
+        f"({counted(rotations, 'rotation')}, {counted(int(test['n']), wording.datum)}; {_limit(test)}).",
         opening,
     )
 
 
-def _figures(test: Mapping[str, Any], natural: float, mean: float) -> str:
+def _figures(test: Mapping[str, Any], natural: float, mean: float, datum: str) -> str:
+    """The figures in a clause. The interval says how much other inputs would change; p compares with rotations."""
     low, high, effect = (_known(test, name) for name in ("low", "high", "effect"))
-    interval = "" if low is None or high is None else f", 95 % interval {low:+.3g} to {high:+.3g}"
+    interval = "" if low is None or high is None else f", 95 % interval over {datum}s {low:+.3g} to {high:+.3g}"
     deviations = "" if effect is None else f", {effect_in_words(effect)}"
     return f"{natural:.3g} against {mean:.3g}, difference {natural - mean:+.3g}{interval}{deviations}"
 

@@ -7,6 +7,7 @@ from intriguing.report.glossary import glossary
 from intriguing.report.parts import Context, Row
 from intriguing.report.text import number, score_label
 from intriguing.report.verdicts import Verdict
+from intriguing.stages.units.names import LIVE, RANDOM, RAW, TRAINED
 from intriguing.stats.findings import FAR, Wording, finding, scored_by
 from intriguing.units.scores import METRICS
 
@@ -20,17 +21,24 @@ _REFUTED = {
 
 
 _ORDER = tuple(METRICS)
+_OF_LAYER = ("dataset", "model", "model_seed", "layer", "metric", "judge", "control")
 
 
 def verdicts(context: Context) -> list[Verdict]:
     """Per score: whether the units of the trained networks differ from rotations of their own layers.
 
     What people say of units comes first: whether their top images mean one thing, then how their values are spread.
+    The top images of dead units are ties, which says nothing of the basis: layers that have any are judged by their
+    other units, and the sentence says what all of them would give.
     """
-    tests = context.run.table("rotation_tests", alpha=0.0, condition="raw").to_pylist()
-    tests = [test | {"score": score_label(test)} for test in tests if test["effect"] is not None]
-    trained = [test for test in tests if test["control"] == "trained"]
-    untrained = [test for test in tests if test["control"] == "random_init"]
+    tests = [
+        test | {"score": score_label(test)}
+        for condition in (RAW, LIVE)
+        for test in context.run.table("rotation_tests", alpha=0.0, condition=condition).to_pylist()
+        if test["effect"] is not None
+    ]
+    trained = [test for test in tests if test["control"] == TRAINED]
+    untrained = _without_dead([test for test in tests if test["control"] == RANDOM])
     made = [
         (rows[0]["metric"], _verdict(context, key["score"], rows, [t for t in untrained if t["score"] == key["score"]]))
         for key, rows in context.grouped(trained, "score")
@@ -42,7 +50,18 @@ def _place(metric: str) -> int:
     return _ORDER.index(metric) if metric in _ORDER else len(_ORDER)
 
 
-def _verdict(context: Context, score: str, tests: list[Row], untrained: list[Row]) -> Verdict:
+def _without_dead(tests: list[Row]) -> list[Row]:
+    """One test a layer: that without dead or saturated units where there is one."""
+    chosen = {tuple(test[name] for name in _OF_LAYER): test for c in (RAW, LIVE) for test in _under(c, tests)}
+    return list(chosen.values())
+
+
+def _under(condition: str, tests: list[Row]) -> list[Row]:
+    return [test for test in tests if test["condition"] == condition]
+
+
+def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row]) -> Verdict:
+    tests = _without_dead(every)
     metric = METRICS.get(tests[0]["metric"])
     wording = metric.wording(tests[0].get("judge")) if metric else scored_by(score)
     outcomes = _outcomes(score, tests)
@@ -50,8 +69,9 @@ def _verdict(context: Context, score: str, tests: list[Row], untrained: list[Row
     sides = sorted(set(found))
     decided = "none" if "undecided" not in outcomes else "undecided"
     value, interval, measure = _figure(context, tests, is_mixed=len(sides) > 1)
+    said = _sentence(outcomes, wording) + (_also(score, found, untrained) if found else "")
     return Verdict(
-        f"{_sentence(outcomes, wording)}{_also(score, found, untrained) if found else ''}.",
+        f"{said}.{_left_out(score, wording, every)}",
         measure,
         value,
         interval,
@@ -82,15 +102,38 @@ def _sentence(outcomes: list[str], wording: Wording) -> str:
     return f"No evidence that {units} {higher} than {others}, or {wording.opposite}{anywhere}"
 
 
+def _left_out(score: str, wording: Wording, every: list[Row]) -> str:
+    """A sentence about dead and saturated units, where layers have any: what all units together would give."""
+    raw, layers = _under(RAW, every), len(_under(LIVE, every))
+    if not layers:
+        return ""
+    which = "" if len(raw) == 1 else f" ({layers} of {len(raw)} layers {'has' if layers == 1 else 'have'} them)"
+    left_out = f" Dead and saturated units are left out, whose largest value many inputs share{which}."
+    others = Counter(_found(score, raw))
+    if others == Counter(_found(score, _without_dead(every))):
+        return left_out
+    if not others:
+        return f"{left_out} With them nothing would be found."
+    sides = " and ".join(wording.higher if side == "higher" else wording.lower for side in sorted(others))
+    where = "" if len(raw) == 1 else f" in {others.total()} of {len(raw)} layers"
+    return f"{left_out} With them units would be found {sides}{where}."
+
+
 def _figure(context: Context, tests: list[Row], is_mixed: bool) -> tuple[str, str, str]:
-    """The effect, its interval, and what it is: the median of the layers, or of layers that disagree the largest."""
+    """The effect, its interval, and what it is: of the layers that differ the median, of all layers where none does.
+
+    Of layers that disagree the largest, and so of one layer.
+    """
     unit = "in standard deviations of the rotations"
-    effects = [test["effect"] for test in tests]
-    if len(tests) > 1 and not is_mixed:
-        span = f"{_far(min(effects))} to {_far(max(effects))} over the layers"
-        return _far(median(effects)), span, f"effect, {unit} (median of the layers)"
-    largest = max(tests, key=lambda test: abs(test["effect"]))
-    where = f" in {context.label(largest)} · {largest['layer']}, where it is largest" if is_mixed else ""
+    different = [test for test in tests if _outcome(test["score"], test) in ("higher", "lower")] or tests
+    if len(different) > 1 and not is_mixed:
+        which = "" if len(different) == len(tests) else " that differ"
+        effects = [test["effect"] for test in different]
+        span = f"{_short(min(effects))} to {_short(max(effects))}: a range over these layers, no interval"
+        return _far(median(effects)), span, f"effect, {unit} (median of {len(different)} layers{which})"
+    largest = max(different, key=lambda test: abs(test["effect"]))
+    where = "" if len(tests) == 1 else f" in {context.label(largest)} · {largest['layer']}"
+    where += ", where it is largest" if is_mixed else ", which differs" if where else ""
     return _far(largest["effect"]), _interval(largest), f"effect{where}, {unit}"
 
 
@@ -107,7 +150,11 @@ def _found(score: str, tests: list[Row]) -> list[str]:
 
 
 def _outcomes(score: str, tests: list[Row]) -> list[str]:
-    return [finding(test, scored_by(score)).outcome for test in tests]
+    return [_outcome(score, test) for test in tests]
+
+
+def _outcome(score: str, test: Row) -> str:
+    return finding(test, scored_by(score)).outcome
 
 
 def _also(score: str, found: list[str], untrained: list[Row]) -> str:
@@ -124,10 +171,17 @@ def _interval(test: Row) -> str:
     """The 95 % interval of one test's effect."""
     if test["low"] is None or test["high"] is None or not test["null_sd"]:
         return ""
-    return f"95 % interval {_far(test['low'] / test['null_sd'])} to {_far(test['high'] / test['null_sd'])}"
+    ends = (_short(test[end] / test["null_sd"]) for end in ("low", "high"))
+    return f"95 % interval over inputs {' to '.join(ends)}"
 
 
 def _far(effect: float) -> str:
     if abs(effect) > FAR:
-        return f"far beyond every rotation ({'above +' if effect > 0 else 'below −'}{FAR:g})"
+        return f"{_short(effect)}, far beyond every rotation"
+    return _short(effect)
+
+
+def _short(effect: float) -> str:
+    if abs(effect) > FAR:
+        return f"{'above +' if effect > 0 else 'below −'}{FAR:g}"
     return ("+" if effect > 0 else "") + number(effect, 2)

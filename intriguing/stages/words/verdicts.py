@@ -39,7 +39,7 @@ def _verdict(corpus: str, tests: list[Row]) -> Verdict:
         sentence,
         f"largest effect, in standard deviations of the rotations ({largest['metric']}, {largest['condition']})",
         ("+" if largest["effect"] > 0 else "") + number(largest["effect"], 2),
-        f"95 % interval {number(low / sd, 2)} to {number(high / sd, 2)}" if known else "",
+        f"95 % interval over words {number(low / sd, 2)} to {number(high / sd, 2)}" if known else "",
         "words",
         refuted,
     )

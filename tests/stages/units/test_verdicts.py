@@ -1,0 +1,81 @@
+"""What the run answers about units: dead ones do not answer, and the figure is of the layers that differ."""
+
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from intriguing.report.parts import Context
+from intriguing.stages.units.verdicts import verdicts
+
+TEST = {
+    "dataset": "shapes", "model": "a", "model_seed": 0, "metric": "purity", "judge": None, "control": "trained",
+    "condition": "raw", "alpha": 0.0, "natural": 0.5, "null_mean": 0.5, "null_sd": 0.05, "low": -0.1, "high": 0.1,
+    "p_high": 0.5, "p_low": 0.5, "p_two": 1.0, "p_holm": 1.0, "effect": 0.2, "rotations": 999, "n": 1000,
+    "detectable_effect": 2.0,
+}  # fmt: skip
+
+
+def differs(layer, effect, **more):
+    p = {"p_high": 0.001, "p_low": 1.0} if effect > 0 else {"p_high": 1.0, "p_low": 0.001}
+    own = {"layer": layer, "effect": effect, "natural": 0.5 + 0.05 * effect, "p_two": 0.002, "p_holm": 0.01}
+    return TEST | own | p | more
+
+
+def said_of(*tests):
+    def table(name, alpha, condition):
+        assert name == "rotation_tests" and alpha == 0.0
+        chosen = [test for test in tests if test["condition"] == condition]
+        return pa.Table.from_pylist(chosen, pa.Table.from_pylist(list(tests)).schema)
+
+    [verdict] = verdicts(Context(SimpleNamespace(table=table, models=lambda dataset: [("a", 0)])))
+    return verdict
+
+
+def test_a_difference_that_dead_units_make_is_none():
+    none = TEST | {"layer": "fc", "condition": "live", "effect": 0.9}
+    other = TEST | {"layer": "conv", "effect": -0.4}
+    verdict = said_of(differs("fc", -9.2), none, other)
+    assert verdict.sentence == (
+        "No evidence that single units are purer than random directions of the same layer, or less so, in any of 2 "
+        "layers tested. Dead and saturated units are left out, whose largest value many inputs share (1 of 2 layers "
+        "has them). With them units would be found less pure in 1 of 2 layers."
+    )
+    assert verdict.value == "+0.25" and verdict.measure.endswith("(median of 2 layers)")
+    assert verdict.interval == "−0.40 to +0.90: a range over these layers, no interval"
+
+
+def test_a_difference_that_dead_units_hide_is_found():
+    verdict = said_of(TEST | {"layer": "fc"}, differs("fc", 5.0, condition="live"))
+    assert verdict.sentence == (
+        "Single units are purer than random directions of the same layer; whether those of an untrained network are so "
+        "too was not tested. Dead and saturated units are left out, whose largest value many inputs share. With them "
+        "nothing would be found."
+    )
+    assert verdict.value == "+5.0" and verdict.interval == "95 % interval over inputs −2.0 to +2.0"
+
+
+@pytest.mark.parametrize(
+    ("effects", "value", "of"),
+    [
+        ((6.0, 0.2, 0.1), "+6.0", "effect in a · 0, which differs, in standard deviations of the rotations"),
+        ((6.0, 4.0, 0.1), "+5.0", "effect, in standard deviations of the rotations (median of 2 layers that differ)"),
+        ((-7.9, 4.1, 0.1), "−7.9", "effect in a · 0, where it is largest, in standard deviations of the rotations"),
+        ((60.0, 70.0), "above +20, far beyond every rotation",
+         "effect, in standard deviations of the rotations (median of 2 layers)"),
+    ],
+)  # fmt: skip
+def test_the_figure_is_of_the_layers_that_differ(effects, value, of):
+    tests = [differs(str(i), e) if abs(e) > 1 else TEST | {"layer": str(i), "effect": e} for i, e in enumerate(effects)]
+    verdict = said_of(*tests)
+    assert (verdict.value, verdict.measure) == (value, of)
+    assert "Dead" not in verdict.sentence
+    assert ("range over these layers, no interval" in verdict.interval) == ("median" in of)
+
+
+def test_the_untrained_network_is_judged_without_its_dead_units_too():
+    untrained = {"control": "random_init"}
+    trained = [differs("fc", 5.0)]
+    dead = [differs("fc", 8.0, **untrained), TEST | {"layer": "fc", "condition": "live"} | untrained]
+    assert "; in no untrained network were they found to be so." in said_of(*trained, *dead).sentence
+    assert "; in the untrained network they are so too." in said_of(*trained, dead[0]).sentence
