@@ -53,8 +53,8 @@ def test_the_sentence_has_all_figures():
     none = says(compare_with_draws(0.52, NULL, 0.01)).sentence
     assert none == (
         "No evidence that units are purer than rotations, or less so: 0.52 against 0.5, difference +0.02, 95 % "
-        "interval +0.0004 to +0.0396, +0.3 null standard deviations, p = 0.802 (999 rotations, 10000 inputs; smallest "
-        "detectable effect 1.8)."
+        "interval over inputs +0.0004 to +0.0396, +0.3 null standard deviations, p = 0.802 (999 rotations, 10000 "
+        "inputs; smallest detectable effect 1.8)."
     )
 
 
