@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from intriguing.basics.masked import check_unmasked
 from intriguing.errors import InputError, IntriguingError, ModelError
 
 _SPANS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -18,6 +19,7 @@ def as_tensor(given: Any, name: str) -> Tensor:
 
     Raises `InputError` for anything else.
     """
+    check_unmasked(given, name)
     if isinstance(given, np.ndarray):
         if given.dtype.kind not in "fiub":
             raise InputError(f"{name} is an array of type {given.dtype}; it must be of numbers.")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
+from intriguing.basics.masked import check_unmasked
 from intriguing.basics.precision import Precision, full_precision
 from intriguing.basics.torch_modes import Autocast, device_of, without_autocast
 from intriguing.blind_spots import memory
@@ -207,6 +208,7 @@ def _checked(
                     f"{name} is {argument!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
                 )
             continue
+        check_unmasked(argument, name)
         try:
             value = torch.as_tensor(argument)
         except (ValueError, TypeError, RuntimeError) as error:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from intriguing.basics.brief import brief
+from intriguing.basics.masked import check_unmasked
 from intriguing.data.dataset import as_nchw
-from intriguing.errors import DataError
+from intriguing.errors import DataError, InputError
 
 _LOG = logging.getLogger(__name__)
 
@@ -149,6 +150,11 @@ def _is_pair(value: Any) -> bool:
 
 
 def _array(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a tensor of any device, perhaps with a gradient
-        value = value.detach().cpu().numpy()
+    try:
+        if hasattr(value, "detach"):  # a tensor of any device, perhaps with a gradient, perhaps of bfloat16
+            value = value.detach().cpu()
+            value = (value.float() if value.is_floating_point() and value.element_size() < 4 else value).numpy()
+        check_unmasked(value, "it")
+    except (InputError, TypeError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"Data that cannot be read as an array: {error}") from error
     return np.asarray(value)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intriguing.basics.brief import brief
+from intriguing.basics.masked import check_unmasked
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 
@@ -147,8 +148,9 @@ def _images(name: str, images: npt.ArrayLike, lower: float, upper: float) -> tup
     """The images (B, *shape) as float64, and the box. Raises: `InputError` unless they are a batch in the box."""
     if not lower < upper:
         raise InputError(f"The box [{lower}, {upper}] is empty: give lower < upper.")
+    check_unmasked(images, name)
     if hasattr(images, "detach"):  # a tensor, of any device, that may ask for gradients
-        images = images.detach().cpu().numpy()  # type: ignore[union-attr]
+        images = images.detach().double().cpu().numpy()  # type: ignore[union-attr]
     values = np.asarray(images)
     if values.dtype.kind not in "fiub":
         raise InputError(f"The {name} images are of type {values.dtype}: numbers are needed.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from intriguing.basics.masked import check_unmasked
 from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.stats.findings import Finding, counted, finding
@@ -247,6 +248,7 @@ def _labels(given: npt.ArrayLike, rows: int) -> np.ndarray:
 
 
 def _array(name: str, given: Any) -> np.ndarray:
+    check_unmasked(given, name)
     if hasattr(given, "detach"):  # a tensor, of any device, that may ask for gradients
         given = given.detach().cpu()
         given = (given.float() if given.is_floating_point() else given).numpy()
