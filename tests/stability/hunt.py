@@ -244,7 +244,8 @@ def trial(seed, count=16, effort="fast", grade="fast", targeted=False):
         logits = model(x)
     labels = logits.argmax(1)
     # The second class: the nearest targets are those that a false bound shows at.
-    targets = logits.topk(2, 1).indices[:, 1] if targeted else None
+    best, second = logits.topk(2, 1).indices.T
+    targets = torch.where(second == labels, best, second) if targeted else None
     options = ig.SearchOptions(grade=grade, lower=box[0], upper=box[1], exact_linear="off")
     result = ig.minimal_distortion(model, x, labels, targets, options=options)
     found = result.l2.double()
