@@ -96,7 +96,7 @@ def _pad(a: dict, x: list[Tensor], node: FxNode) -> Op:
         if name.startswith(start):
             mode = known
     pads = tuple(int(p) for p in a.get("pad", a.get("padding")))  # type: ignore[union-attr]
-    value = float(a.get("value") or 0.0)
+    value = _rounded(a.get("value") or 0.0, node)
     offset = None
     if mode == "constant" and value != 0:
         offset = torch.nn.functional.pad(torch.zeros_like(x[0][:1]), pads, value=value)
@@ -196,7 +196,8 @@ def _maximum(a: dict, x: list[Tensor], node: FxNode) -> Op:
 def _threshold(a: dict, x: list[Tensor], node: FxNode) -> Op:
     if a["threshold"] != a["value"]:
         return Unknown("threshold that jumps")
-    return Elementwise("clamp_min", (float(a["value"]),), lambda t: t.clamp(min=a["value"]))
+    value = _rounded(a["value"], node)
+    return Elementwise("clamp_min", (value,), lambda t: t.clamp(min=value))
 
 
 def _rrelu(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -282,9 +283,23 @@ def _elementwise(kind: str, *names: str) -> Callable[[dict, list[Tensor], FxNode
         overload = getattr(packet, target._overloadname, target) if target is not packet else packet
         rest, kwargs = node.args[1:], dict(node.kwargs)
         parameters = tuple(float("nan") if a[n] is None else float(a[n]) for n in names)
-        if any(isinstance(given, FxNode) for given in (*rest, *kwargs.values())):  # a limit that is kept in a buffer
-            rest, kwargs = (), {n: a[n] for n in names}
         return Elementwise(kind, parameters, lambda t: overload(t, *rest, **kwargs))
+
+    return convert
+
+
+def _rounded(value: Any, node: FxNode) -> float:
+    """A number as the operation of `node` takes it: rounded to the type of its result."""
+    return float(torch.as_tensor(value).to(node.meta["val"].dtype))
+
+
+def _limited(kind: str, low: str | None, high: str | None) -> Callable[[dict, list[Tensor], FxNode], Op]:
+    """Functions that keep values between limits, which may stand in buffers; `low`, `high`: the arguments' names."""
+
+    def convert(a: dict, x: list[Tensor], node: FxNode) -> Op:
+        least, most = (None if n is None or a[n] is None else _rounded(a[n], node) for n in (low, high))
+        ends = tuple(float("nan") if end is None else end for end in (least, most))
+        return Elementwise(kind, ends, lambda t: t.clamp(least, most))
 
     return convert
 
@@ -346,15 +361,16 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
     "elu": _elementwise("elu", "alpha", "scale", "input_scale"),
     "celu": _celu,
     "selu": _elementwise("selu"),
-    "hardtanh": _elementwise("hardtanh", "min_val", "max_val"),
+    "hardtanh": _limited("hardtanh", "min_val", "max_val"),
     "hardsigmoid": _elementwise("hardsigmoid"),
     "hardswish": _elementwise("hardswish"),
     "mish": _elementwise("mish"),
     "log_sigmoid": _elementwise("log_sigmoid"),
     "softshrink": _elementwise("softshrink", "lambd"),
     "abs": _elementwise("abs"),
-    "clamp": _elementwise("clamp", "min", "max"),
-    "clamp_min": _elementwise("clamp_min", "min"),
+    "clamp": _limited("clamp", "min", "max"),
+    "clamp_min": _limited("clamp", "min", None),
+    "clamp_max": _limited("clamp", None, "max"),
     "softmax": smooth.softmax,
     "log_softmax": smooth.log_softmax,
     "layer_norm": smooth.layer_norm,

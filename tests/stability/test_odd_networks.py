@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import intriguing as ig
-from intriguing.stability import lower_bounds
+from intriguing.stability import lower_bounds, trace
 
 from .hunt import Clamped, PartInPlace, Thresholds, undone
 
@@ -64,6 +64,15 @@ def test_limits_in_buffers_are_limits():
     bounds = [lower_bounds(model, x, one(x).argmax(1)) for model in (one, other)]
     assert bounds[0].method == bounds[1].method == "lines"
     assert torch.equal(bounds[0].bound, bounds[1].bound)
+
+
+def test_limits_are_those_of_the_networks_own_type():
+    """A network cuts off at 0.7 in float32, which is not 0.7."""
+    low, high = (float(torch.tensor(end)) for end in (-0.1, 0.7))
+    assert trace(nn.Hardtanh(-0.1, 0.7), (2,)).nodes[1].op.parameters == (low, high)
+    assert trace(nn.Threshold(0.7, 0.7), (2,)).nodes[1].op.parameters == (high,)
+    padded = trace(nn.ConstantPad1d(1, 0.7), (1, 2)).nodes[1].op.offset
+    assert padded.flatten().tolist() == [high, 0.0, 0.0, high]
 
 
 def test_a_function_that_jumps_has_no_bound():
