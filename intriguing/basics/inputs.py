@@ -30,6 +30,21 @@ def as_tensor(given: Any, name: str) -> Tensor:
     return given
 
 
+def as_rows(given: Any, name: str) -> Tensor:
+    """`given` as a tensor: a tensor as it is, else what NumPy makes of it (a frame of pandas too, row by row).
+
+    torch takes a frame for the list of its columns. Raises `InputError` for what is no array of numbers.
+    """
+    if isinstance(given, Tensor):
+        return given
+    check_unmasked(given, name)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"{name} cannot be read as an array: {error}") from None
+    return as_tensor(array, name)
+
+
 def float_batch(given: Any, name: str = "x") -> Tensor:
     """`given` as a tensor (B, *shape) of float32 or float64; raises `InputError` with the line to write otherwise."""
     x = as_tensor(given, name)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from intriguing.basics.brief import brief
+from intriguing.basics.masked import check_unmasked
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units.moments import Moments
@@ -55,7 +56,8 @@ class Directions:
     def __post_init__(self) -> None:
         if self.basis not in BASES:
             raise unknown_name("basis", self.basis, BASES)
-        if self.dim < 1 or self.count < 1:
+        whole = all(isinstance(number, int | np.integer) for number in (self.dim, self.count))
+        if not whole or self.dim < 1 or self.count < 1:
             raise InputError(f"Directions need at least one unit and one direction, not {self.dim} and {self.count}.")
         if self.basis in ("natural", "haar", "pca") and self.count > self.dim:
             raise InputError(
@@ -107,6 +109,7 @@ class Directions:
     @classmethod
     def matrix(cls, columns: np.ndarray) -> "Directions":
         """The columns of the (dim, count) matrix `columns`, kept in float32 as they are."""
+        check_unmasked(columns, "columns")
         source = np.ascontiguousarray(np.asarray(columns), dtype=np.float32)
         if source.ndim != 2 or not np.isfinite(source).all():
             raise InputError(f"Directions.matrix needs finite numbers of shape (dim, count), not shape {source.shape}.")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from intriguing.basics.masked import check_unmasked
+from intriguing.basics.inputs import as_rows
 from intriguing.errors import CorruptError, InputError
 
 _PART, _PARTS = 256, 64
@@ -46,8 +46,7 @@ class Moments:
 
     def update(self, block: np.ndarray | torch.Tensor) -> None:
         """Add the rows of `block`, (n, dim)."""
-        check_unmasked(block, "block")
-        rows = torch.as_tensor(block)
+        rows = as_rows(block, "block")
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise InputError(f"A block of {self.dim} units has shape (n, {self.dim}), not {tuple(rows.shape)}.")
         if rows.is_complex():

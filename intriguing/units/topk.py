@@ -19,8 +19,8 @@ import torch
 from safetensors.numpy import load, save
 
 from intriguing.basics.brief import brief
+from intriguing.basics.inputs import as_rows
 from intriguing.basics.markup import Cell, table
-from intriguing.basics.masked import check_unmasked
 from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions
@@ -126,8 +126,7 @@ class TopK:
         `positions` (n,) tells rows of one input apart. A row that holds a number that is not finite is skipped,
         counted in `skipped` and listed in `skipped_ids` (the first 1,000).
         """
-        check_unmasked(block, "block")
-        rows = torch.as_tensor(block)
+        rows = as_rows(block, "block")
         if rows.is_complex():
             raise InputError(f"Activations are real numbers, not {rows.dtype}: give their modulus, or their parts.")
         names = _whole(ids, np.int64, "The ids of inputs are whole numbers of 64 bits, not {}: number the inputs.")

@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -241,7 +242,20 @@ def test_ids_and_positions_that_no_column_holds_are_refused():
         scan.update(rows, np.array([2**63 + 1, 0], dtype=np.uint64))
     for there in (scan, ig.Moments(3)):
         with pytest.raises(InputError, match="real numbers"):
-            there.update(rows.astype(np.complex64), *([[0, 1]] if there is scan else []))
+            there.update(torch.from_numpy(rows).to(torch.complex64), *([[0, 1]] if there is scan else []))
+
+
+@pytest.mark.parametrize("change", [pd.DataFrame, lambda rows: rows.astype(">f4"), lambda rows: rows[::-1][::-1]])
+def test_a_block_of_any_make_is_read_row_by_row(change):
+    """torch took a square frame for its transpose, and nothing of another byte order or of steps backwards."""
+    rows = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    scan, moments = ig.TopK(ig.Directions.natural(4), k=2), ig.Moments(4)
+    scan.update(change(rows), range(4))
+    moments.update(change(rows))
+    assert np.array_equal(scan.result().ids, np.argsort(-rows, axis=0)[:2].T)
+    assert moments.mean == pytest.approx(rows.mean(axis=0), rel=1e-5)
+    with pytest.raises(InputError, match="it must be of numbers"):
+        scan.update(rows.astype(object), range(4))
 
 
 def test_a_block_of_another_width_is_refused():
