@@ -64,10 +64,17 @@ def histograms(series: Sequence[tuple[str, np.ndarray]], xlabel: str) -> Figure:
 _FARTHEST = 15.0
 
 
-def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str) -> Figure:
+def forest(
+    rows: Sequence[tuple[str, float, float, float]],
+    xlabel: str,
+    outcomes: Sequence[str] | None = None,
+    reach: float = 0.0,
+) -> Figure:
     """A dot with its interval per (label, value, low, high), around a line at zero and a band of ±1.96.
 
     What lies beyond ±15 is an arrow at the edge with its number, or in words: one huge effect would hide all others.
+    outcomes: what each test found; "lower" has the other colour, and what is neither higher nor lower is hollow.
+    reach: how far the axis goes at least, for figures that stand below each other.
     """
     c = colours()
     figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 0.65))
@@ -75,17 +82,22 @@ def forest(rows: Sequence[tuple[str, float, float, float]], xlabel: str) -> Figu
     places = np.arange(len(rows))[::-1]
     axis.axvspan(-1.96, 1.96, color=c.faint, alpha=0.55, linewidth=0)
     axis.axvline(0, color=c.ink, linewidth=1)
-    for place, (_, value, low, high) in zip(places, rows, strict=True):
+    for place, (_, value, low, high), outcome in zip(places, rows, outcomes or ["higher"] * len(rows), strict=True):
+        colour = c.random if outcome == "lower" else c.natural
+        inside = colour if outcome in ("higher", "lower") else c.paper
         if abs(value) > _FARTHEST:
             edge, inward = np.copysign(_FARTHEST, value), -9 if value > 0 else 9
-            axis.plot([edge], [place], ">" if value > 0 else "<", color=c.natural, markersize=6.5)
+            shape = ">" if value > 0 else "<"
+            axis.plot([edge], [place], shape, color=colour, markersize=6.5, markerfacecolor=inside)
             side = "right" if value > 0 else "left"
             said = f"{value:+.0f}" if abs(value) <= FAR else "far beyond every rotation"
             axis.annotate(said, (edge, place), (inward, 0), "data", "offset points", ha=side, va="center")
             continue
         ends = np.clip([low, high], -_FARTHEST, _FARTHEST)
-        axis.plot(ends, [place, place], color=c.natural, linewidth=2, solid_capstyle="round")
-        axis.plot([value], [place], "o", color=c.natural, markersize=6.5)
+        axis.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="round")
+        axis.plot([value], [place], "o", color=colour, markersize=6.5, markerfacecolor=inside)
+    low, high = axis.get_xlim()
+    axis.set_xlim(min(low, -reach), max(high, reach))
     axis.set_yticks(places, [shorten(label, _LABEL) for label, *_ in rows])
     axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
     return figure

@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -155,6 +156,17 @@ def test_an_effect_beyond_twenty_is_told_in_words():
     assert "+16" in text
     assert "far beyond every rotation" in text
     assert "2339" not in text
+
+
+def test_dots_of_effects_have_the_colours_of_the_legend_and_figures_below_each_other_one_axis():
+    rows = [("up", 3.0, 2.0, 4.0), ("down", -3.0, -4.0, -2.0), ("none", 0.5, -1.0, 2.0)]
+    figure = forest(rows, "x", ["higher", "lower", "none"], reach=9.0)
+    colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_color() for dot in dots] == [colours[0], colours[1], colours[0]]
+    assert [dot.get_markerfacecolor() for dot in dots] == [colours[0], colours[1], colours[4]]
+    low, high = figure.axes[0].get_xlim()
+    assert low <= -9 and high >= 9
 
 
 def test_a_figure_tells_its_values_under_the_pointer():

@@ -20,7 +20,8 @@ with searches as materialized (
        select target_rule, grade, count(*) filter (status = 'found') as found,
               count(*) filter (status in ('found', 'not_found')) as tried,
               count(*) filter (status in ('no_gradient', 'unstable', 'bad_output', 'bad_input')) as unanswered,
-              count(distinct (model, model_seed)) filter (status = 'found') as models from searches group by all)
+              count(distinct (model, model_seed)) filter (status = 'found') as models,
+              count(distinct (dataset, example_id)) as images from searches group by all)
 select * from totals join medians using (target_rule, grade)"""
 _RULES = {
     "untargeted": "a wrong answer",
@@ -47,15 +48,18 @@ def _verdict(row: Row) -> Verdict:
         else (f"for {row['found']:,} of {row['tried']:,} searches")
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
-    lost = row["unanswered"]
+    others, lost = row["images"] - len(values), row["unanswered"]
+    needless = f"; {others:,} more needed no change, or none was found" if others else ""
     without = f"; {lost:,} search{'' if lost == 1 else 'es'} without an answer" if lost else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",
-        f"median root mean square change of a pixel ({row['grade']})",
+        "root mean square change of a pixel, the median over images"
+        f"{' of the median over networks' if models > 1 else ''} (search of grade {row['grade']})",
         number(float(np.median(values))),
-        f"{interval}{counted(len(values), 'image')}{without}",
+        f"{interval}{counted(len(values), 'image')}{needless}{without}",
         "distortions",
         "searches that end without a change inside the box, or a proof that none exists nearer than the images of "
         "other classes",
-        "Every number of an image lies in [0, 1]: a change of 0.05 is a twentieth of the way from black to white.",
+        "Every number of an image lies in [0, 1]: a change of 0.05 is a twentieth of the way from black to white. An "
+        "image that is wrong before any change needs none; the grade says how much work a search does.",
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from intriguing.randomness import generator
 from intriguing.report.parts import Context, Row
-from intriguing.report.text import number
+from intriguing.report.text import number, percent
 from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
 from intriguing.stats.findings import LEVEL, counted, significant
@@ -40,6 +40,25 @@ class _Measured:
     """The RMS of changes and noise."""
     estimate: Estimate
     images: int
+    as_found: Row
+    """Errors of other models on the changes as found (minimal) and on noise of their size (gaussian); their median RMS
+    (size)."""
+    half: Row
+    """The RMS from which half of the rays fool another model: adversarial, gaussian."""
+
+
+_AS_FOUND = """
+select avg(is_error::int) filter (kind = 'minimal') as minimal, median(rms) filter (kind = 'minimal') as size,
+       avg(is_error::int) filter (kind = 'gaussian') as gaussian
+from transfer where dataset = $dataset and grade = $grade and target_rule = $target_rule
+    and (source_model, source_seed) <> (model, model_seed)"""
+_HALF = """
+with chosen as (
+    select kind, case when status = 'never' then 'infinity'::double else crossing end as crossing from rays
+    where dataset = $dataset and not clean_error and (kind = 'gaussian' or (
+        grade = $grade and target_rule = $target_rule and (source_model, source_seed) <> (model, model_seed))))
+select median(crossing) filter (kind = 'adversarial') as adversarial,
+       median(crossing) filter (kind = 'gaussian') as gaussian from chosen"""
 
 
 def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
@@ -53,12 +72,16 @@ def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     with np.errstate(invalid="ignore"):
         estimate = Estimate.of(excess.sum() / counted_rays.sum(), (drawn @ excess) / (drawn @ counted_rays))
     estimate = estimate.of_images(int((excess != 0).sum()))
-    return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()))
+    as_found, half = ({str(k): v for k, v in rays.query(sql).iloc[0].items()} for sql in (_AS_FOUND, _HALF))
+    return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()), as_found, half)
 
 
 def _verdict(one: _Measured, p_holm: float) -> Verdict:
     estimate, key = one.estimate, one.key
-    said = "Changes made to fool one network fool others significantly {} often than noise of the same size."
+    found = _known(one.as_found["size"])
+    times = one.size / found if found else 1.0
+    who = "Changes" if 0.9 < times < 1.1 else "Enlarged, changes" if times > 1 else "Made smaller, changes"
+    said = f"{who} made to fool one network fool others significantly {{}} often than noise of the same size."
     if not significant(p_holm):
         sentence = "No evidence that changes made to fool one network fool others more often than noise of their size."
     else:
@@ -68,11 +91,39 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
     interval = f"95 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; Holm's p = {p_holm:.2g}; "
     return Verdict(
         sentence,
-        f"points by which errors at RMS {size} exceed those on noise of that size, over all pairs ({where})",
+        f"points by which errors at RMS {size}{_enlarged(times)} exceed those on noise of that size, over all pairs of "
+        f"different networks ({where})",
         f"{100 * estimate.value:+.1f}",
         f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')}",
         "amplification",
         "errors that are as frequent on noise of the same size",
         "Each change is brought to this size along its own direction and fed to the networks that it was not made for; "
-        "noise of the same size on the same images is the control.",
+        f"noise of the same size on the same images is the control.{_unenlarged(one)}",
     )
+
+
+def _enlarged(times: float) -> str:
+    """How many times the found size a size is."""
+    return "" if 0.9 < times < 1.1 else f" ({number(times, 2)} times the median change as found)"
+
+
+def _unenlarged(one: _Measured) -> str:
+    """What the changes do as they were found, and how large they must be for half of them to fool another network."""
+    said = ""
+    minimal, gaussian = (_known(one.as_found[kind]) for kind in ("minimal", "gaussian"))
+    if minimal is not None and gaussian is not None:
+        wrong = f"{percent(minimal)} % of answers wrong, and noise of their size {percent(gaussian)} %"
+        said += f" As found, they make {wrong}."
+    changes, noise = (_known(one.half[kind]) for kind in ("adversarial", "gaussian"))
+    if changes is not None and np.isfinite(changes):
+        beside = "" if noise is None else f"; of noise {_or_never(noise)}"
+        said += f" Half of them fool another network from RMS {number(changes, 2)} on{beside}."
+    return said
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _or_never(value: float) -> str:
+    return "less than half does at any size" if np.isinf(value) else f"half does from {number(value, 2)} on"

@@ -12,7 +12,9 @@ from intriguing.stages.units.page.rotation_tests import EFFECT_AXIS, effect_rows
 def effects(run: Run, dataset: str, model: str, model_seed: int) -> Figure:
     """The effects of a network's tests with their intervals."""
     tests = run.table("rotation_tests", alpha=0.0, dataset=dataset, model=model, model_seed=model_seed).to_pylist()
-    return forest(effect_rows([t for layer in tested_layers(Context(run), tests) for t in layer["tests"]]), EFFECT_AXIS)
+    shown = [t for layer in tested_layers(Context(run), tests) for t in layer["tests"] if t["effect"] is not None]
+    shown = [test for test in shown if test["null_sd"]]
+    return forest(effect_rows(shown), EFFECT_AXIS, [test["outcome"] for test in shown])
 
 
 def scores(run: Run, dataset: str, model: str, model_seed: int, layer: str, condition: str) -> Figure:

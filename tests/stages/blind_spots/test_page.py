@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from intriguing import open_run
-from intriguing.stages.blind_spots.page import explorer
+from intriguing.report import Context
+from intriguing.report.text import number
+from intriguing.stages.blind_spots.page import explorer, headline
 from intriguing.stages.blind_spots.robustness import curves
+from intriguing.stages.blind_spots.verdicts import verdicts
 from intriguing.sweep.report import write_report
 from tests.pages import Document, about, change_rows, numbers, rewrite, sheet, words_of
 from tests.synthetic_run import images
@@ -149,3 +152,18 @@ def test_searches_that_found_nothing_are_no_error(small):
     shutil.rmtree(small.root / "tables" / "transfer")
     words = words_of(small.root, images)
     assert "No search found an adversarial image." in words
+
+
+def test_the_figure_at_the_top_is_the_one_of_the_answer_and_says_what_it_is_a_median_of(small):
+    """The top pooled all searches, and the answer took images: two medians that nothing told apart."""
+    small.rules = (("untargeted", "best"),)
+    small.write("plan", "model_rows", "searched")
+    rows = open_run(small.root).pandas("distortions", status="found")
+    images = rows.groupby(["dataset", "example_id"])["distortion"].median()
+    [(figure, what)] = [one for one in headline(Context(open_run(small.root))) if "median" in one[1]]
+    [verdict] = verdicts(Context(open_run(small.root)))
+    assert figure == verdict.value == number(images.astype(float).median())
+    assert what == "median distortion of an image, untargeted, pixels in [0, 1]"
+    assert "the median over images of the median over networks (search of grade best)" in verdict.measure
+    left = open_run(small.root).pandas("distortions")["example_id"].nunique() - len(images)
+    assert (f"{left} more needed no change" in verdict.interval) == (left > 0)

@@ -7,6 +7,7 @@ import pytest
 
 from intriguing import open_run, tables
 from intriguing.report import Context
+from intriguing.report.text import number, percent
 from intriguing.stages.transfer.printed import printed
 from intriguing.stages.transfer.similarity import by_similarity
 from intriguing.stages.transfer.verdicts import verdicts
@@ -151,13 +152,34 @@ def test_the_page_and_the_text_answer_whether_a_better_search_transfers_less(fol
 def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     said = verdicts(Context(open_run(followed)))
     assert [verdict.sentence for verdict in said] == [
-        "Changes made to fool one network fool others significantly more often than noise of the same size."
+        "Enlarged, changes made to fool one network fool others significantly more often than noise of the same size."
     ] * 2
+    # So large a change is not what was found: the answer says how much larger, and what the changes do as found.
+    fed = open_run(followed).pandas("transfer", target_rule="untargeted", grade="best")
+    fed = fed[fed["source_model"] != fed["model"]]
+    found, noise = (fed[fed["kind"] == kind] for kind in ("minimal", "gaussian"))
+    assert f"at RMS 0.10 ({number(0.1 / found['rms'].median(), 2)} times the median change as found)" in said[0].measure
+    rates = [percent(part["is_error"].mean()) for part in (found, noise)]
+    assert f"they make {rates[0]} % of answers wrong, and noise of their size {rates[1]} %." in said[0].meaning
+    assert "Half of them" not in said[0].meaning  # half of them never do
     # Of 42 pairs of an image and another model half are fooled at RMS 0.1, and none by noise.
     assert said[0].value == "+50.0"
     assert "21 images" in said[0].interval
     # Two tests: Holm's correction doubles the least p-value of 1,000 resamples.
     assert "Holm's p = 0.004" in said[0].interval
+
+
+def test_the_verdict_says_from_which_size_half_of_the_changes_fool_another_network(small):
+    small.write("plan", "model_rows", "searched")
+    for source, target in (("FC10", "007"), ("007", "FC10")):
+        follow(small, source, target, [0.06] * 24)
+        follow(small, source, source, [0.01] * 24)
+        follow(small, "", target, [np.inf] * 24, kind="gaussian")
+    small.write("examples")
+    said = verdicts(Context(open_run(small.root)))
+    assert "Half of them fool another network from RMS 0.060 on; of noise less than half does at any size." in (
+        said[0].meaning
+    )
 
 
 def test_a_few_images_are_no_verdict(small):

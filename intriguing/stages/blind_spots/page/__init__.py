@@ -13,8 +13,14 @@ select count(*) as searches, count(*) filter (status = 'found') as found,
        count(*) filter (status = 'misclassified') as needless,
        count(*) filter (status not in ('found', 'not_found', 'misclassified')) as unsearched
 from distortions"""
+# As in the verdict: the median over images, each with the median of its models; of the best grade.
 _TYPICAL = """
-select target_rule, median(distortion) as median from distortions where status = 'found' group by all"""
+select target_rule, min(median) as median from (
+    select target_rule, grade, median(distortion) as median from (
+        select target_rule, grade, median(distortion::double) as distortion from distortions where status = 'found'
+        group by target_rule, grade, dataset, example_id)
+    group by all)
+group by all"""
 
 _RULES = {"every": "nearest of every wrong class", "each": "over each wrong class"}
 
@@ -42,5 +48,5 @@ def headline(context: Context) -> list[tuple[str, str]]:
         rule = {"every": "nearest of every wrong class", "each": "over each wrong class"}.get(
             key["target_rule"], key["target_rule"]
         )
-        figures.append((number(row["median"]), f"median distortion, {rule}, pixels in [0, 1]"))
+        figures.append((number(row["median"]), f"median distortion of an image, {rule}, pixels in [0, 1]"))
     return figures

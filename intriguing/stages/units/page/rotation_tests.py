@@ -11,8 +11,8 @@ from intriguing.stats.findings import Finding, effect_in_words, finding, scored_
 
 _COUNTED = ("dead", "saturated")
 """Scores that are 1 or 0, told as counts."""
-_FIGURES, _CARDS, _ROWS, _EFFECTS = 6, 120, 700, 60
-"""Layers whose scores are drawn, and whose tests are told, rows of a table, tests of a figure."""
+_FIGURES, _CARDS, _ROWS, _EFFECTS, _EFFECT_FIGURES = 6, 120, 700, 60, 4
+"""Layers whose scores are drawn, and whose tests are told, rows of a table, tests of a figure, figures of tests."""
 _MEANS = """
 select {layer}, metric, judge, basis, count(value) filter (direction >= 0) as n,
        case when count(value) filter (direction >= 0) > 0 then avg(value) filter (direction >= 0)
@@ -42,9 +42,7 @@ def part(context: Context) -> PagePart | None:
         more_verdicts=max(0, len(told) - cards),
         tests=all_tests[:rows],
         more_tests=max(0, len(all_tests) - rows),
-        effects=[
-            _effects(all_tests[start : start + _EFFECTS]) for start in range(0, min(len(all_tests), 240), _EFFECTS)
-        ],
+        effects=_effects(layers),
         useless=useless[:rows],
         more_useless=max(0, len(useless) - rows),
         scores=[(name, _figure(context, key, name)) for key, name, _ in scored[:_FIGURES]],
@@ -90,11 +88,28 @@ def _answers(context: Context) -> list[Row]:
     return list(answers.values())
 
 
-def _effects(tests: list[Row]) -> Markup | None:
-    """The effects of the tests of the natural basis, with intervals, in null standard deviations."""
-    rows = effect_rows(tests)
+def _effects(layers: list[Row]) -> list[Markup]:
+    """The effects of the tests of the natural basis, with intervals, in null standard deviations.
+
+    Figures of whole layers, all with one axis.
+    """
+    figures: list[list[Row]] = [[]]
+    for layer in layers:
+        drawn = [test for test in layer["tests"] if _is_drawn(test)]
+        if figures[-1] and len(figures[-1]) + len(drawn) > _EFFECTS:
+            figures.append([])
+        figures[-1] += drawn
+    figures = [tests for tests in figures[:_EFFECT_FIGURES] if tests]
+    reach = min(15.0, max((abs(test["effect"]) for tests in figures for test in tests), default=0.0))
     alt = "Effect of each rotation test with its 95 % interval; the figures are in the table below."
-    return for_page(alt, forest, rows, EFFECT_AXIS) if rows else None
+    return [
+        for_page(alt, forest, effect_rows(tests), EFFECT_AXIS, [test["outcome"] for test in tests], reach)
+        for tests in figures
+    ]
+
+
+def _is_drawn(test: Row) -> bool:
+    return bool(test["alpha"] == 0 and test["effect"] is not None and test["null_sd"])
 
 
 EFFECT_AXIS = "natural basis minus rotations, in their standard deviations"
@@ -104,7 +119,7 @@ def effect_rows(tests: list[Row]) -> list[tuple[str, float, float, float]]:
     """The effect of each test with its interval, in null standard deviations: (label, effect, low, high)."""
     rows = []
     for test in tests:
-        if test["alpha"] == 0 and test["effect"] is not None and test["null_sd"]:
+        if _is_drawn(test):
             ends = (test["effect"] if test[end] is None else test[end] / test["null_sd"] for end in ("low", "high"))
             control = "" if test["control"] == "trained" else f" ({test['control']})"
             rows.append((f"{test['name']} · {test['metric']}{control}", test["effect"], *ends))
