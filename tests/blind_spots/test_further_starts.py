@@ -9,7 +9,8 @@ from intriguing.blind_spots import row_search
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy
 from intriguing.blind_spots.loop import Layout, run
-from intriguing.blind_spots.row_search import _STEPS
+from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.row_search import _STEPS, _waves
 from intriguing.errors import InputError
 from intriguing.models.rows import PADDED
 
@@ -188,3 +189,37 @@ def test_starts_of_a_small_image_go_on_though_they_agree():
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 24), nn.ReLU(), nn.Linear(24, 3)).requires_grad_(False)
     # The first starts agree on 0.97768.
     assert float(minimal_distortion(model, x, model(x).argmax(1)).l2[0]) < 0.9695
+
+
+def test_the_first_further_start_is_made_alone_and_the_others_side_by_side():
+    assert [list(wave) for wave in _waves(7, 4)] == [[0], [1, 2, 3, 4], [5, 6]]
+    assert [list(wave) for wave in _waves(3, 1)] == [[0], [1], [2]]
+    assert [n for wave in _waves(0, 4) for n in wave] == []
+
+
+def test_rows_with_steps_of_their_own_end_as_in_a_start_of_such_steps():
+    model, x = rugged(1), images(6)
+    label = model(x).argmax(1)
+    classes = torch.arange(4)
+    rows = {"x0": x, "target": (label + 1) % 4, "rivals": classes == label[:, None], "goals": classes != label[:, None]}
+    evaluator = Evaluator(model, (24,), PADDED)
+    lengths = torch.tensor([16.0, 8.0] * 3)
+    mixed = run(PrimalDual(evaluator, 0.0, 1.0, 12), rows | {"first": lengths}, Layout(8))
+    for first in (16.0, 8.0):
+        alone = run(PrimalDual(evaluator, 0.0, 1.0, 12, first=first), rows, Layout(8))
+        same = lengths == first
+        assert torch.allclose(mixed["best"][same], alone["best"][same], atol=1e-4)
+        assert not torch.allclose(mixed["best"][~same], alone["best"][~same], atol=1e-4)
+
+
+def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_comes_nearer(monkeypatch):
+    """The order counts only by what earlier starts found: a linear network has one optimum, so all of them agree."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(24, 4).requires_grad_(False), images(5)
+    labels = model(x).argmax(1)
+    options = SearchOptions(exact_linear="off", passes=900)
+    together = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
+    monkeypatch.setattr(row_search, "TOGETHER", 1)
+    apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
+    assert torch.allclose(together.l2, apart.l2, rtol=1e-4)
+    assert int((together.backward_passes - apart.backward_passes).abs().max()) < 120
