@@ -1,13 +1,17 @@
 """The gradient of convolutions of few channels."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
+from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots import search
 from intriguing.blind_spots.evaluate import frozen
 from intriguing.blind_spots.few_channels import Shape, pulled, quick_gradients, side_of, transposed
+from intriguing.models import rows
 
 LAYERS = [
     # in, out, taps, stride, padding, height, width
@@ -99,3 +103,14 @@ def test_layers_that_it_was_not_made_for_are_left_alone():
         z = seen(torch.rand(2, 2, 14, 14))
         z.sum().backward()
     assert seen[0].weight.grad is not None
+
+
+@pytest.mark.parametrize(("dear", "expected"), [(1e9, 1), (1.0, 0)])
+def test_networks_whose_rows_are_dear_keep_the_gradient_of_torch(monkeypatch, dear, expected):
+    used = []
+    monkeypatch.setattr(rows, "MIDDLE", 1.0)
+    monkeypatch.setattr(rows, "DEAR", dear)
+    monkeypatch.setattr(search, "quick_gradients", lambda model: used.append(model) or nullcontext())
+    model, x = network(), torch.rand(1, 2, 14, 14)
+    minimal_distortion(model, x, model(x).argmax(1), options=SearchOptions(grade="fast"))
+    assert len(used) == expected
