@@ -1,7 +1,10 @@
-"""What a run of `paper` says, written into docs/results/paper.md and README.md: `python docs/paper_tables.py RUN`.
+"""What runs of `paper` and `paper-seeds` say, written into docs/results/paper.md and README.md:
 
-The page gets all that `python jobs/transfer.py paper` prints, the README the cells of table 2 that it shows. What is
-said about them by hand is not changed: the counts that these sentences need are printed.
+    python docs/paper_tables.py RUN [RUN_OF_SEEDS]
+
+The page gets all that `python jobs/transfer.py paper` prints, the README the cells of table 2 that it shows. Of
+`python jobs/transfer.py paper-seeds` the page gets the verdicts and the effects. What is said about them by hand is not
+changed: the counts that these sentences need are printed.
 """
 
 import re
@@ -13,6 +16,7 @@ import intriguing as ig
 from intriguing.stages.paper.as_text import printed
 
 ROOT = Path(__file__).resolve().parent.parent
+SEEDS = "<!-- Printed by the command for paper-seeds: docs/paper_tables.py writes it. -->"
 BEGIN, END = "<!-- Printed by the command: docs/paper_tables.py writes it. -->", "<!-- To here. -->"
 SHOWN = ("FC10(1e-4)", "FC100-100-10", "FC200-200-10", "AE400-10")
 """The models of the README's table, in rows and columns."""
@@ -21,15 +25,23 @@ NOISE = "Gaussian noise 0.1"
 
 def main(arguments: list[str]) -> int:
     """Write both files, and print what the sentences about them need."""
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2):
         sys.stderr.write(f"{__doc__}\n")
         return 2
     run = ig.open_run(arguments[0])
     text = printed(run)
     _replace(ROOT / "docs" / "results" / "paper.md", with_bold_titles(text))
     _replace(ROOT / "README.md", readme_table(text))
-    sys.stdout.write(f"{_agreement(run)}\n{_seconds(run)}\n")
+    for each in (run, *map(ig.open_run, arguments[1:])):
+        sys.stdout.write(f"{each.path}\n{_agreement(each)}\n{_seconds(each)}\n")
+    for path in arguments[1:]:
+        _replace(ROOT / "docs" / "results" / "paper.md", effects(printed(ig.open_run(path))), SEEDS)
     return 0
+
+
+def effects(text: str) -> str:
+    """What is printed before table 1: the verdicts, and what transfer depends on."""
+    return with_bold_titles(text.partition("\nTable 1.")[0].strip())
 
 
 def with_bold_titles(text: str) -> str:
@@ -57,13 +69,13 @@ def readme_table(text: str) -> str:
     return "\n".join([shown[0], "|---" * (len(SHOWN) + 1) + "|", *shown[1:]])
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, beginning: str = BEGIN) -> None:
     page = path.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(beginning)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{path} lacks the lines that say where the text goes: {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{path} lacks the lines that say where the text goes: {beginning} and {END}")
+    path.write_text(f"{before}{beginning}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 def _agreement(run: ig.Run) -> str:

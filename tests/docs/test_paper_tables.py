@@ -35,3 +35,10 @@ def test_titles_of_tables_are_bold_and_nothing_else():
     text = "mnist.\n\n- Holds: so.\n\nTable 1. Errors\n\n| a | b |\n| - | - |\n| c | 1 |\n\nIn brackets: this.\nMore."
     bold = WRITER.with_bold_titles(text)
     assert bold == text.replace("Table 1. Errors", "**Table 1. Errors**")
+
+
+def test_of_the_run_with_seeds_the_page_has_what_is_printed_before_table_1():
+    text = "mnist.\n\n- Holds: so.\n\nWhat transfer depends on\n\n| a |\n| - |\n| 1 |\n\nTable 1. Errors\n\n| b |"
+    assert WRITER.effects(text) == "mnist.\n\n- Holds: so.\n\n**What transfer depends on**\n\n| a |\n| - |\n| 1 |"
+    page = PAGE.read_text()
+    assert page.index(WRITER.BEGIN) < page.index(WRITER.SEEDS) < page.rindex(WRITER.END)
