@@ -44,7 +44,7 @@ class _Measured:
     """Errors of other models on the changes as found (minimal) and on noise of their size (gaussian); their median RMS
     (size)."""
     half: Row
-    """The RMS from which half of the rays fool another model: adversarial, gaussian."""
+    """The RMS from which half of the rays fool another model: of changes and of noise."""
 
 
 _AS_FOUND = """
@@ -57,8 +57,8 @@ with chosen as (
     select kind, case when status = 'never' then 'infinity'::double else crossing end as crossing from rays
     where dataset = $dataset and not clean_error and (kind = 'gaussian' or (
         grade = $grade and target_rule = $target_rule and (source_model, source_seed) <> (model, model_seed))))
-select median(crossing) filter (kind = 'adversarial') as adversarial,
-       median(crossing) filter (kind = 'gaussian') as gaussian from chosen"""
+select median(crossing) filter (kind = 'adversarial') as changes,
+       median(crossing) filter (kind = 'gaussian') as noise from chosen"""
 
 
 def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
@@ -114,7 +114,7 @@ def _unenlarged(one: _Measured) -> str:
     if minimal is not None and gaussian is not None:
         wrong = f"{percent(minimal)} % of answers wrong, and noise of their size {percent(gaussian)} %"
         said += f" As found, they make {wrong}."
-    changes, noise = (_known(one.half[kind]) for kind in ("adversarial", "gaussian"))
+    changes, noise = (_known(one.half[kind]) for kind in ("changes", "noise"))
     if changes is not None and np.isfinite(changes):
         beside = "" if noise is None else f"; of noise {_or_never(noise)}"
         said += f" Half of them fool another network from RMS {number(changes, 2)} on{beside}."
