@@ -93,10 +93,15 @@ class TaskFailedError(IntriguingError, RuntimeError):
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError:
     """The error for a `name` of some `kind` ("model", "layer", ...) that is none of `valid`, the nearest ones first."""
     names = sorted(valid)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
+    hint = did_you_mean(name, names)
     return UnknownNameError(f"There is no {kind} named {name!r}.{hint} Valid names: {listed or 'none'}.")
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A sentence that names the up to three of `valid` that are nearest to `name`, after a space; "" if none is."""
+    near = get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
 def check_names(kind: str, names: Iterable[str], valid: Collection[str]) -> None:

@@ -6,13 +6,16 @@ axis of the units, if that cannot be determined (counted as in torch: the first 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-from intriguing.errors import InputError, unknown_name
+from intriguing.errors import InputError, UnknownNameError, did_you_mean
+
+_LISTED = 40
+"""Names of layers that an error lists."""
 
 _ENDING = re.compile(r":in$|#[^#:@]*$|@[^#:@]*$")
 
@@ -71,7 +74,20 @@ def resolve_layers(model: nn.Module, names: str | Sequence[str]) -> list[Layer]:
         ending = name[len(layer.path) :]
         matching = [p for p, m in paths.items() if fnmatchcase(p, layer.path) and not any(m.children())]
         if not matching:
-            raise unknown_name("layer", layer.path, paths)
+            raise unknown_layer(layer.path, types_of(paths))
         for path in matching:
             layers[path + ending] = Layer(path + ending, path, layer.is_input, layer.call, layer.axis)
     return list(layers.values())
+
+
+def types_of(modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    """The type of each of the `modules` by path, in their order; the model itself, whose path is empty, is left out."""
+    return {path: type(module).__name__ for path, module in modules.items() if path}
+
+
+def unknown_layer(name: str, types: Mapping[str, str]) -> UnknownNameError:
+    """The error for a `name` that is none of the paths in `types`: the nearest, then all with their types, in order."""
+    listed = ", ".join(f"{path} ({kind})" for path, kind in list(types.items())[:_LISTED])
+    more = f" and {len(types) - _LISTED:,} more" if len(types) > _LISTED else ""
+    hint = did_you_mean(name, types)
+    return UnknownNameError(f"There is no layer named {name!r}.{hint} The model's layers: {listed or 'none'}{more}.")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from intriguing.basics.brief import brief
 from intriguing.basics.markup import Cell, table
 from intriguing.stability.bounds import is_optimal
 
@@ -40,7 +39,8 @@ class SearchResult:
     Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
     """
 
-    __repr__ = brief
+    def __repr__(self) -> str:
+        return f"SearchResult({self._summary()})"
 
     adversarial: Tensor
     """(B, *shape), of the input's dtype: the changed images, inside the box."""
@@ -106,17 +106,20 @@ class SearchResult:
         ints = dict.fromkeys(("prediction", "clean_prediction", "target", "forward_passes", "backward_passes"), whole)
         return cls(adversarial=x.detach().clone(), status=[], **floats, **ints)
 
-    def _repr_html_(self) -> str:
+    def _summary(self) -> str:
+        """How many examples have each status, and the median size of the changes found."""
         found = [at for at, status in enumerate(self.status) if status == "found"]
         counts = ", ".join(f"{n:,} {status}" for status, n in Counter(self.status).items()) or "none"
-        middle = f"; median L2 of those found {float(self.l2[found].median()):.4g}" if found else ""
+        return counts + (f"; median L2 of those found {float(self.l2[found].median()):.4g}" if found else "")
+
+    def _repr_html_(self) -> str:
         columns = ("prediction", "clean_prediction", "l2", "distortion", "linf", "lower_bound")
         rows = []
         for at, status in enumerate(self.status[:_SHOWN]):
             numbers = [float(getattr(self, name)[at]) for name in columns]
             rows.append([at, Cell(status, STATUS_SENTENCES.get(status, "")), *(_told(number) for number in numbers)])
         more = [f"{len(self.status):,} searches: the first {_SHOWN} are shown."] if len(self.status) > _SHOWN else []
-        return table(f"Searches: {counts}{middle}", ["", "status", *columns], rows, [*more, *self.notes])
+        return table(f"Searches: {self._summary()}", ["", "status", *columns], rows, [*more, *self.notes])
 
     @property
     def sentences(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Commands that read a run: show, diff, report, export."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -209,9 +210,12 @@ def export(
     which: Which = Which(),
     data: Data = None,
     trust: Annotated[
-        bool,
-        Parameter(negative="", help="Run the functions (module:factory) that give the unchanged images and the model."),
-    ] = False,
+        bool | None,
+        Parameter(
+            help="Run the functions (module:factory) that give the unchanged images and the model. Where the model is "
+            "such a function, say one of the two: without it PNGs are plainly rounded, which often undoes the change."
+        ),
+    ] = None,
 ) -> int:
     """Write adversarial images of a run as 8-bit PNGs, with the unchanged ones, an index, and an npz of exact values.
 
@@ -230,12 +234,36 @@ def export(
         allow_working_folder()
     root = data or os.environ.get("INTRIGUING_DATA")
     sources = saved_sources(opened.datasets, opened.spec, root)
-    images, models = image_reader(sources, trust), model_reader(folder, trust)
+    ask = (
+        _how_to_trust(["export", folder, "--adversarial", adversarial, *_options(which, data)]) if trust is None else ""
+    )
+    images, models = image_reader(sources, bool(trust), ask), model_reader(folder, bool(trust), ask)
     done = write_images(opened, adversarial, Export(**vars(which)), images, models)
     write(printable(f"{counted(done.count, 'image')} in {done.folder}: index.csv says what each is"))
     for remark in done.remarks:
         write(printable(remark))
     return 0
+
+
+def _how_to_trust(words: list[str]) -> str:
+    """What to type where an export needs a function of the user's and nobody has said whether it may be called."""
+    typed = shlex.join(["intriguing", *words])
+    return (
+        f"Nothing is written. If you trust that code, type where it lies:\n  {typed} --trust\n"
+        "With --no-trust in its place the images are written as found, rounded to 8 bits, which often undoes so "
+        "small a change."
+    )
+
+
+def _options(which: Which, data: str | None) -> list[str]:
+    """The options of `export` as they are typed, but for --trust."""
+    plain = vars(Which())
+    chosen = {key: value for key, value in (vars(which) | {"data": data}).items() if value != plain.get(key)}
+    return [
+        word
+        for key, value in chosen.items()
+        for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
+    ]
 
 
 def _show_schema(table: str) -> int:

@@ -183,8 +183,20 @@ def check_range(values: np.ndarray, ids: np.ndarray) -> None:
     low, high = float(flat[worst].min()), float(flat[worst].max())
     raise DataError(
         f"Example {int(ids[worst])} has pixels from {low:g} to {high:g}; they must lie in [0, 1]. "
-        "Undo the normalisation (it belongs in the model, as a layer) or give uint8 images of 0 to 255."
+        f"{_way_to_01(float(np.nanmin(values)), float(np.nanmax(values)))}"
     )
+
+
+def _way_to_01(low: float, high: float) -> str:
+    """How floats from `low` to `high` come to lie in [0, 1]."""
+    if low >= 0 and 2 < high <= 255:
+        return "If they run from 0 to 255, divide by 255, or give them as uint8."
+    if low >= 0 and 255 < high <= 65_535:
+        return "Divide by the largest value that a pixel can have (65535 of 16 bits, 4095 of 12)."
+    undo = "Undo the normalisation (it belongs in the model, as a layer)"
+    if -1 <= low < 0 and high <= 1:
+        return f"{undo}: from -1 to 1 it is undone by (images + 1) / 2."
+    return f"{undo} or give uint8 images of 0 to 255."
 
 
 def as_nchw(images: np.ndarray, what: str, channels: Literal["first", "last"] | None = None) -> np.ndarray:
@@ -313,15 +325,15 @@ def build_dataset(
 
 
 def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None) -> None:
+    present = np.unique(np.concatenate([s.labels for s in splits.values()]))
     for name, split in splits.items():
         bad = np.flatnonzero((split.labels < 0) | (split.labels >= (classes or np.iinfo(np.int64).max)))
         if bad.size:
             top = f"to {classes - 1}" if classes else "upwards"
             raise DataError(
                 f"Data set {source!r}, split {name!r}: example {int(split.ids[bad[0]])} has the label "
-                f"{int(split.labels[bad[0]])}; labels run from 0 {top}."
+                f"{int(split.labels[bad[0]])}; labels run from 0 {top}.{_way_to_0(present, classes)}"
             )
-    present = np.unique(np.concatenate([s.labels for s in splits.values()]))
     if len(present) < 2:
         raise DataError(
             f"Data set {source!r} has one class only (label {int(present[0])}); a classifier needs two. "
@@ -331,6 +343,18 @@ def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None)
         gaps = np.setdiff1d(np.arange(min(int(present[-1]), 1000)), present)[:5].tolist()
         raise DataError(
             f"Data set {source!r} has {len(present)} different labels up to {int(present[-1])}, and none is "
-            f"{' or '.join(map(str, gaps[:3]))}. If some classes have no example here, give their number as `classes`; "
+            f"{' or '.join(map(str, gaps[:3]))}.{_way_to_0(present, classes)} "
+            "If some classes have no example here, give their number as `classes`; "
             "if not, renumber: class_names, labels = numpy.unique(labels, return_inverse=True)."
         )
+
+
+def _way_to_0(present: np.ndarray, classes: int | None) -> str:
+    """A sentence, after a space, on labels that do not begin at 0 and would fit if they did; else ""."""
+    low, high = int(present[0]), int(present[-1])
+    if present.tolist() == [-1, 1]:
+        return " Yours are -1 and 1: give (labels + 1) // 2."
+    fits = high - low < classes if classes else len(present) == high - low + 1
+    if low == 0 or not fits:
+        return ""
+    return f" Yours begin at {low}: {f'subtract {low}' if low > 0 else f'add {-low}'}."

@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 from intriguing.data.vision import torchvision
-from intriguing.errors import DataError, IntriguingError
+from intriguing.errors import DataError, IntriguingError, did_you_mean
 
 IMPORTED: dict[str, str] = {}
 """Users' modules imported in this process or a child process, and their files."""
 
+_LISTED = 30
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -46,7 +47,8 @@ def source_files(source: str, error: type[IntriguingError] = DataError) -> list[
         spec = PathFinder.find_spec(part, folders) if folders else None
     if spec is None:
         raise error(
-            f"There is no module {module!r} (for {source!r}) on Python's path. Install it, put its folder on the "
+            f"There is no module {module!r} (for {source!r}) on Python's path."
+            f"{did_you_mean(module, _modules_here())} Install it, put its folder on the "
             f"path, or type `intriguing run` where it lies: it looks in the working folder too (now {Path.cwd()})."
         )
     if package is not None:
@@ -69,12 +71,35 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
     module, factory = split_name(source, error)
     source_files(source, error)
     try:
-        target = getattr(_imported(module), factory, None)
+        whole = _imported(module)
     except ImportError as e:
         raise error(f"Importing {module!r} (for {source!r}) failed: {e}.") from e
+    target = getattr(whole, factory, None)
     if not callable(target):
-        raise error(f"Module {module!r} has no function {factory!r} (for {source!r}).")
+        own = [name for name, value in vars(whole).items() if _is_own(module, name, value)]
+        raise error(
+            f"Module {module!r} has no function {factory!r} (for {source!r}).{did_you_mean(factory, own)} "
+            f"It has: {', '.join(own[:_LISTED]) or 'no function'}{', ...' if len(own) > _LISTED else ''}."
+        )
     return target
+
+
+def _is_own(module: str, name: str, value: Any) -> bool:
+    """Whether a module's `value` is a function or class that is written in it, or in its package."""
+    where = str(getattr(value, "__module__", ""))
+    return callable(value) and not name.startswith("_") and (where == module or where.startswith(f"{module}."))
+
+
+def _modules_here() -> list[str]:
+    """The names of modules and packages in the working folder."""
+    try:
+        entries = sorted(Path.cwd().iterdir())
+    except OSError:
+        return []
+    names = [
+        p.stem if p.suffix == ".py" else p.name for p in entries if p.suffix == ".py" or (p / "__init__.py").is_file()
+    ]
+    return [name for name in names if name.isidentifier()]
 
 
 def _imported(module: str) -> ModuleType:

@@ -7,15 +7,19 @@ import os
 import stat
 from collections.abc import Iterable
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intriguing.errors import DataError
+from intriguing.errors import DataError, did_you_mean
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+
+_SCANNED = 10_000
+"""Files of a folder that are looked at for one of a similar name."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -38,6 +42,27 @@ def irregular(path: Path) -> str | None:
             return "a link in a circle" if e.errno == errno.ELOOP else "a link to nothing"
         return e.strerror or "it cannot be looked at"
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def near_files(path: Path, endings: Iterable[str]) -> str:
+    """What lies where `path` is missing, a sentence after a space: files of similar names, else those with `endings`.
+
+    "" where nothing of use lies there, and where the path exists.
+    """
+    if path.exists() or path.is_symlink():
+        return ""
+    try:
+        names = sorted(entry.name for entry in islice(os.scandir(path.parent), _SCANNED) if entry.is_file())
+    except NotADirectoryError:
+        return f" {path.parent} is no folder."
+    except FileNotFoundError:
+        return f" There is no folder {path.parent}."
+    except OSError:
+        return ""
+    fitting = [name for name in names if name.endswith(tuple(endings))]
+    if hint := did_you_mean(path.name, fitting):
+        return hint
+    return f" {path.parent} has {', '.join(fitting[:5])}{', ...' if len(fitting) > 5 else ''}." if fitting else ""
 
 
 def open_regular(path: Path) -> BufferedReader:

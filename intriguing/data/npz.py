@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from intriguing.basics.memory import available_memory
-from intriguing.data.files import open_regular
+from intriguing.data.files import near_files, open_regular
 from intriguing.errors import DataError
 
 _MAGIC = b"\x93NUMPY"
@@ -35,7 +35,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 )
             return _members(path, file)
     except FileNotFoundError:
-        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.") from None
+        raise DataError(
+            f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
+        ) from None
     except DataError:
         raise
     except OSError as e:

@@ -15,7 +15,7 @@ import numpy as np
 from intriguing.data import factories, photos
 from intriguing.data.arrays import Arrays, Parts, sorted_arrays
 from intriguing.data.dataset import Dataset, Names, build_dataset
-from intriguing.data.files import hash_arrays, hash_files, read_idx
+from intriguing.data.files import hash_arrays, hash_files, near_files, read_idx
 from intriguing.data.npz import read_npz
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, unknown_name
@@ -128,7 +128,9 @@ def _load_npz(source: str, rest: str, root: Root) -> Dataset:
 def _hash_npz(source: str, rest: str, root: Root) -> str:
     path = _path(rest, root)
     if not path.is_file():
-        raise DataError(f"There is no file {path}. Put the npz file there, or correct the path.")
+        raise DataError(
+            f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
+        )
     return hash_files([("npz", path)])
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intriguing.activations.layers import resolve_layers
+from intriguing.activations.layers import resolve_layers, types_of, unknown_layer
 from intriguing.basics.torch_modes import evaluating
-from intriguing.errors import InputError, ModelError, unknown_name
+from intriguing.errors import InputError, ModelError
 from intriguing.hardening.options import INPUT
 
 _WIDER = 3.0
@@ -59,7 +59,7 @@ class Cut:
         if layer == INPUT and INPUT in modules:
             raise ModelError(f"the model has a module called {INPUT!r}, which here means the image: rename the module")
         if layer != INPUT and (layer not in modules or not layer):
-            raise unknown_name("layer", layer, [INPUT, *(name for name in modules if name)])
+            raise unknown_layer(layer, {INPUT: "the image"} | types_of(modules))
         self.shape = tuple(probe.shape[1:])
         chain = None if layer == INPUT else _above(model, layer)
         if layer == INPUT:

@@ -16,6 +16,9 @@ from intriguing.models import networks, published
 from intriguing.models.networks import Shape
 from intriguing.models.registry import known_models
 
+_GIVEN = ("shape", "classes", "seed")
+"""Parameters that a user's function is given without options."""
+
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "softmax": networks.softmax,
     "mlp": networks.mlp,
@@ -52,6 +55,7 @@ def build_model(
         make = factories.resolve(architecture, ModelError)
         accepted = _parameters(make)
         arguments = {k: v for k, v in (arguments | {"seed": seed}).items() if k in accepted and k not in options}
+        _check_fits(architecture, make, arguments, options)
     elif architecture in _BUILDERS:
         make = _BUILDERS[architecture]
         arguments = {k: v for k, v in arguments.items() if k in _parameters(make)}
@@ -84,6 +88,27 @@ def _check_types(architecture: str, make: Callable[..., Any], options: Mapping[s
         except ValidationError as error:
             said = error.errors()[0]["msg"]
             raise ModelError(f"Option {key} of {architecture} is {value!r}: {said}.") from None
+
+
+def _check_fits(
+    architecture: str, make: Callable[..., Any], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Raise where a user's function takes no such option, or needs one that is not there."""
+    try:
+        parameters = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return
+    by_name = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        own = [name for name in by_name if name not in _GIVEN]
+        check_names(f"option of {architecture}", options, {*own, *(o for o in options if o in by_name)})
+    for name, parameter in by_name.items():
+        if parameter.default is parameter.empty and name not in given and name not in options:
+            raise ModelError(
+                f"{architecture} needs {name!r}, which has no default value: name it in the model's options "
+                f"(options = {{ {name} = ... }}), or give it a default. What every function is given, where it has "
+                f"parameters of these names: {', '.join(_GIVEN)}."
+            )
 
 
 def _parameters(make: Callable[..., Any]) -> list[str]:

@@ -15,6 +15,9 @@ ARCHITECTURES: dict[str, str] = {
 RECIPES: dict[str, int] = {"mlp": 2, "autoencoder": 4}
 """Versions of recipes that were changed: models that are trained by a changed one are trained anew, all others stay."""
 
+ENDINGS: tuple[str, ...] = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".tar")
+"""How names of weights files usually end."""
+
 # Forms with a name after the colon, as help texts show them.
 FORMS: dict[str, str] = {
     "torchvision:NAME": "any classification model of torchvision, its normalisation as a layer",

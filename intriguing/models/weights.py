@@ -15,9 +15,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from intriguing.data.files import open_regular
+from intriguing.data.files import near_files, open_regular
 from intriguing.errors import WeightsError
 from intriguing.models.checkpoints import State, fitting
+from intriguing.models.registry import ENDINGS
 
 _LOG = logging.getLogger(__name__)
 _HEADER = 32 * 1024**2
@@ -54,7 +55,8 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
             with open_regular(Path(weights).expanduser()) as file:
                 weights = file.read()
         except OSError as e:
-            raise WeightsError(f"{where} cannot be read: {e.strerror}.") from None
+            near = near_files(Path(weights).expanduser(), ENDINGS)
+            raise WeightsError(f"{where} cannot be read: {e.strerror}.{near}") from None
     own = model.state_dict()
     state = own | fitting(_parse(weights, where), own, where, type(model).__name__)
     casts = [_checked_cast(name, state[name], tensor, where) for name, tensor in own.items()]

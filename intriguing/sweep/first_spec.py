@@ -10,11 +10,17 @@ from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
     from torch import nn
 
     from intriguing.data import Dataset
 
-_MOST = 40
+_MOST = 200
+"""Layers that are listed."""
+_CALLS = 16
+"""Calls of a layer in one forward pass that are listed, as NAME#1, NAME#2, ..."""
 _SECONDS = 600.0
 _TRIED = 256
 """Images that a model is tried on, to see whether it comes trained."""
@@ -32,8 +38,21 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class LayerSeen:
+    """A layer that can be collected: its module's type, its units, the shape of each unit's map, () without maps.
+
+    learns: whether the module has parameters.
+    """
+
+    kind: str
+    units: int
+    maps: tuple[int, ...]
+    learns: bool
+
+
+@dataclass(frozen=True)
 class Seen:
-    """What was seen: the data set's shape, classes and sizes; the model's layers with their units; its parameters.
+    """What was seen: the data set's shape, classes and sizes; the model's layers in its order; its parameters.
 
     tried: the split, and how many of its images the model was tried on; right: the share that it has right, chance:
     that of whoever always names the commonest class; comes_trained: whether it is right more often than by chance.
@@ -42,7 +61,7 @@ class Seen:
     shape: tuple[int, int, int]
     classes: int
     sizes: dict[str, int]
-    layers: dict[str, int]
+    layers: dict[str, LayerSeen]
     parameters: int
     tried: tuple[str, int]
     right: float
@@ -82,7 +101,6 @@ def look(asked: Asked) -> Seen:
     """Load the data, build the model, feed it two images, and list the layers whose units can be collected."""
     import torch
 
-    from intriguing.activations import collect_activations
     from intriguing.models import build_model, check_model, load_weights, parameter_count, probe
 
     data = load_dataset(asked.source)
@@ -91,17 +109,62 @@ def look(asked: Asked) -> Seen:
         load_weights(net, asked.weights)
     check_model(probe(net), data.shape, data.classes)
     noise = torch.rand(4, *data.shape, generator=torch.Generator().manual_seed(0))
-    layers = {}
-    for path, module in net.named_modules():
-        if not path or not any(True for _ in module.parameters()):
-            continue
-        try:
-            block = next(collect_activations(net, [noise], [path], slots=4))
-        except IntriguingError:
-            continue  # a layer that is not called, or whose units have no axis of their own
-        layers[path] = block.vectors[path].shape[1]
+    layers = _collected(net, noise, _called(net, noise))
     sizes = {split: len(rows) for split, rows in data.splits.items()}
     return Seen(data.shape, data.classes, sizes, layers, parameter_count(net), *_tried(net, data))
+
+
+def _called(net: "nn.Module", images: "torch.Tensor") -> list[str]:
+    """Names of the layers that a forward pass calls, in the model's order; one that runs often is named by call."""
+    import torch
+
+    from intriguing.basics.torch_modes import evaluating
+
+    calls = {path: 0 for path, _ in net.named_modules() if path}
+
+    def counting(path: str) -> "Callable[..., None]":
+        def hook(*_: object) -> None:
+            calls[path] += 1
+
+        return hook
+
+    handles = [module.register_forward_hook(counting(path)) for path, module in net.named_modules() if path]
+    try:
+        with torch.no_grad(), evaluating(net):
+            net(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        name
+        for path, count in calls.items()
+        for name in ([path] if count == 1 else [f"{path}#{call}" for call in range(1, min(count, _CALLS) + 1)])
+    ]
+
+
+def _collected(net: "nn.Module", images: "torch.Tensor", names: list[str]) -> "dict[str, LayerSeen]":
+    """Those of the layers `names` whose units can be collected, in their order.
+
+    All are tried at once, and each half alone where that fails: few fail, such as those whose units have no axis of
+    their own.
+    """
+    from intriguing.activations import collect_maps, parse_layer
+
+    if not names:
+        return {}
+    modules = dict(net.named_modules())
+    try:
+        block = next(iter(collect_maps(net, [images], names, slots=len(images), where=False)))
+    except IntriguingError:
+        half = len(names) // 2
+        return _collected(net, images, names[:half]) | _collected(net, images, names[half:]) if half else {}
+    seen = {}
+    for name in names:
+        module = modules[parse_layer(name, frozenset(modules)).path]
+        learns = any(True for _ in module.parameters())
+        layer = block.layers[name]
+        seen[name] = LayerSeen(type(module).__name__, layer.vectors.shape[-1], tuple(layer.map_shape), learns)
+    return seen
 
 
 def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, float, bool]:
@@ -127,7 +190,6 @@ def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, f
 def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
     sizes = ", ".join(f"{size:,} {split}" for split, size in seen.sizes.items())
     chosen = _chosen(seen.layers)
-    listed = list(seen.layers.items())
     images = min(seen.sizes.values())
     lines = [
         f"# A first sweep of {asked.architecture}: are its units special, how small a change makes it wrong?",
@@ -142,9 +204,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         f"architecture = {_quoted(asked.architecture)}   # {seen.parameters:,} parameters",
         *_weights(asked, seen),
         f"layers = [{', '.join(map(_quoted, chosen))}]",
-        "# Layers that can be collected, with their units:",
-        *(f"#   {_quoted(path)}  {units:,}" for path, units in listed[:_MOST]),
-        *([f"#   and {len(listed) - _MOST:,} more"] if len(listed) > _MOST else []),
+        *_listed(seen.layers),
         "",
         "[units]",
         f"k = {min(16, images)}           # top inputs that are kept per direction",
@@ -158,6 +218,21 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _listed(layers: dict[str, LayerSeen]) -> list[str]:
+    """The layers in columns: name, type, units, and where units have maps, their size."""
+    rows = [
+        (_quoted(name), layer.kind, " x ".join(f"{n:,}" for n in (layer.units, *layer.maps)))
+        for name, layer in layers.items()
+    ]
+    shown = rows[:_MOST]
+    wide = [max((len(row[at]) for row in shown), default=0) for at in range(2)]
+    return [
+        "# Layers that can be collected, in the model's order: name, type, units (x the size of a unit's map):",
+        *(f"#   {name:{wide[0]}}  {kind:{wide[1]}}  {shape}" for name, kind, shape in shown),
+        *([f"#   and {len(rows) - _MOST:,} more"] if len(rows) > _MOST else []),
+    ]
 
 
 def _weights(asked: Asked, seen: Seen) -> list[str]:
@@ -186,13 +261,14 @@ def _weights(asked: Asked, seen: Seen) -> list[str]:
     ]
 
 
-def _chosen(layers: dict[str, int]) -> list[str]:
-    """Up to two layers to begin with: the widest of the second half that has no more than 4,096 units, and the last."""
-    paths = [path for path, units in layers.items() if 2 <= units <= 4_096]
+def _chosen(layers: dict[str, LayerSeen]) -> list[str]:
+    """Up to two layers that learn: the widest of their second half with at most 4,096 units, and the last such."""
+    learning = [path for path, layer in layers.items() if layer.learns]
+    paths = [path for path in learning if 2 <= layers[path].units <= 4_096]
     if not paths:
-        return list(layers)[-1:]
+        return learning[-1:] or list(layers)[-1:]
     late = paths[(len(paths) - 1) // 2 :]
-    widest = max(late, key=lambda path: layers[path])
+    widest = max(late, key=lambda path: layers[path].units)
     return list(dict.fromkeys([widest, paths[-1]]))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from intriguing.data import is_users_code
-from intriguing.errors import DataError, IntriguingError
+from intriguing.errors import DataError, InputError, IntriguingError
 from intriguing.stages.common.planned import PlannedDataset
 
 Images = Callable[[str, Any], Any]
@@ -52,11 +52,12 @@ def saved_sources(
     return sources
 
 
-def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
+def image_reader(sources: Mapping[str, Source], trust: bool = True, ask: str = "") -> Images:
     """What a report reads images with. Each data set is loaded when its first image is wanted.
 
     trust: whether a data set that is a function of the user's may be called. The reader raises `DataError` where it may
-    not, and where a data set cannot be read or is not the one that the run saw.
+    not, and where a data set cannot be read or is not the one that the run saw. ask: how to trust; given, it is an
+    `InputError` with this sentence to need such a data set without trust.
     """
     from intriguing.data import Dataset, load_dataset
 
@@ -66,6 +67,8 @@ def image_reader(sources: Mapping[str, Source], trust: bool = True) -> Images:
         if name not in sources:
             raise DataError(f"plan.json does not say where the images of {name!r} lie")
         source = sources[name]
+        if source.is_code and not trust and ask:
+            raise InputError(f"The images come from the function {source.source!r}, which runs with your rights. {ask}")
         if source.is_code and not trust:
             raise DataError(
                 f"they come from the function {source.source!r}, and `intriguing report` does not run what a run "

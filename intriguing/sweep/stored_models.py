@@ -7,7 +7,7 @@ from intriguing.basics.bucket import place_at
 from intriguing.basics.saved_plan import SavedPlan, read_saved_plan
 from intriguing.engine.store import Store
 from intriguing.engine.worker import store_of
-from intriguing.errors import IntriguingError, ModelError
+from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.planned import part_of
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ Models = Callable[[str, str, int], "nn.Module"]
 """models(data set, model, seed) -> the network with its stored weights; `ModelError` says why it is not to be had."""
 
 
-def model_reader(run: str, trust: bool = False) -> Models:
+def model_reader(run: str, trust: bool = False, ask: str = "") -> Models:
     """What gives the models of the run in a folder. A model is built once.
 
-    trust: whether a model that is a function of the user's (`module:factory`) may be called.
+    trust: whether a model that is a function of the user's (`module:factory`) may be called. ask: how to say
+    so; given, it is an `InputError` with this sentence to need such a model without trust, in place of a `ModelError`.
     """
     place = place_at(run)
     plan, store = read_saved_plan(place), store_of(place)
@@ -29,13 +30,13 @@ def model_reader(run: str, trust: bool = False) -> Models:
     def models(dataset: str, model: str, seed: int) -> "nn.Module":
         key = (dataset, model, seed)
         if key not in built:
-            built[key] = _built(store, plan, key, trust)
+            built[key] = _built(store, plan, key, trust, ask)
         return built[key]
 
     return models
 
 
-def _built(store: Store, plan: SavedPlan, key: tuple[str, str, int], trust: bool) -> "nn.Module":
+def _built(store: Store, plan: SavedPlan, key: tuple[str, str, int], trust: bool, ask: str) -> "nn.Module":
     from intriguing.models import build_model, load_weights, probe
 
     dataset, model, seed = key
@@ -48,6 +49,10 @@ def _built(store: Store, plan: SavedPlan, key: tuple[str, str, int], trust: bool
     architecture = described.get("architecture") or model
     kind, _, called = architecture.partition(":")
     if called and kind != "torchvision" and not trust:
+        if ask:
+            raise InputError(
+                f"The model {model!r} is the function {architecture!r}, which runs with your rights. {ask}"
+            )
         raise ModelError(f"{model!r} is the function {architecture!r}: with --trust it is called, with your rights")
     try:
         weights = store.read(fingerprint, "weights")

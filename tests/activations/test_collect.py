@@ -227,6 +227,16 @@ def test_an_unknown_layer_names_the_nearest():
         resolve_layers(model, "feature")
 
 
+def test_an_unknown_layer_s_error_lists_the_layers_in_the_model_s_order_with_types():
+    model = nn.Sequential(*(nn.ReLU() if at % 2 else nn.Linear(2, 2) for at in range(12)))
+    with pytest.raises(UnknownNameError) as told:
+        resolve_layers(model, "12")
+    assert "named '12'. Did you mean '2' or '1' or '11'? The model's layers: 0 (Linear), 1 (ReLU), 2 (L" in str(
+        told.value
+    )
+    assert str(told.value).endswith("9 (ReLU), 10 (Linear), 11 (ReLU).")
+
+
 class Shared(nn.Module):
     def __init__(self):
         super().__init__()

@@ -174,3 +174,11 @@ def test_a_new_grade_is_one_entry(monkeypatch):
 
 def test_every_grade_has_a_sentence_under_its_own_name():
     assert all(name == grade.name and len(grade.sentence) > 10 for name, grade in GRADES.items())
+
+
+def test_the_result_of_a_search_prints_as_a_line_that_can_be_read():
+    model = nn.Linear(2, 2)
+    model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+    x = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.6]])
+    result = minimal_distortion(model, x, torch.tensor([0, 1, 0]))
+    assert repr(result) == "SearchResult(2 found, 1 misclassified; median L2 of those found 0.4243)"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import time
 
 import numpy as np
@@ -200,6 +201,41 @@ def test_inputs_that_no_png_holds_are_exported_as_arrays(signals, tmp_path, caps
     assert run_command(line) == 2
     assert "Leave out --eight-bit: adversarial.npz has the exact values." in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory):
+    """A run of a model that is a function of the user's."""
+    folder = tmp_path_factory.mktemp("own model")
+    labels = np.arange(60) % 2
+    images = np.clip(np.random.default_rng(0).normal(0.3 + 0.3 * labels[:, None, None], 0.1, (60, 4, 4)), 0, 1)
+    parts = {"train": slice(0, 40), "test": slice(40, None)}
+    arrays = {f"{part}_images": images[rows].astype(np.float32) for part, rows in parts.items()}
+    np.savez(folder / "own.npz", **arrays, **{f"{part}_labels": labels[rows] for part, rows in parts.items()})
+    model = {"architecture": "tests.sweep.user_models:linear", "training": {"epochs": 10}}
+    spec = {
+        "name": "own",
+        "datasets": {"own": {"source": f"npz:{folder / 'own.npz'}"}},
+        "models": {"mine": model},
+        "blind_spots": {"images": 5},
+    }
+    ig.run(spec, folder / "run", "inline")
+    return folder / "run"
+
+
+def test_an_export_that_needs_code_of_the_user_s_stops_before_it_writes(own_model, tmp_path, capsys):
+    """It wrote PNGs that do not fool, and typed again with --trust it found the folder full."""
+    assert run_command(["export", str(own_model), "--adversarial", str(tmp_path / "a"), "--first", "2"]) == 2
+    assert not (tmp_path / "a").exists()
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  intriguing export")]
+    typed = shlex.split(line)
+    assert typed[-3:] == ["--first", "2", "--trust"]
+    assert run_command(typed[1:]) == 0
+    rows = list(csv.DictReader((tmp_path / "a" / "index.csv").open()))
+    assert [row["png_fools"] for row in rows] == ["True", "True"]
+    rows = exported(own_model, tmp_path / "b", "--first", "2", "--no-trust")
+    assert [row["png_fools"] for row in rows] == ["", ""]
+    assert "PNGs were not fed to their model" in capsys.readouterr().out
 
 
 def test_an_export_of_what_is_not_there_lists_what_is(finished, tmp_path, capsys):

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from intriguing.activations import collect_activations
 from intriguing.cli import call as run_command
-from intriguing.sweep.first_spec import first_spec, look
+from intriguing.models import build_model
+from intriguing.sweep.first_spec import Asked, first_spec, look
 from intriguing.sweep.spec import load_spec
 
 MODEL = """
@@ -48,8 +51,7 @@ def test_init_lists_the_layers_of_a_model_and_finds_the_data_beside_it(folder, c
     assert run_command(["init", "own_net:build"]) == 0
     assert "intriguing run own_net.toml" in capsys.readouterr().out
     text = (folder / "own_net.toml").read_text()
-    assert '#   "1"  20' in text
-    assert '#   "3"  4' in text
+    assert '#   "1"  Linear   20\n#   "2"  ReLU     20\n#   "3"  Linear   4\n' in text
     assert "40 train, 40 test images of shape (3, 4, 4), 4 classes" in text
     spec = load_spec(folder / "own_net.toml")
     assert spec.models["model"].layers == ["1", "3"]
@@ -74,6 +76,53 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
     assert not load_spec(folder / "first.toml").models["model"].is_trained
     told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
     assert told in (folder / "first.toml").read_text()
+
+
+CONVOLUTIONS = """
+from torch import nn
+class Twice(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+        self.zconv = nn.Conv2d(3, 6, 3)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.head = nn.Linear(6, classes)
+    def forward(self, x):
+        x = self.relu(self.relu(self.zconv(x)) + 1)
+        return self.head(self.pool(x).flatten(1))
+def build(classes):
+    return Twice(classes)
+"""
+
+
+def test_init_lists_every_layer_that_can_be_collected_in_the_model_s_order(folder, monkeypatch):
+    """ReLUs and pools, which have no parameters, were left out, and those that run twice."""
+    (folder / "twice_net.py").write_text(CONVOLUTIONS)
+    monkeypatch.syspath_prepend(folder)
+    layers = look(Asked("twice_net:build", "npz:own.npz")).layers
+    assert {name: (layer.kind, layer.units, layer.maps) for name, layer in layers.items()} == {
+        "zconv": ("Conv2d", 6, (2, 2)),
+        "relu#1": ("ReLU", 6, (2, 2)),
+        "relu#2": ("ReLU", 6, (2, 2)),
+        "pool": ("AdaptiveMaxPool2d", 6, (1, 1)),
+        "head": ("Linear", 4, ()),
+    }
+    assert list(layers) == ["zconv", "relu#1", "relu#2", "pool", "head"]
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
+    text = first_spec("twice_net:build", "npz:own.npz")[1]
+    assert '#   "relu#2"  ReLU               6 x 2 x 2\n' in text
+    assert 'layers = ["zconv", "head"]' in text
+    assert (
+        len(
+            list(
+                collect_activations(
+                    build_model("twice_net:build", (3, 4, 4), 4), [torch.rand(4, 3, 4, 4)], list(layers)
+                )
+            )
+        )
+        == 1
+    )
 
 
 def test_init_without_data_says_what_to_give(tmp_path, monkeypatch, capsys):

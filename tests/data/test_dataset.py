@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from intriguing.data.dataset import as_nchw, build_dataset
+from intriguing.data.dataset import Names, as_nchw, build_dataset
 from intriguing.errors import DataError, UnknownNameError
 
 
@@ -81,6 +81,44 @@ def test_labels_out_of_range_are_refused(bad, told):
     labels[1] = bad
     with pytest.raises(DataError, match=f"example 1 has the {told}"):
         build_dataset("x", {"test": (grey(4), labels, None)}, "h", classes=10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "told"),
+    [
+        ([1, 2, 3, 1], 3, "label 3; labels run from 0 to 2. Yours begin at 1: subtract 1[.]"),
+        ([1, 2, 3, 1], None, "none is 0. Yours begin at 1: subtract 1[.]"),
+        ([-1, 0, 1, -1], 3, "label -1; labels run from 0 to 2. Yours begin at -1: add 1[.]"),
+        ([-1, 1, 1, -1], 2, r"Yours are -1 and 1: give \(labels \+ 1\) // 2"),
+        ([1, 2, 9, 1], 3, "label 9; labels run from 0 to 2[.]$"),
+        ([0, 1, 3, 1], 3, "label 3; labels run from 0 to 2[.]$"),
+    ],
+)
+def test_labels_that_begin_elsewhere_than_at_0_are_told_how_to_begin_there(labels, classes, told):
+    with pytest.raises(DataError, match=told):
+        build_dataset("x", {"test": (grey(4), np.array(labels), None)}, "h", classes=classes)
+
+
+def test_labels_from_1_are_seen_with_class_names_too():
+    parts = {"train": (grey(3), np.array([1, 2, 3]), None), "test": (grey(2), np.array([2, 3]), None)}
+    with pytest.raises(DataError, match="Yours begin at 1: subtract 1"):
+        build_dataset("x", parts, "h", names=Names(classes=("a", "b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0, 255, "divide by 255"),
+        (0, 4095, "Divide by the largest value"),
+        (-1, 1, r"\(images \+ 1\) / 2"),
+        (-2.1, 2.6, "Undo the normalisation .* or give uint8"),
+        (0, 1.5, "Undo the normalisation"),
+    ],
+)
+def test_pixels_out_of_range_are_told_what_to_do(low, high, told):
+    images = np.linspace(low, high, 4 * 4, dtype=np.float32).reshape(4, 1, 2, 2)
+    with pytest.raises(DataError, match=told):
+        build_dataset("x", {"test": (images, two_classes(4), None)}, "h")
 
 
 def test_labels_that_are_no_integers_are_refused():

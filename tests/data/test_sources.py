@@ -335,6 +335,21 @@ def test_a_factory_may_return_arrays_in_any_of_the_forms(module_path, form):
     assert (data.classes, data.shape, len(data.split("test"))) == (3, (1, 3, 3), 4)
 
 
+def test_a_missing_module_is_told_with_the_nearest_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mycode.py").write_text("")
+    with pytest.raises(DataError, match="no module 'mycod' .*Did you mean 'mycode'"):
+        load_dataset("mycod:build")
+
+
+def test_a_missing_npz_file_is_told_with_the_nearest_there(tmp_path):
+    (tmp_path / "digits.npz").write_text("")
+    with pytest.raises(DataError, match="no file .*digit.npz. Did you mean 'digits.npz'"):
+        load_dataset(f"npz:{tmp_path}/digit.npz")
+    with pytest.raises(DataError, match=f"no file .* There is no folder {tmp_path}/data[.]"):
+        load_dataset(f"npz:{tmp_path}/data/digit.npz")
+
+
 def test_a_factorys_hash_follows_its_source_without_importing_it(module_path):
     path = module_path / "explosive.py"
     path.write_text("raise SystemExit('imported')\n")
@@ -391,7 +406,7 @@ def test_a_module_in_packages_without_init_is_found(tmp_path, monkeypatch):
     ("source", "told"),
     [
         ("no_such_module:build", "There is no module 'no_such_module'"),
-        ("broken_set:nothing", "no function 'nothing'"),
+        ("broken_set:nothing", "no function 'nothing'.*It has: build, text[.]"),
         ("broken_set:build", "failed: ZeroDivisionError"),
         ("broken_set:text", "What broken_set:text returned is a str"),
         ("not a module:build", "write module:factory"),

@@ -22,6 +22,7 @@ from intriguing.sweep import prepare
 from intriguing.sweep.spec import load_spec, spec_names
 from intriguing.sweep.text import names
 from intriguing.tables import TABLES
+from intriguing.units.scores import METRICS
 from tests.docs.pages import IDS, PAGES, ROOT, anchors, commands, links, prose, snippets, spans
 
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -340,3 +341,9 @@ def test_the_map_of_the_house_has_every_folder():
     rooms = [f"intriguing/{file.parent.name}/" for file in root.glob("intriguing/*/__init__.py")]
     listed = (root / "CONTRIBUTING.md").read_text().partition("## Map of the house")[2].partition("\n## ")[0]
     assert not [room for room in (*rooms, "cluster/", "docs/", "jobs/", "tests/") if f"`{room}`" not in listed]
+
+
+def test_every_score_is_explained_in_the_guide_to_results():
+    of_bases = {"mean_cosine", "mean_jaccard", "distinct_inputs", "arbitrary", "dead", "saturated", "auroc_error_bound"}
+    guide = (ROOT / "docs" / "guides" / "reading-results.md").read_text()
+    assert {name for name in METRICS.keys() | of_bases if f"\n| `{name}` | " not in guide} == set()

@@ -164,16 +164,40 @@ def test_a_factory_gets_its_options_and_what_it_asks_for(module_path):
 @pytest.mark.parametrize(
     ("factory", "told"),
     [
-        ("broken_net:build", "failed: TypeError"),
+        ("broken_net:build", "needs 'x', which has no default value.*options = { x = ... }"),
+        ("broken_net:fails", "failed: TypeError"),
         ("broken_net:text", "returned str"),
-        ("broken_net:none", "no function 'none'"),
+        ("broken_net:txt", "no function 'txt' .*Did you mean 'text'. It has: build, fails, text[.]"),
         ("no_net:build", "no module 'no_net'"),
     ],
 )
 def test_a_factory_that_does_not_work_is_told(module_path, factory, told):
-    (module_path / "broken_net.py").write_text("def build(x):\n    return 1\ndef text():\n    return 'x'\n")
+    (module_path / "broken_net.py").write_text(
+        "def build(x):\n    return 1\ndef fails():\n    return 1 + ''\ndef text():\n    return 'x'\n"
+    )
     with pytest.raises(ModelError, match=told):
         build_model(factory, GREY, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"width": 8, "widht": 8}, "no option of optional_net:build named 'widht'. Did you mean 'width'"),
+        ({"widht": 8}, "no option of optional_net:build named 'widht'. Did you mean 'width'"),
+        ({"width": 8, "deep": 2}, "named 'deep'. Did you mean 'depth'.*Valid names: depth, width[.]"),
+    ],
+)
+def test_an_option_that_a_user_s_builder_lacks_is_told_with_the_nearest(module_path, options, told):
+    (module_path / "optional_net.py").write_text("def build(width, *, shape, depth=1):\n    return 1\n")
+    with pytest.raises(UnknownNameError, match=told):
+        build_model("optional_net:build", GREY, 10, options)
+
+
+def test_a_builder_of_any_options_takes_any(module_path):
+    (module_path / "any_net.py").write_text(
+        "from torch import nn\ndef build(**options):\n    return nn.Linear(**options)\n"
+    )
+    assert parameter_count(build_model("any_net:build", GREY, 10, {"in_features": 3, "out_features": 2})) == 8
 
 
 def test_a_factorys_hash_follows_its_source_without_importing_it(module_path):

@@ -170,6 +170,16 @@ def test_a_missing_file_is_named(model):
         load_weights(model, "nowhere.pt")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("weights.pt", "Did you mean 'weight.pth'"), ("zzz", "has a.pt, weight.pth")]
+)
+def test_a_missing_file_is_told_with_those_that_lie_there(model, tmp_path, name, told):
+    for file in ("a.pt", "weight.pth", "weights.txt"):
+        (tmp_path / file).write_text("")
+    with pytest.raises(WeightsError, match=told):
+        load_weights(model, tmp_path / name)
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x02junk", b"PK\x03\x04junk"])
 def test_bytes_that_are_no_weights_are_refused(model, content):
     with pytest.raises(WeightsError, match="cannot be read"):

@@ -171,7 +171,10 @@ def test_a_user_s_model_whose_output_is_not_finite_is_refused_before_work(tmp_pa
 
 def test_an_unknown_layer_is_refused_before_work_with_the_nearest_names(tmp_path):
     models = {"cnn": {"layers": ["fc11"]}}
-    with pytest.raises(UnknownNameError, match="no layer named 'fc11'. Did you mean 'fc1'"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"no layer named 'fc11'. Did you mean 'fc1'.*layers: conv1 \(.*, fc1 \(Sequential\), .*logits \(Linear\)",
+    ):
         execute(prepare(small(models=models), tmp_path / "run"), "inline")
     assert not (tmp_path / "run" / "store").exists()
 

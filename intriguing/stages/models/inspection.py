@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from intriguing.data import is_users_code, load_dataset
+from intriguing.data.files import near_files
 from intriguing.errors import DataError, WeightsError
+from intriguing.models.registry import ENDINGS
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stages.common.planned import PlannedDataset
 from intriguing.stages.common.stage import Inspection, Outside
@@ -131,7 +133,7 @@ def _models(section: ModelsSection) -> dict[str, ModelFiles]:
             continue
         path = Path(model.weights).expanduser().resolve()
         if not path.is_file():
-            raise WeightsError(f"models.{name}.weights: there is no file {path}.")
+            raise WeightsError(f"models.{name}.weights: there is no file {path}.{near_files(path, ENDINGS)}")
         files[name] = ModelFiles(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
     return files
 
