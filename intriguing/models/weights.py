@@ -51,12 +51,12 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
     """
     where = "The weights" if isinstance(weights, bytes) else f"The weights file {weights}"
     if not isinstance(weights, bytes):
+        path = Path(weights).expanduser()
         try:
-            with open_regular(Path(weights).expanduser()) as file:
+            with open_regular(path) as file:
                 weights = file.read()
         except OSError as e:
-            near = near_files(Path(weights).expanduser(), ENDINGS)
-            raise WeightsError(f"{where} cannot be read: {e.strerror}.{near}") from None
+            raise WeightsError(f"{where} cannot be read: {e.strerror}.{near_files(path, ENDINGS)}") from None
     own = model.state_dict()
     state = own | fitting(_parse(weights, where), own, where, type(model).__name__)
     casts = [_checked_cast(name, state[name], tensor, where) for name, tensor in own.items()]
