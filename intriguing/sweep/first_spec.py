@@ -128,8 +128,11 @@ def _called(net: "nn.Module", images: "torch.Tensor") -> list[str]:
 
         return hook
 
-    handles = [module.register_forward_hook(counting(path)) for path, module in net.named_modules() if path]
+    handles = []
     try:
+        for path, module in net.named_modules():
+            if path and not isinstance(module, torch.jit.ScriptModule):  # which takes no hook
+                handles.append(module.register_forward_hook(counting(path)))
         with torch.no_grad(), evaluating(net):
             net(images)
     finally:

@@ -79,6 +79,7 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
 
 
 CONVOLUTIONS = """
+import torch
 from torch import nn
 class Twice(nn.Module):
     def __init__(self, classes):
@@ -88,14 +89,16 @@ class Twice(nn.Module):
         self.relu = nn.ReLU()
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(6, classes)
+        self.scripted = torch.jit.script(nn.ReLU())
     def forward(self, x):
         x = self.relu(self.relu(self.zconv(x)) + 1)
-        return self.head(self.pool(x).flatten(1))
+        return self.scripted(self.head(self.pool(x).flatten(1)))
 def build(classes):
     return Twice(classes)
 """
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_init_lists_every_layer_that_can_be_collected_in_the_model_s_order(folder, monkeypatch):
     """ReLUs and pools, which have no parameters, were left out, and those that run twice."""
     (folder / "twice_net.py").write_text(CONVOLUTIONS)
