@@ -70,15 +70,16 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
     decided = "none" if "undecided" not in outcomes else "undecided"
     value, interval, measure = _figure(context, tests, is_mixed=len(sides) > 1)
     said = _sentence(outcomes, wording) + (_also(score, found, untrained) if found else "")
+    left_out, with_them = _left_out(score, wording, every)
     return Verdict(
-        f"{said}.{_left_out(score, wording, every)}",
+        f"{said}.{left_out} {with_them}" if with_them else f"{said}.",
         measure,
         value,
         interval,
         "unit-tests",
         _REFUTED["mixed" if len(sides) > 1 else sides[0] if sides else decided],
         f"{score.capitalize()}: {_meaning(tests[0]['metric'])} Effect: how far the mean over all units lies from that "
-        "of whole random rotations of the layer.",
+        f"of whole random rotations of the layer.{'' if with_them else left_out}",
     )
 
 
@@ -102,21 +103,21 @@ def _sentence(outcomes: list[str], wording: Wording) -> str:
     return f"No evidence that {units} {higher} than {others}, or {wording.opposite}{anywhere}"
 
 
-def _left_out(score: str, wording: Wording, every: list[Row]) -> str:
-    """A sentence about dead and saturated units, where layers have any: what all units together would give."""
+def _left_out(score: str, wording: Wording, every: list[Row]) -> tuple[str, str]:
+    """That dead and saturated units are left out, where there are any, and what all units would give if it differs."""
     raw, layers = _under(RAW, every), len(_under(LIVE, every))
     if not layers:
-        return ""
+        return "", ""
     which = "" if len(raw) == 1 else f" ({layers} of {len(raw)} layers {'has' if layers == 1 else 'have'} them)"
     left_out = f" Dead and saturated units are left out, whose largest value many inputs share{which}."
     others = Counter(_found(score, raw))
     if others == Counter(_found(score, _without_dead(every))):
-        return left_out
+        return left_out, ""
     if not others:
-        return f"{left_out} With them nothing would be found."
+        return left_out, "With them nothing would be found."
     sides = " and ".join(wording.higher if side == "higher" else wording.lower for side in sorted(others))
     where = "" if len(raw) == 1 else f" in {others.total()} of {len(raw)} layers"
-    return f"{left_out} With them units would be found {sides}{where}."
+    return left_out, f"With them units would be found {sides}{where}."
 
 
 def _figure(context: Context, tests: list[Row], is_mixed: bool) -> tuple[str, str, str]:

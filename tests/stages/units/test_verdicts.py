@@ -73,6 +73,13 @@ def test_the_figure_is_of_the_layers_that_differ(effects, value, of):
     assert ("range over these layers, no interval" in verdict.interval) == ("median" in of)
 
 
+def test_dead_units_that_change_nothing_are_told_in_the_small_print():
+    verdict = said_of(differs("fc", 6.0), differs("fc", 5.0, condition="live"))
+    assert "Dead" not in verdict.sentence
+    assert verdict.meaning.endswith(" Dead and saturated units are left out, whose largest value many inputs share.")
+    assert verdict.value == "+5.0"
+
+
 def test_the_untrained_network_is_judged_without_its_dead_units_too():
     untrained = {"control": "random_init"}
     trained = [differs("fc", 5.0)]
