@@ -25,7 +25,7 @@ with searches as materialized (
 select * from totals join medians using (target_rule, grade)"""
 _RULES = {
     "untargeted": "a wrong answer",
-    "random": "a wrong answer drawn at random",
+    "random": "a wrong answer that was drawn at random beforehand",
     "every": "each wrong answer",
     "each": "every wrong answer that is asked for",
 }
@@ -49,7 +49,8 @@ def _verdict(row: Row) -> Verdict:
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
     others, lost = row["images"] - len(values), row["unanswered"]
-    needless = f"; {others:,} more needed no change, or none was found" if others else ""
+    or_none = "" if row["found"] == row["tried"] and not lost else ", or none was found"
+    needless = f"; {others:,} more needed no change{or_none}" if others else ""
     without = f"; {lost:,} search{'' if lost == 1 else 'es'} without an answer" if lost else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",

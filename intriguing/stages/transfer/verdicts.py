@@ -47,6 +47,7 @@ class _Measured:
     """The RMS from which half of the rays fool another model: of changes and of noise."""
 
 
+_INTO = {"untargeted": " into any wrong class", "random": " into a class drawn at random"}
 _AS_FOUND = """
 select avg(is_error::int) filter (kind = 'minimal') as minimal, median(rms) filter (kind = 'minimal') as size,
        avg(is_error::int) filter (kind = 'gaussian') as gaussian
@@ -81,9 +82,12 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
     found = _known(one.as_found["size"])
     times = one.size / found if found else 1.0
     who = "Changes" if 0.9 < times < 1.1 else "Enlarged, changes" if times > 1 else "Made smaller, changes"
-    said = f"{who} made to fool one network fool others significantly {{}} often than noise of the same size."
+    into = _INTO.get(key["target_rule"], "")
+    said = f"{who} made to fool one network{into} fool others significantly {{}} often than noise of the same size."
     if not significant(p_holm):
-        sentence = "No evidence that changes made to fool one network fool others more often than noise of their size."
+        sentence = (
+            f"No evidence that changes made to fool one network{into} fool others more often than noise of their size."
+        )
     else:
         sentence = said.format("more" if estimate.value > 0 else "less")
     size = number(one.size, 2)
@@ -113,7 +117,7 @@ def _unenlarged(one: _Measured) -> str:
     minimal, gaussian = (_known(one.as_found[kind]) for kind in ("minimal", "gaussian"))
     if minimal is not None and gaussian is not None:
         wrong = f"{percent(minimal)} % of answers wrong, and noise of their size {percent(gaussian)} %"
-        said += f" As found, they make {wrong}."
+        said += f" As found, they make {wrong} (what a network gets wrong unchanged counts in both)."
     changes, noise = (_known(one.half[kind]) for kind in ("changes", "noise"))
     if changes is not None and np.isfinite(changes):
         beside = "" if noise is None else f"; of noise {_or_never(noise)}"

@@ -8,19 +8,21 @@ from intriguing.report.parts import Context, Row
 from intriguing.report.text import number, score_label
 from intriguing.report.verdicts import Verdict
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, TRAINED
-from intriguing.stats.findings import FAR, Wording, finding, scored_by
+from intriguing.stats.findings import FAR, Wording, counted, finding, scored_by
 from intriguing.units.scores import METRICS
 
 _REFUTED = {
-    "higher": "a score of the units inside the band of the rotations, in every layer",
-    "lower": "a score of the units inside the band of the rotations, in every layer",
-    "mixed": "scores of the units inside the band of the rotations, in every layer",
-    "none": "a layer whose units score outside the band of the rotations, after Holm's correction",
-    "undecided": "units inside the band of the rotations; that they are outside needs more rotations to be shown",
+    "higher": "a mean score of the units as random rotations of the layer have it, in every layer",
+    "lower": "a mean score of the units as random rotations of the layer have it, in every layer",
+    "mixed": "mean scores of the units as random rotations of the layer have them, in every layer",
+    "none": "a layer whose units' mean score lies beyond those of random rotations, after Holm's correction",
+    "undecided": "a mean score of the units as rotations have it; that it lies beyond takes more rotations to show",
 }
 
 
 _ORDER = tuple(METRICS)
+_FEW = 4
+"""Layers that are named."""
 _OF_LAYER = ("dataset", "model", "model_seed", "layer", "metric", "judge", "control")
 
 
@@ -78,8 +80,9 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
         interval,
         "unit-tests",
         _REFUTED["mixed" if len(sides) > 1 else sides[0] if sides else decided],
-        f"{score.capitalize()}: {_meaning(tests[0]['metric'])} Effect: how far the mean over all units lies from that "
-        f"of whole random rotations of the layer.{'' if with_them else left_out}",
+        f"{score.capitalize()}: {_meaning(tests[0]['metric'])} Effect: the units' mean less that of whole random "
+        f"rotations of the layer, over the standard deviation of their means.{_layers(context, wording, tests)}"
+        f"{'' if with_them else left_out}",
     )
 
 
@@ -103,13 +106,28 @@ def _sentence(outcomes: list[str], wording: Wording) -> str:
     return f"No evidence that {units} {higher} than {others}, or {wording.opposite}{anywhere}"
 
 
+def _layers(context: Context, wording: Wording, tests: list[Row]) -> str:
+    """Which layers differ and how, for a few; and their means beside those of the rotations."""
+    said = []
+    for side, words in (("higher", wording.higher), ("lower", wording.lower)):
+        differ = [test for test in tests if _outcome(test["score"], test) == side]
+        if 0 < len(differ) <= _FEW:
+            named = (
+                f"{context.label(test)} · {test['layer']} ({number(test['natural'], 3)}, rotations "
+                f"{number(test['null_mean'], 3)})"
+                for test in differ
+            )
+            said.append(f" {words[:1].upper()}{words[1:]}: {'; '.join(named)}.")
+    return "".join(said)
+
+
 def _left_out(score: str, wording: Wording, every: list[Row]) -> tuple[str, str]:
     """That dead and saturated units are left out, where there are any, and what all units would give if it differs."""
     raw, layers = _under(RAW, every), len(_under(LIVE, every))
     if not layers:
         return "", ""
-    which = "" if len(raw) == 1 else f" ({layers} of {len(raw)} layers {'has' if layers == 1 else 'have'} them)"
-    left_out = f" Dead and saturated units are left out, whose largest value many inputs share{which}."
+    which = "" if len(raw) == 1 else f"; {layers} of {len(raw)} layers {'has' if layers == 1 else 'have'} some"
+    left_out = f" Units whose largest value many inputs share (dead or saturated ones) are left out{which}."
     others = Counter(_found(score, raw))
     if others == Counter(_found(score, _without_dead(every))):
         return left_out, ""
@@ -164,16 +182,18 @@ def _also(score: str, found: list[str], untrained: list[Row]) -> str:
         return "; whether those of an untrained network are so too was not tested"
     same = [side for side in _found(score, untrained) if side in set(found)]
     if not same:
-        return "; in no untrained network were they found to be so"
+        return "; in untrained networks no layer was found to be so"
     return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too"
 
 
 def _interval(test: Row) -> str:
-    """The 95 % interval of one test's effect."""
+    """The 95 % interval of one test's effect, where it says more than the effect, and the test's p."""
+    p = "" if test["p_holm"] is None else f"Holm's p = {test['p_holm']:.2g} by {counted(test['rotations'], 'rotation')}"
     if test["low"] is None or test["high"] is None or not test["null_sd"]:
-        return ""
-    ends = (_short(test[end] / test["null_sd"]) for end in ("low", "high"))
-    return f"95 % interval over inputs {' to '.join(ends)}"
+        return p
+    ends = [_short(test[end] / test["null_sd"]) for end in ("low", "high")]
+    interval = f"95 % interval over inputs {' to '.join(ends)}" if ends[0] != ends[1] else ""
+    return "; ".join(part for part in (interval, p) if part)
 
 
 def _far(effect: float) -> str:

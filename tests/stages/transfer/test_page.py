@@ -152,7 +152,8 @@ def test_the_page_and_the_text_answer_whether_a_better_search_transfers_less(fol
 def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     said = verdicts(Context(open_run(followed)))
     assert [verdict.sentence for verdict in said] == [
-        "Enlarged, changes made to fool one network fool others significantly more often than noise of the same size."
+        "Enlarged, changes made to fool one network into any wrong class fool others significantly more often than noise "
+        "of the same size."
     ] * 2
     # So large a change is not what was found: the answer says how much larger, and what the changes do as found.
     fed = open_run(followed).pandas("transfer", target_rule="untargeted", grade="best")
@@ -160,7 +161,7 @@ def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     found, noise = (fed[fed["kind"] == kind] for kind in ("minimal", "gaussian"))
     assert f"at RMS 0.10 ({number(0.1 / found['rms'].median(), 2)} times the median change as found)" in said[0].measure
     rates = [percent(part["is_error"].mean()) for part in (found, noise)]
-    assert f"they make {rates[0]} % of answers wrong, and noise of their size {rates[1]} %." in said[0].meaning
+    assert f"they make {rates[0]} % of answers wrong, and noise of their size {rates[1]} % (" in said[0].meaning
     assert "Half of them" not in said[0].meaning  # half of them never do
     # Of 42 pairs of an image and another model half are fooled at RMS 0.1, and none by noise.
     assert said[0].value == "+50.0"

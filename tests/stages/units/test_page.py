@@ -263,4 +263,4 @@ def test_of_layers_that_disagree_the_largest_effect_is_told_by_name(small):
     words = words_of(small.root)
     assert "than random directions of the same layer in 1 of 2 layers tested, and lighter-tailed in 1" in words
     assert "−6.5 effect in 007 · hidden, where it is largest, in standard deviations of the rotations" in words
-    assert "(95 % interval over inputs −7.0 to −5.0)" in words
+    assert "(95 % interval over inputs −7.0 to −5.0; Holm's p = " in words

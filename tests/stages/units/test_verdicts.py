@@ -38,8 +38,8 @@ def test_a_difference_that_dead_units_make_is_none():
     verdict = said_of(differs("fc", -9.2), none, other)
     assert verdict.sentence == (
         "No evidence that single units are purer than random directions of the same layer, or less so, in any of 2 "
-        "layers tested. Dead and saturated units are left out, whose largest value many inputs share (1 of 2 layers "
-        "has them). With them units would be found less pure in 1 of 2 layers."
+        "layers tested. Units whose largest value many inputs share (dead or saturated ones) are left out; 1 of 2 "
+        "layers has some. With them units would be found less pure in 1 of 2 layers."
     )
     assert verdict.value == "+0.25" and verdict.measure.endswith("(median of 2 layers)")
     assert verdict.interval == "−0.40 to +0.90: a range over these layers, no interval"
@@ -49,10 +49,13 @@ def test_a_difference_that_dead_units_hide_is_found():
     verdict = said_of(TEST | {"layer": "fc"}, differs("fc", 5.0, condition="live"))
     assert verdict.sentence == (
         "Single units are purer than random directions of the same layer; whether those of an untrained network are so "
-        "too was not tested. Dead and saturated units are left out, whose largest value many inputs share. With them "
-        "nothing would be found."
+        "too was not tested. Units whose largest value many inputs share (dead or saturated ones) are left out. With "
+        "them nothing would be found."
     )
-    assert verdict.value == "+5.0" and verdict.interval == "95 % interval over inputs −2.0 to +2.0"
+    assert (
+        verdict.value == "+5.0"
+        and verdict.interval == "95 % interval over inputs −2.0 to +2.0; Holm's p = 0.01 by 999 rotations"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,14 +72,17 @@ def test_the_figure_is_of_the_layers_that_differ(effects, value, of):
     tests = [differs(str(i), e) if abs(e) > 1 else TEST | {"layer": str(i), "effect": e} for i, e in enumerate(effects)]
     verdict = said_of(*tests)
     assert (verdict.value, verdict.measure) == (value, of)
-    assert "Dead" not in verdict.sentence
+    assert "dead" not in verdict.sentence
     assert ("range over these layers, no interval" in verdict.interval) == ("median" in of)
 
 
 def test_dead_units_that_change_nothing_are_told_in_the_small_print():
     verdict = said_of(differs("fc", 6.0), differs("fc", 5.0, condition="live"))
-    assert "Dead" not in verdict.sentence
-    assert verdict.meaning.endswith(" Dead and saturated units are left out, whose largest value many inputs share.")
+    assert "dead" not in verdict.sentence
+    told = (
+        " Purer: a · fc (0.750, rotations 0.500). Units whose largest value many inputs share (dead or saturated ones) "
+    )
+    assert verdict.meaning.endswith(f"{told}are left out.")
     assert verdict.value == "+5.0"
 
 
@@ -84,5 +90,5 @@ def test_the_untrained_network_is_judged_without_its_dead_units_too():
     untrained = {"control": "random_init"}
     trained = [differs("fc", 5.0)]
     dead = [differs("fc", 8.0, **untrained), TEST | {"layer": "fc", "condition": "live"} | untrained]
-    assert "; in no untrained network were they found to be so." in said_of(*trained, *dead).sentence
+    assert "; in untrained networks no layer was found to be so." in said_of(*trained, *dead).sentence
     assert "; in the untrained network they are so too." in said_of(*trained, dead[0]).sentence
