@@ -152,8 +152,8 @@ def test_the_page_and_the_text_answer_whether_a_better_search_transfers_less(fol
 def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     said = verdicts(Context(open_run(followed)))
     assert [verdict.sentence for verdict in said] == [
-        "Enlarged, changes made to fool one network into any wrong class fool others significantly more often than noise "
-        "of the same size."
+        "Enlarged, changes made to fool one network into any wrong class fool others significantly more often than "
+        "noise of the same size."
     ] * 2
     # So large a change is not what was found: the answer says how much larger, and what the changes do as found.
     fed = open_run(followed).pandas("transfer", target_rule="untargeted", grade="best")
