@@ -39,9 +39,6 @@ class SearchResult:
     Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
     """
 
-    def __repr__(self) -> str:
-        return f"SearchResult({self._summary()})"
-
     adversarial: Tensor
     """(B, *shape), of the input's dtype: the changed images, inside the box."""
 
@@ -111,6 +108,9 @@ class SearchResult:
         found = [at for at, status in enumerate(self.status) if status == "found"]
         counts = ", ".join(f"{n:,} {status}" for status, n in Counter(self.status).items()) or "none"
         return counts + (f"; median L2 of those found {float(self.l2[found].median()):.4g}" if found else "")
+
+    def __repr__(self) -> str:
+        return f"SearchResult({self._summary()})"
 
     def _repr_html_(self) -> str:
         columns = ("prediction", "clean_prediction", "l2", "distortion", "linf", "lower_bound")

@@ -93,7 +93,7 @@ def check_size(body: Mapping[str, Any], where: str) -> None:
         if isinstance(value, Mapping):
             stack += [(inner, depth + 1, f"{key}.{name}".strip(".")) for name, inner in value.items()]
         elif isinstance(value, list | tuple):
-            stack += [(inner, depth + 1, key) for inner in value]
+            stack += [(inner, depth + 1, f"{key}.{place}") for place, inner in enumerate(value)]
         elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
             raise SpecError(
                 f"{where}: {key[:100]!r} is a whole number of {value.bit_length()} bits and a sign; at most 64 bits "

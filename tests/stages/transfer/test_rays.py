@@ -180,7 +180,7 @@ def test_all_models_are_fed_a_shard_before_the_next_one_and_it_is_their_affinity
         ({"sizes": [0.1, 1.5]}, r"transfer.sizes.1: .*less than or equal to 1"),
         ({"sizes": [0.2, 0.1]}, r"transfer.sizes: sizes must ascend, each once: write \[0.1, 0.2\]"),
         ({"noise": [0.0]}, r"transfer.noise.0: .*greater than 0"),
-        ({"noise": [float("nan")]}, r"transfer.noise.0: "),
+        ({"noise": [float("nan")]}, r"'transfer.noise.0' is nan, and every number of a spec is finite"),
     ],
 )
 def test_sizes_that_the_box_does_not_allow_are_refused_by_key(section, message):
