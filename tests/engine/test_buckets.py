@@ -233,13 +233,18 @@ def test_two_drivers_at_work_at_once_both_end_and_the_tables_are_whole(uri, serv
     run = place_at(uri)
     assert_whole(run)
     assert drive(uri, plan_of(TASKS)).complete
+    # Whose outputs a record names is a matter of who was last, so a copy may be of the other's mark (of tasks that say
+    # who made them alone: all others make the same). No table is of both, and none is lost.
+    both = {driver.pid for driver in drivers}
     tables = tables_of(run)
     for i in range(TASKS):
-        marks, copies = (
-            next(r["who"] for n, r in tables.items() if n.startswith(f"tables/{t}/") and r["id"] == [i])
-            for t in ("marks", "copies")
-        )
-        assert marks == copies
+        for table in ("marks", "copies"):
+            [who] = next(r["who"] for n, r in tables.items() if n.startswith(f"tables/{table}/") and r["id"] == [i])
+            assert who in both
+    # A table that one of them published last, of an output whose record is the other's, is found and mended.
+    found = verify(run).damaged
+    assert all("/tables/" in sentence for sentence in found)
+    assert drive(uri, plan_of(TASKS)).complete
     assert verify(run).damaged == ()
 
 
