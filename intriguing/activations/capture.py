@@ -5,6 +5,7 @@ is reduced or copied at once, because the next layer may overwrite it in place (
 """
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -136,12 +137,20 @@ class Capture:
     def __enter__(self) -> "Capture":
         modules = dict(self._model.named_modules())
         self._evaluating.enter_context(evaluating(self._model))
+        if "torch._dynamo" in sys.modules:  # compiled models run as they were written: hooks are not compiled
+            self._evaluating.enter_context(torch.compiler.set_stance("force_eager"))
         self._evaluating.enter_context(reused_heap())
         by_path: dict[str, list[Layer]] = {}
         for layer in self._layers:
             by_path.setdefault(layer.path, []).append(layer)
         for path, layers in by_path.items():
             module = modules[path]
+            if any(isinstance(above, torch.jit.ScriptModule) for above in _on_the_way(modules, path)):
+                self._evaluating.close()
+                raise ModelError(
+                    f"Layer {layers[0].name!r} is a part of a scripted or traced module (torch.jit), of whose layers "
+                    "nothing is told: name a layer outside of it, or give the model as it was before it was scripted."
+                )
             inputs = [layer for layer in layers if layer.is_input]
             if inputs:
                 self._handles.append(module.register_forward_pre_hook(self._before(path, inputs), with_kwargs=True))
@@ -298,6 +307,12 @@ class Capture:
         self._readings[layer.name] = new
         self._noise[layer.name] = _NOISE.get(tensor.dtype, 0.01)
         return new
+
+
+def _on_the_way(modules: dict[str, nn.Module], path: str) -> list[nn.Module]:
+    """The modules from the model to the layer `path`, both included; of a model that is a layer itself, none."""
+    parts = path.split(".") if path else []
+    return [modules[".".join(parts[:i])] for i in range(len(parts) + bool(parts))]
 
 
 def _only_tensor(value: Any) -> torch.Tensor | None:

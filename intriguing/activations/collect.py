@@ -239,7 +239,9 @@ def _run(
 def _output(capture: Capture, rows: int, index: slice | torch.Tensor) -> torch.Tensor | None:
     """The rows at `index` of the model's output for a batch of `rows`; None unless it is a tensor with such rows."""
     output, capture.output = capture.output, None
-    return output[index] if isinstance(output, torch.Tensor) and output.ndim and len(output) == rows else None
+    if not isinstance(output, torch.Tensor) or output.layout is not torch.strided or not output.ndim:
+        return None
+    return output[index] if len(output) == rows else None
 
 
 def _rows(captured: Captured, index: slice | torch.Tensor) -> Captured:

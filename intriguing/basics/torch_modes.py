@@ -1,10 +1,12 @@
-"""Where and how a torch model computes: its device, eval mode, and the number of threads."""
+"""Where and how a torch model computes: its device, eval mode, random states and number of threads."""
 
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -32,6 +34,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the global random states of torch, NumPy and Python begin at `seed`; afterwards, they are as before."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (of the code that is called)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 _AUTOCAST = ("cpu", "cuda")

@@ -25,6 +25,7 @@ from intriguing.hardening.pools import Entries, Pool, pack, unpack
 from intriguing.models import TrainOptions, load_weights, resolved, save_weights
 from intriguing.models.fitting import Decay, Examples, cross_entropy, optimizer_of, schedule
 from intriguing.models.networks import Autoencoder
+from intriguing.models.probing import trainable
 
 _PROBED = 64
 """Images that a cut is looked at with."""
@@ -89,7 +90,7 @@ class Hardening:
         self.training = resolved(model, training)
         self.seed, self.threads = seed, threads
         self.epochs = self.training.epochs or 1
-        self._parameters = list(model.requires_grad_(True).parameters())
+        self._parameters = [weight for weight in trainable(model).parameters() if weight.requires_grad]
         self._decay = Decay.of(model, self.training)
         self._optimizer = optimizer_of(self._parameters, self.training)
         self._pools = {layer: Pool(options.kept_epochs) for layer in self._pooled}
@@ -188,7 +189,9 @@ class Hardening:
             self._drawn_from[layer] = self._pools[layer].together()
             clock.searched += len(drawn.positions)
             clock.found += len(entries)
-        self.model.train().requires_grad_(True)
+        self.model.train()
+        for weight in self._parameters:
+            weight.requires_grad_(True)
         clock.searching += time.process_time() - began
 
     def _images_of(self, layer: str, number: int, renewal: Renewal) -> Drawn:

@@ -2,14 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from intriguing import randomness
+from intriguing.basics.torch_modes import evaluating, seeded
 from intriguing.data import factories
 from intriguing.errors import IntriguingError, ModelError, check_names, unknown_name
 from intriguing.models import networks, published
@@ -39,8 +42,8 @@ def build_model(
     """The model of an `architecture` (see `known_models`) for images of `shape` (C, H, W).
 
     options: those of the architecture, such as `hidden`. A `module:factory` gets them as keyword arguments, and also
-    `shape`, `classes` and `seed` if it has parameters of these names. seed: decides the initial weights; torch's global
-    random state is neither used nor changed.
+    `shape`, `classes` and `seed` if it has parameters of these names. seed: decides the initial weights; the global
+    random states of torch, NumPy and Python are neither used nor changed. Lazy layers get the shapes for a blank image.
 
     Raises:
         UnknownNameError: no such architecture or option.
@@ -65,8 +68,7 @@ def build_model(
         valid = [p for p in _parameters(make) if p not in ("shape", "classes", "name")]
         check_names(f"option of {architecture}", options, valid)
         _check_types(architecture, make, options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(randomness.torch_seed(seed, "initial weights", architecture))
+    with seeded(randomness.torch_seed(seed, "initial weights", architecture)):
         try:
             model = make(**arguments, **options)
         except IntriguingError:
@@ -74,8 +76,11 @@ def build_model(
         except Exception as e:
             called = f"{architecture} with {options}" if options else architecture
             raise ModelError(f"{called} failed: {type(e).__name__}: {e}") from e
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{architecture} returned {type(model).__name__}; it must return a torch.nn.Module.")
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"{architecture} returned {type(model).__name__}; it must return a torch.nn.Module.")
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            with suppress(Exception), torch.no_grad(), evaluating(model):  # whoever feeds it says why it cannot be fed
+                model(torch.zeros(2, *shape))
     return model
 
 

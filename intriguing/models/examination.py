@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from intriguing import randomness
 from intriguing.basics.inputs import advice
@@ -77,6 +78,11 @@ def as_module(model: Any) -> nn.Module:
 def check_weights(model: nn.Module) -> None:
     """Raise `ModelError` for weights that allow no gradient: created in inference mode, or without values."""
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(weight):
+            raise ModelError(
+                f"The weight {name} has no shape yet: its layer is lazy, and takes one from the first inputs. Call the "
+                "model once on a batch like those to search."
+            )
         if weight.is_inference():
             raise ModelError(
                 f"The weight {name} was made inside torch.inference_mode(), so no gradient can pass it: build or load "

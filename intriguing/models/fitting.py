@@ -193,7 +193,7 @@ def optimizer_of(parameters: list[nn.Parameter], options: TrainOptions) -> torch
     rate = options.learning_rate or 0.0
     if options.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
-    return torch.optim.Adam(parameters, lr=rate, fused=True)
+    return torch.optim.Adam(parameters, lr=rate, fused=not any(weight.is_complex() for weight in parameters))
 
 
 def schedule(done: float, warm_up: float) -> float:

@@ -1,5 +1,7 @@
 """Freeze a model, check it, and compute its logits in batches of one size."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,7 +17,20 @@ from intriguing.models.batches import batches_of
 
 def probe(model: nn.Module) -> nn.Module:
     """`model` itself, in eval mode, with weights that need no gradient."""
-    return model.eval().requires_grad_(False)
+    for weight in model.parameters():  # scripted modules have no `requires_grad_` of their own
+        weight.requires_grad_(False)
+    with suppress(NotImplementedError):  # exported programs have no modes
+        model.eval()
+    return model
+
+
+def trainable(model: nn.Module) -> nn.Module:
+    """`model` itself, in training mode, with the weights that its builder left to train; all, where all are frozen."""
+    weights = [w for w in model.parameters() if w.is_floating_point() or w.is_complex()]
+    if not any(w.requires_grad for w in weights):
+        for weight in weights:
+            weight.requires_grad_(True)
+    return model.train()
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -14,7 +14,7 @@ from intriguing.models.encoder import fit_encoder, fit_head
 from intriguing.models.fitting import Decay, Examples, fit
 from intriguing.models.networks import Autoencoder
 from intriguing.models.options import GENERAL, TrainOptions
-from intriguing.models.probing import error_rate
+from intriguing.models.probing import error_rate, trainable
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def train_model(
             head = cast(nn.Linear, model.get_submodule("logits"))
             loss = fit_head(head.train().requires_grad_(True), codes, options_used, seed)
         else:
-            model.train().requires_grad_(True)
-            loss = fit(model, examples, options_used, Decay.of(model, options_used), seed)
+            loss = fit(trainable(model), examples, options_used, Decay.of(model, options_used), seed)
         model.eval()
         train_error = error_rate(model, split) if evaluate else float("nan")
         has_test = evaluate and "test" in dataset.splits

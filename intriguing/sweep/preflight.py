@@ -5,6 +5,7 @@ A model of the user's own, `module:factory`, is tried in a process of its own, s
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from intriguing.errors import IntriguingError, ModelError
@@ -28,6 +29,8 @@ class ModelToCheck:
     layers: tuple[str, ...]
     slots: int
     sections: dict[str, Any]
+    seeds: tuple[int, ...] = (0,)
+    is_trained: bool = False
 
     @property
     def is_users_code(self) -> bool:
@@ -49,8 +52,10 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
     """
     checking = {stage.name: section_of(spec, stage) for stage in STAGES if stage.check_model}
     sections = {name: section for name, section in checking.items() if section is not None}
-    models = {(model.dataset.name, model.name): model for model in sweep.models}
-    checks = [_to_check(model, spec.compute.slots, sections) for pair, model in sorted(models.items()) if pair in pairs]
+    models: dict[tuple[str, str], list[PlannedModel]] = {}
+    for model in sweep.models:
+        models.setdefault((model.dataset.name, model.name), []).append(model)
+    checks = [_to_check(seeds, spec.compute.slots, sections) for pair, seeds in sorted(models.items()) if pair in pairs]
     units = {(check.dataset, check.name): layer_units(check) for check in checks if not check.is_users_code}
     users = [check for check in checks if check.is_users_code]
     if users:
@@ -63,7 +68,9 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
     return {pair: layers for pair, layers in units.items() if layers}
 
 
-def _to_check(model: PlannedModel, slots: int, sections: dict[str, Any]) -> ModelToCheck:
+def _to_check(seeds: list[PlannedModel], slots: int, sections: dict[str, Any]) -> ModelToCheck:
+    """One model of a data set, planned with each of its `seeds`."""
+    model = seeds[-1]
     return ModelToCheck(
         dataset=model.dataset.name,
         name=model.name,
@@ -73,6 +80,8 @@ def _to_check(model: PlannedModel, slots: int, sections: dict[str, Any]) -> Mode
         layers=model.layers,
         slots=slots,
         sections=sections,
+        seeds=tuple(each.seed for each in seeds),
+        is_trained=not model.is_loaded,
     )
 
 
@@ -82,14 +91,20 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
 
     from intriguing.activations import collect_activations
     from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
+    from intriguing.models.outside import check_outside
 
     built = model.architecture
     try:
         TrainOptions.of(model.training)
-        net = build_model(built.architecture, built.shape, built.classes, built.options, seed=0)
+        build = partial(build_model, built.architecture, built.shape, built.classes, built.options)
+        net = build(0)
+        if model.is_trained and not any(w.is_floating_point() or w.is_complex() for w in net.parameters()):
+            raise ModelError("It has no weights to train: write train = false, and it is used as it is.")
         if model.weights_path:
             load_weights(net, model.weights_path)
         rows = check_model(probe(net), built.shape, built.classes, model.slots)
+        if model.is_users_code:
+            check_outside(net, built.shape, build, model.seeds)
         for stage in STAGES:
             if stage.check_model is not None and stage.name in model.sections:
                 stage.check_model.load()(
