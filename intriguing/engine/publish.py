@@ -1,7 +1,7 @@
 """Publishing: `tables/T/*.parquet` holds exactly the rows of the current plan.
 
 Files are hard links into the store (copies where the file system has none), named after their task and fingerprint. A
-table of more than 1,000 shards is compacted into parts, named after what is in them. Where one part ends and the next
+table of more than 200 shards is compacted into parts, named after what is in them. Where one part ends and the next
 begins is decided by the fingerprints at that place, so that a task more or less changes the part that it is in, and no
 other. Only files with such names, in the folders of tables, are replaced or removed: what the user puts beside them
 stays, and is not read as part of a table.
@@ -32,10 +32,11 @@ from intriguing.tables import FAILURES, TABLES, TASKS
 
 log = logging.getLogger(__name__)
 
-MOST_SHARDS = 1_000
+MOST_SHARDS = 200
+"""More are made parts of. Whoever reads a table opens each of its files: 800 small ones take half a second."""
 _PART = 400
 """How many shards make a part, on average; at least a quarter and at most thrice as many do."""
-_LARGE = 256 << 10
+LARGE = 256 << 10
 """Bytes of a shard that keeps a file of its own: to compact such gains nothing, and takes memory."""
 _AT_ONCE = 32
 _LONG = 5.0
@@ -142,7 +143,7 @@ def _files_of_cut(i: int, cut: Sequence[Shard], records: Mapping[str, Record]) -
     small = []
     for shard in cut:
         stored = shard.stored(records)
-        if stored is not None and stored.bytes > _LARGE:
+        if stored is not None and stored.bytes > LARGE:
             files[shard.name] = [shard]
         elif stored is not None:
             small.append((shard, stored.sha256))

@@ -27,7 +27,15 @@ from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import rays
-from intriguing.results.files import Reading, check_known, first_rows, is_layer, matches, with_later_columns
+from intriguing.results.files import (
+    Reading,
+    check_known,
+    first_rows,
+    is_layer,
+    local_table_files,
+    matches,
+    with_later_columns,
+)
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 from intriguing.results.queries import FOUND_SEARCHES, GROUPS, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
@@ -427,8 +435,11 @@ class Run:
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
-        selector = fs.FileSelector(f"{self._root}/tables/{name}", recursive=name == "activations", allow_not_found=True)
+        folder = f"{self._root}/tables/{name}"
+        selector = fs.FileSelector(folder, recursive=name == "activations", allow_not_found=True)
         with self._reading(f"Table {name!r}"):
+            if isinstance(self._system, fs.LocalFileSystem) and not selector.recursive:
+                return local_table_files(folder)
             files = self._system.get_file_info(selector)
         # By their names: a file still being published, or one that the user put there, is no part of the table.
         return sorted(f.path for f in files if f.type == fs.FileType.File and is_table_file(f.base_name))

@@ -45,11 +45,14 @@ def scored_by(score: str, subject: str = "single units") -> Wording:
     return Wording(f"higher by {score}", f"lower by {score}", subject, "lower", "score")
 
 
+Outcome = Literal["higher", "lower", "none", "undecided", "unknown"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a test says."""
 
-    outcome: Literal["higher", "lower", "none", "undecided", "unknown"]
+    outcome: Outcome
     """higher or lower: the natural basis differs. none: no difference was found. undecided: it lies beyond all
     rotations, which are too few for the correction. unknown: there is no test."""
     sentence: str
@@ -65,22 +68,20 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
     test could have found. `reason` is a clause that says why a test has no figures.
     """
     compared = f"{wording.subject} {wording.verb} {wording.higher} than rotations"
-    natural, mean, p_two = (_known(test, name) for name in ("natural", "null_mean", "p_two"))
+    outcome, side = _decided(test)
+    natural, mean, p_two, p_holm = (_known(test, name) for name in ("natural", "null_mean", "p_two", "p_holm"))
     if natural is None or mean is None or p_two is None:
         why = f"No verdict on whether {compared}: {reason or 'the score does not exist'}"
         return Finding("unknown", f"{why}.", why)
-    p_holm, rotations = _known(test, "p_holm"), int(test["rotations"])
-    p = p_two if p_holm is None else p_holm
-    tails = _known(test, "p_high"), _known(test, "p_low")
-    side = _side(natural - mean, *tails)
-    if significant(p):
-        meaning = wording.higher if side == "higher" else wording.lower
-        outcome, opening = side, f"{wording.subject.capitalize()} {wording.verb} {meaning} than rotations"
-    elif min((tail for tail in tails if tail is not None), default=1.0) <= 1 / (rotations + 1):
+    if outcome == "undecided":
         beyond = "above" if side == "higher" else "below"
-        outcome, opening = "undecided", f"Undecided whether {compared}: {beyond} all rotations, too few to say more"
+        opening = f"Undecided whether {compared}: {beyond} all rotations, too few to say more"
+    elif outcome == "none":
+        opening = f"No evidence that {compared}, or {wording.opposite}"
     else:
-        outcome, opening = "none", f"No evidence that {compared}, or {wording.opposite}"
+        meaning = wording.higher if side == "higher" else wording.lower
+        opening = f"{wording.subject.capitalize()} {wording.verb} {meaning} than rotations"
+    p, rotations = p_two if p_holm is None else p_holm, int(test["rotations"])
     label = "p" if p_holm is None else "Holm's p"
     return Finding(
         outcome,
@@ -88,6 +89,24 @@ def finding(test: Mapping[str, Any], wording: Wording, reason: str = "") -> Find
         f"({counted(rotations, 'rotation')}, {counted(int(test['n']), wording.datum)}; {_limit(test)}).",
         opening,
     )
+
+
+def outcome_of(test: Mapping[str, Any]) -> Outcome:
+    """What a `test` of the natural basis found, in a word: the outcome of `finding`, without its sentence."""
+    return _decided(test)[0]
+
+
+def _decided(test: Mapping[str, Any]) -> tuple[Outcome, Literal["higher", "lower"]]:
+    """The outcome of a test, and on which side of the rotations the natural basis lies."""
+    natural, mean, p_two, p_holm = (_known(test, name) for name in ("natural", "null_mean", "p_two", "p_holm"))
+    if natural is None or mean is None or p_two is None:
+        return "unknown", "higher"
+    tails = _known(test, "p_high"), _known(test, "p_low")
+    side = _side(natural - mean, *tails)
+    if significant(p_two if p_holm is None else p_holm):
+        return side, side
+    is_beyond = min((tail for tail in tails if tail is not None), default=1.0) <= 1 / (int(test["rotations"]) + 1)
+    return "undecided" if is_beyond else "none", side
 
 
 def _figures(test: Mapping[str, Any], natural: float, mean: float, datum: str) -> str:

@@ -12,12 +12,33 @@ import numpy as np
 
 from intriguing.errors import InputError
 
+_DRAWN_AT_ONCE = 1 << 20
+
 
 def weights(rng: np.random.Generator, units: int, draws: int) -> np.ndarray:
     """How often each of the `units` is in each of the resamples: (draws, units) float64, every row sums to `units`."""
     if units < 1 or draws < 1:
         raise InputError(f"{draws} resamples of {units} units were asked for: at least one of each is needed.")
     return rng.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.float64)
+
+
+def resampled_ratios(rng: np.random.Generator, top: np.ndarray, bottom: np.ndarray, draws: int) -> np.ndarray:
+    """The sum of `top` over the sum of `bottom`, both (n,), in each resample of their n units: (draws,).
+
+    The same as by `weights`, in other draws: which units are drawn takes a tenth of the time of how often each is, and
+    no room for all resamples at once. NaN or infinite where a resample's `bottom` sums to 0.
+    """
+    if not len(top) or len(top) != len(bottom) or draws < 1:
+        raise InputError(f"{draws} resamples of {len(top)} and {len(bottom)} units were asked for: as many of each.")
+    sums = np.empty((2, draws))
+    at_once = max(1, _DRAWN_AT_ONCE // len(top))
+    for begin in range(0, draws, at_once):
+        end = min(begin + at_once, draws)
+        drawn = rng.integers(len(top), size=(end - begin, len(top)))
+        for sum_of, values in zip(sums, (top, bottom), strict=True):
+            sum_of[begin:end] = values[drawn].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(*sums)
 
 
 def weights_by_group(rng: np.random.Generator, groups: Sequence[str], draws: int) -> np.ndarray:

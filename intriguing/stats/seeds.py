@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from intriguing.errors import InputError
 
@@ -54,8 +53,10 @@ def paired_difference(one: npt.ArrayLike, other: npt.ArrayLike, level: float = 0
     error = float(differences.std(ddof=1)) / n**0.5
     if error <= _ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
         return PairedDifference(mean, None, None, None, n)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    from scipy.special import stdtr, stdtrit  # scipy.stats takes half a second to import, which `show` need not pay
+
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * error
+    p = float(2 * stdtr(n - 1, -abs(mean) / error))
     return PairedDifference(mean, mean - half, mean + half, p, n)
 
 

@@ -4,7 +4,7 @@
                                   [--folder DIR] [--site]
 
 The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them (a file a
-task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. `--layers` are those
+task, and parts of 400 where there are more than 200), filled by a generator of random numbers. `--layers` are those
 of all models together (`--layers 1000`: 50 of each of 20 models); `--fed` is how many of a model's searches are fed to
 the others. Images are drawn digits of 28 x 28. The page is written in a process of its own, whose CPU-seconds and
 largest resident memory are told; so is the CPU time of `intriguing status` and of every `intriguing show`. Where there
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from intriguing import tables
 from intriguing.basics.table import Table
-from intriguing.engine.publish import MOST_SHARDS
+from intriguing.engine.publish import LARGE, MOST_SHARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _IMAGES, _PIXELS, _K, _BINS = 10_000, 784, 16, 32
@@ -172,11 +172,12 @@ class InventedRun:
         (self.root / "plan.json").write_text(json.dumps(plan))
 
     def compact(self) -> None:
-        """Tables of more than 1,000 files in parts, as a sweep publishes them."""
+        """Tables of many files in parts but for large files, as a sweep publishes them."""
         for folder in (self.root / "tables").iterdir():
             files = sorted(folder.iterdir())
-            for begin in range(0, len(files), _PART) if len(files) > MOST_SHARDS else ():
-                shards = files[begin : begin + _PART]
+            small = [file for file in files if file.stat().st_size <= LARGE]
+            for begin in range(0, len(small), _PART) if len(files) > MOST_SHARDS else ():
+                shards = small[begin : begin + _PART]
                 rows = pa.concat_tables([pq.read_table(shard) for shard in shards])
                 for shard in shards:
                     shard.unlink()

@@ -130,8 +130,8 @@ def test_a_large_shard_keeps_a_file_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
     monkeypatch.setattr(publish, "_PART", 8)
     publication, records = published(tmp_path, 20)
-    monkeypatch.setattr(publish, "_LARGE", max(r.outputs["out"].bytes for r in records.values()) - 1)
-    big = {t for t, r in records.items() if r.outputs["out"].bytes > publish._LARGE}
+    monkeypatch.setattr(publish, "LARGE", max(r.outputs["out"].bytes for r in records.values()) - 1)
+    big = {t for t, r in records.items() if r.outputs["out"].bytes > publish.LARGE}
     assert len(big) > 0
     publication.settle(records)
     files = {f.name: f for f in (tmp_path / "tables" / "things").iterdir()}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intriguing.stats.comparison import Comparison, compare_with_draws
-from intriguing.stats.findings import LEVEL, Wording, effect_in_words, finding, scored_by, significant
+from intriguing.stats.findings import LEVEL, Wording, effect_in_words, finding, outcome_of, scored_by, significant
 
 PURER = Wording("purer", "less pure")
 NULL = np.linspace(0.4, 0.6, 999)
@@ -39,6 +39,7 @@ def test_outcome_and_sentence_never_disagree(natural, p_two, p_holm, rotations, 
     test = {"natural": natural, "null_mean": mean, "null_sd": 1.0, "rotations": rotations, "n": 9}
     test |= {"p_two": p_two, "p_holm": p_holm}
     told = finding(test, PURER)
+    assert outcome_of(test) == told.outcome
     openings = {
         "higher": "Units are purer than rotations: ",
         "lower": "Units are less pure than rotations: ",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from intriguing.errors import InputError
-from intriguing.stats.resampling import Estimate, weights, weights_by_group
+from intriguing.stats import resampling
+from intriguing.stats.resampling import Estimate, resampled_ratios, weights, weights_by_group
 
 
 def test_weights_count_how_often_each_unit_was_drawn():
@@ -18,6 +19,25 @@ def test_the_spread_of_resampled_means_is_the_standard_error():
     values = np.random.default_rng(1).normal(size=400)
     means = weights(np.random.default_rng(2), 400, 4000) @ values / 400
     assert means.std() == pytest.approx(values.std() / 20, rel=0.05)
+
+
+@pytest.mark.parametrize("at_once", [1, 7 * 400, 1 << 20])
+def test_resampled_ratios_spread_as_those_by_weights(monkeypatch, at_once):
+    monkeypatch.setattr(resampling, "_DRAWN_AT_ONCE", at_once)
+    rng = np.random.default_rng(1)
+    bottom = rng.integers(1, 20, 400).astype(float)
+    top = 0.2 * bottom + rng.normal(size=400)
+    drawn = weights(np.random.default_rng(2), 400, 4000)
+    expected = (drawn @ top) / (drawn @ bottom)
+    ratios = resampled_ratios(np.random.default_rng(3), top, bottom, 4000)
+    assert ratios.shape == (4000,)
+    assert ratios.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / 4000**0.5)
+    assert ratios.std() == pytest.approx(expected.std(), rel=0.05)
+
+
+def test_a_resample_without_anything_to_count_is_no_number():
+    ratios = resampled_ratios(np.random.default_rng(0), np.array([1.0, 0.0]), np.array([1.0, 0.0]), 50)
+    assert np.isnan(ratios).any() and (ratios[~np.isnan(ratios)] == 1).all()
 
 
 def test_groups_are_drawn_among_themselves():
@@ -54,3 +74,6 @@ def test_the_p_value_counts_resamples_on_the_other_side_of_the_reference():
 def test_nothing_to_draw_from_is_refused():
     with pytest.raises(InputError, match="at least one"):
         weights(np.random.default_rng(0), 0, 10)
+    for top, bottom in ((0, 0), (2, 3)):
+        with pytest.raises(InputError, match="as many of each"):
+            resampled_ratios(np.random.default_rng(0), np.ones(top), np.ones(bottom), 10)

@@ -11,7 +11,7 @@ from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
 from intriguing.stats.findings import LEVEL, counted, significant
 from intriguing.stats.multiple import holm
-from intriguing.stats.resampling import Estimate, weights
+from intriguing.stats.resampling import Estimate, resampled_ratios
 
 _DRAWS = 1_000
 _LEAST = 20
@@ -69,10 +69,9 @@ def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     if len(excess) < _LEAST:
         return None
     # As many resamples as a correction over all tests needs to find anything at all.
-    drawn = weights(generator(0, "transfer.verdict"), len(excess), max(_DRAWS, int(10 * tests / LEVEL)))
-    with np.errstate(invalid="ignore"):
-        estimate = Estimate.of(excess.sum() / counted_rays.sum(), (drawn @ excess) / (drawn @ counted_rays))
-    estimate = estimate.of_images(int((excess != 0).sum()))
+    draws = max(_DRAWS, int(10 * tests / LEVEL))
+    drawn = resampled_ratios(generator(0, "transfer.verdict"), excess, counted_rays, draws)
+    estimate = Estimate.of(excess.sum() / counted_rays.sum(), drawn).of_images(int((excess != 0).sum()))
     as_found, half = ({str(k): v for k, v in rays.query(sql).iloc[0].items()} for sql in (_AS_FOUND, _HALF))
     return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()), as_found, half)
 

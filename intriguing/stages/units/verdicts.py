@@ -8,7 +8,7 @@ from intriguing.report.parts import Context, Row
 from intriguing.report.text import number, score_label
 from intriguing.report.verdicts import Verdict
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, TRAINED
-from intriguing.stats.findings import FAR, Wording, counted, finding, scored_by
+from intriguing.stats.findings import FAR, Wording, counted, outcome_of, scored_by
 from intriguing.units.scores import METRICS
 
 _REFUTED = {
@@ -24,6 +24,8 @@ _ORDER = tuple(METRICS)
 _FEW = 4
 """Layers that are named."""
 _OF_LAYER = ("dataset", "model", "model_seed", "layer", "metric", "judge", "control")
+_FIGURES = ("natural", "null_mean", "null_sd", "effect", "low", "high", "p_high", "p_low", "p_two", "p_holm")
+_READ = [*_OF_LAYER, "condition", "rotations", *_FIGURES]
 
 
 def verdicts(context: Context) -> list[Verdict]:
@@ -33,12 +35,8 @@ def verdicts(context: Context) -> list[Verdict]:
     The top images of dead units are ties, which says nothing of the basis: layers that have any are judged by their
     other units, and the sentence says what all of them would give.
     """
-    tests = [
-        test | {"score": score_label(test)}
-        for condition in (RAW, LIVE)
-        for test in context.run.table("rotation_tests", alpha=0.0, condition=condition).to_pylist()
-        if test["effect"] is not None
-    ]
+    rows = context.run.table("rotation_tests", columns=_READ, alpha=0.0, condition=[RAW, LIVE]).to_pylist()
+    tests = [test | {"score": score_label(test)} for test in rows if test["effect"] is not None]
     trained = [test for test in tests if test["control"] == TRAINED]
     untrained = _without_dead([test for test in tests if test["control"] == RANDOM])
     made = [
@@ -66,13 +64,13 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
     tests = _without_dead(every)
     metric = METRICS.get(tests[0]["metric"])
     wording = metric.wording(tests[0].get("judge")) if metric else scored_by(score)
-    outcomes = _outcomes(score, tests)
+    outcomes = list(map(outcome_of, tests))
     found = [outcome for outcome in outcomes if outcome in ("higher", "lower")]
     sides = sorted(set(found))
     decided = "none" if "undecided" not in outcomes else "undecided"
     value, interval, measure = _figure(context, tests, is_mixed=len(sides) > 1)
-    said = _sentence(outcomes, wording) + (_also(score, found, untrained) if found else "")
-    left_out, with_them = _left_out(score, wording, every)
+    said = _sentence(outcomes, wording) + (_also(found, untrained) if found else "")
+    left_out, with_them = _left_out(wording, every)
     return Verdict(
         f"{said}.{left_out} {with_them}" if with_them else f"{said}.",
         measure,
@@ -110,7 +108,7 @@ def _layers(context: Context, wording: Wording, tests: list[Row]) -> str:
     """Which layers differ and how, for a few; and their means beside those of the rotations."""
     said = []
     for side, words in (("higher", wording.higher), ("lower", wording.lower)):
-        differ = [test for test in tests if _outcome(test["score"], test) == side]
+        differ = [test for test in tests if outcome_of(test) == side]
         if 0 < len(differ) <= _FEW:
             named = (
                 f"{context.label(test)} · {test['layer']} ({number(test['natural'], 3)}, rotations "
@@ -121,15 +119,15 @@ def _layers(context: Context, wording: Wording, tests: list[Row]) -> str:
     return "".join(said)
 
 
-def _left_out(score: str, wording: Wording, every: list[Row]) -> tuple[str, str]:
+def _left_out(wording: Wording, every: list[Row]) -> tuple[str, str]:
     """That dead and saturated units are left out, where there are any, and what all units would give if it differs."""
     raw, layers = _under(RAW, every), len(_under(LIVE, every))
     if not layers:
         return "", ""
     which = "" if len(raw) == 1 else f"; {layers} of {len(raw)} layers {'has' if layers == 1 else 'have'} some"
     left_out = f" Units whose largest value many inputs share (dead or saturated ones) are left out{which}."
-    others = Counter(_found(score, raw))
-    if others == Counter(_found(score, _without_dead(every))):
+    others = Counter(_found(raw))
+    if others == Counter(_found(_without_dead(every))):
         return left_out, ""
     if not others:
         return left_out, "With them nothing would be found."
@@ -144,7 +142,7 @@ def _figure(context: Context, tests: list[Row], is_mixed: bool) -> tuple[str, st
     Of layers that disagree the largest, and so of one layer.
     """
     unit = "in standard deviations of the rotations"
-    different = [test for test in tests if _outcome(test["score"], test) in ("higher", "lower")] or tests
+    different = [test for test in tests if outcome_of(test) in ("higher", "lower")] or tests
     if len(different) > 1 and not is_mixed:
         which = "" if len(different) == len(tests) else " that differ"
         effects = [test["effect"] for test in different]
@@ -163,24 +161,16 @@ def _meaning(metric: str) -> str:
     return f"{sentence[:1].lower()}{sentence[1:]}"
 
 
-def _found(score: str, tests: list[Row]) -> list[str]:
+def _found(tests: list[Row]) -> list[str]:
     """The sides on which units differ, a side per test that found something."""
-    return [outcome for outcome in _outcomes(score, tests) if outcome in ("higher", "lower")]
+    return [outcome for outcome in map(outcome_of, tests) if outcome in ("higher", "lower")]
 
 
-def _outcomes(score: str, tests: list[Row]) -> list[str]:
-    return [_outcome(score, test) for test in tests]
-
-
-def _outcome(score: str, test: Row) -> str:
-    return finding(test, scored_by(score)).outcome
-
-
-def _also(score: str, found: list[str], untrained: list[Row]) -> str:
+def _also(found: list[str], untrained: list[Row]) -> str:
     """Whether the untrained networks show the same: then it is no work of the training."""
     if not untrained:
         return "; whether those of an untrained network are so too was not tested"
-    same = [side for side in _found(score, untrained) if side in set(found)]
+    same = [side for side in _found(untrained) if side in set(found)]
     if not same:
         return "; in untrained networks no layer was found to be so"
     return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too"

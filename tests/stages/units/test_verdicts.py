@@ -23,12 +23,15 @@ def differs(layer, effect, **more):
 
 
 def said_of(*tests):
-    def table(name, alpha, condition):
-        assert name == "rotation_tests" and alpha == 0.0
-        chosen = [test for test in tests if test["condition"] == condition]
-        return pa.Table.from_pylist(chosen, pa.Table.from_pylist(list(tests)).schema)
+    scans = []
+
+    def table(name, columns, alpha, condition):
+        scans.append(name)
+        assert alpha == 0.0 and all(test["condition"] in condition for test in tests)
+        return pa.Table.from_pylist(list(tests)).select(columns)
 
     [verdict] = verdicts(Context(SimpleNamespace(table=table, models=lambda dataset: [("a", 0)])))
+    assert scans == ["rotation_tests"]  # once: of a large run it is the dearest part of the answer
     return verdict
 
 
