@@ -96,9 +96,9 @@ class Context:
         reasons = (f"The images of {name!r} are not shown: {why}." for name, why in self._left_out.items())
         return " ".join(reasons) or None
 
-    def query(self, sql: str, *parameters: object) -> list[Row]:
-        """The rows that a query gives."""
-        return _rows(self.run.own_query(sql, parameters or None))
+    def query(self, sql: str, *parameters: object, **named: object) -> list[Row]:
+        """The rows that a query gives, with values in the order of its question marks, or by the names after $."""
+        return _rows(self.run.own_query(sql, parameters or named or None))
 
     def groups(self, table: str) -> list[Row]:
         """Of which data sets, grades and rules the images of the table `transfer` or `rays` are."""

@@ -10,23 +10,63 @@ from intriguing.report.text import grid, number, score_label, shorten
 from intriguing.results import Run
 from intriguing.stats.findings import FAR
 
+_MOST = 100
+"""Layers that are printed, of all data sets and models together."""
+_CHOSEN = """
+    (dataset, model, layer) in (select unnest($datasets), unnest($models), unnest($layers))"""
 _PURITY = """
 with listed as (select dataset, model, model_seed, layer, condition, basis, rotation_seed, direction,
                        list(label) as labels
-                from topk where sign = 1 and label is not null group by all)
+                from topk where sign = 1 and label is not null and {chosen} group by all)
 select * exclude (direction, rotation_seed, labels), count(*) as directions,
        avg(list_max(map_values(list_histogram(labels))) / len(labels)) as share
 from listed group by all"""
 
 
+_READ = [*LAYER, "metric", "judge", "verdict"]
+Layer = tuple[str, str, str]
+"""The data set, model and name of a layer; its seeds are printed together."""
+
+
 def printed(run: Run) -> str:
-    """The sentence of each test of a trained network, effects by layer and control, "model or data?", top inputs."""
+    """The sentence of each test of a trained network, effects by layer and control, "model or data?", top inputs.
+
+    Of a run with more than 100 layers the first of these, and a sentence that says so.
+    """
     context = Context(run)
-    return "\n\n".join(filter(None, (_tests(context), _effects(run), _answers(run), _top(context))))
+    layers = _layers(context)
+    chosen = None if len(layers) <= _MOST else layers[:_MOST]
+    parts = (_tests(context, chosen), _effects(run, chosen), _answers(run), _top(context, chosen))
+    return "\n\n".join(filter(None, (*parts, "" if chosen is None else _cut(len(layers)))))
 
 
-def _tests(context: Context) -> str:
-    rows = context.run.table("rotation_tests", control="trained", alpha=0.0).to_pylist()
+def _layers(context: Context) -> list[Layer]:
+    """The layers that were tested, or else those that have top inputs, as the spec lists them."""
+    listed = "select distinct dataset, model, layer from {} where {}"
+    rows = context.query(listed.format("rotation_tests", "alpha = 0 and control = 'trained'"))
+    rows = rows or context.query(listed.format("topk", "sign = 1"))
+    return [(key["dataset"], key["model"], key["layer"]) for key, _ in context.grouped(rows, "dataset", "model", "layer")]
+
+
+def _cut(layers: int) -> str:
+    return (
+        f"The first {_MOST} of {layers:,} layers are shown. `intriguing show RUN verdicts` is of all, `intriguing show RUN "
+        "rotation_tests --csv` gives their rows, and `intriguing report RUN --site FOLDER` their page."
+    )
+
+
+def _among(chosen: list[Layer] | None) -> tuple[str, dict[str, list[str]]]:
+    """The condition, in SQL, that a row is of a chosen layer, and its values; None: all are."""
+    if chosen is None:
+        return "true", {}
+    return _CHOSEN, dict(zip(("datasets", "models", "layers"), map(list, zip(*chosen, strict=True)), strict=True))
+
+
+def _tests(context: Context, chosen: list[Layer] | None) -> str:
+    rows = context.run.table("rotation_tests", columns=_READ, control="trained", alpha=0.0).to_pylist()
+    if chosen is not None:
+        among = set(chosen)
+        rows = [row for row in rows if (row["dataset"], row["model"], row["layer"]) in among]
     lines = []
     for key, tests in context.grouped(rows, *LAYER):
         condition = "" if key["condition"] == "raw" else f" · {key['condition']}"
@@ -35,8 +75,9 @@ def _tests(context: Context) -> str:
     return "\n".join(lines)
 
 
-def _top(context: Context) -> str:
-    rows = context.query(_PURITY)
+def _top(context: Context, chosen: list[Layer] | None) -> str:
+    condition, values = _among(chosen)
+    rows = context.query(_PURITY.format(chosen=condition), **values)
     if not rows:
         return ""
     lines = [
@@ -53,15 +94,17 @@ def _top(context: Context) -> str:
     return f"Top inputs of each direction: the share of their commonest class\n{grid(header, lines, texts=3)}"
 
 
-def _effects(run: Run) -> str:
+def _effects(run: Run, chosen: list[Layer] | None) -> str:
     """Natural minus rotated, in null standard deviations: a row per layer and score, a column per control.
 
     Layers with dead or saturated units have a row without these, too (condition `live`).
     """
+    condition, values = _among(chosen)
     table = run.own_query(
         "select metric, judge, dataset, model, layer, condition, control, avg(effect) as mean, min(effect) as low, "
         "max(effect) as high from rotation_tests where alpha = 0 and condition in ('raw', 'live') "
-        "and effect is not null group by all order by all"
+        f"and effect is not null and {condition} group by all order by all",
+        values or None,
     )
     if table.empty:
         return ""
