@@ -63,7 +63,7 @@ def test_importing_costs_neither_torch_nor_ray(module):
 def test_what_show_prints_and_answers_costs_no_heavy_import():
     modules = [m.name for m in pkgutil.walk_packages(stages.__path__, "intriguing.stages.")]
     modules = [name for name in modules if {"verdicts", "printed"} & set(name.split(".")[3:])]
-    code = "import sys; from importlib import import_module; list(map(import_module, sys.argv[1:])); print(*sys.modules)"
+    code = "import sys; from importlib import import_module as load; list(map(load, sys.argv[1:])); print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True).stdout
     assert {"intriguing.stages.hardening.verdicts", "intriguing.stages.units.printed"} <= set(printed.split())
     assert not {"torch", "ray", "matplotlib", "scipy.stats", "jinja2"} & set(printed.split())

@@ -45,13 +45,13 @@ def _layers(context: Context) -> list[Layer]:
     listed = "select distinct dataset, model, layer from {} where {}"
     rows = context.query(listed.format("rotation_tests", "alpha = 0 and control = 'trained'"))
     rows = rows or context.query(listed.format("topk", "sign = 1"))
-    return [(key["dataset"], key["model"], key["layer"]) for key, _ in context.grouped(rows, "dataset", "model", "layer")]
+    return [tuple(key.values()) for key, _ in context.grouped(rows, "dataset", "model", "layer")]  # type: ignore[misc]
 
 
 def _cut(layers: int) -> str:
     return (
-        f"The first {_MOST} of {layers:,} layers are shown. `intriguing show RUN verdicts` is of all, `intriguing show RUN "
-        "rotation_tests --csv` gives their rows, and `intriguing report RUN --site FOLDER` their page."
+        f"The first {_MOST} of {layers:,} layers are shown. `intriguing show RUN verdicts` is of all, `intriguing show "
+        "RUN rotation_tests --csv` gives their rows, and `intriguing report RUN --site FOLDER` their page."
     )
 
 
