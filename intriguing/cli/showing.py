@@ -285,8 +285,7 @@ def _show_contents(opened: "Run") -> int:
     said = verdicts_text(opened)
     if said:
         write(fitted(printable(f"{said}\n", lines=True), width()))
-    for name in opened.tables():
-        say(out, f"{name}: a row is {TABLES[name].row}")
+    write(fitted("\n".join(f"{name}: a row is {TABLES[name].row}" for name in opened.tables()), width()))
     readable = [*printed_stages(opened), *(["verdicts"] if said else [])]
     if readable:
         say(err, f"Read aloud by `intriguing show {printable(opened.path)} NAME`: {', '.join(readable)}.")

@@ -4,7 +4,8 @@ import json
 import shutil
 import sys
 import textwrap
-from itertools import groupby, takewhile
+from collections.abc import Callable
+from itertools import groupby, pairwise, takewhile
 from typing import Any
 
 from rich.console import Console
@@ -62,18 +63,20 @@ def fitted(what: str, columns: int | None) -> str:
     if columns is None:
         return what
     blocks: list[str] = []
-    for is_table, lines in groupby(what.split("\n"), _is_row):
+    for cut, lines in groupby(what.split("\n"), _cut_of):
         shown = list(lines)
-        if is_table and len(shown) > 1 and max(map(len, shown)) > columns:
-            blocks += _cut(shown, columns)
+        if cut is not None and len(shown) > 1 and max(map(len, shown)) > columns:
+            blocks += cut(shown, columns)
         else:
             blocks += [part for line in shown for part in _wrapped(line, columns)]
     return "\n".join(blocks)
 
 
-def _is_row(line: str) -> bool:
-    """Whether a line is one of a table: it has cells, which two spaces or more hold apart."""
-    return "  " in line.strip()
+def _cut_of(line: str) -> Callable[[list[str], int], list[str]] | None:
+    """What cuts the table that a line is a row of: cells stand between bars, or two spaces or more hold them apart."""
+    if line.startswith("| ") and line.endswith(" |"):
+        return _cut_at_bars
+    return _cut if "  " in line.strip() else None
 
 
 def _wrapped(line: str, columns: int) -> list[str]:
@@ -103,6 +106,26 @@ def _cut(rows: list[str], columns: int) -> list[str]:
             parts.append(list(names))
         parts[-1].append(cell)
     tables = (["".join(row[cell] for cell in part).rstrip() for row in padded] for part in parts)
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
+
+
+def _cut_at_bars(rows: list[str], columns: int) -> list[str]:
+    """The rows of a Markdown table, cut into such tables; each begins with the cells that tell its rows apart."""
+    wide = min(map(len, rows))
+    bars = [at for at in range(wide) if all(row[at] == "|" for row in rows)]
+    if bars[-1] + 1 != max(map(len, rows)):
+        return rows
+    cells = [slice(start, end) for start, end in pairwise(bars)]
+    telling = next((n for n in range(1, len(cells)) if len({row[: cells[n].start] for row in rows}) == len(rows)), 1)
+    names = cells[:telling]
+    if sum(map(_width, names)) + max(map(_width, cells[telling:]), default=0) >= columns:
+        names = cells[:1]
+    parts = [list(names)]
+    for cell in cells[len(names) :]:
+        if len(parts[-1]) > len(names) and sum(map(_width, parts[-1])) + _width(cell) >= columns:
+            parts.append(list(names))
+        parts[-1].append(cell)
+    tables = (["".join(row[cell] for cell in part) + "|" for row in rows] for part in parts)
     return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
 
 

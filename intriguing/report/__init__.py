@@ -4,7 +4,7 @@ stages' own.
 
 from intriguing.report.page import PageBody, is_current, made_of, write_page, write_site
 from intriguing.report.parts import Context, Images, PagePart, Row
-from intriguing.report.verdicts import Verdict
+from intriguing.report.verdicts import Verdict, said_once
 
 __all__ = [
     "Context",
@@ -15,6 +15,7 @@ __all__ = [
     "Verdict",
     "is_current",
     "made_of",
+    "said_once",
     "write_page",
     "write_site",
 ]

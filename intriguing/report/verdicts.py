@@ -1,6 +1,7 @@
 """What a run answers: the plain sentences that a page opens with and `intriguing show` prints."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,27 @@ class Verdict:
     evidence: str
     refuted_by: str
     meaning: str = ""
+    also: "tuple[Verdict, ...]" = ()
+    """Verdicts of the same sentence, whose figures stand beneath this one's."""
+
+    @property
+    def figure(self) -> str:
+        """The one figure in a line: what it is, its value, and its interval."""
+        return f"{self.measure}: {self.value}" + (f" ({self.interval})" if self.interval else "")
 
     def text(self) -> str:
         """The verdict as lines of text."""
-        figure = f"{self.measure}: {self.value}" + (f" ({self.interval})" if self.interval else "")
-        lines = [self.sentence, figure, self.meaning, f"It would have been refuted by {self.refuted_by}."]
+        also = [f"likewise, {other.figure}" for other in self.also]
+        lines = [self.sentence, self.figure, *also, self.meaning, f"It would have been refuted by {self.refuted_by}."]
         return "\n  ".join(line for line in lines if line)
+
+
+def said_once(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """One verdict a sentence, in the order of the first of each; the others' figures stand beneath its own.
+
+    Searches of several grades, or of several data sets, often give the same answer.
+    """
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.sentence, verdict.evidence), []).append(verdict)
+    return [replace(first, also=tuple(others)) for first, *others in groups.values()]

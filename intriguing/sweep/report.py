@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from intriguing.basics.bucket import BucketFolder
-from intriguing.report import Context, Images, PageBody, made_of, write_page
+from intriguing.report import Context, Images, PageBody, made_of, said_once, write_page
 from intriguing.report import write_site as site
 from intriguing.report.page import check_out, check_site
 from intriguing.report.room import finished
@@ -51,4 +51,4 @@ def _body(context: Context) -> tuple[PageBody, str]:
     made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    return PageBody(finished(parts, context.whole), headline, verdicts(context.run)), made
+    return PageBody(finished(parts, context.whole), headline, said_once(verdicts(context.run))), made

@@ -1,6 +1,6 @@
 """A run in text, for a terminal: what its stages print, and what it answers."""
 
-from intriguing.report import Context, Verdict
+from intriguing.report import Context, Verdict, said_once
 from intriguing.results import Run
 from intriguing.stages import STAGES
 from intriguing.tables import TABLES
@@ -45,4 +45,4 @@ def verdicts(run: Run) -> list[Verdict]:
 
 def verdicts_text(run: Run) -> str:
     """What the run answers, a paragraph per verdict; "" where it answers nothing."""
-    return "\n".join(verdict.text() for verdict in verdicts(run))
+    return "\n".join(verdict.text() for verdict in said_once(verdicts(run)))

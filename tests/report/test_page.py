@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from intriguing import open_run
 from intriguing.errors import InputError, StoreError
-from intriguing.report import Context
+from intriguing.report import Context, Verdict, said_once
 from intriguing.stages import STAGES
 from intriguing.sweep.report import write_report
 from tests.pages import Document, about, sheet
@@ -78,6 +79,16 @@ def test_the_page_opens_with_what_the_run_answers(document, html):
         assert re.search(r'class="value">[^<]*\d', answer)
         assert re.search(r'href="#([a-z-]+)"', answer)[1] in sections
         assert "It would have been refuted by " in answer
+
+
+def test_answers_of_one_sentence_are_one_card_with_the_figures_of_all():
+    best = Verdict("It is so.", "size (best)", "0.1", "0.05 to 0.2", "part", "another", "What it means.")
+    faithful = replace(best, measure="size (faithful)", value="0.3", interval="")
+    other = replace(best, sentence="It is not so.")
+    first, second = said_once([best, other, faithful])
+    assert (first.sentence, first.figure) == (best.sentence, "size (best): 0.1 (0.05 to 0.2)")
+    assert first.also == (faithful,) and second == other
+    assert "likewise, size (faithful): 0.3" in first.text() and "likewise" not in second.text()
 
 
 def test_no_sentence_has_more_than_three_numbers(invented_run, html):

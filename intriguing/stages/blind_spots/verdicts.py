@@ -29,6 +29,7 @@ _RULES = {
     "every": "each wrong answer",
     "each": "every wrong answer that is asked for",
 }
+_GRADES = {"faithful": "by the paper's procedure, grade {}"}
 
 
 def verdicts(context: Context) -> list[Verdict]:
@@ -48,6 +49,7 @@ def _verdict(row: Row) -> Verdict:
         else (f"for {row['found']:,} of {row['tried']:,} searches")
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
+    searched = _GRADES.get(row["grade"], "search of grade {}").format(row["grade"])
     others, lost = row["images"] - len(values), row["unanswered"]
     or_none = "" if row["found"] == row["tried"] and not lost else ", or none was found"
     needless = f"; {others:,} more needed no change{or_none}" if others else ""
@@ -55,7 +57,7 @@ def _verdict(row: Row) -> Verdict:
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",
         "root mean square change of a pixel, the median over images"
-        f"{' of the median over networks' if models > 1 else ''} (search of grade {row['grade']})",
+        f"{' of the median over networks' if models > 1 else ''} ({searched})",
         number(float(np.median(values))),
         f"{interval}{counted(len(values), 'image')}{needless}{without}",
         "distortions",

@@ -97,7 +97,7 @@ class Stage:
     printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
     (`intriguing show RUN NAME`, under the stage's name or a name of `also`).
     tables: where the stage's results stand: a program that asks for it gets the rows of the first that a run has.
-    question: how important what it answers is, 1 first: in this order a page opens with the verdicts.
+    question: how important what it answers is, 0 first: in this order a page opens with the verdicts.
     """
 
     name: str

@@ -18,9 +18,13 @@ def claim_figure(row: Row) -> str:
     """A claim's figure with its interval and p-value, as a clause."""
     if row["value"] is None:
         return f"{row['pairs']} pairs of networks."
-    p = "" if row["p_holm"] is None or row["low"] is None else f"; Holm's p = {row['p_holm']:.2g}"
     interval = "" if row["low"] is None else f" ({bounds(row)})"
-    return f"{value(row)}{interval}{p}; {row['pairs']} pairs of networks."
+    return f"{value(row)}{interval}{p_value(row)}; {row['pairs']} pairs of networks."
+
+
+def p_value(row: Row) -> str:
+    """A claim's p-value after a semicolon; "" where it has none."""
+    return "" if row["p_holm"] is None or row["low"] is None else f"; Holm's p = {row['p_holm']:.2g}"
 
 
 def value(row: Row) -> str:

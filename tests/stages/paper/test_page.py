@@ -10,6 +10,7 @@ import pytest
 
 from intriguing import open_run
 from intriguing.stages.paper.as_text import printed
+from intriguing.sweep.text import verdicts
 from intriguing.tables import RAYS
 from tests.pages import words_of
 from tests.stages.paper.planted import Hand
@@ -45,6 +46,13 @@ def test_the_page_opens_with_the_claims_and_shows_both_matrices(beside):
     assert "It would have been refuted by other networks that err no more often" in words
     assert "each network was trained once" in words
     assert "then clipped to [0, 1]; that leaves a mean RMS of 0.0500." in words
+
+
+def test_a_runs_answers_begin_with_the_papers_claims_and_say_of_which_changes_they_are(beside):
+    first, *_ = verdicts(open_run(beside))
+    assert first.sentence.startswith("Adversarial images transfer between architectures")
+    assert "Holm's p = " in first.interval and "of networks" in first.interval
+    assert "as they were found (targets " in first.meaning
 
 
 def test_text_has_the_papers_tables_in_order_with_the_papers_cells_in_brackets(beside):
