@@ -6,18 +6,29 @@
 Nothing can be renamed there. So a fingerprint counts once its record is there, and the record is the first to go.
 Outputs are named by content: where two drivers compute the same task, each record names outputs of its own driver. An
 output that no record names (of a worker that was killed, of a second driver) is never read.
+
+Where the store takes conditions, the first record stays, if it is whole and was made from the same inputs: the driver
+that comes second takes it for its own, so that both go on from one output and publish one table.
 """
 
+import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
+from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.basics.files import temporary_name
 from intriguing.basics.folder import Folder
 from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, A, B, Record, Store, parse_record
-from intriguing.errors import StoreError
+from intriguing.errors import CorruptError, StoreError
 
+log = logging.getLogger(__name__)
+
+_TRIES = 4
+"""How often a record is put there on a condition, while others change what stands there."""
 _LEFT = re.compile(r"[^./\0][^/\0]*-[0-9a-f]{16}\.(parquet|bin)")
 
 
@@ -82,13 +93,46 @@ class FarStore(Store):
                 return None, f"{where}/{stored.file} has {size} bytes where {stored.bytes} were written"
         return record, ""
 
-    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
-        """Store `files`, the record last."""
+    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> Record | None:
+        """Store `files`, the record last; returns the record of another driver that came first and stays."""
         odd = [name for name in files if not STORE_FILE.fullmatch(name)]
         if odd:
             raise StoreError(f"{odd[0]!r} is no name for a file of the store.")
-        for name in sorted(files, key=lambda name: name == RECORD):
+        for name in files.keys() - {RECORD}:
             self._run.write(f"store/{fingerprint}/{name}", files[name])
+        return self._conclude(fingerprint, files[RECORD]) if RECORD in files else None
+
+    def _conclude(self, fingerprint: str, content: bytes) -> Record | None:
+        """Put the record there, unless one stays that came first."""
+        name = f"store/{fingerprint}/{RECORD}"
+        if (conditions := self._conditions) is not None:
+            try:
+                mark = ""
+                for _ in range(_TRIES):
+                    if conditions.write(name, content, mark):
+                        return None
+                    there, mark = conditions.read(name)
+                    if (first := self._whole(fingerprint, there, parse_record(content).inputs)) is not None:
+                        return first
+            except UnknownConditionError as error:
+                log.debug("%s is written without a condition: %s", name, error)
+        self._run.write(name, content)
+        return None
+
+    @cached_property
+    def _conditions(self) -> Conditions | None:
+        return Conditions.of(self._run)
+
+    def _whole(self, fingerprint: str, content: bytes, inputs: Mapping[str, str]) -> Record | None:
+        """The record in `content`, if it was made from these `inputs` and all that it names is there, unchanged."""
+        try:
+            record = parse_record(content)
+            for stored in record.outputs.values() if record.inputs == inputs else ():
+                with self._reading(fingerprint, stored.file) as file:
+                    self._check(fingerprint, stored, hashlib.file_digest(file, "sha256").hexdigest())
+        except (CorruptError, *UNREADABLE):
+            return None
+        return record if record.inputs == inputs else None
 
     def discard(self, fingerprint: str) -> int:
         """Remove the record, then what it names and what was left by others; what is not ours stays."""

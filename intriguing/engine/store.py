@@ -227,8 +227,7 @@ class Store:
             files[stored[name].file] = content
         record = replace(record, outputs=stored)
         files[RECORD] = _sealed(record)
-        self.adopt(fingerprint, files)
-        return record
+        return self.adopt(fingerprint, files) or record
 
     def files(self, fingerprint: str, outputs: Collection[str]) -> dict[str, bytes]:
         """The record of `fingerprint` and the files of `outputs` by name, to be carried to where it cannot be seen.
@@ -243,8 +242,11 @@ class Store:
                 files[name] = self._content(fingerprint, name)
         return files
 
-    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> None:
-        """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing."""
+    def adopt(self, fingerprint: str, files: Mapping[str, bytes]) -> Record | None:
+        """Store `files`, as `write` or `files` made them, under `fingerprint`, all or nothing.
+
+        Returns the record that stands there in their place, where another driver's came first; else None.
+        """
         odd = [name for name in files if not STORE_FILE.fullmatch(name)]
         if odd:
             raise StoreError(f"{odd[0]!r} is no name for a file of the store.")

@@ -15,7 +15,7 @@ import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -396,8 +396,9 @@ class RayPool:
         self._events.append(answered)
 
     def _adopt(self, worker: str, task: str, event: Finished | Raised, written: CarriedFiles) -> Finished | Raised:
-        for fingerprint, files in written.items():
-            self._store.adopt(fingerprint, files)  # a StoreError here is the driver's own, and ends the run
+        for fingerprint, files in written.items():  # a StoreError here is the driver's own, and ends the run
+            first = self._store.adopt(fingerprint, files)
+            event = replace(event, record=first) if first is not None and isinstance(event, Finished) else event
         stale = {d.fingerprint for d in event.damaged} if isinstance(event, Raised) else set(written)
         for key in [key for key in self._carried if key[0] in stale]:
             del self._carried[key]
