@@ -19,6 +19,8 @@ from intriguing.units.selectivity import Binned
 
 _FEW = 64
 """A top list is short if there are more than this many times K inputs."""
+_FAR = 16
+"""A unit's mean is far from 0 if it is more than this many times the range of values of the units."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,19 @@ class Inputs:
 
     @cached_property
     def by_unit(self) -> torch.Tensor:
-        """The activations as (units, n)."""
-        return torch.from_numpy(np.ascontiguousarray(self.activations.T))
+        """The activations as (units, n), without the means of units whose mean is far from 0.
+
+        No score depends on them, and float32 would round all projections by what it rounds of the largest.
+        """
+        lines = np.ascontiguousarray(self.activations.T)
+        if not lines.size:
+            return torch.from_numpy(lines)
+        means = lines.mean(axis=1, dtype=np.float64)
+        ranges = lines.max(axis=1).astype(np.float64) - lines.min(axis=1)
+        far = np.abs(means) > _FAR * np.sqrt(np.mean(ranges**2))
+        if far.any():
+            lines = lines - np.where(far, means, 0).astype(np.float32)[:, None]
+        return torch.from_numpy(lines)
 
     @cached_property
     def sizes(self) -> np.ndarray:

@@ -118,3 +118,25 @@ def test_labels_of_another_length_are_refused():
 def test_directions_of_another_space_are_refused():
     with pytest.raises(InputError, match="do not fit"):
         score_directions(Inputs.of(inputs_of()[0]), ig.Directions.natural(7), scorers(["kurtosis"]))
+
+
+@pytest.mark.parametrize("mean", [3e3, 1e6, 3e6])
+def test_a_mean_far_from_0_takes_no_digits_from_scores(mean):
+    """A mean of a million times the spread was rounded by more than that: kurtosis was 2 % off, and projections on random
+    directions were sums of roundings."""
+    rng = generator(0, "far means")
+    rows = (mean * rng.uniform(-1, 1, 16) + rng.laplace(size=(3000, 16))).astype(np.float32)
+    rows[:, 3] = 2 * mean  # a unit that never varies
+    labels = rng.integers(0, 5, 3000)
+    exact = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    near, far = Inputs.of(exact.astype(np.float32), labels=labels), Inputs.of(rows, labels=labels)
+    for directions in (ig.Directions.natural(16), ig.Directions.haar(16, 1)):
+        some = exact @ directions.columns
+        with np.errstate(invalid="ignore"):
+            kurtosis = (some**4).mean(axis=0) / (some**2).mean(axis=0) ** 2
+        found = score_directions(far, directions, scorers(["kurtosis", "auroc"]))
+        varies = np.ptp(some, axis=0) > 0
+        np.testing.assert_allclose(found["kurtosis"][varies], kurtosis[varies], rtol=1e-5)
+        expected = score_directions(near, directions, scorers(["auroc"]))["auroc"]
+        np.testing.assert_allclose(found["auroc"], expected, atol=1e-3)
+    assert np.array_equal(far.activations, Inputs.of(rows).activations)
