@@ -432,8 +432,10 @@ def _pack(name: str, value: Any, by_content: bool) -> tuple[Stored, bytes]:
     """An output as the bytes of its file, and what the record says of it."""
     if isinstance(value, pa.Table):
         content, kind, rows = parquet(value), "parquet", value.num_rows
-    else:
+    elif isinstance(value, bytes | bytearray | memoryview):
         content, kind, rows = bytes(value), "bin", -1
+    else:  # bytes() of a number are that many zeros
+        raise TypeError(f"The output {name!r} is a {type(value).__name__}: a task gives tables and bytes.")
     sha256 = hashlib.sha256(content).hexdigest()
     file = f"{name}-{sha256[:16]}.{kind}" if by_content else f"{name}.{kind}"
     return Stored(file, len(content), sha256, rows), content

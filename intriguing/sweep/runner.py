@@ -4,26 +4,27 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from intriguing.basics.bucket import BucketFolder, place_at
-from intriguing.basics.folder import Place, told_again
+from intriguing.basics.folder import Place, folder_at, told_again
 from intriguing.basics.numbers import check_number
 from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.lock import locked
-from intriguing.engine.ownership import check_ours
+from intriguing.engine.ownership import PLAN, check_ours
 from intriguing.engine.pool import Pool
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.ray_address import find_cluster
 from intriguing.engine.shown import LogLines, shown
 from intriguing.engine.task import Plan
 from intriguing.engine.verified import Verified
-from intriguing.errors import SpecError, TaskFailedError, unknown_name
+from intriguing.errors import SpecError, StoreError, TaskFailedError, unknown_name
 from intriguing.report import is_current
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
@@ -133,10 +134,21 @@ def execute(
         driver = Driver(
             prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
         )
-        outcome = driver.run(prepared.rerun)
+        try:
+            outcome = driver.run(prepared.rerun)
+        finally:
+            _keep_plan(prepared)
         if not is_current(out):
             write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
+
+
+def _keep_plan(prepared: Prepared) -> None:
+    """Write plan.json again where it went while the run was at work: without it, nobody could read or continue it."""
+    with suppress(StoreError):  # what ended the run matters more
+        if not folder_at(prepared.out).sees(PLAN):
+            log.warning("%s/%s went while the run was at work, so it is written anew", prepared.out, PLAN)
+            write_plan(prepared.out, prepared.plan, about(prepared))
 
 
 def about(prepared: Prepared) -> dict[str, Any]:

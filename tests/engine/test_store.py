@@ -29,6 +29,13 @@ def test_what_was_written_is_read_back(tmp_path):
     assert record.outputs["rows"].rows == 3
 
 
+@pytest.mark.parametrize("value", [3, "text", None, [1, 2], {"a": 1}])
+def test_an_output_that_is_neither_table_nor_bytes_is_refused_by_name(tmp_path, value):
+    with pytest.raises(TypeError, match="The output 'weights' is a .*: a task gives tables and bytes"):
+        Store(tmp_path).write(F, {"rows": TABLE, "weights": value}, RECORD)
+    assert not (tmp_path / F).exists()
+
+
 @pytest.mark.parametrize(("size", "counts"), [(1, {9}), (1000, {2, 3, 4, 5}), (1 << 30, {1})])
 def test_a_table_is_read_some_rows_at_a_time(tmp_path, monkeypatch, size, counts):
     store, numbers = Store(tmp_path), pa.array([[i] * 100 for i in range(9)], pa.list_(pa.float32()))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +28,6 @@ def ran(outcome):
 @pytest.fixture
 def continued(finished, tmp_path):
     """Runs a changed spec in a copy of the finished run's folder."""
-    import shutil
 
     def go(spec):
         out = tmp_path / "continued"
@@ -54,6 +54,20 @@ def test_another_shard_size_gives_equal_tables(finished, tmp_path):
 def test_ray_gives_equal_tables(finished, tmp_path, ray_started, workers):
     assert execute(prepare(SMALL, tmp_path / "run"), "ray", workers=workers).complete
     assert_equal_tables(finished, tmp_path / "run")
+
+
+def test_a_folder_that_was_emptied_while_a_run_was_at_work_holds_a_run_again(finished, tmp_path):
+    """It had no plan.json: nobody could read it, and the same command was refused."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    spec = small(units=SMALL["units"] | {"k": 4})
+
+    def take_away(snapshot):
+        (out / "plan.json").unlink(missing_ok=True)
+
+    assert ran(execute(prepare(spec, out), "inline", listen=take_away))
+    assert len(ig.open_run(out).models()) == 2
+    assert execute(prepare(spec, out), "inline").ran == ()
 
 
 def test_the_same_command_again_computes_nothing(continued):

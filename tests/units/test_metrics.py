@@ -122,8 +122,7 @@ def test_directions_of_another_space_are_refused():
 
 @pytest.mark.parametrize("mean", [3e3, 1e6, 3e6])
 def test_a_mean_far_from_0_takes_no_digits_from_scores(mean):
-    """A mean of a million times the spread was rounded by more than that: kurtosis was 2 % off, and projections on random
-    directions were sums of roundings."""
+    """Of a mean of a million times the spread kurtosis was 2 % off, and projections were sums of roundings."""
     rng = generator(0, "far means")
     rows = (mean * rng.uniform(-1, 1, 16) + rng.laplace(size=(3000, 16))).astype(np.float32)
     rows[:, 3] = 2 * mean  # a unit that never varies
