@@ -25,6 +25,23 @@ def printable(value: Any, lines: bool = False) -> str:
     return "".join(c if c.isprintable() or c in kept or not _is_hidden(c) else _escape(c) for c in text)
 
 
+def width_of(text: str) -> int:
+    """How many columns of a terminal a line takes: Chinese, Japanese and Korean characters take two, marks none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def filled(text: str, width: int, right: bool = False) -> str:
+    """A line with spaces after it (right: before it), so that it takes `width` columns of a terminal."""
+    spaces = " " * (width - width_of(text))
+    return spaces + text if right else text + spaces
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or character in _JOINERS:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def _is_hidden(character: str) -> bool:
     return unicodedata.category(character) in _HIDDEN
 

@@ -126,7 +126,7 @@ def diff(
     if as_json:
         print_json(found.as_dict())
     else:
-        write(printable(found.text(width() or 120), lines=True))
+        write(printable(found.text(width()), lines=True))
     return 0
 
 
@@ -354,7 +354,10 @@ def _print_frame(frame: "pd.DataFrame", with_traces: bool) -> None:
     """Print rows as a table, in blocks of columns that fit a terminal; tracebacks follow it, each under its task."""
     traces = frame.pop("traceback").tolist() if with_traces and "traceback" in frame else []
     form: dict[str, Any] = {"index": False, "max_rows": len(frame), "max_colwidth": 40, "line_width": width()}
-    shown = frame.to_string(**form) if len(frame) else ""
+    import pandas as pd
+
+    with pd.option_context("display.unicode.east_asian_width", True):
+        shown = frame.to_string(**form) if len(frame) else ""
     write(printable(shown, lines=True))
     for task, trace in zip(frame["task"] if traces else (), traces, strict=True):
         write(f"\n{printable(task)}:\n{printable(trace or 'no traceback was kept', lines=True)}")

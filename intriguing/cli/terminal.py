@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Callable
 from itertools import groupby, pairwise, takewhile
 from typing import Any
@@ -12,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intriguing.basics.printable import printable
+from intriguing.basics.printable import printable, width_of
 
+_SECOND = "\0"  # the second column of a wide character; what is printed has no such character of its own
 out = Console()
 err = Console(stderr=True)
 
@@ -63,13 +65,20 @@ def fitted(what: str, columns: int | None) -> str:
     if columns is None:
         return what
     blocks: list[str] = []
-    for cut, lines in groupby(what.split("\n"), _cut_of):
+    for cut, lines in groupby(_spread(what).split("\n"), _cut_of):
         shown = list(lines)
         if cut is not None and len(shown) > 1 and max(map(len, shown)) > columns:
             blocks += cut(shown, columns)
         else:
             blocks += [part for line in shown for part in _wrapped(line, columns)]
-    return "\n".join(blocks)
+    return "\n".join(blocks).replace(_SECOND, "")
+
+
+def _spread(what: str) -> str:
+    """Text with a placeholder after each character that takes two columns, so that its length is its width."""
+    if what.isascii():
+        return what
+    return "".join(c + _SECOND * (width_of(c) - 1) for c in unicodedata.normalize("NFC", what))
 
 
 def _cut_of(line: str) -> Callable[[list[str], int], list[str]] | None:

@@ -122,7 +122,8 @@ def _note(module: str, new: set[str]) -> None:
     installed = {Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     for name in {module, *new}:
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file and (name == module or not installed & set(Path(file).resolve().parents)):
+        # The modules that torch makes (torch.ops) say a file without a folder, which is none of the working folder's.
+        if file and Path(file).is_absolute() and (name == module or not installed & set(Path(file).resolve().parents)):
             IMPORTED[name] = str(Path(file).resolve())
 
 

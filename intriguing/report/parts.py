@@ -36,6 +36,8 @@ Row = dict[str, Any]
 LAYER = ("dataset", "model", "model_seed", "layer", "condition")
 """What names a layer's vectors in every table about units."""
 
+_SHORT = 16
+"""Characters of a name that is not broken."""
 _FIRST = ("natural", "raw", "untargeted")
 
 NO_IMAGES = "The images themselves are not shown: this page was written from the run's tables alone, without its data."
@@ -178,4 +180,10 @@ def _environment() -> "jinja2.Environment":
     )
     environment.tests["significant"] = significant
     environment.filters.update(number=text.number, percent=text.percent, count=text.count, plural=text.plural)
+    environment.filters["in_one_line"] = _in_one_line
     return environment
+
+
+def _in_one_line(name: object) -> Markup:
+    """The attribute of a cell whose name is short enough to stand in one line, whatever stands beside it."""
+    return Markup(' class="short"' if len(str(name)) <= _SHORT else "")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intriguing.basics.printable import filled, width_of
+
 NONE = "–"
 _THIN = "\u202f"
 
@@ -61,11 +63,9 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 1
     """
     cells = [[str(cell) for cell in row] for row in rows]
     shown = [i for i in range(len(header)) if any(row[i] not in ("", NONE) for row in cells)]
-    wide = {i: max(len(header[i]), *(len(row[i]) for row in cells)) for i in shown}
+    wide = {i: max(map(width_of, (header[i], *(row[i] for row in cells)))) for i in shown}
     lines = [[header[i] for i in shown], *([row[i] for i in shown] for row in cells)]
     return "\n".join(
-        "  ".join(
-            cell.ljust(wide[i]) if i < texts else cell.rjust(wide[i]) for i, cell in zip(shown, line, strict=True)
-        ).rstrip()
+        "  ".join(filled(cell, wide[i], right=i >= texts) for i, cell in zip(shown, line, strict=True)).rstrip()
         for line in lines
     )

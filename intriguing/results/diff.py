@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from intriguing.basics.printable import filled, width_of
 from intriguing.errors import InputError
 from intriguing.results.matrices import KINDS
 from intriguing.results.run import Run
@@ -65,10 +66,15 @@ class RunsCompared:
             "only_second": list(self.only_second),
         }
 
-    def text(self, width: int = 120) -> str:
-        """What a person reads: the specs first, then the figures, those that are apart first."""
+    def text(self, width: int | None = None) -> str:
+        """What a person reads: the specs first, then the figures, those that are apart first.
+
+        width: of a line (None: as long as it needs). Names that leave no room for their figures have a line of their
+        own, and are cut where they still are too long; figures are not cut.
+        """
         lines = ["The specs are equal." if not self.spec else "The specs differ in:"]
-        lines += [_cut(f"  {key}: {a!r} -> {b!r}", width) for key, (a, b) in self.spec.items()]
+        for key, (a, b) in self.spec.items():
+            lines += _lines(f"{key}:", repr(a), repr(b), len(key) + 1, width)
         apart = [figure for figure in self.figures if figure.apart]
         same = [figure for figure in self.figures if figure.first == figure.second]
         others = [figure for figure in self.figures if not figure.apart and figure.first != figure.second]
@@ -78,14 +84,16 @@ class RunsCompared:
         ):
             if figures:
                 lines += ["", f"{title}:"]
-                wide = max(len(figure.what) for figure in figures)
-                lines += [
-                    _cut(f"  {f.what.ljust(wide)}  {_told(f.first)} -> {_told(f.second)}", width) for f in figures
-                ]
+                wide = max(width_of(figure.what) for figure in figures)
+                for f in figures:
+                    lines += _lines(f.what, _told(f.first), _told(f.second), wide + 1, width)
         lines += ["", f"{len(same):,} of {len(self.figures):,} figures that both have are equal to the last bit."]
         for which, names in (("first", self.only_first), ("second", self.only_second)):
             if names:
-                lines.append(f"Only the {which} run has {len(names):,} more figures, such as: {names[0]}.")
+                lines += [
+                    f"Only the {which} run has {len(names):,} more figures, such as:",
+                    _cut(f"  {names[0]}", width),
+                ]
         return "\n".join(lines)
 
 
@@ -171,5 +179,21 @@ def _told(figure: Measured) -> str:
     return f"{figure.value:.4g}{interval}"
 
 
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+def _lines(what: str, first: str, second: str, wide: int, width: int | None) -> list[str]:
+    """What differs and how, in one line where that fits, else in two or, of long values, three."""
+    line = f"  {filled(what, wide)} {first} -> {second}"
+    if width is None or width_of(line) <= width:
+        return [line]
+    both = f"      {first} -> {second}"
+    values = [both] if width_of(both) <= width else [f"      {first}", f"      -> {second}"]
+    return [_cut(part, width) for part in (f"  {what}", *values)]
+
+
+def _cut(line: str, width: int | None) -> str:
+    """A line of at most so many columns, without its middle where it is longer: a name's end tells as much."""
+    if width is None or width_of(line) <= width:
+        return line
+    kept = len(line)
+    while width_of(shown := f"{line[: kept // 2]}…{line[len(line) - (kept - 1) // 2 :]}") > width:
+        kept -= 1
+    return shown

@@ -11,6 +11,7 @@ from PIL import Image
 
 import intriguing as ig
 from intriguing import open_run
+from intriguing.basics.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.models import predict
 from intriguing.results.diff import Difference, Measured, RunsCompared
@@ -67,6 +68,20 @@ def test_runs_of_thousands_of_figures_are_told_apart_in_linear_time():
     told = RunsCompared({}, tuple(figures), (), ()).text()
     assert told.count(" -> ") == 6_000
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("width", [60, 80, None])
+def test_a_difference_keeps_its_figures_however_long_names_are_and_narrow_the_terminal(width):
+    name = f"median distortion of {'n' * 300}#0 on 模型, untargeted, best"
+    figures = (Difference(name, Measured(0.125, 0.1, 0.2), Measured(0.5, 0.4, 0.6)),)
+    spec = {f"models.{'n' * 300}.layers": (["a"] * 50, "(absent)"), "units.k": (8, 16)}
+    text = RunsCompared(spec, figures, (name,), ()).text(width)
+    assert "0.125 (0.1 to 0.2) -> 0.5 (0.4 to 0.6)" in text and "units.k: 8 -> 16" in text
+    if width is None:
+        assert text.count(name) == 2 and str(["a"] * 50) in text
+    else:
+        assert max(map(width_of, text.split("\n"))) <= width
+        assert text.count(", untargeted, best") == 2
 
 
 def test_figures_whose_intervals_do_not_touch_are_told_apart(tmp_path, capsys):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from intriguing.basics.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.cli import showing, terminal
 from intriguing.cli.terminal import fitted
@@ -46,6 +47,17 @@ def test_a_markdown_table_is_cut_between_its_bars_and_its_rows_can_still_be_told
         ]
     narrow = [part.split("\n") for part in fitted(whole, 28).split("\n\n")]
     assert len(narrow) == 3 and max(len(line) for part in narrow for line in part) <= 28
+
+
+def test_a_table_with_wide_characters_stands_in_columns_and_fits():
+    rows = [["模型", "22", "1 to 2"], ["a", "1", "10 to 20"], ["e\u0301", "3", "–"]]
+    whole = grid(("model", "searches", "interval"), rows)
+    assert len({width_of(line) for line in whole.split("\n")[:3]}) == 1
+    assert fitted(whole, 25) == whole.replace("e\u0301", "é")
+    first, second = (part.split("\n") for part in fitted(whole, 18).split("\n\n"))
+    assert [line.split() for line in first] == [["model", "searches"], ["模型", "22"], ["a", "1"], ["é", "3"]]
+    assert [line.split()[0] for line in second] == ["model", "模型", "a", "é"]
+    assert max(width_of(line) for line in fitted("模型 は 良い " * 9, 20).split("\n")) <= 20
 
 
 def test_a_sentence_is_wrapped_below_its_beginning():

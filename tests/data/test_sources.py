@@ -5,11 +5,12 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from intriguing.data import KNOWN, dataset_hash, describe, known_datasets, load_dataset
+from intriguing.data import KNOWN, dataset_hash, describe, factories, known_datasets, load_dataset
 from intriguing.data.files import read_idx
 from intriguing.engine.paths import allow_working_folder
 from intriguing.errors import DataError, UnknownNameError
@@ -431,3 +432,15 @@ def test_loading_and_hashing_the_sample_imports_no_torch():
         "dataset_hash('mnist-sample')\nassert not {'torch', 'torchvision'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_a_module_imports_is_told_but_for_what_is_installed_or_made_by_torch(monkeypatch, tmp_path):
+    monkeypatch.setattr(factories, "IMPORTED", {})
+    files = {"users_own": str(tmp_path / "users_own.py"), "users_made": "_made.py", "numpy": np.__file__}
+    for name, file in files.items():
+        module = ModuleType(name)
+        module.__file__ = file
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.chdir(tmp_path)
+    factories._note("users_own", {"users_made", "numpy"})
+    assert {"users_own": str(tmp_path / "users_own.py")} == factories.IMPORTED

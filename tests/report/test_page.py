@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from intriguing.report import Context, Verdict, said_once
 from intriguing.stages import STAGES
 from intriguing.sweep.report import write_report
 from tests.pages import Document, about, sheet
-from tests.synthetic_run import NASTY, images
+from tests.synthetic_run import NASTY, SyntheticRun, images
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique(document):
@@ -79,6 +80,13 @@ def test_the_page_opens_with_what_the_run_answers(document, html):
         assert re.search(r'class="value">[^<]*\d', answer)
         assert re.search(r'href="#([a-z-]+)"', answer)[1] in sections
         assert "It would have been refuted by " in answer
+
+
+def test_a_short_name_stands_in_one_line(tmp_path):
+    run = SyntheticRun(tmp_path / "run", models=("FC10(1e-4)", "n" * 40), layers=("hidden",))
+    run.write("plan", "examples", "model_rows")
+    html = Path(write_report(run.root)).read_text()
+    assert '<th scope="row" class="short">FC10(1e-4)</th>' in html and f'<th scope="row">{"n" * 40}</th>' in html
 
 
 def test_answers_of_one_sentence_are_one_card_with_the_figures_of_all():

@@ -5,6 +5,7 @@ Tables are Markdown, so that they can be read in a terminal and kept in a docume
 
 from collections.abc import Sequence
 
+from intriguing.basics.printable import filled, width_of
 from intriguing.report.text import number, percent
 from intriguing.results import Run
 from intriguing.stages.paper.reading import Name, Reading, Row, readings
@@ -149,7 +150,7 @@ def _legend(reading: Reading) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows)]
+    widths = [max(width_of(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [[filled(cell, width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows)]
     rule = ["-" * width for width in widths]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

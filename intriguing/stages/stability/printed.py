@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from intriguing.basics.printable import filled
 from intriguing.report.text import number, percent, shorten
 from intriguing.results import Run
 from intriguing.results.matrices import labels_of
@@ -39,7 +40,7 @@ def _names(run: Run, *frames: pd.DataFrame) -> dict[tuple[Any, ...], str]:
 
 
 def _layers(name: str, rows: list[dict[Any, Any]]) -> str:
-    lines = [name, _line("layer", ["norm", "bound", "share %", "product", "printed"])]
+    lines = [shorten(name, 2 * _NAME), _line("layer", ["norm", "bound", "share %", "product", "printed"])]
     for row in rows:
         name = f"{row['layer']} ({row['kind']})"
         figures = [_shown(row["norm"]), _shown(row["upper_bound"]), percent(_plain(row["share"]))]
@@ -63,7 +64,7 @@ def _brackets(title: str, searches: pd.DataFrame, names: dict[tuple[Any, ...], s
 
 
 def _line(name: str, figures: Iterable[str]) -> str:
-    return f"{shorten(name, _NAME):<{_NAME}}" + "".join(f"{figure:>{_FIGURE}}" for figure in figures)
+    return filled(shorten(name, _NAME), _NAME) + "".join(f"{figure:>{_FIGURE}}" for figure in figures)
 
 
 def _plain(value: float | None) -> float | None:

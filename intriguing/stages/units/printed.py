@@ -10,6 +10,7 @@ from intriguing.report.text import grid, number, score_label, shorten
 from intriguing.results import Run
 from intriguing.stats.findings import FAR
 
+_NAME = 30
 _MOST = 100
 """Layers that are printed, of all data sets and models together."""
 _CHOSEN = """
@@ -70,7 +71,7 @@ def _tests(context: Context, chosen: list[Layer] | None) -> str:
     lines = []
     for key, tests in context.grouped(rows, *LAYER):
         condition = "" if key["condition"] == "raw" else f" · {key['condition']}"
-        lines.append(f"{context.label(key)} · {key['layer']}{condition}")
+        lines.append(f"{shorten(context.label(key), _NAME)} · {shorten(key['layer'], _NAME)}{condition}")
         lines += [f"  {score_label(test)}: {test['verdict']}" for test in tests]
     return "\n".join(lines)
 
@@ -82,8 +83,8 @@ def _top(context: Context, chosen: list[Layer] | None) -> str:
         return ""
     lines = [
         [
-            shorten(context.label(key), 30),
-            shorten(key["layer"], 30),
+            shorten(context.label(key), _NAME),
+            shorten(key["layer"], _NAME),
             key["basis"],
             f"{row['directions']:,}",
             number(row["share"]),
@@ -117,7 +118,10 @@ def _effects(run: Run, chosen: list[Layer] | None) -> str:
 
 def _table(frame: pd.DataFrame) -> str:
     """A frame as a table for a terminal: the names of its rows to the left, its values to the right."""
-    rows = [[*(name if isinstance(name, tuple) else (name,)), *cells] for name, *cells in frame.itertuples()]
+    rows = [
+        [*(shorten(str(part), _NAME) for part in (name if isinstance(name, tuple) else (name,))), *cells]
+        for name, *cells in frame.itertuples()
+    ]
     return grid([*map(str, frame.index.names), *map(str, frame.columns)], rows, texts=frame.index.nlevels)
 
 
