@@ -44,6 +44,10 @@ _TERMS = (
         "far beyond every rotation",
         "More than 20 null standard deviations away, where the number itself says nothing more.",
     ),
+    Term(
+        "smallest detectable effect",
+        "The smallest effect that a test finds in four of five repetitions, in standard deviations of the rotations.",
+    ),
     Term("purity", "The share of the commonest class among the images that a direction answers to most."),
     Term("entropy", "How mixed the classes of these images are, in bits: 0 for one class alone."),
     Term(
@@ -54,7 +58,12 @@ _TERMS = (
         "enrichment",
         "How unlikely so many images of one class are among the top ones by chance: minus the logarithm of the chance.",
     ),
-    Term("auroc", "How well a direction's value tells one class from the rest: 0 is chance, 1 is perfect.", ("AUROC",)),
+    Term(
+        "auroc",
+        "How well a direction's value tells one class from the rest: twice how far the area under the ROC curve lies "
+        "from that of chance (0.5). So 0 is chance, 1 is perfect.",
+        ("AUROC",),
+    ),
     Term(
         "interpretability",
         "How often a judge, another network or the pixels, tells which of two images a direction answers to more.",

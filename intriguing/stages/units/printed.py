@@ -73,7 +73,8 @@ def _tests(context: Context, chosen: list[Layer] | None) -> str:
         condition = "" if key["condition"] == "raw" else f" · {key['condition']}"
         lines.append(f"{shorten(context.label(key), _NAME)} · {shorten(key['layer'], _NAME)}{condition}")
         lines += [f"  {score_label(test)}: {test['verdict']}" for test in tests]
-    return "\n".join(lines)
+    unit = "Effects, and the smallest that a test could detect, are in standard deviations of the rotations."
+    return "\n".join([*lines, *([unit] if lines else [])])
 
 
 def _top(context: Context, chosen: list[Layer] | None) -> str:

@@ -78,7 +78,7 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
         interval,
         "unit-tests",
         _REFUTED["mixed" if len(sides) > 1 else sides[0] if sides else decided],
-        f"{score.capitalize()}: {_meaning(tests[0]['metric'])} Effect: the units' mean less that of whole random "
+        f"{_spelled(score)}: {_meaning(tests[0]['metric'])} Effect: the units' mean less that of whole random "
         f"rotations of the layer, over the standard deviation of their means.{_layers(context, wording, tests)}"
         f"{'' if with_them else left_out}",
     )
@@ -152,6 +152,12 @@ def _figure(context: Context, tests: list[Row], is_mixed: bool) -> tuple[str, st
     where = "" if len(tests) == 1 else f" in {context.label(largest)} · {largest['layer']}"
     where += ", where it is largest" if is_mixed else ", which differs" if where else ""
     return _far(largest["effect"]), _interval(largest), f"effect{where}, {unit}"
+
+
+def _spelled(score: str) -> str:
+    """The name of a score at the beginning of a sentence."""
+    words = score.replace("_", " ")
+    return words.replace("auroc", "AUROC", 1) if words.startswith("auroc") else f"{words[:1].upper()}{words[1:]}"
 
 
 def _meaning(metric: str) -> str:
