@@ -1,14 +1,18 @@
 """Where and how a torch model computes: its device, eval mode, random states and number of threads."""
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+M = TypeVar("M", bound=TorchDispatchMode)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -93,3 +97,18 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def without_compiler(mode: type[M]) -> type[M]:
+    """A class of modes that does not load torch's compiler at its first use, which takes a second or more.
+
+    Torch does so to keep the compiler out of a mode's own code. That is left as it is once the compiler is loaded.
+    """
+    guarded: Any = mode.__torch_dispatch__
+    plain = getattr(guarded, "__wrapped__", guarded)
+
+    def dispatch(self: M, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (guarded if "torch._dynamo" in sys.modules else plain)(self, func, types, args, kwargs)
+
+    mode.__torch_dispatch__ = dispatch  # type: ignore[assignment,method-assign]
+    return mode

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from intriguing.basics.torch_modes import without_compiler
+
 MIDDLE, DEAR = 1e7, 1e8
 """Operations per row from which its cost is middling, or dear. A core makes about 2e10 in a second, so a dear row takes
 5 ms or more: longer than everything that a search does for the row outside of the network."""
@@ -96,6 +98,7 @@ class Counted(nn.Module):
         self.passes.backward += len(gradient)
 
 
+@without_compiler
 class Operations(TorchDispatchMode):
     """Inside, the floating-point operations of matrix products, convolutions and attention are counted."""
 

@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from intriguing.basics.torch_modes import evaluating
+from intriguing.basics.torch_modes import evaluating, without_compiler
 from intriguing.errors import ModelError
 from intriguing.stability.aliases import stale_read
 from intriguing.stability.convert import Converter
@@ -152,6 +152,7 @@ def _build(traced: torch.fx.GraphModule, x: Tensor, owners: dict[str, str], dtyp
     return Graph(tuple(nodes), dtype)
 
 
+@without_compiler
 class _Widths(TorchDispatchMode):
     """Inside, `narrowest` is the narrowest floating-point dtype of all results; autocast shows in them."""
 

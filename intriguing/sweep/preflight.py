@@ -56,7 +56,8 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
     for model in sweep.models:
         models.setdefault((model.dataset.name, model.name), []).append(model)
     checks = [_to_check(seeds, spec.compute.slots, sections) for pair, seeds in sorted(models.items()) if pair in pairs]
-    units = {(check.dataset, check.name): layer_units(check) for check in checks if not check.is_users_code}
+    # What most often is wrong first: before this process imports torch for the others.
+    units: dict[tuple[str, str], dict[str, int]] = {}
     users = [check for check in checks if check.is_users_code]
     if users:
         calls = [
@@ -64,7 +65,8 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
             for check in users
         ]
         answers = in_child(f"{__name__}:layer_units", calls, spec.compute.check_seconds, ModelError)
-        units |= {(check.dataset, check.name): answer for check, answer in zip(users, answers, strict=True)}
+        units = {(check.dataset, check.name): answer for check, answer in zip(users, answers, strict=True)}
+    units |= {(check.dataset, check.name): layer_units(check) for check in checks if not check.is_users_code}
     return {pair: layers for pair, layers in units.items() if layers}
 
 

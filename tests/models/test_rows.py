@@ -1,5 +1,8 @@
 """What a row costs is counted by hand, and the batches follow from it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -16,6 +19,17 @@ def test_operations_are_those_counted_by_hand():
         assert operations_of_row(model, torch.rand(1, 3, 8, 8)) == by_hand
     exported = torch.export.export(model, (torch.rand(2, 3, 8, 8),)).module()
     assert operations_of_row(exported, torch.rand(2, 3, 8, 8)) == by_hand
+
+
+def test_counting_does_not_load_the_compiler_and_counts_compiled_models_alike():
+    code = (
+        "import sys, torch; from torch import nn; from intriguing.models.rows import operations_of_row as of; "
+        "model, x = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).eval(), torch.rand(2, 1, 8, 8); "
+        "print(of(model, x), 'torch._dynamo' in sys.modules); compiled = torch.compile(model, backend='eager'); "
+        "compiled(x); print(of(compiled, x), of(model, x), 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.split() == ["520.0", "False", "520.0", "520.0", "True"]
 
 
 def test_attention_counts_and_a_layer_without_a_formula_counts_by_its_weights():
