@@ -7,6 +7,7 @@ from operator import or_
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -56,16 +57,29 @@ def check_known(file: str, run: str, system: fs.FileSystem) -> None:
         )
 
 
-def local_table_files(folder: str) -> list[str]:
-    """The Parquet files of a table in a folder on this machine, sorted; none where there is no such folder.
+def table_files(system: fs.FileSystem, folder: str, recursive: bool = False) -> list[str]:
+    """The Parquet files of a table in `folder`, sorted; none where there is no such folder.
 
-    Arrow looks at each file to list a folder, which takes ten times as long and tells nothing that is needed.
+    By their names: a file still being published, or one that the user put there, is no part of the table. On this
+    machine Arrow would look at each file, which takes ten times as long and tells nothing that is needed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if is_table_file(entry.name) and entry.is_file())
-    except FileNotFoundError:
-        return []
+    if isinstance(system, fs.LocalFileSystem) and not recursive:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entry.path for entry in entries if is_table_file(entry.name) and entry.is_file())
+        except FileNotFoundError:
+            return []
+    found = system.get_file_info(fs.FileSelector(folder, recursive=recursive, allow_not_found=True))
+    return sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A table as pandas, integer columns that may lack a value as Int64."""
+    nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
+    frame = table.drop_columns(nullable).to_pandas()
+    for column in nullable:
+        frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    return frame[table.column_names]
 
 
 def first_rows(files: Sequence[str], rows: int, schema: pa.Schema, system: fs.FileSystem) -> pa.Table:

@@ -113,7 +113,8 @@ class FileQueries:
             connection = duckdb.connect(config={"temp_directory": ""})
             with suppress(duckdb.Error):  # switches of later versions: files' footers are kept, their content is not
                 connection.execute("set parquet_metadata_cache = true; set enable_external_file_cache = false")
-            connection.execute(f"set enable_progress_bar = false; set allowed_directories = [{_text(self._folder)}]")
+            leave_out_bar(connection)
+            connection.execute(f"set allowed_directories = [{_text(self._folder)}]")
             connection.execute("set enable_external_access = false")
             self._connection = connection
         return self._connection
@@ -133,6 +134,17 @@ class FileQueries:
             self._asked = 0
         self._files[name] = tuple(files)
         return True
+
+
+def leave_out_bar(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Leave out DuckDB's own bar, which would stand among what is printed; that can only be said once connected.
+
+    In a notebook without ipywidgets there is none, and DuckDB refuses to hear of it.
+    """
+    import duckdb
+
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("set enable_progress_bar = false")
 
 
 def _text(value: str) -> str:

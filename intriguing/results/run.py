@@ -22,23 +22,24 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.basics.bucket import BucketFolder, place_at
-from intriguing.basics.files import at_home, is_table_file, without_secrets
+from intriguing.basics.files import at_home, without_secrets
 from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
-from intriguing.results import rays
+from intriguing.results import queries, rays
 from intriguing.results.files import (
     Reading,
+    as_frame,
     check_known,
     first_rows,
     is_layer,
-    local_table_files,
     matches,
+    table_files,
     with_later_columns,
 )
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
-from intriguing.results.queries import FOUND_SEARCHES, GROUPS, SEARCH_SCHEMA, SEARCHES, FileQueries, answer, named_in
+from intriguing.results.queries import FileQueries, answer, leave_out_bar, named_in
 
 if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
@@ -193,7 +194,7 @@ class Run:
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
-        return _frame(self.table(name, columns=columns, **filters))
+        return as_frame(self.table(name, columns=columns, **filters))
 
     def head(self, name: str, rows: int = 20) -> tuple[pd.DataFrame, int]:
         """The first `rows` of a table, as `pandas` gives them, and how many it has; no more than these are read.
@@ -207,10 +208,10 @@ class Run:
             layers = self.activation_layers()
             return layers.head(rows), len(layers)
         if not files:
-            return _frame(schema.empty_table()), 0
+            return as_frame(schema.empty_table()), 0
         with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
-            return _frame(first_rows(files, rows, schema, self._system)), dataset.count_rows()
+            return as_frame(first_rows(files, rows, schema, self._system)), dataset.count_rows()
 
     def has_rows(self, name: str) -> bool:
         """Whether the table `name` has any row; told by its files' own counts, from the first that has one."""
@@ -273,8 +274,8 @@ class Run:
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
         config: dict[str, Any] = {"enable_external_access": "false", "temp_directory": ""}
         with duckdb.connect(config=config) as connection, self._reading("A table"):
-            # A bar of DuckDB's own would stand among what is printed; it can only be left out once connected.
-            connection.execute("set enable_progress_bar = false; set lock_configuration = true")
+            leave_out_bar(connection)
+            connection.execute("set lock_configuration = true")
             # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.
             for name in named_in(query) or tables.TABLES:
                 connection.register(name, self._view(name))
@@ -292,16 +293,20 @@ class Run:
             with self._reading("A table"):
                 for of in filter(None, files.values()):
                     check_known(of[0], self.path, self._system)
-            queries: FileQueries = self._kept.setdefault("queries", FileQueries(f"{self._root}/tables"))
-            found = queries.answer(files, query, parameters)
+            kept: FileQueries = self._kept.setdefault("queries", FileQueries(f"{self._root}/tables"))
+            found = kept.answer(files, query, parameters)
             if found is not None:
                 return found
-        return self._answer(query, parameters, {SEARCHES: self._searches(files)} if SEARCHES in query else {})
+        return self._answer(
+            query, parameters, {queries.SEARCHES: self._searches(files)} if queries.SEARCHES in query else {}
+        )
 
     def _searches(self, files: Mapping[str, list[str]]) -> pa.Table:
         """The view `found_searches`, where DuckDB does not read the files itself; kept as long as they are the same."""
         if self._kept.get("files") != files["distortions"]:
-            rows = pa.Table.from_pandas(self._answer(FOUND_SEARCHES, None, {}), SEARCH_SCHEMA, preserve_index=False)
+            rows = pa.Table.from_pandas(
+                self._answer(queries.FOUND_SEARCHES, None, {}), queries.SEARCH_SCHEMA, preserve_index=False
+            )
             self._kept.update(files=files["distortions"], searches=rows)
         return self._kept["searches"]
 
@@ -309,7 +314,7 @@ class Run:
         """Which data sets, grades and rules `transfer` or `rays` has (`GROUPS`); kept while its files are the same."""
         files, kept = self._files(table), self._kept.setdefault("groups", {})
         if table not in kept or kept[table][0] != files:
-            kept[table] = files, self.own_query(GROUPS[table])
+            kept[table] = files, self.own_query(queries.GROUPS[table])
         return kept[table][1].copy()
 
     def models(self, dataset: str | None = None) -> list[tuple[str, int]]:
@@ -435,14 +440,8 @@ class Run:
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
-        folder = f"{self._root}/tables/{name}"
-        selector = fs.FileSelector(folder, recursive=name == "activations", allow_not_found=True)
         with self._reading(f"Table {name!r}"):
-            if isinstance(self._system, fs.LocalFileSystem) and not selector.recursive:
-                return local_table_files(folder)
-            files = self._system.get_file_info(selector)
-        # By their names: a file still being published, or one that the user put there, is no part of the table.
-        return sorted(f.path for f in files if f.type == fs.FileType.File and is_table_file(f.base_name))
+            return table_files(self._system, f"{self._root}/tables/{name}", recursive=name == "activations")
 
     def _worth_threads(self, files: list[str]) -> bool:
         """Whether to read with threads: for many small local files they cost several times what they save."""
@@ -498,12 +497,3 @@ class Run:
             schema = schema.set(at, pa.field("maxima", pa.list_(pa.uint16())))
         files = self._files(name)
         return self._dataset(files, schema) if files else schema.empty_table()
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """A table as pandas, integer columns that may lack a value as Int64."""
-    nullable = [f.name for f in table.schema if f.nullable and pa.types.is_integer(f.type)]
-    frame = table.drop_columns(nullable).to_pandas()
-    for column in nullable:
-        frame[column] = pd.array(table[column].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
-    return frame[table.column_names]

@@ -15,10 +15,9 @@ from pyarrow import fs
 
 import intriguing as ig
 from intriguing import tables
-from intriguing.basics.files import is_table_file
 from intriguing.cli import call as command
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
-from intriguing.results.files import local_table_files
+from intriguing.results.files import table_files
 from tests.keys import duplicates
 from tests.synthetic_run import SyntheticRun, make_run
 
@@ -97,7 +96,7 @@ def test_a_run_is_read_from_an_object_store_and_keeps_its_secrets(one_set, tmp_p
 
 def test_local_files_are_listed_as_arrow_lists_them(tmp_path):
     folder = tmp_path / "models"
-    assert local_table_files(str(folder)) == []
+    assert table_files(fs.LocalFileSystem(), str(folder)) == []
     folder.mkdir()
     (tmp_path / "aside").write_bytes(b"")
     (folder / "zzz-0123456789abcdef.parquet").write_bytes(b"")
@@ -105,9 +104,8 @@ def test_local_files_are_listed_as_arrow_lists_them(tmp_path):
     (folder / "folder-0123456789abcdef.parquet").mkdir()
     (folder / "gone-0123456789abcdef.parquet").symlink_to(tmp_path / "nowhere")
     (folder / "notes.txt").write_bytes(b"")
-    found = fs.LocalFileSystem().get_file_info(fs.FileSelector(str(folder)))
-    expected = sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
-    assert local_table_files(str(folder)) == expected and len(expected) == 2
+    expected = table_files(fs.LocalFileSystem(), str(folder), recursive=True)
+    assert table_files(fs.LocalFileSystem(), str(folder)) == expected and len(expected) == 2
 
 
 def test_tables_lists_what_has_files(one_set):

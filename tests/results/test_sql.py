@@ -1,6 +1,8 @@
 """SQL over the tables of a run: it reads them all, and nothing else."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -87,3 +89,15 @@ def test_other_faults_of_a_query_are_not_blamed_on_a_column(one_set):
     with pytest.raises(InputError) as failed:
         ig.open_run(one_set).sql("selec \"natural\" from rotation_tests where metric = 'natural'")
     assert "double quotes" not in str(failed.value)
+
+
+def test_a_notebook_without_ipywidgets_can_ask_too(one_set):
+    """There DuckDB has no bar, and raises where it is told to leave it out: every run ended so in such a notebook."""
+    code = (
+        "import sys, types; kernel = types.SimpleNamespace(config={'IPKernelApp': {}}); "
+        "sys.modules['IPython'] = module = types.ModuleType('IPython'); module.get_ipython = lambda: kernel; "
+        "sys.modules['ipywidgets'] = None; import intriguing as ig; run = ig.open_run(sys.argv[1]); "
+        "print(run.sql('select count(*) as n from models').n[0], len(run.transfer_matrix()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(one_set)], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["2", "2"], done.stderr
