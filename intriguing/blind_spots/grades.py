@@ -36,7 +36,8 @@ class Recipe:
     near: float
     """Untargeted: a class is finished if its start ends within this factor of the nearest class's distance."""
     further: int = 0
-    """Largest number of further starts of an image whose starts so far led to different points."""
+    """Largest number of further starts of an image whose starts so far led into different basins, besides those from
+    images."""
     passes: int = 0
     """Number of passes after which an image gets no further start. 0: none but the `further` ones."""
     race: tuple[Cut, ...] = ()
@@ -75,7 +76,7 @@ _BEST = Recipe(
     elsewhere=0,
     penalised=40,
     near=1.1,
-    further=9,
+    further=8,
     race=_RACE,
 )
 

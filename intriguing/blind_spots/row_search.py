@@ -12,7 +12,7 @@ from torch import Tensor
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy
+from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy, same_basin
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
@@ -29,26 +29,27 @@ differently."""
 _UNSETTLED = 1.25
 """If the finish shortens the distance of a start by more than this factor, the start had not converged, which happens
 where the network is saturated; another start follows."""
-
-
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
-_SAME = 3e-3
-"""Two starts led to the same point if their distances differ by less than this share."""
 _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
 by less it could be farther after its confirmation."""
 _STEPS = (
-    *((1.0, 16.0), (0.0, 16.0), (2.0, 16.0), (0.5, 16.0), (1.0, 8.0), (0.0, 32.0)),
-    *((4.0, 64.0), (0.5, 8.0), (2.0, 64.0)),
+    *((1.0, 16.0, False), (0.0, 16.0, False), (2.0, 16.0, False), (0.5, 16.0, False), (1.0, 8.0, False)),
+    *((0.0, 32.0, False), (0.0, 8.0, True), (0.5, 8.0, True), (4.0, 64.0, False), (0.5, 8.0, False)),
+    (2.0, 64.0, False),
 )
-"""Further starts: the size of the noise, over the distance that is reached, and the length of the first step."""
+"""Further starts: the size of the noise, over the distance that is reached, the length of the first step, and whether
+the start is slow (`_SLOW`)."""
 _TICKS = 28
 """Evaluations of a further start. One of half the length is finished as long and ends in a good basin half as often."""
+_SLOW = {"ticks": 112, "last": 0.2, "mean": 0.9}
+"""Options of a slow start, whose steps become short. On a ResNet and on robust networks one of them ends as near as
+nine others, for three times the passes of one."""
 _CHEAPEST = 10
 """Number of passes that a further start needs at least."""
 _EVERY = 3
-"""One further start in so many is a segment, where there are images to start from."""
+"""Where there are images to start from, one further start in so many is a segment; they come on top of the others."""
 _SMALL, _ANYWAY = 100, 2
 """Images of at most so many values get so many further starts even if their starts agree: they cost little there."""
 _RESCUES = 3
@@ -56,9 +57,10 @@ _RESCUES = 3
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
-TOGETHER = 8
-"""Further starts of an image that run side by side, after the first one, at which most images end. Few images have
-further starts, and a network is fed 32 rows at least where rows are cheap: so they cost hardly more than one."""
+_FEWER, TOGETHER = 3, 8
+"""Further starts of an image that run side by side: in the first wave, after which most images end (segments come on
+top), and at most in the others. Few images have further starts, and a network is fed 32 rows at least where rows are
+cheap: so they cost hardly more than one."""
 
 Start = PenaltySearch | PrimalDual | Segment
 Excluded = Callable[[Tensor], Tensor]
@@ -132,6 +134,8 @@ class _RowSearch:
         """Images to start from."""
         self.longer = PrimalDual(evaluator, *box.pair, _TICKS, width=width)
         """The further starts; each gives its rows the length of their first step."""
+        self.slow = PrimalDual(evaluator, *box.pair, **_SLOW, width=width)
+        """The slow ones."""
         self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
 
@@ -170,7 +174,7 @@ class _RowSearch:
 
         Rows that have settled look for another basin. Where the first start had not converged, and for all rows of an
         example without a success, the penalised search takes its place. Returns the mask (E,) of the examples whose
-        two starts agree.
+        two starts lead into the same basin.
         """
         nearest = self._first(self.outcome["best_l2"])
         unsettled = started[nearest] > _UNSETTLED * self.outcome["best_l2"][nearest]
@@ -247,10 +251,11 @@ class _RowSearch:
         nothing nearer, for 1.6 times the passes.
         """
         budget = self.options.passes or recipe.passes
-        further = 0 if self.evaluator.dear else recipe.further
+        further = 0 if self.evaluator.dear else self._with_segments(recipe.further)
         anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
         going = torch.ones_like(agreed)
-        for wave in _waves(budget // _CHEAPEST if budget else further, 1 if self.evaluator.dear else TOGETHER):
+        sizes = (1, 1) if self.evaluator.dear else (self._with_segments(_FEWER), TOGETHER)
+        for wave in _waves(budget // _CHEAPEST if budget else further, *sizes):
             spent, trials = self._spent(), []
             for number in wave:
                 going = going & (spent < budget if budget else ~agreed | (number < anyway))
@@ -262,7 +267,12 @@ class _RowSearch:
                 spent = spent + trials[-1].least
             if not trials:
                 break
+            trials.sort(key=lambda trial: trial.least)  # those of one solver together
             agreed |= self._any(self._again(trials, recipe))
+
+    def _with_segments(self, count: int) -> int:
+        """So many starts, and the segments among them."""
+        return count if self.near is None else count + -(-count // (_EVERY - 1))
 
     def _trial(self, number: int, index: Tensor) -> _Trial:
         """The further start of this number: a segment, or a start with longer steps, of `_STEPS` one after another."""
@@ -274,10 +284,11 @@ class _RowSearch:
 
     def _steps(self, number: int, index: Tensor) -> _Trial:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
-        size, first = _STEPS[number % len(_STEPS)]
+        size, first, slow = _STEPS[number % len(_STEPS)]
+        solver = self.slow if slow else self.longer
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
         begin = noisy(x0, size * l2, number, *self.box) if size else x0
-        return _Trial(self.longer, index, {"begin": begin, "first": torch.full_like(l2, first)}, 2 * _TICKS)
+        return _Trial(solver, index, {"begin": begin, "first": torch.full_like(l2, first)}, 2 * solver.ticks)
 
     def _segment(self, index: Tensor) -> _Trial:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
@@ -341,7 +352,7 @@ class _RowSearch:
         """Other starts of some rows, side by side, and one finish for all that find a success.
 
         Trials in a row that have the same solver run together, and no trial knows what another one finds. Returns for
-        each the mask (E,) of the examples whose best point it found once more.
+        each the mask (E,) of the examples whose basin it found once more.
         """
         ends: list[State] = []
         for _, group in groupby(trials, key=lambda trial: id(trial.solver)):
@@ -374,7 +385,7 @@ class _RowSearch:
         """Finish from all of these points (I, n) of rows (I,), and keep the results that are nearer.
 
         bar: a row ends early when it cannot come below the distance that its example has reached. Returns for each of
-        `ends` the mask (I,) of the rows that came as near as their example was, and not nearer.
+        `ends` the mask (I,) of the rows that ended in the basin of the point that their example had reached.
         """
         index = torch.cat([end["index"] for end in ends])
         if len(index) == 0:
@@ -391,19 +402,29 @@ class _RowSearch:
         return [self._kept(end["index"], part) for end, part in zip(ends, _parts(new, ends), strict=True)]
 
     def _kept(self, index: Tensor, new: State) -> Tensor:
-        """Keep the results of the rows (I,) that are nearer; the mask (I,) of those that came as near."""
-        least = self._least(self.outcome["best_l2"])[index]
+        """Keep the results of the rows (I,) that are nearer; the mask (I,) of those in the basin of the best so far."""
+        same = same_basin(*self._changes(index, new["best"]))
         self.outcome["blind"][index] &= new["bound"] == 0
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
         for name in ("best", "best_l2", "best_class"):
             self.outcome[name][index[better]] = new[name][better]
-        return (new["best_l2"] > (1 - _SAME) * least) & (new["bound"] < (1 + _SAME) * least)
+        return same
+
+    def _changes(self, index: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The changes (I, n) to the points (I, n) of rows (I,), and to the nearest one of each row's example so far.
+
+        The latter is zero, and so like no other, where the example has no success.
+        """
+        nearest = self._first(self.outcome["best_l2"])
+        row = index.new_full((int(self.owner.max()) + 1,), -1).index_copy_(0, self.owner[nearest], nearest)
+        row = torch.where(row[self.owner[index]] < 0, index, row[self.owner[index]])
+        return points - self.rows["x0"][index], self.outcome["best"][row] - self.rows["x0"][index]
 
 
-def _waves(last: int, together: int) -> Iterator[range]:
-    """The numbers below `last`: the first alone, then so many at a time."""
-    yield range(min(1, last))
-    for begin in range(1, last, together):
+def _waves(last: int, first: int, together: int) -> Iterator[range]:
+    """The numbers below `last`: `first` of them, then `together` at a time."""
+    yield range(min(first, last))
+    for begin in range(first, last, together):
         yield range(begin, min(begin + together, last))
 
 

@@ -57,8 +57,8 @@ def minimal_distortion(
     program or a function; of probabilities the logits behind them are searched. x: (B, *shape) float32 or float64
     inside the box of the options (a rounding error of a millionth of the box is clipped). labels: (B,) true classes.
     targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the nearest.
-    starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image lead to
-    different points (on robust networks), best and thorough also start at the nearest of these that the model puts into
+    starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image lead into
+    different basins (on robust networks), best and thorough also start at the nearest of these that the model puts into
     the class to reach; an image that is not finite or lies outside the box is left out. A function of no arguments that
     returns them is called only if they are of use, which they are not where the model is fed row by row, unless passes
     are asked for.

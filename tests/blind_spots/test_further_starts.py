@@ -6,8 +6,9 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import row_search
+from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy
+from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy, same_basin
 from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.row_search import _STEPS, _waves
@@ -62,7 +63,7 @@ def test_every_kind_of_further_start_gets_its_turn_with_images_and_without(monke
     for starts in (None, pool):
         numbers = []
         monkeypatch.setattr(row_search, "_STEPS", tuple(Kept(numbers, step) for step in _STEPS))
-        minimal_distortion(model, x, labels, options=SearchOptions(passes=900), starts=starts)
+        minimal_distortion(model, x, labels, options=SearchOptions(passes=1800), starts=starts)
         assert set(numbers) == set(_STEPS), starts is None
 
 
@@ -75,7 +76,7 @@ class Kept(tuple):
         return kept
 
     def __iter__(self):
-        self.notes.append(tuple(self[i] for i in range(2)))
+        self.notes.append(tuple(self[i] for i in range(3)))
         return super().__iter__()
 
 
@@ -191,10 +192,35 @@ def test_starts_of_a_small_image_go_on_though_they_agree():
     assert float(minimal_distortion(model, x, model(x).argmax(1)).l2[0]) < 0.9695
 
 
-def test_the_first_further_start_is_made_alone_and_the_others_side_by_side():
-    assert [list(wave) for wave in _waves(7, 4)] == [[0], [1, 2, 3, 4], [5, 6]]
-    assert [list(wave) for wave in _waves(3, 1)] == [[0], [1], [2]]
-    assert [n for wave in _waves(0, 4) for n in wave] == []
+def test_a_few_further_starts_are_made_first_and_then_more_at_a_time():
+    assert [list(wave) for wave in _waves(8, 2, 4)] == [[0, 1], [2, 3, 4, 5], [6, 7]]
+    assert [list(wave) for wave in _waves(3, 1, 1)] == [[0], [1], [2]]
+    assert [list(wave) for wave in _waves(2, 3, 4)] == [[0, 1]]
+    assert [n for wave in _waves(0, 3, 4) for n in wave] == []
+
+
+def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_length():
+    one = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
+    other = torch.tensor([[1.3, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.2, 0.0], [0.6, 0.4, 0.0]])
+    assert same_basin(one, other).tolist() == [True, False, True, False]
+    assert same_basin(1e-3 * one, 1e-3 * other).tolist() == [True, False, True, False]
+
+
+def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
+    x = torch.full((2, 16), 0.5)
+    rows = {"x0": x, "target": torch.tensor([1, 1]), "goals": torch.tensor([[False, True]] * 2)}
+    box = Box.of(0.0, 1.0, x)
+    evaluator = Evaluator(nn.Linear(16, 2), (16,), PADDED)
+    search = row_search._RowSearch(evaluator, SearchOptions(), box, 1.0, rows, torch.arange(2), None)
+    best, other = x + 0.25 * torch.eye(16)[0], x + 0.25 * torch.eye(16)[1]
+    length = torch.full((2,), 0.25)
+    search.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
+    search.outcome["blind"] = torch.zeros(2, dtype=torch.bool)
+    ends = {"best": torch.stack([best[0], other[1]]), "best_l2": length, "bound": length, "best_class": rows["target"]}
+    assert search._kept(torch.arange(2), ends).tolist() == [True, False]
+    # One that ended early, since it could come no nearer, agrees by its direction.
+    ends |= {"best": torch.lerp(x, best, 1.05), "best_l2": 1.05 * length, "bound": 1.006 * length}
+    assert search._kept(torch.arange(2), ends).tolist() == [True, True]
 
 
 def test_rows_with_steps_of_their_own_end_as_in_a_start_of_such_steps():
@@ -220,6 +246,7 @@ def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_co
     options = SearchOptions(exact_linear="off", passes=900)
     together = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     monkeypatch.setattr(row_search, "TOGETHER", 1)
+    monkeypatch.setattr(row_search, "_FEWER", 1)
     apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     assert torch.allclose(together.l2, apart.l2, rtol=1e-4)
     assert int((together.backward_passes - apart.backward_passes).abs().max()) < 120
