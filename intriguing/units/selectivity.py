@@ -93,4 +93,4 @@ def _ranked(scores: torch.Tensor) -> torch.Tensor:
 
 def selectivity(aurocs: np.ndarray) -> np.ndarray:
     """max_c |2 AUROC_c - 1| of `aurocs` (lines, classes): (lines,), 0 for chance and 1 for a perfect detector."""
-    return np.nanmax(np.abs(2 * aurocs - 1), axis=-1)
+    return np.fmax.reduce(np.abs(2 * aurocs - 1), axis=-1)  # NaN where no class has one

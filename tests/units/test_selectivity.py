@@ -24,6 +24,10 @@ def test_selectivity_takes_the_strongest_class_of_either_sign():
     assert np.allclose(selectivity(np.array([[0.5, 0.6, 0.1], [0.5, 0.9, np.nan]])), [0.8, 0.8])
 
 
+def test_selectivity_of_lines_of_which_no_class_has_an_auroc_is_none_and_warns_of_nothing():
+    assert np.isnan(selectivity(np.full((2, 3), np.nan))).all()
+
+
 def test_binned_auroc_keeps_its_bound():
     scores, labels = scored()
     exact = auroc(scores, labels, 4)

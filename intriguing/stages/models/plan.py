@@ -1,5 +1,7 @@
 """Data and models: list the inputs, train or load every model on every data set."""
 
+import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +16,8 @@ from intriguing.stages.models import functions
 from intriguing.stages.models.inspection import ModelFiles
 from intriguing.stages.models.spec import ModelSpec, ModelsSection
 
+log = logging.getLogger(__name__)
+
 
 def plan(section: ModelsSection, sweep: Sweep) -> Iterator[Task]:
     """Every data set's list of inputs, and every model of the spec on each of its data sets."""
@@ -22,13 +26,33 @@ def plan(section: ModelsSection, sweep: Sweep) -> Iterator[Task]:
     _check(section, sweep)
     for dataset in sweep.datasets.values():
         yield examples(dataset)
+    known: dict[str, str] = {}
     for name, model in section.models.items():
         for dataset_name in model.datasets or section.datasets:
             for seed in model.seeds or section.model_seeds:
                 dataset = sweep.datasets[dataset_name]
                 task, planned = _model(model, ModelKey(dataset_name, name, seed), dataset, sweep)
                 sweep.add(planned)
+                first = known.setdefault(_identity(task, sweep.files.models[name]), name)
+                if first != name:
+                    log.warning(
+                        "models.%s and models.%s are one network on %s (seed %d): what fools one fools the other, "
+                        "which says nothing of transfer. %s",
+                        first,
+                        name,
+                        dataset_name,
+                        seed,
+                        "They have the same weights." if model.weights else "Give one of them other seeds.",
+                    )
                 yield task
+
+
+def _identity(task: Task, files: ModelFiles) -> str:
+    """What decides a model's weights: all parameters of its task but its name, and with a weights file but its seed."""
+    names = {"model"} | ({"model_seed"} if files.weights_hash else set())
+    return json.dumps(
+        [{k: v for k, v in task.parameters.items() if k not in names}, files.weights_hash], sort_keys=True
+    )
 
 
 def _check(section: ModelsSection, sweep: Sweep) -> None:
