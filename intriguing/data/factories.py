@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from intriguing.basics.users_code import users_code
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, IntriguingError, did_you_mean
 
@@ -106,14 +107,16 @@ def _imported(module: str) -> ModuleType:
     """The module; `vision.torchvision` imports a torchvision that it needs and that does not fit this torch."""
     before = set(sys.modules)
     try:
-        return import_module(module)
+        with users_code():
+            return import_module(module)
     except RuntimeError as e:
         if "torchvision::" not in str(e):
             raise
     finally:
         _note(module, set(sys.modules) - before)
     torchvision()
-    return import_module(module)
+    with users_code():
+        return import_module(module)
 
 
 def _note(module: str, new: set[str]) -> None:
@@ -131,7 +134,8 @@ def call(source: str) -> Any:
     """The result of calling the factory without arguments. Raises: `DataError` if it is missing or fails."""
     factory = resolve(source)
     try:
-        return factory()
+        with users_code():
+            return factory()
     except IntriguingError:
         raise
     except Exception as e:

@@ -2,11 +2,12 @@
 
 import pickle
 import platform
+import traceback
 from collections import deque
 from collections.abc import Callable
 
 from intriguing.basics.folder import Place
-from intriguing.engine.pool import Event, answer
+from intriguing.engine.pool import Event, Raised, answer
 from intriguing.engine.progress import Snapshot
 from intriguing.engine.worker import Call, Resources, store_of
 
@@ -52,7 +53,11 @@ class InlinePool:
         call = self._calls.popleft()
         if self._strict:
             self._resources = Resources()
-        return [answer(call, self._store, self._resources, "inline", self._debug)]
+        try:
+            return [answer(call, self._store, self._resources, "inline", self._debug)]
+        except SystemExit as error:
+            said = f"its code ended the process (exit code {error.code})"
+            return [Raised("inline", call.task, "SystemExit", said, traceback.format_exc())]
 
     def recall(self, worker: str, task: str) -> None:
         """Do nothing: no call waits behind another."""

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from intriguing import randomness
 from intriguing.basics.torch_modes import evaluating, seeded
+from intriguing.basics.users_code import users_code
 from intriguing.data import factories
 from intriguing.errors import IntriguingError, ModelError, check_names, unknown_name
 from intriguing.models import networks, published
@@ -68,7 +69,7 @@ def build_model(
         valid = [p for p in _parameters(make) if p not in ("shape", "classes", "name")]
         check_names(f"option of {architecture}", options, valid)
         _check_types(architecture, make, options)
-    with seeded(randomness.torch_seed(seed, "initial weights", architecture)):
+    with users_code(), seeded(randomness.torch_seed(seed, "initial weights", architecture)):
         try:
             model = make(**arguments, **options)
         except IntriguingError:

@@ -89,6 +89,15 @@ def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path)
     ]
 
 
+def test_a_task_that_ends_the_process_fails_alone(tmp_path):
+    """A `sys.exit` in a user's model ended the whole run without a word."""
+    outcome = execute(toy_plan(do="exit"), tmp_path)
+    [failure] = outcome.failures
+    assert (failure.task, failure.error_type) == ("range/1", "SystemExit")
+    assert failure.message == "its code ended the process (exit code 3)"
+    assert "range/2" in outcome.ran
+
+
 def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path):
     marker = str(tmp_path / "once")
     assert not execute(toy_plan(do="raise", marker=marker), tmp_path / "run").complete

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ def make_range(work, start, stop, do="", marker=""):
 def misbehave(do):
     if do == "raise":
         raise ValueError("this one always raises")
+    if do == "exit":
+        sys.exit(3)
     if do == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if do == "hang":

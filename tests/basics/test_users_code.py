@@ -1,0 +1,83 @@
+"""A module that was written as a script: what it changes for the whole process is put back."""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from intriguing.basics import users_code
+from intriguing.data import factories
+from intriguing.models import build_model
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Writes a module that can be imported; its name."""
+
+    def write(code):
+        name = f"script_{abs(hash(code))}"
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
+        monkeypatch.syspath_prepend(tmp_path)
+        return name
+
+    monkeypatch.setattr(users_code, "_theirs", [])
+    monkeypatch.setattr(factories, "IMPORTED", {})
+    monkeypatch.chdir(tmp_path)
+    yield write
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+    for name in [name for name in sys.modules if name.startswith("script_")]:
+        del sys.modules[name]
+
+
+def test_a_module_that_changes_the_working_folder_reads_its_files_there_and_moves_nobody_else(script, tmp_path):
+    """The tables of a run whose --out was relative went into the folder that the module had chosen."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("7")
+    name = script(f"""
+        import os
+        os.chdir({str(tmp_path / "elsewhere")!r})
+        def data():
+            return int(open("mine.txt").read())
+    """)
+    assert factories.call(f"{name}:data") == 7
+    assert Path.cwd() == tmp_path
+    assert factories.call(f"{name}:data") == 7
+    assert Path.cwd() == tmp_path
+
+
+def test_a_module_whose_folder_is_gone_moves_nobody_else(script, tmp_path):
+    name = script(f"""
+        import os
+        def data():
+            os.mkdir({str(tmp_path / "gone")!r})
+            os.chdir({str(tmp_path / "gone")!r})
+            os.rmdir({str(tmp_path / "gone")!r})
+            return 1
+    """)
+    assert factories.call(f"{name}:data") == 1
+    assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize("change", ["default_dtype(torch.float64)", "default_device('meta')", "grad_enabled(False)"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_modes_of_torch_that_a_module_sets_hold_in_its_own_code_alone(script, change, inside):
+    """Training failed by "element 0 of tensors does not require grad" after work had begun."""
+    at_import, in_builder = ("pass", f"torch.set_{change}") if inside else (f"torch.set_{change}", "pass")
+    name = script(f"""
+        import torch
+        {at_import}
+        def build():
+            {in_builder}
+            return torch.nn.Linear(4, 3)
+    """)
+    layer = build_model(f"{name}:build", (1, 2, 2), 3)
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.get_default_device() == torch.device("cpu")
+    assert torch.is_grad_enabled()
+    if not inside:
+        assert layer.weight.dtype == torch.float32
+        assert layer.weight.device.type == "cpu"
