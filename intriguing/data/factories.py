@@ -16,6 +16,8 @@ from intriguing.errors import DataError, IntriguingError, did_you_mean
 
 IMPORTED: dict[str, str] = {}
 """Users' modules imported in this process or a child process, and their files."""
+_SOURCES: dict[str, tuple[Any, list[tuple[str, bytes]]]] = {}
+"""Of each user's module its spec, which a reload replaces, and names and contents of its files when it was imported."""
 
 _LISTED = 30
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -59,10 +61,37 @@ def source_files(source: str, error: type[IntriguingError] = DataError) -> list[
 
 def source_hash(source: str, error: type[IntriguingError] = DataError) -> str:
     """SHA-256 over the name and the source files of `module:factory` (see `source_files`), without importing it."""
+    return _digest(source, _contents(source, error))
+
+
+def check_source(source: str, expected: str, error: type[IntriguingError] = DataError) -> None:
+    """Raise `error` unless the source of `module:factory`, as it was when this process imported it, has the hash
+    `expected`.
+    """
+    module, _ = split_name(source, error)
+    found = _digest(source, _SOURCES[module][1] if _is_known(module) else _contents(source, error))
+    if found != expected:
+        raise error(
+            f"The code of {source!r} that this process imported is not that of the plan ({found[:12]} here, "
+            f"{expected[:12]} there): its file was changed since, or differs on this worker. Run the same command "
+            f"again (in a notebook, after importlib.reload({module}) or a restart): what depends on it is computed anew."
+        )
+
+
+def _is_known(module: str) -> bool:
+    """Whether the files of a module were read when it was imported, or reloaded."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and module in _SOURCES and _SOURCES[module][0] is loaded.__spec__
+
+
+def _contents(source: str, error: type[IntriguingError]) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in source_files(source, error)]
+
+
+def _digest(source: str, contents: list[tuple[str, bytes]]) -> str:
     digest = hashlib.sha256(f"{source}\0".encode())
-    for path in source_files(source, error):
-        content = path.read_bytes()
-        digest.update(f"{path.name}\0{len(content)}\0".encode())
+    for name, content in contents:
+        digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
@@ -70,11 +99,13 @@ def source_hash(source: str, error: type[IntriguingError] = DataError) -> str:
 def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
     """The object `module:factory`; its module is imported. Raises: `error` if it is missing or not callable."""
     module, factory = split_name(source, error)
-    source_files(source, error)
+    contents = None if _is_known(module) else _contents(source, error)
     try:
         whole = _imported(module)
     except ImportError as e:
         raise error(f"Importing {module!r} (for {source!r}) failed: {e}.") from e
+    if contents is not None:
+        _SOURCES[module] = (whole.__spec__, contents)
     target = getattr(whole, factory, None)
     if not callable(target):
         own = [name for name, value in vars(whole).items() if _is_own(module, name, value)]

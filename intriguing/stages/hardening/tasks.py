@@ -17,7 +17,6 @@ from intriguing.hardening.options import HardeningOptions
 from intriguing.hardening.training import Clock, Hardening
 from intriguing.models import (
     TrainOptions,
-    build_model,
     load_weights,
     parameter_count,
     probe,
@@ -25,8 +24,7 @@ from intriguing.models import (
 )
 from intriguing.models.fitting import Examples
 from intriguing.stability import lower_bounds
-from intriguing.stages.common.parameters import Architecture
-from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.hardening import functions
 from intriguing.stages.hardening.judged import judged_rows
 from intriguing.stages.hardening.resources import LoadedExamples
@@ -40,7 +38,7 @@ def epoch(work: Work, parameters: functions.EpochParameters) -> dict[str, Any]:
     """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    net = _built(parameters.architecture, parameters.key.model_seed).to(device())
+    net = build(parameters.architecture, parameters.key.model_seed).to(device())
     of = parameters.training_of
     examples, _ = _examples(work.resource("examples"), of)
     hardening = Hardening(
@@ -67,7 +65,7 @@ def measure_epoch(work: Work, parameters: functions.MeasureParameters) -> dict[s
     """
     torch.set_num_threads(parameters.compute.threads)
     work.device = device_name()
-    net = _built(parameters.architecture, parameters.key.model_seed)
+    net = build(parameters.architecture, parameters.key.model_seed)
     of = parameters.training_of
     options = _options(of, net)
     weights = work.blobs("weights")[0]
@@ -122,11 +120,6 @@ def claims(work: Work, parameters: functions.ClaimsParameters) -> dict[str, pa.T
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     named = {"dataset": parameters.dataset, "model": parameters.model}
     return {"claims": tables.HARDENING_CLAIMS.build(columns, **named)}
-
-
-def _built(architecture: Architecture, seed: int) -> torch.nn.Module:
-    """The network with the initial weights of `seed`: the same ones in every variant."""
-    return build_model(architecture.architecture, architecture.shape, architecture.classes, architecture.options, seed)
 
 
 def _options(of: functions.Training, net: torch.nn.Module) -> HardeningOptions:

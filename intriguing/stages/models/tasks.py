@@ -14,7 +14,6 @@ from intriguing.data.parts import split_in_two
 from intriguing.engine.worker import Work
 from intriguing.models import (
     TrainOptions,
-    build_model,
     error_rate,
     is_classifier,
     load_weights,
@@ -24,8 +23,8 @@ from intriguing.models import (
     train_model,
     weights_hash,
 )
-from intriguing.stages.common.parameters import Architecture, ModelKey
-from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.parameters import ModelKey
+from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.models import functions
 
 
@@ -79,11 +78,6 @@ def load(work: Work, parameters: functions.LoadParameters) -> dict[str, Any]:
     if work.has_resource("weights"):
         load_weights(net, work.resource("weights"))
     return {"weights": save_weights(net)}
-
-
-def build(architecture: Architecture, seed: int) -> torch.nn.Module:
-    """The network, with the weights that `seed` gives it."""
-    return build_model(architecture.architecture, architecture.shape, architecture.classes, architecture.options, seed)
 
 
 def _result(

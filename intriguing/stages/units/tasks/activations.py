@@ -18,9 +18,8 @@ from intriguing.errors import DataError
 from intriguing.models import classes_of, is_classifier, save_weights
 from intriguing.models.batches import FEW
 from intriguing.randomness import torch_seed
-from intriguing.stages.common.resources import device, device_name
+from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.common.sampling import drawn_positions
-from intriguing.stages.models.tasks import build
 from intriguing.stages.units import functions
 from intriguing.stages.units.functions import Reading
 from intriguing.stages.units.tasks.places import with_places
