@@ -74,7 +74,7 @@ def check_source(source: str, expected: str, error: type[IntriguingError] = Data
         raise error(
             f"The code of {source!r} that this process imported is not that of the plan ({found[:12]} here, "
             f"{expected[:12]} there): its file was changed since, or differs on this worker. Run the same command "
-            f"again (in a notebook, after importlib.reload({module}) or a restart): what depends on it is computed anew."
+            f"again (in a notebook, after importlib.reload({module})): what depends on it is computed anew."
         )
 
 
