@@ -45,6 +45,16 @@ def is_quiet(browser, page):
     }
 
 
+def test_no_name_however_long_makes_the_page_wider_than_its_window(browser, page):
+    browser.open(page, width=500)
+    browser.do(
+        "for (const tag of ['h2', 'h3', 'p', 'li', 'summary', 'figcaption', 'dt', 'dd']) { "
+        f"const line = document.createElement(tag); line.textContent = '{'n' * 300}'; "
+        "document.querySelector('main section').append(line); }"
+    )
+    assert browser.do("document.documentElement.scrollWidth") == 500
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1300, False), (1300, True), (500, False)])
 def test_the_page_is_drawn_without_a_message_or_a_request(browser, page, width, dark):
     browser.open(page, width=width, dark=dark)
