@@ -23,7 +23,7 @@ from intriguing.hardening.cutting import Cut, dropping
 from intriguing.hardening.options import HardeningOptions
 from intriguing.hardening.pools import Entries, Pool, pack, unpack
 from intriguing.models import TrainOptions, load_weights, resolved, save_weights
-from intriguing.models.fitting import Decay, Examples, cross_entropy, optimizer_of, schedule
+from intriguing.models.fitting import Decay, Examples, cross_entropy, lone_row_left_out, optimizer_of, schedule
 from intriguing.models.networks import Autoencoder
 from intriguing.models.probing import trainable
 
@@ -135,7 +135,7 @@ class Hardening:
         batches = torch.from_numpy(order).to(device_of(self.model)).split(size)
         renewed = self._renewals(number, steps)
         draws = randomness.generator(self.seed, "draws from the pools", number)
-        total = 0.0
+        total, seen = 0.0, 0
         with torch_modes.threads(self.threads), torch.random.fork_rng(devices=[]):
             torch.manual_seed(randomness.torch_seed(self.seed, "hardening", number))
             self._pools = {layer: pool.begun() for layer, pool in self._pools.items()}
@@ -150,12 +150,14 @@ class Hardening:
                 )
                 for group in self._optimizer.param_groups:
                     group["lr"] = rate
-                self._optimizer.zero_grad(set_to_none=True)
-                total += self._backward(rows, step, draws) * len(rows)
-                self._decay.add_gradient()
-                self._optimizer.step()
+                with lone_row_left_out(rows, size, count):
+                    self._optimizer.zero_grad(set_to_none=True)
+                    total += self._backward(rows, step, draws) * len(rows)
+                    self._decay.add_gradient()
+                    self._optimizer.step()
+                    seen += len(rows)
             self.model.eval()
-        clock.loss = total / count
+        clock.loss = total / seen
         if not math.isfinite(clock.loss):
             raise ModelError(
                 f"Training diverged: the loss is {clock.loss} in epoch {number + 1}. Lower learning_rate, or weight."

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -171,21 +172,37 @@ def descend(
     steps, step, mean = epochs * math.ceil(count / size), 0, math.nan
     for epoch in range(epochs):
         order = randomness.generator(seed, purpose, epoch).permutation(count)
-        total = torch.zeros((), device=device)
+        total, seen = torch.zeros((), device=device), 0
         for rows in torch.from_numpy(order.astype(np.int64)).to(device).split(size):
             beat()
             for group in optimizer.param_groups:
                 group["lr"] = rate * schedule(step / steps, options.warm_up or 0.0)
-            value = loss(rows)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            decay.add_gradient()
-            optimizer.step()
-            total += value.detach() * len(rows)
             step += 1
-        mean = float(total) / count
+            with lone_row_left_out(rows, size, count):
+                value = loss(rows)
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+                decay.add_gradient()
+                optimizer.step()
+                total += value.detach() * len(rows)
+                seen += len(rows)
+        mean = float(total) / seen
         _finite(mean, f"epoch {epoch + 1}")
     return mean + decay.penalty()
+
+
+@contextmanager
+def lone_row_left_out(rows: torch.Tensor, size: int, count: int) -> Iterator[None]:
+    """Inside is a training step on `rows`, a batch of at most `size` of `count` images.
+
+    The step is left out where these are the one image that remains of an epoch and a batch norm refuses it: one number
+    has no variance. The next epoch draws another order.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not len(rows) == 1 < size < count or "more than 1 value per channel" not in str(error):
+            raise
 
 
 def optimizer_of(parameters: list[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:

@@ -147,6 +147,27 @@ def test_training_without_evaluation_measures_nothing(few):
     assert report.test_error is None
 
 
+@pytest.mark.parametrize("normalised", ["vectors", "maps of one place"])
+def test_the_one_image_that_remains_of_an_epoch_is_left_out_where_a_batch_norm_refuses_it(normalised):
+    """65 images in batches of 32: "Expected more than 1 value per channel when training", after work had begun."""
+    rng = np.random.default_rng(0)
+    data = build_dataset("odd", {"train": (rng.random((65, 1, 4, 4)), np.arange(65) % 3, None)}, "h", 3)
+    if normalised == "vectors":
+        layers = [nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8)]
+    else:
+        layers = [nn.Conv2d(1, 8, 4), nn.BatchNorm2d(8), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.ReLU(), nn.Linear(8, 3))
+    report = train_model(model, data, TrainOptions(epochs=30, batch_size=32, learning_rate=0.01))
+    assert report.loss < 1.0
+    for size in (1, 65):
+        train = TrainOptions(epochs=1, batch_size=size)
+        if size == 1:
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                train_model(model, data, train)
+        else:
+            train_model(model, data, train)
+
+
 def test_a_loss_that_diverges_is_told(few):
     model = build_model("cnn", few.shape, 10)
     with torch.no_grad():
