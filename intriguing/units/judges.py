@@ -9,6 +9,9 @@ import torch
 
 from intriguing.errors import InputError
 
+_LEAST_LISTED = 3
+"""The smallest K of which an intruder can be told."""
+
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """The rows of `vectors` (n, E) scaled to unit length, float32; a row of zeros stays zero."""
@@ -62,8 +65,11 @@ def intruder(judge: np.ndarray, intruders: np.ndarray, top: np.ndarray) -> np.nd
 
     judge: (n, E) with unit rows; intruders: (lines, draws), see `draw_intruders`; top: (lines, K), the top inputs of
     each direction. The judge sees the first K - 1 of them and one intruder, and chooses the input with the lowest mean
-    similarity to the others; a tie counts as an error. By chance the share is 1 / K.
+    similarity to the others; a tie counts as an error. By chance the share is 1 / K. NaN where K is less than 3: of two
+    inputs each is as similar to the other.
     """
+    if top.shape[1] < _LEAST_LISTED:
+        return np.full(len(top), np.nan)
     listed = torch.from_numpy(judge)[torch.from_numpy(top[:, :-1])]
     foreign = torch.einsum("lre,lke->lrk", torch.from_numpy(judge)[torch.from_numpy(intruders)], listed)
     together = listed.sum(dim=1)

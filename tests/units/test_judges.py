@@ -3,6 +3,7 @@ import pytest
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator
+from intriguing.stats.findings import finding
 from intriguing.units.judges import (
     draw_intruders,
     interpretability,
@@ -12,7 +13,7 @@ from intriguing.units.judges import (
 )
 from intriguing.units.metrics import scorers
 from intriguing.units.rotation import rotation_test
-from intriguing.units.scores import Depth
+from intriguing.units.scores import METRICS, Depth
 from intriguing.units.views import Inputs
 
 
@@ -70,6 +71,17 @@ def test_an_intruder_lies_in_the_lower_half_also_where_most_inputs_are_zero():
     assert (np.take_along_axis(scores, rows, axis=1) == 0).all()
     elsewhere = np.array([(np.delete(scores[:, row], line) > 0).any() for line in range(20) for row in rows[line]])
     assert elsewhere.all()
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_among_so_few_inputs_no_intruder_can_be_told(k):
+    """With k = 1 in a spec scores ended with an IndexError; of two inputs the share was 0 whatever they were."""
+    judge = unit_rows(generator(0, "few").standard_normal((9, 4)))
+    assert np.isnan(intruder(judge, np.array([[5, 6], [7, 8]]), np.arange(2 * k).reshape(2, k))).all()
+    rows = generator(0, "rows").standard_normal((120, 4)).astype(np.float32)
+    inputs = Inputs.of(rows, judge=generator(0, "judge").standard_normal((120, 5)))
+    test = rotation_test(inputs, scorers(["intruder"], Depth(k=k)), rotations=5, subsamples=2)[0]
+    assert finding(test.row(), METRICS["intruder"].wording()).outcome == "unknown"
 
 
 def test_an_intruder_needs_another_direction():
