@@ -5,7 +5,7 @@ it was: constants may, numbers that were drawn at random may not.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.errors import ModelError
 
 _OWN = ("_parameters", "_buffers", "_modules")
+_DEEPEST = 4
+"""How deep lists in lists are looked into."""
 
 
 def check_outside(
@@ -70,16 +72,13 @@ def _outside(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def _arrays(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor | np.ndarray]]:
-    """The tensors and arrays in `value`, which may lie in mappings, lists or tuples."""
+def _arrays(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor | np.ndarray]]:
+    """The tensors and arrays in `value`, which may lie in dictionaries, lists or tuples (which may hold themselves)."""
     if isinstance(value, torch.Tensor | np.ndarray):
         yield name, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _arrays(inner, f"{name}.{key}".lstrip("."))
-    elif isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from _arrays(inner, f"{name}.{i}")
+    elif isinstance(value, dict | list | tuple) and depth < _DEEPEST:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _arrays(inner, f"{name}.{key}".lstrip("."), depth + 1)
 
 
 def _hash(value: torch.Tensor | np.ndarray) -> str:
@@ -88,4 +87,6 @@ def _hash(value: torch.Tensor | np.ndarray) -> str:
         return hashlib.sha256(content).hexdigest()
     if value.is_meta or value.layout is not torch.strided or value.is_quantized:
         return str(value.shape)
-    return hashlib.sha256(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().view(-1)
+    plain = torch.view_as_real(plain).view(-1) if plain.is_complex() else plain
+    return hashlib.sha256(plain.view(torch.uint8).numpy().tobytes()).hexdigest()

@@ -81,6 +81,23 @@ def test_what_is_constant_or_made_of_the_weights_is_no_other_network(name):
     assert torch.equal(predict(again, images()), predict(build(1), images()))
 
 
+def test_what_modules_keep_may_be_of_any_kind():
+    model = nn.Linear(16, 3)
+    model.itself = [model.__dict__]
+    model.itself.append(model.itself)
+    model.kinds = {
+        "complex": torch.tensor([1 + 2j]).conj(),
+        "bfloat16": torch.ones(3, dtype=torch.bfloat16).expand(2, 3),
+        "bool": torch.tensor(True),
+        "empty": torch.zeros(0, 3),
+        "sparse": torch.eye(2).to_sparse(),
+        "objects": np.array([None, "x"], dtype=object),
+        "text": np.array(["x"]),
+    }
+    model = nn.Sequential(nn.Flatten(), model)
+    check_outside(model, SHAPE, lambda seed: model, [0, 1])
+
+
 def test_a_state_dict_that_holds_no_tensors_is_refused_before_any_work():
     with pytest.raises(ModelError, match=r"models.m on d: .*'1._extra_state', a dict: .* tensors alone are stored"):
         preflight.layer_units(to_check("with_extra_state"))
