@@ -23,6 +23,7 @@ class Snapshot:
 
     `failed` tasks gave up, `blocked` ones need what these should have made. `busy`: task, machine and seconds so far of
     some that are at work, the longest first. `unknown` tasks are not in the seconds left: none of their kind has ended.
+    `least_left`: seconds that are left at least, where more is not known.
     """
 
     tasks_done: int
@@ -34,6 +35,7 @@ class Snapshot:
     blocked: int = 0
     busy: tuple[tuple[str, str, float], ...] = ()
     unknown: int = 0
+    least_left: float = 0.0
 
     def line(self) -> str:
         """One line for a log: the tasks, what is under way (neither unbegun nor done), failures and the time left."""
@@ -51,6 +53,8 @@ class Snapshot:
             besides = f" and {self.unknown:,} tasks of kinds not seen yet" if self.unknown > 1 else ""
             besides = " and 1 task of a kind not seen yet" if self.unknown == 1 else besides
             parts.append(f"about {duration(self.seconds_left)} left{besides}")
+        elif self.least_left >= 1:
+            parts.append(f"at least {duration(self.least_left)} left")
         return ", ".join(parts)
 
     def at_work(self, most: int = 3) -> str:
@@ -136,8 +140,8 @@ class Progress:
         counts = {noun: Count(self._done[noun], total, self._rate(noun, now)) for noun, total in self._total.items()}
         left = self._estimate.left(workers, [(task, seconds) for task, _, seconds in busy if task])
         seconds, unknown = (left.seconds, left.unknown) if left else (None, 0)
-        done = len(self._ended)
-        return Snapshot(done, len(self._tasks), running, failed, counts, seconds, blocked, busy, unknown)
+        done, least = len(self._ended), self._estimate.at_least(workers) if left is None else 0.0
+        return Snapshot(done, len(self._tasks), running, failed, counts, seconds, blocked, busy, unknown, least)
 
     def _rate(self, noun: str, now: float) -> float:
         return self._fresh[noun] / max(now - self._began[noun], 1e-9) if noun in self._began else 0.0

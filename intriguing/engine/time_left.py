@@ -29,6 +29,7 @@ class Estimate:
         self._tasks = tasks
         self._left: dict[tuple[str, str], int] = {}
         self._spent: dict[tuple[str, str], list[float]] = {}
+        self._shortest: dict[tuple[str, str], float] = {}
         for name in tasks:
             self.opened(name)
 
@@ -43,9 +44,11 @@ class Estimate:
 
     def took(self, task: str, seconds: float) -> None:
         """`task` ended after `seconds`."""
-        spent = self._spent.setdefault(self._key(task), [0.0, 0.0])
+        key = self._key(task)
+        spent = self._spent.setdefault(key, [0.0, 0.0])
         spent[0] += seconds
         spent[1] += 1
+        self._shortest[key] = min(seconds, self._shortest.get(key, seconds))
 
     def left(self, workers: int, busy: Iterable[tuple[str, float]] = ()) -> TimeLeft | None:
         """What is left on so many workers, of which some are at work on `busy`: tasks with their seconds so far.
@@ -69,6 +72,19 @@ class Estimate:
             waiting -= key in unknown
             longest = max(longest, rest)
         return TimeLeft(max(total / max(workers, 1), longest, 0.0), max(waiting, 0))
+
+    def at_least(self, workers: int) -> float:
+        """Seconds that the tasks left of kinds that are known take at least, on so many workers.
+
+        Each counts with the shortest of its kind and place, or of its kind where that was seen at two places or more:
+        of trainings, say, the first tells nothing of the others.
+        """
+        seen: dict[str, list[float]] = {}
+        for (kind, _), seconds in self._shortest.items():
+            seen.setdefault(kind, []).append(seconds)
+        kinds = {kind: min(shortest) for kind, shortest in seen.items() if len(shortest) > 1}
+        each = (n * self._shortest.get(key, kinds.get(key[0], 0.0)) for key, n in self._left.items())
+        return sum(each) / max(workers, 1)
 
     def _means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Seconds per task of each kind, and per place how many times as long as their kinds its tasks take."""

@@ -63,6 +63,23 @@ def test_nothing_is_told_while_most_tasks_are_of_kinds_not_seen():
     assert played(tasks, 1)[3][1] == TimeLeft(19 * 0.5)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("first", [60.0, 1.0])
+def test_at_least_is_never_more_than_what_is_left_and_says_something_before_the_rest_is_known(workers, first):
+    tasks = {}
+    for place, seconds in (("digits/a/0", first), ("digits/b/0", 2.0), ("digits/c/0", 3.0)):
+        tasks |= kind("train", seconds, 1, place) | kind("search", seconds / 2, 8, place)
+    tasks |= kind("feed", 0.1, 90)
+    estimate, rest, told = estimate_of(tasks), sum(tasks.values()), []
+    for name, seconds in tasks.items():
+        estimate.took(name, seconds)
+        estimate.closed(name)
+        rest -= seconds
+        told.append(estimate.at_least(workers))
+        assert told[-1] <= rest / workers + 1e-9
+    assert told[0] == 0 and max(told) > 1
+
+
 def test_a_model_that_is_slow_in_one_kind_of_task_is_taken_to_be_slow_in_the_next():
     """5 s were told where 142 were left: the bounds of the one slow network, among many of small ones."""
     quick, slow = "digits/small/0", "digits/large/0"
