@@ -4,7 +4,7 @@
                                   [--folder DIR] [--site]
 
 The run is invented: its tables have the rows that a run of this size has, in files as a sweep publishes them (a file a
-task, and parts of 400 where there are more than 200), filled by a generator of random numbers. `--layers` are those
+task, and parts of 400 where there are more than 1,000), filled by a generator of random numbers. `--layers` are those
 of all models together (`--layers 1000`: 50 of each of 20 models); `--fed` is how many of a model's searches are fed to
 the others. Images are drawn digits of 28 x 28. The page is written in a process of its own, whose CPU-seconds and
 largest resident memory are told; so is the CPU time of `intriguing status` and of every `intriguing show`. Where there
