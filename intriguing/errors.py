@@ -29,6 +29,9 @@ survives pickling on its way back from a Ray worker (Ray drops the cause of exce
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+_LISTED = 60
+"""Valid names that an error lists: more than there are stages and tables."""
+
 
 class IntriguingError(Exception):
     """Base of all errors of this package."""
@@ -93,7 +96,7 @@ class TaskFailedError(IntriguingError, RuntimeError):
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError:
     """The error for a `name` of some `kind` ("model", "layer", ...) that is none of `valid`, the nearest ones first."""
     names = sorted(valid)
-    listed = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     hint = did_you_mean(name, names)
     return UnknownNameError(f"There is no {kind} named {name!r}.{hint} Valid names: {listed or 'none'}.")
 

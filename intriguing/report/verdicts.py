@@ -24,11 +24,14 @@ class Verdict:
     meaning: str = ""
     also: "tuple[Verdict, ...]" = ()
     """Verdicts of the same sentence, whose figures stand beneath this one's."""
+    contrast: str = ""
+    """The figure of what disagrees, which completes "and ...": "−7.9 in mlp · hidden2, where they are less pure"."""
 
     @property
     def figure(self) -> str:
-        """The one figure in a line: what it is, its value, and its interval."""
-        return f"{self.measure}: {self.value}" + (f" ({self.interval})" if self.interval else "")
+        """The one figure in a line: what it is, its value, its interval, and the figure of what disagrees."""
+        interval = f" ({self.interval})" if self.interval else ""
+        return f"{self.measure}: {self.value}{interval}" + (f", and {self.contrast}" if self.contrast else "")
 
     def text(self) -> str:
         """The verdict as lines of text."""

@@ -274,10 +274,10 @@ def _label(rays: Rays) -> dict[Model, str]:
     return labels_of({model for cell in rays.cells for model in cell})
 
 
-def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray]:
-    """Per image: by how many errors the found changes exceed noise of the same size, and how many of its rays count.
+def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per image: errors on the found changes, errors on noise of the same size, and how many of its rays count.
 
-    Both (n,), over all pairs of different models, at the size number `at`. Images without a ray of noise are left out.
+    Each (n,), over all pairs of different models, at the size number `at`. Images without a ray of noise are left out.
     """
     rows = rays.query(
         f"with {FOUND}, noise as ("
@@ -286,8 +286,9 @@ def against_noise(rays: Rays, at: int) -> tuple[np.ndarray, np.ndarray]:
         "), fed as ("
         f"    select model, model_seed, example_id, predictions[$at] <> label as wrong from {_FED} "
         f"    and {rays.counted} and (source_model, source_seed) <> (model, model_seed)"
-        ") select sum(fed.wrong::int - noise.wrong::int) as excess, count(*) as n "
+        ") select sum(fed.wrong::int) as fed, sum(noise.wrong::int) as noise, count(*) as n "
         "from fed join noise using (model, model_seed, example_id) group by example_id order by example_id",
         at=at + 1,
     )
-    return rows["excess"].to_numpy(float), rows["n"].to_numpy(float)
+    wrong, noise, counted = (rows[name].to_numpy(float) for name in ("fed", "noise", "n"))
+    return wrong, noise, counted

@@ -53,6 +53,8 @@ def _verdict(row: Row) -> Verdict:
     others, lost = row["images"] - len(values), row["unanswered"]
     or_none = "" if row["found"] == row["tried"] and not lost else ", or none was found"
     needless = f"; {others:,} more needed no change{or_none}" if others else ""
+    if models > 1:
+        needless = f" with a change for at least one network{needless and f'{needless} for any network'}"
     without = f"; {lost:,} search{'' if lost == 1 else 'es'} without an answer" if lost else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",

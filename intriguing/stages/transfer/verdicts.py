@@ -39,6 +39,8 @@ class _Measured:
     size: float
     """The RMS of changes and noise."""
     estimate: Estimate
+    wrong: float
+    """The share of errors on the changes, enlarged to that size."""
     images: int
     as_found: Row
     """Errors of other models on the changes as found (minimal) and on noise of their size (gaussian); their median RMS
@@ -65,15 +67,18 @@ select median(crossing) filter (kind = 'adversarial') as changes,
 def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     rays = Rays(context.run, key, context.run.in_order)
     at = int(np.abs(rays.sizes - _AT).argmin())
-    excess, counted_rays = against_noise(rays, at)
-    if len(excess) < _LEAST:
+    wrong, noise, counted_rays = against_noise(rays, at)
+    if len(wrong) < _LEAST:
         return None
+    excess = wrong - noise
     # As many resamples as a correction over all tests needs to find anything at all.
     draws = max(_DRAWS, int(10 * tests / LEVEL))
     drawn = resampled_ratios(generator(0, "transfer.verdict"), excess, counted_rays, draws)
+    images = int((counted_rays > 0).sum())
     estimate = Estimate.of(excess.sum() / counted_rays.sum(), drawn).of_images(int((excess != 0).sum()))
     as_found, half = ({str(k): v for k, v in rays.query(sql).iloc[0].items()} for sql in (_AS_FOUND, _HALF))
-    return _Measured(key, float(rays.sizes[at]), estimate, int((counted_rays > 0).sum()), as_found, half)
+    share = float(wrong.sum() / counted_rays.sum())
+    return _Measured(key, float(rays.sizes[at]), estimate, share, images, as_found, half)
 
 
 def _verdict(one: _Measured, p_holm: float) -> Verdict:
@@ -91,13 +96,16 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
         sentence = said.format("more" if estimate.value > 0 else "less")
     size = number(one.size, 2)
     where = f"{key['dataset']}, {key['target_rule']}, {key['grade']}"
-    interval = f"95 % interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; Holm's p = {p_holm:.2g}; "
+    low, high = (f"{100 * end:+.1f}" for end in (estimate.low, estimate.high))
+    interval = f"95 % interval {low} to {high}; Holm's p = {p_holm:.2g}, both by a bootstrap over images; "
     return Verdict(
         sentence,
-        f"points by which errors at RMS {size}{_enlarged(times)} exceed those on noise of that size, over all pairs of "
-        f"different networks ({where})",
+        f"points by which errors at RMS {size}{_enlarged(times, found)} exceed those on noise of that size: "
+        f"{percent(one.wrong)} % against {percent(one.wrong - estimate.value)} %, over all pairs of different networks "
+        f"({where})",
         f"{100 * estimate.value:+.1f}",
-        f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')}",
+        f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')} that both networks of a pair "
+        "get right unchanged",
         "amplification",
         "errors that are as frequent on noise of the same size",
         "Each change is brought to this size along its own direction and fed to the networks that it was not made for; "
@@ -105,9 +113,10 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
     )
 
 
-def _enlarged(times: float) -> str:
-    """How many times the found size a size is."""
-    return "" if 0.9 < times < 1.1 else f" ({number(times, 2)} times the median change as found)"
+def _enlarged(times: float, found: float | None) -> str:
+    """How many times the found size a size is, and which median that is: no median over images, as elsewhere."""
+    median = f"median change as found, {number(found)} over all searches"
+    return "" if 0.9 < times < 1.1 else f" ({number(times, 2)} times the {median})"
 
 
 def _unenlarged(one: _Measured) -> str:

@@ -68,8 +68,9 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
     found = [outcome for outcome in outcomes if outcome in ("higher", "lower")]
     sides = sorted(set(found))
     decided = "none" if "undecided" not in outcomes else "undecided"
-    value, interval, measure = _figure(context, tests, is_mixed=len(sides) > 1)
+    value, interval, measure, contrast = _figure(context, tests, wording)
     said = _sentence(outcomes, wording) + (_also(found, untrained) if found else "")
+    said += _also_beyond(tests, untrained) if not found and decided == "undecided" else ""
     left_out, with_them = _left_out(wording, every)
     return Verdict(
         f"{said}.{left_out} {with_them}" if with_them else f"{said}.",
@@ -81,6 +82,7 @@ def _verdict(context: Context, score: str, every: list[Row], untrained: list[Row
         f"{_spelled(score)}: {_meaning(tests[0]['metric'])} Effect: the units' mean less that of whole random "
         f"rotations of the layer, over the standard deviation of their means.{_layers(context, wording, tests)}"
         f"{'' if with_them else left_out}",
+        contrast=contrast,
     )
 
 
@@ -136,22 +138,36 @@ def _left_out(wording: Wording, every: list[Row]) -> tuple[str, str]:
     return left_out, f"With them units would be found {sides}{where}."
 
 
-def _figure(context: Context, tests: list[Row], is_mixed: bool) -> tuple[str, str, str]:
-    """The effect, its interval, and what it is: of the layers that differ the median, of all layers where none does.
+def _figure(context: Context, tests: list[Row], wording: Wording) -> tuple[str, str, str, str]:
+    """The effect, its interval, what it is, and the effect of what disagrees ("" where nothing does).
 
-    Of layers that disagree the largest, and so of one layer.
+    The effect is the median of the layers that differ, of all layers where none does. Of layers that disagree it is the
+    largest of those that the sentence begins with, and so of one layer.
     """
     unit = "in standard deviations of the rotations"
-    different = [test for test in tests if outcome_of(test) in ("higher", "lower")] or tests
-    if len(different) > 1 and not is_mixed:
+    higher, lower = ([test for test in tests if outcome_of(test) == side] for side in ("higher", "lower"))
+    different = [*higher, *lower] or tests
+    if higher and lower:
+        largest, where = _largest(context, higher, f"units {wording.verb} {wording.higher}")
+        opposed, there = _largest(context, lower, f"they {wording.verb} {wording.lower}")
+        beside = _interval(opposed)
+        contrast = f"{_far(opposed['effect'])} in {there}{beside and f' ({beside})'}"
+        return _far(largest["effect"]), _interval(largest), f"effect in {where}, {unit}", contrast
+    if len(different) > 1:
         which = "" if len(different) == len(tests) else " that differ"
         effects = [test["effect"] for test in different]
         span = f"{_short(min(effects))} to {_short(max(effects))}: a range over these layers, no interval"
-        return _far(median(effects)), span, f"effect, {unit} (median of {len(different)} layers{which})"
-    largest = max(different, key=lambda test: abs(test["effect"]))
-    where = "" if len(tests) == 1 else f" in {context.label(largest)} · {largest['layer']}"
-    where += ", where it is largest" if is_mixed else ", which differs" if where else ""
-    return _far(largest["effect"]), _interval(largest), f"effect{where}, {unit}"
+        return _far(median(effects)), span, f"effect, {unit} (median of {len(different)} layers{which})", ""
+    [only] = different
+    where = "" if len(tests) == 1 else f" in {context.label(only)} · {only['layer']}, which differs"
+    return _far(only["effect"]), _interval(only), f"effect{where}, {unit}", ""
+
+
+def _largest(context: Context, tests: list[Row], so: str) -> tuple[Row, str]:
+    """The test with the largest effect of those where `so` holds ("units are purer"), and its layer in words."""
+    largest = max(tests, key=lambda test: abs(test["effect"]))
+    among = "where" if len(tests) == 1 else f"the largest of {len(tests)} layers where"
+    return largest, f"{context.label(largest)} · {largest['layer']}, {among} {so}"
 
 
 def _spelled(score: str) -> str:
@@ -180,6 +196,19 @@ def _also(found: list[str], untrained: list[Row]) -> str:
     if not same:
         return "; in untrained networks no layer was found to be so"
     return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too"
+
+
+def _also_beyond(tests: list[Row], untrained: list[Row]) -> str:
+    """In how many layers untrained networks lie beyond all rotations too, on a side where the trained ones do."""
+    if not untrained:
+        return "; whether those of an untrained network do so was not tested"
+    sides = {test["effect"] > 0 for test in tests if outcome_of(test) == "undecided"}
+    beyond = [test for test in untrained if outcome_of(test) not in ("none", "unknown")]
+    same = sum((test["effect"] > 0) in sides for test in beyond)
+    if not same:
+        return "; in untrained networks they do so in no layer tested"
+    where = "" if len(untrained) == 1 else f" in {same} of {len(untrained)} layers"
+    return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they do so too{where}"
 
 
 def _interval(test: Row) -> str:

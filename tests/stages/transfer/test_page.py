@@ -159,15 +159,18 @@ def test_the_verdict_compares_with_noise_of_the_same_size(followed):
     fed = open_run(followed).pandas("transfer", target_rule="untargeted", grade="best")
     fed = fed[fed["source_model"] != fed["model"]]
     found, noise = (fed[fed["kind"] == kind] for kind in ("minimal", "gaussian"))
-    assert f"at RMS 0.10 ({number(0.1 / found['rms'].median(), 2)} times the median change as found)" in said[0].measure
+    median = found["rms"].median()
+    enlarged = f"({number(0.1 / median, 2)} times the median change as found, {number(median)} over all searches)"
+    assert f"at RMS 0.10 {enlarged}" in said[0].measure
     rates = [percent(part["is_error"].mean()) for part in (found, noise)]
     assert f"they make {rates[0]} % of answers wrong, and noise of their size {rates[1]} % (" in said[0].meaning
     assert "Half of them" not in said[0].meaning  # half of them never do
     # Of 42 pairs of an image and another model half are fooled at RMS 0.1, and none by noise.
     assert said[0].value == "+50.0"
-    assert "21 images" in said[0].interval
+    assert "noise of that size: 50.0 % against 0.0 %, over all pairs" in said[0].measure
+    assert said[0].interval.endswith("; 21 images that both networks of a pair get right unchanged")
     # Two tests: Holm's correction doubles the least p-value of 1,000 resamples.
-    assert "Holm's p = 0.004" in said[0].interval
+    assert "Holm's p = 0.004, both by a bootstrap over images" in said[0].interval
 
 
 def test_the_verdict_says_from_which_size_half_of_the_changes_fool_another_network(small):

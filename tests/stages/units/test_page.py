@@ -247,7 +247,7 @@ def test_an_answer_says_in_words_what_was_found_and_what_its_measure_is(small):
     )
 
 
-def test_of_layers_that_disagree_the_largest_effect_is_told_by_name(small):
+def test_of_layers_that_disagree_the_effect_of_each_side_is_told_by_name(small):
     """The median of effects of both signs said nothing about any layer."""
     small.write("plan", "model_rows", "scores")
     turned = {"natural": 2.3, "null_mean": 2.6, "low": -0.35, "high": -0.25, "p_high": 0.998, "p_low": 0.002}
@@ -262,5 +262,6 @@ def test_of_layers_that_disagree_the_largest_effect_is_told_by_name(small):
         )
     words = words_of(small.root)
     assert "than random directions of the same layer in 1 of 2 layers tested, and lighter-tailed in 1" in words
-    assert "−6.5 effect in 007 · hidden, where it is largest, in standard deviations of the rotations" in words
+    assert "+6.0 effect in FC10 · hidden, where units are heavier-tailed, in standard deviations of the" in words
+    assert "and −6.5 in 007 · hidden, where they are lighter-tailed" in words
     assert "(95 % interval over inputs −7.0 to −5.0; Holm's p = " in words

@@ -66,7 +66,7 @@ def test_a_difference_that_dead_units_hide_is_found():
     [
         ((6.0, 0.2, 0.1), "+6.0", "effect in a · 0, which differs, in standard deviations of the rotations"),
         ((6.0, 4.0, 0.1), "+5.0", "effect, in standard deviations of the rotations (median of 2 layers that differ)"),
-        ((-7.9, 4.1, 0.1), "−7.9", "effect in a · 0, where it is largest, in standard deviations of the rotations"),
+        ((-7.9, 4.1, 0.1), "+4.1", "effect in a · 1, where units are purer, in standard deviations of the rotations"),
         ((60.0, 70.0), "above +20, far beyond every rotation",
          "effect, in standard deviations of the rotations (median of 2 layers)"),
     ],
@@ -77,6 +77,46 @@ def test_the_figure_is_of_the_layers_that_differ(effects, value, of):
     assert (verdict.value, verdict.measure) == (value, of)
     assert "dead" not in verdict.sentence
     assert ("range over these layers, no interval" in verdict.interval) == ("median" in of)
+
+
+def test_of_layers_that_disagree_the_figure_is_of_the_side_that_the_sentence_begins_with():
+    """Beside "purer in 1 of 3 layers" stood −7.9, the effect of the layer whose units are less pure."""
+    verdict = said_of(differs("a", -7.9), differs("b", 4.1), differs("c", 5.2), differs("d", -2.5))
+    assert verdict.sentence.startswith("Single units are purer")
+    assert (verdict.value, verdict.measure) == (
+        "+5.2",
+        "effect in a · c, the largest of 2 layers where units are purer, in standard deviations of the rotations",
+    )
+    contrast = "−7.9 in a · a, the largest of 2 layers where they are less pure (95 % interval over inputs −2.0 to +2.0"
+    assert verdict.contrast.startswith(contrast)
+    assert f": +5.2 ({verdict.interval}), and {contrast}" in verdict.text()
+
+
+def undecided(layer, effect, **more):
+    return differs(layer, effect, p_holm=0.08, **more)
+
+
+@pytest.mark.parametrize(
+    ("untrained", "said"),
+    [
+        ([], "whether those of an untrained network do so was not tested"),
+        ([3.0], "in the untrained network they do so too"),
+        ([3.0, 0.1], "in untrained networks they do so too in 1 of 2 layers"),
+        ([-3.0, 0.1], "in untrained networks they do so in no layer tested"),
+    ],
+)
+def test_an_undecided_answer_names_its_control(untrained, said):
+    controls = [
+        undecided(str(i), e, control="random_init")
+        if abs(e) > 1
+        else TEST | {"layer": str(i), "effect": e, "control": "random_init"}
+        for i, e in enumerate(untrained)
+    ]
+    verdict = said_of(undecided("0", 4.0), TEST | {"layer": "1"}, *controls)
+    assert verdict.sentence == (
+        "Undecided whether single units are purer than random directions of the same layer: they lie beyond all "
+        f"rotations in 1 of 2 layers tested, which are too few for the correction; {said}."
+    )
 
 
 def test_dead_units_that_change_nothing_are_told_in_the_small_print():
