@@ -8,6 +8,8 @@ import pandas as pd
 from intriguing.report.parts import LAYER, Context
 from intriguing.report.text import grid, number, score_label, shorten
 from intriguing.results import Run
+from intriguing.stages.units.controls import FIGURES, shared
+from intriguing.stages.units.names import RANDOM
 from intriguing.stats.findings import FAR
 
 _NAME = 30
@@ -37,7 +39,13 @@ def printed(run: Run) -> str:
     context = Context(run)
     layers = _layers(context)
     chosen = None if len(layers) <= _MOST else layers[:_MOST]
-    parts = (_tests(context, chosen), _effects(run, chosen), _answers(run), _top(context, chosen))
+    parts = (
+        _tests(context, chosen),
+        _effects(run, chosen),
+        _controls(context, chosen),
+        _answers(run),
+        _top(context, chosen),
+    )
     return "\n\n".join(filter(None, (*parts, "" if chosen is None else _cut(len(layers)))))
 
 
@@ -64,10 +72,7 @@ def _among(chosen: list[Layer] | None) -> tuple[str, dict[str, list[str]]]:
 
 
 def _tests(context: Context, chosen: list[Layer] | None) -> str:
-    rows = context.run.table("rotation_tests", columns=_READ, control="trained", alpha=0.0).to_pylist()
-    if chosen is not None:
-        among = set(chosen)
-        rows = [row for row in rows if (row["dataset"], row["model"], row["layer"]) in among]
+    rows = _rows_of(context, _READ, "trained", chosen)
     lines = []
     for key, tests in context.grouped(rows, *LAYER):
         condition = "" if key["condition"] == "raw" else f" · {key['condition']}"
@@ -75,6 +80,21 @@ def _tests(context: Context, chosen: list[Layer] | None) -> str:
         lines += [f"  {score_label(test)}: {test['verdict']}" for test in tests]
     unit = "Effects, and the smallest that a test could detect, are in standard deviations of the rotations."
     return "\n".join([*lines, *([unit] if lines else [])])
+
+
+def _controls(context: Context, chosen: list[Layer] | None) -> str:
+    """That models share an untrained control, where they do."""
+    columns = [*FIGURES, "model", "model_seed", "control"]
+    return shared(context, _rows_of(context, columns, RANDOM, chosen))
+
+
+def _rows_of(context: Context, columns: list[str], control: str, chosen: list[Layer] | None) -> list[dict[str, Any]]:
+    """The tests of the natural basis of one control, of the chosen layers."""
+    rows = context.run.table("rotation_tests", columns=columns, control=control, alpha=0.0).to_pylist()
+    if chosen is None:
+        return rows
+    among = set(chosen)
+    return [row for row in rows if (row["dataset"], row["model"], row["layer"]) in among]
 
 
 def _top(context: Context, chosen: list[Layer] | None) -> str:

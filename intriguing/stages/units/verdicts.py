@@ -7,6 +7,7 @@ from intriguing.report.glossary import glossary
 from intriguing.report.parts import Context, Row
 from intriguing.report.text import number, score_label
 from intriguing.report.verdicts import Verdict
+from intriguing.stages.units.controls import distinct
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, TRAINED
 from intriguing.stats.findings import FAR, Wording, counted, outcome_of, scored_by
 from intriguing.units.scores import METRICS
@@ -38,7 +39,7 @@ def verdicts(context: Context) -> list[Verdict]:
     rows = context.run.table("rotation_tests", columns=_READ, alpha=0.0, condition=[RAW, LIVE]).to_pylist()
     tests = [test | {"score": score_label(test)} for test in rows if test["effect"] is not None]
     trained = [test for test in tests if test["control"] == TRAINED]
-    untrained = _without_dead([test for test in tests if test["control"] == RANDOM])
+    untrained = _without_dead(distinct(test for test in tests if test["control"] == RANDOM))
     made = [
         (rows[0]["metric"], _verdict(context, key["score"], rows, [t for t in untrained if t["score"] == key["score"]]))
         for key, rows in context.grouped(trained, "score")

@@ -10,6 +10,7 @@ from intriguing import open_run, tables
 from intriguing.report import Context
 from intriguing.stages.units.page import explorer
 from intriguing.stages.units.page.explorer.reading import chosen_layers
+from intriguing.stages.units.printed import printed
 from intriguing.sweep.report import write_report
 from tests.keys import duplicates
 from tests.pages import Document, about, numbers, rewrite, words_of
@@ -265,3 +266,14 @@ def test_of_layers_that_disagree_the_effect_of_each_side_is_told_by_name(small):
     assert "+6.0 effect in FC10 · hidden, where units are heavier-tailed, in standard deviations of the" in words
     assert "and −6.5 in 007 · hidden, where they are lighter-tailed" in words
     assert "(95 % interval over inputs −7.0 to −5.0; Holm's p = " in words
+
+
+def test_an_untrained_control_that_two_models_share_is_told_on_the_page_and_in_text(small):
+    """Two weights files of one architecture: the same figures stood under both names as if they were two controls."""
+    small.write("plan", "model_rows", "scores")
+    assert "share one" not in words_of(small.root)
+    rewrite(small.root, "rotation_tests", "control", lambda row: "random_init")
+    said = "Of the untrained networks (random_init), FC10 and 007 share one: they have the same architecture and seed"
+    assert said in words_of(small.root) and said in printed(open_run(small.root))
+    rewrite(small.root, "rotation_tests", "null_mean", lambda row: 0.7 if row["model"] == "007" else row["null_mean"])
+    assert "share one" not in words_of(small.root) + printed(open_run(small.root))

@@ -119,6 +119,15 @@ def test_an_undecided_answer_names_its_control(untrained, said):
     )
 
 
+def test_an_untrained_network_of_two_names_counts_once():
+    """Two weights files of one architecture and seed have one control; a second seed has its own."""
+    untrained = undecided("fc", 3.0, control="random_init")
+    own = TEST | {"model": "c", "layer": "fc", "effect": 0.1, "control": "random_init", "null_mean": 0.49}
+    trained = [undecided("fc", 4.0), undecided("fc", 4.5, model="b"), undecided("fc", 4.2, model="c")]
+    verdict = said_of(*trained, untrained, untrained | {"model": "b"}, own)
+    assert verdict.sentence.endswith("; in untrained networks they do so too in 1 of 2 layers.")
+
+
 def test_dead_units_that_change_nothing_are_told_in_the_small_print():
     verdict = said_of(differs("fc", 6.0), differs("fc", 5.0, condition="live"))
     assert "dead" not in verdict.sentence

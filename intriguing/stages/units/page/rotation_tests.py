@@ -7,6 +7,7 @@ from intriguing.report.drawing import forest, strips
 from intriguing.report.figures import for_page
 from intriguing.report.parts import LAYER, Context, PagePart, Row, render
 from intriguing.report.text import score_label
+from intriguing.stages.units.controls import shared
 from intriguing.stats.findings import Finding, effect_in_words, finding, scored_by
 
 _COUNTED = ("dead", "saturated")
@@ -43,6 +44,7 @@ def part(context: Context) -> PagePart | None:
         tests=all_tests[:rows],
         more_tests=max(0, len(all_tests) - rows),
         effects=_effects(layers),
+        shared=shared(context, tests),
         useless=useless[:rows],
         more_useless=max(0, len(useless) - rows),
         scores=[(name, _figure(context, key, name)) for key, name, _ in scored[:_FIGURES]],
