@@ -52,6 +52,7 @@ class SyntheticRun:
         self.searches = 24
         self.rules = (("untargeted", "best"),)
         self.ids = np.arange(80)
+        self.errors = None
         self.rng = np.random.default_rng(0)
         self.rows: dict[tuple[str, str], list[pa.Table]] = {}
 
@@ -95,6 +96,7 @@ class SyntheticRun:
     def model_rows(self):
         for i, (d, m, s) in enumerate(self.each_model()):
             row = {"weights_hash": f"{i:064x}", "parameters": 7850 * (i + 1), "test_error": 0.08 / (i + 1)}
+            row |= {"test_error": self.errors[i]} if self.errors else {}
             row["train_error"] = None if i == 1 else 0.05 / (i + 1)
             self.add("models", _table(tables.MODELS, {}, dataset=d, model=m, model_seed=s, **row))
 

@@ -83,6 +83,9 @@ def run(
 
     A failed task's own line, in the table failures, runs it alone (--only) and prints its traceback.
     """
+    from intriguing.sweep.limits import check_is_there
+
+    check_is_there(spec)
     from intriguing.sweep.runner import execute, prepare
 
     if dry_run:
@@ -111,6 +114,9 @@ def run(
 @command("plan demo", "plan mine.toml --json")
 def plan(spec: SpecArgument, *, out: Out = None, data: Data = None, as_json: Json = False) -> int:
     """Show what a run would do: tasks, rows, bytes and devices. Writes nothing."""
+    from intriguing.sweep.limits import check_is_there
+
+    check_is_there(spec)
     from intriguing.cli import terminal
     from intriguing.sweep.dry_run import estimate
     from intriguing.sweep.runner import prepare
@@ -200,6 +206,9 @@ def _say_live(live: dict[str, Any]) -> None:
 
 
 def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:
+    from intriguing.results import open_run
+    from intriguing.sweep.text import notes
+
     return {
         "run": str(prepared.out),
         "report": f"{prepared.out}/report.html",
@@ -209,6 +218,7 @@ def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:
         "blocked": list(outcome.blocked),
         "waiting": len(outcome.waiting),
         "tasks": len(prepared.plan),
+        "notes": notes(open_run(prepared.out)),
     }
 
 
@@ -220,6 +230,8 @@ def _summarise(folder: object, summary: dict[str, Any]) -> None:
     )
     for failure in summary["failed"][:5]:
         write(printable(f"  {failure['task']}: {failure['error_type']}: {failure['message']}"))
+    for note in summary["notes"]:
+        write(printable(note))
     write(f"tables: {printable(str(folder))}/tables\nreport: {printable(summary['report'])}")
 
 

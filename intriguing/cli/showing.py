@@ -279,9 +279,11 @@ def _show_schema(table: str) -> int:
 
 
 def _show_contents(opened: "Run") -> int:
-    from intriguing.sweep.text import printed_stages, verdicts_text
+    from intriguing.sweep.text import notes, printed_stages, verdicts_text
     from intriguing.tables import TABLES
 
+    for note in notes(opened):
+        write(fitted(f"{printable(note)}\n", width()))
     said = verdicts_text(opened)
     if said:
         write(fitted(printable(f"{said}\n", lines=True), width()))

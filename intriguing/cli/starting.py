@@ -1,5 +1,6 @@
 """Commands for the beginning: a spec for one's own model, what is here, and what there is to choose from."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -27,7 +28,9 @@ def init(
         Parameter(help="A data source, as `intriguing datasets` lists them; by default what lies in this folder."),
     ] = None,
     weights: Annotated[str | None, Parameter(help="A file of weights, to load in place of training.")] = None,
-    out: Annotated[str | None, Parameter(help="The new spec file; by default NAME.toml.")] = None,
+    out: Annotated[
+        str | None, Parameter(help="The new spec file, whose stem is the run's name; by default NAME.toml.")
+    ] = None,
 ) -> int:
     """Look at a model, and write a commented spec for it: its layers are listed, the data is guessed where not given.
 
@@ -36,7 +39,7 @@ def init(
     from intriguing.sweep.first_spec import first_spec
 
     allow_working_folder()
-    name, text = first_spec(architecture, data, weights)
+    name, text = first_spec(architecture, data, weights, Path(out).stem if out else None)
     path = at_home(out or f"{name}.toml")
     if path.exists():
         raise InputError(f"{path} exists already: choose another file with --out.")
@@ -69,10 +72,13 @@ def models(*, as_json: Json = False) -> int:
 
 @command("datasets", "datasets --json")
 def datasets(*, as_json: Json = False) -> int:
-    """List the data sets that a spec can name."""
-    from intriguing.data import known_datasets
+    """List what the `source` of a data set can be: the names, and the forms of your own data."""
+    from intriguing.data import FORMS, known_datasets
 
-    return list_sentences({str(d["name"]): str(d["sentence"]) for d in known_datasets()}, as_json)
+    named = {str(d["name"]): str(d["sentence"]) for d in known_datasets()}
+    forms = {form.usage: form.sentence for form in FORMS.values()}
+    own = {"module:factory": "what a function of yours returns: arrays, or a mapping as an npz file holds them"}
+    return list_sentences(named | forms | own, as_json)
 
 
 @command("specs", "specs --json")

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ImageColor
 
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
-from intriguing.data.decoding import Look, PhotoOptions, decode, look
+from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened
 from intriguing.data.files import hash_files, irregular
 from intriguing.errors import DataError, check_names
 
@@ -29,6 +29,7 @@ _OPTIONS = ("size", "resize", "mode", "background")
 # A larger folder is hashed by names, sizes and both ends of every file, because reading ImageNet takes minutes.
 _HASH_WHOLE = 512 * 1024**2
 _HASH_ENDS = 16 * 1024
+_MEASURED = 64
 
 
 def parse(text: str) -> tuple[str, PhotoOptions]:
@@ -56,6 +57,38 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
     except ValueError:
         raise DataError(f"imagefolder options {query!r}: background is a colour's name, or #RRGGBB.") from None
     return folder, PhotoOptions(size, resize, mode, background)
+
+
+def enlarged(photos: "Photos") -> str:
+    """A sentence where most photos are smaller than the size they are brought to; "" where they are not.
+
+    Looks at the headers of at most 64 photos, spread over all.
+    """
+    options, paths = photos.options, photos.paths
+    chosen = paths[:: -(-len(paths) // _MEASURED) or 1]
+    sizes = Counter(size for path in chosen if (size := _size(path)))
+    sides = sorted(min(size) for size in sizes.elements())
+    if not sides or sum(side < options.resize for side in sides) <= len(sides) / 2:
+        return ""
+    (width, height), same = sizes.most_common(1)[0]
+    side = min(width, height) if same > len(sides) / 2 else sides[len(sides) // 2]
+    are = f"{width} x {height}" if same == len(sides) else f"mostly {width} x {height}"
+    are = are if same > len(sides) / 2 else f"in the middle {side} pixels wide or high"
+    to = f"a shorter side of {options.resize}, and cut to {options.size} x {options.size}"
+    to = f"{options.size} x {options.size}" if options.size == options.resize else to
+    return (
+        f"Your photos are {are} and are enlarged to {to}: write ?size={side}&resize={side} behind the folder if the "
+        "model takes them as they are."
+    )
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a photo; None where its header cannot be read."""
+    try:
+        with opened(path) as (photo, _):
+            return photo.size
+    except Exception:  # damaged files cause errors of many kinds; `look` tells them
+        return None
 
 
 class Photos:
@@ -225,6 +258,8 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
         paths[split] = tuple(_name(entries[n][1], folder) for n in good)
         first += len(entries)
     _log_left_out(folder, contents, skipped)
+    if "resize=" not in source:
+        _log_enlarged(folder, [images for images, *_ in parts.values()])
     labels_and_paths = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
     if len(names) == 1:
         labels_and_paths = Names((), paths)  # `build_dataset` says what is wrong
@@ -245,6 +280,12 @@ def _log_left_out(folder: Path, contents: _Folder, skipped: list[Skipped]) -> No
         examples = [path for _, path in contents.left_out[:2]] + contents.links[:1]
         shown_names = [_name(path, folder) for path in examples] + sorted(contents.empty)[:1]
         _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(remarks)} (such as {', '.join(shown_names)})")
+
+
+def _log_enlarged(folder: Path, splits: list[Photos]) -> None:
+    """Log that photos are enlarged; whoever writes `resize` knows it."""
+    for said in dict.fromkeys(filter(None, map(enlarged, splits))):
+        _once(f"{_shown(folder)}: {said}")
 
 
 @cache

@@ -155,7 +155,8 @@ FORMS: dict[str, Form] = {
         ),
         Form(
             "imagefolder:PATH",
-            "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=224",
+            "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=40&resize=40 (by "
+            "default 224 and 256), mode=L",
             _load_photos,
             _hash_photos,
         ),

@@ -29,11 +29,12 @@ _SCRIPTS = ("report/templates/script/core.js", "report/templates/script/page.js"
 
 @dataclass(frozen=True)
 class PageBody:
-    """What a page shows: its parts in order, the figures at its top as (figure, what it is), and its verdicts."""
+    """What a page shows: its parts in order, the figures at its top as (figure, what it is), its verdicts and notes."""
 
     parts: Sequence[PagePart]
     headline: Sequence[tuple[str, str]] = ()
     verdicts: Sequence[Verdict] = ()
+    notes: Sequence[str] = ()
 
 
 def write_page(context: Context, body: PageBody, out: str | Path | None = None, made_of: str = "") -> Path | str:
@@ -161,6 +162,7 @@ def _html(context: Context, body: PageBody, beside: bool) -> str:
         parts=body.parts,
         headline=body.headline,
         verdicts=body.verdicts,
+        notes=body.notes,
         glossary=glossary(),
     )
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intriguing.data import load_dataset
+from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
+from intriguing.stats.commonest import CLEARLY, beats_commonest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +26,6 @@ _CALLS = 16
 _SECONDS = 600.0
 _TRIED = 256
 """Images that a model is tried on, to see whether it comes trained."""
-_BY_CHANCE = 1e-4
-"""Smaller is the probability that an untrained model is right so often: it is taken for a trained one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Seen:
 
     tried: the split, and how many of its images the model was tried on; right: the share that it has right, chance:
     that of whoever always names the commonest class; comes_trained: whether it is right more often than by chance.
+    remark: what should be known of the images.
     """
 
     shape: tuple[int, int, int]
@@ -67,10 +68,15 @@ class Seen:
     right: float
     chance: float
     comes_trained: bool
+    remark: str = ""
 
 
-def first_spec(architecture: str, source: str | None = None, weights: str | None = None) -> tuple[str, str]:
+def first_spec(
+    architecture: str, source: str | None = None, weights: str | None = None, name: str | None = None
+) -> tuple[str, str]:
     """A name for the sweep, and the text of a spec that runs `architecture` on `source`, by default what lies here.
+
+    name: the sweep's name, where it is not to be the model's.
 
     Raises:
         InputError: no data were given, and the working folder has none.
@@ -79,7 +85,7 @@ def first_spec(architecture: str, source: str | None = None, weights: str | None
     chosen = source or guessed_source(Path.cwd())
     asked = Asked(architecture, chosen, str(Path(weights).expanduser().resolve()) if weights else "")
     seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
-    name = re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
+    name = name or re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
     return name, _text(name, asked, seen, guessed=source is None)
 
 
@@ -111,7 +117,7 @@ def look(asked: Asked) -> Seen:
     noise = torch.rand(4, *data.shape, generator=torch.Generator().manual_seed(0))
     layers = _collected(net, noise, _called(net, noise))
     sizes = {split: len(rows) for split, rows in data.splits.items()}
-    return Seen(data.shape, data.classes, sizes, layers, parameter_count(net), *_tried(net, data))
+    return Seen(data.shape, data.classes, sizes, layers, parameter_count(net), *_tried(net, data), _remark(data))
 
 
 def _called(net: "nn.Module", images: "torch.Tensor") -> list[str]:
@@ -173,7 +179,6 @@ def _collected(net: "nn.Module", images: "torch.Tensor", names: list[str]) -> "d
 def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, float, bool]:
     """The model tried on images spread over the test split (without one, over another): the last fields of `Seen`."""
     import numpy as np
-    from scipy.stats import binom
 
     from intriguing.models import classes_of, predict
 
@@ -186,8 +191,13 @@ def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, f
     labels = np.asarray(rows.labels)[at]
     right = int((classes_of(predict(net, images, slots=32)) == labels).sum())
     chance = float(np.bincount(labels).max() / len(labels))
-    by_luck = float(binom.sf(right - 1, len(labels), chance))
-    return (split, len(labels)), right / len(labels), chance, by_luck < _BY_CHANCE
+    return (split, len(labels)), right / len(labels), chance, beats_commonest(right, len(labels), chance, CLEARLY)
+
+
+def _remark(data: "Dataset") -> str:
+    """What should be known of a data set's images: that they are photos which are enlarged; "" else."""
+    images = next(iter(data.splits.values())).images
+    return enlarged(images) if isinstance(images, Photos) else ""
 
 
 def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
@@ -202,6 +212,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         f"[datasets.{_quoted('images')}]",
         f"source = {_quoted(asked.source)}{'   # guessed from what lies here' if guessed else ''}",
         f"# {sizes} images of shape {tuple(seen.shape)}, {seen.classes:,} classes",
+        *([f"# {seen.remark}"] if seen.remark else []),
         "",
         f"[models.{_quoted('model')}]",
         f"architecture = {_quoted(asked.architecture)}   # {seen.parameters:,} parameters",
@@ -240,24 +251,28 @@ def _listed(layers: dict[str, LayerSeen]) -> list[str]:
 
 def _weights(asked: Asked, seen: Seen) -> list[str]:
     """Where the model's weights come from: a file, the function that makes it, or a training."""
+    check = "# If you measured more: is the normalisation inside the model, and the size of the images right?"
     (split, count), loads = seen.tried, '# weights = "weights.safetensors"   # or a state dict, in place of training'
     found = f"right on {seen.right:.0%} of {count:,} {split} images (always the commonest class: {seen.chance:.0%})"
     if asked.weights:
-        return [f"weights = {_quoted(asked.weights)}", f"# With these weights it is {found}."]
+        return [f"weights = {_quoted(asked.weights)}", f"# With these weights it is {found}.", check]
     if seen.comes_trained:
         return [
             f"# As it is made it is {found}: it comes trained, and is used so.",
+            check,
             "train = false   # true trains it from there",
             loads,
         ]
     if "train" not in seen.sizes:
         return [
             f"# As it is made it is {found}, and there are no images to train it on: name a file of weights.",
+            check,
             "train = false",
             loads,
         ]
     return [
         f"# As it is made it is {found}: it comes untrained, and is trained here.",
+        check,
         "training = { epochs = 20 }",
         "# train = false   # in place of training: it is used as it is made",
         loads,

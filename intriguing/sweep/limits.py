@@ -5,12 +5,15 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from intriguing.basics.printable import printable
 from intriguing.basics.saved_plan import read_regular
-from intriguing.errors import SpecError
+from intriguing.errors import SpecError, unknown_name
 
 LARGEST_SPEC = 250_000
 """Bytes of the largest TOML file that is read."""
@@ -23,6 +26,10 @@ MOST_NAMED = 1_000
 MOST_TASKS = 2_000_000
 """Tasks of a plan: each takes about a kilobyte of memory."""
 
+SPECS = Path(__file__).with_name("specs")
+"""The specs that go by name."""
+_SCANNED = 10_000
+"""Files beside a spec that is missing that are looked at for one of a similar name."""
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 _LONGEST_NAME = 200
 # The parser of TOML takes time that grows with the square of a dotted key's length.
@@ -52,6 +59,30 @@ def folder_name(name: str) -> str:
     if why:
         raise ValueError(f"'{printable(name)[:100]}' {why}. Write another `name`")
     return name
+
+
+def spec_names() -> list[str]:
+    """The names of the specs in the package."""
+    return sorted(path.stem for path in SPECS.glob("*.toml"))
+
+
+def check_is_there(name: str) -> None:
+    """Raise where no spec of the package has this `name`, and no file lies at that path; the nearest are named.
+
+    Imports nothing that takes time, so that a slip of the pen is told at once. Raises: `SpecError` for the path of a
+    TOML file; `UnknownNameError` for a name.
+    """
+    path = Path(name)
+    if "\0" in name or (path.suffix != ".toml" and not path.is_file() and name not in spec_names()):
+        raise unknown_name("spec", name, spec_names())
+    if path.suffix != ".toml" or path.exists() or path.is_symlink():
+        return
+    valid = {spec: spec for spec in spec_names()}
+    with suppress(OSError):
+        valid |= {other.stem: str(other) for other in islice(path.parent.glob("*.toml"), _SCANNED)}
+    near = " or ".join(valid[stem] for stem in get_close_matches(path.stem, list(valid), n=3, cutoff=0.5))
+    hint = f" Did you mean {near}?" if near else ""
+    raise SpecError(printable(f"There is no file {name}.{hint} `intriguing init` writes a first spec."))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

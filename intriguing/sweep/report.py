@@ -9,7 +9,7 @@ from intriguing.report.page import check_out, check_site
 from intriguing.report.room import finished
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
-from intriguing.sweep.text import verdicts
+from intriguing.sweep.text import notes, verdicts
 
 
 def write_report(
@@ -51,4 +51,5 @@ def _body(context: Context) -> tuple[PageBody, str]:
     made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.figures(context)]
-    return PageBody(finished(parts, context.whole), headline, said_once(verdicts(context.run))), made
+    said = said_once(verdicts(context.run))
+    return PageBody(finished(parts, context.whole), headline, said, notes(context.run)), made

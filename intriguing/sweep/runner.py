@@ -31,6 +31,7 @@ from intriguing.stages.common.stage import Outside, Sweep
 from intriguing.sweep.images import image_reader, sources_of
 from intriguing.sweep.inspection import inspect_spec
 from intriguing.sweep.plan import build_plan
+from intriguing.sweep.remarks import Remarks
 from intriguing.sweep.report import write_report
 from intriguing.sweep.spec import Spec, load_spec
 
@@ -132,7 +133,14 @@ def execute(
         write_plan(out, prepared.plan, about(prepared))
         limits = Limits(spec.compute.attempts, spec.compute.task_seconds)
         driver = Driver(
-            prepared.plan, out, examination, make_pool, limits, listen or LogLines(), only=chosen, verified=verified
+            prepared.plan,
+            out,
+            examination,
+            make_pool,
+            limits,
+            Remarks(out, listen or LogLines()),
+            only=chosen,
+            verified=verified,
         )
         try:
             outcome = driver.run(prepared.rerun)

@@ -17,9 +17,7 @@ from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
 from intriguing.stages.common.section import Name, Section, as_toml
 from intriguing.stages.common.stage import Stage
-from intriguing.sweep.limits import check_size, folder_name, read_toml
-
-_SPECS = Path(__file__).parent / "specs"
+from intriguing.sweep.limits import SPECS, check_is_there, check_size, folder_name, read_toml, spec_names
 
 
 class Spec(Section):
@@ -72,16 +70,11 @@ def _with_stages() -> type[Spec]:
 _COMPLETE = _with_stages()
 
 
-def spec_names() -> list[str]:
-    """The names of the specs in the package."""
-    return sorted(path.stem for path in _SPECS.glob("*.toml"))
-
-
 def describe_spec(name: str) -> str:
     """The first comment of the spec called `name` in the package; raises `UnknownNameError` where there is none."""
     if name not in spec_names():
         raise unknown_name("spec", name, spec_names())
-    first = (_SPECS / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
+    first = (SPECS / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
     return first.removeprefix("#").strip()
 
 
@@ -97,13 +90,10 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
     if isinstance(name, Mapping):
         check_size(name, "The spec")
         return _validate(as_toml(name), "the spec")
-    if "\0" in str(name):
-        raise unknown_name("spec", str(name), spec_names())
+    check_is_there(str(name))
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
-        if str(name) not in spec_names():
-            raise unknown_name("spec", str(name), spec_names())
-        path = _SPECS / f"{name}.toml"
+        path = SPECS / f"{name}.toml"
     body = read_toml(path)
     return _validate({"name": path.stem} | body, str(path))
 

@@ -43,6 +43,12 @@ def verdicts(run: Run) -> list[Verdict]:
     return [v for stage in sorted(asked, key=lambda stage: stage.question) for v in stage.answers(context)]
 
 
+def notes(run: Run) -> list[str]:
+    """What should be known before the run's answers are read, such as a model that is right by chance alone."""
+    context = Context(run)
+    return [note for stage in STAGES if stage.notes for note in stage.remarks(context)]
+
+
 def verdicts_text(run: Run) -> str:
     """What the run answers, a paragraph per verdict; "" where it answers nothing."""
     return "\n".join(verdict.text() for verdict in said_once(verdicts(run)))

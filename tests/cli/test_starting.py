@@ -1,10 +1,13 @@
 """`init` and `doctor`: the first spec of somebody's model, and what is here."""
 
+import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from intriguing.activations import collect_activations
 from intriguing.cli import call as run_command
@@ -76,6 +79,49 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
     assert not load_spec(folder / "first.toml").models["model"].is_trained
     told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
     assert told in (folder / "first.toml").read_text()
+    assert (
+        "is the normalisation inside the model, and the size of the images right?"
+        in (folder / "first.toml").read_text()
+    )
+
+
+def test_init_names_a_sweep_after_its_file(folder, monkeypatch):
+    """Two specs of one model shared a run folder."""
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
+    assert run_command(["init", "own_net:build", "--out", "other.toml"]) == 0
+    assert load_spec(folder / "other.toml").name == "other"
+
+
+def test_init_says_that_photos_are_enlarged_and_what_to_write(tmp_path, monkeypatch):
+    for split, kind in itertools.product(("train", "test"), ("a", "b")):
+        (tmp_path / split / kind).mkdir(parents=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / split / kind / "1.png")
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
+    told = "# Your photos are 40 x 40 and are enlarged to"
+    assert told in first_spec("softmax", f"imagefolder:{tmp_path}")[1]
+    text = first_spec("softmax", f"imagefolder:{tmp_path}?size=40&resize=40")[1]
+    assert "enlarged" not in text and "shape (3, 40, 40)" in text
+
+
+def test_datasets_lists_the_forms_of_one_s_own_data(capsys):
+    assert run_command(["datasets", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"mnist", "npz:PATH", "imagefolder:PATH", "module:factory"} <= told.keys()
+    assert "resize=" in told["imagefolder:PATH"]
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(("typed", "near"), [("god.toml", "good.toml"), ("demoo.toml", "demo"), ("demoo", "demo")])
+def test_a_spec_that_is_not_there_is_told_before_anything_is_imported(
+    tmp_path, monkeypatch, capsys, command, typed, near
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.toml").touch()
+    monkeypatch.setitem(sys.modules, "intriguing.sweep.runner", None)  # to import it fails
+    assert run_command([command, typed]) == 2
+    said = capsys.readouterr().err
+    assert f"Did you mean {near}" in said.replace("'", "") and "Errno" not in said
 
 
 CONVOLUTIONS = """

@@ -93,6 +93,7 @@ class Stage:
     drawn: the code of a function () -> the stage's figures of a run, as `RunFigure`: `run.figures` has them by name.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
+    notes: likewise a function (context) -> sentences that should be known before the run's answers are read.
     verdicts: likewise a function (context) -> what the run answers, as a list of `Verdict`: the page opens with them.
     printed: likewise a function (run) -> what a person wants to see of the stage's results, as text for a terminal
     (`intriguing show RUN NAME`, under the stage's name or a name of `also`).
@@ -112,6 +113,7 @@ class Stage:
     drawn: Code | None = None
     page: Code | None = None
     headline: Code | None = None
+    notes: Code | None = None
     verdicts: Code | None = None
     printed: Code | None = None
     also: tuple[str, ...] = ()
@@ -129,6 +131,10 @@ class Stage:
     def figures(self, context: "Context") -> list[tuple[str, str]]:
         """The stage's figures for the top of a run's page."""
         return list(self.headline.load()(context)) if self.headline else []
+
+    def remarks(self, context: "Context") -> list[str]:
+        """What should be known before the run's answers are read: the stage's notes at the top of its page."""
+        return list(self.notes.load()(context)) if self.notes else []
 
     def run_figures(self) -> "list[RunFigure]":
         """The stage's figures of a run, for papers."""

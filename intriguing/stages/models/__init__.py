@@ -14,4 +14,5 @@ STAGE = Stage(
     plan=Code("intriguing.stages.models.plan:plan"),
     functions=FUNCTIONS,
     headline=Code("intriguing.stages.models.page:headline"),
+    notes=Code("intriguing.stages.models.notes:notes"),
 )
