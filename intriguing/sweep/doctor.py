@@ -25,7 +25,7 @@ def examine(root: str | None = None) -> dict[str, str]:
     found = {
         "intriguing": f"{__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}",
         "libraries": ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
-        "devices": ", ".join(cuda) or f"no GPU; {torch.get_num_threads()} threads of the CPU",
+        "devices": ", ".join(cuda) or f"no GPU; CPU threads: {torch.get_num_threads()}",
         "memory": f"{available_memory() / 1e9:.1f} GB available",
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free in the working folder",
         "Ray": f"a cluster answers at {cluster.address}: `--executor auto` runs there"
