@@ -34,14 +34,13 @@ class Remarks:
         """Be told where the run stands."""
         self._listen(snapshot)
         if isinstance(self._out, Path) and time.monotonic() - self._looked >= _EVERY:
-            self._looked = time.monotonic()
             self._look(self._out)
 
     def _look(self, out: Path) -> None:
         seen = [sum(1 for _ in (out / "tables" / table).glob("*.parquet")) for table in _TABLES]
         if seen == self._seen or not all(seen):
             return
-        self._seen = seen
+        self._seen, self._looked = seen, time.monotonic()
         with suppress(IntriguingError, OSError):  # what is wrong with a table is told where it is read
             for note in notes(open_run(out)):
                 if note not in self._told:

@@ -33,14 +33,17 @@ def test_it_stands_above_the_answers(bad, capsys):
     assert capsys.readouterr().out.startswith(TOLD)
 
 
-def test_it_is_told_once_while_the_run_is_at_work(bad, caplog, monkeypatch):
-    monkeypatch.setattr("intriguing.sweep.remarks._EVERY", 0.0)
+def test_it_is_told_once_as_soon_as_the_tables_are_there(bad, caplog):
     heard = []
     remarks = Remarks(bad, heard.append)
+    (bad / "tables").rename(bad / "later")
     with caplog.at_level(logging.WARNING):
-        for snapshot in (1, 2):
-            remarks(snapshot)
-    assert heard == [1, 2] and caplog.text.count(TOLD) == 1
+        remarks(1)
+        assert not caplog.text
+        (bad / "later").rename(bad / "tables")
+        remarks(2)
+        remarks(3)
+    assert heard == [1, 2, 3] and caplog.text.count(TOLD) == 1
 
 
 def test_nothing_is_said_of_those_that_are_meant_to_be_untrained(bad):
