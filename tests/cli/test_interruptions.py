@@ -14,7 +14,7 @@ from intriguing.cli import call as run_command
 from tests.sweep.small import assert_equal_tables, command
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"it ended too early: {process.communicate()}"
