@@ -29,6 +29,19 @@ def pytest_unconfigure():
     shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _modules_of_the_test_are_forgotten(request):
+    """Modules that a test imported from its own folder, and the way there: another test's of the same name differ."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is None:
+        return
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__dict__", {}).get("__file__") or "").startswith(f"{folder}{os.sep}"):
+            del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if not str(entry).startswith(str(folder))]
+
+
 @pytest.fixture(scope="session")
 def ray_started():
     """One local Ray for the whole session, started as the pool starts one: its address. A start costs seconds."""

@@ -179,7 +179,13 @@ def test_a_sweep_on_two_nodes_drains_at_the_notice_and_goes_on_when_slurm_starts
     assert "asked to leave: what runs is finished" in said
     assert f"Continue with:\n  intriguing run {tmp_path}/small.toml --out {out}\n" in said
     slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")  # it would wait for two minutes
-    wait_for(lambda: slurm.state(job)[0] == "COMPLETED", slurm, log, 500)
+
+    def completed():
+        state, _ = slurm.state(job)
+        assert state in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "COMPLETED"), f"{state}:\n{log.read_text()}"
+        return state == "COMPLETED"
+
+    wait_for(completed, slurm, log, 280)  # less than the 300 s after which Slurm forgets a job
     [first, second] = [line for line in log.read_text().splitlines() if "to run, " in line]
     assert " 0 reused" in first
     reused = int(second.split(" to run, ")[1].split()[0])
