@@ -1,10 +1,14 @@
 """The nearest point of a box to an image under a few linear constraints, by the dual."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.lbfgs import dot
+from intriguing.blind_spots.masks import surely_all
 
 _INFINITY = float("inf")
 _PIVOTED = 32
@@ -12,6 +16,13 @@ _PIVOTED = 32
 need not end."""
 _ENUMERATED = 6
 """With at most this many constraints a CUDA graph solves on all faces at once: few kernels with many threads each."""
+_PATIENCE = 3
+"""Turns of block pivoting that may pass without fewer violations than ever before."""
+_WHOLE = 2
+"""After so many Newton steps a row whose last one was too long makes a whole one again."""
+_WORTH = 2**15
+"""Solved rows leave once their normals have so many values; for fewer, to copy the other rows takes longer."""
+_Result = tuple[Tensor, Tensor, Tensor]
 
 
 def project(
@@ -36,76 +47,127 @@ def project(
     programme over u >= 0 in each, with `turns` turns. A step that lowers the dual is halved. If no point of the box
     satisfies the constraints, the multipliers grow and r comes near to satisfying them.
     """
-    if not unit:
-        norms = torch.linalg.vecdot(a, a).sqrt()
-        used = (b > -_INFINITY) & (norms > 0)
-        norms = norms.where(used, torch.ones_like(norms))
-        weight = used / norms
-        bound = torch.where(used, b / norms, torch.full_like(b, -_INFINITY))
-        u = torch.zeros_like(bound) if start is None else start * norms
+    used = b > -_INFINITY
+    if unit:
+        norms, weight = None, used.to(a.dtype)
     else:
-        norms = torch.ones_like(b)
-        weight, bound = (b > -_INFINITY).to(a.dtype), b
-        u = torch.zeros_like(b) if start is None else start
-    u = u.clamp(min=0) * (weight > 0)
-    if is_graphed(lower.device):
-        r, u, value, _ = _solve(lower, upper, a, weight, bound, u, rounds, turns)
-        return r, u / norms, value
-    # A warm start often solves a row at once, so only unsolved rows go on. A single row is doubled, because the
-    # products of one row are rounded differently.
-    short = min(2, rounds)
-    r, u, value, met = _solve(lower, upper, a, weight, bound, u, short, turns)
-    rest = (~met).nonzero().squeeze(1)
-    if len(rest) and rounds > short:
-        index = rest.repeat(2) if len(rest) == 1 else rest
-        part = [x if len(rest) == len(u) else x[index] for x in (lower, upper, a, weight, bound, u)]
-        more = _solve(part[0], part[1], part[2], part[3], part[4], part[5], rounds - short, turns)
-        for whole, new in zip((r, u, value), more, strict=False):
-            whole[rest] = new[: len(rest)]
-    return r, u / norms, value
+        norms = torch.linalg.vecdot(a, a).sqrt()
+        used = used & (norms > 0)
+        norms = norms.where(used, torch.ones_like(norms))
+        b, weight = b / norms, used / norms
+        start = None if start is None else start * norms
+    u = torch.zeros_like(b) if start is None else start.clamp(min=0) * used
+    programme = _Programme(lower, upper, a, weight, b.masked_fill(~used, 0), used)
+    r, u, value = _solve(programme, u, rounds, turns)
+    return r, u if norms is None else u / norms, value
 
 
-def _solve(
-    lower: Tensor, upper: Tensor, a: Tensor, weight: Tensor, bound: Tensor, u: Tensor, rounds: int, turns: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Newton on the dual: primal point, multipliers of the unit normals weight * a, value, and the rows solved."""
-    used = bound > -_INFINITY
-    bound = bound.where(used, torch.zeros_like(bound))
-    tiny = 1e-6 if a.dtype == torch.float32 else 1e-12
-    close = 3e-5 if a.dtype == torch.float32 else 1e-11
-    ridge = tiny * torch.eye(u.shape[1], dtype=a.dtype, device=a.device)
-    ones = torch.ones_like(bound[:, 0])
+class _Programme(NamedTuple):
+    """R programmes as those of `project`, with normals `weight * a` of norm 1."""
+
+    lower: Tensor
+    upper: Tensor
+    a: Tensor
+    weight: Tensor
+    bound: Tensor
+    """(R, K) right sides; zero where there is no constraint."""
+    used: Tensor
+    """(R, K) mask of the constraints."""
+
+    def gram(self, free: Tensor, scratch: Tensor) -> Tensor:
+        """Inner products (R, K, K) of the normals' free variables, a mask (R, n) of numbers."""
+        part = torch.mul(self.a, free.unsqueeze(1), out=scratch[: len(free)])
+        gram = torch.bmm(part, self.a.transpose(1, 2))
+        return gram.mul_(self.weight.unsqueeze(2)).mul_(self.weight.unsqueeze(1))
+
+
+class _Point(NamedTuple):
+    """The dual at some multipliers of each row."""
+
+    u: Tensor
+    """(R, K) the multipliers."""
+    raw: Tensor
+    """(R, n) their combination of the normals."""
+    r: Tensor
+    """(R, n) the same inside the box: the primal point."""
+    rise: Tensor
+    """(R, K) gradient of the dual."""
+    square: Tensor
+    """(R,) of the norm of r."""
+    value: Tensor
+    """(R,) of the dual."""
+
+    @classmethod
+    def of(cls, p: _Programme, u: Tensor) -> "_Point":
+        raw = torch.bmm((u * p.weight).unsqueeze(1), p.a).squeeze(1)
+        r = raw.clamp(p.lower, p.upper)
+        rise = (p.bound - p.weight * torch.bmm(r.unsqueeze(1), p.a.transpose(1, 2)).squeeze(1)) * p.used
+        square = dot(r, r)
+        return cls(u, raw, r, rise, square, 0.5 * square + (u * rise).sum(1))
+
+
+def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
+    """Newton on the dual from u (R, K): primal points, multipliers of the unit normals, values.
+
+    A solved row stays where it is. Where values may be read it leaves, if that spares enough work: a warm start often
+    solves a row at once.
+    """
+    tiny, close = (1e-6, 3e-5) if u.dtype == torch.float32 else (1e-12, 1e-11)
+    fixed = is_graphed(u.device)
+    ridge = tiny * torch.eye(u.shape[1], dtype=u.dtype, device=u.device)
     # One block of memory for all rounds: on a CPU a new allocation costs more time than the product.
-    scratch = torch.empty_like(a)
-    across = a.transpose(1, 2)
-    change = torch.zeros_like(u)
-    value, step = -_INFINITY * ones, ones
-    met = torch.zeros_like(ones, dtype=torch.bool)
-    good, point = met, lower
-    fixed = is_graphed(lower.device)
-    for last in [False] * rounds + [True]:
-        trial = u + step[:, None] * change
-        raw = torch.bmm((trial * weight)[:, None], a).squeeze(1)
-        point = raw.clamp(lower, upper)
-        rise = (bound - weight * torch.bmm(point[:, None], across).squeeze(1)) * used
-        square = dot(point, point)
-        new = 0.5 * square + (trial * rise).sum(1)
-        good = (new >= value - 10 * tiny * value.abs()) & ~met
-        keep = good[:, None]
-        u = torch.where(keep, trial, u)
-        value = torch.where(good, new, value)
-        residual = torch.where(trial > 0, rise.abs(), rise.clamp(min=0)).amax(1)
-        met = met | (good & (residual <= close * square.sqrt()))
-        if last or (not fixed and bool(met.all())):
+    scratch = torch.empty_like(p.a)
+    point, change, share = _Point.of(p, u), torch.zeros_like(u), torch.ones_like(u[:, :1])
+    value, floor = torch.full_like(point.value, -_INFINITY), -_INFINITY
+    ended, rows, left = None, None, None
+    for turn in range(rounds + 1):
+        good = point.value >= floor
+        every = surely_all(good)
+        u = point.u if every else torch.where(good.unsqueeze(1), point.u, u)
+        value = point.value if every else torch.where(good, point.value, value)
+        residual = torch.where(point.u > 0, point.rise.abs(), point.rise).amax(1)
+        met = good & (residual <= close * point.square.sqrt())
+        if turn == rounds:
             break
-        free = (raw == point).to(a.dtype)
-        gram = torch.bmm(torch.mul(a, free[:, None], out=scratch), across)
-        gram = gram * weight[:, :, None] * weight[:, None, :] + ridge
-        change = torch.where(keep, _ascent(gram, rise, trial, turns) - trial, change)
-        step = torch.where(good, ones, step / 2)
-    if fixed or not bool(good.all()):
-        point = torch.bmm((u * weight)[:, None], a).squeeze(1).clamp(lower, upper)
-    return point, u, value, met
+        if not fixed:
+            left = (~met).nonzero().squeeze(1)
+            if len(left) == 0:
+                break
+            if not every and turn == _WHOLE:
+                point = _Point.of(p, u)
+                good = ~point.value.isnan()
+            if (len(met) - len(left)) * p.a[0].numel() >= _WORTH:
+                # A single row is doubled, because the products of one row are rounded differently.
+                left = left.repeat(2) if len(left) == 1 else left
+                ended = _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
+                rows = left if rows is None else rows[left]
+                p, point = _Programme(*_of_rows(p, left)), _Point(*_of_rows(point, left))
+                u, value, met, good, change, share = _of_rows((u, value, met, good, change, share), left)
+        gram = p.gram(point.raw.eq_(point.r), scratch) + ridge
+        newton = _ascent(gram, point.rise, point.u, turns) - point.u
+        if left is None or len(left) < len(met):
+            newton = newton.masked_fill(met.unsqueeze(1), 0)
+        if every:
+            share, change = torch.ones_like(share), newton
+        else:
+            share = torch.where(good.unsqueeze(1), torch.ones_like(share), share / 2)
+            change = torch.where(good.unsqueeze(1), newton, change)
+        floor = value - 10 * tiny * value.abs()
+        point = _Point.of(p, u + (change if every else share * change))
+    return _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
+
+
+def _of_rows(values: Iterable[Tensor], index: Tensor) -> list[Tensor]:
+    return [value.index_select(0, index) for value in values]
+
+
+def _stored(whole: _Result | None, rows: Tensor | None, part: _Result) -> _Result:
+    """The results of all rows, with those of `rows` in place; None: `part` has all rows."""
+    if whole is None or rows is None:
+        return part
+    for value, new in zip(whole, part, strict=True):
+        value.index_copy_(0, rows, new)
+    return whole
 
 
 def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
@@ -126,31 +188,30 @@ def _ascent(gram: Tensor, rise: Tensor, u: Tensor, turns: int) -> Tensor:
     count = u.shape[1]
     gram, rise, start = gram.double(), rise.double(), u.double()
     eye = torch.eye(count, dtype=gram.dtype, device=gram.device)
-    order = torch.arange(1, count + 1, device=gram.device)
-    target = rise + torch.bmm(start[:, None], gram).squeeze(1)
+    target = rise + torch.bmm(start.unsqueeze(1), gram).squeeze(1)
     tolerance = 1e-9 * target.abs().amax(1, keepdim=True)
     face = (start > 0) | (rise > 0)
-    fewest = torch.full_like(face[:, 0], count + 1, dtype=torch.long)
-    patience = torch.full_like(fewest, 3)
-    v, many = start, fewest
-    for _ in range(turns):
-        on = face.to(gram.dtype)
-        matrix = gram * (on[:, :, None] * on[:, None]) + eye * (1 - on)[:, :, None]
-        v = _definite(matrix, target * on)
-        slope = target - torch.bmm(v[:, None], gram).squeeze(1)
+    v, violations = start, []
+    for turn in range(turns):
+        matrix = torch.where(face.unsqueeze(2) & face.unsqueeze(1), gram, eye)
+        v = _definite(matrix, target * face)
+        slope = target - torch.bmm(v.unsqueeze(1), gram).squeeze(1)
         wrong = torch.where(face, v < 0, slope > tolerance)
-        many = wrong.sum(1)
-        if not fixed and not bool(many.any()):
+        if not fixed and not bool(wrong.any()):
             return v.to(u.dtype)
-        fewer = many < fewest
-        patience = torch.where(fewer, torch.full_like(patience, 3), patience - 1)
-        fewest = torch.minimum(many, fewest)
-        last = order * wrong == (order * wrong).amax(1, keepdim=True)
-        face = face ^ (wrong & ((patience >= 0)[:, None] | last))
+        violations.append(wrong.sum(1))
+        face = face ^ (wrong if turn <= _PATIENCE else wrong & _exchanged(wrong, violations))
     if fixed:
         return v.clamp(min=0).to(u.dtype)
     swept = _swept(gram, rise, start, turns)
-    return torch.where((many == 0)[:, None], v.clamp(min=0), swept).to(u.dtype)
+    return torch.where((violations[-1] == 0).unsqueeze(1), v.clamp(min=0), swept).to(u.dtype)
+
+
+def _exchanged(wrong: Tensor, violations: list[Tensor]) -> Tensor:
+    """Which variables (R, K) may be exchanged: the last wrong one, or all while their number (R,) still falls."""
+    since = len(violations) - 1 - torch.stack(violations).argmin(0)
+    order = torch.arange(1, wrong.shape[1] + 1, device=wrong.device) * wrong
+    return (since <= _PATIENCE).unsqueeze(1) | (order == order.amax(1, keepdim=True))
 
 
 def _enumerated(gram: Tensor, rise: Tensor, u: Tensor) -> Tensor:
@@ -186,7 +247,7 @@ def _definite(matrix: Tensor, right: Tensor) -> Tensor:
     """The solutions (R, K) of positive definite systems (R, K, K), (R, K)."""
     if is_graphed(matrix.device):
         return eliminated(matrix, right)
-    return torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky_ex(matrix)[0]).squeeze(2)
+    return torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky_ex(matrix)[0]).squeeze(2)
 
 
 def eliminated(matrix: Tensor, right: Tensor) -> Tensor:
