@@ -20,7 +20,8 @@ from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.objective import margin, pair, slack
+from intriguing.blind_spots.masks import chosen, surely_all, surely_none
+from intriguing.blind_spots.objective import lead, margin, pair
 from intriguing.blind_spots.qp import project
 
 _INFINITY = float("inf")
@@ -46,6 +47,47 @@ class _Cuts(NamedTuple):
     """(R, K) steps since the cut was made."""
     multipliers: Tensor
     """(R, K), of the QP."""
+
+
+class _Trial(NamedTuple):
+    """What the model says of the trial points."""
+
+    logits: Tensor
+    """(R, C)"""
+    gap: Tensor
+    """(R,) margin over the best rival."""
+    won: Tensor
+    """(R,) margin above its rounding error."""
+    rival: Tensor
+    """(R,) class of the rival."""
+    ray: Tensor
+    """(R, n) from the image to the trial point."""
+    normal: Tensor
+    """(R, n) gradient of the margin."""
+    slope: Tensor
+    """(R,) of the margin along the ray."""
+
+
+class _Best(NamedTuple):
+    """The nearest successes so far."""
+
+    point: Tensor
+    """(R, n)"""
+    l2: Tensor
+    """(R,) the distance from the image."""
+    logits: Tensor
+    """(R, C)"""
+    improved: Tensor
+    """(R,) whether it is nearer than that of the last step."""
+
+    def renewed(self, better: Tensor, point: Tensor, l2: Tensor, logits: Tensor) -> "_Best":
+        """With others where `better` (R,) says so."""
+        return _Best(
+            chosen(better, point, self.point),
+            torch.where(better, l2, self.l2),
+            torch.where(better.unsqueeze(1), logits, self.logits),
+            self.improved | better,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +140,7 @@ class BoundaryFinish:
             "owners": torch.zeros_like(cuts, dtype=torch.long),
             "ages": cuts.clone(),
             "multipliers": cuts.clone(),
-            "damping": zero + 1,
+            "damping": zero + 2,
             "idle": zero.clone(),
             "gradients": torch.zeros_like(inputs["target"]),
             "forward": torch.zeros_like(inputs["target"]),
@@ -108,154 +150,153 @@ class BoundaryFinish:
 
     def step(self, state: State) -> State:
         """One gradient, a few forward passes, one QP."""
-        active = ~state["done"]
-        target, rivals, x0, trial = state["target"], state["rivals"], state["x0"], state["trial"]
+        active, x0 = ~state["done"], state["x0"]
+        trial = self._judged(state, active)
+        best = self._line(state, trial, active)
+        cuts = self._renewed(state, trial)
+        offsets = self._corrected(cuts, state, best, active)
+        goal, multipliers, value = project(
+            self.lower - x0, self.upper - x0, cuts.normals, offsets, cuts.multipliers, unit=True, rounds=self.rounds
+        )
+        damping = torch.where(best.improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
+        move = goal.add_(x0).sub_(best.point).mul_(damping.unsqueeze(1))
+        bound = (2 * value.clamp(min=0)).sqrt()
+        return {
+            **cuts._asdict(),
+            **self._ends(state, active, best.l2, bound),
+            "best": best.point,
+            "best_l2": best.l2,
+            "best_logits": best.logits,
+            "bound": torch.where(active, bound, state["bound"]),
+            "trial": move.add_(best.point),
+            "offsets": offsets,
+            "multipliers": multipliers,
+            "damping": damping,
+        }
+
+    def _judged(self, state: State, active: Tensor) -> _Trial:
+        """The margin and its gradient at the trial points."""
+        target, rivals = state["target"], state["rivals"]
 
         def worst(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
             _, rival = margin(logits, target[s], rivals[s])
             return pair(logits, target[s], rival)
 
-        z, gap, normal = self.evaluator.gradient(trial, worst, active)
-        _, rival = margin(z, target, rivals)
-        first = state["gradients"] == 0
-        logits = torch.where(first[:, None], z, state["best_logits"])
-        best, l2, logits, improved = self._line(state, z, gap - slack(z, target, rival), normal, logits)
-        keep = active & improved
-        best = torch.where(keep[:, None], best, state["best"])
-        l2 = torch.where(keep, l2, state["best_l2"])
-        logits = torch.where((keep | first)[:, None], logits, state["best_logits"])
+        z, _, normal = self.evaluator.gradient(state["trial"], worst, active)
+        ray = state["trial"] - state["x0"]
+        return _Trial(z, *lead(z, target, rivals), ray, normal, dot(normal, ray))
 
-        cuts = self._renewed(state, normal, dot(normal, trial - x0) - gap, rival)
-        normals, scales, _, owners, ages, multipliers = cuts
-        offsets = self._corrected(cuts, target, logits, best - x0, l2)
-        # A finished row has no constraint, so that nothing is solved for it.
-        offsets = offsets.where(active[:, None], torch.full_like(offsets, -_INFINITY))
-        goal, multipliers, value = project(
-            self.lower - x0, self.upper - x0, normals, offsets, multipliers, unit=True, rounds=self.rounds
-        )
-        damping = torch.where(improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
-        damping = torch.where(first, torch.ones_like(damping), damping)
-        bound = (2 * value.clamp(min=0)).sqrt()
+    def _ends(self, state: State, active: Tensor, l2: Tensor, bound: Tensor) -> State:
+        """Which rows are done, and what is counted for that. l2, bound: (R,) distance reached, and its lower bound."""
+        gradients = state["gradients"] + active
         hopeless = (bound > (1 - self.hopeless) * state["bar"]) & (l2 < self.trust * bound)
-        late = (state["gradients"] + 1 >= self.behind[0]) & (l2 > self.behind[1] * state["bar"])
+        late = (gradients >= self.behind[0]) & (l2 > self.behind[1] * state["bar"])
         settled = (bound > (1 - self.tolerance) * l2) | hopeless | late
         gained = 1 - l2 / state["best_l2"]
-        idle = torch.where(gained > self.tolerance / 2, torch.zeros_like(l2), state["idle"] + 1)
-        gradients = state["gradients"] + active
-        most = torch.where(gained > self.gain, self.longest or self.steps, self.steps)
+        idle = (state["idle"] + 1).masked_fill(gained > self.tolerance / 2, 0)
+        longest = self.longest or self.steps
+        most = self.steps if longest == self.steps else torch.where(gained > self.gain, longest, self.steps)
         return {
-            "best": best,
-            "best_l2": l2,
-            "bound": torch.where(active, bound, state["bound"]),
-            "best_logits": logits,
-            "trial": best + damping[:, None] * (x0 + goal - best),
-            "normals": normals,
-            "scales": scales,
-            "offsets": offsets,
-            "owners": owners,
-            "ages": ages,
-            "multipliers": multipliers,
-            "damping": damping,
             "idle": idle,
             "gradients": gradients,
-            "forward": state["forward"] + active * (1 + self.searches),
-            "backward": state["backward"] + active,
+            "forward": (1 + self.searches) * gradients,
+            "backward": gradients,
             "done": state["done"] | (gradients >= most) | settled | (idle >= self.patience),
         }
 
-    def _line(
-        self, state: State, z: Tensor, gap: Tensor, normal: Tensor, logits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _line(self, state: State, trial: _Trial, active: Tensor) -> _Best:
         """The nearest success on the ray from the image through the trial point, by a secant search.
 
-        z, gap, normal: logits (R, C), margin minus its rounding (R,) and gradient (R, n) at the trial point; logits:
-        (R, C) at the best point. The search aims slightly inside the region of success. Returns the new best point
-        (R, n), its norm (R,), its logits (R, C), and whether it is nearer than before (R,).
+        The search aims slightly inside the region of success.
         """
-        x0, target, rivals, trial = state["x0"], state["target"], state["rivals"], state["trial"]
-        best, best_l2 = state["best"], state["best_l2"]
-        ray = trial - x0
-        length = dot(ray, ray).sqrt().clamp(min=1e-30)
+        x0, best_l2, gap = state["x0"], state["best_l2"], trial.won
+        length = dot(trial.ray, trial.ray).sqrt().clamp(min=1e-30)
         far = best_l2 / length * (1 - 1e-6)
         won = gap > 0
-        improved = won & (length < best_l2)
-        best = torch.where(improved[:, None], trial, best)
-        best_l2 = torch.where(improved, length, best_l2)
-        logits = torch.where(improved[:, None], z, logits)
+        improved = won & (length < best_l2) & active
+        first = state["gradients"] == 0
+        best = _Best(
+            chosen(improved, state["trial"], state["best"]),
+            torch.where(improved, length, best_l2),
+            torch.where((improved | first).unsqueeze(1), trial.logits, state["best_logits"]),
+            improved,
+        )
         one, zero = torch.ones_like(far), torch.zeros_like(far)
         infinite = torch.full_like(far, _INFINITY)
         low, low_gap = torch.where(won, zero, one), torch.where(won, -infinite, gap)
         high, high_gap = torch.where(won, one, far), torch.where(won, gap, infinite)
-        slope = dot(normal, ray)
-        newton = 1 - gap / slope.where(slope > 0, one * 1e-30)
+        newton = 1 - gap / trial.slope.where(trial.slope > 0, 1e-30)
         s = newton + 0.02 * (1 - newton).abs()
         s = torch.where(won, s.clamp(0.5, 1.0), torch.minimum(s.clamp(max=2.0), far))
-        for _ in range(self.searches):
-            x = clip(torch.lerp(x0, trial, s[:, None]), self.lower, self.upper)
-            z = self.evaluator.forward(x, ~state["done"])
-            gap, rival = margin(z, target, rivals)
-            gap = gap - slack(z, target, rival)
+        for left in reversed(range(self.searches)):
+            x = clip(torch.lerp(x0, state["trial"], s.unsqueeze(1)), self.lower, self.upper)
+            z = self.evaluator.forward(x, active)
+            _, gap, _ = lead(z, state["target"], state["rivals"])
             won = gap > 0
             r = x - x0
             l2 = dot(r, r).sqrt()
-            better = won & (l2 < best_l2)
-            best = torch.where(better[:, None], x, best)
-            best_l2 = torch.where(better, l2, best_l2)
-            logits = torch.where(better[:, None], z, logits)
-            improved = improved | better
+            best = best.renewed(won & (l2 < best.l2) & active, x, l2, z)
+            if left == 0:
+                break
             high, high_gap = torch.where(won, s, high), torch.where(won, gap, high_gap)
             low, low_gap = torch.where(won, low, s), torch.where(won, low_gap, gap)
-            share = -low_gap / (high_gap - low_gap)
-            bracketed = low_gap.isfinite() & high_gap.isfinite()
+            share = low_gap / (low_gap - high_gap)
+            bracketed = torch.maximum(high_gap, -low_gap) < _INFINITY
             inside = low + (share + 0.02).clamp(0.05, 0.95) * (high - low)
             ahead = torch.where(won, 0.98 * s, 0.5 * (s + far))
             s = torch.where(bracketed, inside, ahead)
-        return best, best_l2, logits, improved
+        return best
 
-    def _renewed(self, state: State, normal: Tensor, offset: Tensor, rival: Tensor) -> _Cuts:
-        """The cuts with a new one: normal (R, n), offset (R,), class of the rival (R,).
+    def _renewed(self, state: State, trial: _Trial) -> _Cuts:
+        """The cuts with that of the trial points.
 
         It replaces a nearly parallel cut of the same rival, else an empty slot, else the oldest inactive cut, else the
         oldest cut. It starts with the sum of the multipliers of its rival's other cuts, which are set to zero: a good
         start for the QP.
         """
         offsets, owners, u, normals = state["offsets"], state["owners"], state["multipliers"], state["normals"]
-        norm = dot(normal, normal).sqrt()
-        valid = (norm > 0) & norm.isfinite()
-        norm = norm.where(valid, torch.ones_like(norm))
-        new = torch.where(valid[:, None], normal / norm[:, None], torch.zeros_like(normal))
-        offset = torch.where(valid, offset / norm, torch.full_like(offset, -_INFINITY))
-        ages = state["ages"] + 1
-        same = owners == rival[:, None]
-        cosines = torch.bmm(new[:, None], normals.transpose(1, 2)).squeeze(1)
-        parallel = same & offsets.isfinite() & (cosines > _PARALLEL)
+        new, norm = trial.normal, dot(trial.normal, trial.normal).sqrt()
+        offset = trial.slope - trial.gap
+        valid = (norm > 0) & (norm < _INFINITY)
+        if surely_all(valid):
+            new, offset = new / norm.unsqueeze(1), offset / norm
+        else:
+            norm = norm.where(valid, 1.0)
+            new = torch.where(valid.unsqueeze(1), new / norm.unsqueeze(1), 0.0)
+            offset = torch.where(valid, offset / norm, -_INFINITY)
+        ages, rival = state["ages"] + 1, trial.rival.unsqueeze(1)
+        same = owners == rival
+        cosines = torch.bmm(new.unsqueeze(1), normals.transpose(1, 2)).squeeze(1)
+        parallel = same & (offsets.abs() < _INFINITY) & (cosines > _PARALLEL)
         worth = (1e3 * (u <= 0)).masked_fill(offsets.isinf(), 1e6)
         slot = torch.where(parallel, 1e7 * cosines, worth + ages).argmax(1)
         rows = torch.arange(len(slot), device=slot.device)
         normals[rows, slot] = new
-        slot = slot[:, None]
+        slot = slot.unsqueeze(1)
         inherited = (u * same).sum(1, keepdim=True)
         return _Cuts(
             normals,
-            state["scales"].scatter(1, slot, norm[:, None]),
-            offsets.scatter(1, slot, offset[:, None]),
-            owners.scatter(1, slot, rival[:, None]),
-            ages.scatter(1, slot, 0.0),
-            u.masked_fill(same, 0).scatter(1, slot, inherited),
+            state["scales"].scatter(1, slot, norm.unsqueeze(1)),
+            offsets.scatter(1, slot, offset.unsqueeze(1)),
+            owners.scatter(1, slot, rival),
+            ages.scatter_(1, slot, 0.0),
+            u.masked_fill(same, 0).scatter_(1, slot, inherited),
         )
 
-    def _corrected(self, cuts: _Cuts, target: Tensor, logits: Tensor, r: Tensor, l2: Tensor) -> Tensor:
-        """Offsets (R, K), corrected by the logits (R, C) at the best point, which is the image plus r (R, n).
+    def _corrected(self, cuts: _Cuts, state: State, best: _Best, active: Tensor) -> Tensor:
+        """Offsets (R, K), corrected by the logits at the best point.
 
         There the true margin over every rival is known. The newest cut of a rival that predicts a smaller margin is
         moved to agree with it. An older cut that is wrong by much is dropped, because the boundary is not concave
-        there.
+        there. A finished row has no cut, so that nothing is solved for it.
         """
         normals, scales, offsets, owners, ages, _ = cuts
-        gaps = (logits.gather(1, target[:, None]) - logits.gather(1, owners)) / scales
-        along = torch.bmm(r[:, None], normals.transpose(1, 2)).squeeze(1)
-        error = gaps - (along - offsets)
-        rivalry = (owners[:, :, None] == owners[:, None, :]) & offsets.isfinite()[:, None, :]
-        newer = (rivalry & (ages[:, None, :] < ages[:, :, None])).any(2)
-        wrong = newer & (error > _LOOSE * l2[:, None])
-        return torch.where(wrong, torch.full_like(offsets, -_INFINITY), torch.minimum(offsets, along - gaps))
+        logits, r = best.logits, best.point - state["x0"]
+        gaps = (logits.gather(1, state["target"].unsqueeze(1)) - logits.gather(1, owners)) / scales
+        along = torch.bmm(r.unsqueeze(1), normals.transpose(1, 2)).squeeze(1)
+        far = gaps - (along - offsets) > _LOOSE * best.l2.unsqueeze(1)
+        drop = ~active.unsqueeze(1)
+        if not surely_none(far):
+            rivalry = (owners.unsqueeze(2) == owners.unsqueeze(1)) & (offsets.abs() < _INFINITY).unsqueeze(1)
+            drop = drop | (far & (rivalry & (ages.unsqueeze(1) < ages.unsqueeze(2))).any(2))
+        return torch.minimum(offsets, along - gaps).masked_fill_(drop, -_INFINITY)

@@ -25,6 +25,17 @@ def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tens
     return high - top, winner, rival
 
 
+def lead(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`margin`, and before the rival's class what is left of the margin above its `slack` (R,).
+
+    A row has at least one rival.
+    """
+    top, who = logits.where(rivals, -_INFINITY).max(1)
+    aim = logits.gather(1, target.unsqueeze(1)).squeeze(1)
+    gap = aim - top
+    return gap, gap - _ROUNDING * torch.finfo(logits.dtype).eps * torch.maximum(aim.abs(), top.abs()), who
+
+
 def slack(logits: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """The margin (R,) between two classes (R,) above which a row is a success: the rounding error of their logits.
 
