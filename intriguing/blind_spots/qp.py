@@ -48,34 +48,39 @@ def project(
     satisfies the constraints, the multipliers grow and r comes near to satisfying them.
     """
     used = b > -_INFINITY
-    if unit:
-        norms, weight = None, used.to(a.dtype)
-    else:
+    norms = weight = None
+    if not unit:
         norms = torch.linalg.vecdot(a, a).sqrt()
         used = used & (norms > 0)
         norms = norms.where(used, torch.ones_like(norms))
         b, weight = b / norms, used / norms
         start = None if start is None else start * norms
-    u = torch.zeros_like(b) if start is None else start.clamp(min=0) * used
-    programme = _Programme(lower, upper, a, weight, b.masked_fill(~used, 0), used)
+    mask = used.to(a.dtype)
+    u = torch.zeros_like(b) if start is None else start.clamp(min=0) * mask
+    programme = _Programme(lower, upper, a, b.masked_fill(~used, 0), mask, mask if weight is None else weight)
     r, u, value = _solve(programme, u, rounds, turns)
     return r, u if norms is None else u / norms, value
 
 
 class _Programme(NamedTuple):
-    """R programmes as those of `project`, with normals `weight * a` of norm 1."""
+    """R programmes as those of `project`."""
 
     lower: Tensor
     upper: Tensor
     a: Tensor
-    weight: Tensor
     bound: Tensor
     """(R, K) right sides; zero where there is no constraint."""
-    used: Tensor
-    """(R, K) mask of the constraints."""
+    mask: Tensor
+    """(R, K), one where there is a constraint and zero elsewhere."""
+    weight: Tensor
+    """(R, K): the normals `weight * a` have norm 1. The mask itself if those in `a` have."""
+
+    def rows(self, index: Tensor) -> "_Programme":
+        """Those of some rows."""
+        return _Programme(*_of_rows(self, index))
 
     def gram(self, free: Tensor, scratch: Tensor) -> Tensor:
-        """Inner products (R, K, K) of the normals' free variables, a mask (R, n) of numbers."""
+        """Inner products (R, K, K) of the normals' free variables; free: (R, n), one where a variable is free."""
         part = torch.mul(self.a, free.unsqueeze(1), out=scratch[: len(free)])
         gram = torch.bmm(part, self.a.transpose(1, 2))
         return gram.mul_(self.weight.unsqueeze(2)).mul_(self.weight.unsqueeze(1))
@@ -101,9 +106,14 @@ class _Point(NamedTuple):
     def of(cls, p: _Programme, u: Tensor) -> "_Point":
         raw = torch.bmm((u * p.weight).unsqueeze(1), p.a).squeeze(1)
         r = raw.clamp(p.lower, p.upper)
-        rise = (p.bound - p.weight * torch.bmm(r.unsqueeze(1), p.a.transpose(1, 2)).squeeze(1)) * p.used
+        along = torch.bmm(r.unsqueeze(1), p.a.transpose(1, 2)).squeeze(1)
+        rise = (p.bound - along.mul_(p.weight)).mul_(p.mask)
         square = dot(r, r)
         return cls(u, raw, r, rise, square, 0.5 * square + (u * rise).sum(1))
+
+    def rows(self, index: Tensor) -> "_Point":
+        """That of some rows."""
+        return _Point(*_of_rows(self, index))
 
 
 def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
@@ -119,7 +129,7 @@ def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
     scratch = torch.empty_like(p.a)
     point, change, share = _Point.of(p, u), torch.zeros_like(u), torch.ones_like(u[:, :1])
     value, floor = torch.full_like(point.value, -_INFINITY), -_INFINITY
-    ended, rows, left = None, None, None
+    ended, rows, left, every = None, None, None, False
     for turn in range(rounds + 1):
         good = point.value >= floor
         every = surely_all(good)
@@ -141,7 +151,7 @@ def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
                 left = left.repeat(2) if len(left) == 1 else left
                 ended = _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
                 rows = left if rows is None else rows[left]
-                p, point = _Programme(*_of_rows(p, left)), _Point(*_of_rows(point, left))
+                p, point = p.rows(left), point.rows(left)
                 u, value, met, good, change, share = _of_rows((u, value, met, good, change, share), left)
         gram = p.gram(point.raw.eq_(point.r), scratch) + ridge
         newton = _ascent(gram, point.rise, point.u, turns) - point.u

@@ -73,6 +73,28 @@ def test_a_warm_start_ends_where_a_cold_one_does():
     assert bool(((a * cold[:, None]).sum(2) >= b - 1e-3).all())
 
 
+@pytest.mark.parametrize("rounds", [1, 4, 20])
+def test_a_programme_ends_alike_whatever_rows_are_solved_beside_it(rounds):
+    """To the last bit: solved rows leave, and those without a constraint do at once."""
+    random = torch.Generator().manual_seed(8)
+    x0 = torch.rand(40, 400, generator=random)
+    a = torch.randn(40, 1, 400, generator=random) + 0.3 * torch.randn(40, 6, 400, generator=random)
+    a = a / a.norm(dim=2, keepdim=True)
+    b = 2.0 + 4 * torch.rand(40, 1, generator=random) + 0.2 * torch.rand(40, 6, generator=random)
+    b[::3] = -torch.inf
+    b[1::7] += 4.0
+    start = torch.rand(40, 6, generator=random)
+    whole = project(-x0, 1 - x0, a, b, start, unit=True, rounds=rounds)
+    for i in range(0, 40, 2):
+        few = slice(i, i + 2)
+        pair = project(-x0[few], 1 - x0[few], a[few], b[few], start[few], unit=True, rounds=rounds)
+        assert all(torch.equal(one[few], other) for one, other in zip(whole, pair, strict=True))
+    b[2:] = -torch.inf
+    b[0] = -torch.inf
+    alone = project(-x0, 1 - x0, a, b, start, unit=True, rounds=rounds)
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(alone, whole, strict=True))
+
+
 @pytest.mark.parametrize("kinds", [2, 3])
 def test_the_direction_is_that_of_the_textbook_loops(kinds):
     random = torch.Generator().manual_seed(kinds)
