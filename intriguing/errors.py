@@ -13,6 +13,7 @@ The classes:
     ├── UnknownNameError     a name that nothing answers to: lists the nearest valid ones
     ├── InputError           an argument of a library call is out of range, of a wrong shape, ...
     ├── DataError            a data set or corpus that cannot be read or is not what it should be
+    ├── UnavailableError     a file of a data set that the system does not give now, or that was changed since
     ├── ModelError           a model that cannot be built, loaded or fed
     │   └── WeightsError     a weights file that does not fit its model
     ├── StoreError           the run folder cannot be used
@@ -54,6 +55,13 @@ class InputError(IntriguingError, ValueError):
 
 class DataError(IntriguingError, ValueError):
     """A data set or corpus that cannot be read, or that is not what it should be."""
+
+
+class UnavailableError(IntriguingError, OSError):
+    """A file of a data set that the system does not give now, or that was changed after the data set was read.
+
+    It says nothing about what is in the file, so a task fails by it: the input is not listed as damaged.
+    """
 
 
 class ModelError(IntriguingError, ValueError):

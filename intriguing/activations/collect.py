@@ -19,7 +19,7 @@ from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
 from intriguing.basics.liveness import beat
 from intriguing.basics.torch_modes import device_of
-from intriguing.errors import DataError, InputError
+from intriguing.errors import DataError, InputError, UnavailableError
 from intriguing.models.batches import Batches, batches_of
 
 _LOG = logging.getLogger(__name__)
@@ -188,6 +188,8 @@ def read_items(
             tensor = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
             if inputs and tensor.shape != inputs[0].shape:
                 raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(inputs[0].shape)}")
+        except (MemoryError, UnavailableError):  # nothing is wrong with the item
+            raise
         except Exception as error:
             if skipped is not None:
                 skipped.append(Skipped(int(name), f"cannot be read: {type(error).__name__}: {error}"))

@@ -6,6 +6,7 @@ are checked before it is decoded.
 
 import io
 import math
+import os
 import struct
 import warnings
 from collections.abc import Collection, Iterator
@@ -18,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
-from intriguing.data.files import open_regular
-from intriguing.errors import DataError
+from intriguing.data.files import is_unavailable, open_regular
+from intriguing.errors import DataError, UnavailableError
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 """The accepted formats. Pillow knows more, but some start programs (EPS runs Ghostscript)."""
@@ -74,46 +75,64 @@ class Look:
     """The result of checking a photo's header and end: why it cannot be used (None: it can), and `anew`.
 
     anew: whether an earlier version of this module read other pixels; such photos change a data set's hash.
+    stamp: size and time of the file, which tell whether it was changed later.
     """
 
     flaw: str | None = None
     anew: bool = False
+    stamp: tuple[int, int] = (0, 0)
 
 
 def look(path: Path, options: PhotoOptions) -> Look:
-    """Check a photo without decoding it."""
+    """Check a photo without decoding it. Raises: `UnavailableError` if the system does not give it."""
     try:
         with opened(path) as (photo, file):
+            stamp = stamp_of(os.fstat(file.fileno()))
             kind = photo.format or ""
             pixels, most = math.prod(photo.size), _most_pixels(photo)
             if pixels > most:
-                return Look(f"it has {pixels:,} pixels; {most:,} are the most", anew=True)
+                return Look(f"it has {pixels:,} pixels; {most:,} are the most", True, stamp)
             large = pixels > _LARGE or not _whole_first(photo.size, _resized(photo.size, options)[:2])
             if kind not in _ENDS:
-                return Look(anew=large or _read_anew(photo, ()))
+                return Look(None, large or _read_anew(photo, ()), stamp)
             at, tail = file.tell(), _tail(file)
             parts = _chunks(file) if kind == "PNG" else ()
             end = _ENDS[kind]
             whole = tail.rstrip(b"\0").endswith(end) or (b"IEND" in parts if kind == "PNG" else _reaches_end(file))
             file.seek(at)
             anew = large or (whole and _read_anew(photo, parts)) or whole != (end in tail or kind == "MPO")
-            return Look(None if whole else "cut short", anew)
+            return Look(None if whole else "cut short", anew, stamp)
     except UnidentifiedImageError:
         return Look("not an image")
     except Exception as e:  # damaged files cause errors of many kinds
+        _check_available(path, e)
         return Look(f"{type(e).__name__}: {e}")
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds."""
+    return status.st_size, status.st_mtime_ns
 
 
 def decode(path: Path, options: PhotoOptions) -> np.ndarray:
     """One photo as uint8 (C, size, size), resized with antialiased bilinear interpolation and cropped at its centre.
 
-    Raises: `DataError` for a file that is not a photo or is damaged.
+    Raises: `DataError` for a file that is not a photo or is damaged; `UnavailableError` if the system does not give it.
     """
     try:
         with opened(path) as (photo, _):
             return _as_array(_viewed(photo, options), options)
     except Exception as e:
+        _check_available(path, e)
         raise DataError(f"The photo {path} cannot be decoded ({e}). Remove it, or save it again, and go on.") from e
+
+
+def _check_available(path: Path, error: Exception) -> None:
+    if is_unavailable(error):
+        why = getattr(error, "strerror", None) or "no memory"
+        raise UnavailableError(
+            f"The photo {path} cannot be read now: {why}. Make it readable, or remove it, and give the command again."
+        ) from error
 
 
 @contextmanager

@@ -80,6 +80,14 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` says that the system did not give a file (too many are open, the disk is gone, no memory).
+
+    Errors about what is in a file have no number, or that of an argument out of range.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
+
+
 def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file, the format of MNIST (two zero bytes, a type, the rank, big-endian sizes, the values).
 

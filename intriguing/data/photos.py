@@ -13,18 +13,22 @@ import numpy as np
 from PIL import ImageColor
 
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
-from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened
+from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened, stamp_of
 from intriguing.data.files import hash_files, irregular
-from intriguing.errors import DataError, check_names
+from intriguing.errors import DataError, UnavailableError, check_names
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
-)
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".ppm", ".pgm", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif")
+) | {".jp2", ".j2k", ".avif"}
+_OTHER_PHOTOS = frozenset((".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".tga"))
+"""Photos of kinds that Pillow cannot read, or not without starting programs."""
 _NO_CLASSES = frozenset(
     ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 )
 """Folders that systems and tools create; names that begin with a dot are ignored, too."""
+_LITTER = "hidden, or left behind by a system"
+_CANNOT_READ = "photos of a kind that is not read (save them as JPEG or PNG)"
 _OPTIONS = ("size", "resize", "mode", "background")
 # A larger folder is hashed by names, sizes and both ends of every file, because reading ImageNet takes minutes.
 _HASH_WHOLE = 512 * 1024**2
@@ -94,18 +98,38 @@ def _size(path: Path) -> tuple[int, int] | None:
 class Photos:
     """Images (N, C, size, size) uint8 that are read from their files on demand."""
 
-    def __init__(self, paths: list[Path], options: PhotoOptions) -> None:
+    def __init__(self, paths: list[Path], options: PhotoOptions, stamps: np.ndarray) -> None:
         self.paths = paths
+        self.stamps = stamps
+        """Size and time of each file when the folder was read: (N, 2) int64."""
         self.options = options
         self.shape = (len(paths), 3 if options.mode == "RGB" else 1, options.size, options.size)
         self.dtype = np.dtype(np.uint8)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """The photos at these rows: (n, C, size, size) uint8. Raises: `DataError` for one that cannot be decoded."""
+        """The photos at these rows: (n, C, size, size) uint8.
+
+        Raises: `DataError` for one that cannot be decoded; `UnavailableError` for one that the system does not give,
+        and for one that was changed after the folder was read.
+        """
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for image, row in zip(images, rows, strict=True):
-            image[...] = decode(self.paths[row], self.options)
+            try:
+                image[...] = decode(self.paths[row], self.options)
+            finally:
+                self._check_unchanged(row)
         return images
+
+    def _check_unchanged(self, row: int) -> None:
+        path = self.paths[row]
+        try:
+            stamp = stamp_of(path.stat())
+        except OSError:
+            return  # `decode` says so
+        if stamp != tuple(self.stamps[row]):
+            raise UnavailableError(
+                f"The photo {path} was changed after the folder had been read. Give the same command again."
+            )
 
 
 @dataclass
@@ -129,7 +153,18 @@ class _Folder:
 
 
 def _contents_of(folder: Path) -> _Folder:
-    """The contents of `folder` in torchvision's order: sorted classes, then sorted paths. No file is opened."""
+    """The contents of `folder` in torchvision's order: sorted classes, then sorted paths. No file is opened.
+
+    Raises: `UnavailableError` for a folder that may not be read: left out, it would shift the numbers of the classes.
+    """
+    try:
+        return _listed(folder)
+    except OSError as error:
+        why = f"{error.filename} cannot be read: {error.strerror}"
+        raise UnavailableError(f"{why}. Make it readable, or move it away, and give the command again.") from error
+
+
+def _listed(folder: Path) -> _Folder:
     contents = _Folder()
     for split, place in _splits(folder).items():
         entries = contents.splits.setdefault(split, [])
@@ -137,7 +172,7 @@ def _contents_of(folder: Path) -> _Folder:
             if kind.is_dir():
                 contents.folders.add(kind.name)
             if _is_litter(kind.name):
-                contents.left_out.append(("hidden, or left behind by a system", kind))
+                contents.left_out.append((_LITTER, kind))
             elif not kind.is_dir():
                 contents.left_out.append(("beside the class folders", kind))
             elif kind.is_symlink() and folder.resolve().is_relative_to(kind.resolve()):
@@ -154,20 +189,28 @@ def _contents_of(folder: Path) -> _Folder:
 def _photos(kind: Path, contents: _Folder) -> Iterator[Path]:
     """The possible photos of a class, sorted; other entries are added to `contents`."""
     paths = []
-    for base, folders, files in os.walk(kind):
+    for base, folders, files in os.walk(kind, onerror=_raise):
         for name in [n for n in folders if _is_litter(n)]:
-            contents.left_out.append(("hidden, or left behind by a system", Path(base, name)))
+            contents.left_out.append((_LITTER, Path(base, name)))
             folders.remove(name)
         contents.links += [Path(base, n) for n in folders if Path(base, n).is_symlink()]
         for name in (*folders, *files):
             if Path(name).suffix.lower() in _SUFFIXES and not _is_litter(name):
                 paths.append(Path(base, name))
             elif name in files:
-                litter = _is_litter(name)
-                contents.left_out.append(
-                    ("hidden, or left behind by a system" if litter else "of no known kind of photo", Path(base, name))
-                )
+                contents.left_out.append((_why_left_out(name), Path(base, name)))
     return iter(sorted(paths))
+
+
+def _why_left_out(name: str) -> str:
+    """What a file in a class's folder is, that is not read."""
+    if _is_litter(name):
+        return _LITTER
+    return _CANNOT_READ if Path(name).suffix.lower() in _OTHER_PHOTOS else "of no known kind of photo"
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_litter(name: str) -> bool:
@@ -232,8 +275,10 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
     """
     contents = _contents_of(folder)
     if not any(contents.splits.values()):
+        others = f" (but {_counted(contents)})" if contents.left_out else ""
         raise DataError(
-            f"There are no photos in {folder}. Put them in one folder per class, as {folder}/test/CLASS/PHOTO.jpg."
+            f"There are no photos in {folder}{others}. Put them in one folder per class, as "
+            f"{folder}/test/CLASS/PHOTO.jpg."
         )
     looks = _looks(contents, options)
     names = contents.classes
@@ -254,7 +299,9 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
                 f"{_name(entries[0][1], folder)} ({flaws[0]})."
             )
         labels = np.array([number[entries[n][0]] for n in good], np.int64)
-        parts[split] = (Photos([entries[n][1] for n in good], options), labels, first + np.array(good, np.int64))
+        stamps = np.array([looks[split][n].stamp for n in good], np.int64).reshape(-1, 2)
+        images = Photos([entries[n][1] for n in good], options, stamps)
+        parts[split] = (images, labels, first + np.array(good, np.int64))
         paths[split] = tuple(_name(entries[n][1], folder) for n in good)
         first += len(entries)
     _log_left_out(folder, contents, skipped)
@@ -273,13 +320,18 @@ def _log_left_out(folder: Path, contents: _Folder, skipped: list[Skipped]) -> No
         _once(f"photo left out: {_shown(folder / bad.path)} ({bad.reason})")
     if len(skipped) > 20:
         _once(f"{_shown(folder)}: {len(skipped) - 20} more photos left out; the data set's `skipped` lists all")
-    remarks = [f"{count} {why}" for why, count in Counter(why for why, _ in contents.left_out).items()]
+    remarks = [_counted(contents)] if contents.left_out else []
     remarks += [f"{len(contents.links)} links to folders, which are not followed"] if contents.links else []
     remarks += [f"{len(contents.empty)} class folders without photos"] if contents.empty else []
     if remarks:
-        examples = [path for _, path in contents.left_out[:2]] + contents.links[:1]
+        first = dict(reversed(contents.left_out))  # of each reason
+        examples = [*first.values(), *contents.links[:1]]
         shown_names = [_name(path, folder) for path in examples] + sorted(contents.empty)[:1]
         _once(f"{_shown(folder)}: neither classes nor photos: {', '.join(remarks)} (such as {', '.join(shown_names)})")
+
+
+def _counted(contents: _Folder) -> str:
+    return ", ".join(f"{count} {why}" for why, count in Counter(why for why, _ in contents.left_out).items())
 
 
 def _log_enlarged(folder: Path, splits: list[Photos]) -> None:

@@ -1,16 +1,19 @@
 """Folders of photos."""
 
+import errno
 import logging
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
+from intriguing.activations import read_items
 from intriguing.data import dataset_hash, load_dataset
-from intriguing.errors import DataError, UnknownNameError
+from intriguing.errors import DataError, UnavailableError, UnknownNameError
 
 
 def photo(path, colour, size=(40, 30), mode="RGB"):
@@ -75,11 +78,71 @@ def test_a_photo_that_is_none_or_cut_short_is_left_out_and_recorded(folder):
     assert data.split("train").pixels(slice(None)).shape == (4, 3, 8, 8)
 
 
-def test_a_photo_that_breaks_later_is_named(folder):
+def test_a_photo_that_is_changed_or_removed_later_is_no_damaged_one(folder):
+    """Its place in a stored table would say "damaged", under the hash of the folder in which it was whole."""
+    split = load_dataset(f"imagefolder:{folder}?size=8").split("test")
+    path = folder / "val" / "cat" / "0.png"
+    for content in (b"no photo", (folder / "val" / "cat" / "1.png").read_bytes() + b"more"):
+        path.write_bytes(content)
+        with pytest.raises(UnavailableError, match=r"val/cat/0.png was changed after"):
+            split.readable(np.arange(4))
+        with pytest.raises(UnavailableError, match=r"val/cat/0.png was changed after"):
+            list(read_items(OneByOne(split), range(4), skipped=[]))
+    path.unlink()
+    with pytest.raises(UnavailableError, match=r"val/cat/0.png cannot be read now: No such file"):
+        split.readable(np.arange(4))
+
+
+class OneByOne:
+    """A data set of the photos of a split, one by one."""
+
+    def __init__(self, split):
+        self.split = split
+
+    def __getitem__(self, at):
+        return self.split.pixels([at])[0]
+
+
+def test_a_photo_that_the_system_does_not_give_is_no_damaged_one(folder, monkeypatch):
+    def given(path):
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    split = load_dataset(f"imagefolder:{folder}?size=8").split("test")
+    monkeypatch.setattr("intriguing.data.decoding.open_regular", given)
+    for call in (lambda: split.readable(np.arange(4)), lambda: load_dataset(f"imagefolder:{folder}?size=8")):
+        with pytest.raises(UnavailableError, match="cannot be read now: Too many open files"):
+            call()
+
+
+def test_photos_of_kinds_that_are_not_read_are_counted_as_such(folder, caplog):
+    photo(folder / "train" / "cat" / "9.avif", (1, 2, 3))
+    photo(folder / "train" / "cat" / "9.JP2", (1, 2, 3))
+    (folder / "train" / "cat" / "IMG_1.HEIC").write_bytes(b"x")
     data = load_dataset(f"imagefolder:{folder}?size=8")
-    (folder / "val" / "cat" / "0.png").write_bytes(b"gone")
-    with pytest.raises(DataError, match=r"val/cat/0.png cannot be decoded"):
-        data.split("test").pixels([2])
+    assert len(data.split("train")) == 6 + sum(map(features.check, ("avif", "jpg_2000")))
+    assert (
+        "1 photos of a kind that is not read (save them as JPEG or PNG) (such as train/cat/IMG_1.HEIC)" in caplog.text
+    )
+    only = folder / "only"
+    for kind in "ab":
+        (only / kind).mkdir(parents=True)
+        (only / kind / "1.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match="There are no photos in .*2 photos of a kind that is not read"):
+        load_dataset(f"imagefolder:{only}")
+
+
+def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch):
+    """It was a class without photos, so every class behind it had the wrong number."""
+    closed, scandir = folder / "train" / "cat", os.scandir
+
+    def opened(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", opened)
+    with pytest.raises(UnavailableError, match=r"train/cat cannot be read: Permission denied"):
+        load_dataset(f"imagefolder:{folder}?size=8")
 
 
 def test_the_hash_follows_content_names_and_options_but_not_the_place(folder):
