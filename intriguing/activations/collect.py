@@ -164,7 +164,7 @@ def collect_maps(
     if first is None:
         return
     batches = batches_of(model, first[0][:2].to(place), slots)
-    probe = slots if batches.is_padded else _LEARN
+    probe = batches.least if batches.is_padded else _LEARN
     with Capture(model, resolved, reduce, where=where, probe=probe, to_end=output) as capture:
         for batch, names in _joined(chain([first], named), batches.together):
             beat()

@@ -117,7 +117,7 @@ def _fitted(
         linear = None
         if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and not conduct.rows:
             probe = Evaluator(network, tuple(images.shape[1:]), Blocks(ROWS, 1), conduct, seen)
-            linear = affinity(network, tuple(images.shape[1:]), probe, few.flatten(1), caller)
+            linear = affinity(counted, tuple(images.shape[1:]), probe, few.flatten(1), caller)
         tried = "one"
         if target_classes is None:
             tried = "all" if every or linear is not None else "some" if grade.separate else "one"
@@ -142,7 +142,7 @@ def _fitted(
     if ends is not None:
         with full_precision():
             pool = Pool(ends, evaluator.outputs(ends).argmax(1))
-    certifier = Certifier.of(network, images, box, options)
+    certifier = Certifier.of(counted, images, box, options)
     problem = Problem(evaluator, options, box, every, linear, pool, certifier)
     parts = []
     with nullcontext() if cost.dear else quick_gradients(network):

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from intriguing.basics.users_code import users_code
-from intriguing.data.vision import torchvision
+from intriguing.data.vision import with_torchvision
 from intriguing.errors import DataError, IntriguingError, did_you_mean
 
 IMPORTED: dict[str, str] = {}
@@ -135,19 +135,12 @@ def _modules_here() -> list[str]:
 
 
 def _imported(module: str) -> ModuleType:
-    """The module; `vision.torchvision` imports a torchvision that it needs and that does not fit this torch."""
     before = set(sys.modules)
     try:
         with users_code():
-            return import_module(module)
-    except RuntimeError as e:
-        if "torchvision::" not in str(e):
-            raise
+            return with_torchvision(lambda: import_module(module))
     finally:
         _note(module, set(sys.modules) - before)
-    torchvision()
-    with users_code():
-        return import_module(module)
 
 
 def _note(module: str, new: set[str]) -> None:
@@ -166,7 +159,7 @@ def call(source: str) -> Any:
     factory = resolve(source)
     try:
         with users_code():
-            return factory()
+            return with_torchvision(factory)
     except IntriguingError:
         raise
     except Exception as e:

@@ -5,9 +5,13 @@ that its binary, which was not loaded, should have defined ("operator torchvisio
 defines the schemas of these operators first, so that the import succeeds. The operators themselves are not used.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -36,3 +40,14 @@ def torchvision() -> ModuleType:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
             library.define(schema)
     return import_module("torchvision")
+
+
+def with_torchvision(call: Callable[[], _T]) -> _T:
+    """The result of `call`, code of the user's: called again where it imports torchvision and that fails as above."""
+    try:
+        return call()
+    except RuntimeError as e:
+        if "torchvision::" not in str(e):
+            raise
+    torchvision()
+    return call()

@@ -1,9 +1,9 @@
 """In what batches a network is fed where only its forward pass is needed: collection, predictions, crops, transfer.
 
-Where rows are cheap, every batch is padded to the `slots` of the sweep (to fewer where so many inputs are large), and
-an input's numbers have the same bits in any company. Where they are dear (`intriguing.models.rows`), padding would cost
-many times the work: a batch holds what there is, and numbers agree to 1e-5 relative. What a row costs is counted, never
-timed, so that every executor, shard and resumed run decides alike.
+Where rows are cheap, a batch has up to `slots` rows (fewer where so many inputs are large) and is padded to a multiple
+of 32: batches of such sizes round alike, so an input's numbers have the same bits in any company. Where they are dear
+(`intriguing.models.rows`), padding would cost many times the work: a batch holds what there is, and numbers agree to
+1e-5 relative. What a row costs is counted, never timed, so that every executor, shard and resumed run decides alike.
 """
 
 import logging
@@ -21,14 +21,15 @@ from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_o
 log = logging.getLogger(__name__)
 
 FEW = 32
-"""Inputs to hold at a time where they are large, or their rows dear: memory that is not given back in between."""
+"""Inputs to hold at a time where they are large, or their rows dear: memory that is not given back in between. Of cheap
+rows a batch is padded to a multiple of it."""
 ROOM = 32 << 20
 """Bytes of the inputs of a padded batch at most, unless `FEW` of them take more."""
 _SAID: set[str] = set()
 _MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
 """By network and kind of input: what `_measured` found."""
 _HOW = {
-    True: "are padded to one size, and results do not depend on company to the bit",
+    True: "are padded to a multiple of 32 rows, and results do not depend on company to the bit",
     False: "hold what there is, and results do not depend on company to 1e-5",
 }
 
@@ -41,11 +42,13 @@ class Batches:
     """The largest number of rows of a batch."""
     least: int
     """A shorter batch is padded to it."""
+    step: int = 1
+    """A batch is padded to a multiple of it."""
 
     @property
     def is_padded(self) -> bool:
-        """Whether every batch has the same size."""
-        return self.least == self.most
+        """Whether batches are padded to sizes that round alike."""
+        return self.step > 1 or self.least == self.most
 
     @property
     def together(self) -> int:
@@ -63,7 +66,7 @@ class Batches:
 
     def padding(self, rows: int) -> int:
         """The number of rows to add to a batch of `rows`."""
-        return max(0, self.least - rows)
+        return min(self.most, max(self.least, -(-rows // self.step) * self.step)) - rows
 
 
 def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
@@ -72,7 +75,7 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
     The first time it sees such inputs, the model is called with one row (with two, if it does not accept one).
     """
     if not len(batch):
-        return Batches(slots, slots)
+        return Batches(slots, slots, slots)
     known = _MEASURED.setdefault(model, {})
     kind = (tuple(batch.shape[1:]), batch.dtype, batch.device.type)
     if kind not in known:
@@ -82,7 +85,8 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
     if cheap:
         room = ROOM // max(1, batch[0].nbytes) // FEW * FEW
         rows = min(slots, max(FEW, room)) if least and on_host else slots
-        return Batches(rows, rows)
+        step = FEW if least and on_host and rows % FEW == 0 else rows
+        return Batches(rows, step, step)
     most = SMALL.most if on_host else slots
     return Batches(min(most, slots), min(least, most, slots))
 

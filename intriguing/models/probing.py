@@ -46,9 +46,10 @@ def is_classifier(model: nn.Module) -> bool:
 def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) -> torch.Tensor:
     """The logits (n, classes) of images `x` (n, C, H, W), computed in eval mode, without gradients.
 
-    Where rows are cheap, every batch has `slots` rows, the last one padded with zeros, so that an image's logits do not
-    depend on the other images: they have the same bits in every shard. Where they are dear, a batch holds what there is
-    (`batches_of`), and logits agree to 1e-5. The model gets copies, so it may change its input in place.
+    Where rows are cheap, batches have `slots` rows, the last one padded with zeros to a multiple of 32, so that an
+    image's logits do not depend on the other images: they have the same bits in every shard. Where they are dear, a
+    batch holds what there is (`batches_of`), and logits agree to 1e-5. The model gets copies, so it may change its
+    input in place.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")

@@ -102,6 +102,24 @@ def test_a_cheap_network_gets_padded_batches_and_the_padding_is_counted():
     assert int(result.forward_passes.sum()) < result.forward_rows / 3
 
 
+@pytest.mark.parametrize("what", ["hardly bent", "linear", "with bounds"])
+def test_rows_that_a_model_is_traced_with_are_counted(what):
+    """Where large constants hide that it bends, a network is taken for one that may be linear, and traced."""
+    model, x, y = network()
+    if what == "hardly bent":
+        model[-1].bias.data += 1e4
+    model = nn.Sequential(nn.Flatten(), nn.Linear(162, 4)) if what == "linear" else model
+    seen = Seen(model[0])
+    result = minimal_distortion(
+        model,
+        x[:2],
+        y[:2] % 4,
+        options=SearchOptions(grade="fast", bounds="fast" if what == "with bounds" else "linear"),
+    )
+    assert sum(seen.calls) == result.forward_rows
+    assert what != "hardly bent" or seen.calls.count(3) >= 3
+
+
 def test_images_to_start_from_are_asked_for_only_where_a_search_can_use_them(kind):
     model, x, y = network()
     seen, asked = Seen(model[0]), []

@@ -24,7 +24,14 @@ def test_a_users_module_may_import_torchvision_by_itself(tmp_path):
     (tmp_path / "zoo.py").write_text(
         "from torchvision import models\n\n\ndef build():\n    return models.squeezenet1_1()\n"
     )
-    code = "from intriguing.data.factories import resolve\nassert resolve('zoo:build')().num_classes == 1000"
+    (tmp_path / "late.py").write_text(
+        "def build():\n    from torchvision import models\n\n    return models.squeezenet1_1()\n"
+    )
+    code = (
+        "from intriguing.models import build_model\n"
+        "assert build_model('late:build', (3, 64, 64), 1000, seed=0).num_classes == 1000\n"
+        "from intriguing.data.factories import resolve\nassert resolve('zoo:build')().num_classes == 1000"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=tmp_path)
 
 

@@ -21,7 +21,8 @@ class ComputeSpec(Section):
     start_seconds: float | None = Field(default=None, gt=0)
     """Seconds to wait for a first worker; by default 900 on a cluster (machines are set up), 120 on this machine."""
     slots: int = Field(default=256, ge=1)
-    """Rows of a batch, at most. Where a row is cheap, shorter batches are padded to it; where it is dear, none is."""
+    """Rows of a batch, at most. Where a row is cheap, batches are padded to a multiple of 32; where it is dear, to 4 at
+    most."""
     rows_per_shard: int = Field(default=1_024, ge=1)
     """Inputs per activation shard."""
     rotations_per_shard: int = Field(default=250, ge=1)
