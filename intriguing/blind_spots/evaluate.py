@@ -91,18 +91,20 @@ class Evaluator:
             size = self.blocks.size(count - start)
             live = min(size, count - start)
             s = slice(start, start + live) if index is None else index[start : start + live]
-            piece = rows[s]
+            piece = rows if live == len(rows) and index is None else rows[s]
             if live < size:
                 piece = torch.cat([piece, piece[:1].expand(size - live, -1)])
+            if piece.shape[1] > self.size:
+                piece = piece[:, : self.size]
             self.seen.forward += size
-            yield s, piece[:, : self.size].reshape(size, *self.shape)
+            yield s, piece.reshape(size, *self.shape)
             start += size
 
     def _chosen(self, rows: Tensor, active: Tensor | None) -> Tensor | None:
         """Indices of the active rows; None for all: where none is spared by leaving the others out."""
         if active is None or is_graphed(rows.device):
             return None
-        count = int(active.sum())
+        count = sum(active.tolist())
         if count == 0 or self.blocks.padded(count) == self.blocks.padded(len(rows)):
             return None
         return active.nonzero().squeeze(1)
@@ -117,6 +119,9 @@ class Evaluator:
         else:
             logits = self.model(self._fed(images))
         logits = _checked(logits, len(images)).to(images.dtype)
+        # The gradient of a mask of nothing would be work for nothing; a NaN may hide what is to be masked.
+        if logits.requires_grad and not is_graphed(logits.device) and float(logits.detach().amin()) > -math.inf:
+            return logits
         return logits.masked_fill(logits == -math.inf, MASKED)
 
     def forward(self, rows: Tensor, active: Tensor | None = None) -> Tensor:
@@ -130,7 +135,7 @@ class Evaluator:
     def _collected(self, rows: Tensor, active: Tensor | None, call: Callable[[Tensor], Tensor]) -> Tensor:
         index = self._chosen(rows, active)
         with torch.no_grad():
-            parts = [call(images)[: _length(s)] for s, images in self._batches(rows, index)]
+            parts = [_first(call(images), _length(s)) for s, images in self._batches(rows, index)]
         return _spread(parts, rows, index)
 
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
@@ -176,7 +181,7 @@ class Evaluator:
             with torch.enable_grad():
                 images = images.detach().requires_grad_()
                 z = self._logits(images)
-            plain = z.detach()[: _length(s)]
+            plain = z.detach()[: _length(s)].clone()  # a model may write its next output to the same memory
             value, slope = loss(plain, s)
             logits.append(plain)
             values.append(value)
@@ -220,11 +225,17 @@ class Evaluator:
             self.seen.backward += len(images)
             (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
         g = torch.zeros_like(images) if g is None else g
-        return pad(g[:live].flatten(1), (0, width - self.size))
+        g = _first(g, live).flatten(1)
+        return pad(g, (0, width - self.size)) if width > self.size else g.contiguous()
 
 
 def _length(s: slice | Tensor) -> int:
     return s.stop - s.start if isinstance(s, slice) else len(s)
+
+
+def _first(rows: Tensor, count: int) -> Tensor:
+    """The first `count` rows."""
+    return rows if len(rows) == count else rows[:count]
 
 
 def _spread(parts: list[Tensor], rows: Tensor, index: Tensor | None) -> Tensor:

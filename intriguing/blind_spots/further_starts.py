@@ -14,7 +14,7 @@ from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.objective import contest, slack
+from intriguing.blind_spots.objective import standing
 
 _FIRST_KEY = 20140416
 """Key of the first direction of noise."""
@@ -139,8 +139,8 @@ class Segment:
         first = state["tick"] == 0
         share = torch.where(first, state["high"], (state["low"] + state["high"]) / 2)
         x = clip(torch.lerp(state["x0"], state["there"], share[:, None]), self.lower, self.upper)
-        gap, winner, rival = contest(z := self.evaluator.forward(x, active), state["goals"], state["rivals"])
-        won = (gap > slack(z, winner, rival)) & active
+        both = standing(self.evaluator.forward(x, active), state["goals"], state["rivals"])
+        won = (both.gap > both.slack) & active
         r = x - state["x0"]
         count = state["tick"] + 1
         return {
@@ -149,7 +149,7 @@ class Segment:
             "tick": count,
             "best": torch.where(won[:, None], x, state["best"]),
             "best_l2": torch.where(won, dot(r, r).sqrt(), state["best_l2"]),
-            "best_class": torch.where(won, winner, state["best_class"]),
+            "best_class": torch.where(won, both.winner, state["best_class"]),
             "forward": state["forward"] + active,
             "done": state["done"] | (count > self.bisections) | (first & ~won),
         }

@@ -16,6 +16,7 @@ from torch import Tensor
 from intriguing.basics.liveness import beat
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.masks import surely_all
 from intriguing.models.rows import Blocks, Passes
 
 State = dict[str, Tensor]
@@ -101,7 +102,7 @@ def run(solver: Solver, inputs: State, layout: Layout) -> State:
         beat()
         for _ in range(solver.poll):
             state = advance(state)
-            if not fixed and bool(state["done"].all()):
+            if surely_all(state["done"]):
                 break
         finished = state["done"] & live
         leaving = finished.nonzero().squeeze(1)
@@ -165,7 +166,7 @@ class _Eager:
             return state | self._solver.step(state)
         for start in range(0, count, self._piece):
             part = {name: value[start : start + self._piece] for name, value in state.items()}
-            if not bool(part["done"].all()):
+            if not all(part["done"].tolist()):
                 for name, value in self._solver.step(part).items():
                     part[name].copy_(value)
         return state

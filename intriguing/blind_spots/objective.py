@@ -4,6 +4,8 @@ A row is a success when one of its goals has a larger logit than all of its riva
 rivals are all others. Untargeted: the rival is the true class; the goals are one wrong class, or all of them.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,46 @@ def margin(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tens
     return logits.gather(1, target[:, None]).squeeze(1) - top, who
 
 
-def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest logit of the goals minus that of the rivals (R,), and both classes (R,). The masks are (R, C)."""
+class Standing(NamedTuple):
+    """How the goals of R rows stand against their rivals."""
+
+    high: Tensor
+    """(R,) the largest logit of the goals."""
+    top: Tensor
+    """(R,) that of the rivals."""
+    winner: Tensor
+    """(R,) the class of the former."""
+    rival: Tensor
+    """(R,) that of the latter."""
+
+    @property
+    def gap(self) -> Tensor:
+        """The margin (R,)."""
+        return self.high - self.top
+
+    @property
+    def slack(self) -> Tensor:
+        """The margin (R,) above which a row is a success, as in `slack`."""
+        return _ROUNDING * torch.finfo(self.high.dtype).eps * torch.maximum(self.high.abs(), self.top.abs())
+
+
+def standing(logits: Tensor, goals: Tensor, rivals: Tensor) -> Standing:
+    """The best of the goals and of the rivals of each row; both masks are (R, C)."""
     high, winner = logits.where(goals, -_INFINITY).max(1)
     top, rival = logits.where(rivals, -_INFINITY).max(1)
-    return high - top, winner, rival
+    return Standing(high, top, winner, rival)
+
+
+def duel(logits: Tensor, target: Tensor, rivals: Tensor) -> Standing:
+    """What `standing` gives where each row has one goal, the class `target` (R,)."""
+    top, rival = logits.where(rivals, -_INFINITY).max(1)
+    return Standing(logits.gather(1, target[:, None]).squeeze(1), top, target, rival)
+
+
+def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest logit of the goals minus that of the rivals (R,), and both classes (R,). The masks are (R, C)."""
+    both = standing(logits, goals, rivals)
+    return both.gap, both.winner, both.rival
 
 
 def lead(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,6 +92,17 @@ def cross_entropy(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor
     goal_log_p = log_p.masked_fill(~goals, -_INFINITY)
     log_q = goal_log_p.logsumexp(1)
     return -log_q, log_p.exp() - (goal_log_p - log_q[:, None]).exp()
+
+
+def one_entropy(logits: Tensor, target: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """What `cross_entropy` gives where each row has one goal, the class `target` (R,), with less work.
+
+    allowed: (R, C), goals and rivals.
+    """
+    log_p = logits.where(allowed, -_INFINITY).log_softmax(1)
+    goal = target[:, None]
+    less = torch.full_like(goal, -1, dtype=logits.dtype)
+    return -log_p.gather(1, goal).squeeze(1), log_p.exp().scatter_add_(1, goal, less)
 
 
 def pair(logits: Tensor, target: Tensor, rival: Tensor) -> tuple[Tensor, Tensor]:

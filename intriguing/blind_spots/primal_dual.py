@@ -15,7 +15,7 @@ the perturbation, sign ascent on the logarithm of the multipliers).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -25,9 +25,10 @@ from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, finite_rows, surely_all, surely_none
-from intriguing.blind_spots.objective import contest, cross_entropy, pair, slack
+from intriguing.blind_spots.masks import chosen, surely_all, surely_finite, surely_none
+from intriguing.blind_spots.objective import Standing, cross_entropy, duel, one_entropy, standing
 
+_INFINITY = float("inf")
 _SQUARE = 0.999
 """Decay of Adam's second moment."""
 _DUAL_RATE, _DUAL_LARGEST = 0.2, math.log(1e6)
@@ -59,11 +60,15 @@ def _sigmoid(x: Tensor) -> Tensor:
     return torch.sigmoid(x.double()).to(x.dtype)
 
 
-def _unit_of(state: State, logits: Tensor, gap: Tensor, classes: tuple[Tensor, Tensor], s: slice | Tensor) -> Tensor:
-    """The unit of the margin (b,) of some rows: a quarter of the margin (b,) at the image."""
-    unit = torch.maximum(gap.abs() / 4, slack(logits, *classes))
-    unit = unit.where(unit > 0, torch.ones_like(unit))
-    return torch.where(state["tick"][s] == 0, unit, state["unit"][s])
+def _some(value: Tensor, s: slice | Tensor) -> Tensor:
+    """The rows `s` of a tensor of the state; the tensor itself where these are all."""
+    return value if isinstance(s, slice) and s.start in (0, None) and s.stop in (len(value), None) else value[s]
+
+
+def _between(logits: Tensor, both: Standing, pull: Tensor) -> Tensor:
+    """A gradient in the logits (b, C): `pull` (b,) at the best rival, and its negative at the best goal."""
+    winner, rival, pull = both.winner[:, None], both.rival[:, None], pull[:, None]
+    return torch.zeros_like(logits).scatter_(1, winner, -pull).scatter_(1, rival, pull)
 
 
 class _Point(NamedTuple):
@@ -76,7 +81,9 @@ class _Point(NamedTuple):
     norm: Tensor
     """(R,) that of the gradient."""
     sound: Tensor
-    """(R,) whether margin and gradient are finite."""
+    """(R,) whether the row is active, and margin and gradient are finite."""
+    all_sound: bool
+    """Whether margins and gradients are known to be finite everywhere."""
     winner: Tensor
     """(R,) the goal with the largest logit."""
     unit: Tensor
@@ -89,6 +96,15 @@ class _Point(NamedTuple):
     """(R,) whether this is the nearest success so far."""
     best_l2: Tensor
     """(R,) the norm of that."""
+
+
+class _Phase(NamedTuple):
+    """Which rows need what only some of the steps do; None where no row is known to."""
+
+    first: Tensor | None
+    """(R,) rows at their first evaluation."""
+    never: Tensor | None
+    """(R,) active rows without a success so far."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +133,14 @@ class PrimalDual:
     dual: float = 0.0
     """Logarithm of the first multiplier."""
     patient: bool = False
+    lone: bool = False
+    """Whether each row has one goal, its `target`."""
     width: float | None = None
     """Width of the box as a root mean square over its values; None: upper - lower, for a box of two numbers."""
     poll: int = 4
     outputs: tuple[str, ...] = ("best", "best_l2", "best_class", "forward", "backward", "broken", "blind")
+    _tables: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What depends on the tick alone, per tick (T,)."""
 
     def paused(self, begin: int, end: int) -> "PrimalDual":
         """The solver of the evaluations from `begin` to `end`; it returns all that a row needs to go on."""
@@ -136,7 +156,10 @@ class PrimalDual:
         if "tick" in inputs:
             return {**inputs, "done": inputs["broken"].clone()}
         begin = inputs.get("begin", x0)
-        inputs = {name: value for name, value in inputs.items() if name != "begin"}
+        first = inputs["first"][:, None] if "first" in inputs else self.first
+        inputs = {name: value for name, value in inputs.items() if name not in ("begin", "first")}
+        if isinstance(first, Tensor):
+            inputs["sizes"] = self._sizes(first, x0)
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         return {
@@ -148,7 +171,7 @@ class PrimalDual:
             "scale": zero.clone(),
             "dual": zero + self.dual,
             "weight": _sigmoid(zero + self.dual),
-            "tick": zero.clone(),
+            "tick": torch.zeros_like(inputs["target"]),
             "clean_gap": zero.clone(),
             "highest": zero.clone(),
             "mark": zero + float("inf"),
@@ -164,144 +187,213 @@ class PrimalDual:
             "done": none.clone(),
         }
 
-    def _loss(self, state: State, logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """The margin (b,) of some rows, and the gradient (b, C) of their loss in the logits (b, C)."""
-        goals, rivals = state["goals"][s], state["rivals"][s]
-        _, winner, rival = contest(logits, goals, rivals)
-        gap, slope = pair(logits, winner, rival)
-        unit = _unit_of(state, logits, gap, (winner, rival), s)
-        hinge = -slope * _sigmoid(-gap / unit)[:, None]
-        if self.patient:
-            return gap, hinge / unit[:, None]
-        never = state["best_l2"][s].isinf() & (gap < 0)
-        if surely_none(never):
-            return gap, hinge / unit[:, None]
-        _, entropy = cross_entropy(logits, goals, rivals)
-        return gap, torch.where(never[:, None], entropy, hinge) / unit[:, None]
+    @property
+    def _pauses(self) -> bool:
+        """Whether rows go on after the outputs."""
+        return self.until is not None and self.until < self.ticks
+
+    @property
+    def _last(self) -> int:
+        """The last tick. One more is a multiple of 16, so that kernels round all entries of a table alike."""
+        return (max(self.ticks, self.longest or 0) // 16 + 1) * 16 - 1
+
+    def _sizes(self, first: Tensor | float, like: Tensor) -> Tensor:
+        """The lengths of the steps over their unit, per tick (..., T); first: of the first step (..., 1)."""
+        time = torch.arange(1, self._last + 2, dtype=torch.float64, device=like.device)
+        first = first.double() if isinstance(first, Tensor) else first
+        shrunk = (self.last / first) ** ((time - 1) / self.ticks)
+        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
+        return (first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(like.dtype)
+
+    def _rates(self, like: Tensor) -> Tensor:
+        """By how much a step changes the logarithm of the multiplier, per tick (T,)."""
+        tick = torch.arange(self._last + 1, dtype=like.dtype, device=like.device)
+        return _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
+
+    def _at(self, state: State) -> tuple[Tensor, Tensor]:
+        """The length of the next step over its unit (R,), and the change of the multiplier's logarithm (R,)."""
+        tick, tables = state["tick"], self._tables
+        if not tables:
+            like = state["scale"]
+            tables |= {"sizes": self._sizes(self.first, like), "rates": self._rates(like)}
+        own = state["sizes"].gather(1, tick[:, None]).squeeze(1) if "sizes" in state else None
+        size = tables["sizes"].index_select(0, tick) if own is None else own
+        return size, tables["rates"].index_select(0, tick)
+
+    def _phase(self, state: State, active: Tensor) -> _Phase:
+        """Which rows are at their first evaluation, and which have no success."""
+        first = None if surely_all(state["tick"]) else state["tick"] == 0
+        never = None if surely_finite(state["best_l2"]) else active & state["best_l2"].isinf()
+        return _Phase(first, None if never is None or surely_none(never) else never)
 
     def step(self, state: State) -> State:
         """One evaluation of all rows, and the next trial points."""
         active = ~state["done"]
-        point = self._judged(state, active)
-        scale = self._scale(state, point)
-        # After a first success that came late, what drove the row outwards would carry it far beyond.
-        late = point.better & state["best_l2"].isinf() & (state["tick"] > _WAIT)
-        start = torch.full_like(scale, self.dual)
-        weight = torch.where(late, _sigmoid(start), state["weight"])
-        dual = self._dual(torch.where(late, start, state["dual"]), point.gap, state["tick"])
-        moving = self._moved(state, point, active, (scale, weight, late))
-        nearer = point.best_l2 < (1 - _FALL) * state["mark"]
-        quiet = torch.where(nearer, torch.zeros_like(scale), state["quiet"] + 1)
-        count, first = state["tick"] + 1, state["tick"] == 0
-        highest = torch.where(first, point.gap, torch.maximum(point.gap, state["highest"]))
+        phase = self._phase(state, active)
+        point = self._judged(state, active, phase)
+        scale = self._scale(state, point, phase)
+        size, rate = self._at(state)
+        late = self._late(state, point, phase)
+        dual, weight = state["dual"], state["weight"]
+        if late is not None:
+            start = torch.full_like(scale, self.dual)
+            dual, weight = torch.where(late, start, dual), torch.where(late, _sigmoid(start), weight)
+        sign = point.gap.sign() if point.all_sound else point.gap.sign().nan_to_num()
+        dual = torch.addcmul(dual, rate, sign, value=-1).clamp_(-_DUAL_LARGEST, _DUAL_LARGEST)
+        pull = (1 - weight) / (point.l2 * scale).clamp_(min=1e-30)
+        count = (state["tick"] + 1).clamp_(max=self._last)
         change = {
-            "mark": torch.where(nearer, point.best_l2, state["mark"]),
-            "quiet": quiet,
+            **self._moved(state, point, (weight, pull, size.mul_(scale)), late),
+            **self._marked(state, point, phase),
             "unit": point.unit,
             "scale": scale,
             "dual": dual,
             "weight": (1 - self.inertia) * _sigmoid(dual) + self.inertia * weight,
             "tick": count,
-            "clean_gap": torch.where(first, point.gap, state["clean_gap"]),
-            "highest": highest,
         }
-        mute = first & ~point.sound
-        return {
-            **{name: torch.where(active, value, state[name]) for name, value in change.items()},
-            **moving,
-            "estimates": self._estimated(state, point, active),
-            "best": chosen(point.better, state["trial"], state["best"]),
-            "best_l2": point.best_l2,
-            "best_class": torch.where(point.better, point.winner, state["best_class"]),
-            "forward": state["forward"] + active,
-            "backward": state["backward"] + active,
-            "broken": state["broken"] | (mute & active),
-            "blind": state["blind"] & ((point.norm == 0) | ~active),
-            "done": state["done"] | self._ends(count, point.best_l2, quiet) | mute,
-        }
+        if self._pauses and not surely_all(active):  # a paused row goes on later
+            change = {name: chosen(active, value, state[name]) for name, value in change.items()}
+        change["done"] = state["done"] | self._ends(count, point.best_l2, change.get("quiet"))
+        if not point.all_sound and phase.first is not None:
+            mute = phase.first & active & ~point.sound
+            change |= {"broken": state["broken"] | mute, "done": change["done"] | mute}
+        if not surely_none(state["blind"]):
+            change["blind"] = state["blind"] & ((point.norm == 0) | ~active)
+        if not surely_none(point.better):
+            change["best"] = chosen(point.better, state["trial"], state["best"])
+            change["best_l2"] = point.best_l2
+            change["best_class"] = torch.where(point.better, point.winner, state["best_class"])
+        return change | {"forward": state["forward"] + active, "backward": state["backward"] + active}
 
-    def _judged(self, state: State, active: Tensor) -> _Point:
+    def _stands(self, state: State, logits: Tensor, s: slice | Tensor, phase: _Phase) -> tuple[Standing, Tensor]:
+        """How some rows stand, and their unit of the margin (b,): a quarter of the margin at the image."""
+        target, rivals, unit = (_some(state[name], s) for name in ("target", "rivals", "unit"))
+        both = duel(logits, target, rivals) if self.lone else standing(logits, _some(state["goals"], s), rivals)
+        if phase.first is not None:
+            new = torch.maximum(both.gap.abs() / 4, both.slack)
+            new = new.where(new > 0, torch.ones_like(new))
+            unit = torch.where(_some(phase.first, s), new, unit)
+        return both, unit
+
+    def _slope(
+        self, state: State, logits: Tensor, s: slice | Tensor, never: Tensor | None, told: tuple[Standing, Tensor]
+    ) -> Tensor:
+        """The gradient (b, C) of the loss of some rows in their logits. never: as in `_Phase`; told: by `_stands`."""
+        both, unit = told
+        gap = both.gap
+        pull = _sigmoid(-gap / unit)
+        never = None if self.patient or never is None else _some(never, s) & (gap < 0)
+        if never is None or surely_none(never):
+            return _between(logits, both, pull / unit)
+        goals, rivals = _some(state["goals"], s), _some(state["rivals"], s)
+        if self.lone:
+            _, entropy = one_entropy(logits, both.winner, goals | rivals)
+        else:
+            _, entropy = cross_entropy(logits, goals, rivals)
+        return torch.where(never[:, None], entropy, _between(logits, both, pull)) / unit[:, None]
+
+    def _judged(self, state: State, active: Tensor, phase: _Phase) -> _Point:
         """What the model says of the trial points."""
-        goals, rivals, trial = state["goals"], state["rivals"], state["trial"]
-        z, gap, gradient = self.evaluator.gradient(trial, lambda logits, s: self._loss(state, logits, s), active)
-        square = dot(gradient, gradient)
-        sound = gap.isfinite() & finite_rows(gradient, square)
-        _, winner, rival = contest(z, goals, rivals)
+        trial, parts = state["trial"], list[tuple[Standing, Tensor]]()
+
+        def loss(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
+            parts.append(self._stands(state, logits, s, phase))
+            return parts[-1][1], self._slope(state, logits, s, phase.never, parts[-1])
+
+        z, _, gradient = self.evaluator.gradient(trial, loss, active)
+        one = len(parts) == 1 and len(parts[0][1]) == len(trial)
+        both, unit = parts[0] if one else self._stands(state, z, slice(None), phase)
+        gap, square = both.gap, dot(gradient, gradient)
+        sound, all_sound = active, surely_finite(gap, square)
+        if not all_sound:
+            sound = active & gap.isfinite() & (square.isfinite() | gradient.isfinite().all(1))
         r = trial - state["x0"]
         l2 = dot(r, r).sqrt()
-        better = sound & (gap > slack(z, winner, rival)) & (l2 < state["best_l2"]) & active
-        return _Point(
-            gap,
-            gradient,
-            square.sqrt(),
-            sound,
-            winner,
-            _unit_of(state, z, gap, (winner, rival), slice(None)),
-            r,
-            l2,
-            better,
-            torch.where(better, l2, state["best_l2"]),
-        )
+        better = sound & (gap > both.slack) & (l2 < state["best_l2"])
+        best_l2 = torch.where(better, l2, state["best_l2"])
+        return _Point(gap, gradient, square.sqrt(), sound, all_sound, both.winner, unit, r, l2, better, best_l2)
 
-    def _estimated(self, state: State, point: _Point, active: Tensor) -> Tensor:
+    def _late(self, state: State, point: _Point, phase: _Phase) -> Tensor | None:
+        """Rows (R,) whose first success came late; None where there is surely none.
+
+        What drove such a row outwards would carry it far beyond.
+        """
+        if phase.never is None:
+            return None
+        late = point.better & phase.never & (state["tick"] > _WAIT)
+        return None if surely_none(late) else late
+
+    def _marked(self, state: State, point: _Point, phase: _Phase) -> State:
+        """What the state keeps of margins and distances, as far as it is of use."""
+        gap, change = point.gap, State()
+        if phase.first is not None:
+            change["clean_gap"] = torch.where(phase.first, gap, state["clean_gap"])
+        if phase.never is not None and not self.patient:
+            highest = torch.maximum(gap, state["highest"])
+            change["highest"] = highest if phase.first is None else torch.where(phase.first, gap, highest)
+        if (self.longest or 0) > self.ticks:
+            nearer = point.best_l2 < (1 - _FALL) * state["mark"]
+            change["mark"] = torch.where(nearer, point.best_l2, state["mark"])
+            change["quiet"] = torch.where(nearer, 0, state["quiet"] + 1)
+        if self._pauses:
+            change["estimates"] = self._estimated(state, point, change.get("clean_gap", state["clean_gap"]))
+        return change
+
+    def _estimated(self, state: State, point: _Point, clean_gap: Tensor) -> Tensor:
         """The last estimates (R, `_RECENT`) of the distance, with that of the trial points.
 
         It is where the ray from the image through the trial point crosses the boundary if the margin is linear along
-        it.
+        it. clean_gap: (R,) the margin at the image.
         """
         gap, l2 = point.gap, point.l2
-        clean_gap = torch.where(state["tick"] == 0, gap, state["clean_gap"])
         crossing = l2 * clean_gap / (clean_gap - gap)
-        crossing = crossing.where((gap > clean_gap) & (l2 > 0), torch.full_like(l2, float("inf")))
-        estimates = torch.cat([state["estimates"][:, 1:], crossing[:, None]], 1)
-        return torch.where(active[:, None], estimates, state["estimates"])
+        crossing = crossing.where((gap > clean_gap) & (l2 > 0), torch.full_like(l2, _INFINITY))
+        return torch.cat([state["estimates"][:, 1:], crossing[:, None]], 1)
 
-    def _scale(self, state: State, point: _Point) -> Tensor:
+    def _scale(self, state: State, point: _Point, phase: _Phase) -> Tensor:
         """The unit of the steps' lengths (R,)."""
-        gap, tick, highest = point.gap, state["tick"], state["highest"]
+        gap, tick, highest, clean_gap, scale = (
+            point.gap, state["tick"], state["highest"], state["clean_gap"], state["scale"]
+        )  # fmt: skip
         width = float(self.upper - self.lower) if self.width is None else self.width
         far = _FAR * width * math.sqrt(self.evaluator.size)
         if self.patient:
             return torch.full_like(gap, far)
-        first = tick == 0
-        clean_gap = torch.where(first, gap, state["clean_gap"])
-        # The predicted distance: the margin, which is four units, divided by its slope.
-        scale = torch.where(first, (4 / point.norm).clamp(1e-9 * far, far), state["scale"])
+        if phase.first is not None:
+            clean_gap = torch.where(phase.first, gap, clean_gap)
+            # The predicted distance: the margin, which is four units, divided by its slope.
+            scale = torch.where(phase.first, (4 / point.norm).clamp(1e-9 * far, far), scale)
+        nearest = torch.minimum(scale, point.best_l2)
+        if phase.never is None:
+            return nearest
         rising = gap - highest > _PROGRESS * gap.abs()
-        grows = point.best_l2.isinf() & (tick >= _WAIT) & ~rising & (highest < _NEAR * clean_gap)
-        return torch.where(grows, _GROWTH * scale, torch.minimum(scale, point.best_l2))
+        grows = phase.never & ~point.better & (tick >= _WAIT) & ~rising & (highest < _NEAR * clean_gap)
+        return torch.where(grows, _GROWTH * scale, nearest)
 
-    def _dual(self, dual: Tensor, gap: Tensor, tick: Tensor) -> Tensor:
-        """The logarithm of the multipliers (R,) after a step by the sign of the margin."""
-        rate = _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
-        return (dual - rate * gap.sign().nan_to_num()).clamp(-_DUAL_LARGEST, _DUAL_LARGEST)
+    def _moved(self, state: State, point: _Point, steer: tuple[Tensor, Tensor, Tensor], late: Tensor | None) -> State:
+        """The next trial points and Adam's averages.
 
-    def _moved(self, state: State, point: _Point, active: Tensor, steer: tuple[Tensor, Tensor, Tensor]) -> State:
-        """The next trial points and Adam's averages. steer: scale, weight and mask of late successes, each (R,)."""
-        scale, weight, late = steer
-        trial = state["trial"]
-        pull = (1 - weight) / (point.l2 * scale).clamp(min=1e-30)
-        total = torch.addcmul(weight[:, None] * point.gradient, pull[:, None], point.r)
-        mean = torch.lerp(total, state["mean"], (self.mean * (~late).to(scale.dtype))[:, None])
-        square = torch.lerp(total * total, state["square"], _SQUARE)
-        time = (state["tick"] + 1).double()
-        first = state["first"].double() if "first" in state else self.first
-        shrunk = (self.last / first) ** ((time - 1) / self.ticks)
-        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
-        size = (first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(scale.dtype) * scale
-        moved = torch.addcdiv(trial, size[:, None] * mean, square.sqrt().add_(1e-20), value=-1)
-        # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
-        # A finished row stays as it is: a paused one goes on later.
-        keep = point.sound & active
-        if not surely_all(keep):
-            share = (1 - 0.5 * active.to(scale.dtype))[:, None]
-            moved = torch.where(keep[:, None], moved, torch.lerp(state["x0"], trial, share))
-            mean, square = chosen(keep, mean, state["mean"]), chosen(keep, square, state["square"])
+        steer: weight of the gradient, weight of the change, and length of the step, each (R,); late: (R,) the rows
+        whose averages begin anew.
+        """
+        weight, pull, size = (value[:, None] for value in steer)
+        trial, sound = state["trial"], point.sound[:, None]
+        total = (weight * point.gradient).addcmul_(pull, point.r)
+        square = (total * total).lerp_(state["square"], _SQUARE)
+        decay = self.mean if late is None else (self.mean * (~late).to(total.dtype))[:, None]
+        mean = total.lerp_(state["mean"], decay)
+        moved = torch.addcdiv(trial, size * mean, square.sqrt().add_(1e-20), value=-1)
+        if not point.all_sound:
+            # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
+            moved = torch.where(sound, moved, torch.lerp(state["x0"], trial, 0.5))
+            mean, square = torch.where(sound, mean, state["mean"]), torch.where(sound, square, state["square"])
         return {"trial": clip(moved, self.lower, self.upper), "mean": mean, "square": square}
 
-    def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor) -> Tensor:
+    def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor | None) -> Tensor:
         """Rows (R,) that pause or end after `count` evaluations."""
-        if self.until is not None and self.until < self.ticks:
-            return count >= self.until
-        goes_on = best_l2.isfinite() & (quiet < _QUIET) & (count < (self.longest or self.ticks))
-        return (count >= self.ticks) & ~goes_on
+        if self._pauses:
+            return count >= (self.until or 0)
+        ends = count >= self.ticks
+        if quiet is None:
+            return ends
+        return ends & ~(best_l2.isfinite() & (quiet < _QUIET) & (count < (self.longest or self.ticks)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.objective import contest, pair, slack
+from intriguing.blind_spots.objective import pair, standing
 
 FEW = 16
 """Largest number of values of an image that is probed. In more dimensions so few points show next to nothing."""
@@ -48,9 +48,9 @@ def nearest_probes(
         points = x0[rows, None] + distance[rows, None, None] * pattern
         points = clip(points.flatten(0, 1), lower, upper)
         masks = rivals[rows].repeat_interleave(PROBES, 0)
-        gap, winner, rival = contest(z := evaluator.forward(points), ~masks, masks)
+        both = standing(evaluator.forward(points), ~masks, masks)
         length = (points.unflatten(0, (-1, PROBES)) - x0[rows, None]).norm(dim=2)
-        won = (gap > slack(z, winner, rival)).unflatten(0, (-1, PROBES)) & (length < distance[rows, None])
+        won = (both.gap > both.slack).unflatten(0, (-1, PROBES)) & (length < distance[rows, None])
         least, which = length.masked_fill(~won, math.inf).min(1)
         there[rows] = points.unflatten(0, (-1, PROBES))[torch.arange(len(rows), device=x0.device), which]
         found[rows] = least.isfinite()
@@ -61,8 +61,8 @@ def slopes(evaluator: Evaluator, points: Tensor, rivals: Tensor) -> Tensor:
     """Whether the margin over the `rivals` (R, C) has a gradient at the points (R, n) that is not zero, (R,)."""
 
     def margin(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
-        _, winner, rival = contest(logits, ~rivals[s], rivals[s])
-        return pair(logits, winner, rival)
+        both = standing(logits, ~rivals[s], rivals[s])
+        return pair(logits, both.winner, both.rival)
 
     gradient = evaluator.gradient(points, margin)[2]
     return (gradient != 0).any(1) & gradient.isfinite().all(1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.objective import contest, pair, slack
+from intriguing.blind_spots.objective import pair, standing
 
 _SCALES = tuple(1 + 0.01 * (2.0**k - 1) for k in range(20))
 _BISECTIONS = 5
@@ -70,16 +70,15 @@ class _Rows:
         return _Rows(self.evaluator, self.x0[index], self.goals[index], self.rivals[index])
 
     def succeeds(self, x: Tensor) -> Tensor:
-        z = self.evaluator.forward(x)
-        gap, winner, rival = contest(z, self.goals, self.rivals)
-        return gap > slack(z, winner, rival)
+        both = standing(self.evaluator.forward(x), self.goals, self.rivals)
+        return both.gap > both.slack
 
     def slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The margin (R,) of the best goal over its best rival, and the margin's gradient (R, n)."""
 
         def loss(z: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
-            _, winner, rival = contest(z, self.goals[s], self.rivals[s])
-            return pair(z, winner, rival)
+            both = standing(z, self.goals[s], self.rivals[s])
+            return pair(z, both.winner, both.rival)
 
         _, gap, gradient = self.evaluator.gradient(x, loss)
         return gap, gradient

@@ -132,9 +132,12 @@ class _RowSearch:
         """(B,) the usual rounding of an image in L2: of its own values, for a box may be far wider than they are."""
         self.near = near
         """Images to start from."""
-        self.longer = PrimalDual(evaluator, *box.pair, _TICKS, width=width)
+        lone = bool((rows["goals"].sum(1) == 1).all())
+        self.descent = partial(PrimalDual, evaluator, *box.pair, width=width, lone=lone)
+        """The starts by descent: all but the number of evaluations and other options."""
+        self.longer = self.descent(_TICKS)
         """The further starts; each gives its rows the length of their first step."""
-        self.slow = PrimalDual(evaluator, *box.pair, **_SLOW, width=width)
+        self.slow = self.descent(**_SLOW)
         """The slow ones."""
         self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
@@ -151,8 +154,7 @@ class _RowSearch:
         The nearest row of an example is finished first. Its distance is the bar for the example's other rows: they end
         early when they cannot come below it.
         """
-        width = self.width
-        first = PrimalDual(self.evaluator, *self.box, recipe.ticks, recipe.longest_start, width=width)
+        first = self.descent(recipe.ticks, recipe.longest_start)
         beyond = partial(self._beyond, excluded) if excluded else None
         self.outcome, through = raced(
             self._run, first, self.rows, self.owner, recipe.race, self.options.classes, beyond
@@ -182,7 +184,7 @@ class _RowSearch:
         trials = []
         for ticks, first, last, which in ((recipe.second, 8.0, 2.0, ~several), (recipe.elsewhere, 2.0, 0.5, several)):
             if ticks:
-                solver = PrimalDual(self.evaluator, *self.box, ticks, first=first, last=last, width=self.width)
+                solver = self.descent(ticks, first=first, last=last)
                 index = nearest[which & ~unsettled]
                 trials.append(_Trial(solver, index, {"goals": self._elsewhere(index)}))
         lost = self._least(started).isinf() & ~self.outcome["broken"]
@@ -202,8 +204,7 @@ class _RowSearch:
 
         The last kind needs no gradient: the segments to the nearest images of the class, where there are any.
         """
-        patient = PrimalDual(self.evaluator, *self.box, **_PATIENT, width=self.width)
-        self._again([_Trial(patient, self._lost().nonzero().squeeze(1))], recipe)
+        self._again([_Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))], recipe)
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
             if len(index) == 0:

@@ -236,7 +236,7 @@ def test_a_first_success_that_comes_late_is_not_left_far_behind():
     state = state | solver.step(state)
     trial = torch.full((1, 64), 3.0 / 8)
     driven = {"trial": trial, "mean": -10 * trial, "dual": torch.tensor([2.0]), "weight": torch.tensor([0.88])}
-    for tick, nearer in ((10.0, True), (2.0, False)):
+    for tick, nearer in ((10, True), (2, False)):
         after = solver.step(state | driven | {"tick": torch.tensor([tick])})
         assert float(after["best_l2"]) == pytest.approx(3.0)
         assert (float(after["trial"].norm()) < 3.0) is nearer
