@@ -44,7 +44,7 @@ class Layout:
         """For rows of `length` values, which the model is fed in `blocks`."""
         if blocks.most == 1:
             return cls(slots, _FINE, _FINE)
-        return cls(slots, piece=max(_GRAIN, blocks.least) if length >= _LONG else _CACHED)
+        return cls(slots, piece=max(_GRAIN, blocks.least, blocks.step) if length >= _LONG else _CACHED)
 
     def width(self, count: int, fixed: bool) -> int:
         """Rows of the state when `count` rows are to be solved, padding included. fixed: on a CUDA device."""

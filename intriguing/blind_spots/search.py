@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
+from intriguing.blind_spots.rounding import rounds_alike
 from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
@@ -133,9 +134,6 @@ def _fitted(
         notes += (_UNUSED_LINEAR if linear is not None else _UNUSED_DEAR,)
     for line in notes:
         log.info(line)
-    # Of a small network with room for all slots there is nothing to know, and a sweep of many tasks would say it often.
-    ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
-    log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
     evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen, cost.dear)
     options = options.with_(slots=plan.slots)
     pool = None
@@ -143,9 +141,17 @@ def _fitted(
         with full_precision():
             pool = Pool(ends, evaluator.outputs(ends).argmax(1))
     certifier = Certifier.of(counted, images, box, options)
-    problem = Problem(evaluator, options, box, every, linear, pool, certifier)
     parts = []
     with nullcontext() if cost.dear else quick_gradients(network):
+        # Of a small network with room for all slots there is nothing to know, and a sweep of many tasks would say it
+        # often.
+        ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
+        if linear is None and plan.blocks.least == PADDED.least:
+            with full_precision():
+                if rounds_alike(evaluator, box, images.flatten(1), cost.operations):
+                    plan = replace(plan, blocks=plan.blocks.finer(cost.operations))
+        log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
+        problem = Problem(evaluator.in_blocks(plan.blocks), options, box, every, linear, pool, certifier)
         for index in torch.arange(len(images), device=images.device).split(plan.images):
             target = target_classes if target_classes is None else target_classes[index]
             batch = BatchSearch(problem, images[index], bad[index], labels[index], target)

@@ -5,7 +5,7 @@ sizes add in another order. The padding is worth its price where rows are cheap.
 there is. The cost is counted, not timed, so that every machine, and every run that goes on, decides alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,19 +31,40 @@ class Blocks:
     """A smaller number of rows is padded to it."""
     step: int = 1
     """Every number of rows is padded to a multiple of it."""
+    fine: int = 0
+    """A number below `step` is padded to a multiple of this; 0: to `step`."""
+    apart: int = 0
+    """So many rows beyond a multiple of `step`, and fewer, are a batch of their own."""
 
     def size(self, remaining: int) -> int:
         """The number of rows of the next batch, padding included, when so many rows remain."""
-        return min(self.most, max(self.least, -(-remaining // self.step) * self.step))
+        whole = remaining // self.step * self.step
+        if whole and 0 < remaining - whole <= self.apart:
+            return min(self.most, whole)
+        step = self.step if whole or not self.fine else self.fine
+        return min(self.most, max(self.least, -(-remaining // step) * step))
 
     def padded(self, count: int) -> int:
         """The number of rows that the network sees when `count` rows are fed."""
         full, rest = divmod(count, self.most)
-        return full * self.most + (self.size(rest) if rest else 0)
+        seen = full * self.most
+        while rest > 0:
+            seen, rest = seen + self.size(rest), rest - self.size(rest)
+        return seen
+
+    def finer(self, operations: float) -> "Blocks":
+        """These blocks for a network that rounds 8, 16 and 24 rows as it does 32, and takes so many operations a row.
+
+        Where a row is so cheap that calling the network is the cost, few rows do not make a batch of their own.
+        """
+        return replace(self, least=FINE, fine=FINE, apart=2 * FINE if operations >= _APART else 0)
 
 
 PADDED = Blocks(128, 32, 32)
 """For cheap rows."""
+FINE = 8
+"""Rows to whose multiples fewer than 32 are padded, in networks that round them alike."""
+_APART = 3e5
 SMALL = Blocks(8, 4)
 """For rows of middling cost: 4 to 8 rows are rounded alike, fewer are not (seen for residual and plain convolutional
 networks and vision transformers, by torch with oneDNN and MKL)."""

@@ -97,7 +97,7 @@ def test_a_cheap_network_gets_padded_batches_and_the_padding_is_counted():
     model, x, y = network()
     seen = Seen(model[0])
     result = minimal_distortion(model, x, y, options=SearchOptions(grade="fast", exact_linear="off"))
-    assert set(seen.calls) == {8, 1, 32}
+    assert set(seen.calls) == {1, 8, 16, 24, 32}  # the examination, and whether 8, 16 and 24 rows round as 32
     assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
     assert int(result.forward_passes.sum()) < result.forward_rows / 3
 
