@@ -67,10 +67,9 @@ def lead(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor
 
     A row has at least one rival.
     """
-    top, who = logits.where(rivals, -_INFINITY).max(1)
-    aim = logits.gather(1, target.unsqueeze(1)).squeeze(1)
-    gap = aim - top
-    return gap, gap - _ROUNDING * torch.finfo(logits.dtype).eps * torch.maximum(aim.abs(), top.abs()), who
+    both = duel(logits, target, rivals)
+    gap = both.gap
+    return gap, gap - both.slack, both.rival
 
 
 def slack(logits: Tensor, one: Tensor, other: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ PADDED = Blocks(128, 32, 32)
 FINE = 8
 """Rows to whose multiples fewer than 32 are padded, in networks that round them alike."""
 _APART = 3e5
+"""Operations per row from which at most twice as many rows make a batch of their own beside a multiple of 32."""
 SMALL = Blocks(8, 4)
 """For rows of middling cost: 4 to 8 rows are rounded alike, fewer are not (seen for residual and plain convolutional
 networks and vision transformers, by torch with oneDNN and MKL)."""
