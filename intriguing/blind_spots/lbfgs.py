@@ -31,42 +31,47 @@ def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, shar
     """
     kinds, memory = pairs.shape[1:3]
     mask = free.to(gradient.dtype)
-    descent = -gradient * mask
+    descent = (gradient * mask).neg_()
     vectors = pairs.flatten(1, 2) * mask[:, None]
     across = vectors.transpose(1, 2)
-    gram = torch.bmm(vectors, across).double()
-    gram = gram.unflatten(2, (kinds, memory)).unflatten(1, (kinds, memory))
-    along = torch.bmm(descent[:, None], across).squeeze(1).double().unflatten(1, (kinds, memory))
+    gram = torch.bmm(vectors, across)
+    along = torch.bmm(descent[:, None], across).squeeze(1)
 
-    # The inner products of steps (s) and whole changes (y), newest first.
-    other, part = (2 if kinds == 3 else 0), share.double()[:, None, None]
-    down, over = order[:, :, None].expand(-1, -1, memory), order[:, None].expand(-1, memory, -1)
-    sy = gram[:, 0, :, 1] + part * gram[:, 0, :, other]
-    yy = gram[:, 1, :, 1] + part * (gram[:, 1, :, other] + gram[:, other, :, 1]) + part**2 * gram[:, other, :, other]
-    sy, yy = (value.gather(1, down).gather(2, over) for value in (sy, yy))
-    ss = gram[:, 0, :, 0].diagonal(dim1=1, dim2=2).gather(1, order)
-    sg = along[:, 0].gather(1, order)
-    yg = (along[:, 1] + part[:, 0] * along[:, other]).gather(1, order)
+    # Newest first: the inner products of steps (s) and whole changes (y).
+    index = torch.cat([order + kind * memory for kind in range(kinds)], 1)
+    gram = gram.gather(1, index[:, :, None].expand_as(gram)).gather(2, index[:, None].expand_as(gram)).double()
+    along, part = along.gather(1, index).double(), share.double()[:, None, None]
+    s, y = slice(memory), slice(memory, 2 * memory)
+    other = s if kinds == 2 else slice(2 * memory, 3 * memory)
+    sy = gram[:, s, y] + part * gram[:, s, other]
+    yy = gram[:, y, y] + part * (gram[:, y, other] + gram[:, other, y]) + part**2 * gram[:, other, other]
+    ss, sg = gram[:, s, s].diagonal(dim1=1, dim2=2), along[:, s]
+    yg = along[:, y] + part[:, 0] * along[:, other]
 
     curvature, square = sy.diagonal(dim1=1, dim2=2), yy.diagonal(dim1=1, dim2=2)
     good = (curvature > 1e-6 * (ss * square).sqrt()) & (curvature > 0)
-    rho = torch.where(good, 1 / curvature.where(good, torch.ones_like(curvature)), torch.zeros_like(curvature))
+    rho = torch.where(good, 1 / curvature, 0.0)
     first = good.to(torch.int8).argmax(1, keepdim=True)
     has = good.any(1)
     scale = curvature.gather(1, first) / square.gather(1, first).clamp(min=1e-300)
-    scale = torch.where(has[:, None], scale, torch.ones_like(scale))
-    alphas = torch.zeros_like(sg)
-    for i in range(memory):
-        alphas[:, i] = rho[:, i] * (sg[:, i] - (alphas * sy[:, i]).sum(1))
+    scale = torch.where(has[:, None], scale, 1.0)
+    alphas = _substituted((rho[:, :, None] * sy).transpose(1, 2).triu(1), rho * sg, range(memory))
     there = scale * (yg - torch.bmm(alphas[:, None], yy).squeeze(1))
-    steps = torch.zeros_like(sg)
-    for i in reversed(range(memory)):
-        steps[:, i] = alphas[:, i] - rho[:, i] * (there[:, i] + (steps * sy[:, :, i]).sum(1))
+    steps = _substituted((rho[:, None] * sy).tril(-1), alphas - rho * there, range(memory - 1, -1, -1))
 
     changes = -scale * alphas
-    weights = torch.zeros_like(along)
-    weights[:, 0] = torch.zeros_like(steps).scatter(1, order, steps)
-    weights[:, 1] = torch.zeros_like(steps).scatter(1, order, changes)
-    weights[:, other] += part[:, 0] * weights[:, 1]
-    combination = torch.bmm(weights.flatten(1)[:, None].to(gradient.dtype), vectors).squeeze(1)
-    return torch.addcmul(combination, descent, scale.to(gradient.dtype)), has
+    shared = part[:, 0] * changes
+    weights = torch.cat([steps + shared, changes] if kinds == 2 else [steps, changes, shared], 1)
+    weights = torch.zeros_like(weights).scatter_(1, index, weights).to(gradient.dtype)
+    combination = torch.bmm(weights[:, None], vectors).squeeze(1)
+    return combination.addcmul_(descent, scale.to(gradient.dtype)), has
+
+
+def _substituted(shares: Tensor, right: Tensor, turns: range) -> Tensor:
+    """The v (R, m) with v_i = right_i - sum of v_j shares_ji, found one after another in the order of `turns`.
+
+    shares: (R, m, m), zero unless j comes before i.
+    """
+    for j in turns[:-1]:
+        right = torch.addcmul(right, right[:, j, None], shares[:, j], value=-1)
+    return right

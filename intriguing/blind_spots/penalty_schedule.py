@@ -1,6 +1,7 @@
 """Schedules of the penalty c: how c changes while a row is searched."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class Truncated:
     rejections: int = 4
     noise: float = 0.0
     """As in `Bracketing`. It is 0 because a refused step costs only one evaluation here."""
+    on_the_way: ClassVar[bool] = True
+    """Whether any point counts as a result, not the minimisers alone."""
     forces: bool = True
     """Whether the step after `rejections` refused ones is taken in any case, and the L-BFGS history emptied. At a kink
     of the loss it can happen that no step lowers the objective."""
@@ -67,7 +70,6 @@ class Truncated:
         return {
             "penalty": torch.where(turn, torch.where(won, penalty * factor, penalty / factor), penalty),
             "record": step.success,
-            "at_trial": torch.ones_like(won),
             "restart": torch.zeros_like(won),
             "accepted": torch.where(turn, torch.zeros_like(accepted), accepted),
             "factor": factor,
@@ -97,6 +99,7 @@ class Bracketing:
     """Largest number of values of c."""
     rejections: int = 8
     forces: bool = False
+    on_the_way: ClassVar[bool] = False
 
     def load(self, zero: Tensor) -> State:
         """The first state of the schedule, each (R,); zero: (R,) zeros."""
@@ -128,7 +131,6 @@ class Bracketing:
         return {
             "penalty": torch.where(settled, ahead, penalty),
             "record": settled & won,
-            "at_trial": torch.zeros_like(won),
             "restart": settled,
             "still": torch.where(settled, zero, still),
             "spent": torch.where(settled, zero, spent),
