@@ -32,6 +32,8 @@ class _Point:
     """The square of the gradient's norm."""
     broken: Tensor
     """Whether a logit or the gradient is not finite."""
+    gap: Tensor
+    """The margin: the largest logit of the goals minus that of the rivals."""
     success: Tensor
     winner: Tensor
     """The goal with the largest logit."""
@@ -40,11 +42,29 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """Points (R, n), and the norms (R,) of their changes that c multiplies."""
+class _Try:
+    """The step from the current points to the trial points, per row; all but the vectors (R, n) are (R,)."""
 
-    x: Tensor
+    first: Tensor
+    """Whether it is the image's first evaluation."""
+    penalty: Tensor
+    change: Tensor
+    """From the image to the trial point."""
     size: Tensor
+    """The norm of the change that c multiplies."""
+    moved: Tensor
+    """From the current point to the trial point."""
+    fall: Tensor
+    """The change of the objective if it were linear."""
+    old: Tensor
+    """The objective at the current point."""
+    new: Tensor
+    """The objective at the trial point."""
+    noise: Tensor
+    """The rounding error of the objective."""
+    forced: Tensor
+    """Whether so many steps were refused that no decrease is asked for."""
+    accept: Tensor
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,9 @@ class PenaltySearch:
             "rejected": zero.clone(),
             "penalty": zero - 1,
             "success": none.clone(),
+            "gap": zero.clone(),
+            "clean_gap": zero.clone(),
+            "begins": ~none,
             "best": x0.clone(),
             "best_l2": zero + float("inf"),
             "best_penalty": zero + float("nan"),
@@ -130,7 +153,7 @@ class PenaltySearch:
         broken = ~(z.isfinite().all(1) & finite_rows(gradient, square))
         gap, winner, rival = contest(z, goals, rivals)
         rounding = slack(z, winner, rival)
-        return _Point(loss, gradient, square, broken, (gap > rounding) & ~broken, winner, rounding)
+        return _Point(loss, gradient, square, broken, gap, (gap > rounding) & ~broken, winner, rounding)
 
     def _first_penalty(self, loss: Tensor, square: Tensor) -> Tensor:
         """The first c (R,), from the loss (R,) at the image and the square (R,) of its gradient's norm.
@@ -140,114 +163,172 @@ class PenaltySearch:
         """
         return square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
 
-    def step(self, state: State) -> State:
-        """One evaluation of all rows, and the next trial points."""
-        active = ~state["done"]
-        trial = state["trial"]
-        there = self._evaluated(state)
+    def _tried(self, state: State, there: _Point) -> _Try:
+        """The step to the trial points, and whether it is accepted."""
         first = state["penalty"] < 0
         penalty = torch.where(first, self._first_penalty(there.loss, there.square), state["penalty"])
-
-        change = trial - state["x0"]
-        size = self._size(change)
-        moved = trial - state["x"]
-        fall = dot(state["slope"], moved)
+        change, moved = state["trial"] - state["x0"], state["trial"] - state["x"]
+        size, fall = self._size(change), dot(state["slope"], moved)
         old = state["loss"] + penalty * state["size"]
         new = there.loss + penalty * size
-        forced = state["rejected"] >= self.schedule.rejections
         noise = self.schedule.noise * old.abs()
         if self.schedule.noise:
             # Logits with a large common offset are rounded more coarsely than the loss itself.
             noise = torch.maximum(noise, there.rounding)
-        accept = (first | (new <= old + torch.maximum(1e-4 * fall, noise)) | (forced & self.schedule.forces)) & ~there.broken
-        learned = accept & ~first
-        history = self._history(state, learned, forced, moved, there.gradient, change, size)
+        forced = state["rejected"] >= self.schedule.rejections
+        accept = state["begins"] | (new <= old + torch.maximum(1e-4 * fall, noise))
+        if self.schedule.forces:
+            accept = accept | forced
+        accept = accept & ~there.broken
+        return _Try(first, penalty, change, size, moved, fall, old, new, noise, forced, accept)
 
-        now = {"x": trial, "change": change, "loss_gradient": there.gradient, "loss": there.loss, "size": size, "success": there.success}
-        now = _taken(accept, now, state)
-        drop = (old - new).where(~first, new)
-        plan = self.schedule.move(state, Step(penalty, accept, forced, now["success"], there.success, drop, new))
-        penalty_now, restart = plan.pop("penalty"), plan.pop("restart")
-        recorded = _Recorded(trial, size) if self.schedule.on_the_way else _Recorded(now["x"], now["size"])
-        best = self._best(state, plan.pop("record") & active, recorded, penalty, there.winner)
-
-        fresh = accept | restart
-        slope = self._slope(now["loss_gradient"], penalty_now, now["change"], now["size"])
-        way, full = self._way(now["x"], now["loss"], slope, penalty_now, history)
-        shrink = (-fall / (2 * (new - old - fall)).clamp(min=1e-30)).clamp(0.1, 0.5)
-        shrink = torch.where(there.broken, 0.1, shrink)
-        step = torch.where(fresh, full, state["step"] * shrink)
-        way = way if surely_all(fresh) else torch.where(fresh[:, None], way, state["way"])
+    def step(self, state: State) -> State:
+        """One evaluation of all rows, and the next trial points."""
+        active = ~state["done"]
+        there = self._evaluated(state)
+        made = self._tried(state, there)
+        learned = made.accept & ~state["begins"]
+        history = self._history(state, learned, made, there.gradient)
+        now = self._current(state, there, made)
+        plan = self.schedule.move(state, self._report(state, there, made, now))
+        best = self._best(state, plan.pop("record") & active, there, made, now)
+        begins = plan.pop("home"), plan.pop("resume")
+        ahead = self._ahead(state, there.broken, made, now | history, plan)
         return {
             **history,
             **plan,
             **now,
             **best,
-            "slope": slope,
-            "trial": clip((way * step[:, None]).add_(now["x"]), self.lower, self.upper),
-            "step": step,
-            "way": way,
-            "rejected": torch.where(fresh, 0.0, state["rejected"] + 1),
-            "penalty": penalty_now,
+            **ahead,
+            **self._begun(begins, ahead["trial"], state["x0"], best["best"], history),
             "forward": state["forward"] + active,
             "backward": state["backward"] + active,
-            "broken": state["broken"] | (there.broken & first & active),
+            "broken": state["broken"] | (there.broken & made.first & active),
             "blind": state["blind"] & ((there.square == 0) | ~active),
-            "lowered": state["lowered"] | (learned & active & (old - new > noise)),
+            "lowered": state["lowered"] | (learned & active & (made.old - made.new > made.noise)),
             "least_penalty": torch.where(
-                active, torch.minimum(state["least_penalty"], penalty), state["least_penalty"]
+                active, torch.minimum(state["least_penalty"], made.penalty), state["least_penalty"]
             ),
-            "done": state["done"] | plan["done"] | (there.broken & first),
+            "done": state["done"] | plan["done"] | (there.broken & made.first),
         }
 
-    def _best(self, state: State, record: Tensor, found: _Recorded, penalty: Tensor, winner: Tensor) -> State:
-        """The nearest point to be recorded so far; record: (R,) where `found` is one."""
-        l2 = found.size.sqrt() if self.form == "squared_l2" else found.size
+    def _current(self, state: State, there: _Point, made: _Try) -> State:
+        """The points where the rows stand now: the trial points where they were accepted."""
+        new = {
+            "x": state["trial"],
+            "change": made.change,
+            "size": made.size,
+            "loss": there.loss,
+            "loss_gradient": there.gradient,
+            "success": there.success,
+            "gap": there.gap,
+        }
+        clean = {"clean_gap": torch.where(made.first, there.gap, state["clean_gap"])}
+        if surely_all(made.accept):
+            return new | clean
+        some, rows = made.accept, made.accept[:, None]
+        return clean | {
+            name: torch.where(rows if value.ndim == 2 else some, value, state[name]) for name, value in new.items()
+        }
+
+    def _report(self, state: State, there: _Point, made: _Try, now: State) -> Step:
+        """What the schedule is told of the step."""
+        l2 = self._l2(now["size"])
+        stretch = (now["gap"] - now["clean_gap"]) / -now["clean_gap"]
+        # On the boundary |grad loss|, which c times the norm's gradient balances, is half of |grad margin|.
+        boundary = made.penalty * 0.5 / -torch.expm1(-now["loss"])
+        return Step(
+            penalty=made.penalty,
+            accept=made.accept,
+            forced=made.forced,
+            won=now["success"],
+            success=there.success,
+            drop=torch.where(state["begins"], made.new, made.old - made.new),
+            value=made.new,
+            gap=now["gap"],
+            l2=l2,
+            reach=l2 / stretch,
+            boundary=boundary * stretch if self.form == "squared_l2" else boundary,
+        )
+
+    def _ahead(self, state: State, broken: Tensor, made: _Try, now: State, plan: State) -> State:
+        """The next trial points; now: with the history. A refused step is made shorter."""
+        penalty, fresh = plan["penalty"], made.accept | plan.pop("restart")
+        slope = self._slope(now["loss_gradient"], penalty, now["change"], now["size"])
+        way, full = self._way(now, slope, penalty)
+        shrink = (-made.fall / (2 * (made.new - made.old - made.fall)).clamp(min=1e-30)).clamp(0.1, 0.5)
+        shrink = torch.where(broken, 0.1, shrink)
+        step = torch.where(fresh, full, state["step"] * shrink)
+        way = way if surely_all(fresh) else torch.where(fresh[:, None], way, state["way"])
+        return {
+            "slope": slope,
+            "way": way,
+            "step": step,
+            "trial": clip((way * step[:, None]).add_(now["x"]), self.lower, self.upper),
+            "rejected": torch.where(fresh, 0.0, state["rejected"] + 1),
+        }
+
+    def _begun(
+        self, begins: tuple[Tensor, Tensor], trial: Tensor, image: Tensor, best: Tensor, history: State
+    ) -> State:
+        """The trial points where a minimisation begins anew: at the image, or at the best point. begins: masks (R,)."""
+        home, resume = begins
+        anew = home | resume
+        if surely_none(anew):
+            return {"begins": anew}
+        history["pairs"][:, 0].masked_fill_(anew[:, None, None], 0)
+        return {"begins": anew, "trial": chosen(resume, best, chosen(home, image, trial))}
+
+    def _l2(self, size: Tensor) -> Tensor:
+        """The length (R,) of a change, from the norm that c multiplies."""
+        return size.sqrt() if self.form == "squared_l2" else size
+
+    def _best(self, state: State, record: Tensor, there: _Point, made: _Try, now: State) -> State:
+        """The nearest point so far of those to be recorded (R,)."""
+        trial = self.schedule.on_the_way
+        x, l2 = (state["trial"], self._l2(made.size)) if trial else (now["x"], self._l2(now["size"]))
         better = record & (l2 < state["best_l2"])
         return {
-            "best": chosen(better, found.x, state["best"]),
+            "best": chosen(better, x, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),
-            "best_penalty": torch.where(better, penalty, state["best_penalty"]),
-            "best_class": torch.where(better, winner, state["best_class"]),
+            "best_penalty": torch.where(better, made.penalty, state["best_penalty"]),
+            "best_class": torch.where(better, there.winner, state["best_class"]),
         }
 
-    def _history(
-        self, state: State, push: Tensor, clear: Tensor, moved: Tensor, gradient: Tensor, change: Tensor, size: Tensor
-    ) -> State:
+    def _history(self, state: State, push: Tensor, made: _Try, gradient: Tensor) -> State:
         """The L-BFGS pairs; they are of the loss alone, so they stay valid when c changes. The oldest is replaced."""
         pairs, order = state["pairs"], state["order"]
         fixed = is_graphed(order.device)
         rows = torch.arange(len(order), device=order.device) if fixed else push.nonzero().squeeze(1)
         slot = order[rows, -1]
-        values = [moved, gradient - state["loss_gradient"]]
+        values = [made.moved, gradient - state["loss_gradient"]]
         if self.form != "squared_l2":
-            values.append(_unit(change, size) - _unit(state["change"], state["size"]))
+            values.append(_unit(made.change, made.size) - _unit(state["change"], state["size"]))
         for kind, value in enumerate(values):
             new = value[rows]
             if fixed:
                 new = torch.where(push[:, None], new, pairs[rows, kind, slot])
             pairs[rows, kind, slot] = new
-        if not surely_none(clear):
-            pairs[:, 0].masked_fill_(clear[:, None, None], 0)
+        if not surely_none(made.forced):
+            pairs[:, 0].masked_fill_(made.forced[:, None, None], 0)
         order = torch.where(push[:, None], order.roll(1, 1), order)
         return {"pairs": pairs, "order": order}
 
-    def _way(self, x: Tensor, loss: Tensor, slope: Tensor, penalty: Tensor, history: State) -> tuple[Tensor, Tensor]:
-        """A descent direction (R, n) at x for the penalty, and the first step to try along it (R,)."""
-        free = free_variables(x, slope, self.lower, self.upper)
+    def _way(self, now: State, slope: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """A descent direction (R, n) for the penalty, and the first step (R,) to try; now: with the history."""
+        free = free_variables(now["x"], slope, self.lower, self.upper)
         share = 2 * penalty if self.form == "squared_l2" else penalty
-        way, has = direction(slope, free, history["pairs"], history["order"], share)
+        way, has = direction(slope, free, now["pairs"], now["order"], share)
         has = has & (dot(way, slope) < 0)
         if surely_all(has):
-            return way, torch.ones_like(loss)
+            return way, torch.ones_like(penalty)
         steepest = -slope * free
         way = torch.where(has[:, None], way, steepest)
         # Without history: Polyak's step, since the smallest possible loss is zero. Where the loss is flat it leads far
         # beyond the box, and no number of halvings would lead back.
         square = dot(steepest, steepest).clamp(min=1e-30)
-        longest = torch.full_like(square, self._longest())
-        polyak = torch.minimum(loss / square, longest / square.sqrt())
-        return way, torch.where(has, torch.ones_like(polyak), polyak)
+        polyak = torch.minimum(now["loss"] / square, self._longest() / square.sqrt())
+        return way, torch.where(has, 1.0, polyak)
 
     def _longest(self) -> float:
         """The largest length of a first step: a quarter of the box's diagonal."""
@@ -258,11 +339,3 @@ class PenaltySearch:
 def _unit(change: Tensor, size: Tensor) -> Tensor:
     """The changes (R, n), of length `size` (R,), divided by it."""
     return change / size.clamp(min=1e-30)[:, None]
-
-
-def _taken(accept: Tensor, new: State, old: State) -> State:
-    """The tensors of `new` where `accept` (R,) is true, those of `old` elsewhere."""
-    if surely_all(accept):
-        return new
-    rows = accept[:, None]
-    return {name: torch.where(rows if value.ndim == 2 else accept, value, old[name]) for name, value in new.items()}

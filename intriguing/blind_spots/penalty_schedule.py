@@ -1,5 +1,6 @@
 """Schedules of the penalty c: how c changes while a row is searched."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,20 @@ from torch import Tensor
 from intriguing.blind_spots.loop import State
 
 _INFINITY = float("inf")
+_NEARER = 2e-3
+"""A share of the distance that is worth another minimisation."""
+_NEAR = 1.1
+"""How far beyond a point the boundary may lie, as a multiple of its distance, if a linear margin is to tell where."""
+_STRIDE, _LONGEST = 0.02, math.log(16)
+"""The smallest and the largest change of log c while the bracket has one end; the smallest doubles each time."""
+_BEYOND = 1.25
+"""How far the secant is followed then, as a multiple of the way to its root, so that the bracket gets its other end."""
+_PATIENT = 3
+"""An end of the bracket moves at most so often in a row before the bracket is halved."""
+_LEAST = 1e-12
+"""Without a success c falls to this share of the first one."""
+_EXTRA = 4
+"""Number of larger c that are tried where the bracket closes between two basins."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,14 @@ class Step:
     """The decrease of the objective."""
     value: Tensor
     """What the objective is now."""
+    gap: Tensor
+    """The margin of the current point."""
+    l2: Tensor
+    """Its distance from the image."""
+    reach: Tensor
+    """The distance of the boundary if the margin is linear between the image and the current point."""
+    boundary: Tensor
+    """The c whose minimiser lies on the boundary if the margin is linear between the image and the current point."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +89,13 @@ class Truncated:
         turn = accept & (accepted >= self.inner)
         flipped = turn & (won != state["turned_won"])
         factor = torch.where(flipped, (state["factor"].double() ** 0.6).to(penalty.dtype), state["factor"])
-        tick = state["tick"] + 1
+        tick, never = state["tick"] + 1, torch.zeros_like(won)
         return {
             "penalty": torch.where(turn, torch.where(won, penalty * factor, penalty / factor), penalty),
             "record": step.success,
-            "restart": torch.zeros_like(won),
+            "restart": never,
+            "home": never,
+            "resume": never,
             "accepted": torch.where(turn, torch.zeros_like(accepted), accepted),
             "factor": factor,
             "turned_won": torch.where(turn, won, state["turned_won"]),
@@ -83,9 +108,15 @@ class Truncated:
 class Bracketing:
     """The paper's line search over c (section 4.1), read as the largest c whose minimiser still succeeds.
 
-    For each c the objective is minimised until it no longer falls. c is doubled or halved until there is one success
-    and one failure. Then the bracket between the two is halved in log c until its ends differ by less than the factor
-    1 + `tolerance`. Only minimisers count as results. Each minimisation starts at the minimiser of the one before.
+    For each c the objective is minimised until it no longer falls, and only minimisers count as results. The first c
+    that are tried come from a margin that is linear on the way from the image, and then from a secant, until there is
+    one success and one failure. The bracket between the two shrinks by the Illinois method, on the margin as a function
+    of log c (Dowell and Jarratt 1971, "A modified regula falsi method"), until its ends differ by less than the factor
+    1 + `tolerance`. Each minimisation starts at the minimiser of the one before.
+
+    Two things may end that too far. Where the margin at the largest c with a success is still large, a larger c led
+    into another basin: a few more of them are tried, from the success. And other basins may be nearer: one minimisation
+    with this c starts at the image again, and where it leads to a nearer point the search of c begins anew from there.
     """
 
     tolerance: float = 1e-3
@@ -97,45 +128,140 @@ class Bracketing:
     """Largest number of evaluations per c."""
     moves: int = 60
     """Largest number of values of c."""
+    kink: bool = False
+    """Whether the norm has a kink at the image, as |r| has. Where a minimisation ended there none can start: after a
+    failure the next one starts at the nearest success."""
     rejections: int = 8
     forces: bool = False
     on_the_way: ClassVar[bool] = False
 
     def load(self, zero: Tensor) -> State:
         """The first state of the schedule, each (R,); zero: (R,) zeros."""
+        no = torch.zeros_like(zero, dtype=torch.bool)
         return {
             "still": zero.clone(),
             "spent": zero.clone(),
             "moved": zero.clone(),
             "low": zero.clone(),
             "high": zero + _INFINITY,
+            "low_gap": zero.clone(),
+            "high_gap": zero.clone(),
+            "run": zero.clone(),
+            "halves": no.clone(),
+            "short": zero + 1,
+            "stride": zero + _STRIDE,
+            "extra": zero.clone(),
+            "least": zero.clone(),
+            "jumped": no.clone(),
+            "returns": no.clone(),
+            "returned": no.clone(),
         }
 
     def move(self, state: State, step: Step) -> State:
         """The next c, the points to record, and the new state of the schedule."""
-        accept, won, penalty, value = step.accept, step.won, step.penalty, step.value
-        quiet = accept & (step.drop <= self.stillness * value.abs())
-        still = torch.where(accept, torch.where(quiet, state["still"] + 1, torch.zeros_like(value)), state["still"])
-        spent = state["spent"] + 1
-        stuck = step.forced & ~accept
-        settled = (still >= 2) | stuck | (spent >= self.longest)
-        low = torch.where(settled & won, torch.maximum(state["low"], penalty), state["low"])
-        high = torch.where(settled & ~won, torch.minimum(state["high"], penalty), state["high"])
-        # A success at a larger c than a failure happens where minimisers lie in different basins: keep the success.
-        high = torch.where(high <= low, torch.full_like(high, _INFINITY), high)
+        count, settled = self._minimised(state, step)
+        back = state["returns"] & settled
+        nearer = back & self._nearer(state, step)
+        ends = self._ends(state, step, settled, nearer)
+        low, high = ends["low"], ends["high"]
+        jumped = state["jumped"] & ~nearer
+        extra = torch.where(settled, (state["extra"] - 1).clamp(min=0), state["extra"])
         both = (low > 0) & high.isfinite()
-        middle = low.sqrt() * high.sqrt()
-        ahead = torch.where(both, middle, torch.where(won, 2 * penalty, penalty / 2))
-        moved = state["moved"] + settled
-        zero = torch.zeros_like(value)
+        closed = settled & ((both & (high <= low * (1 + self.tolerance))) | (jumped & (extra == 0)))
+        jump = closed & ~jumped & (ends["short"] < 1 - _NEARER)
+        home = closed & ~jump & ~state["returned"]
+        jumped = jumped | jump
+        extra = torch.where(jump, float(_EXTRA), extra)
+        ahead = torch.where(both & ~jump, self._inside(ends), self._outside(state, step, jump, low))
+        least = torch.where(state["moved"] == 0, _LEAST * step.penalty, state["least"])
+        hopeless = settled & (ahead < least)
+        stride = torch.where(settled, (2 * state["stride"]).clamp(max=_LONGEST), state["stride"])
         return {
-            "penalty": torch.where(settled, ahead, penalty),
-            "record": settled & won,
+            **ends,
+            **count,
+            "penalty": torch.where(settled, torch.where(home, low, ahead), step.penalty),
+            "record": settled & step.won,
             "restart": settled,
-            "still": torch.where(settled, zero, still),
-            "spent": torch.where(settled, zero, spent),
-            "moved": moved,
+            "home": home,
+            "resume": settled & ~step.won & ((low > 0) if self.kink else jumped & (extra > 0)) & ~home,
+            "high": torch.where(jump, _INFINITY, high),
+            "stride": torch.where(both, _STRIDE, stride),
+            "extra": extra,
+            "least": least,
+            "jumped": jumped,
+            "returns": torch.where(settled, home, state["returns"]),
+            "returned": state["returned"] | home,
+            "done": (back & ~nearer) | (closed & ~jump & ~home) | hopeless | (count["moved"] >= self.moves),
+        }
+
+    def _minimised(self, state: State, step: Step) -> tuple[State, Tensor]:
+        """The counts of steps, and which minimisations end with this one (R,)."""
+        quiet = step.accept & (step.drop <= self.stillness * step.value.abs())
+        still = torch.where(step.accept, torch.where(quiet, state["still"] + 1, 0.0), state["still"])
+        spent = state["spent"] + 1
+        stuck = step.forced & ~step.accept
+        settled = (still >= 2) | stuck | (spent >= self.longest)
+        still, spent = (torch.where(settled, 0.0, count) for count in (still, spent))
+        return {"still": still, "spent": spent, "moved": state["moved"] + settled}, settled
+
+    def _nearer(self, state: State, step: Step) -> Tensor:
+        """Whether the current point is a nearer success than the best, or near the boundary where that is nearer."""
+        sure = torch.where(step.won, True, step.reach < _NEAR * step.l2)
+        return sure & (torch.where(step.won, step.l2, step.reach) < (1 - _NEARER) * state["best_l2"])
+
+    def _ends(self, state: State, step: Step, settled: Tensor, anew: Tensor) -> State:
+        """The bracket (`low`, `high`), the margins at its ends, how often its lower end just moved (`run`; negative:
+        the upper one), whether an end moved so often that the bracket is halved from now on (`halves`), and how far the
+        boundary lies from the image as a share of the distance at the lower end if the margin is linear (`short`).
+
+        anew: rows (R,) whose bracket begins anew. As the Illinois method wants it, the margin of an end is halved while
+        the other one moves twice in a row.
+        """
+        up, down = settled & step.won, settled & ~step.won
+        low = torch.where(anew, 0.0, state["low"])
+        high = torch.where(anew, _INFINITY, state["high"])
+        low = torch.where(up, torch.maximum(low, step.penalty), low)
+        high = torch.where(down, torch.minimum(high, step.penalty), high)
+        halved = torch.where(self._again(state, step), 0.5, 1.0)
+        # A success at a larger c than a failure happens where minimisers lie in different basins: keep the success.
+        high = torch.where(high <= low, _INFINITY, high)
+        low_gap, high_gap, run = state["low_gap"], state["high_gap"], state["run"]
+        run = torch.where(settled, torch.where(step.won, run.clamp(min=0) + 1, run.clamp(max=0) - 1), run)
+        both = (low > 0) & high.isfinite()
+        return {
             "low": low,
             "high": high,
-            "done": (both & (high <= low * (1 + self.tolerance))) | (moved >= self.moves),
+            "low_gap": torch.where(up, step.gap, torch.where(down, halved * low_gap, low_gap)),
+            "high_gap": torch.where(down, step.gap, torch.where(up, halved * high_gap, high_gap)),
+            "run": torch.where(both, run, run.sign()),
+            "halves": (state["halves"] & ~anew) | (both & (run.abs() > _PATIENT)),
+            "short": torch.where(up, step.reach / step.l2, state["short"]),
         }
+
+    def _again(self, state: State, step: Step) -> Tensor:
+        """Whether the end of the bracket that moved last moves again if the minimisation ends here (R,)."""
+        return torch.where(step.won, state["run"] > 0, state["run"] < 0)
+
+    def _inside(self, ends: State) -> Tensor:
+        """The next c (R,) within the bracket: the root of the straight line through both margins.
+
+        It keeps so far from the ends that two of them close a bracket around a root that is known well. Where one end
+        moved again and again, for the margin jumps, it is the middle.
+        """
+        width = (ends["high"] / ends["low"]).log()
+        edge = (width / 2).clamp(max=0.9 * math.log1p(self.tolerance))
+        root = width * (ends["low_gap"] / (ends["low_gap"] - ends["high_gap"]))
+        root = torch.where(root.isfinite() & ~ends["halves"], root, width / 2)
+        return ends["low"] * torch.maximum(torch.minimum(root, width - edge), edge).exp()
+
+    def _outside(self, state: State, step: Step, jump: Tensor, low: Tensor) -> Tensor:
+        """The next c (R,) where one end of the bracket is not known; after a jump: beyond the success at `low`."""
+        won = step.won
+        before, gap = (torch.where(won, state[a], state[b]) for a, b in (("low", "high"), ("low_gap", "high_gap")))
+        secant = _BEYOND * step.gap * (step.penalty / before).log() / (gap - step.gap)
+        again = self._again(state, step) & ~state["returns"]
+        way = torch.where(again, secant, (step.boundary / step.penalty).log())
+        upward = won | jump
+        way = torch.where(upward, way, -way)
+        way = torch.maximum(torch.where(way.isfinite(), way, 0.0), state["stride"]).clamp(max=_LONGEST)
+        return torch.where(jump, low, step.penalty) * torch.where(upward, way, -way).exp()

@@ -144,8 +144,8 @@ class _RowSearch:
 
     def paper_procedure(self) -> State:
         """The paper's procedure and nothing else (section 4.1)."""
-        schedule = Bracketing(self.options.penalty_tolerance)
         form = self.options.penalty_form
+        schedule = Bracketing(self.options.penalty_tolerance, kink=form == "l2")
         return self._run(PenaltySearch(self.evaluator, *self.box, schedule, form, width=self.width), self.rows)
 
     def by_recipe(self, recipe: Recipe, excluded: Excluded | None = None) -> State:
