@@ -13,11 +13,11 @@ from torch import Tensor
 
 from intriguing.blind_spots.box import Bound, clip
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.evaluate import Evaluator, Loss
 from intriguing.blind_spots.lbfgs import direction, dot, free_variables
 from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, finite_rows, surely_all, surely_none
-from intriguing.blind_spots.objective import contest, cross_entropy, slack
+from intriguing.blind_spots.masks import chosen, surely_all, surely_finite, surely_none
+from intriguing.blind_spots.objective import cross_entropy, one_entropy, standing
 from intriguing.blind_spots.penalty_schedule import Bracketing, Step, Truncated
 
 
@@ -102,6 +102,8 @@ class PenaltySearch:
         return {
             **inputs,
             **self.schedule.load(zero),
+            "goal": inputs["goals"].to(torch.int8).argmax(1),
+            "alone": inputs["goals"].sum(1) == 1,
             "x": x0.clone(),
             "trial": x0.clone(),
             "loss": zero.clone(),
@@ -145,15 +147,23 @@ class PenaltySearch:
 
     def _evaluated(self, state: State) -> _Point:
         """What the model gives at the trial points."""
-        goals, rivals = state["goals"], state["rivals"]
-        z, loss, gradient = self.evaluator.gradient(
-            state["trial"], lambda logits, s: cross_entropy(logits, goals[s], rivals[s]), ~state["done"]
-        )
+        z, loss, gradient = self.evaluator.gradient(state["trial"], self._loss(state), ~state["done"])
         square = dot(gradient, gradient)
-        broken = ~(z.isfinite().all(1) & finite_rows(gradient, square))
-        gap, winner, rival = contest(z, goals, rivals)
-        rounding = slack(z, winner, rival)
-        return _Point(loss, gradient, square, broken, gap, (gap > rounding) & ~broken, winner, rounding)
+        if surely_finite(square, z.sum(1)):
+            broken = torch.zeros_like(state["done"])
+        else:
+            broken = ~(z.isfinite().all(1) & (square.isfinite() | gradient.isfinite().all(1)))
+        there = standing(z, state["goals"], state["rivals"])
+        success = (there.gap > there.slack) & ~broken
+        return _Point(loss, gradient, square, broken, there.gap, success, there.winner, there.slack)
+
+    def _loss(self, state: State) -> Loss:
+        """The cross-entropy of the goals."""
+        goals, rivals = state["goals"], state["rivals"]
+        if surely_all(state["alone"]):
+            goal, allowed = state["goal"], goals | rivals
+            return lambda logits, s: one_entropy(logits, goal[s], allowed[s])
+        return lambda logits, s: cross_entropy(logits, goals[s], rivals[s])
 
     def _first_penalty(self, loss: Tensor, square: Tensor) -> Tensor:
         """The first c (R,), from the loss (R,) at the image and the square (R,) of its gradient's norm.
