@@ -85,13 +85,14 @@ class Evaluator:
 
     def _batches(self, rows: Tensor, index: Tensor | None) -> Iterator[tuple[slice | Tensor, Tensor]]:
         """Which rows a batch holds, as a slice or as indices, and their images, padded; `index`: None for all rows."""
-        count = len(rows) if index is None else len(index)
+        total = rows.shape[0]
+        count = total if index is None else index.shape[0]
         start = 0
         while start < count:
             size = self.blocks.size(count - start)
             live = min(size, count - start)
             s = slice(start, start + live) if index is None else index[start : start + live]
-            piece = rows if live == len(rows) and index is None else rows[s]
+            piece = rows.index_select(0, s) if isinstance(s, Tensor) else rows if live == total else rows[s]
             if live < size:
                 piece = torch.cat([piece, piece[:1].expand(size - live, -1)])
             if piece.shape[1] > self.size:
@@ -105,7 +106,7 @@ class Evaluator:
         if active is None or is_graphed(rows.device):
             return None
         count = sum(active.tolist())
-        if count == 0 or self.blocks.padded(count) == self.blocks.padded(len(rows)):
+        if count == 0 or self.blocks.padded(count) == self.blocks.padded(rows.shape[0]):
             return None
         return active.nonzero().squeeze(1)
 
@@ -217,12 +218,12 @@ class Evaluator:
 
         keep: the graph is needed again.
         """
-        live = len(slope)
-        if live < len(images):
-            slope = torch.cat([slope, slope.new_zeros(len(images) - live, slope.shape[1])])
+        (live, classes), size = slope.shape, images.shape[0]
+        if live < size:
+            slope = torch.cat([slope, slope.new_zeros(size - live, classes)])
         g = None
         if z.requires_grad:
-            self.seen.backward += len(images)
+            self.seen.backward += size
             (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
         g = torch.zeros_like(images) if g is None else g
         g = _first(g, live).flatten(1)
@@ -230,12 +231,12 @@ class Evaluator:
 
 
 def _length(s: slice | Tensor) -> int:
-    return s.stop - s.start if isinstance(s, slice) else len(s)
+    return s.stop - s.start if isinstance(s, slice) else s.shape[0]
 
 
 def _first(rows: Tensor, count: int) -> Tensor:
     """The first `count` rows."""
-    return rows if len(rows) == count else rows[:count]
+    return rows if rows.shape[0] == count else rows[:count]
 
 
 def _spread(parts: list[Tensor], rows: Tensor, index: Tensor | None) -> Tensor:

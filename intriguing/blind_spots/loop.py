@@ -2,8 +2,9 @@
 
 A `Solver` describes the search of one row, written for a batch of rows. `load` makes the first state of new rows and
 does not call the model. `step` advances every row by a fixed number of evaluations and leaves finished rows as they
-are. The loop reads the mask of finished rows only once in `poll` steps, because each reading waits for the device. On a
-CUDA device a step is recorded once and replayed (`cuda_graph`).
+are. The loop reads the mask of finished rows only once in `poll` steps, because each reading waits for the device; on a
+CPU, where it does not, rows also leave when the state gets smaller without them. On a CUDA device a step is recorded
+once and replayed (`cuda_graph`).
 """
 
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from torch import Tensor
 from intriguing.basics.liveness import beat
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.masks import surely_all
 from intriguing.models.rows import Blocks, Passes
 
 State = dict[str, Tensor]
@@ -102,7 +102,7 @@ def run(solver: Solver, inputs: State, layout: Layout) -> State:
         beat()
         for _ in range(solver.poll):
             state = advance(state)
-            if surely_all(state["done"]):
+            if not fixed and _is_due(state["done"], grain, waiting < count):
                 break
         finished = state["done"] & live
         leaving = finished.nonzero().squeeze(1)
@@ -128,7 +128,7 @@ def run(solver: Solver, inputs: State, layout: Layout) -> State:
             keep = _compact(live, _ceil(remaining, grain))
             rows, live, state = rows[keep], live[keep], dict(state)
             for name in state:  # one by one, so that never two states are in memory
-                state[name] = state[name][keep]
+                state[name] = state[name].index_select(0, keep)
             advance = _stepper(solver, device, layout.piece)
 
 
@@ -137,7 +137,16 @@ def _ceil(count: int, multiple: int) -> int:
 
 
 def _take(state: State, index: Tensor) -> State:
-    return {name: value[index] for name, value in state.items()}
+    return {name: value.index_select(0, index) for name, value in state.items()}
+
+
+def _is_due(done: Tensor, grain: int, waits: bool) -> bool:
+    """Whether to look after the rows before the next poll: all are done, or a state without them gets smaller.
+
+    While others wait, it does not: new rows would be loaded one by one.
+    """
+    going = done.tolist().count(False)
+    return going == 0 or (not waits and _ceil(going, grain) < len(done))
 
 
 def _compact(live: Tensor, width: int) -> Tensor:
@@ -150,7 +159,7 @@ def _store(results: State, solver: Solver, state: State, leaving: Tensor, rows: 
         value = state[name]
         if name not in results:
             results[name] = value.new_zeros((count, *value.shape[1:]))
-        results[name][rows[leaving]] = value[leaving]
+        results[name].index_copy_(0, rows.index_select(0, leaving), value.index_select(0, leaving))
 
 
 class _Eager:

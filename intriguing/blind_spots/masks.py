@@ -29,6 +29,7 @@ def surely_finite(*vectors: Tensor) -> bool:
 
 def chosen(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """The rows (R, ...) of `new` where `mask` (R,) is true, those of `old` elsewhere."""
-    if surely_none(mask):
-        return old
-    return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    if is_graphed(mask.device) or new.ndim == 1:
+        return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    index = mask.nonzero().squeeze(1)  # a mask that is spread over long rows is slow
+    return old.index_copy(0, index, new.index_select(0, index)) if len(index) else old

@@ -62,7 +62,9 @@ def _sigmoid(x: Tensor) -> Tensor:
 
 def _some(value: Tensor, s: slice | Tensor) -> Tensor:
     """The rows `s` of a tensor of the state; the tensor itself where these are all."""
-    return value if isinstance(s, slice) and s.start in (0, None) and s.stop in (len(value), None) else value[s]
+    if isinstance(s, Tensor):
+        return value.index_select(0, s)
+    return value if s.start in (0, None) and s.stop in (value.shape[0], None) else value[s]
 
 
 def _between(logits: Tensor, both: Standing, pull: Tensor) -> Tensor:
@@ -377,7 +379,7 @@ class PrimalDual:
         whose averages begin anew.
         """
         weight, pull, size = (value[:, None] for value in steer)
-        trial, sound = state["trial"], point.sound[:, None]
+        trial = state["trial"]
         total = (weight * point.gradient).addcmul_(pull, point.r)
         square = (total * total).lerp_(state["square"], _SQUARE)
         decay = self.mean if late is None else (self.mean * (~late).to(total.dtype))[:, None]
@@ -385,8 +387,8 @@ class PrimalDual:
         moved = torch.addcdiv(trial, size * mean, square.sqrt().add_(1e-20), value=-1)
         if not point.all_sound:
             # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
-            moved = torch.where(sound, moved, torch.lerp(state["x0"], trial, 0.5))
-            mean, square = torch.where(sound, mean, state["mean"]), torch.where(sound, square, state["square"])
+            moved = chosen(point.sound, moved, torch.lerp(state["x0"], trial, 0.5))
+            mean, square = chosen(point.sound, mean, state["mean"]), chosen(point.sound, square, state["square"])
         return {"trial": clip(moved, self.lower, self.upper), "mean": mean, "square": square}
 
     def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor | None) -> Tensor:
