@@ -21,7 +21,7 @@ from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.blind_spots.lbfgs import dot
 from intriguing.blind_spots.loop import State
 from intriguing.blind_spots.masks import chosen, surely_all, surely_none
-from intriguing.blind_spots.objective import lead, margin, pair
+from intriguing.blind_spots.objective import Standing, duel
 from intriguing.blind_spots.qp import project
 
 _INFINITY = float("inf")
@@ -82,6 +82,8 @@ class _Best(NamedTuple):
 
     def renewed(self, better: Tensor, point: Tensor, l2: Tensor, logits: Tensor) -> "_Best":
         """With others where `better` (R,) says so."""
+        if surely_none(better):
+            return self
         return _Best(
             chosen(better, point, self.point),
             torch.where(better, l2, self.l2),
@@ -176,15 +178,17 @@ class BoundaryFinish:
 
     def _judged(self, state: State, active: Tensor) -> _Trial:
         """The margin and its gradient at the trial points."""
-        target, rivals = state["target"], state["rivals"]
+        target, rivals, parts = state["target"], state["rivals"], list[Standing]()
 
         def worst(logits: Tensor, s: slice | Tensor) -> tuple[Tensor, Tensor]:
-            _, rival = margin(logits, target[s], rivals[s])
-            return pair(logits, target[s], rival)
+            parts.append(duel(logits, target[s], rivals[s]))
+            slope = torch.zeros_like(logits).scatter_(1, parts[-1].winner.unsqueeze(1), 1.0)
+            return parts[-1].gap, slope.scatter_(1, parts[-1].rival.unsqueeze(1), -1.0)
 
-        z, _, normal = self.evaluator.gradient(state["trial"], worst, active)
+        z, gap, normal = self.evaluator.gradient(state["trial"], worst, active)
+        both = parts[0] if len(parts) == 1 and len(parts[0].high) == len(z) else duel(z, target, rivals)
         ray = state["trial"] - state["x0"]
-        return _Trial(z, *lead(z, target, rivals), ray, normal, dot(normal, ray))
+        return _Trial(z, gap, gap - both.slack, both.rival, ray, normal, dot(normal, ray))
 
     def _ends(self, state: State, active: Tensor, l2: Tensor, bound: Tensor) -> State:
         """Which rows are done, and what is counted for that. l2, bound: (R,) distance reached, and its lower bound."""
@@ -214,11 +218,11 @@ class BoundaryFinish:
         far = best_l2 / length * (1 - 1e-6)
         won = gap > 0
         improved = won & (length < best_l2) & active
-        first = state["gradients"] == 0
+        known = improved if surely_all(state["gradients"]) else improved | (state["gradients"] == 0)
         best = _Best(
             chosen(improved, state["trial"], state["best"]),
             torch.where(improved, length, best_l2),
-            torch.where((improved | first).unsqueeze(1), trial.logits, state["best_logits"]),
+            torch.where(known.unsqueeze(1), trial.logits, state["best_logits"]),
             improved,
         )
         one, zero = torch.ones_like(far), torch.zeros_like(far)
@@ -231,7 +235,8 @@ class BoundaryFinish:
         for left in reversed(range(self.searches)):
             x = clip(torch.lerp(x0, state["trial"], s.unsqueeze(1)), self.lower, self.upper)
             z = self.evaluator.forward(x, active)
-            _, gap, _ = lead(z, state["target"], state["rivals"])
+            both = duel(z, state["target"], state["rivals"])
+            gap = both.gap - both.slack
             won = gap > 0
             r = x - x0
             l2 = dot(r, r).sqrt()

@@ -62,16 +62,6 @@ def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tens
     return both.gap, both.winner, both.rival
 
 
-def lead(logits: Tensor, target: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`margin`, and before the rival's class what is left of the margin above its `slack` (R,).
-
-    A row has at least one rival.
-    """
-    both = duel(logits, target, rivals)
-    gap = both.gap
-    return gap, gap - both.slack, both.rival
-
-
 def slack(logits: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """The margin (R,) between two classes (R,) above which a row is a success: the rounding error of their logits.
 

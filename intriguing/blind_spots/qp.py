@@ -20,7 +20,7 @@ _PATIENCE = 3
 """Turns of block pivoting that may pass without fewer violations than ever before."""
 _WHOLE = 2
 """After so many Newton steps a row whose last one was too long makes a whole one again."""
-_WORTH = 2**15
+_WORTH = 2**16
 """Solved rows leave once their normals have so many values; for fewer, to copy the other rows takes longer."""
 _Result = tuple[Tensor, Tensor, Tensor]
 
@@ -128,8 +128,9 @@ def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
     # One block of memory for all rounds: on a CPU a new allocation costs more time than the product.
     scratch = torch.empty_like(p.a)
     point, change, share = _Point.of(p, u), torch.zeros_like(u), torch.ones_like(u[:, :1])
+    whole = share
     value, floor = torch.full_like(point.value, -_INFINITY), -_INFINITY
-    ended, rows, left, every = None, None, None, False
+    ended, rows, every = None, None, False
     for turn in range(rounds + 1):
         good = point.value >= floor
         every = surely_all(good)
@@ -139,29 +140,33 @@ def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
         met = good & (residual <= close * point.square.sqrt())
         if turn == rounds:
             break
+        stays = fixed
         if not fixed:
-            left = (~met).nonzero().squeeze(1)
-            if len(left) == 0:
+            solved = met.tolist()
+            left = len(solved) - sum(solved)
+            if left == 0:
                 break
             if not every and turn == _WHOLE:
                 point = _Point.of(p, u)
                 good = ~point.value.isnan()
-            if (len(met) - len(left)) * p.a[0].numel() >= _WORTH:
+            stays = left < len(solved)
+            if (len(solved) - left) * p.a[0].numel() >= _WORTH:
                 # A single row is doubled, because the products of one row are rounded differently.
-                left = left.repeat(2) if len(left) == 1 else left
+                left = (~met).nonzero().squeeze(1).repeat(1 + (left == 1))
+                stays = False
                 ended = _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
                 rows = left if rows is None else rows[left]
                 p, point = p.rows(left), point.rows(left)
                 u, value, met, good, change, share = _of_rows((u, value, met, good, change, share), left)
         gram = p.gram(point.raw.eq_(point.r), scratch) + ridge
         newton = _ascent(gram, point.rise, point.u, turns) - point.u
-        if left is None or len(left) < len(met):
+        if stays:
             newton = newton.masked_fill(met.unsqueeze(1), 0)
         if every:
-            share, change = torch.ones_like(share), newton
+            change, share = newton, whole[: len(u)]
         else:
-            share = torch.where(good.unsqueeze(1), torch.ones_like(share), share / 2)
             change = torch.where(good.unsqueeze(1), newton, change)
+            share = torch.where(good.unsqueeze(1), 1, share / 2)
         floor = value - 10 * tiny * value.abs()
         point = _Point.of(p, u + (change if every else share * change))
     return _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
