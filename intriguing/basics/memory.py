@@ -1,6 +1,7 @@
 """How much memory this process can still get."""
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,11 @@ def available_memory(root: str | Path = "/") -> float:
 
     It is what is available, not what is free: the page cache, which the system gives back when it is asked for memory,
     counts as available. A limit of the process's control group (as a container or a batch system sets it, version 1
-    or 2) counts, less what the group uses and cannot give back. `root` is where `proc` and `sys` lie.
+    or 2) counts, less what the group uses and cannot give back, and so do limits of the process itself (`ulimit -v`,
+    which some batch systems set). `root` is where `proc` and `sys` lie.
     """
     root = Path(root)
-    return min([_of_the_machine(root), *_of_the_groups(root)])
+    return min([_of_the_machine(root), *_of_the_groups(root), *_of_the_process(root)])
 
 
 def _of_the_machine(root: Path) -> float:
@@ -29,6 +31,15 @@ def _of_the_machine(root: Path) -> float:
         return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError, AttributeError):
         return float("inf")
+
+
+def _of_the_process(root: Path) -> Iterator[float]:
+    """What is left under the process's limits of its address space and of its data."""
+    sizes = " ".join(_lines(root / "proc/self/statm")).split()
+    for limit, column in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        most = resource.getrlimit(limit)[0]
+        if 0 <= most < _UNLIMITED and len(sizes) > column:
+            yield max(0.0, most - float(sizes[column]) * resource.getpagesize())
 
 
 def _of_the_groups(root: Path) -> Iterator[float]:

@@ -51,6 +51,8 @@ class SavedPlan:
     """The version of this package that made it; "" where plan.json does not say it."""
     command: str = ""
     """The line that continues the run; "" where plan.json holds another kind of line."""
+    publish: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Task to output to the folder of the table that it goes to; empty where plan.json does not say it so."""
 
 
 def read_saved_plan(run: Place) -> SavedPlan:
@@ -98,7 +100,14 @@ def checked_plan(body: Any) -> SavedPlan:
         datasets={key: _mapping(value, f"datasets.{key[:100]!r}") for key, value in datasets.items()},
         version=version if isinstance(version := plan.get("version", ""), str) else "",
         command=safe_command(command),
+        publish=_publish(plan.get("publish")),
     )
+
+
+def _publish(value: Any) -> dict[str, dict[str, str]]:
+    entries = value.values() if isinstance(value, dict) else [None]
+    shaped = all(isinstance(e, dict) and all(isinstance(folder, str) for folder in e.values()) for e in entries)
+    return value if shaped else {}
 
 
 def read_status(run: Place) -> dict[str, Any]:
@@ -206,7 +215,10 @@ def _spec(value: Any) -> dict[str, Any]:
     models = spec.get("models") or {}
     for model in models.values() if isinstance(models, dict) else _list(models, "spec.models"):
         layers = _list((model.get("layers") or []) if isinstance(model, dict) else [], "spec.models.layers")
-        if not isinstance(model, dict | str) or not all(isinstance(layer, str) for layer in layers):
+        name = model.get("name") if isinstance(model, dict) else model
+        if not isinstance(name, str if name is model else str | None) or not all(
+            isinstance(layer, str) for layer in layers
+        ):
             raise ValueError("spec.models is not what a spec holds")
     if not isinstance(spec.get("datasets") or {}, dict | list):
         raise ValueError("spec.datasets must be a mapping")

@@ -90,8 +90,11 @@ def show(
 
 def _show_run(folder: str, what: str | None, sql: str | None, rows: int | None, form: Form) -> int:
     from intriguing.results import open_run
+    from intriguing.results.gaps import gaps
 
     opened = open_run(folder)
+    for gap in gaps(opened):
+        say(err, printable(gap))
     if what is None and sql is None:
         return _show_contents(opened)
     if sql is None and rows is None and not form.is_for_programs:
@@ -296,11 +299,11 @@ def _show_contents(opened: "Run") -> int:
 
 def _read_aloud(opened: "Run", what: str) -> str:
     """What a person wants to see under this name; "" where it names nothing but a table."""
-    from intriguing.sweep.text import names, stage_text, verdicts_text
+    from intriguing.sweep.text import names, notes, stage_text, verdicts_text
     from intriguing.tables import TABLES
 
     if what == "verdicts":
-        return verdicts_text(opened) or "The run answers nothing yet."
+        return "\n".join([*notes(opened), verdicts_text(opened) or "The run answers nothing yet."])
     said = stage_text(opened, what)
     if said is None and what not in TABLES:
         raise unknown_name("stage or table", what, {*names(), *TABLES})

@@ -221,6 +221,8 @@ def as_nchw(images: np.ndarray, what: str, channels: Literal["first", "last"] | 
 
 
 def _channel_axis(shape: tuple[int, ...], what: str) -> Literal["first", "last"]:
+    if shape[1:] == (1, 1, 1):
+        return "first"  # both are the same
     usual = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
     if usual[0] != usual[1]:
         return "first" if usual[0] else "last"

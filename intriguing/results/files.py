@@ -19,6 +19,8 @@ from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
 from intriguing.errors import CorruptError, InputError, StoreError
 
+_SMALL = 1 << 26
+
 
 class Reading:
     """Turns Arrow's complaint about a file into ours; version: of the package that made the run ("": not known)."""
@@ -71,6 +73,13 @@ def table_files(system: fs.FileSystem, folder: str, recursive: bool = False) -> 
             return []
     found = system.get_file_info(fs.FileSelector(folder, recursive=recursive, allow_not_found=True))
     return sorted(f.path for f in found if f.type == fs.FileType.File and is_table_file(f.base_name))
+
+
+def worth_threads(system: fs.FileSystem, files: list[str]) -> bool:
+    """Whether to read with threads: for many small local files they cost several times what they save."""
+    if not isinstance(system, fs.LocalFileSystem):
+        return True
+    return sum(info.size or 0 for info in system.get_file_info(files)) > _SMALL
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:

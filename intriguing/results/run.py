@@ -24,7 +24,7 @@ from intriguing import tables
 from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.files import at_home, without_secrets
 from intriguing.basics.folder import Place
-from intriguing.basics.saved_plan import LARGEST_PLAN, checked_plan, parse_json
+from intriguing.basics.saved_plan import LARGEST_PLAN, SavedPlan, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import queries, rays
 from intriguing.results.files import (
@@ -36,6 +36,7 @@ from intriguing.results.files import (
     matches,
     table_files,
     with_later_columns,
+    worth_threads,
 )
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
-_SMALL = 1 << 26
 _READ_ONLY = ("file", "hdfs", "viewfs")
 
 
@@ -93,7 +93,7 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
             f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
             "and run the spec there: what is in the store is not computed again."
         ) from error
-    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version)
+    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
 
 
 def _opened(path: str | Path | BucketFolder) -> tuple[Place | None, fs.FileSystem, str]:
@@ -140,6 +140,7 @@ class Run:
     version: str = field(default="", repr=False)
     """The version of this package that made the plan; "" before 0.1.0 said it."""
 
+    plan: SavedPlan | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     _repr_html_ = run_as_html
@@ -190,7 +191,7 @@ class Run:
         with self._reading(f"Table {name!r}"):
             dataset = self._dataset(files, schema)
             shown = list(columns) if columns is not None else None
-            return dataset.to_table(columns=shown, filter=condition, use_threads=self._worth_threads(files))
+            return dataset.to_table(columns=shown, filter=condition, use_threads=worth_threads(self._system, files))
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
@@ -433,21 +434,18 @@ class Run:
 
     def in_order(self, models: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Models as the spec lists them, others after them by name; seeds ascending."""
-        listed = self.spec.get("models", [])
-        names = [m.get("name") if isinstance(m, Mapping) else m for m in listed]
+        names = [m.get("name") if isinstance(m, Mapping) else m for m in self.spec.get("models", [])]
         order = {name: i for i, name in reversed(list(enumerate(names)))}
         return sorted(models, key=lambda m: (order.get(m[0], len(names)), *m))
+
+    def file_names(self, name: str) -> list[str]:
+        """The names of a table's files."""
+        return [file.rpartition("/")[2] for file in self._files(name)]
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
         with self._reading(f"Table {name!r}"):
             return table_files(self._system, f"{self._root}/tables/{name}", recursive=name == "activations")
-
-    def _worth_threads(self, files: list[str]) -> bool:
-        """Whether to read with threads: for many small local files they cost several times what they save."""
-        if not isinstance(self._system, fs.LocalFileSystem):
-            return True
-        return sum(info.size or 0 for info in self._system.get_file_info(files)) > _SMALL
 
     def _reading(self, what: str) -> Reading:
         return Reading(f"{what} of {self.path}", self.version)

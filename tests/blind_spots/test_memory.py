@@ -1,5 +1,7 @@
 """Searches are fitted to the memory that is available; what is available is asked of the system, not guessed."""
 
+import resource
+
 import pytest
 import torch
 from torch import nn
@@ -56,6 +58,19 @@ def test_version_1_of_control_groups_is_understood(tmp_path):
     assert available_memory(tree(tmp_path, files)) == 50 * MB
     (tmp_path / f"{group}/memory.limit_in_bytes").write_text("9223372036854771712")
     assert available_memory(tmp_path) == 1024e9
+
+
+def test_limits_of_the_process_itself_count(tmp_path, monkeypatch):
+    """Batch systems set `ulimit -v`: a search planned with the whole machine's memory, and died."""
+    page = resource.getpagesize()
+    tree(tmp_path, {"proc/meminfo": MEMINFO, "proc/self/statm": "900 50 20 10 0 300 0\n"})
+    limits = {resource.RLIMIT_AS: 1000 * page, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], resource.RLIM_INFINITY))
+    assert available_memory(tmp_path) == 100 * page
+    limits[resource.RLIMIT_DATA] = 340 * page
+    assert available_memory(tmp_path) == 40 * page
+    limits[resource.RLIMIT_AS] = 800 * page
+    assert available_memory(tmp_path) == 0
 
 
 def problem(inputs=60, count=40):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,24 @@ def test_show_says_what_it_left_out_beside_the_data(finished, capsys):
     assert len(json.loads(shown("--sql", query, "--json")[0])) == 40
     assert len(json.loads(shown("--sql", query, "--json", "--rows", "2")[0])) == 2
     assert shown("--sql", f"select * from ({query}) where search_id = 'none'")[1] == "The query gives no rows.\n"
+
+
+def test_show_says_that_files_of_a_table_are_gone(finished, capsys, tmp_path):
+    """The answers were of the rows that were left, without a word."""
+    copy = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    assert run_command(["show", str(copy), "verdicts"]) == 0
+    assert "lacks" not in capsys.readouterr().err
+    files = sorted((copy / "tables" / "distortions").glob("*.parquet"))
+    files[0].unlink()
+    for what in ("verdicts", "distortions", "blind_spots"):
+        assert run_command(["show", str(copy), what]) == 0
+        assert f"The table distortions lacks 1 of {len(files)} files" in capsys.readouterr().err
+
+
+def test_show_verdicts_opens_with_the_notes_as_show_does(finished, capsys, monkeypatch):
+    monkeypatch.setattr("intriguing.sweep.text.notes", lambda run: ["Model m is no better than chance."])
+    assert run_command(["show", str(finished), "verdicts"]) == 0
+    assert capsys.readouterr().out.startswith("Model m is no better than chance.")
 
 
 def test_show_gives_programs_every_row_in_their_form(finished, capsys, tmp_path):
