@@ -55,18 +55,21 @@ class PhotoOptions:
     """How a photo becomes an image.
 
     Its shorter side is brought to `resize` pixels, then the central `size` x `size` is cut out, in `mode` (RGB or L).
-    Transparent pixels show `background`: a colour's name, or #RRGGBB.
+    Transparent pixels show `background`: a colour's name, or #RRGGBB. classes: where the folders' names are the numbers
+    of so many classes, as of a network that knows more of them; 0: folders are numbered by their sorted names.
     """
 
     size: int = 224
     resize: int = 256
     mode: str = "RGB"
     background: str = "white"
+    classes: int = 0
 
     @property
     def salt(self) -> str:
         """The options as a part of a data set's hash; empty for those of the first version."""
         more = "" if self.background == "white" else f", background={self.background!r}"
+        more += f", classes={self.classes}" if self.classes else ""
         return f"PhotoOptions(size={self.size!r}, resize={self.resize!r}, mode={self.mode!r}{more})"
 
 

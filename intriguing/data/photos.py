@@ -29,7 +29,7 @@ _NO_CLASSES = frozenset(
 """Folders that systems and tools create; names that begin with a dot are ignored, too."""
 _LITTER = "hidden, or left behind by a system"
 _CANNOT_READ = "photos of a kind that is not read (save them as JPEG or PNG)"
-_OPTIONS = ("size", "resize", "mode", "background")
+_OPTIONS = ("size", "resize", "mode", "background", "classes")
 # A larger folder is hashed by names, sizes and both ends of every file, because reading ImageNet takes minutes.
 _HASH_WHOLE = 512 * 1024**2
 _HASH_ENDS = 16 * 1024
@@ -37,7 +37,7 @@ _MEASURED = 64
 
 
 def parse(text: str) -> tuple[str, PhotoOptions]:
-    """The folder and the options in `PATH?size=64&resize=64&mode=L&background=black`.
+    """The folder and the options in `PATH?size=64&resize=64&mode=L&background=black&classes=1000`.
 
     Without `resize` it is `size` times 256 / 224, as for ImageNet. Raises: `UnknownNameError` for another option;
     `DataError` for a value out of range.
@@ -50,8 +50,9 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
     try:
         size = int(values.get("size", 224))
         resize = int(values.get("resize", round(size * 256 / 224)))
+        classes = int(values.get("classes", 0))
     except ValueError:
-        raise DataError(f"imagefolder options {query!r}: size and resize are whole numbers of pixels.") from None
+        raise DataError(f"imagefolder options {query!r}: size, resize and classes are whole numbers.") from None
     mode = values.get("mode", "RGB").upper()
     if not 1 <= size <= resize <= 16_384 or mode not in ("RGB", "L"):
         raise DataError(f"imagefolder options {query!r}: 1 <= size <= resize <= 16384, and mode is RGB or L.")
@@ -60,7 +61,9 @@ def parse(text: str) -> tuple[str, PhotoOptions]:
         ImageColor.getrgb(background)
     except ValueError:
         raise DataError(f"imagefolder options {query!r}: background is a colour's name, or #RRGGBB.") from None
-    return folder, PhotoOptions(size, resize, mode, background)
+    if "classes" in values and not 2 <= classes <= 10_000_000:
+        raise DataError(f"imagefolder options {query!r}: classes is at least 2.")
+    return folder, PhotoOptions(size, resize, mode, background, classes)
 
 
 def enlarged(photos: "Photos") -> str:
@@ -282,7 +285,7 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
         )
     looks = _looks(contents, options)
     names = contents.classes
-    number = {name: n for n, name in enumerate(names)}
+    number = _numbers(names, options.classes)
     skipped: list[Skipped] = []
     parts, paths, first = {}, {}, 0
     for split, entries in contents.splits.items():
@@ -308,10 +311,23 @@ def load(source: str, folder: Path, options: PhotoOptions) -> Dataset:
     if "resize=" not in source:
         _log_enlarged(folder, [images for images, *_ in parts.values()])
     labels_and_paths = Names(tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in names), paths)
-    if len(names) == 1:
-        labels_and_paths = Names((), paths)  # `build_dataset` says what is wrong
+    if len(names) == 1 or options.classes:
+        labels_and_paths = Names((), paths)  # of a single class `build_dataset` says what is wrong
     content = _hash(folder, options, contents, looks)
-    return build_dataset(source, parts, content, max(2, len(names)), skipped, labels_and_paths)
+    return build_dataset(source, parts, content, options.classes or max(2, len(names)), skipped, labels_and_paths)
+
+
+def _numbers(names: list[str], classes: int) -> dict[str, int]:
+    """The label of each class; classes: see `PhotoOptions`."""
+    if not classes:
+        return {name: n for n, name in enumerate(names)}
+    odd = [name for name in names if not (name.isascii() and name.isdecimal() and int(name) < classes)]
+    if odd:
+        raise DataError(
+            f"With classes={classes} the folders of photos are named by their classes' numbers, 0 to {classes - 1}; "
+            f"{len(odd)} are not, such as {odd[0]!r}. Rename them, or leave classes= out."
+        )
+    return {name: int(name) for name in names}
 
 
 def _log_left_out(folder: Path, contents: _Folder, skipped: list[Skipped]) -> None:

@@ -156,7 +156,7 @@ FORMS: dict[str, Form] = {
         Form(
             "imagefolder:PATH",
             "photos in one folder per class, under train/ and test/ (or val/), or directly; ?size=40&resize=40 (by "
-            "default 224 and 256), mode=L",
+            "default 224 and 256), mode=L; classes=1000: folders are named by the numbers of a network's classes",
             _load_photos,
             _hash_photos,
         ),

@@ -94,6 +94,18 @@ def error_rate(model: nn.Module, split: Split, slots: int = 256) -> float:
     return wrong / total
 
 
+def _of_more_classes(out: torch.Tensor, rows: int, classes: int) -> str:
+    """What to do with a model that knows more classes than the data set has, as one of ImageNet does; after a space."""
+    if out.ndim != 2 or len(out) != rows or out.shape[1] < classes:
+        return ""
+    count = out.shape[1]
+    return (
+        f" If its {count} classes are others than the data's, number the labels as it does: folders of photos named by "
+        f"numbers and ?classes={count} behind the path, or an entry classes = {count} beside arrays. Or examine its "
+        "units alone: model.classifies = False."
+    )
+
+
 def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2) -> int:
     """Call a model with a blank image and random ones; the number of images that it accepted.
 
@@ -124,7 +136,7 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slo
     if is_classifier(model) and out.shape != (rows, classes):
         raise ModelError(
             f"The model returns {tuple(out.shape)} for {rows} images; the data set has {classes} classes, so it must "
-            f"return logits of shape ({rows}, {classes})."
+            f"return logits of shape ({rows}, {classes}).{_of_more_classes(out, rows, classes)}"
         )
     if out.isnan().any() or (out == torch.inf).any() or bool((out == -torch.inf).all()):
         raise ModelError(

@@ -309,6 +309,22 @@ def test_options_out_of_range_are_refused(folder, options):
         load_dataset(f"imagefolder:{folder}?{options}")
 
 
+def test_folders_may_be_named_by_the_numbers_of_a_networks_classes(tmp_path):
+    """Numbered by their sorted names, photos of an ImageNet network had the labels 0, 1, 2 and fitted no network."""
+    for kind in ("207", "9", "812"):
+        photo(tmp_path / "val" / kind / "1.png", "red")
+    plain, numbered = (load_dataset(f"imagefolder:{tmp_path}?size=8{more}") for more in ("", "&classes=1000"))
+    assert (plain.classes, plain.split("test").labels.tolist()) == (3, [0, 1, 2])
+    assert (numbered.classes, numbered.split("test").labels.tolist()) == (1000, [207, 812, 9])
+    assert numbered.content_hash == dataset_hash(f"imagefolder:{tmp_path}?size=8&classes=1000") != plain.content_hash
+    for more, told in (
+        ("812", "named by their classes' numbers, 0 to 811; 1 are not, such as '812'"),
+        ("1", "at least 2"),
+    ):
+        with pytest.raises(DataError, match=told):
+            load_dataset(f"imagefolder:{tmp_path}?size=8&classes={more}")
+
+
 def test_an_unknown_option_gets_the_nearest(folder):
     with pytest.raises(UnknownNameError, match="Did you mean 'size'"):
         load_dataset(f"imagefolder:{folder}?sise=8")

@@ -212,6 +212,12 @@ def test_npz_channels_are_found_or_said(npz, shape, channels, seen):
     assert np.array_equal(data.split("test").images, wanted)
 
 
+def test_npz_images_of_one_number_are_the_same_both_ways(npz):
+    images = np.array([0, 1, 2, 3], np.uint8).reshape(4, 1, 1, 1)
+    data = load_dataset(npz(images=images, labels=np.array([0, 1, 0, 1])))
+    assert np.array_equal(data.split("test").images, images)
+
+
 @pytest.mark.parametrize("shape", [(4, 12, 8, 10), (4, 8, 8, 8), (4, 3, 5, 3), (4, 3, 3, 3)])
 def test_npz_channels_that_could_be_either_are_asked_for(npz, shape):
     source = npz(images=np.zeros(shape, np.uint8), labels=np.array([0, 1, 0, 1]))

@@ -100,6 +100,7 @@ class Returns(nn.Module):
     [
         (nn.Linear(5, 10), r"does not take images of shape \(1, 28, 28\): mat1 and mat2"),
         (nn.Sequential(nn.Flatten(), nn.Linear(784, 7)), r"returns \(2, 7\).*has 10 classes"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 33)), r"\(2, 10\). If its 33 .* and \?classes=33 behind the path"),
         (Returns(torch.full((2, 10), float("nan"))), "not finite"),
         (Returns(torch.full((2, 10), float("inf"))), "not finite"),
         (Returns((1, 2)), "returns a tuple"),
