@@ -48,6 +48,8 @@ so many evaluations."""
 _RECENT = 16
 """The estimate of a row's distance is the smallest of the last so many: all of a race. A single trial point may lie far
 from the way to the boundary."""
+_PACE = ("ticks", "first", "last", "decay")
+"""Inputs that give rows a pace of their own."""
 PAUSED = (
     *("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates"),
     *("mark", "quiet"),
@@ -152,16 +154,15 @@ class PrimalDual:
     def load(self, inputs: State) -> State:
         """The first state: rows start at the image or at `begin` (R, n), if it is given, or where they paused.
 
-        `first` (R,) in the inputs gives each row its own length of the first step.
+        `ticks`, `first`, `last` and `decay` (R,) in the inputs give each row its own number of evaluations (not more
+        than the solver's), lengths of steps and decay of the first moment.
         """
         x0 = inputs["x0"]
         if "tick" in inputs:
             return {**inputs, "done": inputs["broken"].clone()}
         begin = inputs.get("begin", x0)
-        first = inputs["first"][:, None] if "first" in inputs else self.first
-        inputs = {name: value for name, value in inputs.items() if name not in ("begin", "first")}
-        if isinstance(first, Tensor):
-            inputs["sizes"] = self._sizes(first, x0)
+        pace = self._pace(inputs)
+        inputs = {name: value for name, value in inputs.items() if name not in ("begin", *_PACE)} | pace
         zero = x0.new_zeros(len(x0))
         none = torch.zeros_like(zero, dtype=torch.bool)
         return {
@@ -199,28 +200,46 @@ class PrimalDual:
         """The last tick. One more is a multiple of 16, so that kernels round all entries of a table alike."""
         return (max(self.ticks, self.longest or 0) // 16 + 1) * 16 - 1
 
-    def _sizes(self, first: Tensor | float, like: Tensor) -> Tensor:
-        """The lengths of the steps over their unit, per tick (..., T); first: of the first step (..., 1)."""
+    def _pace(self, inputs: State) -> State:
+        """What rows with a pace of their own need for it: per row the tables of `_at`, and the decay."""
+        if not any(name in inputs for name in _PACE):
+            return {}
+        like, own = inputs["x0"], {"ticks": self.ticks, "first": self.first, "last": self.last, "decay": self.mean}
+        ticks, first, last, decay = (
+            inputs.get(name, torch.tensor(value, dtype=torch.float64))
+            .to(like.device, torch.float64)
+            .expand(len(like))
+            .unsqueeze(1)
+            for name, value in own.items()
+        )
+        rates, sizes = self._rates(ticks, like), self._sizes((ticks, first, last, decay), like)
+        most, decay = ticks.squeeze(1).to(torch.long), decay.squeeze(1).to(like.dtype)
+        return {"sizes": sizes, "rates": rates, "most": most, "decay": decay}
+
+    def _sizes(self, pace: tuple[Tensor | float, ...], like: Tensor) -> Tensor:
+        """The lengths of the steps over their unit, per tick (..., T); pace: values, or (R, 1), in `_PACE`'s order."""
+        ticks, first, last, decay = pace
         time = torch.arange(1, self._last + 2, dtype=torch.float64, device=like.device)
-        first = first.double() if isinstance(first, Tensor) else first
-        shrunk = (self.last / first) ** ((time - 1) / self.ticks)
-        debiased = (1 - _SQUARE**time).sqrt() / (1 - self.mean**time)
+        shrunk = (last / first) ** ((time - 1) / ticks)
+        debiased = (1 - _SQUARE**time).sqrt() / (1 - decay**time)
         return (first / math.sqrt(self.evaluator.size) * shrunk * debiased).to(like.dtype)
 
-    def _rates(self, like: Tensor) -> Tensor:
-        """By how much a step changes the logarithm of the multiplier, per tick (T,)."""
+    def _rates(self, ticks: Tensor | float, like: Tensor) -> Tensor:
+        """By how much a step changes the logarithm of the multiplier, per tick (..., T); ticks: a value, or (R, 1)."""
         tick = torch.arange(self._last + 1, dtype=like.dtype, device=like.device)
-        return _DUAL_RATE * (1 - 0.9 * (tick / max(1, self.ticks - 1)).clamp(max=1))
+        last = (ticks - 1).clamp(min=1).to(like.dtype) if isinstance(ticks, Tensor) else max(1, ticks - 1)
+        return _DUAL_RATE * (1 - 0.9 * (tick / last).clamp(max=1))
 
     def _at(self, state: State) -> tuple[Tensor, Tensor]:
         """The length of the next step over its unit (R,), and the change of the multiplier's logarithm (R,)."""
         tick, tables = state["tick"], self._tables
+        if "sizes" in state:
+            at = tick.unsqueeze(1)
+            return state["sizes"].gather(1, at).squeeze(1), state["rates"].gather(1, at).squeeze(1)
         if not tables:
-            like = state["scale"]
-            tables |= {"sizes": self._sizes(self.first, like), "rates": self._rates(like)}
-        own = state["sizes"].gather(1, tick[:, None]).squeeze(1) if "sizes" in state else None
-        size = tables["sizes"].index_select(0, tick) if own is None else own
-        return size, tables["rates"].index_select(0, tick)
+            like, pace = state["scale"], (self.ticks, self.first, self.last, self.mean)
+            tables |= {"sizes": self._sizes(pace, like), "rates": self._rates(self.ticks, like)}
+        return tables["sizes"].index_select(0, tick), tables["rates"].index_select(0, tick)
 
     def _phase(self, state: State, active: Tensor) -> _Phase:
         """Which rows are at their first evaluation, and which have no success."""
@@ -255,7 +274,7 @@ class PrimalDual:
         }
         if self._pauses and not surely_all(active):  # a paused row goes on later
             change = {name: chosen(active, value, state[name]) for name, value in change.items()}
-        change["done"] = state["done"] | self._ends(count, point.best_l2, change.get("quiet"))
+        change["done"] = state["done"] | self._ends(state, count, point.best_l2, change.get("quiet"))
         if not point.all_sound and phase.first is not None:
             mute = phase.first & active & ~point.sound
             change |= {"broken": state["broken"] | mute, "done": change["done"] | mute}
@@ -382,8 +401,9 @@ class PrimalDual:
         trial = state["trial"]
         total = (weight * point.gradient).addcmul_(pull, point.r)
         square = (total * total).lerp_(state["square"], _SQUARE)
-        decay = self.mean if late is None else (self.mean * (~late).to(total.dtype))[:, None]
-        mean = total.lerp_(state["mean"], decay)
+        decay = state.get("decay", self.mean)
+        decay = decay if late is None else decay * (~late).to(total.dtype)
+        mean = total.lerp_(state["mean"], decay.unsqueeze(1) if isinstance(decay, Tensor) else decay)
         moved = torch.addcdiv(trial, size * mean, square.sqrt().add_(1e-20), value=-1)
         if not point.all_sound:
             # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
@@ -391,11 +411,11 @@ class PrimalDual:
             mean, square = chosen(point.sound, mean, state["mean"]), chosen(point.sound, square, state["square"])
         return {"trial": clip(moved, self.lower, self.upper), "mean": mean, "square": square}
 
-    def _ends(self, count: Tensor, best_l2: Tensor, quiet: Tensor | None) -> Tensor:
+    def _ends(self, state: State, count: Tensor, best_l2: Tensor, quiet: Tensor | None) -> Tensor:
         """Rows (R,) that pause or end after `count` evaluations."""
         if self._pauses:
             return count >= (self.until or 0)
-        ends = count >= self.ticks
+        ends = count >= state.get("most", self.ticks)
         if quiet is None:
             return ends
         return ends & ~(best_l2.isfinite() & (quiet < _QUIET) & (count < (self.longest or self.ticks)))

@@ -250,3 +250,29 @@ def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_co
     apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     assert torch.allclose(together.l2, apart.l2, rtol=1e-4)
     assert int((together.backward_passes - apart.backward_passes).abs().max()) < 120
+
+
+def test_rows_with_a_pace_of_their_own_have_the_bits_of_a_start_of_that_pace():
+    model, x = rugged(1), images(8)
+    label, classes = model(x).argmax(1), torch.arange(4)
+    rows = {"x0": x, "target": (label + 1) % 4, "rivals": classes == label[:, None], "goals": classes != label[:, None]}
+    evaluator = Evaluator(model, (24,), PADDED)
+    paces = [
+        {"ticks": 12, "first": 16.0, "last": 2.0, "mean": 0.7},
+        {"ticks": 20, "first": 8.0, "last": 0.2, "mean": 0.9},
+    ]
+    names = {"ticks": "ticks", "first": "first", "last": "last", "decay": "mean"}
+    pace = {name: torch.tensor([p[key] for p in paces], dtype=torch.float64) for name, key in names.items()}
+    mixed = {name: torch.cat([value, value]) for name, value in rows.items()}
+    mixed |= {name: value.repeat_interleave(8) for name, value in pace.items()}
+    together = run(PrimalDual(evaluator, 0.0, 1.0, 20), mixed, Layout(16))
+    for i, own in enumerate(paces):
+        alone = run(PrimalDual(evaluator, 0.0, 1.0, **own), rows, Layout(16))
+        assert set(alone["backward"].tolist()) == {own["ticks"]}
+        for name, value in alone.items():
+            assert torch.equal(together[name][8 * i : 8 * i + 8], value)
+    longer = {"first": torch.full((8,), 16.0)}
+    some, all_ = (
+        run(PrimalDual(evaluator, 0.0, 1.0, 12, first=f), rows | p, Layout(8)) for f, p in ((4, longer), (16, {}))
+    )
+    assert torch.equal(some["best"], all_["best"])
