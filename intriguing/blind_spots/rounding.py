@@ -1,9 +1,9 @@
 """Whether a network rounds a few rows as it rounds many: then fewer rows are padded.
 
-A matrix product of other sizes may add in another order, and a vector's last values may pass another kernel. Where that
-shows depends on the widths of the layers and on the libraries of the machine. Nearly all networks with convolutions,
-and most others, round 8, 16 and 24 rows as they round 32, and 8 rows cost a third to two thirds of 32; some small dense
-ones do not. So the network itself is asked.
+A matrix product of other sizes may add in another order, and the last values of a tensor may pass another kernel than
+those that fill vectors. Multiples of 32 rows are safe from both. Most networks, on one thread, round 8, 16 and 24 rows
+as well as they round 32, and 8 rows cost a third to two thirds of 32; others do not, for example where a sigmoid has 17
+units. Layers, libraries and the number of threads decide, so the network itself is asked.
 """
 
 import torch
@@ -19,7 +19,7 @@ _PARTS = (slice(0, FINE), slice(FINE // 2, 7 * FINE // 2), slice(2 * FINE, 4 * F
 """The smaller batches: 8, 24 and 16 of 32 rows."""
 _LEAST, _MOST, _OPERATIONS = 2, 8, 1e6
 """Number of times that batches are compared: as often as makes so many operations a row. A layer of few units seldom
-shows another order of its sums."""
+shows another rounding."""
 
 
 def rounds_alike(evaluator: Evaluator, box: Box, like: Tensor, operations: float) -> bool:
