@@ -104,6 +104,10 @@ class BoundaryFinish:
     longest: int | None = None
     """That of a row whose last step gained more than `gain`; None: `steps`."""
     gain: float = 0.01
+    polish: int = 0
+    """That of a row which is below its bar and whose QP predicts a gain of more than `rough`, as a share of its
+    distance. 0: as for other rows."""
+    rough: float = 1e-3
     cuts: int = 6
     searches: int = 2
     """Forward passes per step for the search of the boundary on the ray."""
@@ -200,6 +204,8 @@ class BoundaryFinish:
         idle = (state["idle"] + 1).masked_fill(gained > self.tolerance / 2, 0)
         longest = self.longest or self.steps
         most = self.steps if longest == self.steps else torch.where(gained > self.gain, longest, self.steps)
+        if self.polish:
+            most = torch.where((l2 < state["bar"]) & (bound < (1 - self.rough) * l2), self.polish, most)
         return {
             "idle": idle,
             "gradients": gradients,

@@ -35,6 +35,9 @@ class Recipe:
     """Evaluations of the second start of examples whose first start did not converge or found no success."""
     near: float
     """Untargeted: a class is finished if its start ends within this factor of the nearest class's distance."""
+    polish: int = 0
+    """Largest number of gradients of the finish of a further start that is below what is found already and may come
+    nearer still. 0: no finish is continued."""
     further: int = 0
     """Largest number of further starts of an image whose starts so far led into different basins, besides those from
     images."""
@@ -76,7 +79,8 @@ _BEST = Recipe(
     elsewhere=0,
     penalised=40,
     near=1.1,
-    further=8,
+    polish=40,
+    further=6,
     race=_RACE,
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, count, groupby
 from math import log
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy, same_basin
+from intriguing.blind_spots.further_starts import SAME, Neighbours, Pool, Segment, cosine, noisy
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
@@ -35,17 +35,21 @@ _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
 by less it could be farther after its confirmation."""
 _STEPS = (
-    *((1.0, 16.0, False), (0.0, 16.0, False), (2.0, 16.0, False), (0.5, 16.0, False), (1.0, 8.0, False)),
-    *((0.0, 32.0, False), (0.0, 8.0, True), (0.5, 8.0, True), (4.0, 64.0, False), (0.5, 8.0, False)),
-    (2.0, 64.0, False),
+    *((0.5, 8.0, "slow"), (4.0, 64.0, "short"), (2.0, 16.0, "short"), (1.0, 16.0, "slow"), (4.0, 64.0, "long")),
+    *((4.0, 32.0, "long"), (0.5, 16.0, "short"), (0.0, 16.0, "short"), (8.0, 128.0, "short"), (1.0, 8.0, "short")),
+    *((0.0, 8.0, "slow"), (0.0, 32.0, "short"), (4.0, 64.0, "short")),
 )
-"""Further starts: the size of the noise, over the distance that is reached, the length of the first step, and whether
-the start is slow (`_SLOW`)."""
-_TICKS = 28
-"""Evaluations of a further start. One of half the length is finished as long and ends in a good basin half as often."""
-_SLOW = {"ticks": 112, "last": 0.2, "mean": 0.9}
-"""Options of a slow start, whose steps become short. On a ResNet and on robust networks one of them ends as near as
-nine others, for three times the passes of one."""
+"""Further starts: the size of the noise, over the distance that is reached, the length of the first step, and which of
+`_KINDS` it is. On residual and attention networks the slow ones end near the optimum and the others far from it; on
+robust ones those from much noise find the most basins that the rest do not."""
+_KINDS = {
+    "short": {"ticks": 28},
+    "long": {"ticks": 56, "last": 0.5, "mean": 0.9},
+    "slow": {"ticks": 112, "last": 0.2, "mean": 0.9},
+}
+"""Options of further starts. Fewer evaluations than 28 end in a good basin half as often, for the same finish."""
+_ROUGH = 1e-3
+"""A finish is continued if it ended before its QP predicted a gain of less than this share of the distance."""
 _CHEAPEST = 10
 """Number of passes that a further start needs at least."""
 _EVERY = 3
@@ -57,10 +61,10 @@ _RESCUES = 3
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
-_FEWER, TOGETHER = 3, 8
-"""Further starts of an image that run side by side: in the first wave, after which most images end (segments come on
-top), and at most in the others. Few images have further starts, and a network is fed 32 rows at least where rows are
-cheap: so they cost hardly more than one."""
+_WAVES, TOGETHER = (2, 4, 6), 8
+"""How many further starts an image has had after each wave if its starts never agree (segments come on top), and how
+many of its rows a finish has at most: those of a wave of a budget, and the point that is reached. Few images have
+further starts, so that some side by side cost hardly more time than one."""
 
 Start = PenaltySearch | PrimalDual | Segment
 Excluded = Callable[[Tensor], Tensor]
@@ -135,10 +139,8 @@ class _RowSearch:
         lone = bool((rows["goals"].sum(1) == 1).all())
         self.descent = partial(PrimalDual, evaluator, *box.pair, width=width, lone=lone)
         """The starts by descent: all but the number of evaluations and other options."""
-        self.longer = self.descent(_TICKS)
+        self.kinds = {name: self.descent(**kind) for name, kind in _KINDS.items()}
         """The further starts; each gives its rows the length of their first step."""
-        self.slow = self.descent(**_SLOW)
-        """The slow ones."""
         self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
 
@@ -159,6 +161,7 @@ class _RowSearch:
         self.outcome, through = raced(
             self._run, first, self.rows, self.owner, recipe.race, self.options.classes, beyond
         )
+        self.outcome["bound"] = torch.zeros_like(self.outcome["best_l2"])
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
         self._finish([self._reached(nearest)], recipe, bar=False)
@@ -190,8 +193,8 @@ class _RowSearch:
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
-        same = self._again([*trials, _Trial(penalised, lost.nonzero().squeeze(1))], recipe)
-        return self._any(same[: len(trials)])
+        cosines = self._again([*trials, _Trial(penalised, lost.nonzero().squeeze(1))], recipe, recipe.steps)
+        return self._largest(cosines[: len(trials)]) > SAME
 
     def _elsewhere(self, index: Tensor) -> Tensor:
         """The goals of rows (I,), of several without the class that is reached already (I, C)."""
@@ -255,8 +258,10 @@ class _RowSearch:
         further = 0 if self.evaluator.dear else self._with_segments(recipe.further)
         anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
         going = torch.ones_like(agreed)
-        sizes = (1, 1) if self.evaluator.dear else (self._with_segments(_FEWER), TOGETHER)
-        for wave in _waves(budget // _CHEAPEST if budget else further, *sizes):
+        ends, together = [], 1
+        if not self.evaluator.dear:
+            ends, together = [self._with_segments(number) for number in _WAVES], TOGETHER - 1
+        for wave in _waves(budget // _CHEAPEST if budget else further, ends, together):
             spent, trials = self._spent(), []
             for number in wave:
                 going = going & (spent < budget if budget else ~agreed | (number < anyway))
@@ -269,7 +274,7 @@ class _RowSearch:
             if not trials:
                 break
             trials.sort(key=lambda trial: trial.least)  # those of one solver together
-            agreed |= self._any(self._again(trials, recipe))
+            agreed |= self._largest(self._again(trials, recipe, recipe.polish)) > SAME
 
     def _with_segments(self, count: int) -> int:
         """So many starts, and the segments among them."""
@@ -285,8 +290,8 @@ class _RowSearch:
 
     def _steps(self, number: int, index: Tensor) -> _Trial:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
-        size, first, slow = _STEPS[number % len(_STEPS)]
-        solver = self.slow if slow else self.longer
+        size, first, kind = _STEPS[number % len(_STEPS)]
+        solver = self.kinds[kind]
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
         begin = noisy(x0, size * l2, number, *self.box) if size else x0
         return _Trial(solver, index, {"begin": begin, "first": torch.full_like(l2, first)}, 2 * solver.ticks)
@@ -303,13 +308,13 @@ class _RowSearch:
         return passes.new_zeros(int(self.owner.max()) + 1).index_add_(0, self.owner, passes)
 
     def _ranked(self, number: int) -> Tensor:
-        """Indices of one row per example that has a success: every other time of the nearest row, and so on.
+        """Indices of one row per example that has a success: three of four times of the nearest row, and so on.
 
-        The rank of the row is the number of times that 2 divides number + 1, or that of the last row with a success.
+        The rank of the row is the number of times that 4 divides number + 1, or that of the last row with a success.
         """
         l2 = self.outcome["best_l2"]
         ranks, _ = ranked(l2, self.owner)
-        rank = ((number + 1) & -(number + 1)).bit_length() - 1
+        rank = next(power for power in count() if (number + 1) % 4 ** (power + 1))
         last = torch.zeros(int(self.owner.max()) + 1, dtype=ranks.dtype, device=ranks.device)
         last.scatter_reduce_(0, self.owner, torch.where(l2.isfinite(), ranks, torch.zeros_like(ranks)), "amax")
         return ((ranks == last[self.owner].clamp(max=rank)) & l2.isfinite()).nonzero().squeeze(1)
@@ -344,26 +349,41 @@ class _RowSearch:
         """The best points of the rows (I,), for a finish."""
         return {"index": index, **{name: self.outcome[name][index] for name in ("best", "best_class")}}
 
-    def _any(self, masks: list[Tensor]) -> Tensor:
-        """Whether one of the masks (E,) has an example."""
-        none = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
-        return torch.stack([none, *masks]).any(0)
+    def _largest(self, values: list[Tensor]) -> Tensor:
+        """The largest of the values (E,) of each example; minus infinity without any."""
+        none = self.outcome["best_l2"].new_full((int(self.owner.max()) + 1,), -_INFINITY, dtype=torch.float64)
+        return torch.stack([none, *values]).amax(0)
 
-    def _again(self, trials: list[_Trial], recipe: Recipe) -> list[Tensor]:
+    def _again(self, trials: list[_Trial], recipe: Recipe, polish: int = 0) -> list[Tensor]:
         """Other starts of some rows, side by side, and one finish for all that find a success.
 
-        Trials in a row that have the same solver run together, and no trial knows what another one finds. Returns for
-        each the mask (E,) of the examples whose basin it found once more.
+        Trials in a row that have the same solver run together, and no trial knows what another one finds. With `polish`
+        (see `_finish`) the points that their examples had reached are finished once more if they need it.
+        Returns for each trial the cosines (E,) of its changes with the nearest ones so far, minus infinity without one.
         """
         ends: list[State] = []
         for _, group in groupby(trials, key=lambda trial: id(trial.solver)):
             ends += self._started(list(group))
-        masks = []
-        for end, same in zip(ends, self._finish(ends, recipe), strict=True):
-            agreed = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
-            agreed[self.owner[end["index"][same]]] = True
-            masks.append(agreed)
-        return masks
+        polish = polish if recipe.polish and not self.evaluator.dear else 0
+        rough = self._rough(trials) if polish else self.owner[:0]
+        before = self.outcome["best_l2"][rough]
+        *directions, _ = self._finish([*ends, self._reached(rough)], recipe, polish=polish)
+        # One that came no nearer would come no nearer the next time.
+        stays = self.outcome["best_l2"][rough] == before
+        self.outcome["bound"][rough[stays]] = before[stays]
+        cosines = []
+        for end, direction in zip(ends, directions, strict=True):
+            cosines.append(self._largest([]))
+            cosines[-1][self.owner[end["index"]]] = direction
+        return cosines
+
+    def _rough(self, trials: list[_Trial]) -> Tensor:
+        """The nearest row of each example of the trials, if its finish was not sure that it had ended."""
+        asked = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+        asked[self.owner[torch.cat([trial.index for trial in trials])]] = True
+        nearest = self._first(self.outcome["best_l2"])
+        rough = self.outcome["bound"][nearest] < (1 - _ROUGH) * self.outcome["best_l2"][nearest]
+        return nearest[asked[self.owner[nearest]] & rough]
 
     def _started(self, trials: list[_Trial]) -> list[State]:
         """The rows of each trial that found a success, and where; all trials have the same solver."""
@@ -382,16 +402,18 @@ class _RowSearch:
             ends.append({"index": trial.index[won], "best": part["best"][won], "best_class": part["best_class"][won]})
         return ends
 
-    def _finish(self, ends: list[State], recipe: Recipe, bar: bool = True) -> list[Tensor]:
+    def _finish(self, ends: list[State], recipe: Recipe, bar: bool = True, polish: int = 0) -> list[Tensor]:
         """Finish from all of these points (I, n) of rows (I,), and keep the results that are nearer.
 
-        bar: a row ends early when it cannot come below the distance that its example has reached. Returns for each of
-        `ends` the mask (I,) of the rows that ended in the basin of the point that their example had reached.
+        bar: a row ends early when it cannot come below the distance that its example has reached. polish: gradients of
+        a row that is below it and may come nearer still. Returns for each of `ends` the cosines (I,) of the changes
+        with those that their examples had reached.
         """
         index = torch.cat([end["index"] for end in ends])
         if len(index) == 0:
-            return [torch.zeros_like(end["index"], dtype=torch.bool) for end in ends]
-        solver = BoundaryFinish(self.evaluator, *self.box, recipe.steps, recipe.longest_finish)
+            return [self.outcome["best_l2"][end["index"]].double() for end in ends]
+        steps = (recipe.steps, recipe.longest_finish)
+        solver = BoundaryFinish(self.evaluator, *self.box, *steps, polish=polish, rough=_ROUGH)
         inputs = {name: self.rows[name][index] for name in ("x0", "rivals")}
         inputs |= {"best": torch.cat([end["best"] for end in ends])}
         inputs |= {"target": torch.cat([end["best_class"] for end in ends])}
@@ -403,13 +425,13 @@ class _RowSearch:
         return [self._kept(end["index"], part) for end, part in zip(ends, _parts(new, ends), strict=True)]
 
     def _kept(self, index: Tensor, new: State) -> Tensor:
-        """Keep the results of the rows (I,) that are nearer; the mask (I,) of those in the basin of the best so far."""
-        same = same_basin(*self._changes(index, new["best"]))
+        """Keep the results of the rows (I,) that are nearer; the cosines (I,) of all with the nearest ones so far."""
+        cosines = cosine(*self._changes(index, new["best"]))
         self.outcome["blind"][index] &= new["bound"] == 0
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
-        for name in ("best", "best_l2", "best_class"):
+        for name in ("best", "best_l2", "best_class", "bound"):
             self.outcome[name][index[better]] = new[name][better]
-        return same
+        return cosines
 
     def _changes(self, index: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """The changes (I, n) to the points (I, n) of rows (I,), and to the nearest one of each row's example so far.
@@ -422,11 +444,14 @@ class _RowSearch:
         return points - self.rows["x0"][index], self.outcome["best"][row] - self.rows["x0"][index]
 
 
-def _waves(last: int, first: int, together: int) -> Iterator[range]:
-    """The numbers below `last`: `first` of them, then `together` at a time."""
-    yield range(min(first, last))
-    for begin in range(first, last, together):
-        yield range(begin, min(begin + together, last))
+def _waves(last: int, ends: list[int], together: int) -> Iterator[range]:
+    """The numbers below `last`: up to each of `ends` in turn, then `together` at a time."""
+    begin = 0
+    for end in chain(ends, count(max(ends, default=0) + together, together)):
+        yield range(begin, min(end, last))
+        if end >= last:
+            return
+        begin = end
 
 
 def _parts(state: State, pieces: list[_Trial] | list[State]) -> list[State]:

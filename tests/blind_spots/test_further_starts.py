@@ -1,14 +1,17 @@
 """Further starts: from images of other classes, from noise, and as many as the passes allow."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots import row_search
+from intriguing.blind_spots import grades, row_search
+from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import Neighbours, Pool, Segment, noisy, same_basin
+from intriguing.blind_spots.further_starts import SAME, Neighbours, Pool, Segment, cosine, noisy
 from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.blind_spots.row_search import _STEPS, _waves
@@ -193,17 +196,18 @@ def test_starts_of_a_small_image_go_on_though_they_agree():
 
 
 def test_a_few_further_starts_are_made_first_and_then_more_at_a_time():
-    assert [list(wave) for wave in _waves(8, 2, 4)] == [[0, 1], [2, 3, 4, 5], [6, 7]]
-    assert [list(wave) for wave in _waves(3, 1, 1)] == [[0], [1], [2]]
-    assert [list(wave) for wave in _waves(2, 3, 4)] == [[0, 1]]
-    assert [n for wave in _waves(0, 3, 4) for n in wave] == []
+    assert [list(wave) for wave in _waves(9, [1, 3], 4)] == [[0], [1, 2], [3, 4, 5, 6], [7, 8]]
+    assert [list(wave) for wave in _waves(3, [], 1)] == [[0], [1], [2]]
+    assert [list(wave) for wave in _waves(2, [3, 6], 4)] == [[0, 1]]
+    assert [n for wave in _waves(0, [3], 4) for n in wave] == []
 
 
 def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_length():
     one = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
     other = torch.tensor([[1.3, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.2, 0.0], [0.6, 0.4, 0.0]])
-    assert same_basin(one, other).tolist() == [True, False, True, False]
-    assert same_basin(1e-3 * one, 1e-3 * other).tolist() == [True, False, True, False]
+    assert (cosine(one, other) > SAME).tolist() == [True, False, True, False]
+    assert torch.allclose(cosine(1e-3 * one, 1e-3 * other), cosine(one, other))
+    assert cosine(0 * one, other).tolist() == [0.0] * 4
 
 
 def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
@@ -215,12 +219,43 @@ def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
     best, other = x + 0.25 * torch.eye(16)[0], x + 0.25 * torch.eye(16)[1]
     length = torch.full((2,), 0.25)
     search.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
-    search.outcome["blind"] = torch.zeros(2, dtype=torch.bool)
+    search.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone()}
     ends = {"best": torch.stack([best[0], other[1]]), "best_l2": length, "bound": length, "best_class": rows["target"]}
-    assert search._kept(torch.arange(2), ends).tolist() == [True, False]
+    assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, False]
     # One that ended early, since it could come no nearer, agrees by its direction.
     ends |= {"best": torch.lerp(x, best, 1.05), "best_l2": 1.05 * length, "bound": 1.006 * length}
-    assert search._kept(torch.arange(2), ends).tolist() == [True, True]
+    assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, True]
+
+
+def test_a_finish_goes_on_where_it_is_below_its_bar_and_not_sure_that_it_has_ended():
+    model, x = rugged(1), images(16)
+    target = (model(x).argmax(1) + 1) % 4
+    goals = torch.arange(4) == target[:, None]
+    evaluator = Evaluator(model, (24,), PADDED)
+    rows = {"x0": x, "target": target, "rivals": ~goals}
+    start = run(PrimalDual(evaluator, 0.0, 1.0, 28), rows | {"goals": goals}, Layout(16))
+    rows |= {"best": start["best"]}
+    short = run(BoundaryFinish(evaluator, 0.0, 1.0, 2, 2), rows, Layout(16))
+    bar = short["best_l2"] * torch.tensor([1.5, 0.98] * 8)
+    longer = run(BoundaryFinish(evaluator, 0.0, 1.0, 2, 2, polish=20), rows | {"bar": bar}, Layout(16))
+    rough = (short["bound"] < 0.999 * short["best_l2"]) & (bar > short["best_l2"])
+    assert 2 < int(rough.sum()) < 16
+    assert bool((longer["backward"] > 2)[rough].all())
+    assert bool((longer["best_l2"] < short["best_l2"])[rough].all())
+    assert int(longer["backward"][~rough].max()) <= 2
+
+
+def test_a_point_whose_finish_had_not_ended_is_finished_once_more(monkeypatch):
+    model, x = rugged(2), images(12)
+    labels = model(x).argmax(1)
+    found = {}
+    for polish in (0, 20):
+        recipe = replace(grades._BEST, steps=4, longest_finish=4, further=0, polish=polish)
+        monkeypatch.setitem(grades.GRADES, "best", replace(grades.GRADES["best"], recipe=recipe))
+        found[polish] = minimal_distortion(model, x, labels, (labels + 1) % 4)
+    assert bool((found[20].l2 <= found[0].l2 * (1 + 1e-5)).all()) and bool((found[20].l2 < 0.999 * found[0].l2).any())
+    # What had ended costs nothing more.
+    assert bool((found[20].backward_passes == found[0].backward_passes).any())
 
 
 def test_rows_with_steps_of_their_own_end_as_in_a_start_of_such_steps():
@@ -245,8 +280,8 @@ def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_co
     labels = model(x).argmax(1)
     options = SearchOptions(exact_linear="off", passes=900)
     together = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
-    monkeypatch.setattr(row_search, "TOGETHER", 1)
-    monkeypatch.setattr(row_search, "_FEWER", 1)
+    monkeypatch.setattr(row_search, "TOGETHER", 2)
+    monkeypatch.setattr(row_search, "_WAVES", ())
     apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     assert torch.allclose(together.l2, apart.l2, rtol=1e-4)
     assert int((together.backward_passes - apart.backward_passes).abs().max()) < 120
