@@ -225,7 +225,7 @@ class PenaltySearch:
     def _current(self, state: State, there: _Point, made: _Try) -> State:
         """The points where the rows stand now: the trial points where they were accepted."""
         new = {
-            "x": state["trial"],
+            "x": state["trial"].clone(),
             "change": made.change,
             "size": made.size,
             "loss": there.loss,
@@ -234,19 +234,11 @@ class PenaltySearch:
             "gap": there.gap,
         }
         clean = {"clean_gap": torch.where(made.first, there.gap, state["clean_gap"])}
-        if surely_all(made.accept):
-            return new | clean
-        some, rows = made.accept, made.accept[:, None]
-        return clean | {
-            name: torch.where(rows if value.ndim == 2 else some, value, state[name]) for name, value in new.items()
-        }
+        refused = ~made.accept
+        return clean | {name: _kept(refused, value, state[name]) for name, value in new.items()}
 
     def _report(self, state: State, there: _Point, made: _Try, now: State) -> Step:
         """What the schedule is told of the step."""
-        l2 = self._l2(now["size"])
-        stretch = (now["gap"] - now["clean_gap"]) / -now["clean_gap"]
-        # On the boundary |grad loss|, which c times the norm's gradient balances, is half of |grad margin|.
-        boundary = made.penalty * 0.5 / -torch.expm1(-now["loss"])
         return Step(
             penalty=made.penalty,
             accept=made.accept,
@@ -255,10 +247,11 @@ class PenaltySearch:
             success=there.success,
             drop=torch.where(state["begins"], made.new, made.old - made.new),
             value=made.new,
+            loss=now["loss"],
             gap=now["gap"],
-            l2=l2,
-            reach=l2 / stretch,
-            boundary=boundary * stretch if self.form == "squared_l2" else boundary,
+            clean_gap=now["clean_gap"],
+            l2=self._l2(now["size"]),
+            squared=self.form == "squared_l2",
         )
 
     def _ahead(self, state: State, broken: Tensor, made: _Try, now: State, plan: State) -> State:
@@ -269,7 +262,7 @@ class PenaltySearch:
         shrink = (-made.fall / (2 * (made.new - made.old - made.fall)).clamp(min=1e-30)).clamp(0.1, 0.5)
         shrink = torch.where(broken, 0.1, shrink)
         step = torch.where(fresh, full, state["step"] * shrink)
-        way = way if surely_all(fresh) else torch.where(fresh[:, None], way, state["way"])
+        way = _kept(~fresh, way, state["way"])
         return {
             "slope": slope,
             "way": way,
@@ -349,3 +342,11 @@ class PenaltySearch:
 def _unit(change: Tensor, size: Tensor) -> Tensor:
     """The changes (R, n), of length `size` (R,), divided by it."""
     return change / size.clamp(min=1e-30)[:, None]
+
+
+def _kept(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """`new` (R, ...) with the values of `old` where `mask` (R,) is true, which is rare; `new` may be written over."""
+    if new.ndim == 1 or is_graphed(new.device):
+        return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+    index = mask.nonzero().squeeze(1)
+    return new.index_copy_(0, index, old.index_select(0, index))

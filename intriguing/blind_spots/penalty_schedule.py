@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from intriguing.blind_spots.loop import State
+from intriguing.blind_spots.masks import surely_none
 
 _INFINITY = float("inf")
 _NEARER = 2e-3
@@ -44,14 +45,34 @@ class Step:
     """The decrease of the objective."""
     value: Tensor
     """What the objective is now."""
+    loss: Tensor
+    """At the current point."""
     gap: Tensor
     """The margin of the current point."""
+    clean_gap: Tensor
+    """That of the image."""
     l2: Tensor
-    """Its distance from the image."""
-    reach: Tensor
-    """The distance of the boundary if the margin is linear between the image and the current point."""
-    boundary: Tensor
-    """The c whose minimiser lies on the boundary if the margin is linear between the image and the current point."""
+    """The distance of the current point from the image."""
+    squared: bool
+    """Whether c multiplies the square of the distance."""
+
+    @property
+    def reach(self) -> Tensor:
+        """The distance of the boundary if the margin is linear between the image and the current point."""
+        return self.l2 / self._stretch
+
+    @property
+    def boundary(self) -> Tensor:
+        """The c whose minimiser lies on the boundary then.
+
+        On the boundary |grad loss|, which c times the norm's gradient balances, is half of |grad margin|.
+        """
+        c = self.penalty * 0.5 / -torch.expm1(-self.loss)
+        return c * self._stretch if self.squared else c
+
+    @property
+    def _stretch(self) -> Tensor:
+        return (self.gap - self.clean_gap) / -self.clean_gap
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,9 @@ class Bracketing:
     def move(self, state: State, step: Step) -> State:
         """The next c, the points to record, and the new state of the schedule."""
         count, settled = self._minimised(state, step)
+        if surely_none(settled):
+            never = dict.fromkeys(("record", "restart", "home", "resume", "done"), settled)
+            return {**count, **never, "penalty": step.penalty}
         back = state["returns"] & settled
         nearer = back & self._nearer(state, step)
         ends = self._ends(state, step, settled, nearer)

@@ -16,16 +16,13 @@ def searched(minimiser, first=1.0, tolerance=1e-3):
     minimiser: a function of c and where it starts, which gives the margin and the L2 norm.
     """
     schedule = Bracketing(tolerance, longest=1)
-    yes = torch.ones(1, dtype=torch.bool)
+    yes, clean_gap, loss = torch.ones(1, dtype=torch.bool), -torch.ones(1), torch.full((1,), 0.6)
     state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf)}
     c, start, tried = torch.tensor([first]), IMAGE, []
     while True:
         gap, l2 = (torch.tensor([float(value)]) for value in minimiser(float(c), start))
         won = gap > 0
-        # The margin at the image is -1, and the first guess at the boundary is bad.
-        step = Step(
-            c, yes, ~yes, won, won, gap * 0, gap * 0 + 1, gap, l2, l2 / (1 + gap), torch.where(won, 1.1, 0.9) * c
-        )
+        step = Step(c, yes, ~yes, won, won, gap * 0, gap * 0 + 1, loss, gap, clean_gap, l2, squared=False)
         plan = schedule.move(state, step)
         tried.append((float(c), start))
         state |= {name: value for name, value in plan.items() if name in state}
