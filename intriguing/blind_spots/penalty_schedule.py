@@ -224,7 +224,9 @@ class Bracketing:
         still = torch.where(step.accept, torch.where(quiet, state["still"] + 1, 0.0), state["still"])
         spent = state["spent"] + 1
         stuck = step.forced & ~step.accept
-        settled = (still >= 2) | stuck | (spent >= self.longest)
+        # Beyond a jump a minimisation that has left the success's basin goes nowhere that is of use.
+        left = (state["extra"] > 0) & ~state["returns"] & ~step.won & (step.gap < -state["low_gap"])
+        settled = (still >= 2) | stuck | (spent >= self.longest) | left
         still, spent = (torch.where(settled, 0.0, count) for count in (still, spent))
         return {"still": still, "spent": spent, "moved": state["moved"] + settled}, settled
 
