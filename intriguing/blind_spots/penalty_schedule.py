@@ -17,6 +17,8 @@ _NEAR = 1.1
 """How far beyond a point the boundary may lie, as a multiple of its distance, if a linear margin is to tell where."""
 _STRIDE, _LONGEST = 0.02, math.log(16)
 """The smallest and the largest change of log c while the bracket has one end; the smallest doubles each time."""
+_CAREFUL = 0.25
+"""The largest change beyond a jump."""
 _BEYOND = 1.25
 """How far the secant is followed then, as a multiple of the way to its root, so that the bracket gets its other end."""
 _PATIENT = 3
@@ -192,7 +194,8 @@ class Bracketing:
         extra = torch.where(settled, (state["extra"] - 1).clamp(min=0), state["extra"])
         both = (low > 0) & high.isfinite()
         closed = settled & ((both & (high <= low * (1 + self.tolerance))) | (jumped & (extra == 0)))
-        jump = closed & ~jumped & (ends["short"] < 1 - _NEARER)
+        narrow = closed | (settled & both & ends["halves"] & (high <= low * math.exp(_STRIDE)))
+        jump = narrow & ~jumped & (ends["short"] < 1 - _NEARER)
         home = closed & ~jump & ~state["returned"]
         jumped = jumped | jump
         extra = torch.where(jump, float(_EXTRA), extra)
@@ -231,9 +234,12 @@ class Bracketing:
         return {"still": still, "spent": spent, "moved": state["moved"] + settled}, settled
 
     def _nearer(self, state: State, step: Step) -> Tensor:
-        """Whether the current point is a nearer success than the best, or near the boundary where that is nearer."""
-        sure = torch.where(step.won, True, step.reach < _NEAR * step.l2)
-        return sure & (torch.where(step.won, step.l2, step.reach) < (1 - _NEARER) * state["best_l2"])
+        """Whether the current point is a success in another basin, or near the boundary, where that is nearer than the
+        best.
+        """
+        best, reach = state["best_l2"], step.reach
+        other = torch.where(step.won, (step.l2 - best).abs() > _NEARER * best, reach < _NEAR * step.l2)
+        return other & (torch.minimum(step.l2.where(step.won, reach), reach) < (1 - _NEARER) * best)
 
     def _ends(self, state: State, step: Step, settled: Tensor, anew: Tensor) -> State:
         """The bracket (`low`, `high`), the margins at its ends, how often its lower end just moved (`run`; negative:
@@ -289,5 +295,6 @@ class Bracketing:
         way = torch.where(again, secant, (step.boundary / step.penalty).log())
         upward = won | jump
         way = torch.where(upward, way, -way)
-        way = torch.maximum(torch.where(way.isfinite(), way, 0.0), state["stride"]).clamp(max=_LONGEST)
+        longest = torch.where(jump | state["jumped"], _CAREFUL, _LONGEST)
+        way = torch.minimum(torch.maximum(torch.where(way.isfinite(), way, 0.0), state["stride"]), longest)
         return torch.where(jump, low, step.penalty) * torch.where(upward, way, -way).exp()
