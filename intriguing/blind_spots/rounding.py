@@ -15,15 +15,16 @@ from intriguing.blind_spots.evaluate import Evaluator
 from intriguing.models.rows import FINE, PADDED, Blocks
 
 _KEY = 20140416
-_PARTS = (slice(0, FINE), slice(FINE // 2, 7 * FINE // 2), slice(2 * FINE, 4 * FINE))
-"""The smaller batches: 8, 24 and 16 of 32 rows."""
+_PARTS = (slice(8, 24), slice(0, 8), slice(4, 28))
+"""The smaller batches: 16, 8 and 24 of 32 rows."""
 _LEAST, _MOST, _OPERATIONS = 2, 8, 1e6
 """Number of times that batches are compared: as often as makes so many operations a row. A layer of few units seldom
 shows another rounding."""
 
 
-def rounds_alike(evaluator: Evaluator, box: Box, like: Tensor, operations: float) -> bool:
-    """Whether logits and gradients of 8, 16 and 24 rows have the bits that they have among 32.
+def fewest_alike(evaluator: Evaluator, box: Box, like: Tensor, operations: float) -> int:
+    """To a multiple of how many rows fewer than 32 may be padded: 8 or 16, whose logits and gradients then have the
+    bits that they have among 32; else 32.
 
     Only for a search on a CPU, of a model that takes batches of any size. like: (B, n) rows of the search; operations:
     of a row. The rows that are compared are random, and the same for every search, so that each one of a network
@@ -31,33 +32,32 @@ def rounds_alike(evaluator: Evaluator, box: Box, like: Tensor, operations: float
     """
     conduct = evaluator.conduct
     if is_graphed(like.device) or (conduct is not None and (conduct.rows or not conduct.alone)):
-        return False
+        return PADDED.step
     random = torch.Generator().manual_seed(_KEY)
+    parts = list(_PARTS)
     for _ in range(max(_LEAST, min(_MOST, int(_OPERATIONS / max(1.0, operations))))):
         unit = torch.rand(PADDED.least, like.shape[1], generator=random, dtype=torch.float64).to(like)
         slopes = torch.randn(PADDED.least, evaluator.classes, generator=random, dtype=torch.float64).to(like)
         rows = box.clamp(box.lower + (box.upper - box.lower) * unit)
         try:
-            if not _agree(evaluator, rows, slopes):
-                return False
+            whole = _asked(evaluator, rows, slopes)
+            parts = [part for part in parts if _agrees(evaluator, rows, slopes, part, whole)]
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a model that takes 8 rows need not take 24
-            return False
-    return True
+            return PADDED.step
+        if _PARTS[0] not in parts or not bool(whole[2].any()):
+            return PADDED.step
+    return FINE if len(parts) == len(_PARTS) else 2 * FINE
 
 
-def _agree(evaluator: Evaluator, rows: Tensor, slopes: Tensor) -> bool:
-    """Whether parts of these rows are rounded as all are together, if they have a gradient. slopes: (b, C), of logits.
+def _agrees(evaluator: Evaluator, rows: Tensor, slopes: Tensor, part: slice, whole: tuple[Tensor, ...]) -> bool:
+    """Whether a part of these rows is rounded as all together are (`whole`); slopes: (b, C) gradients in the logits.
 
     Random slopes show more than those of a margin, in which two terms of each sum are not zero.
     """
-    whole = _asked(evaluator, rows, slopes)
-    return bool(whole[2].any()) and all(
-        torch.equal(one[part], other)
-        for part in _PARTS
-        for one, other in zip(whole, _asked(evaluator, rows[part], slopes[part]), strict=True)
-    )
+    alone = _asked(evaluator, rows[part], slopes[part])
+    return all(torch.equal(one[part], other) for one, other in zip(whole, alone, strict=True))
 
 
 def _asked(evaluator: Evaluator, rows: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

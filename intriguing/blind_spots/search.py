@@ -26,7 +26,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
-from intriguing.blind_spots.rounding import rounds_alike
+from intriguing.blind_spots.rounding import fewest_alike
 from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
@@ -148,8 +148,9 @@ def _fitted(
         ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
         if linear is None and plan.blocks.least == PADDED.least:
             with full_precision():
-                if rounds_alike(evaluator, box, images.flatten(1), cost.operations):
-                    plan = replace(plan, blocks=plan.blocks.finer(cost.operations))
+                rows = fewest_alike(evaluator, box, images.flatten(1), cost.operations)
+            if rows < PADDED.least:
+                plan = replace(plan, blocks=plan.blocks.finer(rows, cost.operations))
         log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
         problem = Problem(evaluator.in_blocks(plan.blocks), options, box, every, linear, pool, certifier)
         for index in torch.arange(len(images), device=images.device).split(plan.images):

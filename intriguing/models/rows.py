@@ -52,18 +52,18 @@ class Blocks:
             seen, rest = seen + self.size(rest), rest - self.size(rest)
         return seen
 
-    def finer(self, operations: float) -> "Blocks":
-        """These blocks for a network that rounds 8, 16 and 24 rows as it does 32, and takes so many operations a row.
+    def finer(self, rows: int, operations: float) -> "Blocks":
+        """These blocks for a network that rounds multiples of so many rows alike, and takes so many operations a row.
 
         Where a row is so cheap that calling the network is the cost, few rows do not make a batch of their own.
         """
-        return replace(self, least=FINE, fine=FINE, apart=2 * FINE if operations >= _APART else 0)
+        return replace(self, least=rows, fine=rows, apart=2 * FINE if operations >= _APART else 0)
 
 
 PADDED = Blocks(128, 32, 32)
 """For cheap rows."""
 FINE = 8
-"""Rows to whose multiples fewer than 32 are padded, in networks that round them alike."""
+"""Rows to whose multiples fewer than 32 are padded in networks that round them alike; in some it is twice as many."""
 _APART = 3e5
 """Operations per row from which at most twice as many rows make a batch of their own beside a multiple of 32."""
 SMALL = Blocks(8, 4)

@@ -1,4 +1,4 @@
-"""Few rows are padded to eights where the network rounds them as many, and to 32 where it does not."""
+"""Few rows are padded to 8 or 16 where the network rounds them as many, and to 32 where it does not."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.few_channels import quick_gradients
 from intriguing.blind_spots.objective import pair
-from intriguing.blind_spots.rounding import rounds_alike
+from intriguing.blind_spots.rounding import fewest_alike
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED, operations_of_row
 
@@ -31,13 +31,13 @@ def dense(*widths, act=nn.ReLU):
 class Few(nn.Module):
     """A network that rounds fewer than `least` rows in another way: their logits, or only their gradients."""
 
-    def __init__(self, model, least, backward=False):
+    def __init__(self, model, least, backward=False, but=()):
         super().__init__()
-        self.model, self.least, self.backward = model, least, backward
+        self.model, self.least, self.backward, self.but = model, least, backward, but
 
     def forward(self, x):
         z = self.model(x)
-        if len(x) >= self.least:
+        if len(x) >= self.least or len(x) in self.but:
             return z
         factor = 1 + 2**-22
         return z * factor - (z * (factor - 1)).detach() if self.backward else z * factor
@@ -55,6 +55,7 @@ NETS = {
     "sigmoids of odd widths": dense(61, 33, 17, 5, act=nn.Sigmoid),
     "two values": dense(2, 17, 3),
     "rounds few otherwise": (Few(dense(64, 32, 8)[0], 32), (64,)),
+    "rounds few but 16 otherwise": (Few(dense(64, 32, 8)[0], 32, but=(16,)), (64,)),
 }
 
 
@@ -65,10 +66,10 @@ def test_a_row_has_the_same_bits_in_any_company_of_1_to_40(name):
         evaluator = evaluator_of(model, shape)
         x = torch.rand(40, evaluator.size, generator=torch.Generator().manual_seed(1)) ** 2
         operations = operations_of_row(model, x[:1].reshape(1, *shape))
-        alike = rounds_alike(evaluator, Box(0.0, 1.0), x, operations)
+        fewest = fewest_alike(evaluator, Box(0.0, 1.0), x, operations)
         if name.startswith(("convolutional with a head", "rounds few")):
-            assert alike is ("head" in name)
-        evaluator = evaluator.in_blocks(PADDED.finer(operations) if alike else PADDED)
+            assert fewest == (8 if "head" in name else 16 if "16" in name else 32)
+        evaluator = evaluator.in_blocks(PADDED.finer(fewest, operations))
 
         def margin(z, s):
             return pair(z, *z.topk(2, dim=1).indices.unbind(1))
@@ -86,8 +87,9 @@ def test_a_network_that_rounds_8_16_or_24_rows_otherwise_is_seen(least, backward
     model, shape = dense(64, 32, 8)
     box, x = Box(-1.0, 2.0), torch.rand(3, 64)
     with torch.no_grad(), frozen(model):
-        assert rounds_alike(evaluator_of(model, shape), box, x, 1e4)
-        assert not rounds_alike(evaluator_of(Few(model, least, backward), shape), box, x, 1e4)
+        assert fewest_alike(evaluator_of(model, shape), box, x, 1e4) == 8
+        fewest = fewest_alike(evaluator_of(Few(model, least, backward), shape), box, x, 1e4)
+        assert fewest == (16 if least == 9 else 32)
 
 
 def test_a_network_whose_gradient_is_zero_or_that_takes_no_24_rows_tells_nothing():
@@ -99,7 +101,7 @@ def test_a_network_whose_gradient_is_zero_or_that_takes_no_24_rows_tells_nothing
     flat = nn.Sequential(nn.Linear(6, 3), nn.Threshold(1e9, 0.0))
     for model in (Even(), flat):
         with torch.no_grad(), frozen(model):
-            assert not rounds_alike(evaluator_of(model, (6,)), Box(0.0, 1.0), torch.rand(2, 6), 1e4)
+            assert fewest_alike(evaluator_of(model, (6,)), Box(0.0, 1.0), torch.rand(2, 6), 1e4) == 32
 
 
 def test_a_search_pads_few_rows_to_eights_and_finds_what_it_finds_in_company():

@@ -49,10 +49,11 @@ def test_attention_counts_and_a_layer_without_a_formula_counts_by_its_weights():
         (SMALL, 0, []),
         (SINGLE, 3, [1, 1, 1]),
         (Blocks(7, 7, 7), 8, [7, 7]),
-        *((PADDED.finer(1e4), count, sizes) for count, sizes in ((1, [8]), (17, [24]), (25, [32]), (40, [64]))),
-        *((PADDED.finer(1e6), count, sizes) for count, sizes in ((7, [8]), (25, [32]), (40, [32, 8]), (50, [64]))),
-        (PADDED.finer(1e6), 236, [128, 96, 16]),
-        (PADDED.finer(1e4), 130, [128, 8]),
+        *((PADDED.finer(8, 1e4), count, sizes) for count, sizes in ((1, [8]), (17, [24]), (25, [32]), (40, [64]))),
+        *((PADDED.finer(8, 1e6), count, sizes) for count, sizes in ((7, [8]), (25, [32]), (40, [32, 8]), (50, [64]))),
+        (PADDED.finer(8, 1e6), 236, [128, 96, 16]),
+        (PADDED.finer(8, 1e4), 130, [128, 8]),
+        *((PADDED.finer(16, 1e6), count, sizes) for count, sizes in ((1, [16]), (20, [32]), (40, [32, 16]))),
     ],
 )
 def test_a_batch_has_what_remains_padded_to_the_least_and_to_the_step(blocks, count, sizes):
