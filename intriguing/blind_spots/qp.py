@@ -75,10 +75,6 @@ class _Programme(NamedTuple):
     weight: Tensor
     """(R, K): the normals `weight * a` have norm 1. The mask itself if those in `a` have."""
 
-    def rows(self, index: Tensor) -> "_Programme":
-        """Those of some rows."""
-        return _Programme(*_of_rows(self, index))
-
     def gram(self, free: Tensor, scratch: Tensor) -> Tensor:
         """Inner products (R, K, K) of the normals' free variables; free: (R, n), one where a variable is free."""
         part = torch.mul(self.a, free.unsqueeze(1), out=scratch[: len(free)])
@@ -111,10 +107,6 @@ class _Point(NamedTuple):
         square = dot(r, r)
         return cls(u, raw, r, rise, square, 0.5 * square + (u * rise).sum(1))
 
-    def rows(self, index: Tensor) -> "_Point":
-        """That of some rows."""
-        return _Point(*_of_rows(self, index))
-
 
 def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
     """Newton on the dual from u (R, K): primal points, multipliers of the unit normals, values.
@@ -140,27 +132,27 @@ def _solve(p: _Programme, u: Tensor, rounds: int, turns: int) -> _Result:
         met = good & (residual <= close * point.square.sqrt())
         if turn == rounds:
             break
-        stays = fixed
+        solved, tried, rise = 0, point.u, point.rise
         if not fixed:
-            solved = met.tolist()
-            left = len(solved) - sum(solved)
-            if left == 0:
+            solved = sum(met.tolist())
+            if solved == len(met):
                 break
             if not every and turn == _WHOLE:
                 point = _Point.of(p, u)
-                good = ~point.value.isnan()
-            stays = left < len(solved)
-            if (len(solved) - left) * p.a[0].numel() >= _WORTH:
-                # A single row is doubled, because the products of one row are rounded differently.
-                left = (~met).nonzero().squeeze(1).repeat(1 + (left == 1))
-                stays = False
-                ended = _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
-                rows = left if rows is None else rows[left]
-                p, point = p.rows(left), point.rows(left)
-                u, value, met, good, change, share = _of_rows((u, value, met, good, change, share), left)
-        gram = p.gram(point.raw.eq_(point.r), scratch) + ridge
-        newton = _ascent(gram, point.rise, point.u, turns) - point.u
-        if stays:
+                good, tried, rise = ~point.value.isnan(), u, point.rise
+        free = point.raw.eq_(point.r)
+        if solved * p.a[0].numel() >= _WORTH:
+            index = (~met).nonzero().squeeze(1)
+            # A single row is doubled, because the products of one row are rounded differently.
+            index = index.repeat(2) if len(index) == 1 else index
+            ended = _stored(ended, rows, (point.r if every else _Point.of(p, u).r, u, value))
+            rows, solved = index if rows is None else rows[index], 0
+            p = _Programme(*_of_rows(p, index))
+            several = free, tried, rise, u, value, good, change, share
+            free, tried, rise, u, value, good, change, share = _of_rows(several, index)
+        gram = p.gram(free, scratch) + ridge
+        newton = _ascent(gram, rise, tried, turns) - tried
+        if fixed or solved:
             newton = newton.masked_fill(met.unsqueeze(1), 0)
         if every:
             change, share = newton, whole[: len(u)]
