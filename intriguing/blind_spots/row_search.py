@@ -43,9 +43,9 @@ _STEPS = (
 `_KINDS` it is. On residual and attention networks the slow ones end near the optimum and the others far from it; on
 robust ones those from much noise find the most basins that the rest do not."""
 _KINDS = {
-    "short": {"ticks": 28},
-    "long": {"ticks": 56, "last": 0.5, "mean": 0.9},
-    "slow": {"ticks": 112, "last": 0.2, "mean": 0.9},
+    "short": {"ticks": 28, "last": 2.0, "decay": 0.7},
+    "long": {"ticks": 56, "last": 0.5, "decay": 0.9},
+    "slow": {"ticks": 112, "last": 0.2, "decay": 0.9},
 }
 """Options of further starts. Fewer evaluations than 28 end in a good basin half as often, for the same finish."""
 _ROUGH = 1e-3
@@ -139,8 +139,8 @@ class _RowSearch:
         lone = bool((rows["goals"].sum(1) == 1).all())
         self.descent = partial(PrimalDual, evaluator, *box.pair, width=width, lone=lone)
         """The starts by descent: all but the number of evaluations and other options."""
-        self.kinds = {name: self.descent(**kind) for name, kind in _KINDS.items()}
-        """The further starts; each gives its rows the length of their first step."""
+        self.longer = self.descent(int(max(kind["ticks"] for kind in _KINDS.values())))
+        """The further starts; each gives its rows their pace, so that all kinds run side by side."""
         self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
 
@@ -291,10 +291,11 @@ class _RowSearch:
     def _steps(self, number: int, index: Tensor) -> _Trial:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps."""
         size, first, kind = _STEPS[number % len(_STEPS)]
-        solver = self.kinds[kind]
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
         begin = noisy(x0, size * l2, number, *self.box) if size else x0
-        return _Trial(solver, index, {"begin": begin, "first": torch.full_like(l2, first)}, 2 * solver.ticks)
+        pace = {"first": first, **_KINDS[kind]}
+        inputs = {name: torch.full_like(l2, value, dtype=torch.float64) for name, value in pace.items()}
+        return _Trial(self.longer, index, {"begin": begin, **inputs}, 2 * int(pace["ticks"]))
 
     def _segment(self, index: Tensor) -> _Trial:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
