@@ -82,7 +82,10 @@ REFUSED = {
     "complex": (Wrapped(after=lambda z: z.to(torch.complex64)), r"complex numbers.*output\.abs"),
     "no classes": (Wrapped(after=lambda z: z[:, :0]), r"gave \(8, 0\) for a batch of 8"),
     "dropout": (Wrapped(lambda x: F.dropout(x, 0.5)), r"model is random.*training=self\.training"),
-    "batch statistics": (OfTheBatch(), "depends on the other images of its batch.*running statistics"),
+    "batch statistics": (
+        OfTheBatch(),
+        "depends on the other images of its batch.*dynamic quantisation.*running statistics",
+    ),
     "centred": (Wrapped(centred), "depends on the other images of its batch"),
     "one logit": (Wrapped(after=lambda z: z[:, :1]), r"one logit per image, \(8, 1\).*torch\.cat"),
     "one number": (Wrapped(after=lambda z: z[:, 0]), r"one logit per image, \(8,\).*torch\.cat"),
