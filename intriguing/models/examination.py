@@ -143,8 +143,9 @@ def _examined(
     if _differ(before, after):
         raise ModelError(
             "The model's output for an image depends on the other images of its batch: it uses statistics of the batch "
-            "in eval mode (or a scale of it, as dynamic quantisation does). Give its normalisation layers running statistics (track_running_stats=True, and "
-            "training=self.training in F.batch_norm), or normalise each image by itself."
+            "in eval mode (or a scale of it, as dynamic quantisation does). Give its normalisation layers running "
+            "statistics (track_running_stats=True, and training=self.training in F.batch_norm), or normalise each "
+            "image by itself."
         )
     rows = torch.cat([out, answer])
     probabilities = are_probabilities(rows, out.dtype)
