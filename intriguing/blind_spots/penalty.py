@@ -33,7 +33,8 @@ class _Point:
     broken: Tensor
     """Whether a logit or the gradient is not finite."""
     gap: Tensor
-    """The margin: the largest logit of the goals minus that of the rivals."""
+    """The margin (the largest logit of the goals minus that of the rivals) minus its rounding error: a success where it
+    is positive."""
     success: Tensor
     winner: Tensor
     """The goal with the largest logit."""
@@ -155,7 +156,8 @@ class PenaltySearch:
             broken = ~(z.isfinite().all(1) & (square.isfinite() | gradient.isfinite().all(1)))
         there = standing(z, state["goals"], state["rivals"])
         success = (there.gap > there.slack) & ~broken
-        return _Point(loss, gradient, square, broken, there.gap, success, there.winner, there.slack)
+        beyond = there.gap - there.slack
+        return _Point(loss, gradient, square, broken, beyond, success, there.winner, there.slack)
 
     def _loss(self, state: State) -> Loss:
         """The cross-entropy of the goals."""

@@ -50,7 +50,7 @@ class Step:
     loss: Tensor
     """At the current point."""
     gap: Tensor
-    """The margin of the current point."""
+    """The margin of the current point, minus its rounding error: a success where it is positive."""
     clean_gap: Tensor
     """That of the image."""
     l2: Tensor
