@@ -59,7 +59,8 @@ class Slurm:
             log = self.folder / f"slurmd-{i}.log"
             (self.folder / f"spool-ig-h{i}").mkdir()
             self._processes.append(hosts.start(i, "slurmd", "-D", "-f", self.conf, "-N", f"ig-h{i}", "-L", log))
-        self._wait_for(len(nodes))
+        self._nodes = len(nodes)
+        self.wait_until_idle()
 
     def _munge(self):
         key = self.folder / "munge.key"
@@ -72,9 +73,10 @@ class Slurm:
         command = ["munged", "--force", "--foreground", f"--key-file={key}", f"--socket={files['socket']}", *options]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def _wait_for(self, nodes):
-        end = time.monotonic() + 60
-        while self.call("sinfo", "-h", "-t", "idle", "-o", "%D", check=False).strip() != str(nodes):
+    def wait_until_idle(self):
+        """Until every node is there and has nothing to do."""
+        end = time.monotonic() + 120
+        while self.call("sinfo", "-h", "-t", "idle", "-o", "%D", check=False).strip() != str(self._nodes):
             assert time.monotonic() < end, self.logs()
             time.sleep(0.5)
 
