@@ -111,7 +111,8 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UnknownNameError
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """A sentence that names the up to three of `valid` that are nearest to `name`, after a space; "" if none is."""
-    near = get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    names = list(valid)
+    near = [n for n in names if n.lower() == name.lower()] or get_close_matches(name, names, n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 

@@ -116,5 +116,6 @@ def test_the_tree_of_errors_is_drawn_in_full():
 def test_an_unknown_name_s_error_names_the_nearest_and_the_valid_ones():
     error = errors.unknown_name("model", "cn", ["cnn", "mlp", "softmax"])
     assert str(error) == "There is no model named 'cn'. Did you mean 'cnn'? Valid names: cnn, mlp, softmax."
+    assert "Did you mean 'K'? Valid" in str(errors.unknown_name("key", "k", ["K", "rows"]))
     many = str(errors.unknown_name("layer", "fc1", [f"conv{i}" for i in range(62)]))
     assert many.endswith(", conv61, conv7 and 2 more.") and "..." not in many

@@ -56,8 +56,9 @@ class Plan:
         fed = "1 row" if most == 1 else f"{least} rows" if most == least else f"{least} to {most} rows"
         return (
             f"{self.slots} slots, {fed} per call of the model (a row takes {self.operations / 1e6:.3g} million "
-            f"operations). A slot takes {self.slot_bytes / 1e6:.3g} MB, a row in the model {self.row_bytes / 1e6:.3g} "
-            f"MB, all together {self.needed / 1e6:.3g} of the {self.budget / 1e6:.3g} MB that may be used."
+            f"operations). A slot takes {_megabytes(self.slot_bytes)}, a row in the model "
+            f"{_megabytes(self.row_bytes)}, all together {_megabytes(self.needed)} of the {_megabytes(self.budget)} "
+            "that may be used."
         )
 
 
@@ -124,8 +125,8 @@ def plan(
             return planned(1, choice)
     least = needed(1, choices[-1])
     raise InputError(
-        f"The search of one image of {images[0].numel()} values needs about {least / 1e6:.3g} MB; the share of "
-        f"{options.memory_fraction} of the device's available memory that may be used is {budget / 1e6:.3g} MB: use a "
+        f"The search of one image of {images[0].numel()} values needs about {_megabytes(least)}; the share of "
+        f"{options.memory_fraction} of the device's available memory that may be used is {_megabytes(budget)}: use a "
         "device with more memory, a smaller model or smaller images."
     )
 
@@ -147,6 +148,11 @@ def _choices(slots: int, rows: int, blocks: Blocks, fixed: bool) -> Iterator[tup
             yield size, Blocks(size, size, size)
         else:
             yield size, blocks if size >= blocks.most else Blocks(max(size, blocks.least), blocks.least, blocks.step)
+
+
+def _megabytes(count: float) -> str:
+    """A number of bytes as MB: two digits after the point below 10, none above."""
+    return f"{count / 1e6:,.2f} MB" if count < 1e7 else f"{count / 1e6:,.0f} MB"
 
 
 def available(device: torch.device) -> float:

@@ -75,7 +75,9 @@ def minimal_distortion(
 
     Source: arXiv:1312.6199, section 4.1, equation (1).
     """
-    options = options or SearchOptions()
+    options = SearchOptions() if options is None else options
+    if not isinstance(options, SearchOptions):
+        raise InputError(f"options is {options!r}; it must be ig.SearchOptions(grade=..., ...).")
     with torch.inference_mode(False):
         module = as_module(model)
         check_weights(module)
@@ -211,9 +213,8 @@ def _checked(
             continue
         if isinstance(argument, str):
             if name == "labels" or argument != EVERY:
-                raise InputError(
-                    f"{name} is {argument!r}; give (B,) classes{'' if name == 'labels' else ', None or every'}."
-                )
+                others = "" if name == "labels" else f", None or {EVERY!r}"
+                raise InputError(f"{name} is {argument!r}; give (B,) classes{others}.")
             continue
         check_unmasked(argument, name)
         try:
@@ -223,7 +224,8 @@ def _checked(
             raise InputError(
                 f"{name} is a {kind} that makes no tensor ({error}); it must be {len(x)} whole numbers."
             ) from None
-        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        other = value.is_floating_point() or value.is_complex() or value.dtype == torch.bool
+        whole = not other or not value.numel()  # torch takes an empty list for float32
         if value.shape != (len(x),) or not whole:
             hint = " For a single image write x[None]." if value.numel() == 1 else ""
             raise InputError(

@@ -116,10 +116,10 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
             conduct = Conduct(dtype, classes, rows=0 if size == sizes[0] else size)
             return _examined(model, conduct, batch, out, images, box)
     assert first is not None
-    tried = " or ".join(str(s) for s in dict.fromkeys(sizes))
     raise ModelError(
-        f"The model does not take a batch of {tried} images of shape {tuple(images.shape[1:])} and type "
-        f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or _line(first)}"
+        f"The model does not take images of shape {tuple(images.shape[1:])} and type "
+        f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or _line(first)} (batches of "
+        f"{', '.join(str(s) for s in dict.fromkeys(sizes))} were tried)"
     ) from first
 
 

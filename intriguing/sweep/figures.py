@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from intriguing.basics.files import at_home, check_can_write, writing
-from intriguing.errors import unknown_name
+from intriguing.errors import UnknownNameError, unknown_name
 from intriguing.report.run_figures import Choice, RunFigure
 from intriguing.results import Run
 from intriguing.stages import STAGES
@@ -38,6 +38,9 @@ class Figures:
     def _named(self) -> Mapping[str, RunFigure]:
         return {figure.name: figure for stage in STAGES for figure in stage.run_figures()}
 
+    def __repr__(self) -> str:
+        return f"Figures({', '.join(self._named)})"
+
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._named]
 
@@ -54,8 +57,7 @@ class Figures:
 
     def _find(self, name: str) -> RunFigure:
         if name not in self._named:
-            # An AttributeError too: hasattr() and getattr() with a default go on working.
-            raise _NoFigure(str(unknown_name("figure", name, self._named)))
+            raise NoFigureError(str(unknown_name("figure", name, self._named)))
         return self._named[name]
 
     def names(self) -> dict[str, str]:
@@ -87,8 +89,8 @@ class Figures:
         return list(written)
 
 
-class _NoFigure(AttributeError):
-    """There is no figure of that name."""
+class NoFigureError(UnknownNameError, AttributeError):
+    """There is no figure of that name. An AttributeError, so that hasattr() and getattr() with a default work."""
 
 
 def _stem(name: str, choice: Choice, taken: set[str]) -> str:

@@ -6,13 +6,12 @@ Its sections are those of the stages; this module names none of them.
 import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 
-from intriguing.errors import SpecError, unknown_name
+from intriguing.errors import SpecError, did_you_mean, unknown_name
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
 from intriguing.stages.common.section import Name, Section, as_toml
@@ -110,9 +109,7 @@ def _explain(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         valid = _keys_at(error["loc"][:-1])
-        near = get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{key}: unknown key; {hint}Valid keys: {', '.join(valid)}."
+        return f"{key}: unknown key.{did_you_mean(str(error['loc'][-1]), valid)} Valid keys: {', '.join(valid)}."
     message = str(error["msg"]).removeprefix("Value error, ")
     if key and error["type"] == "value_error" and re.match(r"[\w.-]+: ", message):
         return f"{key}.{message}"  # a section's own check names the key below it

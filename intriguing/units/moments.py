@@ -44,8 +44,12 @@ class Moments:
         self._central = _Central.empty(dim, with_covariance)
         self._parts: _Parts | None = None
 
+    def __repr__(self) -> str:
+        covariance = ", with_covariance=True" if self.with_covariance else ""
+        return f"Moments({self.dim}{covariance}: {self.count:,} rows)"
+
     def update(self, block: np.ndarray | torch.Tensor) -> None:
-        """Add the rows of `block`, (n, dim)."""
+        """Add the rows of `block`, (n, dim). Raises: `InputError` for another shape, or complex numbers."""
         rows = as_rows(block, "block")
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise InputError(f"A block of {self.dim} units has shape (n, {self.dim}), not {tuple(rows.shape)}.")
@@ -91,7 +95,7 @@ class Moments:
 
     @property
     def kurtosis(self) -> np.ndarray:
-        """Each unit's E[(h - mu)^4] / Var^2 (dim,), 3 for a Gaussian; NaN for a unit that never varies (U5)."""
+        """Each unit's E[(h - mu)^4] / Var^2 (dim,), 3 for a Gaussian; NaN for a unit that never varies."""
         settled = self._settled()
         with np.errstate(divide="ignore", invalid="ignore"):
             return _shown(np.where(self.dead, np.nan, settled.count * settled.m4 / settled.m2**2))

@@ -5,8 +5,8 @@ keyed hash of the id (`intriguing.randomness.hash_ids`). So the result has the s
 order of shards, number of threads and machine. Two choices make this fast:
 
 - A value is the canonical projection (`units.ranking.canonical_projection`), computed for candidates only. The GEMM
-over all rows is only a filter, with a proven bound on its rounding error; it may run in bfloat16. - The threshold of
-the filter is the K-th value so far, so that after the first rows few rows pass.
+  over all rows is only a filter, with a proven bound on its rounding error; it may run in bfloat16.
+- The threshold of the filter is the K-th value so far, so that after the first rows few rows pass.
 """
 
 import json
@@ -94,6 +94,8 @@ class TopK:
         both: keep the smallest projections, too. seed: key of the hash that orders ties. precision: that of the
         filter's GEMM (auto: bfloat16 on a GPU, float32 elsewhere); it changes the speed, never the result.
         """
+        if not isinstance(directions, Directions):
+            raise InputError(f"directions is {directions!r}; build it with a method of ig.Directions, such as natural.")
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"A scan needs k, a whole number of at least 1, not {k!r}.")
         if precision not in ("auto", "float32", "bfloat16"):
@@ -125,6 +127,8 @@ class TopK:
 
         `positions` (n,) tells rows of one input apart. A row that holds a number that is not finite is skipped,
         counted in `skipped` and listed in `skipped_ids` (the first 1,000).
+
+        Raises: `InputError` for shapes that do not fit, complex numbers, and ids or positions that are not whole.
         """
         rows = as_rows(block, "block")
         if rows.is_complex():
@@ -187,11 +191,18 @@ class TopK:
         self._skipped_ids = sorted({*self._skipped_ids, *other._skipped_ids})[:_LISTED]
         return self
 
+    def __repr__(self) -> str:
+        signs = ", both=True" if self.both else ""
+        return f"TopK({self.directions!r}, k={self.k}{signs}: {self.rows:,} rows)"
+
     def _repr_html_(self) -> str:
         return self.result()._repr_html_()
 
     def result(self, sign: int = 1) -> Top:
-        """The largest projections (`sign` 1), or with `both` the smallest (`sign` -1), best first."""
+        """The largest projections (`sign` 1), or with `both` the smallest (`sign` -1), best first.
+
+        Raises: `InputError` for a sign that the scan does not hold.
+        """
         if sign not in (1, -1) or (sign == -1 and not self.both):
             raise InputError(
                 f"This scan holds sign {'1 and -1' if self.both else '1 (build it with both=True for -1)'}."

@@ -14,7 +14,7 @@ import intriguing as ig
 from intriguing.activations import collect_activations
 from intriguing.data import load_dataset
 from intriguing.transfer import gaussian_noise
-from intriguing.units import Directions, TopK
+from intriguing.units import Directions, Moments, TopK
 
 
 def test_results_are_shown_in_a_line_with_their_shapes():
@@ -31,6 +31,16 @@ def test_results_are_shown_in_a_line_with_their_shapes():
     shown = [found, block, top.result(), Directions.natural(64), load_dataset("mnist-sample")]
     assert all(len(repr(one)) < 700 for one in shown)
     assert not any("array(" in repr(one) or "tensor(" in repr(one) for one in shown)
+
+
+def test_scans_say_their_directions_and_rows():
+    scan, moments = TopK(Directions.natural(4), 3, both=True), Moments(4, with_covariance=True)
+    rows = np.random.default_rng(0).random((1_200, 4))
+    scan.update(rows, range(1_200))
+    moments.update(rows)
+    assert repr(scan) == f"TopK({Directions.natural(4)!r}, k=3, both=True: 1,200 rows)"
+    assert repr(moments) == "Moments(4, with_covariance=True: 1,200 rows)"
+    assert repr(Moments(4)) == "Moments(4: 0 rows)"
 
 
 def array_holders():

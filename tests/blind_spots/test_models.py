@@ -92,7 +92,10 @@ REFUSED = {
     "tuple": (Wrapped(after=lambda z: (z, z)), r"returns a tuple.*output\[0\]"),
     "dict": (Wrapped(after=lambda z: {"logits": z}), r"returns a dict.*output\['logits'\]"),
     "map": (Wrapped(after=lambda z: z[:, :, None, None]), r"gave \(8, 4, 1, 1\) for a batch of 8"),
-    "wrong shape": (nn.Linear(5, 3), r"does not take .* of shape \(12,\) and type float32: mat1 and mat2"),
+    "wrong shape": (
+        nn.Linear(5, 3),
+        r"does not take images of shape \(12,\) and type float32: mat1 and mat2.* \(batches of 8, ",
+    ),
     "meta": (base().to("meta"), "on the device 'meta'.*load"),
     "nothing": (3, "is a int"),
 }

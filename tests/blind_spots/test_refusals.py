@@ -22,6 +22,23 @@ def test_a_label_that_is_no_class_of_the_model_is_refused():
         minimal_distortion(MODEL, IMAGES, torch.tensor([0, 7]))
 
 
+@pytest.mark.parametrize("options", ["fast", {"grade": "fast"}])
+def test_options_of_another_kind_are_refused(options):
+    with pytest.raises(InputError, match=r"options is .*fast.*; it must be ig.SearchOptions"):
+        minimal_distortion(MODEL, IMAGES, [0, 1], options=options)
+
+
+def test_targets_in_words_are_every_or_nothing():
+    with pytest.raises(InputError, match=r"targets is 'all'; give \(B,\) classes, None or 'every'\."):
+        minimal_distortion(MODEL, IMAGES, [0, 1], targets="all")
+
+
+@pytest.mark.parametrize("labels", [[], np.array([]), torch.tensor([])])
+def test_no_images_take_no_labels_of_any_type(labels):
+    result = minimal_distortion(MODEL, IMAGES[:0], labels)
+    assert result.status == [] and result.adversarial.shape == (0, 1, 2, 2)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64, np.int16])
 def test_labels_are_whole_numbers_of_any_type(kind):
     labels = MODEL(IMAGES).argmax(1).numpy()

@@ -22,9 +22,10 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"untis": {}}, "untis: unknown key; did you mean 'units'? Valid keys: name, seed"),
-        ({"models": {"cnn": {"layer": ["a"]}}}, "models.cnn.layer: unknown key; did you mean 'layers'?"),
-        ({"compute": {"slot": 1}}, "compute.slot: unknown key; did you mean 'slots'?"),
+        ({"untis": {}}, "untis: unknown key. Did you mean 'units'? Valid keys: name, seed"),
+        ({"models": {"cnn": {"layer": ["a"]}}}, "models.cnn.layer: unknown key. Did you mean 'layers'?"),
+        ({"compute": {"slot": 1}}, "compute.slot: unknown key. Did you mean 'slots'?"),
+        ({"units": {"K": 8}}, "units.K: unknown key. Did you mean 'k'?"),
         ({"units": {"k": 0}}, "units.k: Input should be greater than or equal to 1 (given: 0)"),
         ({"model_seeds": [1, 2, 1]}, "model_seeds: 1 stands there twice"),
         ({"models": {"cnn": {"layers": ["fc1", "fc1"]}}}, "models.cnn.layers: 'fc1' stands there twice"),

@@ -279,3 +279,8 @@ def test_the_canonical_value_does_not_depend_on_its_neighbours():
 def test_the_state_stays_small():
     scan = scan_of(rows_of(3000, 8), ig.Directions.gaussian(8, 512), np.arange(3000))
     assert scan.nbytes() < 1_000_000
+
+
+def test_a_number_in_place_of_directions_is_refused():
+    with pytest.raises(InputError, match=r"directions is 8; build it with a method of ig\.Directions"):
+        ig.TopK(8)

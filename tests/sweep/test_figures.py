@@ -17,6 +17,13 @@ def test_every_figure_that_a_run_has_data_for_gives_axes_with_something_drawn(in
         plt.close(axes[0].figure)
 
 
+def test_a_figure_that_there_is_not_is_told_with_the_nearest(invented_run):
+    figures = ig.open_run(invented_run).figures
+    with pytest.raises(ig.errors.UnknownNameError, match="no figure named 'distortion'. Did you mean 'distortions'"):
+        figures.distortion()
+    assert not hasattr(figures, "distortion") and "distortions, " in repr(figures)
+
+
 def test_all_choices_are_written_as_pdf_and_png_under_names_of_their_own(invented_run, tmp_path):
     run = ig.open_run(invented_run)
     figures = run.figures
