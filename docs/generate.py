@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -33,6 +34,29 @@ from intriguing.sweep.spec import Spec
 from intriguing.words import JudgeOptions, TrainingOptions
 
 HERE = Path(__file__).resolve().parent
+PARTS = (
+    "units.ScoreTest",
+    "units.Top",
+    "transfer.Perturbed",
+    "stability.OperatorNorm",
+    "data.load_dataset",
+    "data.Dataset",
+    "data.Split",
+    "data.Skipped",
+    "models.build_model",
+    "models.train_model",
+    "models.TrainOptions",
+    "models.TrainingReport",
+    "stability.layer_norms",
+    "stability.NetworkNorms",
+    "stability.LayerNorm",
+    "stability.lower_bounds",
+    "stability.Certificates",
+    "hardening.Cut",
+)
+"""Names that are not in `intriguing.__all__`: what public calls return, and what the guides import."""
+_OWN = {"own_query", "groups", "check_whole", "in_order", "file_names", "none"}
+"""Methods of public classes that the package itself needs and no user does."""
 NOTE = "<!-- Written by docs/generate.py: edit the code's own sentences, then type `make docs`. -->"
 
 
@@ -125,16 +149,27 @@ def spec_page() -> str:
 
 
 def python_page() -> str:
-    """The public names with their docstrings."""
-    names = [name for name in intriguing.__all__ if not name.startswith("__")]
+    """The public names with their docstrings, and the names of packages that the guides use."""
+    names = {f"ig.{name}": getattr(intriguing, name) for name in intriguing.__all__ if not name.startswith("__")}
+    parts = {
+        f"intriguing.{name}": getattr(import_module(f"intriguing.{name.split('.')[0]}"), name.split(".")[1])
+        for name in PARTS
+    }
     lines = [
         "# From Python",
         "`import intriguing as ig`: these names are public, and what they need is imported when they are first used.",
-        _listing((f"ig.{name}", "", name) for name in names),
+        _listing((_heading(name, thing), "") for name, thing in names.items()),
+        "What these calls return, and the parts that the guides use, are imported from their packages:",
+        _listing((_heading(name, thing), "") for name, thing in parts.items()),
     ]
-    for name in names:
-        lines += [f"## ig.{name}", *_described(getattr(intriguing, name))]
+    for name, thing in (names | parts).items():
+        lines += [f"## {_heading(name, thing)}", *_described(thing)]
     return _page(lines)
+
+
+def _heading(name: str, thing: Any) -> str:
+    """A name under which links find it: the anchors of `ig.run` and `ig.Run` would be the same."""
+    return f"class {name}" if inspect.isclass(thing) else name
 
 
 def glossary_page() -> str:
@@ -294,7 +329,7 @@ def _described(thing: Any) -> Iterator[str]:
         return
     node = _tree(thing)
     if isinstance(node, ast.FunctionDef):
-        yield _code(f"{thing.__name__}({ast.unparse(node.args)})")
+        yield _code(f"{thing.__name__}({ast.unparse(node.args)}){_returned(node)}")
         yield _code(inspect.getdoc(thing) or "", "text")
         return
     assert isinstance(node, ast.ClassDef)
@@ -308,7 +343,9 @@ def _described(thing: Any) -> Iterator[str]:
     if rows:
         yield _table(["field", "type", "default", "what"], rows)
     for method in node.body:
-        if isinstance(method, ast.FunctionDef) and (method.name == "__init__" or not method.name.startswith("_")):
+        if isinstance(method, ast.FunctionDef) and (
+            method.name == "__init__" or not (method.name.startswith("_") or method.name in _OWN)
+        ):
             text = inspect.cleandoc(ast.get_docstring(method) or "")
             kind = {ast.unparse(d) for d in method.decorator_list}
             if {"property", "cached_property"} & kind:
@@ -316,8 +353,15 @@ def _described(thing: Any) -> Iterator[str]:
             elif method.name == "__init__":
                 yield _code(f"{thing.__name__}({_without_first(method)})")
             else:
-                yield f"**`.{method.name}({_without_first(method)})`**"
+                yield f"**`.{method.name}({_without_first(method)}){_returned(method)}`**"
                 yield _code(text, "text")
+
+
+def _returned(function: ast.FunctionDef) -> str:
+    """The type that a function returns, as it is annotated."""
+    kind = function.returns
+    text = kind.value if isinstance(kind, ast.Constant) and isinstance(kind.value, str) else kind and ast.unparse(kind)
+    return f" -> {text}" if text and text != "None" else ""
 
 
 def _without_first(method: ast.FunctionDef) -> str:

@@ -58,8 +58,8 @@ def _rank(name: str, usual: tuple[str, ...]) -> int:
 def fitting(saved: Mapping[Any, Any], own: Mapping[str, torch.Tensor], where: str, model: str) -> State:
     """The tensors of `saved` under the names of `own`, taken out of wrappers and freed of a prefix.
 
-    A log line names what was removed. What batch norms count (`num_batches_tracked`), which no output hangs on, may be
-    missing: it was not saved before torch 0.4.1.
+    A log line names what was removed. What batch norms count (`num_batches_tracked`) may be missing: no output depends
+    on it, and it was not saved before torch 0.4.1.
 
     Raises: `WeightsError` if nothing fits (it lists missing and unexpected names, with the nearest names, and wrong
     shapes), or if several different state dicts fit.

@@ -174,7 +174,7 @@ class Run:
         needed to tell it from the others (`activation_layers` lists them).
 
         Raises `UnknownNameError` for a table or column that does not exist, `InputError` for a filter of a wrong type
-        or activations that are not told apart (listing the choices), `CorruptError` for a damaged file.
+        or where several layers' activations fit (listing the choices), `CorruptError` for a damaged file.
         """
         schema = tables.named(name).schema
         check_names(f"column of table {name!r}", (*filters, *(columns or ())), schema.names)
@@ -401,12 +401,14 @@ class Run:
         """How large a change made for a source (rows) must be to fool a target (columns) half of the time.
 
         A cell is the median over images of the smallest RMS (after clipping, along the ray through the found image) at
-        which the target is wrong; infinity where half of the images never fool it inside the box. It does not hang on
-        the minimiser, which only chooses the direction. Arguments as in `amplification`.
+        which the target is wrong; infinity where half of the images never fool it inside the box. The size
+        of the found change plays no part, only its direction. Arguments as in `amplification`.
 
         ``.attrs["low"]``, ``["high"]``: the exact 95 % interval; ``["n"]``, ``["never"]``, ``["left_out"]``: images
         counted, those of them whose ray never fools, those not counted; ``["own"]``: the median distortion of each
-        target's own searches, to read its column beside; ``["noise"]``: the same median for Gaussian noise.
+        target's own searches, to compare its column with; ``["noise"]``: the same median for Gaussian noise.
+
+        Raises `InputError` where a choice is open, or the run has no rays.
         """
         return rays.half_rms(self._rays(grade, target_rule, dataset, among))
 
@@ -424,6 +426,8 @@ class Run:
         A row per source, other target and size: the error rates of the `first` and the `second` grade on the `n` images
         that both found something for, in how many only one of them fools (`only_first`, `only_second`), McNemar's exact
         `p`, and `p_holm` over all rows.
+
+        Raises `InputError` where a choice is open, or the run has no rays of one of the grades.
         """
         one, other = (self._rays(grade, target_rule, dataset, among) for grade in (first, second))
         return rays.grade_comparison(one, other)

@@ -71,16 +71,16 @@ def lower_bounds(
         lower_bounds(model, torch.rand(4, 1, 28, 28), [0, 1, 2, 3]).bound
 
     model: from (B, *shape) to logits (B, C), or its traced graph (`trace`), or the network prepared once for several
-    calls (`Network.of`). x: (B, *shape) inside the box from `lower`
-    to `upper` (numbers, or tensors that broadcast to an image). labels: (B,) true classes. targets: (B,) classes to
-    reach, None for any wrong one; a target is reached from the class that the model gives now. found: (B,) norms that a
-    search found: they save time, for nothing above them is tried. effort: fast is linear bounds; slow proves more: on
-    dense networks by a semidefinite bound that takes about twenty times as long, on others by the L2 balls of all
-    layers (twice). gigaflops: operations (billions) that the linear bounds of one image may take; where they take more,
-    norms alone are used, and `reason` says so.
+    calls (`Network.of`). x: (B, *shape) inside the box from `lower` to `upper` (numbers, or tensors that broadcast to
+    an image). labels: (B,) true classes. targets: (B,) classes to reach, None for any wrong one; a target is reached
+    from the class that the model gives now. found: (B,) norms that a search found: they save time, for nothing above
+    them is tried. effort: fast is linear bounds; slow proves more: on dense networks by a semidefinite bound that takes
+    about twenty times as long, on others by the L2 balls of all layers (twice). gigaflops: operations (billions) that
+    the linear bounds of one image may take; where they take more, norms alone are used, and `reason` says so.
 
-    Raises `InputError` for arguments that do not fit. A model that cannot be traced or bounded gives NaN, with the
-    reason.
+    A model that cannot be traced or bounded gives NaN, with the reason.
+
+    Raises: `InputError` for arguments that do not fit, `UnknownNameError` for an effort that is none.
     """
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)

@@ -50,13 +50,21 @@ class LayerNorm:
     """One layer of a network: its gain, and its share of the logarithm of the product of all."""
 
     layer: str
+    """The layer's name, as `model.named_modules()` has it; of a function the operation's."""
     kind: str
+    """What the layer is: convolution, linear, max_pool, ..."""
     stride: tuple[int, ...]
+    """The stride of a convolution; empty for any other layer."""
     input_shape: Shape
+    """The shape of the layer's input for one sample."""
     norm: float
+    """What the layer reaches, as in `OperatorNorm`; NaN where it is not known or was not asked for."""
     upper_bound: float
+    """What the layer never exceeds, proven; infinite for a layer that is not known."""
     residual: float
+    """An estimate of the error of `norm`."""
     steps: int
+    """Lanczos steps (0 for closed forms)."""
     share: float
     """log(upper_bound) / log(product of all upper bounds); NaN where that product is near 1 (0.5 to 2) or infinite."""
     product_bound: float
@@ -70,6 +78,7 @@ class NetworkNorms:
     """The layers of a network in order, and the Lipschitz bound that follows."""
 
     layers: tuple[LayerNorm, ...]
+    """The layers in the order in which the network computes them."""
     product_bound: float
     """No change of the input of L2 norm d moves the output by more than d times this (inf where a layer is unknown). In
     a chain it is the product of the layers; branches that meet in a sum add up."""
@@ -129,8 +138,14 @@ def layer_norms(
 ) -> NetworkNorms:
     """The gain of every layer of `model` in order, for inputs of `input_shape`, and the network's Lipschitz bound.
 
-    Layers that only move values (views, dropout in eval) are left out. `norm` False skips Lanczos: bounds alone.
-    `printed` adds what the paper's printed formula gives. `graph` is the model's own, where it has been traced already.
+    input_shape: that of one sample, without the batch axis. tight: as in `operator_norm`. norm: False leaves the norms
+    out, which saves the Lanczos steps, and gives bounds alone. printed: add what the formula in section 4.3 gives.
+    graph: that of `trace(model, input_shape)`, if it is there already. Layers that only move values (views, dropout in
+    eval mode) are left out.
+
+    Raises: `InputError` for a shape that is none, `UntracedError` (a `ModelError`) for a model that cannot be traced.
+
+    Source: arXiv:1312.6199, section 4.3.
     """
     graph = (trace(model, checked_shape(input_shape)) if graph is None else graph).to(_HOME)
     gains = {id(n): _gain(graph, n, tight=tight, norm=norm) for n in graph.nodes[1:]}

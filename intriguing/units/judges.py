@@ -32,7 +32,7 @@ def pixel_encoder(images: np.ndarray, size: int = 64) -> np.ndarray:
 
 
 def interpretability(judge: np.ndarray, top: np.ndarray, bottom: np.ndarray, references: int = 9) -> np.ndarray:
-    """The machine interpretability score in its accuracy form (U3): (lines,), 0.5 by chance.
+    """The machine interpretability score in its accuracy form: (lines,), 0.5 by chance.
 
     judge: (n, E) with unit rows; top, bottom: (lines, tasks * (references + 1)), the most extreme inputs of each
     direction, best first, which are dealt out to the tasks in turn. In each task one input of either end is the query
@@ -61,7 +61,7 @@ def interpretability(judge: np.ndarray, top: np.ndarray, bottom: np.ndarray, ref
 
 
 def intruder(judge: np.ndarray, intruders: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """The automatic intruder test (U4): (lines,), the share of draws in which the judge finds the intruder.
+    """The automatic intruder test: (lines,), the share of draws in which the judge finds the intruder.
 
     judge: (n, E) with unit rows; intruders: (lines, draws), see `draw_intruders`; top: (lines, K), the top inputs of
     each direction. The judge sees the first K - 1 of them and one intruder, and chooses the input with the lowest mean

@@ -1,4 +1,4 @@
-"""Scores of the labels of a direction's top inputs (U1): purity, entropy, enrichment.
+"""Scores of the labels of a direction's top inputs: purity, entropy, enrichment.
 
 n_c is the number of a direction's top K inputs of class c. Purity is the usual score. Enrichment tests for each class
 whether n_c is larger than in a random draw, so it allows for classes of unequal sizes.

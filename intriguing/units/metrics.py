@@ -1,4 +1,4 @@
-"""The formulas of the scores U1 to U5, for all directions of a basis at once.
+"""The formulas of the scores, for all directions of a basis at once.
 
 All other properties of a score are in `intriguing.units.scores`. A formula takes a `View` of a basis and a `Depth`, and
 returns one number per direction, or one for the whole basis.

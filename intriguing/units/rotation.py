@@ -1,4 +1,4 @@
-"""The rotation test (U0): is the natural basis special, or would any rotation of it do?
+"""The rotation test: is the natural basis special, or would any rotation of it do?
 
 T(Q) is the mean of a score over the directions of a basis Q. If no basis is special, the natural basis is like one more
 random rotation, so its rank among Haar rotations gives an exact p-value. A whole basis is drawn at a time, because

@@ -1,4 +1,4 @@
-"""Selectivity by AUROC (U2): how well does a direction's projection separate one class from the others?
+"""Selectivity by AUROC: how well does a direction's projection separate one class from the others?
 
 sel = max_c |2 AUROC_c - 1|. It allows negative projections, does not depend on their scale, and uses every input. It
 replaces the class selectivity index (Morcos et al. 2018), which needs responses that are not negative.

@@ -347,3 +347,12 @@ def test_every_score_is_explained_in_the_guide_to_results():
     of_bases = {"mean_cosine", "mean_jaccard", "distinct_inputs", "arbitrary", "dead", "saturated", "auroc_error_bound"}
     guide = (ROOT / "docs" / "guides" / "reading-results.md").read_text()
     assert {name for name in METRICS.keys() | of_bases if f"\n| `{name}` | " not in guide} == set()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=lambda page: page.name)
+def test_what_a_page_imports_stands_in_the_python_reference(page):
+    headings = set(re.findall(r"^## (?:class )?(\S+)$", (ROOT / "docs" / "python.md").read_text(), re.M))
+    for snippet in snippets(page, "python"):
+        for package, imported in re.findall(r"^from (intriguing\.[\w.]+) import (.+)$", snippet.text, re.M):
+            for name in imported.split(", "):
+                assert f"{package}.{name}" in headings, f"{snippet.place}: add {package}.{name} to docs/generate.py"
