@@ -1,1 +1,1 @@
-"""What every room of the house uses: files written safely, memory, input checks, text for terminals."""
+"""What every package uses: files written safely, memory, input checks, text for terminals."""

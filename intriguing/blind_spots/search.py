@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from intriguing.blind_spots.evaluate import Evaluator, frozen
 from intriguing.blind_spots.few_channels import quick_gradients
 from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.linear import affinity
+from intriguing.blind_spots.linear import Affinity, affinity
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.result import SearchResult
 from intriguing.blind_spots.rounding import fewest_alike
@@ -91,52 +91,55 @@ def minimal_distortion(
         others = starts if callable(starts) else _checked_starts(starts, images, box)
         if len(images) == 0:
             return SearchResult.none(x, classes)
+        asked = _Asked(images, classes, target_classes, isinstance(targets, str), others, box, options)
         with feeding(network, images), frozen(network), reused_heap(), torch.no_grad():
-            every = isinstance(targets, str)
-            return _fitted(network, images, classes, target_classes, every, others, box, options, x.device)
+            return _fitted(network, asked, x.device)
 
 
-def _fitted(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    target_classes: Tensor | None,
-    every: bool,
-    others: Tensor | Callable[[], Tensor] | None,
-    box: Box,
-    options: SearchOptions,
-    home: torch.device,
-) -> SearchResult:
-    """Search with a frozen network, as many images at a time as fit in memory."""
-    grade = GRADES[options.grade]
+class _Asked(NamedTuple):
+    """The arguments of a call, checked, on the device of the model."""
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor | None
+    every: bool
+    """Whether every wrong class is a target."""
+    starts: Tensor | Callable[[], Tensor] | None
+    box: Box
+    options: SearchOptions
+
+
+class _Known(NamedTuple):
+    """What the examination of a model says of the searches of it."""
+
+    conduct: Conduct
+    linear: Affinity | None
+    """The model as a matrix, where it is linear and may be solved exactly."""
+    tried: str
+    """How many wrong classes of an image are tried: one, some or all."""
+    cost: memory.RowCost
+
+
+def _fitted(network: nn.Module, asked: _Asked, home: torch.device) -> SearchResult:
+    """Search with a frozen network, as many images at a time as fit in memory; results are on the device `home`."""
+    images, box, options = asked.images, asked.box, asked.options
+    shape = tuple(images.shape[1:])
     bad = box.outside(images.flatten(1))
-    few = images[~bad][: ROWS // 2]
     seen = Passes()
-    counted, caller = Counted(network, seen), Precision.now()
-    with full_precision():
-        sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1, len(images)]
-        conduct = examine(counted, few, box.shaped(images.shape[1:]), sizes)
-        _check_classes(conduct.classes, labels, target_classes)
-        linear = None
-        if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and not conduct.rows:
-            probe = Evaluator(network, tuple(images.shape[1:]), Blocks(ROWS, 1), conduct, seen)
-            linear = affinity(counted, tuple(images.shape[1:]), probe, few.flatten(1), caller)
-        tried = "one"
-        if target_classes is None:
-            tried = "all" if every or linear is not None else "some" if grade.separate else "one"
-        cost = memory.cost_of(counted, conduct, images[:1])
-    asked = options.passes or (grade.recipe and grade.recipe.passes)
-    used = linear is None and (not cost.dear or bool(asked))
+    counted = Counted(network, seen)
+    conduct, linear, tried, cost = _examined(counted, asked, images[~bad][: ROWS // 2])
+    recipe = GRADES[options.grade].recipe
+    used = linear is None and (not cost.dear or bool(options.passes or (recipe and recipe.passes)))
     # Images to start from are there before the memory that is left is shared out.
-    ends = _loaded(others, images, box) if used else None
-    several = grade.recipe is not None and bool(grade.recipe.further) and linear is None and not cost.dear
+    ends = _loaded(asked.starts, images, box) if used else None
+    several = recipe is not None and bool(recipe.further) and linear is None and not cost.dear
     plan = memory.plan(cost, conduct, images, options, tried, TOGETHER if several else 1)
     notes = _notes(conduct, plan, options, images)
-    if isinstance(others, Tensor) and not used:
+    if isinstance(asked.starts, Tensor) and not used:
         notes += (_UNUSED_LINEAR if linear is not None else _UNUSED_DEAR,)
     for line in notes:
         log.info(line)
-    evaluator = Evaluator(network, tuple(images.shape[1:]), plan.blocks, conduct, seen, cost.dear)
+    evaluator = Evaluator(network, shape, plan.blocks, conduct, seen, cost.dear)
     options = options.with_(slots=plan.slots)
     pool = None
     if ends is not None:
@@ -149,18 +152,40 @@ def _fitted(
         # often.
         ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
         if linear is None and plan.blocks.least == PADDED.least:
-            with full_precision():
-                rows = fewest_alike(evaluator, box, images.flatten(1), cost.operations)
-            if rows < PADDED.least:
-                plan = replace(plan, blocks=plan.blocks.finer(rows, cost.operations))
+            plan = _with_fewest_rows(plan, evaluator, asked, cost)
         log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)
-        problem = Problem(evaluator.in_blocks(plan.blocks), options, box, every, linear, pool, certifier)
+        problem = Problem(evaluator.in_blocks(plan.blocks), options, box, asked.every, linear, pool, certifier)
         for index in torch.arange(len(images), device=images.device).split(plan.images):
-            target = target_classes if target_classes is None else target_classes[index]
-            batch = BatchSearch(problem, images[index], bad[index], labels[index], target)
+            target = asked.targets if asked.targets is None else asked.targets[index]
+            batch = BatchSearch(problem, images[index], bad[index], asked.labels[index], target)
             parts.append(batch.result())
     result = _joined(parts, home, notes, plan, seen)
-    return certifier.with_bounds(result, images, labels, target_classes) if certifier else result
+    return certifier.with_bounds(result, images, asked.labels, asked.targets) if certifier else result
+
+
+def _examined(counted: Counted, asked: _Asked, few: Tensor) -> _Known:
+    """What the model says of itself where it is fed `few` of the images, none of them bad. Raises: `ModelError`."""
+    images, options, grade = asked.images, asked.options, GRADES[asked.options.grade]
+    shape, caller = tuple(images.shape[1:]), Precision.now()
+    with full_precision():
+        sizes = [ROWS, PADDED.most, PADDED.least, options.slots, 1, len(images)]
+        conduct = examine(counted, few, asked.box.shaped(images.shape[1:]), sizes)
+        _check_classes(conduct.classes, asked.labels, asked.targets)
+        linear = None
+        if grade.exact and options.exact_linear == "auto" and conduct.dtype == images.dtype and not conduct.rows:
+            probe = Evaluator(counted.model, shape, Blocks(ROWS, 1), conduct, counted.passes)
+            linear = affinity(counted, shape, probe, few.flatten(1), caller)
+        tried = "one"
+        if asked.targets is None:
+            tried = "all" if asked.every or linear is not None else "some" if grade.separate else "one"
+        return _Known(conduct, linear, tried, memory.cost_of(counted, conduct, images[:1]))
+
+
+def _with_fewest_rows(plan: memory.Plan, evaluator: Evaluator, asked: _Asked, cost: memory.RowCost) -> memory.Plan:
+    """The plan, with batches padded to fewer rows where the network rounds these as it rounds full batches."""
+    with full_precision():
+        rows = fewest_alike(evaluator, asked.box, asked.images.flatten(1), cost.operations)
+    return replace(plan, blocks=plan.blocks.finer(rows, cost.operations)) if rows < PADDED.least else plan
 
 
 def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: Tensor) -> tuple[str, ...]:
