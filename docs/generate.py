@@ -94,8 +94,10 @@ def cli_page() -> str:
     """Every command with its options, as `--help` gives them."""
     with patch.object(sys, "argv", ["intriguing"]):  # else the usage shows how this process was started
         text = cli.app.generate_docs(output_format="markdown")
-    start = text.index("## intriguing ")
-    commands = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## intriguing ")]
+    order = [name.removesuffix("_command") for module in cli.COMMANDS for name in vars(module)]
+    parts = [f"## intriguing {part.strip()}" for part in text.split("## intriguing ")[1:]]
+    commands = {part.splitlines()[0].removeprefix("## "): part for part in parts}
+    names = sorted(commands, key=lambda name: order.index(name.split()[1]) if name.split()[1] in order else len(order))
     return _page(
         [
             "# The command line",
@@ -103,8 +105,8 @@ def cli_page() -> str:
             " ".join(cli.__doc__.split("\n\n", 1)[1].split()) if cli.__doc__ else "",
             "A flag comes before an [environment variable](guides/environment.md), that before the "
             "[spec](spec.md), that before the default.",
-            _listing((name, "") for name in commands),
-            text[start:].strip(),
+            _listing((name, "") for name in names),
+            *(commands[name] for name in names),
         ]
     )
 

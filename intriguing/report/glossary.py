@@ -72,13 +72,13 @@ _TERMS = (
     Term("raw", "All units of the layer."),
     Term(
         "live",
-        "The layer without units whose largest value is shared by more inputs than are listed, dead ones among them.",
+        "The layer without its dead and saturated units.",
     ),
     Term("dead", "A unit that gives the same value for every input."),
     Term("saturated", "A unit whose largest value is shared by so many inputs that its top images are arbitrary."),
     Term(
         "random_init",
-        "The control: the same network before any training. What it shows too is no work of the training.",
+        "The control: the same network before any training. What it shows as well was not learned.",
         ("untrained network",),
     ),
     Term(
@@ -104,7 +104,10 @@ _TERMS = (
     ),
     Term("penalty", "The weight c by which the search trades the size of a change against fooling the model."),
     Term("RMS", "Root mean square: the size of a change per number of the image, as distortion."),
-    Term("grade", "How much work a search does: from one step to the best that is known."),
+    Term(
+        "grade",
+        "How a search is done: fast, best or thorough, each nearer and slower, or faithful to the paper's procedure.",
+    ),
     Term("untargeted", "A search for any wrong class.", ()),
     Term(
         "amplified",

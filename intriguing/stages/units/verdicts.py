@@ -190,7 +190,7 @@ def _found(tests: list[Row]) -> list[str]:
 
 
 def _also(found: list[str], untrained: list[Row]) -> str:
-    """Whether the untrained networks show the same: then it is no work of the training."""
+    """Whether the untrained networks show the same: then it was not learned."""
     if not untrained:
         return "; whether those of an untrained network are so too was not tested"
     same = [side for side in _found(untrained) if side in set(found)]
