@@ -56,12 +56,6 @@ def duel(logits: Tensor, target: Tensor, rivals: Tensor) -> Standing:
     return Standing(logits.gather(1, target[:, None]).squeeze(1), top, target, rival)
 
 
-def contest(logits: Tensor, goals: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest logit of the goals minus that of the rivals (R,), and both classes (R,). The masks are (R, C)."""
-    both = standing(logits, goals, rivals)
-    return both.gap, both.winner, both.rival
-
-
 def slack(logits: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """The margin (R,) between two classes (R,) above which a row is a success: the rounding error of their logits.
 

@@ -1,15 +1,8 @@
-"""Images as data URIs."""
-
-import base64
-import io
+"""Images as a page shows them: float32 in [0, 1], of one or three channels; and changes on grey."""
 
 import numpy as np
-from PIL import Image
 
 from intriguing.errors import InputError
-
-_LARGEST = 96
-_LOSSLESS = 40
 
 
 def as_pictures(images: np.ndarray, count: int) -> np.ndarray:
@@ -26,17 +19,6 @@ def as_pictures(images: np.ndarray, count: int) -> np.ndarray:
         raise InputError(f"images() gave {array.dtype}: uint8, or float in [0, 1], is needed.")
     pictures = np.nan_to_num(array.astype(np.float32)).clip(0, 1)
     return pictures if pictures.shape[1] in (1, 3) else pictures.mean(axis=1, keepdims=True)
-
-
-def data_uri(picture: np.ndarray) -> str:
-    """`picture` (C, H, W), float in [0, 1], C = 1 or 3, as a data URI: PNG, or a JPEG of at most 96 pixels."""
-    pixels = np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
-    form, options = ("PNG", {"optimize": True}) if max(image.size) <= _LOSSLESS else ("JPEG", {"quality": 88})
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def on_grey(perturbation: np.ndarray) -> tuple[np.ndarray, float]:

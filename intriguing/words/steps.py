@@ -154,7 +154,6 @@ def describe_vectors(
         "norm_count_p": None,
         "remarks": json.dumps(embedding.remarks(), sort_keys=True),
     }
-    norms: dict[str, Any] = {name: [] for name in tables.WORD_NORMS.schema.names if name not in keys}
     try:
         relation = norm_count(embedding.vectors, embedding.counts)
     except InputError as error:

@@ -9,7 +9,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.loop import Layout, run
-from intriguing.blind_spots.objective import contest, cross_entropy
+from intriguing.blind_spots.objective import cross_entropy, standing
 
 
 def relu_net(inputs=16, classes=4, seed=0, width=24):
@@ -193,9 +193,10 @@ def test_the_loss_has_the_gradient_that_differences_give():
     expected = -(z.log_softmax(1).masked_fill(~wanted, -torch.inf).logsumexp(1))
     (slope,) = torch.autograd.grad(expected.sum(), z)
     assert torch.allclose(value, expected.detach()) and torch.allclose(gradient, slope)
-    gap, winner, rival = contest(z.detach(), wanted, ~wanted)
-    assert bool(((gap > 0) == wanted.gather(1, z.argmax(1, keepdim=True)).squeeze(1)).all())
-    assert bool(wanted.gather(1, winner[:, None]).all()) and not bool(wanted.gather(1, rival[:, None]).any())
+    stands = standing(z.detach(), wanted, ~wanted)
+    assert torch.equal(stands.gap > 0, wanted.gather(1, z.argmax(1, keepdim=True)).squeeze(1))
+    assert stands.winner.tolist() == (2 + z[:, 2:4].argmax(1)).tolist()
+    assert stands.rival.tolist() == z.detach().masked_fill(wanted, -torch.inf).argmax(1).tolist()
 
 
 def test_slots_are_refilled_and_every_row_runs_its_own_length():

@@ -1,4 +1,3 @@
-import base64
 import io
 import json
 import re
@@ -13,7 +12,7 @@ from intriguing.errors import InputError
 from intriguing.report.attachments import Scaled, as_json, packed, unpacked
 from intriguing.report.drawing import Robustness, forest, histograms, robustness, strips
 from intriguing.report.figures import Hover, for_page, with_hover
-from intriguing.report.pictures import as_pictures, data_uri, on_grey
+from intriguing.report.pictures import as_pictures, on_grey
 from intriguing.report.sheets import sheets
 from intriguing.report.text import count, number, percent, plural, score_label, shorten
 
@@ -67,30 +66,6 @@ def test_a_score_is_called_by_its_judge_where_that_is_not_the_first():
 
 
 # Pictures
-
-
-def decoded(uri):
-    head, _, body = uri.partition(",")
-    return head, np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
-
-
-def test_a_small_picture_is_kept_exactly():
-    picture = np.arange(784, dtype=np.float32).reshape(1, 28, 28) % 256 / 255
-    head, pixels = decoded(data_uri(picture))
-    assert head == "data:image/png;base64"
-    assert np.array_equal(pixels, np.arange(784).reshape(28, 28) % 256)
-
-
-def test_channels_stay_in_order():
-    picture = np.zeros((3, 4, 5), np.float32)
-    picture[0] = 1
-    assert decoded(data_uri(picture))[1].reshape(-1, 3).tolist() == [[255, 0, 0]] * 20
-
-
-def test_a_large_picture_is_made_smaller():
-    head, pixels = decoded(data_uri(np.zeros((3, 400, 200), np.float32)))
-    assert head == "data:image/jpeg;base64"
-    assert pixels.shape == (96, 48, 3)
 
 
 def test_unsigned_bytes_and_floats_give_the_same_picture():
