@@ -291,23 +291,10 @@ def build_dataset(
     shapes: dict[str, tuple[int, ...]] = {}
     first = 0
     for name, (images, labels, ids) in parts.items():
-        what = f"Data set {source!r}, split {name!r}"
-        count = int(images.shape[0])
-        if count == 0:
-            raise DataError(f"{what} is empty. Give at least one image, or leave the split out.")
-        if 0 in images.shape:
-            raise DataError(f"{what}: images of shape {tuple(images.shape)} have no pixels.")
-        numbers = np.arange(first, first + count) if ids is None else np.asarray(ids)
-        first += count
-        if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
-            raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
-        stored = frozen(images) if isinstance(images, np.ndarray) else images
-        if int(numbers.min()) < 0 or int(numbers.max()) > np.iinfo(np.int64).max:
-            raise DataError(f"{what}: ids from {numbers.min()} to {numbers.max()}; they run from 0 to 2^63 - 1.")
-        numbers = numbers.astype(np.int64)
-        kept_labels = frozen(_labels(np.asarray(labels), count, what))
-        splits[name] = Split(stored, kept_labels, frozen(numbers), names.paths.get(name, ()))
+        what, paths = f"Data set {source!r}, split {name!r}", names.paths.get(name, ())
+        splits[name] = _split(what, images, labels, ids, first, paths)
         shapes[name] = tuple(int(n) for n in images.shape[1:])
+        first += len(splits[name])
     if not splits:
         raise DataError(f"Data set {source!r} is empty: it has no split. Give 'train', 'test' or both.")
     if len(set(shapes.values())) > 1:
@@ -324,6 +311,25 @@ def build_dataset(
     largest = max(int(s.labels.max()) for s in splits.values())
     shape = (channels, height, width)
     return Dataset(source, splits, shape, classes or largest + 1, content_hash, tuple(skipped), names.classes)
+
+
+def _split(
+    what: str, images: Images, labels: np.ndarray, ids: np.ndarray | None, first: int, paths: tuple[str, ...]
+) -> Split:
+    """A checked split; without `ids` its examples are numbered from `first`. `what` opens the message of an error."""
+    count = int(images.shape[0])
+    if count == 0:
+        raise DataError(f"{what} is empty. Give at least one image, or leave the split out.")
+    if 0 in images.shape:
+        raise DataError(f"{what}: images of shape {tuple(images.shape)} have no pixels.")
+    numbers = np.arange(first, first + count) if ids is None else np.asarray(ids)
+    if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
+        raise DataError(f"{what}: {count} images and ids of shape {numbers.shape}; give one integer per image.")
+    stored = frozen(images) if isinstance(images, np.ndarray) else images
+    if int(numbers.min()) < 0 or int(numbers.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{what}: ids from {numbers.min()} to {numbers.max()}; they run from 0 to 2^63 - 1.")
+    kept_labels = frozen(_labels(np.asarray(labels), count, what))
+    return Split(stored, kept_labels, frozen(numbers.astype(np.int64)), paths)
 
 
 def _check_labels(source: str, splits: Mapping[str, Split], classes: int | None) -> None:
