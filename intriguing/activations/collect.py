@@ -219,7 +219,7 @@ def _run(
     padding = batches.padding(n)
     if padding:
         batch = torch.cat([batch, batch[-1:].expand(padding, *batch.shape[1:])])
-    batch = batch.to(place, non_blocking=True)
+    batch = batch.to(place, batches.dtype or batch.dtype, non_blocking=True)
     layers = capture(batch)
     flat = [captured.vectors[:n].flatten(1) for captured in layers.values()]
     if all(isfinite(float(f.sum())) for f in flat):

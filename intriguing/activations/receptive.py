@@ -12,6 +12,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.basics.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import ModelError
+from intriguing.models.batches import input_type
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
         torch.backends.nnpack.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
     ):
-        prober = _Prober(capture, layers[0].name, (channels, height, width), device_of(model), probes)
+        like = torch.zeros(1, channels, height, width, device=device_of(model))
+        prober = _Prober(capture, layers[0].name, like.to(input_type(model, like)), probes)
         places = max(prober.hits([(slice(0, 1), slice(0, 1))]).shape[1:])
         if _PROBES_PER_PLACE * places < max(height, width):
             return ReceptiveField(*(_bisected(prober, axis) for axis in (0, 1)))
@@ -67,11 +69,10 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
 class _Prober:
     """Finds the places of a layer's map that NaN in a part of the input reaches."""
 
-    def __init__(
-        self, capture: Capture, layer: str, shape: tuple[int, int, int], device: torch.device, probes: int
-    ) -> None:
-        self.shape = shape
-        self._capture, self._layer, self._device, self._probes = capture, layer, device, probes
+    def __init__(self, capture: Capture, layer: str, like: torch.Tensor, probes: int) -> None:
+        """like: one input (1, channels, height, width), of the device and type of those that are fed."""
+        self.shape = tuple(like.shape[1:])
+        self._capture, self._layer, self._like, self._probes = capture, layer, like, probes
 
     def hits(self, parts: Sequence[tuple[slice, slice]]) -> np.ndarray:
         """By part (rows, columns) of the input, which places it reaches: (parts, map rows, map columns).
@@ -81,7 +82,7 @@ class _Prober:
         found = []
         for start in range(0, len(parts), self._probes):
             some = parts[start : start + self._probes]
-            batch = torch.zeros((len(some), *self.shape), device=self._device)
+            batch = self._like.new_zeros((len(some), *self.shape))
             for image, (rows, columns) in zip(batch, some, strict=True):
                 image[:, rows, columns] = torch.nan
             captured = self._capture(batch)[self._layer]

@@ -53,12 +53,12 @@ class Plan:
 
     def __str__(self) -> str:
         most, least = self.blocks.most, self.blocks.least
-        fed = "1 row" if most == 1 else f"{least} rows" if most == least else f"{least} to {most} rows"
+        fed = "1 image" if most == 1 else f"{least} images" if most == least else f"{least} to {most} images"
         return (
-            f"{self.slots} slots, {fed} per call of the model (a row takes {self.operations / 1e6:.3g} million "
-            f"operations). A slot takes {_megabytes(self.slot_bytes)}, a row in the model "
-            f"{_megabytes(self.row_bytes)}, all together {_megabytes(self.needed)} of the {_megabytes(self.budget)} "
-            "that may be used."
+            f"Up to {self.slots} searches side by side; the model gets {fed} at a time ({self.operations / 1e6:,.3g} "
+            f"million operations each). Memory: {_megabytes(self.slot_bytes)} per search and "
+            f"{_megabytes(self.row_bytes)} per image in the model, {_megabytes(self.needed)} in all of the "
+            f"{_megabytes(self.budget)} that may be used."
         )
 
 

@@ -302,12 +302,11 @@ def _read_aloud(opened: "Run", what: str) -> str:
     from intriguing.sweep.text import names, notes, stage_text, verdicts_text
     from intriguing.tables import TABLES
 
-    if what == "verdicts":
-        return "\n".join([*notes(opened), verdicts_text(opened) or "The run answers nothing yet."])
-    said = stage_text(opened, what)
+    answers = what == "verdicts"
+    said = verdicts_text(opened) or "The run answers nothing yet." if answers else stage_text(opened, what)
     if said is None and what not in TABLES:
         raise unknown_name("stage or table", what, {*names(), *TABLES})
-    return said or ""
+    return "\n".join([*notes(opened), said]) if said else ""
 
 
 def _rows_of(

@@ -14,6 +14,7 @@ from intriguing.basics import seal
 from intriguing.basics.files import explaining
 from intriguing.basics.folder import Place, folder_at
 from intriguing.basics.garbage import collected_later
+from intriguing.basics.patience import telling
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.examination import Examination, is_current
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
@@ -145,19 +146,24 @@ class Driver:
         self._rerun = rerun
         self._store.prepare()
         _clear_left(self._run)
-        self._publication.settle(self._records)
+        self._put_in_order()
         self._due = time.monotonic() + _SAVE
         if not self._schedule.finished:
             self._work()
-            self._publication.settle(self._records)
+            self._put_in_order()
         self._summarise()
         blocked = tuple(self._schedule.names(BLOCKED))
         failures = tuple(self._failures.values())
         return Outcome(tuple(self._ran), tuple(self._reused), failures, blocked, self._waiting, self._records)
 
+    def _put_in_order(self) -> None:
+        with telling("putting the tables in order"):
+            self._publication.settle(self._records)
+
     def _summarise(self) -> None:
-        self._publication.summarise(self._records, self._known_failures(), self._rerun)
-        self._verified.save(self._finished())
+        with telling("writing the list of tasks"):
+            self._publication.summarise(self._records, self._known_failures(), self._rerun)
+            self._verified.save(self._finished())
 
     def _finished(self) -> Iterator[tuple[str, Row]]:
         return ((self._plan.fingerprints[task], self._records.row(task)) for task in self._records)
@@ -178,7 +184,7 @@ class Driver:
                 # First of all: little time may be left. What stopped the run matters more than what stops its
                 # publication, such as a disk that is still full.
                 with suppress(StoreError):
-                    self._publication.settle(self._records)
+                    self._put_in_order()
                     self._summarise()
                 raise
 

@@ -25,9 +25,10 @@ class Examination:
     dropped: int = 0
 
     def summary(self, plan: Plan) -> str:
-        """What is new, reused and dropped, in a line."""
-        new = len(plan) - len(self.records)
-        return f"{len(plan)} tasks: {new} to run, {len(self.records)} reused, {self.dropped} dropped from the plan"
+        """What is to run, what is finished, and what the plan asks for no more, in a line."""
+        finished = len(self.records)
+        dropped = f"; {self.dropped:,} that an earlier spec asked for stay in the store" if self.dropped else ""
+        return f"{len(plan):,} tasks: {len(plan) - finished:,} to run, {finished:,} finished before{dropped}"
 
 
 @collected_later()

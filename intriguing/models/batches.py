@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from intriguing.basics.torch_modes import evaluating
+from intriguing.models.examination import precisions
 from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_operations
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,14 @@ rows a batch is padded to a multiple of it."""
 ROOM = 32 << 20
 """Bytes of the inputs of a padded batch at most, unless `FEW` of them take more."""
 _SAID: set[str] = set()
-_MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int]]]" = WeakKeyDictionary()
+_MEASURED: "WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[bool, int, torch.dtype]]]"
+_MEASURED = WeakKeyDictionary()
 """By network and kind of input: what `_measured` found."""
-_HOW = {
-    True: "are padded to a multiple of 32 rows, and results do not depend on company to the bit",
-    False: "hold what there is, and results do not depend on company to 1e-5",
+_SENTENCES = {
+    True: "The network is small ({:,.3g} million operations per image): batches are filled up to a multiple of 32, so "
+    "that figures do not depend on which images go together, to the bit.",
+    False: "The network is large ({:,.3g} million operations per image): images go through it a few at a time, and "
+    "figures depend on which of them go together by rounding alone (1e-5).",
 }
 
 
@@ -44,6 +48,8 @@ class Batches:
     """A shorter batch is padded to it."""
     step: int = 1
     """A batch is padded to a multiple of it."""
+    dtype: torch.dtype | None = None
+    """The type that inputs are converted to, that of the model's weights; None: the model takes them as they are."""
 
     @property
     def is_padded(self) -> bool:
@@ -80,22 +86,37 @@ def batches_of(model: nn.Module, batch: torch.Tensor, slots: int) -> Batches:
     kind = (tuple(batch.shape[1:]), batch.dtype, batch.device.type)
     if kind not in known:
         known[kind] = _measured(model, batch)
-    cheap, least = known[kind]
+    cheap, least, dtype = known[kind]
+    other = None if dtype == batch.dtype else dtype
     on_host = batch.device.type == "cpu"
     if cheap:
         room = ROOM // max(1, batch[0].nbytes) // FEW * FEW
         rows = min(slots, max(FEW, room)) if least and on_host else slots
         step = FEW if least and on_host and rows % FEW == 0 else rows
-        return Batches(rows, step, step)
+        return Batches(rows, step, step, other)
     most = SMALL.most if on_host else slots
-    return Batches(min(most, slots), min(least, most, slots))
+    return Batches(min(most, slots), min(least, most, slots), dtype=other)
 
 
-def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int]:
-    """Whether rows are cheap, and the smallest number of rows that the model accepts: 1, 2, or 0 for neither."""
+def input_type(model: nn.Module, batch: torch.Tensor) -> torch.dtype:
+    """The type of inputs that `model` takes: that of the `batch` (n, ...), or that of its weights.
+
+    The model is called only where its weights have another type.
+    """
+    if len(precisions(model, batch.dtype)) == 1:
+        return batch.dtype
+    return batches_of(model, batch, len(batch)).dtype or batch.dtype
+
+
+def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int, torch.dtype]:
+    """Whether rows are cheap, the smallest number of rows that the model accepts (1, 2, or 0 for neither), and the type
+    of inputs that it takes.
+    """
     # With a graph torch does not fuse layers into operators whose work nothing tells; not every model allows one.
-    for rows, graph in product((1, 2), (True, False)):
-        inputs = batch[torch.arange(rows, device=batch.device) % len(batch)]  # a copy: the model may change it
+    types = precisions(model, batch.dtype)
+    for rows, dtype, graph in product((1, 2), types, (True, False)):
+        # A copy, for the model may change it.
+        inputs = batch[torch.arange(rows, device=batch.device) % len(batch)].to(dtype)
         try:
             with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(graph):
                 inputs = inputs.clone().requires_grad_(graph and inputs.is_floating_point())
@@ -104,19 +125,19 @@ def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int]:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whoever feeds it says what is wrong
-            log.debug("The model does not take %d rows: %s", rows, error)
+            log.debug("The model does not take %d rows of %s: %s", rows, dtype, error)
             continue
         if not isinstance(out, torch.Tensor) or (out.ndim > 0 and len(out) == rows):
             least = least_operations(model)
             count = max(least, operations.count / rows)
             cheap = blocks_of(count, least) is PADDED
             _say(
-                f"A row costs the model {count:.3g} operations: batches {_HOW[cheap]}.",
+                _SENTENCES[cheap].format(count / 1e6),
                 logging.DEBUG if cheap else logging.INFO,
             )
-            return cheap, rows
-    _say("The model takes full batches only: every batch is padded.", logging.INFO)
-    return True, 0
+            return cheap, rows, dtype
+    _say("The model takes neither one image nor two: it gets full batches of compute.slots images.", logging.INFO)
+    return True, 0, types[-1]
 
 
 def _say(sentence: str, level: int) -> None:

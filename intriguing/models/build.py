@@ -45,7 +45,8 @@ def build_model(
 
     options: those of the architecture, such as `hidden`. A `module:factory` gets them as keyword arguments, and also
     `shape`, `classes` and `seed` if it has parameters of these names. seed: decides the initial weights; the global
-    random states of torch, NumPy and Python are neither used nor changed. Lazy layers get the shapes for a blank image.
+    random states of torch, NumPy and Python are neither used nor changed. Lazy layers get the shapes
+    for a blank image; of a program of torch.export the module is returned.
 
     Raises:
         UnknownNameError: no such architecture or option.
@@ -78,6 +79,8 @@ def build_model(
         except Exception as e:
             called = f"{architecture} with {options}" if options else architecture
             raise ModelError(f"{called} failed: {type(e).__name__}: {e}") from e
+        if isinstance(model, torch.export.ExportedProgram):
+            model = model.module()
         if not isinstance(model, nn.Module):
             raise ModelError(f"{architecture} returned {type(model).__name__}; it must return a torch.nn.Module.")
         if any(map(is_lazy, (*model.parameters(), *model.buffers()))):

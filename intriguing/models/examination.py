@@ -6,6 +6,7 @@ without a success for every image, which looks as if the model were robust.
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ ROWS = 8
 """Number of images per call of an examination; half of them are random."""
 _OTHER = 3
 """Number of images of a call that tells whether a model takes batches of another size."""
+_SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 100, 128)
+"""Batch sizes that a model is tried with that takes none of the usual ones."""
 _SUM = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest difference of a sum of probabilities from 1 in these dtypes; in others it is 1e-3."""
 
@@ -103,7 +106,7 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
     """
     first: Exception | None = None
     for size in dict.fromkeys(sizes):
-        for dtype in _precisions(model, images.dtype):
+        for dtype in precisions(model, images.dtype):
             batch = torch.cat([images[: size // 2], _random(images, box, size - len(images[: size // 2]), "first")])
             try:
                 out = _called(model, batch, dtype)
@@ -112,15 +115,27 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
             except Exception as e:
                 first = first or e
                 continue
-            classes = _classes(out, size)
+            classes = classes_in(out, size)
             conduct = Conduct(dtype, classes, rows=0 if size == sizes[0] else size)
             return _examined(model, conduct, batch, out, images, box)
     assert first is not None
+    only = accepted_size(model, images)
+    why = f"it takes batches of {only}: SearchOptions(slots={only}), in a spec slots = {only} under [compute]"
     raise ModelError(
         f"The model does not take images of shape {tuple(images.shape[1:])} and type "
-        f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or _line(first)} (batches of "
-        f"{', '.join(str(s) for s in dict.fromkeys(sizes))} were tried)"
+        f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or (why if only else _line(first))} "
+        f"(batches of {', '.join(str(s) for s in dict.fromkeys(sizes))} were tried)"
     ) from first
+
+
+def accepted_size(model: nn.Module, images: Tensor) -> int:
+    """A batch size that `model` takes, of images like `images` (b, *shape), where b may be 0; 0 if none is found."""
+    for size in _SIZES:
+        for dtype in precisions(model, images.dtype):
+            with suppress(Exception):
+                _called(model, images.new_zeros(size, *images.shape[1:]), dtype)
+                return size
+    return 0
 
 
 def _examined(
@@ -137,8 +152,9 @@ def _examined(
     # The first call of a compiled or scripted model may round otherwise: two later ones are held against each other.
     if not (_repeats(out, again) or _repeats(again, _called(model, batch, conduct.dtype))):
         raise ModelError(
-            "The model is random: twice the same images give different outputs. Switch its noise or dropout off in "
-            "eval mode (F.dropout needs training=self.training), or draw the noise once and keep it."
+            "The model is random, or keeps something from call to call: twice the same images give different outputs. "
+            "Switch its noise or dropout off in eval mode (F.dropout needs training=self.training), or draw the noise "
+            "once and keep it; change buffers and counters in training mode alone (if self.training)."
         )
     if _differ(before, after):
         raise ModelError(
@@ -215,8 +231,10 @@ def _random(like: Tensor, box: tuple[Any, Any], count: int, purpose: str) -> Ten
     return (box[0] + (box[1] - box[0]) * unit).to(like)
 
 
-def _precisions(model: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
-    """The dtypes to try: that of the images, then those of the weights."""
+def precisions(model: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
+    """The dtypes that `model` may take inputs of `dtype` in: their own, of floats then those of its weights."""
+    if not dtype.is_floating_point:
+        return [dtype]
     weights = (w.dtype for w in [*model.parameters(), *model.buffers()] if w.is_floating_point())
     return list(dict.fromkeys([dtype, *weights]))
 
@@ -226,8 +244,8 @@ def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return model(batch.to(dtype, copy=True))
 
 
-def _classes(out: Any, size: int) -> int:
-    """The number of classes of an output. Raises: `ModelError` unless it is (size, classes)."""
+def classes_in(out: Any, size: int) -> int:
+    """The number of classes of an output for `size` images. Raises: `ModelError` unless it is (size, classes)."""
     if not isinstance(out, Tensor):
         which = "the logits out of it"
         if "logits" in _keys(out):
@@ -235,7 +253,7 @@ def _classes(out: Any, size: int) -> int:
         elif isinstance(out, (tuple, list)):
             which = "output[0]"
         raise ModelError(
-            f"The model returns a {type(out).__name__}; a search needs one tensor of logits (batch, classes): wrap the "
+            f"The model returns a {type(out).__name__}; needed is one tensor of logits (batch, classes): wrap the "
             f"model in a module that returns {which}."
         )
     if out.is_complex():
@@ -245,13 +263,13 @@ def _classes(out: Any, size: int) -> int:
         )
     if out.shape in ((size, 1), (size,)):
         raise ModelError(
-            f"The model gives one logit per image, {tuple(out.shape)} for {size}; a search needs one per class, at "
+            f"The model gives one logit per image, {tuple(out.shape)} for {size}; needed is one per class, at "
             "least two. Wrap it: `z = model(x).view(-1, 1); return torch.cat([torch.zeros_like(z), z], 1)`, "
             "with class 1 where z > 0 (for a probability p, return torch.cat([1 - p, p], 1))."
         )
     if out.ndim != 2 or len(out) != size or out.shape[1] == 0:
         raise ModelError(
-            f"The model gave {tuple(out.shape)} for a batch of {size}; a search needs one row of logits per input: "
+            f"The model gave {tuple(out.shape)} for a batch of {size}; needed is one row of logits per input: "
             "wrap the model so that it returns (batch, classes)."
         )
     return out.shape[1]

@@ -14,6 +14,7 @@ from torch import nn
 
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.errors import ModelError
+from intriguing.models.batches import input_type
 
 _OWN = ("_parameters", "_buffers", "_modules")
 _DEEPEST = 4
@@ -54,7 +55,8 @@ def _answers_alike(model: nn.Module, other: nn.Module, shape: tuple[int, int, in
     try:
         other.load_state_dict(model.state_dict())
         with torch.no_grad(), evaluating(model), evaluating(other):
-            one, two = model(noise.to(device_of(model))), other(noise.to(device_of(other)))
+            dtype = input_type(model, noise)
+            one, two = model(noise.to(device_of(model), dtype)), other(noise.to(device_of(other), dtype))
         return bool(torch.allclose(one, two, rtol=1e-3, atol=1e-5 * float(one.abs().max()), equal_nan=True))
     except Exception:  # of a model that takes other batches, say: whoever feeds it tells
         return True

@@ -1,6 +1,7 @@
 """Freeze a model, check it, and compute its logits in batches of one size."""
 
 from contextlib import suppress
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.batches import batches_of
+from intriguing.models.examination import accepted_size, classes_in, precisions
 
 
 def probe(model: nn.Module) -> nn.Module:
@@ -33,6 +35,18 @@ def trainable(model: nn.Module) -> nn.Module:
     return model.train()
 
 
+def check_modes(model: nn.Module) -> None:
+    """Raise `ModelError` where a model that is to be trained has no training mode, as programs of torch.export."""
+    try:
+        model.train()
+    except NotImplementedError:
+        raise ModelError(
+            "It has no training mode, as it was exported: write train = false, and it is used with its own weights, or "
+            "name a file of weights, or give the module that it was exported from."
+        ) from None
+    model.eval()
+
+
 def parameter_count(model: nn.Module) -> int:
     """Number of trainable numbers of a model; buffers do not count."""
     return sum(p.numel() for p in model.parameters())
@@ -49,7 +63,7 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
     Where rows are cheap, batches have `slots` rows, the last one padded with zeros to a multiple of 32, so that an
     image's logits do not depend on the other images: they have the same bits in every shard. Where they are dear, a
     batch holds what there is (`batches_of`), and logits agree to 1e-5. The model gets copies, so it may change its
-    input in place.
+    input in place; where it takes its weights' type alone (float16, say), they are converted.
     """
     if slots < 1:
         raise InputError(f"slots = {slots}: at least 1 is needed.")
@@ -61,7 +75,7 @@ def predict(model: nn.Module, x: torch.Tensor | np.ndarray, slots: int = 256) ->
         batches = batches_of(model, x, slots)
         parts = list(batches.parts(len(x))) or [slice(0, 0)]
         most = max(part.stop - part.start for part in parts)
-        held = x.new_empty(most + batches.padding(most), *x.shape[1:])
+        held = x.new_empty(most + batches.padding(most), *x.shape[1:], dtype=batches.dtype)
         for part in parts:
             rows = part.stop - part.start
             fed = held[: rows + batches.padding(rows)]
@@ -106,33 +120,42 @@ def _of_more_classes(out: torch.Tensor, rows: int, classes: int) -> str:
     )
 
 
-def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2) -> int:
+def check_model(
+    model: nn.Module, shape: tuple[int, int, int], classes: int, slots: int = 2, to_train: bool = False
+) -> int:
     """Call a model with a blank image and random ones; the number of images that it accepted.
 
-    It gets two images, or a full batch of `slots` if it does not accept two. Raises: `ModelError` unless the logits are
-    finite and of shape (rows, classes); the output of a model that is not a classifier must only be finite.
+    It gets two images, or a full batch of `slots` if it does not accept two, of float32, or of its weights' type if it
+    accepts no other. to_train: whether it is to be trained, which is done in float32.
+
+    Raises: `ModelError` unless the logits are finite and of shape (rows, classes); the output of a model that is not a
+    classifier must only be finite, where it is a tensor.
     """
+    generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
+    types = precisions(model, torch.float32)
+    images = torch.zeros(0, *shape)
     out, rows = None, 0
     first: Exception | None = None
-    for rows in dict.fromkeys((2, slots)):
-        generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
-        x = torch.cat([torch.zeros(1, *shape), torch.rand(rows - 1, *shape, generator=generator)])
+    for rows, dtype in product(dict.fromkeys((2, slots)), types[:1] if to_train else types):
+        images = torch.cat([torch.zeros(1, *shape), torch.rand(rows - 1, *shape, generator=generator)])
         try:
             with torch.no_grad(), evaluating(model):
-                out = model(x.to(device_of(model)))
+                out = model(images.to(device_of(model), dtype, copy=True))
             break
         except Exception as e:
             first = first or e
     else:
         assert first is not None
-        line = (str(first).strip() or type(first).__name__).splitlines()[0]
-        weights = {w.dtype for w in model.parameters() if w.is_floating_point()}
-        if weights - {torch.float32}:
-            names = " and ".join(sorted(str(name).removeprefix("torch.") for name in weights))
-            line = f"it is fed float32 and its weights are {names}: return model.float(), or convert x ({line})"
-        raise ModelError(f"The model does not take images of shape {tuple(shape)}: {line}") from first
+        raise ModelError(
+            f"The model does not take images of shape {tuple(shape)}: {_why_not(model, images, first, to_train)}"
+        ) from first
     if not isinstance(out, torch.Tensor):
-        raise ModelError(f"The model returns a {type(out).__name__}; it must return a tensor of logits (B, {classes}).")
+        if not is_classifier(model):
+            return rows
+        classes_in(out, rows)  # says what to return
+        raise AssertionError
+    if is_classifier(model) and classes > 1 and out.numel() == rows:
+        classes_in(out, rows)
     if is_classifier(model) and out.shape != (rows, classes):
         raise ModelError(
             f"The model returns {tuple(out.shape)} for {rows} images; the data set has {classes} classes, so it must "
@@ -143,3 +166,25 @@ def check_model(model: nn.Module, shape: tuple[int, int, int], classes: int, slo
             "The model's logits are not finite (NaN or infinity). Check its weights and its normalisation."
         )
     return rows
+
+
+def _why_not(model: nn.Module, images: torch.Tensor, error: Exception, to_train: bool) -> str:
+    """Why a model takes neither two such `images` nor a full batch of them, which ended in `error`."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    others = [str(dtype).removeprefix("torch.") for dtype in precisions(model, images.dtype)[1:]]
+    if to_train and others:
+        return (
+            f"it is trained in float32, and its weights are {' and '.join(others)}: return model.float(), or convert x "
+            f"in its forward. With train = false, or with a file of weights, it is fed as it is. ({line})"
+        )
+    with evaluating(model):
+        only = accepted_size(model, images.to(device_of(model)))
+    if only == 1:
+        return (
+            "it takes one image at a time, and a sweep feeds it several. Let its forward take any number (for "
+            "torch.export: dynamic_shapes), or wrap it in a module whose forward is "
+            f"`return torch.cat([self.net(image[None]) for image in x])`. ({line})"
+        )
+    if only:
+        return f"it takes batches of {only} alone: write slots = {only} under [compute]. ({line})"
+    return line

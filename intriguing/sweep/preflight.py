@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from intriguing.basics.patience import telling
 from intriguing.errors import IntriguingError, ModelError
 from intriguing.stages import STAGES
 from intriguing.stages.common.child import Call, in_child
@@ -66,7 +67,9 @@ def check_models(spec: Spec, sweep: Sweep, pairs: Collection[tuple[str, str]]) -
         ]
         answers = in_child(f"{__name__}:layer_units", calls, spec.compute.check_seconds, ModelError)
         units = {(check.dataset, check.name): answer for check, answer in zip(users, answers, strict=True)}
-    units |= {(check.dataset, check.name): layer_units(check) for check in checks if not check.is_users_code}
+    for check in (check for check in checks if not check.is_users_code):
+        with telling(f"trying models.{check.name} on {check.dataset}"):
+            units[check.dataset, check.name] = layer_units(check)
     return {pair: layers for pair, layers in units.items() if layers}
 
 
@@ -94,6 +97,7 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
     from intriguing.activations import collect_activations
     from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
     from intriguing.models.outside import check_outside
+    from intriguing.models.probing import check_modes
 
     built = model.architecture
     try:
@@ -104,7 +108,9 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
             raise ModelError("It has no weights to train: write train = false, and it is used as it is.")
         if model.weights_path:
             load_weights(net, model.weights_path)
-        rows = check_model(probe(net), built.shape, built.classes, model.slots)
+        rows = check_model(probe(net), built.shape, built.classes, model.slots, model.is_trained)
+        if model.is_trained:
+            check_modes(net)
         if model.is_users_code:
             check_outside(net, built.shape, build, model.seeds)
         for stage in STAGES:

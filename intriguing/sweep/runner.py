@@ -13,6 +13,7 @@ from typing import Any
 from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.folder import Place, folder_at, told_again
 from intriguing.basics.numbers import check_number
+from intriguing.basics.patience import telling
 from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
 from intriguing.engine.examination import examine
@@ -123,7 +124,8 @@ def execute(
     chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
         verified = Verified(out)
-        examination = examine(prepared.plan, out, verified)
+        with telling(f"looking at what is finished in {out}"):
+            examination = examine(prepared.plan, out, verified)
         for damage in examination.damaged:
             log.warning("%s", damage)
         log.info("%s: %s", out, examination.summary(prepared.plan))
@@ -147,7 +149,8 @@ def execute(
         finally:
             _keep_plan(prepared)
         if not is_current(out):
-            write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
+            with telling(f"writing the page, {out}/report.html"):
+                write_report(out, images=image_reader(sources_of(prepared.sweep.datasets)))
     return outcome
 
 

@@ -90,7 +90,7 @@ def test_what_was_chosen_is_in_the_result_and_in_the_log(kind, caplog):
     assert result.plan.slots == (16 if kind == "single" else 64)
     assert result.plan.operations == rows.operations_of_row(model, x[:1])
     assert str(result.plan) in caplog.text
-    assert ("1 row per call" if kind == "single" else "4 to 8 rows per call") in str(result.plan)
+    assert f"the model gets {'1 image' if kind == 'single' else '4 to 8 images'} at a time" in str(result.plan)
 
 
 def test_a_cheap_network_gets_padded_batches_and_the_padding_is_counted():

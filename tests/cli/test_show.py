@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from intriguing.cli import call as run_command
 
@@ -61,9 +62,10 @@ def test_show_says_that_files_of_a_table_are_gone(finished, capsys, tmp_path):
         assert f"The table distortions lacks 1 of {len(files)} files" in capsys.readouterr().err
 
 
-def test_show_verdicts_opens_with_the_notes_as_show_does(finished, capsys, monkeypatch):
+@pytest.mark.parametrize("what", ["verdicts", "units", "blind_spots", "distortions"])
+def test_what_is_read_aloud_opens_with_the_notes_as_show_does(what, finished, capsys, monkeypatch):
     monkeypatch.setattr("intriguing.sweep.text.notes", lambda run: ["Model m is no better than chance."])
-    assert run_command(["show", str(finished), "verdicts"]) == 0
+    assert run_command(["show", str(finished), what]) == 0
     assert capsys.readouterr().out.startswith("Model m is no better than chance.")
 
 

@@ -95,6 +95,17 @@ class Returns(nn.Module):
         return self.value
 
 
+class Rows(nn.Module):
+    """A model that takes batches of one size."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, x):
+        return x.reshape(self.rows, 784)[:, :10]
+
+
 @pytest.mark.parametrize(
     ("model", "told"),
     [
@@ -104,9 +115,30 @@ class Returns(nn.Module):
         (Returns(torch.full((2, 10), float("nan"))), "not finite"),
         (Returns(torch.full((2, 10), float("inf"))), "not finite"),
         (Returns((1, 2)), "returns a tuple"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).half(), "fed float32 and its weights are float16: return mod"),
+        (Returns({"logits": 1}), r"wrap the model in a module that returns output\['logits'\]"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 1)), r"gives one logit per image, \(2, 1\) for 2; .*torch.cat"),
+        (nn.Unflatten(1, (7, -1)), "Provided sizes"),
+        (Rows(1), r"takes one image at a time.*torch.cat\(\[self.net\(image\[None\]\) for image in x\]\)"),
+        (Rows(12), r"takes batches of 12 alone: write slots = 12 under \[compute\]"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_told(model, told):
     with pytest.raises(ModelError, match=told):
         check_model(model, GREY, 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_gets_the_type_of_its_weights_where_it_takes_no_other(dtype):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).to(dtype)
+    assert check_model(model, GREY, 10) == 2
+    assert torch.equal(predict(model, images(32), 32), model(images(32).to(dtype)))
+    with pytest.raises(ModelError, match=f"trained in float32, and its weights are {str(dtype)[6:]}: return model.flo"):
+        check_model(model, GREY, 10, to_train=True)
+
+
+def test_what_a_model_gives_that_is_no_classifier_may_be_anything():
+    model = Returns({"hidden": torch.zeros(2, 3)})
+    with pytest.raises(ModelError, match="returns a dict"):
+        check_model(model, GREY, 10)
+    model.classifies = False
+    assert check_model(model, GREY, 10) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intriguing.basics.patience import telling
 from intriguing.data import is_users_code, load_dataset
 from intriguing.data.files import near_files
 from intriguing.errors import DataError, WeightsError
@@ -114,7 +115,8 @@ def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: floa
     for candidate in candidates:
         try:
             if not is_users_code(candidate.source):
-                return candidate.source, describe(candidate)
+                with telling(f"looking through {key} ({candidate.source})"):
+                    return candidate.source, describe(candidate)
             calls = [Call(f"{key} ({candidate.source})", candidate)]
             return candidate.source, in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
         except DataError as error:
