@@ -77,6 +77,12 @@ def finished(spec_file, tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def without_page(monkeypatch):
+    """Runs of this test write no page, which is near half of a small run's work: it compares tables alone."""
+    monkeypatch.setattr("intriguing.sweep.runner.write_report", lambda *_, **__: None)
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the groups that this one gives
 def pytest_collection_modifyitems(items):
     """Mark what is slow or cannot run here, and share the suite out between three processes."""

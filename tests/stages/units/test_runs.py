@@ -59,18 +59,21 @@ def tests_of(tested_run):
     return ig.open_run(tested_run).pandas("rotation_tests")
 
 
+@pytest.mark.usefixtures("without_page")
 def test_other_shards_of_rows_and_of_rotations_give_equal_tables(tested_run, tmp_path):
     compute = UNITS["compute"] | {"rows_per_shard": 150, "rotations_per_shard": 4}
     assert execute(prepare(small({"compute": compute}), tmp_path / "run"), "strict").complete
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("without_page")
 @pytest.mark.ray
 def test_rotation_tests_on_ray_give_equal_tables(tested_run, tmp_path, ray_started):
     assert execute(prepare(UNITS, tmp_path / "run"), "ray", workers=2).complete
     assert_equal_tables(tested_run, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("without_page")
 def test_streaming_gives_equal_tables_but_none_of_activations(tested_run, tmp_path):
     assert execute(prepare(small(mode="stream"), tmp_path / "run"), "inline").complete
     stored, streamed = tables_of(tested_run), tables_of(tmp_path / "run")

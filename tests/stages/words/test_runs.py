@@ -187,11 +187,13 @@ def test_what_was_read_trained_and_left_out_is_recorded(run):
     assert (made["dimension"] == 8).all()
 
 
+@pytest.mark.usefixtures("without_page")
 def test_strict_inline_gives_equal_tables(folder, finished, tmp_path):
     assert execute(prepare(words_spec(folder), tmp_path / "run"), "strict").complete
     assert_equal_tables(finished, tmp_path / "run", least=4)
 
 
+@pytest.mark.usefixtures("without_page")
 @pytest.mark.ray
 def test_ray_gives_equal_tables(folder, finished, tmp_path, ray_started):
     assert execute(prepare(words_spec(folder), tmp_path / "run"), "ray", workers=2).complete
