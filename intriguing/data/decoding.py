@@ -1,7 +1,7 @@
 """Decode photos: upright, in sRGB, over a background, with the full range of grey, in bounded memory.
 
 Files are opened without waiting (`open_regular`) and only in the formats of `FORMATS`. The header and the end of a file
-are checked before it is decoded.
+are checked before it is decoded; one that seems to be cut short is decoded to see whether it is.
 """
 
 import io
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
+from intriguing.data.cut import seems_cut
 from intriguing.data.files import is_unavailable, open_regular
 from intriguing.errors import DataError, UnavailableError
 
@@ -97,6 +98,8 @@ def look(path: Path, options: PhotoOptions) -> Look:
                 return Look(f"it has {pixels:,} pixels; {most:,} are the most", True, stamp)
             large = pixels > _LARGE or not _whole_first(photo.size, _resized(photo.size, options)[:2])
             if kind not in _ENDS:
+                if seems_cut(photo, file) and not _can_be_decoded(path, options):
+                    return Look("cut short", True, stamp)
                 return Look(None, large or _read_anew(photo, ()), stamp)
             at, tail = file.tell(), _tail(file)
             parts = _chunks(file) if kind == "PNG" else ()
@@ -128,6 +131,14 @@ def decode(path: Path, options: PhotoOptions) -> np.ndarray:
     except Exception as e:
         _check_available(path, e)
         raise DataError(f"The photo {path} cannot be decoded ({e}). Remove it, or save it again, and go on.") from e
+
+
+def _can_be_decoded(path: Path, options: PhotoOptions) -> bool:
+    try:
+        decode(path, options)
+    except DataError:
+        return False
+    return True
 
 
 def _check_available(path: Path, error: Exception) -> None:

@@ -19,7 +19,24 @@ from intriguing.errors import DataError, UnavailableError, check_names
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".ppm", ".pgm", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif")
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+    )
 ) | {".jp2", ".j2k", ".avif"}
 _OTHER_PHOTOS = frozenset((".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg", ".tga"))
 """Photos of kinds that Pillow cannot read, or not without starting programs."""

@@ -78,6 +78,46 @@ def test_a_photo_that_is_none_or_cut_short_is_left_out_and_recorded(folder):
     assert data.split("train").pixels(slice(None)).shape == (4, 3, 8, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("1.bmp", "RGB", {}),
+        ("1.bmp", "1", {}),
+        ("1.bmp", "P", {}),
+        ("1.gif", "P", {}),
+        ("1.tif", "RGB", {}),
+        ("1.tif", "RGB", {"compression": "tiff_lzw"}),
+        ("1.tif", "L", {"compression": "packbits"}),
+        ("1.ppm", "RGB", {}),
+        ("1.pgm", "I;16", {}),
+        ("1.pbm", "1", {}),
+        ("1.webp", "RGB", {}),
+        ("1.jp2", "RGB", {}),
+        ("1.j2k", "RGB", {}),
+        ("1.avif", "RGB", {}),
+    ],
+)
+def test_photos_of_every_kind_that_are_cut_short_are_told_before_work(folder, name, mode, options):
+    """Those without an end mark of their own were found when they were decoded, after work had begun."""
+    numbers = np.random.default_rng(0).integers(0, 256, (40, 41, 3), dtype=np.uint8)
+    photo = Image.fromarray(numbers[..., 0].astype(np.uint16)) if mode == "I;16" else Image.fromarray(numbers)
+    path = folder / "train" / "cat" / name
+    (photo if mode == "I;16" else photo.convert(mode)).save(path, **options)
+    source = f"imagefolder:{folder}?size=8"
+    assert load_dataset(source).skipped == ()
+    path.write_bytes(path.read_bytes()[:-100])
+    [skipped] = load_dataset(source).skipped
+    assert skipped.path == f"train/cat/{name}"
+
+
+def test_a_photo_whose_header_says_too_much_is_read_where_it_can_be(folder):
+    path = folder / "train" / "cat" / "1.bmp"
+    Image.new("RGB", (40, 40), "red").save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + (10**6).to_bytes(4, "little") + content[6:])
+    assert load_dataset(f"imagefolder:{folder}?size=8").skipped == ()
+
+
 def test_a_photo_that_is_changed_or_removed_later_is_no_damaged_one(folder):
     """Its place in a stored table would say "damaged", under the hash of the folder in which it was whole."""
     split = load_dataset(f"imagefolder:{folder}?size=8").split("test")
@@ -290,13 +330,14 @@ def test_links_in_a_circle_are_not_followed_and_links_to_photos_are(folder, tmp_
 
 
 def test_a_damaged_photo_that_only_decoding_shows_is_told_and_the_others_are_read(folder):
-    path = folder / "train" / "cat" / "1.bmp"
-    Image.effect_noise((60, 60), 90).convert("RGB").save(path)
-    path.write_bytes(path.read_bytes()[:300])
+    path = folder / "train" / "cat" / "1.a.tif"
+    Image.effect_noise((60, 60), 90).save(path, compression="tiff_lzw")
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + b"\xff" * 60 + content[80:])
     split = load_dataset(f"imagefolder:{folder}?size=8").split("train")
     images, at, bad = split.readable(np.arange(len(split)))
     assert images.shape == (6, 3, 8, 8)
-    assert [(s.path, s.id) for s in bad] == [("train/cat/1.bmp", 4)]
+    assert [(s.path, s.id) for s in bad] == [("train/cat/1.a.tif", 4)]
     assert at.tolist() == [0, 1, 2, 3, 5, 6]
     assert torch.equal(images, split.pixels(at))
 

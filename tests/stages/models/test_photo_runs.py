@@ -26,9 +26,11 @@ def photos(folder):
             (folder / split / kind).mkdir(parents=True)
             for n in range(6):
                 pixels = base + rng.integers(0, 120, (16, 16), dtype=np.uint8)
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / kind / f"{n}.bmp")
-        bad = folder / split / "dark cat" / "3.bmp"
-        bad.write_bytes(bad.read_bytes()[:-100])
+                Image.fromarray(pixels.astype(np.uint8)).save(
+                    folder / split / kind / f"{n}.tif", compression="tiff_lzw"
+                )
+        bad = folder / split / "dark cat" / "3.tif"
+        bad.write_bytes(bad.read_bytes()[:20] + b"\xff" * 60 + bad.read_bytes()[80:])
         (folder / split / "light dog" / "9.bmp").write_bytes(b"no photo")
     return folder
 
@@ -51,8 +53,8 @@ def finished(tmp_path_factory):
 
 def test_every_input_can_be_traced_to_its_class_and_file(finished):
     frame = finished.pandas("examples").set_index("example_id")
-    assert frame.loc[0, ["class_name", "path", "split"]].tolist() == ["dark cat", "train/dark cat/0.bmp", "train"]
-    assert frame.loc[24, ["class_name", "path", "label"]].tolist() == ["light dog", "test/light dog/5.bmp", 1]
+    assert frame.loc[0, ["class_name", "path", "split"]].tolist() == ["dark cat", "train/dark cat/0.tif", "train"]
+    assert frame.loc[24, ["class_name", "path", "label"]].tolist() == ["light dog", "test/light dog/5.tif", 1]
     assert finished.class_names() == {("pets", 0): "dark cat", ("pets", 1): "light dog"}
 
 
@@ -61,8 +63,8 @@ def test_damaged_photos_are_listed_and_everything_goes_on_without_them(finished)
     told = {(row.model, row.example_id): row.reason for row in skipped.itertuples()}
     assert set(told) == {("", 12), ("", 25), ("softmax", 3), ("softmax", 16)}
     assert told["", 12] == "train/light dog/9.bmp: not an image"
-    assert told["softmax", 3].startswith("train/dark cat/3.bmp: left out of the training:")
-    assert "truncated" in told["softmax", 16]
+    assert told["softmax", 3].startswith("train/dark cat/3.tif: left out of the training:")
+    assert "cat/3.tif cannot be decoded" in told["softmax", 16]
     searched = finished.pandas("distortions").set_index("example_id").status
     assert searched[16] == "bad_input"
     assert (searched.drop(16) != "bad_input").all()
