@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 
 from intriguing.report.parts import Context, Row
-from intriguing.stages.units.names import RANDOM
+from intriguing.stages.units.names import FIGURES, RANDOM
 
-FIGURES = ("dataset", "layer", "condition", "metric", "judge", "natural", "null_mean", "null_sd")
-"""What two tests have in common if their networks are one: no two others agree in the mean of all rotations."""
 _NAMED = 4
 """Models that are named."""
 

@@ -228,7 +228,7 @@ HISTOGRAMS = _function(
 SCORE = _function("score", 6, _TESTING, "rotation_tests", ScoreParameters, "unit_tests:score")
 NULL_SCORES = _function("null_scores", 4, _TESTING, "rotation_tests", NullScoresParameters, "unit_tests:null")
 ROTATION_TESTS = _function("rotation_tests", 6, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
-CORRECTION = _function("correction", 6, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
+CORRECTION = _function("correction", 7, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
 MODEL_OR_DATA = _function(
     "model_or_data", 4, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
 )

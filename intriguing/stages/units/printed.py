@@ -8,8 +8,8 @@ import pandas as pd
 from intriguing.report.parts import LAYER, Context
 from intriguing.report.text import grid, number, score_label, shorten
 from intriguing.results import Run
-from intriguing.stages.units.controls import FIGURES, shared
-from intriguing.stages.units.names import RANDOM
+from intriguing.stages.units.controls import shared
+from intriguing.stages.units.names import FIGURES, RANDOM
 from intriguing.stats.findings import FAR
 
 _NAME = 30

@@ -211,3 +211,21 @@ def test_what_lies_beyond_a_control_is_told_with_its_interval(half, told):
     rows = [row_of("trained", -12.0, 0.002, half), row_of("shuffled_labels", -9.0, 0.002, half)]
     found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()
     assert found[0]["verdict"].endswith(told)
+
+
+@pytest.mark.parametrize("family", ["metric", "run"])
+def test_a_control_that_two_models_share_is_corrected_for_once(family):
+    """Two weights files of one architecture have one untrained network, whose test stood in the family twice."""
+    rows = [row_of("random_init", 4.0, 0.01) | {"model": model} for model in ("first", "second")]
+    rows.append(row_of("random_init", 3.0, 0.04) | {"model": "third"})
+    found = correction(StubWork(rows), family=family)["rotation_tests"].to_pylist()
+    assert [row["p_holm"] for row in found] == pytest.approx([0.02, 0.02, 0.04])
+    apart = [rows[0], rows[1] | {"null_mean": 0.51}, rows[2]]
+    found = correction(StubWork(apart), family=family)["rotation_tests"].to_pylist()
+    assert [row["p_holm"] for row in found] == pytest.approx([0.03, 0.03, 0.04])
+
+
+def test_tests_without_spread_are_not_taken_for_one():
+    rows = [row_of("random_init", 4.0, 0.01) | {"model": model, "null_sd": 0.0} for model in ("first", "second")]
+    found = correction(StubWork(rows), family="run")["rotation_tests"].to_pylist()
+    assert [row["p_holm"] for row in found] == pytest.approx([0.02, 0.02])

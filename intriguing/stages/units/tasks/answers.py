@@ -11,7 +11,7 @@ from intriguing.engine.worker import Work
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stages.units import functions
-from intriguing.stages.units.names import ENCODER, LIVE, RANDOM, RAW, SHUFFLED, TRAINED
+from intriguing.stages.units.names import ENCODER, FIGURES, LIVE, RANDOM, RAW, SHUFFLED, TRAINED
 from intriguing.stats.crossed_design import CrossedDesign, crossed_design
 from intriguing.stats.findings import effect_in_words, finding, significant
 from intriguing.stats.multiple import holm
@@ -30,19 +30,30 @@ def correction(work: Work, parameters: functions.CorrectionParameters) -> dict[s
     """The table `rotation_tests`: every test of the run, corrected among those that it shares its `family` with.
 
     network: all layers and scores of one network. metric: all networks and layers of one score. run: all of them.
-    Controls and conditions are corrected apart.
+    Controls and conditions are corrected apart. What two models have in common (untrained controls of one architecture
+    and seed are one network) counts once.
     """
     rows = work.table("tests").to_pylist()
     families: dict[tuple[Any, ...], list[int]] = {}
     for i, row in enumerate(rows):
         families.setdefault(tuple(row[name] for name in _FAMILIES[parameters.family]), []).append(i)
     for members in families.values():
-        for i, test in zip(members, corrected([_test(rows[i]) for i in members]), strict=True):
-            rows[i]["p_holm"] = test.p_holm
-            if test.alpha == 0 and test.natural is not None:
-                rows[i]["verdict"] = finding(rows[i], METRICS[test.metric].wording(rows[i]["judge"])).sentence
+        distinct: dict[tuple[Any, ...], list[int]] = {}
+        for i in members:
+            distinct.setdefault(_identity(rows[i], i), []).append(i)
+        groups = list(distinct.values())
+        for group, test in zip(groups, corrected([_test(rows[group[0]]) for group in groups]), strict=True):
+            for i in group:
+                rows[i]["p_holm"] = test.p_holm
+                if test.alpha == 0 and test.natural is not None:
+                    rows[i]["verdict"] = finding(rows[i], METRICS[test.metric].wording(rows[i]["judge"])).sentence
     _hold_against_controls(rows)
     return {"rotation_tests": pa.Table.from_pylist(rows, tables.ROTATION_TESTS.schema)}
+
+
+def _identity(row: dict[str, Any], number: int) -> tuple[Any, ...]:
+    """What rows of one and the same test have in common; the row's own number where no figures tell."""
+    return (row["alpha"], *(row[name] for name in FIGURES)) if row["null_sd"] else (number,)
 
 
 _ALSO = {
