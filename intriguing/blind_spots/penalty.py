@@ -20,6 +20,9 @@ from intriguing.blind_spots.masks import chosen, surely_all, surely_finite, sure
 from intriguing.blind_spots.objective import cross_entropy, one_entropy, standing
 from intriguing.blind_spots.penalty_schedule import Bracketing, Step, Truncated
 
+_LEAVES = 0.9
+"""The first c of the form l2, as a share of the norm of the gradient at the image."""
+
 
 @dataclass(frozen=True)
 class _Point:
@@ -171,9 +174,10 @@ class PenaltySearch:
         """The first c (R,), from the loss (R,) at the image and the square (R,) of its gradient's norm.
 
         It is half of the c whose minimiser lies on the boundary if the margin is linear; on the boundary |grad loss| is
-        half of |grad margin|.
+        half of |grad margin|. Form l2: nearly the largest c with which the image can be left; for larger ones it is a
+        minimiser itself, and a much smaller one leads far beyond the boundary where the margin is nearly linear.
         """
-        return square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else square.sqrt() / 4
+        return square / (8 * loss.clamp(min=1e-30)) if self.form == "squared_l2" else _LEAVES * square.sqrt()
 
     def _tried(self, state: State, there: _Point) -> _Try:
         """The step to the trial points, and whether it is accepted."""

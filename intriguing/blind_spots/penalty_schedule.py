@@ -139,7 +139,8 @@ class Bracketing:
 
     Two things may end that too far. Where the margin at the largest c with a success is still large, a larger c led
     into another basin: a few more of them are tried, from the success. And other basins may be nearer: one minimisation
-    with this c starts at the image again, and where it leads to a nearer point the search of c begins anew from there.
+    with this c (with a kink: with the first one, if that is smaller: it leaves the image) starts at the image again,
+    and where it leads to a nearer point the search of c begins anew from there.
     """
 
     tolerance: float = 1e-3
@@ -202,11 +203,12 @@ class Bracketing:
         ahead = torch.where(both & ~jump, self._inside(ends), self._outside(state, step, jump, low))
         least = torch.where(state["moved"] == 0, _LEAST * step.penalty, state["least"])
         hopeless = settled & (ahead < least)
+        again = torch.minimum(low, least / _LEAST) if self.kink else low
         stride = torch.where(settled, (2 * state["stride"]).clamp(max=_LONGEST), state["stride"])
         return {
             **ends,
             **count,
-            "penalty": torch.where(settled, torch.where(home, low, ahead), step.penalty),
+            "penalty": torch.where(settled, torch.where(home, again, ahead), step.penalty),
             "record": settled & step.won,
             "restart": settled,
             "home": home,

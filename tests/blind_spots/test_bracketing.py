@@ -10,12 +10,12 @@ from intriguing.blind_spots.penalty_schedule import Bracketing, Step
 IMAGE, LAST, BEST = "the image", "the last minimiser", "the nearest success"
 
 
-def searched(minimiser, first=1.0, tolerance=1e-3):
+def searched(minimiser, first=1.0, tolerance=1e-3, kink=False):
     """The values of c that are tried, and from where; the largest c with a success; the nearest success.
 
     minimiser: a function of c and where it starts, which gives the margin and the L2 norm.
     """
-    schedule = Bracketing(tolerance, longest=1)
+    schedule = Bracketing(tolerance, longest=1, kink=kink)
     yes, clean_gap, loss = torch.ones(1, dtype=torch.bool), -torch.ones(1), torch.full((1,), 0.6)
     state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf)}
     c, start, tried = torch.tensor([first]), IMAGE, []
@@ -76,6 +76,26 @@ def test_a_nearer_basin_that_is_met_from_the_image_is_searched(margin):
     tried, low, l2 = searched(minimiser)
     assert l2 < 0.6 and low == pytest.approx(2 * math.exp(2 * margin), rel=2e-3)
     assert [start for _, start in tried].count(IMAGE) == 2
+
+
+def test_with_a_kink_the_last_start_at_the_image_has_a_c_that_leaves_it():
+    """For c >= 1 the image is a minimiser. The first step goes far, where successes last until c = 2."""
+    basins, begun = ["image", "image"], []
+
+    def minimiser(c, start):
+        begun.append(start)
+        begins = ("near" if IMAGE in begun[:-1] else "far") if start == IMAGE else basins[start == BEST]
+        basins[0] = begins if c < {"far": 2, "near": 1, "image": 0}[begins] else "image"
+        gap, l2 = {
+            "far": (0.4, 3 - c / 10), "near": (math.tanh(math.log(0.95 / c)), 0.45 + 0.05 / c), "image": (-0.999, 0.0)
+        }[basins[0]]  # fmt: skip
+        if gap > 0:
+            basins[1] = basins[0]
+        return gap, l2
+
+    tried, low, l2 = searched(minimiser, 0.9, kink=True)
+    assert [c for c, start in tried if start == IMAGE] == [pytest.approx(0.9)] * 2
+    assert l2 < 0.51 and low < 0.95 <= low * 1.0011 and len(tried) < 40
 
 
 def test_c_does_not_fall_for_ever():

@@ -29,6 +29,20 @@ def test_the_first_step_from_a_flat_image_stays_near_the_box():
         assert float(result.l2.max()) < 0.5 * 8
 
 
+def test_the_form_l2_ends_near_where_a_network_is_nearly_linear():
+    """There every c above a certain one leaves the image where it is, and every smaller one leads far away."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 5)).requires_grad_(False)
+    model[2].weight.mul_(0.1)
+    model[2].bias.mul_(0.1)
+    x = torch.rand(12, 64, generator=torch.Generator().manual_seed(1))
+    y = model(x).argmax(1)
+    nearest = minimal_distortion(model, x, y)
+    result = minimal_distortion(model, x, y, options=SearchOptions(grade="faithful", penalty_form="l2"))
+    assert result.status == ["found"] * len(x)
+    assert float((result.l2 / nearest.l2).mean()) < 5  # 11 where the last start at the image could not leave it
+
+
 class Stubborn(nn.Module):
     """Class 0 always wins, though class 1 comes nearer."""
 
