@@ -124,7 +124,7 @@ class BoundaryFinish:
     rounds: int = 4
     """Newton steps of each QP, which starts from the multipliers of the previous one."""
     poll: int = 2
-    outputs: tuple[str, ...] = ("best", "best_l2", "bound", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "bound", "trial", "forward", "backward")
 
     def load(self, inputs: State) -> State:
         """The first state. Rows start at a success, `best` (R, n), and may have a `bar` (R,), see `hopeless`."""
@@ -165,7 +165,7 @@ class BoundaryFinish:
             self.lower - x0, self.upper - x0, cuts.normals, offsets, cuts.multipliers, unit=True, rounds=self.rounds
         )
         damping = torch.where(best.improved, (2 * state["damping"]).clamp(max=1), state["damping"] / 2)
-        move = goal.add_(x0).sub_(best.point).mul_(damping.unsqueeze(1))
+        ahead = goal.add_(x0).sub_(best.point).mul_(damping.unsqueeze(1)).add_(best.point)
         bound = (2 * value.clamp(min=0)).sqrt()
         return {
             **cuts._asdict(),
@@ -174,7 +174,7 @@ class BoundaryFinish:
             "best_l2": best.l2,
             "best_logits": best.logits,
             "bound": torch.where(active, bound, state["bound"]),
-            "trial": move.add_(best.point),
+            "trial": ahead if surely_all(active) else chosen(active, ahead, state["trial"]),
             "offsets": offsets,
             "multipliers": multipliers,
             "damping": damping,

@@ -12,7 +12,7 @@ from torch import Tensor
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import SAME, Neighbours, Pool, Segment, cosine, noisy
+from intriguing.blind_spots.further_starts import SAME, SURELY_SAME, Neighbours, Pool, Segment, cosine, noisy
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.loop import Layout, State, run
 from intriguing.blind_spots.options import SearchOptions
@@ -193,8 +193,9 @@ class _RowSearch:
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
-        cosines = self._again([*trials, _Trial(penalised, lost.nonzero().squeeze(1))], recipe, recipe.steps)
-        return self._largest(cosines[: len(trials)]) > SAME
+        trials.append(_Trial(penalised, lost.nonzero().squeeze(1)))
+        *cosines, of_penalised = self._again(trials, recipe, recipe.steps)
+        return (self._largest(cosines) > SAME) | (of_penalised > SURELY_SAME)
 
     def _elsewhere(self, index: Tensor) -> Tensor:
         """The goals of rows (I,), of several without the class that is reached already (I, C)."""
@@ -360,7 +361,8 @@ class _RowSearch:
 
         Trials in a row that have the same solver run together, and no trial knows what another one finds. With `polish`
         (see `_finish`) the points that their examples had reached are finished once more if they need it.
-        Returns for each trial the cosines (E,) of its changes with the nearest ones so far, minus infinity without one.
+        Returns for each trial the cosines (E,) of where its finishes lead with the nearest changes so far, minus
+        infinity without one.
         """
         ends: list[State] = []
         for _, group in groupby(trials, key=lambda trial: id(trial.solver)):
@@ -407,8 +409,8 @@ class _RowSearch:
         """Finish from all of these points (I, n) of rows (I,), and keep the results that are nearer.
 
         bar: a row ends early when it cannot come below the distance that its example has reached. polish: gradients of
-        a row that is below it and may come nearer still. Returns for each of `ends` the cosines (I,) of the changes
-        with those that their examples had reached.
+        a row that is below it and may come nearer still. Returns for each of `ends` the cosines (I,) of where they lead
+        with the changes that their examples had reached.
         """
         index = torch.cat([end["index"] for end in ends])
         if len(index) == 0:
@@ -426,8 +428,12 @@ class _RowSearch:
         return [self._kept(end["index"], part) for end, part in zip(ends, _parts(new, ends), strict=True)]
 
     def _kept(self, index: Tensor, new: State) -> Tensor:
-        """Keep the results of the rows (I,) that are nearer; the cosines (I,) of all with the nearest ones so far."""
-        cosines = cosine(*self._changes(index, new["best"]))
+        """Keep the results of the rows (I,) that are nearer; the cosines (I,) of all with the nearest ones so far.
+
+        They are those of where a finish would go next, not of the point where it ended: one that ends early, since it
+        can come no nearer than what is found, is still on its way, up to 5 % too far and off to the side.
+        """
+        cosines = cosine(*self._changes(index, new["trial"]))
         self.outcome["blind"][index] &= new["bound"] == 0
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
         for name in ("best", "best_l2", "best_class", "bound"):

@@ -204,7 +204,7 @@ def test_a_few_further_starts_are_made_first_and_then_more_at_a_time():
 
 def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_length():
     one = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
-    other = torch.tensor([[1.3, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.2, 0.0], [0.6, 0.4, 0.0]])
+    other = torch.tensor([[1.3, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.18, 0.0], [0.6, 0.4, 0.0]])
     assert (cosine(one, other) > SAME).tolist() == [True, False, True, False]
     assert torch.allclose(cosine(1e-3 * one, 1e-3 * other), cosine(one, other))
     assert cosine(0 * one, other).tolist() == [0.0] * 4
@@ -221,10 +221,63 @@ def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
     search.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
     search.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone()}
     ends = {"best": torch.stack([best[0], other[1]]), "best_l2": length, "bound": length, "best_class": rows["target"]}
+    ends |= {"trial": ends["best"]}
     assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, False]
-    # One that ended early, since it could come no nearer, agrees by its direction.
-    ends |= {"best": torch.lerp(x, best, 1.05), "best_l2": 1.05 * length, "bound": 1.006 * length}
+    # One that ended early, since it could come no nearer, agrees by where it would have gone next.
+    aside = best + 0.08 * torch.eye(16)[1]
+    assert bool((cosine(best - x, aside - x) < SAME).all())
+    ends |= {"best": aside, "best_l2": 1.05 * length, "bound": length, "trial": torch.lerp(aside, best, 0.9)}
     assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, True]
+
+
+def test_a_penalised_search_that_leads_to_the_same_point_spares_further_starts(monkeypatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(128, 32), nn.Sigmoid(), nn.Linear(32, 4)).requires_grad_(False)
+    model[0].weight.mul_(12)
+    x = images(24, 128)
+    labels = model(x).argmax(1)
+    agreeing = minimal_distortion(model, x, labels, (labels + 1) % 4)
+    monkeypatch.setattr(row_search, "SURELY_SAME", 1.1)
+    never = minimal_distortion(model, x, labels, (labels + 1) % 4)
+    spared = agreeing.backward_passes < never.backward_passes
+    assert 0 < int(spared.sum()) < 24
+    assert torch.equal(agreeing.l2[~spared], never.l2[~spared])
+    assert bool((agreeing.l2 <= 1.001 * never.l2)[spared].all())
+
+
+def test_a_finish_that_ends_early_leads_to_where_it_would_have_ended():
+    torch.manual_seed(3)
+    model, x = nn.Linear(24, 2).requires_grad_(False), torch.full((9, 24), 0.5)
+    target, goals = torch.full((9,), 1), torch.tensor([[False, True]] * 9)
+    model.bias.copy_(torch.tensor([0.0, -0.2]) - model(x[:1])[0] + model.bias)
+    rows = {"x0": x, "target": target, "rivals": ~goals}
+    normal = model.weight[1] - model.weight[0]
+    optimum = 0.2 / normal.norm() ** 2 * normal
+    aside = torch.randn(9, 24)
+    aside -= torch.outer(aside @ normal, normal) / normal.norm() ** 2
+    size = torch.linspace(0.1, 0.28, 9)[:, None] * optimum.norm()
+    rows |= {"best": x + 1.001 * optimum + size * aside / aside.norm(dim=1, keepdim=True)}
+    rows |= {"bar": optimum.norm().expand(9)}
+    evaluator = Evaluator(model, (24,), PADDED)
+    end = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), rows, Layout(16))
+    assert bool((end["backward"] == 1).all())
+    assert float(cosine(end["best"] - x, optimum.expand(9, 24)).amin()) < 0.97
+    assert float(cosine(end["trial"] - x, optimum.expand(9, 24)).amin()) > 0.9999
+
+
+def test_where_a_finish_leads_does_not_depend_on_company():
+    model, x = rugged(1), images(16)
+    target = (model(x).argmax(1) + 1) % 4
+    goals = torch.arange(4) == target[:, None]
+    evaluator = Evaluator(model, (24,), PADDED)
+    rows = {"x0": x, "target": target, "rivals": ~goals}
+    start = run(PrimalDual(evaluator, 0.0, 1.0, 28), rows | {"goals": goals}, Layout(16))
+    rows |= {"best": start["best"], "bar": start["best_l2"] * torch.linspace(0.7, 1.0, 16)}
+    together = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), rows, Layout(16))
+    assert len(together["backward"].unique()) > 3
+    for i in range(16):
+        alone = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), {k: v[i : i + 1] for k, v in rows.items()}, Layout(16))
+        assert torch.equal(alone["trial"][0], together["trial"][i])
 
 
 def test_a_finish_goes_on_where_it_is_below_its_bar_and_not_sure_that_it_has_ended():
