@@ -18,6 +18,9 @@ from intriguing.cli.terminal import err, say
 from intriguing.engine.paths import without_working_folder
 from intriguing.errors import InputError, IntriguingError
 
+_UNMAPPED = "failed to map segment"
+"""What the system says of a library for which a limit of the process leaves no room."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command and exits with its code."""
@@ -48,6 +51,15 @@ def call(arguments: list[str] | None = None) -> int:
             return 2
         except KeyboardInterrupt:
             return 130
+        except (MemoryError, ImportError) as error:
+            if not isinstance(error, MemoryError) and _UNMAPPED not in str(error):
+                raise
+            why = str(error).strip() or "no memory is left"
+            say(
+                err,
+                f"There is too little memory for this ({why}): raise the limit (`ulimit -v` shows it), or free some.",
+            )
+            return 2
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0

@@ -86,3 +86,23 @@ def test_a_wrong_number_of_workers_in_the_environment_is_named(folder, monkeypat
     assert call(["run", "demo", "--executor", "inline"]) == 2
     assert f"INTRIGUING_WORKERS is {count!r}: it must be a whole number" in capsys.readouterr().err
     assert not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "libtorch_cpu.so: failed to map"),
+        (MemoryError(), "no memory is left"),
+    ],
+)
+def test_too_little_memory_is_told_in_a_sentence(error, why, monkeypatch, capsys):
+    """A limit that leaves no room for torch itself ended in the traceback of its import."""
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("intriguing.cli.process.app", fails)
+    assert call(["run", "demo"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith(f"There is too little memory for this ({why}")
+    assert "ulimit -v" in told
