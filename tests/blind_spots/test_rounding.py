@@ -113,7 +113,7 @@ def test_a_search_pads_few_rows_to_eights_and_finds_what_it_finds_in_company():
     hook = model[0].register_forward_hook(lambda module, inputs, out: sizes.append(len(out)))
     whole = minimal_distortion(model, x, y, options=options)
     assert whole.status == ["found"] * 9 and (whole.plan.blocks.least, whole.plan.blocks.most) == (8, 128)
-    assert "8 to 128 rows per call" in str(whole.plan)
+    assert "the model gets 8 to 128 images at a time" in str(whole.plan)
     assert set(sizes) <= {1, 8, 16, 24, 32} and sum(sizes) == whole.forward_rows
     hook.remove()
     for part in (slice(0, 1), slice(3, 9)):

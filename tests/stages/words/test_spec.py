@@ -19,7 +19,7 @@ def text(tmp_path):
         ({"held_out": [2]}, "words.held_out: there is no fold 2; with folds = 2 they are 0 to 1"),
         ({"seeds": [4, 4]}, "words.seeds: 4 stands there twice"),
         ({"conditions": ["l3"]}, "words.conditions.0: Input should be 'raw', 'l2' or 'centred'"),
-        ({"corpora": {"a": {"sorce": "x"}}}, "words.corpora.a.sorce: unknown key; did you mean 'source'?"),
+        ({"corpora": {"a": {"sorce": "x"}}}, "words.corpora.a.sorce: unknown key. Did you mean 'source' or"),
         ({"corpora": {"a": {"held_out": [5]}}}, "words.corpora.a.held_out: there is no fold 5"),
         ({"corpora": {}}, "words.corpora: Dictionary should have at least 1 item"),
         ({"vectors": {"v": {}}}, "words.vectors.v.source: Field required"),
@@ -29,7 +29,7 @@ def text(tmp_path):
             "words.vectors.v.corpus: name one of a, b",
         ),
         ({"corpora": {"a": {}}, "vectors": {"a": {"source": "f"}}}, "words.vectors.a: a corpus has the same name"),
-        ({"trainig": {}}, "words.trainig: unknown key; did you mean 'training'?"),
+        ({"trainig": {}}, "words.trainig: unknown key. Did you mean 'training'?"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(words, message):
