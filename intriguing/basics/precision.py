@@ -85,8 +85,8 @@ def without_denormals() -> Iterator[None]:
     """Inside, a CPU takes denormal numbers (below 1.2e-38 in float32) for zero; afterwards, as before.
 
     Many processors compute with them fifty times as slowly. Weights of 1e-35, as weight decay leaves them at pixels
-    that are always black, give such numbers in a gradient, where they add nothing: their squares are zero. With several
-    threads torch may do so in this one alone.
+    that are always black, give such numbers in a gradient and in all that is computed with it, and add nothing there.
+    With several threads torch may do so in this one alone.
     """
     before = _SMALLEST == 0.0  # where they are taken for zero already, this number is
     torch.set_flush_denormal(True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from intriguing.basics.precision import full_precision
+from intriguing.basics.precision import full_precision, without_denormals
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.certified import Certifier
 from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
@@ -100,16 +100,17 @@ class BatchSearch:
                 self.passes["forward"] += usable
             wrong = prediction != self.labels if self.targets is None else prediction == self.targets
             misclassified = usable & ~bad_output & wrong
-            outcome = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
             saturated = self._saturated(clean)
-            if self.options.quantised_levels:
-                outcome = self._quantised(outcome, self.options.quantised_levels)
+            with without_denormals():
+                outcome = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
+                if self.options.quantised_levels:
+                    outcome = self._quantised(outcome, self.options.quantised_levels)
         confirmed = self._confirmed(outcome)
         success = outcome.success & ~confirmed.unstable
         r = torch.where(success[:, None], confirmed.best - self.x0, torch.zeros_like(self.x0))
         penalty = outcome.penalty
         if self.grade.recipe is not None and bool(success.any()):
-            with full_precision():
+            with full_precision(), without_denormals():
                 penalty = self._penalty(confirmed.best, r, success)
         clean_prediction = torch.where(usable & ~bad_output, prediction, -1)
         status = self._status(

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from intriguing.basics.precision import without_denormals
 from intriguing.basics.torch_modes import evaluating
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
@@ -225,8 +224,7 @@ class Evaluator:
         g = None
         if z.requires_grad:
             self.seen.backward += size
-            with without_denormals() if z.device.type == "cpu" else nullcontext():
-                (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
+            (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
         g = torch.zeros_like(images) if g is None else g
         g = _first(g, live).flatten(1)
         return pad(g, (0, width - self.size)) if width > self.size else g.contiguous()
