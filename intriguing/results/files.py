@@ -1,9 +1,10 @@
-"""The files of a run's tables: their versions, conditions on their rows, and what is said where one cannot be read."""
+"""Where a run lies, and the files of its tables: versions, conditions on rows, what is said of one that is damaged."""
 
 import os
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,29 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
+from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.basics.files import is_table_file
+from intriguing.basics.folder import Place
 from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
 from intriguing.errors import CorruptError, InputError, StoreError
 
 _SMALL = 1 << 26
+_READ_ONLY = ("file", "hdfs", "viewfs")
+
+
+def located(path: str | Path | BucketFolder) -> tuple[Place | None, fs.FileSystem, str]:
+    """Where a run lies (None: somewhere that runs are only read from), as a file system of Arrow's and a path in it.
+
+    A local folder is named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant.
+    """
+    text = str(path)
+    if not isinstance(path, BucketFolder) and text.partition("://")[0].lower() in _READ_ONLY:
+        return None, *fs.FileSystem.from_uri(text)
+    place = path if isinstance(path, BucketFolder) else place_at(text)
+    if isinstance(place, BucketFolder):
+        return place, place.system, place.root
+    return place, fs.LocalFileSystem(), str(place.absolute())
 
 
 class Reading:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
-from intriguing.basics.bucket import BucketFolder, place_at
+from intriguing.basics.bucket import BucketFolder
 from intriguing.basics.files import at_home, without_secrets
 from intriguing.basics.folder import Place
 from intriguing.basics.saved_plan import LARGEST_PLAN, SavedPlan, checked_plan, parse_json
@@ -33,6 +33,7 @@ from intriguing.results.files import (
     check_known,
     first_rows,
     is_layer,
+    located,
     matches,
     table_files,
     with_later_columns,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
 
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
-_READ_ONLY = ("file", "hdfs", "viewfs")
 
 
 def open_run(path: str | Path | BucketFolder) -> "Run":
@@ -63,7 +63,7 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
     text = str(path)
     shown = without_secrets(text) if "://" in text else str(at_home(text))
     try:
-        place, system, root = _opened(path)
+        place, system, root = located(path)
         kind = system.get_file_info(root).type
         there = system.get_file_info(f"{root}/plan.json").type
     except StoreError:
@@ -94,20 +94,6 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
             "and run the spec there: what is in the store is not computed again."
         ) from error
     return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
-
-
-def _opened(path: str | Path | BucketFolder) -> tuple[Place | None, fs.FileSystem, str]:
-    """Where a run lies (None: somewhere that runs are only read from), as a file system of Arrow's and a path in it.
-
-    A local folder is named from the root: Arrow takes a relative ``~`` for a home folder, also where one was meant.
-    """
-    text = str(path)
-    if not isinstance(path, BucketFolder) and text.partition("://")[0].lower() in _READ_ONLY:
-        return None, *fs.FileSystem.from_uri(text)
-    place = path if isinstance(path, BucketFolder) else place_at(text)
-    if isinstance(place, BucketFolder):
-        return place, place.system, place.root
-    return place, fs.LocalFileSystem(), str(place.absolute())
 
 
 @dataclass(frozen=True)

@@ -265,13 +265,19 @@ def test_a_finish_that_ends_early_leads_to_where_it_would_have_ended():
     assert float(cosine(end["trial"] - x, optimum.expand(9, 24)).amin()) > 0.9999
 
 
-def test_where_a_finish_leads_does_not_depend_on_company():
+def begun():
+    """A network, the rows of a finish on 16 images, and what a start found for them."""
     model, x = rugged(1), images(16)
     target = (model(x).argmax(1) + 1) % 4
     goals = torch.arange(4) == target[:, None]
     evaluator = Evaluator(model, (24,), PADDED)
     rows = {"x0": x, "target": target, "rivals": ~goals}
     start = run(PrimalDual(evaluator, 0.0, 1.0, 28), rows | {"goals": goals}, Layout(16))
+    return evaluator, rows, start
+
+
+def test_where_a_finish_leads_does_not_depend_on_company():
+    evaluator, rows, start = begun()
     rows |= {"best": start["best"], "bar": start["best_l2"] * torch.linspace(0.7, 1.0, 16)}
     together = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), rows, Layout(16))
     assert len(together["backward"].unique()) > 3
@@ -281,12 +287,7 @@ def test_where_a_finish_leads_does_not_depend_on_company():
 
 
 def test_a_finish_goes_on_where_it_is_below_its_bar_and_not_sure_that_it_has_ended():
-    model, x = rugged(1), images(16)
-    target = (model(x).argmax(1) + 1) % 4
-    goals = torch.arange(4) == target[:, None]
-    evaluator = Evaluator(model, (24,), PADDED)
-    rows = {"x0": x, "target": target, "rivals": ~goals}
-    start = run(PrimalDual(evaluator, 0.0, 1.0, 28), rows | {"goals": goals}, Layout(16))
+    evaluator, rows, start = begun()
     rows |= {"best": start["best"]}
     short = run(BoundaryFinish(evaluator, 0.0, 1.0, 2, 2), rows, Layout(16))
     bar = short["best_l2"] * torch.tensor([1.5, 0.98] * 8)
