@@ -27,6 +27,15 @@ def until(pool, done, seconds=60):
     return events
 
 
+def assert_ended(handle, seconds=30):
+    """Ray ends an actor behind the driver's back: a call made in the same moment may still be answered."""
+    end = time.monotonic() + seconds
+    with pytest.raises(RayActorError):
+        while time.monotonic() < end:
+            ray.get(handle.hello.remote("x"), timeout=seconds)
+            time.sleep(0.1)
+
+
 def call(number):
     plan = Plan([sleeping(f"s{number}", 0, number=number)])
     [task] = plan
@@ -79,7 +88,9 @@ def test_whatever_ray_raises_is_a_lost_worker_that_is_ended_and_replaced(pool, m
         handle = pool._actors[worker].handle
 
         def refuse(ref, error=error):
-            raise error
+            if ref in pool._calls:  # another actor that greets meanwhile is not what this is about
+                raise error
+            return real(ref)
 
         monkeypatch.setattr(pool_module, "_fetch", refuse)
         pool.submit(worker, call(number))
@@ -87,8 +98,7 @@ def test_whatever_ray_raises_is_a_lost_worker_that_is_ended_and_replaced(pool, m
         assert (died.worker, died.cause) == (worker, "memory" if number == 3 else "lost")
         assert type(error).__name__ in died.reason or number == 3
         monkeypatch.setattr(pool_module, "_fetch", real)
-        with pytest.raises(RayActorError):
-            ray.get(handle.hello.remote("x"), timeout=30)
+        assert_ended(handle)
         pool.want(2)
         if not pool.workers:
             until(pool, lambda event: isinstance(event, Joined))
