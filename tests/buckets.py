@@ -54,6 +54,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def pass_on(self):
+        with self.server.at_work:
+            self.server.requests += 1
+        try:
+            self._pass_on()
+        finally:
+            with self.server.at_work:
+                self.server.requests -= 1
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = pass_on
+
+    def _pass_on(self):
         faults, path = self.server.faults, self.path.partition("?")[0]
         faults.seen.append((self.command, path))
         if faults.cut_put(self.command, path):
@@ -78,11 +89,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {k: v for k, v in answer.getheaders() if k.lower() not in ("connection", "transfer-encoding")}
         return self.give(answer.status, headers, content, faults.cut_get(self.command, path))
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = pass_on
-
     def body(self):
+        """What came with the request; an error where its sender ended before it was whole: the store gets nothing."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                raise ConnectionError(f"{len(body)} of {length} bytes came")
+            return body
         body = b""
         while size := int(self.rfile.readline().split(b";")[0], 16):
             body += self.rfile.read(size)
@@ -124,6 +138,7 @@ class Server:
         self._proxy.handle_error = lambda *_: None
         self._proxy.behind = self._moto.get_host_and_port()[1]
         self._proxy.faults = self.faults
+        self._proxy.at_work, self._proxy.requests = threading.Lock(), 0
         threading.Thread(target=self._proxy.serve_forever, daemon=True).start()
         self.port = self._proxy.server_address[1]
         self._buckets = 0
@@ -145,6 +160,13 @@ class Server:
         content = connection.getresponse().read()
         connection.close()
         return content
+
+    def settle(self, seconds=60):
+        """Wait until no request is on its way: one of a driver that was killed may still reach the store."""
+        end = time.monotonic() + seconds
+        while self._proxy.requests:
+            assert time.monotonic() < end, f"{self._proxy.requests} requests are still on their way"
+            time.sleep(0.01)
 
     def close(self):
         self._proxy.shutdown()

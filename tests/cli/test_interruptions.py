@@ -63,7 +63,7 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, 
     process = start(spec_file, out, "inline")
     wait_for(lambda: stored(out) >= 5, process)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=200)
     assert process.returncode == 130, stderr
     assert "Continue with:\n  intriguing run " in stderr
     assert f"--out {out}\n" in stderr
@@ -74,13 +74,14 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, 
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_sigterm_to_a_run_and_to_the_ray_that_it_started_stops_as_ctrl_c_does(spec_file, tmp_path):
     """The signal of batch systems goes to the whole process group, and so to Ray's own processes."""
     out = tmp_path / "run"
     process = start(spec_file, out, "ray")
     wait_for(lambda: stored(out) >= 3, process, 180)
     os.killpg(process.pid, signal.SIGTERM)
-    _, stderr = process.communicate(timeout=100)
+    _, stderr = process.communicate(timeout=200)
     assert process.returncode in (130, 143), stderr
     assert "Continue with:\n  intriguing run " in stderr
     assert "Traceback" not in stderr and "SIGTERM received" not in stderr
@@ -88,6 +89,7 @@ def test_sigterm_to_a_run_and_to_the_ray_that_it_started_stops_as_ctrl_c_does(sp
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(500)
 def test_a_worker_killed_from_outside_costs_no_result(spec_file, finished, tmp_path, ray_started):
     out = tmp_path / "run"
     process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)
@@ -101,7 +103,7 @@ def test_a_worker_killed_from_outside_costs_no_result(spec_file, finished, tmp_p
     assert found is not None
     wait_for(lambda: stored(out) >= 3, process)
     os.kill(int(found[1]), signal.SIGKILL)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
     assert "is gone" in stderr
     assert_equal_tables(finished, out)

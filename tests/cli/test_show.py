@@ -151,7 +151,7 @@ def test_show_imports_no_more_than_it_shows(finished):
         "'intriguing.stages.hardening.judged'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "show", str(finished)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code, "show", str(finished)], capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == ""

@@ -106,7 +106,7 @@ def test_a_level_of_the_log_that_there_is_not_is_said_by_name(monkeypatch, capsy
 
 def _called(*arguments, **options):
     command = [sys.executable, "-m", "intriguing", *arguments]
-    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, timeout=60, **options)
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, timeout=250, **options)
 
 
 def test_a_terminal_without_dashes_shows_question_marks(monkeypatch):

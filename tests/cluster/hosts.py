@@ -77,7 +77,7 @@ class Hosts:
     @staticmethod
     def _call(*arguments, check):
         done = subprocess.run(
-            ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=60
+            ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=250
         )
         if check and done.returncode:
             raise AssertionError(f"hosts.sh {arguments} ended with {done.returncode}: {done.stderr}")

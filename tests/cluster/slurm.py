@@ -100,5 +100,5 @@ class Slurm:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.wait(20)
+            process.wait(100)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -33,18 +33,20 @@ esac
 PYTHON = """
 trap 'echo USR1 >> told' USR1
 trap 'echo TERM >> told; [ $(grep -c TERM told) = 1 ] || exit 130' TERM
+until grep -q 'State:.*sleeping' /proc/$PPID/status; do sleep 0.05; done
 echo "$*" > driver
 while [ ! -e done ]; do sleep 0.1; done
 exit $(cat done)
 """
+"""The driver is there once the job waits for it, and so knows its number: a signal before that goes to nobody."""
 
 
 class Played:
     """The job with `srun`, `scontrol`, `ray` and `python` played by scripts, in a folder of its own."""
 
-    def __init__(self, folder, head="exec sleep 60", health="exit 0"):
+    def __init__(self, folder, head="exec sleep 60", health="exit 0", python=PYTHON):
         self.folder = folder
-        lines = {"srun": SRUN.format(head=head), "python": PYTHON, "ray": health}
+        lines = {"srun": SRUN.format(head=head), "python": python, "ray": health}
         lines["scontrol"] = 'case "$1" in show) echo n1; echo n2;; *) echo "$*" >> requeued;; esac'
         (folder / "bin").mkdir()
         for name, body in lines.items():
@@ -58,16 +60,20 @@ class Played:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
-    def wait_for(self, name, seconds=20):
-        """Until a file is there; its text."""
-        end = time.monotonic() + seconds
-        while not (self.folder / name).exists():
+    def wait_for(self, name, seconds=100):
+        """Until a file has a line; its text."""
+        end, path = time.monotonic() + seconds, self.folder / name
+        while not path.exists() or not path.read_text().endswith("\n"):
             assert time.monotonic() < end, f"no {name}; {self.end()}"
             time.sleep(0.05)
-        time.sleep(0.1)
-        return (self.folder / name).read_text()
+        return path.read_text()
 
-    def end(self, seconds=20):
+    def end_driver(self, code):
+        """Have the driver end with an exit code; the file with it is there whole."""
+        (self.folder / "ending").write_text(str(code))
+        (self.folder / "ending").rename(self.folder / "done")
+
+    def end(self, seconds=100):
         """Its exit code, and what it said."""
         try:
             _, err = self.process.communicate(timeout=seconds)
@@ -90,7 +96,7 @@ def test_ray_listens_on_no_loopback_and_has_the_cpus_of_the_job(tmp_path):
     head = job.wait_for("head")
     assert "--node-ip-address=10.9.9.9" in head and "--num-cpus=3" in head and "--cpus-per-task=3" in head
     assert job.wait_for("driver") == "jobs/full_sweep.py mine.toml --out x --executor ray\n"
-    (tmp_path / "done").write_text("1")
+    job.end_driver(1)
     assert job.end()[0] == 1
     assert not (tmp_path / "requeued").exists()
 
@@ -100,7 +106,7 @@ def test_a_notice_goes_to_the_driver_and_the_job_comes_back(tmp_path):
     job.wait_for("driver")
     os.kill(job.process.pid, signal.SIGUSR1)
     assert job.wait_for("told") == "USR1\n"
-    (tmp_path / "done").write_text("130")
+    job.end_driver(130)
     assert job.wait_for("requeued") == "requeue 7\n"
     assert job.end()[0] == 130
 
@@ -114,12 +120,21 @@ def test_a_notice_while_ray_starts_puts_the_job_back_at_once(tmp_path):
     assert not (tmp_path / "driver").exists()
 
 
+def test_a_notice_that_ends_a_driver_which_does_not_listen_yet_puts_the_job_back(tmp_path):
+    """Python listens once it is there: until then SIGUSR1 ends it, and the job did not come back."""
+    job = Played(tmp_path, python="\n".join(line for line in PYTHON.splitlines() if not line.startswith("trap")))
+    job.wait_for("driver")
+    os.kill(job.process.pid, signal.SIGUSR1)
+    assert job.wait_for("requeued") == "requeue 7\n"
+    assert job.end()[0] == 128 + signal.SIGUSR1
+
+
 def test_a_run_that_ends_during_the_notice_does_not_come_back(tmp_path):
     job = Played(tmp_path)
     job.wait_for("driver")
     os.kill(job.process.pid, signal.SIGUSR1)
     job.wait_for("told")
-    (tmp_path / "done").write_text("0")
+    job.end_driver(0)
     assert job.end()[0] == 0
     assert not (tmp_path / "requeued").exists()
 

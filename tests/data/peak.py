@@ -13,6 +13,6 @@ def peak_megabytes(code, *arguments):
     """
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
     command = [sys.executable, "-c", limit + code + _PEAK, *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=250, check=True)
     told, _, peak = ran.stdout.rstrip("\n").rpartition("\n")
     return int(peak) / 1024, told

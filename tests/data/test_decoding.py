@@ -2,8 +2,9 @@
 
 import io
 import struct
+import tempfile
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,16 @@ def one_value(path, options=SMALL):
     pixels = decode(path, options)
     assert (pixels == pixels[:, :1, :1]).all()
     return pixels[:, 0, 0].tolist()
+
+
+@contextmanager
+def written(content):
+    """The path of a file of its own with that content, in memory where that can be: each example writes one."""
+    folder = Path("/dev/shm")
+    with tempfile.NamedTemporaryFile(prefix="intriguing-", dir=folder if folder.is_dir() else None) as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
 
 
 def halves(top, bottom, mode="RGB"):
@@ -67,12 +78,8 @@ def test_deep_grey_keeps_its_order_and_its_proportions(white, data):
     image = Image.fromarray(np.repeat(np.array(values, np.uint16)[None], 4, axis=0))
     file = io.BytesIO()
     image.save(file, "TIFF")
-    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "intriguing-deep.tif"
-    path.write_bytes(file.getvalue())
-    try:
+    with written(file.getvalue()) as path:
         seen = decode(path, PhotoOptions(size=4, resize=4, mode="L"))[0, 0]
-    finally:
-        path.unlink()
     assert np.array_equal(seen, np.rint(np.array(values) * 255 / white))
 
 
@@ -235,12 +242,8 @@ def test_data_after_the_end_is_no_damage(tmp_path, form, more):
 def test_a_photo_cut_short_anywhere_is_found(data):
     whole = data.draw(st.sampled_from((JPEG, PROGRESSIVE, PNG, THUMBNAILED)))
     keep = data.draw(st.integers(0, len(whole) - 3))
-    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "intriguing-cut"
-    path.write_bytes(whole[:keep])
-    try:
+    with written(whole[:keep]) as path:
         assert look(path, SMALL).flaw is not None
-    finally:
-        path.unlink()
 
 
 def thumbnailed():
@@ -327,14 +330,10 @@ def test_damage_of_any_kind_is_told_or_shown_and_nothing_else_happens(data):
     damaged = bytearray(data.draw(st.sampled_from(ONE_OF_EACH)))
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "intriguing-damaged"
-    path.write_bytes(damaged[: data.draw(st.integers(1, len(damaged)))])
-    try:
+    with written(damaged[: data.draw(st.integers(1, len(damaged)))]) as path:
         look(path, SMALL)
         with suppress(DataError):
             assert decode(path, SMALL).shape == (3, 8, 8)
-    finally:
-        path.unlink()
 
 
 def one_of_each():

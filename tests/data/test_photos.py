@@ -288,7 +288,7 @@ def test_file_names_that_are_no_utf8_are_spelled_out(folder):
     assert len(dataset_hash(f"imagefolder:{folder}?size=8")) == 64
 
 
-def waited(call, seconds=20):
+def waited(call, seconds=200):
     """What `call` gives; fails where it does not end."""
     given = []
     thread = threading.Thread(target=lambda: given.append(call()), daemon=True)

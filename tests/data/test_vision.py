@@ -16,7 +16,7 @@ def test_torchvision_imports_beside_this_torch_and_its_models_run():
         "model = tv.models.get_model('squeezenet1_1', weights=None)\n"
         "assert model.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 1000)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=250)
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_a_users_module_may_import_torchvision_by_itself(tmp_path):
         "assert build_model('late:build', (3, 64, 64), 1000, seed=0).num_classes == 1000\n"
         "from intriguing.data.factories import resolve\nassert resolve('zoo:build')().num_classes == 1000"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=250, cwd=tmp_path)
 
 
 def test_no_other_module_imports_torchvision():

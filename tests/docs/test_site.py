@@ -24,7 +24,7 @@ def test_the_navigation_of_the_site_has_every_page_once():
 def test_the_site_is_built_without_a_warning(tmp_path):
     line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     home = (tmp_path / "site" / "index.html").read_text()
     assert 'href="guides/running.html"' in home and 'href="SECURITY.html"' in home and 'src="ci/demo.png"' in home

@@ -1,6 +1,7 @@
-"""Tasks that take their time, give signs of life, or take memory: for tests of real workers."""
+"""Tasks that take their time, give signs of life, or wait for others: for tests of real workers."""
 
 import time
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -8,24 +9,24 @@ from intriguing.basics.liveness import beat
 from intriguing.engine.task import Function, Task
 
 SLEEP = Function("tests.engine.fault_tasks:sleep", 1)
-EAT = Function("tests.engine.fault_tasks:eat", 1)
 
 
-def sleep(work, number, seconds, beats=False):
-    """Sleep; with `beats`, say every half second that it goes on."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+def sleep(work, number, seconds=0.0, beats=False, awaits=(), patience=200, mark=""):
+    """Sleep, wait until the files `awaits` are there, and make the file `mark`; with `beats`, give signs of life."""
+    if beats:  # not every 5 seconds: a busy machine is given the more time to leave the next one
+        from intriguing.engine.on_ray import actor
+
+        actor._BEAT = 0.5
+    now = time.monotonic()
+    end, latest = now + seconds, now + patience
+    while time.monotonic() < end or not all(Path(file).exists() for file in awaits):
+        assert time.monotonic() < max(end, latest), f"not all are there: {awaits}"
+        time.sleep(0.05)
         if beats:
             beat()
-    return {"out": pa.table({"number": [number], "ended": [time.time()]})}
-
-
-def eat(work, megabytes, seconds):
-    """Hold so much memory for so long."""
-    held = bytearray(b"x") * (megabytes << 20)
-    time.sleep(seconds)
-    return {"out": pa.table({"number": [len(held)], "ended": [time.time()]})}
+    if mark:
+        Path(mark).touch()
+    return {"out": pa.table({"number": [number]})}
 
 
 def sleeping(name, seconds, number=0, **more):

@@ -3,8 +3,9 @@
     python -m tests.engine.soak --kills 50 [--seed 0]
 
 Each kill waits for results that came since the last one, so it hits a run at work; what is killed is drawn: a worker
-(3 of 5), a node with all its processes, or the driver, whose command is then given again. At its end the tables must be
-those of an undisturbed run, no task may have failed, and no process may be left.
+(3 of 5), a node with all its processes, or the driver, whose command is then given again. The run's last task waits for
+the last kill, so that it is at work until then. At its end the tables must be those of an undisturbed run, no task may
+have failed, and no process may be left.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from intriguing.engine.task import Output, Plan, Task
+from tests.engine.fault_tasks import sleeping
 from tests.engine.test_pools import execute, ray_pool
 from tests.engine.toy import RANGE, TOTAL
 
@@ -30,8 +32,11 @@ ROOT = Path(__file__).parents[2]
 CHECKS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 
 
-def plan_of(shards):
-    """Ranges that take 0.3 s each, and a total of every ten of them."""
+def plan_of(shards, killed):
+    """Ranges that take 0.3 s each, a total of every ten of them, and one that waits until the file `killed` is there.
+
+    Without the last a run could end before all kills were made, where a node's start takes long.
+    """
     tasks = [
         Task(f"range/{i}", RANGE, {"start": 10 * i, "stop": 10 * i + 10, "do": "sleep"}, publish={"numbers": "numbers"})
         for i in range(shards)
@@ -39,7 +44,7 @@ def plan_of(shards):
     for i in range(0, shards, 10):
         inputs = {"numbers": [Output(f"range/{j}", "numbers") for j in range(i, min(i + 10, shards))]}
         tasks.append(Task(f"total/{i}", TOTAL, {}, inputs, publish={"total": "totals"}))
-    return Plan(tasks)
+    return Plan([*tasks, sleeping("last", 0.3, beats=True, awaits=[str(killed)], patience=24 * 3600)])
 
 
 def say(line):
@@ -61,7 +66,8 @@ class Soak:
     def __init__(self, run, shards, seed):
         from ray.cluster_utils import Cluster
 
-        self.run, self.shards = run, shards
+        self.run, self.killed = run, run.parent / "killed"
+        self.shards, self.before_last = shards, shards + -(-shards // 10)
         self.dice = random.Random(seed)
         self.kills = Counter()
         options = {"num_cpus": 0, "include_dashboard": False, "_system_config": CHECKS}
@@ -99,26 +105,32 @@ class Soak:
         return found
 
     def kill(self, what):
-        """Kill a worker, a node or the driver; whether there was one to kill."""
+        """Kill a worker, a node or the driver."""
         if what == "worker":
-            pids = self.workers()
-            if pids:
-                os.kill(self.dice.choice(pids), signal.SIGKILL)
-            return bool(pids)
-        if what == "node":
+            self.wait_for(self.kill_worker)
+        elif what == "node":
             node = self.nodes.pop(self.dice.randrange(len(self.nodes)))
             self.cluster.remove_node(node, allow_graceful=False)
             self.nodes.append(self.add_node())
-            return True
-        self.driver.kill()
-        self.driver.wait()
-        self.driver = self.start()
-        return True
+        else:
+            self.driver.kill()
+            self.driver.wait()
+            self.driver = self.start()
 
-    def wait_for(self, results, seconds=240):
-        """Until the store has so many results, or the driver has ended."""
+    def kill_worker(self):
+        """Kill a worker; whether there was one: after another kill they may not have come back yet."""
+        pids = self.workers()
+        with suppress(ProcessLookupError):
+            if pids:
+                os.kill(self.dice.choice(pids), signal.SIGKILL)
+                return True
+        return False
+
+    def wait_for(self, condition, seconds=240):
+        """Until `condition()`, which must come true before the driver ends."""
         end = time.monotonic() + seconds
-        while stored(self.run) < results and self.driver.poll() is None:
+        while not condition():
+            assert self.driver.poll() is None, f"the driver ended before all kills:\n{self.log()}"
             assert time.monotonic() < end, f"nothing in {seconds} s:\n{self.log()}"
             time.sleep(0.02)
 
@@ -129,11 +141,12 @@ class Soak:
         order = order[:kills]
         self.dice.shuffle(order)
         for number, what in enumerate(order):
-            before = stored(self.run)
-            self.wait_for(before + self.dice.randint(1, 3))
-            assert self.driver.poll() is None, f"the driver ended before all kills:\n{self.log()}"
-            self.kills[what] += self.kill(what)
+            results = min(stored(self.run) + self.dice.randint(1, 3), self.before_last)
+            self.wait_for(lambda results=results: stored(self.run) >= results)
+            self.kill(what)
+            self.kills[what] += 1
             say(f"{time.monotonic() - began:6.1f} s: kill {number + 1}, a {what}, after {stored(self.run)} results")
+        self.killed.touch()
         self.driver.wait(600)
         return self.driver.returncode
 
@@ -160,7 +173,13 @@ def main(argv):
     shards = given.shards or 30 + 5 * given.kills
     if given.drive:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        outcome = execute(plan_of(shards), given.drive, ray_pool(given.drive), attempts=50, task_seconds=60)
+        outcome = execute(
+            plan_of(shards, given.drive.parent / "killed"),
+            given.drive,
+            ray_pool(given.drive),
+            attempts=50,
+            task_seconds=60,
+        )
         return 0 if outcome.complete else 1
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         run = Path(folder) / "run"

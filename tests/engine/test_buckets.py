@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intriguing.basics import bucket as bucket_module
-from intriguing.basics.bucket import BucketFolder, place_at
+from intriguing.basics.bucket import place_at
 from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.engine import lease
 from intriguing.engine.driver import prune
@@ -194,12 +194,13 @@ def test_a_driver_that_is_killed_between_two_objects_leaves_nothing_half_written
         seen[0] += method == "PUT" and path.endswith(ending)
         if seen[0] == after:
             os.kill(process.pid, signal.SIGKILL)
-            time.sleep(0.2)
+            process.wait()
         return False
 
     server.faults.cut_put = kill
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
     assert process.returncode == -signal.SIGKILL
+    server.settle()
     server.faults.clear()
     run = place_at(uri)
     assert_whole(run)
@@ -267,7 +268,7 @@ def test_a_store_that_fails_when_asked_on_a_condition_is_written_without(uri, se
 def test_two_drivers_at_work_at_once_both_end_and_the_tables_are_whole(uri, server):
     pytest.importorskip("boto3")
     drivers = [start(uri, "--no-lease") for _ in range(2)]
-    ended = [driver.communicate(timeout=90) for driver in drivers]
+    ended = [driver.communicate(timeout=200) for driver in drivers]
     assert [d.returncode for d in drivers] == [0, 0], ended
     run = place_at(uri)
     assert_whole(run)
@@ -285,9 +286,13 @@ def test_two_drivers_at_work_at_once_both_end_and_the_tables_are_whole(uri, serv
     assert verify(run).damaged == ()
 
 
+def lease_of(host, pid, token="t"):
+    """The lease that another driver left."""
+    return json.dumps({"host": host, "pid": pid, "since": "noon", "token": token, "renewed": 3}).encode()
+
+
 def test_a_second_driver_is_refused_while_the_first_gives_signs_of_life(uri, server, monkeypatch):
     monkeypatch.setattr(lease, "RENEWED", 0.1)
-    monkeypatch.setattr(lease, "GONE", 5.0)
     with locked(place_at(uri)):
         assert is_locked(place_at(uri))
         with pytest.raises(LockedError, match=r"in use by another driver \(process \d+ on "), locked(place_at(uri)):
@@ -298,9 +303,7 @@ def test_a_second_driver_is_refused_while_the_first_gives_signs_of_life(uri, ser
 def test_a_lease_without_a_sign_of_life_is_taken_over(uri, server, monkeypatch, caplog):
     monkeypatch.setattr(lease, "GONE", 0.5)
     run = place_at(uri)
-    run.write(
-        ".lock", json.dumps({"host": "elsewhere", "pid": 1, "since": "noon", "token": "t", "renewed": 3}).encode()
-    )
+    run.write(".lock", lease_of("elsewhere", 1))
     caplog.set_level("INFO")
     with locked(run):
         assert "waiting: process 1 on elsewhere since noon" in caplog.text
@@ -311,8 +314,7 @@ def test_a_lease_of_a_process_of_this_machine_that_ended_is_taken_at_once(uri, s
     run = place_at(uri)
     ended = subprocess.Popen(["true"])
     ended.wait()
-    lease_there = {"host": lease.socket.gethostname(), "pid": ended.pid, "since": "noon", "token": "t", "renewed": 3}
-    run.write(".lock", json.dumps(lease_there).encode())
+    run.write(".lock", lease_of(lease.socket.gethostname(), ended.pid))
     began = time.monotonic()
     with locked(run):
         assert time.monotonic() - began < lease.GONE / 2
@@ -322,11 +324,11 @@ def test_a_driver_whose_lease_was_taken_says_so_and_works_on(uri, server, monkey
     monkeypatch.setattr(lease, "RENEWED", 0.05)
     run = place_at(uri)
     with locked(run):
-        run.write(".lock", json.dumps({"host": "b", "pid": 2, "since": "now", "token": "other", "renewed": 0}).encode())
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while "computed twice" not in caplog.text and time.monotonic() < until:
+            run.write(".lock", lease_of("b", 2, "other"))  # again: it may come just before the first one's
             time.sleep(0.05)
-    assert "process 2 on b since now" in caplog.text
+    assert "process 2 on b since noon" in caplog.text
     assert json.loads(run.read(".lock"))["token"] == "other"
 
 
@@ -336,7 +338,7 @@ def test_of_two_drivers_that_see_the_run_free_at_once_one_gets_it(gone, uri, ser
     pytest.importorskip("boto3")
     run = place_at(uri)
     if gone:
-        run.write(".lock", json.dumps({"host": "elsewhere", "pid": 1, "since": "noon", "token": gone}).encode())
+        run.write(".lock", lease_of("elsewhere", 1, gone))
     one, other = lease._Lease(run), lease._Lease(place_at(uri))
     one.take(gone)
     with pytest.raises(LockedError, match=f"process {os.getpid()} on"):
@@ -447,18 +449,6 @@ def test_what_is_wrong_with_a_bucket_is_a_sentence(server, monkeypatch, tmp_path
     server.faults.denied = only("PUT")
     with pytest.raises(StoreError, match="access denied"), locked(place_at(server.uri(f"{there}/run"))):
         pass
-
-
-def test_a_folder_of_another_store_goes_by_type(monkeypatch):
-    for text, kind in {
-        "gs://bucket/run": "GcsFileSystem",
-        "abfs://account@container/run": "AzureFileSystem",
-        "s3://bucket/run?region=eu-central-1": "S3FileSystem",
-    }.items():
-        folder = BucketFolder(text)
-        assert type(folder.system).__name__ == kind
-        assert folder.root.endswith("/run")
-        assert str(folder) == text.partition("?")[0]
 
 
 @pytest.mark.ray

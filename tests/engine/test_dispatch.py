@@ -13,6 +13,14 @@ from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """What the clock says, in a list of one: it stands still until a test sets it."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
 def dispatched(tmp_path, tasks, workers, seconds=0.1, nodes=None):
     schedule = Schedule(nodes or [Node(f"t{i}") for i in range(tasks)])
     pool = SimulatedPool(tmp_path, dict.fromkeys(workers, "h"))
@@ -38,7 +46,7 @@ def test_nothing_is_queued_behind_a_long_task_or_one_of_which_nothing_is_known(t
     assert sent[2:] == [("a", "t2")]
 
 
-def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_worker(tmp_path, monkeypatch):
+def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_worker(tmp_path, clock):
     schedule, pool, dispatch, sent = dispatched(tmp_path, 4, "ab")
     dispatch.offer()
     assert sent == [("a", "t0"), ("b", "t1"), ("a", "t2"), ("b", "t3")]
@@ -47,8 +55,7 @@ def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_wor
         dispatch.freed("b")
     dispatch.take_back()
     assert pool.recalled == []  # a has begun only now
-    later = time.monotonic() + 2
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    clock[0] += 2
     dispatch.take_back()
     dispatch.take_back()
     assert pool.recalled == [("a", "t2")]
@@ -100,26 +107,23 @@ def test_no_step_looks_at_all_workers(tmp_path, monkeypatch):
     assert set(asked) <= {f"w{i}" for i in range(50)}
 
 
-def test_a_task_that_gives_signs_of_life_is_not_hung_and_one_that_gives_none_is(tmp_path, monkeypatch):
+def test_a_task_that_gives_signs_of_life_is_not_hung_and_one_that_gives_none_is(tmp_path, clock):
     _, pool, dispatch, _ = dispatched(tmp_path, 2, "ab")
     pool.hanging |= {"a", "b"}
     dispatch.offer()
-    start = time.monotonic()
     for second in range(1, 40):
-        monkeypatch.setattr(time, "monotonic", lambda second=second: start + second)
+        clock[0] += 1
         pool.beats["a"] = str(second // 5)
         dispatch.kill_hung(10.0)
     killed = [event.worker for event in pool.events(0) if hasattr(event, "reason")]
     assert killed == ["b"]
 
 
-def test_a_long_task_that_gives_signs_of_life_is_still_known_to_have_begun_long_ago(tmp_path, monkeypatch):
+def test_a_long_task_that_gives_signs_of_life_is_still_known_to_have_begun_long_ago(tmp_path, clock):
     schedule, pool, dispatch, _ = dispatched(tmp_path, 3, "ab")
-    start = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: start)
     dispatch.offer()
     for second in range(1, 40):
-        monkeypatch.setattr(time, "monotonic", lambda second=second: start + second)
+        clock[0] += 1
         pool.beats["a"] = str(second)
         dispatch.kill_hung(10.0)
     assert dispatch.seconds_busy()["a"] == 39
@@ -131,27 +135,26 @@ def test_a_long_task_that_gives_signs_of_life_is_still_known_to_have_begun_long_
     assert pool.recalled == [("a", "t2")]
 
 
-def test_a_sign_of_life_of_an_earlier_task_is_none_of_the_next(tmp_path, monkeypatch):
+def test_a_sign_of_life_of_an_earlier_task_is_none_of_the_next(tmp_path, clock):
     schedule, pool, dispatch, _ = dispatched(tmp_path, 2, "a", seconds=None)
     pool.hanging.add("a")
     pool.beats["a"] = "early"
-    start = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: start)
     dispatch.offer()
-    monkeypatch.setattr(time, "monotonic", lambda: start + 5)
+    clock[0] += 5
     dispatch.kill_hung(10.0)
     schedule.succeeded("t0")
     dispatch.freed("a")
     dispatch.offer()
-    for second in (10, 15.5):
-        monkeypatch.setattr(time, "monotonic", lambda second=second: start + second)
+    for seconds in (5, 5.5):
+        clock[0] += seconds
         dispatch.kill_hung(10.0)
     assert [event.worker for event in pool.events(0) if hasattr(event, "reason")] == ["a"]
 
 
-def test_what_is_known_of_a_worker_ends_with_it(tmp_path):
+def test_what_is_known_of_a_worker_ends_with_it(tmp_path, clock):
     schedule, _, dispatch, _ = dispatched(tmp_path, 4, "ab")
     dispatch.offer()
+    clock[0] += 1
     dispatch.left("a")
     dispatch.gone("a")
     schedule.lost("a", charged=False)

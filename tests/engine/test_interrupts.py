@@ -112,17 +112,17 @@ def test_a_notice_has_the_time_that_the_environment_says_and_a_second_sigterm_no
 @pytest.mark.ray
 def test_sigterm_is_an_interrupt_on_ray_too(ray_started):
     code = (
-        "import os, signal\n"
+        "import os, signal, time\n"
         "from intriguing.cli.process import _terminate_as_interrupt\n"
         "from intriguing.engine.on_ray.cluster import connect\n"
         "with _terminate_as_interrupt():\n"
         "    assert connect(1)[0]\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "        signal.pause()\n"
+        "        while True:\n            time.sleep(0.1)\n"
         "    except KeyboardInterrupt:\n"
         "        os._exit(130)"
     )
     environment = os.environ | {"RAY_ADDRESS": ray_started, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 130, done.stderr

@@ -2,12 +2,20 @@
 
 import json
 
+import pytest
+
 from intriguing.basics.saved_plan import read_status
 from intriguing.engine.lock import locked
 from intriguing.sweep.status import status_of
 from tests.engine.simulated import SimulatedPool
 from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
+
+
+@pytest.fixture(autouse=True)
+def every_task_is_short(monkeypatch):
+    """However long a busy machine takes for one: what is queued where follows from it."""
+    monkeypatch.setattr("intriguing.engine.dispatch.SHORT", float("inf"))
 
 
 def test_a_status_names_workers_machines_slow_tasks_and_failures(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import fs
 
 from intriguing.basics import bucket as bucket_module
-from intriguing.basics.bucket import place_at
+from intriguing.basics.bucket import BucketFolder, place_at
 from intriguing.engine.driver import prune
 from intriguing.engine.lock import locked
 from intriguing.engine.verify import verify
@@ -135,3 +135,15 @@ def test_a_bucket_that_does_not_exist_is_told(store, monkeypatch):
     system.open_output_stream = absent
     with pytest.raises(StoreError, match="There is no bucket 'bucket' for gs://bucket/a%20run: make it"):
         place_at(uri).write("plan.json", b"")
+
+
+def test_a_folder_of_another_store_goes_by_type():
+    for text, kind in {
+        "gs://bucket/run": "GcsFileSystem",
+        "abfs://account@container/run": "AzureFileSystem",
+        "s3://bucket/run?region=eu-central-1": "S3FileSystem",
+    }.items():
+        folder = BucketFolder(text)
+        assert type(folder.system).__name__ == kind
+        assert folder.root.endswith("/run")
+        assert str(folder) == text.partition("?")[0]

@@ -18,7 +18,7 @@ from tests.engine.fault_tasks import sleeping
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def until(pool, done, seconds=60):
+def until(pool, done, seconds=200):
     """The events up to the first that is `done`."""
     events, end = [], time.monotonic() + seconds
     while not any(map(done, events)):
@@ -27,7 +27,7 @@ def until(pool, done, seconds=60):
     return events
 
 
-def assert_ended(handle, seconds=30):
+def assert_ended(handle, seconds=100):
     """Ray ends an actor behind the driver's back: a call made in the same moment may still be answered."""
     end = time.monotonic() + seconds
     with pytest.raises(RayActorError):
@@ -40,6 +40,12 @@ def call(number):
     plan = Plan([sleeping(f"s{number}", 0, number=number)])
     [task] = plan
     return Call(task.name, task.function.code, plan.fingerprints[task.name], task.parameters)
+
+
+@pytest.fixture(autouse=True)
+def head_that_answers(monkeypatch):
+    """A head that does not answer within 3 seconds has a look put off: on a busy machine that happens to any test."""
+    monkeypatch.setattr(pool_module, "answers", lambda: True)
 
 
 @pytest.fixture
@@ -55,6 +61,13 @@ def pool(tmp_path, ray_started):
     made.close()
 
 
+@pytest.fixture
+def looks_of_the_test(pool, monkeypatch):
+    """From now on the pool looks when the test says so, and not whenever 5 seconds have passed."""
+    monkeypatch.setattr(pool_module, "_LOOK", float("inf"))
+
+
+@pytest.mark.usefixtures("looks_of_the_test")
 def test_an_actor_that_idles_is_told_of_before_it_ends_and_runs_what_it_was_handed_meanwhile(pool, monkeypatch):
     monkeypatch.setattr("intriguing.engine.on_ray.pool._IDLE", 0.0)
     pool._look()
@@ -69,6 +82,7 @@ def test_an_actor_that_idles_is_told_of_before_it_ends_and_runs_what_it_was_hand
     assert len(pool.workers) == 1
 
 
+@pytest.mark.usefixtures("looks_of_the_test")
 def test_a_call_for_an_actor_that_was_just_ended_is_told_of_by_its_end(pool, monkeypatch):
     """A worker that left and was dropped in one look took the task that came next with it, for good."""
     monkeypatch.setattr("intriguing.engine.on_ray.pool._IDLE", 0.0)
@@ -104,6 +118,7 @@ def test_whatever_ray_raises_is_a_lost_worker_that_is_ended_and_replaced(pool, m
             until(pool, lambda event: isinstance(event, Joined))
 
 
+@pytest.mark.usefixtures("looks_of_the_test")
 def test_actors_of_a_machine_that_will_leave_finish_what_they_hold_and_end(pool, monkeypatch):
     [machine] = pool_module.machines()
     worker = pool.workers[0]

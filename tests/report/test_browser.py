@@ -158,8 +158,11 @@ def test_a_tip_goes_with_what_it_is_about(browser, page):
     """The tip of a unit's button hung over the page's top when the page was scrolled there."""
     browser.open(page)
     drawn(browser)
-    browser.do("document.querySelector('#units-explorer .line button').focus()")
-    browser.until("!document.querySelector('.tip').hidden")
+    # Focus scrolls, and a tip ends when its page is scrolled: it is focused until it stays.
+    browser.until(
+        "(b => { b.blur(); b.focus(); return !document.querySelector('.tip').hidden; })"
+        "(document.querySelector('#units-explorer .line button'))"
+    )
     browser.do("window.scrollTo({top: 0, behavior: 'instant'})")
     browser.until("document.querySelector('.tip').hidden")
 
@@ -171,7 +174,7 @@ def test_words_explain_themselves_and_figures_tell_their_values_by_keyboard(brow
     browser.until("document.querySelector('#distortions a.word')")
     browser.do("document.querySelector('#distortions a.word').focus()")
     browser.until("document.querySelector('.tip').textContent.length > 20")
-    # Focus scrolls, and a tip ends when its page is scrolled: the key is pressed until it stays.
+    # Here too the key is pressed until the tip stays.
     browser.until(
         "(s => { s.focus(); s.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));"
         " return document.querySelector('.tip').textContent.includes('% right'); })"

@@ -99,5 +99,5 @@ def test_a_notebook_without_ipywidgets_can_ask_too(one_set):
         "sys.modules['ipywidgets'] = None; import intriguing as ig; run = ig.open_run(sys.argv[1]); "
         "print(run.sql('select count(*) as n from models').n[0], len(run.transfer_matrix()))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(one_set)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code, str(one_set)], capture_output=True, text=True, timeout=250)
     assert done.stdout.split() == ["2", "2"], done.stderr

@@ -48,10 +48,10 @@ def test_a_spec_is_looked_up_among_those_of_the_package_alone(name):
 )
 def test_a_spec_that_is_too_large_or_too_deep_is_refused_in_a_sentence(tmp_path, text, message):
     (tmp_path / "x.toml").write_text(text)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(SpecError, match=message):
         load_spec(tmp_path / "x.toml")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_pipe_in_the_place_of_a_spec_is_not_waited_for(tmp_path):

@@ -43,13 +43,13 @@ def act(what):
 FUNCTION = "tests.stages.common.test_child:act"
 
 
-def one(what, seconds=60):
+def one(what, seconds=200):
     return in_child(FUNCTION, [Call("models.x", what)], seconds, ModelError)[0]
 
 
 def test_answers_come_in_order_from_one_other_process():
     calls = [Call(w, w) for w in ("a", "pid", "print", "pid", "b")]
-    first, one_pid, printed, other_pid, last = in_child(FUNCTION, calls, 60, ModelError)
+    first, one_pid, printed, other_pid, last = in_child(FUNCTION, calls, 200, ModelError)
     assert (first, printed, last) == ("a", ["print", ""], "b")
     assert one_pid == other_pid != os.getpid()
 
@@ -73,7 +73,7 @@ def test_a_call_that_hangs_is_stopped_and_leaves_no_process():
     began = time.monotonic()
     with pytest.raises(ModelError, match="models.x: no answer within 2 s, so it was stopped"):
         one("hang", 2)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 100  # it would hang for 600
 
 
 @pytest.mark.parametrize(("what", "kind"), [("unknown", UnknownNameError), ("weights", WeightsError)])
@@ -92,12 +92,19 @@ def test_the_child_ends_with_its_parent():
         "    print(process.pid, flush=True); time.sleep(1.5); os._exit(0)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
-    pid = int(done.stdout)
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=200)
+    deadline = time.monotonic() + 200
+    while runs(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def runs(pid):
+    """Whether a process has not ended, as far as nobody has taken note of its end."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 USERS = """
@@ -143,7 +150,7 @@ def test_a_model_that_hangs_or_exits_is_refused_before_work(users, tmp_path, do,
         "datasets": {"mnist-sample": {}},
         "models": {"odd": {"architecture": f"{users}:net", "options": {"do": do}}},
         "blind_spots": {"images": 2},
-        "compute": {"check_seconds": 8 if do == "hang" else 60},
+        "compute": {"check_seconds": 8 if do == "hang" else 200},
     }
     with pytest.raises(ModelError, match=f"models.odd on mnist-sample .{users}:net.: .*{message}"):
         execute(prepare(spec, tmp_path / "run"), "inline")
