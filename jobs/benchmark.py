@@ -1,4 +1,4 @@
-"""Benchmarks: `python jobs/benchmark.py NAME [OPTIONS]`, NAME one of the modules named below."""
+"""Benchmarks: `python jobs/benchmark.py NAME [OPTIONS]`, NAME one of the modules or folders named below."""
 
 import os
 import sys
@@ -30,8 +30,10 @@ def main(argv: list[str]) -> int:
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     # One thread for all, the linear algebra of NumPy and SciPy included, which read this when they are imported.
     os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    return import_module(f"benchmarks.{argv[0]}").main(argv[1:]) or 0
+    here = Path(__file__).resolve().parent
+    sys.path.insert(0, str(here))
+    is_folder = (here / "benchmarks" / argv[0]).is_dir()
+    return import_module(f"benchmarks.{argv[0]}{'.main' if is_folder else ''}").main(argv[1:]) or 0
 
 
 if __name__ == "__main__":

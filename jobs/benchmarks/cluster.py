@@ -41,7 +41,7 @@ def none(work: Any, i: int) -> dict[str, Any]:
 def searched(work: Any, i: int, images: int) -> dict[str, Any]:
     """Searches of a CNN of random weights, which start at the class that it gives."""
     import torch
-    from benchmarks.search_models import cnn
+    from benchmarks.search.models import cnn
 
     from intriguing import SearchOptions, minimal_distortion
     from intriguing.data import load_dataset

@@ -25,7 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from benchmarks import hard_models, photos, search_models, search_peers
+from benchmarks import photos
+from benchmarks.hard import models as hard_models
+from benchmarks.search import models as search_models
+from benchmarks.search.peers import Cell, adv_lib
 from torch import Tensor, nn
 
 from intriguing import SearchOptions, SearchResult, minimal_distortion
@@ -71,14 +74,14 @@ class Outcome:
     result: SearchResult | None = None
     """Of this search; None for a peer."""
 
-    def found(self, cell: search_peers.Cell) -> Tensor:
+    def found(self, cell: Cell) -> Tensor:
         """(B,) whether the method says that it found a change: of a peer, whether it changed the image."""
         if self.result is None:
             return ((self.images - cell.images).flatten(1) != 0).any(1)
         return torch.tensor([status == "found" for status in self.result.status], device=cell.images.device)
 
 
-Method = Callable[[search_peers.Cell], Outcome]
+Method = Callable[[Cell], Outcome]
 ON_NOISE: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "ResNet-20": (hard_models.resnet20, 32),
     "EfficientNet-Lite1": (photos.efficientnet, photos.SIZE),
@@ -103,14 +106,14 @@ def methods(slots: int, steps: int) -> dict[str, Method]:
     def ours(grade: str) -> Method:
         options = SearchOptions(grade=grade, exact_linear="off", slots=slots)
 
-        def run(cell: search_peers.Cell) -> Outcome:
+        def run(cell: Cell) -> Outcome:
             result = minimal_distortion(cell.model, cell.images, cell.labels, cell.targets, options)
             return Outcome(result.adversarial, result)
 
         return run
 
     def peer(attack: Callable[..., Tensor], **options: int) -> Method:
-        def run(cell: search_peers.Cell) -> Outcome:
+        def run(cell: Cell) -> Outcome:
             parts = zip(cell.images.split(slots), cell.labels.split(slots), strict=True)
             return Outcome(torch.cat([attack(cell.model, x, y, targeted=False, **options) for x, y in parts]).detach())
 
@@ -118,7 +121,7 @@ def methods(slots: int, steps: int) -> dict[str, Method]:
 
     found: dict[str, Method] = {"best": ours("best"), "fast": ours("fast")}
     try:
-        attacks = search_peers.adv_lib()
+        attacks = adv_lib()
     except ImportError as error:
         print(f"Without peers, for want of {error.name}: make peers installs them.")
         return found
@@ -127,9 +130,7 @@ def methods(slots: int, steps: int) -> dict[str, Method]:
     return found
 
 
-def cell_of(
-    name: str, count: int, device: torch.device, cifar: Path | None = None, folder: Path | None = None
-) -> search_peers.Cell:
+def cell_of(name: str, count: int, device: torch.device, cifar: Path | None = None, folder: Path | None = None) -> Cell:
     """An untargeted cell on `device`, of at most `count` images that the model gets right; noise has its answers."""
     model, images, labels = network_of(name, 2 * count, cifar, folder)
     model, images = model.eval().requires_grad_(False).to(device), images.to(device)
@@ -137,7 +138,7 @@ def cell_of(
         given = torch.cat([model(x).argmax(1) for x in images.split(64)])
     right = (torch.ones_like(given, dtype=torch.bool) if labels is None else given == labels.to(device)).nonzero()
     index = right.squeeze(1)[:count]
-    return search_peers.Cell(model, images[index], given[index], None, images[:0])
+    return Cell(model, images[index], given[index], None, images[:0])
 
 
 def network_of(
@@ -166,7 +167,7 @@ def network_of(
     return search_models.trained(name, train, 1), test.images[:count], test.labels[:count]
 
 
-def measured(cell: search_peers.Cell, run: Method, slots: int) -> dict[str, float]:
+def measured(cell: Cell, run: Method, slots: int) -> dict[str, float]:
     """What a method found and what of it holds, distance, speed, the model's share and the peak memory."""
     run(cell.first(min(len(cell.images), slots)))
     if cell.images.is_cuda:
@@ -189,7 +190,7 @@ def measured(cell: search_peers.Cell, run: Method, slots: int) -> dict[str, floa
     }
 
 
-def rows_of(cell: search_peers.Cell, run: Method, outcome: Outcome) -> Passes:
+def rows_of(cell: Cell, run: Method, outcome: Outcome) -> Passes:
     """The rows that the model saw. This search says it of itself: a graph that is replayed calls no hook."""
     if outcome.result is not None:
         return Passes(outcome.result.forward_rows, outcome.result.backward_rows)
@@ -198,7 +199,7 @@ def rows_of(cell: search_peers.Cell, run: Method, outcome: Outcome) -> Passes:
     return passes
 
 
-def confirmed(cell: search_peers.Cell, images: Tensor, found: Tensor) -> dict[str, float]:
+def confirmed(cell: Cell, images: Tensor, found: Tensor) -> dict[str, float]:
     """The share of what was found for which the bare model errs, by each check; NaN where nothing was found."""
     shares = {}
     for name, (precision, size) in CHECKS.items():
@@ -224,7 +225,7 @@ def _settle() -> None:
         torch.cuda.synchronize()
 
 
-def bare(cell: search_peers.Cell, slots: int) -> tuple[float, float]:
+def bare(cell: Cell, slots: int) -> tuple[float, float]:
     """Seconds per row of a forward pass, and of the backward pass of the input, in full batches of `slots`."""
     x = cell.images[:slots]
 

@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from benchmarks import search_peers
 from benchmarks.kept import Kept, digest
+from benchmarks.search.peers import Cell, adv_lib
 from PIL import Image
 from torch import Tensor, nn
 
@@ -99,7 +99,7 @@ def efficientnet() -> nn.Module:
     return Scaled(network).eval().requires_grad_(False)
 
 
-def photo_cell(model: nn.Module, folder: Path, count: int) -> search_peers.Cell:
+def photo_cell(model: nn.Module, folder: Path, count: int) -> Cell:
     """The photos of a folder that the model classifies correctly, at most `count` read, with labels and targets."""
     files = sorted(folder.glob("*_*.jpg"))[:count]
     images = torch.stack([photo(file) for file in files])
@@ -108,7 +108,7 @@ def photo_cell(model: nn.Module, folder: Path, count: int) -> search_peers.Cell:
     targets = (labels + torch.tensor(shifts)) % 1000
     with torch.no_grad():
         right = torch.cat([model(image[None]).argmax(1) for image in images]) == labels
-    return search_peers.Cell(model, images[right], labels[right], targets[right], images[:0])
+    return Cell(model, images[right], labels[right], targets[right], images[:0])
 
 
 def photo(file: Path) -> Tensor:
@@ -122,13 +122,13 @@ def photo(file: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def method(name: str) -> Callable[[search_peers.Cell], Tensor]:
+def method(name: str) -> Callable[[Cell], Tensor]:
     """A grade of this package, with default options, or a peer by its name and number of steps."""
     attack, _, steps = name.partition("-")
     if not steps:
         options = SearchOptions(grade=name)
         return lambda c: minimal_distortion(c.model, c.images, c.labels, c.targets, options).adversarial
-    attacks = search_peers.adv_lib()
+    attacks = adv_lib()
     call, settings = {
         "DDN": (attacks.ddn, {"steps": int(steps)}),
         "PDGD": (attacks.pdgd, {"num_steps": int(steps)}),
@@ -137,7 +137,7 @@ def method(name: str) -> Callable[[search_peers.Cell], Tensor]:
     return lambda c: call(c.model, c.images, c.goal, targeted=c.targets is not None, **settings)
 
 
-def measured_once(cell: search_peers.Cell, name: str) -> dict:
+def measured_once(cell: Cell, name: str) -> dict:
     """As `measured`, from disk if a run before kept it there."""
     store, targets = Kept(), "none" if cell.targets is None else cell.targets
     key = digest("photos", name, cell.model, cell.images, cell.labels, targets)
@@ -148,7 +148,7 @@ def measured_once(cell: search_peers.Cell, name: str) -> dict:
     return {k: value.tolist() for k, value in found.items()}
 
 
-def measured(cell: search_peers.Cell, name: str) -> dict:
+def measured(cell: Cell, name: str) -> dict:
     """Distance, rows at the network and CPU time of the method `name`."""
     run, seen = method(name), Passes()
     start = time.process_time()
@@ -168,7 +168,7 @@ def measured(cell: search_peers.Cell, name: str) -> dict:
     }
 
 
-def cell_of_one(cell: search_peers.Cell, i: int) -> search_peers.Cell:
+def cell_of_one(cell: Cell, i: int) -> Cell:
     """The cell of the i-th photo alone."""
     targets = None if cell.targets is None else cell.targets[i : i + 1]
     return replace(cell, images=cell.images[i : i + 1], labels=cell.labels[i : i + 1], targets=targets)

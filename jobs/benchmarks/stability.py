@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.search_peers import Cell, available
+from benchmarks.search.peers import Cell, available
 from torch import Tensor
 
 import intriguing as ig

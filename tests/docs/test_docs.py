@@ -155,8 +155,9 @@ def _check_script(script, words):
     if script == "jobs/benchmark.py":
         if not words or _PLACEHOLDER.fullmatch(words[0]):
             return
-        part = ROOT / "jobs" / "benchmarks" / f"{words[0]}.py"
-        assert f'"{words[0]}":' in source and part.exists(), f"there is no benchmark {words[0]!r}"
+        parts = ROOT / "jobs" / "benchmarks"
+        part = next((p for p in (parts / f"{words[0]}.py", parts / words[0] / "main.py") if p.exists()), None)
+        assert f'"{words[0]}":' in source and part, f"there is no benchmark {words[0]!r}"
         source, words = part.read_text(), words[1:]
     sweeps = "intriguing.cli" in source
     own = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', source))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.kept import CACHE, write
-from benchmarks.search_models import Split
+from benchmarks.search.models import Split
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -19,9 +19,12 @@ import time
 from pathlib import Path
 
 import torch
-from benchmarks import hard_cells, hard_curve, hard_faithful, hard_why, search
-from benchmarks.hard_cells import Found, HardCell, Method, Runs
+from benchmarks.hard import cells as hard_cells
+from benchmarks.hard import curve, faithful
+from benchmarks.hard.cells import Found, HardCell, Method, Runs
+from benchmarks.hard.why import reasons
 from benchmarks.kept import Kept
+from benchmarks.search.main import spread
 
 IMAGES = {
     "ResNet-20": 16,
@@ -47,7 +50,7 @@ def main(argv: list[str]) -> int:
     """Run the benchmark and print its tables."""
     options = _options(argv)
     if options.curve and options.table:
-        _report(hard_curve.redrawn(options.table, options.curve), options.markdown)
+        _report(curve.redrawn(options.table, options.curve), options.markdown)
         return 0
     torch.set_num_threads(1)
     names = options.networks.split(";") if options.networks else list(IMAGES)
@@ -59,12 +62,12 @@ def main(argv: list[str]) -> int:
         cells += [cell for cell in found if cell.mode in options.modes.split(",")]
     runs = Runs(Kept())
     if options.curve:
-        _report(hard_curve.drawn(cells, runs, options.curve), options.markdown)
+        _report(curve.drawn(cells, runs, options.curve), options.markdown)
         return 0
     if options.faithful:
-        _report([hard_faithful.HEADER], options.markdown)
+        _report([faithful.HEADER], options.markdown)
         for cell in cells:
-            _report(hard_faithful.compared(cell, runs), options.markdown)
+            _report(faithful.compared(cell, runs), options.markdown)
         return 0
     every, missing = hard_cells.methods(tuple(options.peers.split(",")), options.long)
     _report(missing, options.markdown)
@@ -137,13 +140,13 @@ def _compared(cell: HardCell, every: list[Method], runs: Runs, why: bool) -> tup
     best = torch.stack([f.l2 for f in found.values()]).amin(0)
     lines = [f"\n### {title}, {len(best)} images\n", _HEADER, *(_row(m, f, best) for m, f in found.items())]
     if why:
-        lines += ["", *hard_why.reasons(cell, list(found.values()))]
+        lines += ["", *reasons(cell, list(found.values()))]
     return lines, [_against_targets(cell, found, best)]
 
 
 def _row(method: Method, found: Found, best: torch.Tensor) -> str:
     won = found.l2.isfinite()
-    median, p95, worst = search.spread((found.l2 / best).numpy())
+    median, p95, worst = spread((found.l2 / best).numpy())
     mean = float(found.l2.mean() / best.mean())
     success = 100 * float(won.double().mean())
     return (
@@ -158,7 +161,7 @@ def _against_targets(cell: HardCell, found: dict[Method, Found], best: torch.Ten
     means = {m.name: float(f.l2.mean()) for m, f in found.items() if m.kind == "peer"}
     peer = min(means, key=lambda name: means[name]) if means else "-"
     over = float(mine.l2.mean()) / means[peer] if means else float("nan")
-    mean, p95 = float(mine.l2.mean() / best.mean()), search.spread((mine.l2 / best).numpy())[1]
+    mean, p95 = float(mine.l2.mean() / best.mean()), spread((mine.l2 / best).numpy())[1]
     asked = (1.01, 1.10) if cell.training.robust else (1.003, 1.01)
     success = 100 * float(mine.l2.isfinite().double().mean())
     held = [over <= 1, mean <= asked[0], p95 <= asked[1]]

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import torch
-from benchmarks.hard_cells import Found, HardCell
+from benchmarks.hard.cells import Found, HardCell
 from torch import Tensor
 
 from intriguing.blind_spots.boundary import BoundaryFinish

@@ -3,8 +3,9 @@
 from collections import Counter
 
 import torch
-from benchmarks import search, search_peers
-from benchmarks.hard_cells import HardCell, Method, Runs, ours, sources
+from benchmarks.hard.cells import HardCell, Method, Runs, ours, sources
+from benchmarks.search.main import spread
+from benchmarks.search.peers import scipy_loop
 
 from intriguing import SearchOptions, minimal_distortion
 
@@ -19,9 +20,9 @@ def compared(cell: HardCell, runs: Runs) -> list[str]:
     """The line of a cell, and one for each reason that `faithful` gives where it found nothing."""
     count = len(cell.cell.images)
     mine = runs.found(cell, Method("`faithful`", ours(_OPTIONS), "ours", True, sources()), count)
-    loop = runs.found(cell, Method("SciPy loop", search_peers.scipy_loop, "peer"), count)
+    loop = runs.found(cell, Method("SciPy loop", scipy_loop, "peer"), count)
     both = mine.l2.isfinite() & loop.l2.isfinite()
-    median, p95, worst = search.spread((mine.l2 / loop.l2)[both].numpy())
+    median, p95, worst = spread((mine.l2 / loop.l2)[both].numpy())
     numbers = [int(found.l2.isfinite().sum()) for found in (mine, loop)]
     line = (
         f"| {cell.network}, {cell.mode} | {count} | {numbers[0]} | {numbers[1]} | {numbers[1] - int(both.sum())} | "

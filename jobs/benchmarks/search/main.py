@@ -24,8 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from benchmarks import search_models, search_peers, search_targets
 from benchmarks.kept import Kept, digest
+from benchmarks.search import models as search_models
+from benchmarks.search import targets
+from benchmarks.search.peers import Cell, Peer, available, scipy_loop
 from torch import Tensor
 
 from intriguing import SearchOptions, minimal_distortion
@@ -55,7 +57,7 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(1)
     if arguments.quick:
         arguments.images, arguments.scipy_images = 64, 4
-    peers, missing = ([], []) if arguments.no_peers else search_peers.available()
+    peers, missing = ([], []) if arguments.no_peers else available()
     if not arguments.peers:
         peers = [p for p in peers if p.name != "BB-1000"]
     if arguments.quick:
@@ -70,7 +72,7 @@ def main(argv: list[str]) -> int:
         for name, errors, cells in cells_of(number, arguments.models.split(","), arguments.images):
             for mode, cell in cells.items():
                 lines.append(f"\n### Set {number}, {name} (test error {errors:.1f} %), {mode}\n")
-                table = measured(cell, name, peers, arguments.scipy_images if name in search_targets.THREE else 0, kept)
+                table = measured(cell, name, peers, arguments.scipy_images if name in targets.THREE else 0, kept)
                 rows += [{"set": number, "model": name, "mode": mode, **row} for row in table]
                 write(rows, arguments.out / f"search-{arguments.sets.replace(',', '-')}.parquet")
                 lines += markdown(table)
@@ -79,7 +81,7 @@ def main(argv: list[str]) -> int:
                 if arguments.markdown:
                     with arguments.markdown.open("a") as file:
                         file.write("\n".join(done) + "\n")
-    summary = "\n".join(["\n### Targets\n", *search_targets.table(rows)])
+    summary = "\n".join(["\n### Targets\n", *targets.table(rows)])
     print(summary)
     if arguments.markdown:
         with arguments.markdown.open("a") as file:
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _keep(arguments: argparse.Namespace, peers: list[search_peers.Peer]) -> None:
+def _keep(arguments: argparse.Namespace, peers: list[Peer]) -> None:
     """Run these peers on all cells and keep what they find."""
     for number in map(int, arguments.sets.split(",")):
         for name, _, cells in cells_of(number, arguments.models.split(","), arguments.images):
@@ -106,7 +108,7 @@ def write(rows: list[dict], path: Path) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float, dict[str, search_peers.Cell]]]:
+def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float, dict[str, Cell]]]:
     """The cells of a set: models of training seed `number`, and images that all of them classify correctly."""
     data = load_dataset("mnist-sample")
     train, test = (
@@ -129,21 +131,19 @@ def cells_of(number: int, names: list[str], count: int) -> list[tuple[str, float
             name,
             search_models.error_percent(model, test),
             {
-                "targeted": search_peers.Cell(model, images, labels, targets, pool),
-                "untargeted": search_peers.Cell(model, images, labels, None, pool),
+                "targeted": Cell(model, images, labels, targets, pool),
+                "untargeted": Cell(model, images, labels, None, pool),
             },
         )
         for name, model in models.items()
     ]
 
 
-def _suits(peer: search_peers.Peer, cell: search_peers.Cell) -> bool:
+def _suits(peer: Peer, cell: Cell) -> bool:
     return not (peer.untargeted_only if cell.targets is not None else peer.targeted_only)
 
 
-def measured(
-    cell: search_peers.Cell, name: str, peers: list[search_peers.Peer], scipy_images: int, kept: Collection[str] = ()
-) -> list[dict]:
+def measured(cell: Cell, name: str, peers: list[Peer], scipy_images: int, kept: Collection[str] = ()) -> list[dict]:
     """One row per method; ratios per image over the reference. kept: peers that are not run again."""
     found: dict[str, tuple[Tensor, dict]] = {}
     if name in LINEAR:
@@ -155,7 +155,7 @@ def measured(
             judge = judged_once if peer.name in kept else judged_anew
             found[peer.name] = judge(cell, peer)
     if scipy_images:
-        found["SciPy loop"] = judged(cell.first(scipy_images), search_peers.scipy_loop)
+        found["SciPy loop"] = judged(cell.first(scipy_images), scipy_loop)
     count = len(cell.images)
     distances = {
         method: torch.nn.functional.pad(l2, (0, count - len(l2)), value=torch.inf) for method, (l2, _) in found.items()
@@ -181,7 +181,7 @@ def spread(ratio: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(ratio)), float(np.quantile(ratio, 0.95, method="higher")), float(ratio.max())
 
 
-def ours(cell: search_peers.Cell, grade: str, exact: str) -> tuple[Tensor, dict]:
+def ours(cell: Cell, grade: str, exact: str) -> tuple[Tensor, dict]:
     """This package's search; the passes are those it reports."""
     options = SearchOptions(grade=grade, exact_linear=exact)
     minimal_distortion(cell.model, cell.images[:8], cell.labels[:8], None, options)
@@ -194,12 +194,12 @@ def ours(cell: search_peers.Cell, grade: str, exact: str) -> tuple[Tensor, dict]
     return l2, row
 
 
-def judged_anew(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tensor, dict]:
+def judged_anew(cell: Cell, peer: Peer) -> tuple[Tensor, dict]:
     """A peer on as many images as it sees."""
     return judged(cell.first(peer.most), peer.run)
 
 
-def judged_once(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tensor, dict]:
+def judged_once(cell: Cell, peer: Peer) -> tuple[Tensor, dict]:
     """As `judged_anew`, from disk if a run before kept it there."""
     store, c = Kept(), cell.first(peer.most)
     key = digest("search", peer.name, c.model, c.images, c.labels, "none" if c.targets is None else c.targets, c.pool)
@@ -211,12 +211,12 @@ def judged_once(cell: search_peers.Cell, peer: search_peers.Peer) -> tuple[Tenso
     return found["l2"], {name: value.item() for name, value in found.items() if name != "l2"}
 
 
-def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) -> tuple[Tensor, dict]:
+def judged(cell: Cell, run: Callable[[Cell], Tensor]) -> tuple[Tensor, dict]:
     """A peer, its passes counted; its compiler, if it has one, is warmed up outside the time.
 
     The SciPy loop, whose calls have one row, is timed without the counter, which would cost it a tenth.
     """
-    seen, alone = Passes(), run is search_peers.scipy_loop
+    seen, alone = Passes(), run is scipy_loop
     wrapped = cell if alone else replace(cell, model=Counted(cell.model, seen))
     if not alone:
         run(wrapped.first(2))
@@ -230,7 +230,7 @@ def judged(cell: search_peers.Cell, run: Callable[[search_peers.Cell], Tensor]) 
     return l2, row
 
 
-def verdict(cell: search_peers.Cell, images: Tensor, seconds: float) -> tuple[Tensor, dict]:
+def verdict(cell: Cell, images: Tensor, seconds: float) -> tuple[Tensor, dict]:
     """Distances (inf where the bare model is not fooled) and the figures that go with them."""
     outside = bool(((images < 0) | (images > 1)).any())
     clipped = images.clamp(0, 1)

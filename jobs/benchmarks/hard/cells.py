@@ -12,8 +12,9 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from benchmarks import hard_models, search_peers
+from benchmarks.hard import models
 from benchmarks.kept import Kept, digest, source_digest
+from benchmarks.search.peers import Cell, attack, available, compile_brendel_bethge, from_every_class
 from torch import Tensor
 
 import intriguing
@@ -34,7 +35,7 @@ class HardCell:
 
     network: str
     mode: str
-    cell: search_peers.Cell
+    cell: Cell
     chunk: int
     """Number of images that a peer gets at a time."""
 
@@ -44,11 +45,11 @@ class HardCell:
         return digest(self.cell.model, self.cell.pool)
 
     @property
-    def training(self) -> hard_models.Training:
+    def training(self) -> models.Training:
         """How the network was made."""
-        return hard_models.TRAININGS[self.network]
+        return models.TRAININGS[self.network]
 
-    def parts(self, method: "Method", count: int) -> list[search_peers.Cell]:
+    def parts(self, method: "Method", count: int) -> list[Cell]:
         """The first `count` images as a method gets them: all at once, or some at a time."""
         size = count if method.together else self.chunk
         cell = self.cell
@@ -65,7 +66,7 @@ class Method:
     """A way to search, and its part in the comparison."""
 
     name: str
-    run: Callable[[search_peers.Cell], Tensor]
+    run: Callable[[Cell], Tensor]
     kind: str
     """ours, peer, or reference (a long run, of which only the distance counts)."""
     together: bool = False
@@ -83,18 +84,18 @@ class Method:
 
 
 @cache
-def _splits(data: str, cifar: Path | None) -> tuple[hard_models.Split, hard_models.Split] | None:
-    return hard_models.splits(data, cifar)
+def _splits(data: str, cifar: Path | None) -> tuple[models.Split, models.Split] | None:
+    return models.splits(data, cifar)
 
 
 def cells_of(network: str, cifar: Path | None, count: int) -> list[HardCell]:
     """Both cells of a network, with `count` images; empty where its data are absent."""
-    training = hard_models.TRAININGS[network]
+    training = models.TRAININGS[network]
     parts = _splits(training.data, cifar)
     if parts is None:
         return []
     train, test = parts
-    model = hard_models.trained(network, train, 1)
+    model = models.trained(network, train, 1)
     order = torch.from_numpy(generator(0, "benchmark images").permutation(len(test.labels)))[: 4 * count]
     with torch.no_grad():
         logits = torch.cat([model(test.images[index]) for index in order.split(250)])
@@ -104,15 +105,13 @@ def cells_of(network: str, cifar: Path | None, count: int) -> list[HardCell]:
     images, labels, pool = test.images[chosen], test.labels[chosen], train.images[:_POOL].clone()
     targets = {"targeted": (labels + torch.tensor(shift)) % classes, "untargeted": None}
     chunk = 4 if training.dear else 16
-    return [
-        HardCell(network, mode, search_peers.Cell(model, images, labels, targets[mode], pool), chunk) for mode in MODES
-    ]
+    return [HardCell(network, mode, Cell(model, images, labels, targets[mode], pool), chunk) for mode in MODES]
 
 
-def ours(options: SearchOptions, starts: int = 0) -> Callable[[search_peers.Cell], Tensor]:
+def ours(options: SearchOptions, starts: int = 0) -> Callable[[Cell], Tensor]:
     """This search with these options, and so many training images as starts."""
 
-    def run(c: search_peers.Cell) -> Tensor:
+    def run(c: Cell) -> Tensor:
         pool = c.pool[:starts] if starts else None
         return minimal_distortion(c.model, c.images, c.labels, c.targets, options, starts=pool).adversarial
 
@@ -133,7 +132,7 @@ def methods(peer_names: tuple[str, ...], passes: int) -> tuple[list[Method], lis
         Method("`best`", ours(_BEST), "ours", True, sources()),
         Method("`best`, with starts", ours(_BEST, _STARTS), "ours", True, sources()),
     ]
-    peers, missing = search_peers.available()
+    peers, missing = available()
     by_name = {peer.name: peer for peer in peers}
     chosen = [by_name[name] for name in peer_names if name in by_name]
     found += [Method(peer.name, peer.run, "peer", untargeted_only=peer.untargeted_only) for peer in chosen]
@@ -141,10 +140,10 @@ def methods(peer_names: tuple[str, ...], passes: int) -> tuple[list[Method], lis
         run = ours(SearchOptions(passes=passes, exact_linear="off"), _POOL)
         found.append(Method(f"this search, {passes:,} passes, with starts", run, "reference"))
     if "BB-1000" in peer_names and "BB-1000" in by_name:
-        run = partial(search_peers.from_every_class, steps=1000)
+        run = partial(from_every_class, steps=1000)
         found.append(Method("BB-1000 from every class", run, "reference", untargeted_only=True, cheap_only=True))
     if "PDGD-1000" in peer_names and "PDGD-1000" in by_name:
-        run = search_peers.attack("pdgd", num_steps=2000)
+        run = attack("pdgd", num_steps=2000)
         found.append(Method("PDGD-2000", run, "reference", cheap_only=True))
     return found, missing
 
@@ -172,7 +171,7 @@ class Runs:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def _key(self, cell: HardCell, method: Method, part: search_peers.Cell) -> str:
+    def _key(self, cell: HardCell, method: Method, part: Cell) -> str:
         targets = "none" if part.targets is None else part.targets
         return digest(method.name, method.identity, cell.content, part.images, part.labels, targets)
 
@@ -186,7 +185,7 @@ class Runs:
             if self._kept.find(key := self._key(cell, method, part)) is not None:
                 continue
             if "BB-" in method.name:
-                search_peers.compile_brendel_bethge()
+                compile_brendel_bethge()
             counting = Counted(part.model, seen := Passes())
             start = time.process_time()
             images = method.run(replace(part, model=counting)).detach().clamp(0, 1)

@@ -5,8 +5,8 @@ from typing import Any
 
 import matplotlib as mpl
 import torch
-from benchmarks import search_peers
-from benchmarks.hard_cells import HardCell, Method, Runs, ours, sources
+from benchmarks.hard.cells import HardCell, Method, Runs, ours, sources
+from benchmarks.search import peers
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -79,7 +79,7 @@ def _families() -> dict[str, list[Method]]:
         families[name] = [
             Method(
                 f"{name}-{b // 2}",
-                search_peers.attack(attack, **{steps: b // 2}),
+                peers.attack(attack, **{steps: b // 2}),
                 "peer",
                 untargeted_only=name == "ALMA",
             )
