@@ -10,7 +10,7 @@ from intriguing.engine.schedule import Node, Schedule
 from intriguing.engine.worker import Damage
 from tests.engine.simulated import SimulatedPool
 from tests.engine.test_pools import execute
-from tests.engine.toy import toy_plan
+from tests.engine.toy import flip, toy_plan
 
 
 @pytest.fixture(autouse=True)
@@ -163,12 +163,6 @@ def test_what_is_known_of_a_worker_ends_with_it(tmp_path, clock):
     schedule.lost("b", charged=False)
     held = [dispatch._idle, dispatch._room, dispatch._left, dispatch._began, dispatch._lived, dispatch._beats]
     assert not any([*held, dispatch._recalled, schedule._running, schedule._served, schedule._holder])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[40] ^= 255
-    path.write_bytes(content)
 
 
 class Late(SimulatedPool):

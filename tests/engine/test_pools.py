@@ -11,7 +11,7 @@ from intriguing.engine.inline import InlinePool
 from intriguing.engine.lock import locked
 from intriguing.engine.task import Plan
 from intriguing.errors import LockedError
-from tests.engine.toy import toy_plan
+from tests.engine.toy import flip, toy_plan
 
 
 def execute(plan, run, make_pool=None, **limits):
@@ -132,10 +132,7 @@ def test_a_truncated_shard_is_found_named_and_computed_again(tmp_path, caplog):
 def test_a_changed_byte_is_found_when_the_shard_is_read_and_its_task_runs_again(tmp_path, caplog):
     plan = toy_plan()
     execute(plan, tmp_path)
-    shard = tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet"
-    content = bytearray(shard.read_bytes())
-    content[40] ^= 255
-    shard.write_bytes(content)
+    flip(tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet")
     (tmp_path / "store" / plan.fingerprints["scale/2"] / "record.json").unlink()
     outcome = execute(plan, tmp_path)
     assert outcome.complete
@@ -178,10 +175,7 @@ def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path, ray_started, ca
 
     plan = toy_plan()
     execute(plan, tmp_path)
-    shard = tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet"
-    content = bytearray(shard.read_bytes())
-    content[40] ^= 255
-    shard.write_bytes(content)
+    flip(tmp_path / "store" / plan.fingerprints["range/2"] / "numbers.parquet")
     (tmp_path / "store" / plan.fingerprints["scale/2"] / "record.json").unlink()
     outcome = execute(plan, tmp_path, lambda: RayPool(tmp_path, 1, carry=True))
     assert sorted(outcome.ran) == ["range/2", "scale/2"]

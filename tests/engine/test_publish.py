@@ -16,7 +16,7 @@ from intriguing.engine.task import Function, Plan, Task
 from intriguing.engine.verified import Verified
 from intriguing.errors import CorruptError, StoreError
 from tests.engine.test_pools import execute
-from tests.engine.toy import toy_plan
+from tests.engine.toy import flip, toy_plan
 
 
 def published(run, shards):
@@ -173,9 +173,7 @@ def test_a_damaged_shard_is_named_when_it_is_compacted_and_hashed_by_the_next_ru
         publication._verified.note_outputs(publication._plan.fingerprints[task], record)
     shard = tmp_path / "store" / fingerprint / "out.parquet"
     before = shard.stat()
-    content = bytearray(shard.read_bytes())
-    content[40] ^= 255
-    shard.write_bytes(content)
+    flip(shard)
     os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a failing disk leaves it
     assert examine(publication._plan, tmp_path, publication._verified).damaged == ()
     with pytest.raises(CorruptError, match=f"{fingerprint}.*Run the same command again: it is computed anew"):

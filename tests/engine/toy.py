@@ -88,3 +88,10 @@ def toy_plan(shards=4, step=10, bad=1, **misbehaving):
     every = [Output(f"range/{i}", "numbers") for i in range(shards)]
     tasks.append(Task("total", TOTAL, {}, {"numbers": every}, publish={"total": "totals"}))
     return Plan(tasks)
+
+
+def flip(path):
+    """Change one byte of a file, as a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[40] ^= 255
+    path.write_bytes(content)
