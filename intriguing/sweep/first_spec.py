@@ -10,6 +10,7 @@ from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stats.commonest import CLEARLY, beats_commonest
+from intriguing.units.scores import METRICS, Depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,8 @@ _MOST = 200
 _CALLS = 16
 """Calls of a layer in one forward pass that are listed, as NAME#1, NAME#2, ..."""
 _SECONDS = 600.0
+_TESTED = ("purity", "kurtosis")
+"""Scores that are tested."""
 _TRIED = 256
 """Images that a model is tried on, to see whether it comes trained."""
 
@@ -204,6 +207,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
     sizes = ", ".join(f"{size:,} {split}" for split, size in seen.sizes.items())
     chosen = _chosen(seen.layers)
     images = min(seen.sizes.values())
+    top = min(16, images)
     lines = [
         f"# A first sweep of {asked.architecture}: are its units special, how small a change makes it wrong?",
         "# Every key is explained in docs/spec.md; what stands behind a # is not read.",
@@ -221,9 +225,10 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         *_listed(seen.layers),
         "",
         "[units]",
-        f"k = {min(16, images)}           # top inputs that are kept per direction",
-        "rotations = 999  # the test against random directions; 0 makes none",
-        'metrics = ["purity", "kurtosis"]   # the scores that are tested; without it all eight, which takes longer',
+        f"k = {top}           # top inputs that are kept per direction",
+        _rotations(seen, top),
+        f"metrics = [{', '.join(map(_quoted, _TESTED))}]   # the scores that are tested; without it all eight, which "
+        "takes longer",
         "",
         "[blind_spots]",
         f"images = {min(100, images)}     # how many test images are searched",
@@ -232,6 +237,17 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _rotations(seen: Seen, top: int) -> str:
+    """How many rotations the test takes: none where there are too few images for any of the scores."""
+    there = seen.sizes.get("test", 0)
+    needed = min(METRICS[name].least_tested(METRICS[name].least(Depth(k=top))) for name in _TESTED)
+    if there < needed:
+        return (
+            f"rotations = 0    # {there:,} test images are too few for the test against random directions ({needed:,})"
+        )
+    return "rotations = 999  # the test against random directions; 0 makes none"
 
 
 def _listed(layers: dict[str, LayerSeen]) -> list[str]:

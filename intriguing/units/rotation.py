@@ -98,9 +98,12 @@ def basis(dim: int, number: int, seed: int = 0, columns: int | None = None) -> n
 def null_statistics(
     inputs: Inputs, scores: Sequence[Scorer], rotations: Iterable[int], *, seed: int = 0, columns: int | None = None
 ) -> dict[str, np.ndarray]:
-    """The statistics of the rotations of these numbers, by score, in the numbers' order."""
+    """The statistics of the rotations of these numbers, by score, in the numbers' order.
+
+    No rotation is drawn where there is no score, as with too few inputs.
+    """
     statistics: dict[str, list[float]] = {score.name: [] for score in scores}
-    for number in rotations:
+    for number in rotations if scores else ():
         view = View(inputs, basis(inputs.dim, number, seed, columns), number, seed)
         for score in scores:
             statistics[score.name].append(score.mean(view))
@@ -256,7 +259,7 @@ def unusable(inputs: Inputs, score: Scorer) -> str:
 
 def least_inputs(score: Scorer) -> int:
     """Smallest number of inputs for a test of `score`: ten times the top K, at least 100."""
-    return max(10 * score.least if score.metric.from_top else 100, score.least)
+    return score.metric.least_tested(score.least)
 
 
 def corrected(tests: Sequence[RotationTest]) -> list[RotationTest]:

@@ -69,6 +69,10 @@ class Metric:
         """Whether the score of a single direction is computed from the tested inputs."""
         return not self.from_scan and not self.of_basis
 
+    def least_tested(self, least: int) -> int:
+        """Smallest number of inputs for a test of a score that takes `least`: ten times the top K, at least 100."""
+        return max(10 * least if self.from_top else 100, least)
+
     def wording(self, judge: str | None = None) -> Wording:
         """The words for the outcome of its test; the first judge, "encoder", is not mentioned."""
         by = "" if judge in (None, "", "encoder") else f" (judged by {judge})"

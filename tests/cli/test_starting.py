@@ -77,6 +77,7 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
     monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
     (folder / "first.toml").write_text(first_spec("brightness:build", "npz:bright.npz")[1])
     assert not load_spec(folder / "first.toml").models["model"].is_trained
+    assert load_spec(folder / "first.toml").units.rotations == 0  # a test takes 100 images
     told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
     assert told in (folder / "first.toml").read_text()
     assert (

@@ -81,6 +81,15 @@ def test_a_null_drawn_in_parts_is_the_whole():
         assert np.array_equal(np.concatenate([parts[1][name], parts[0][name]]), values)
 
 
+def test_no_rotation_is_drawn_where_no_score_can_be_computed(monkeypatch):
+    """A sweep of 20 photos and 512 units drew 999 rotations a layer, and threw them away."""
+    drawn = []
+    monkeypatch.setattr("intriguing.units.rotation.haar", lambda *of: drawn.append(of) or haar(*of))
+    inputs = Inputs.of(planted(2)[0])
+    assert null_statistics(inputs, [], range(10)) == {} and not drawn
+    assert len(null_statistics(inputs, scorers(["kurtosis"]), range(2))["kurtosis"]) == len(drawn) == 2
+
+
 def test_the_order_of_the_inputs_does_not_matter():
     rows, labels = planted(3)
     rows = np.maximum(rows - 1, 0)  # ties

@@ -69,6 +69,22 @@ def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):
     assert "at least 3199 rotations" in caplog.text
 
 
+def test_inputs_too_few_for_a_test_are_said_before_work(caplog):
+    """Purity takes ten times the top K, kurtosis a hundred."""
+    with caplog.at_level(logging.WARNING):
+        planned(rows=160, metrics=["purity", "kurtosis"])
+        planned(rows=20, metrics=["purity", "kurtosis"], reduce="positions")
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        planned(rows=159, metrics=["purity", "kurtosis"])
+    assert "159 images are too few for a test of purity, which then has no figures (160 are needed)" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        planned(rows=20, metrics=["purity", "kurtosis"])
+    assert "20 images are too few for a test of purity, kurtosis" in caplog.text
+    assert "(100 to 160 are needed). Write rotations = 0 for no test." in caplog.text
+
+
 @pytest.mark.parametrize("name", ["demo", "full"])
 def test_the_tests_of_a_shipped_spec_can_come_below_5_percent(name, caplog):
     with caplog.at_level(logging.WARNING):

@@ -13,7 +13,7 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
 from intriguing.stages.units.plan.networks import Network, Study
 from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
-from intriguing.units.scores import METRICS
+from intriguing.units.scores import METRICS, Depth
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def rotation_tests(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
                 yield from _tests(study, network, layer, condition, tests)
         if RANDOM in section.controls:
             yield from _untrained_control(study, network, tests)
+    _warn_of_few_inputs(study, networks)
     _warn_of_large_families(study, networks)
     yield functions.CORRECTION.task(
         "correct",
@@ -183,6 +184,25 @@ def _is_crossed(networks: Sequence[Network]) -> bool:
     return (
         len(models) > 1 and len(data) > 1 and len(cells) == len(models) * len(data) and len(counts) == 1 < min(counts)
     )
+
+
+def _warn_of_few_inputs(study: Study, networks: Sequence[Network]) -> None:
+    """Say so before work when there are too few inputs for a test: its row says so, too, and no more."""
+    section = study.section
+    if section.reduce == "positions":  # each image is as many inputs as its map has places
+        return
+    fewest = min((study.tested_rows(network) for network in networks), default=0)
+    depth = Depth(k=section.k)
+    needed = {name: METRICS[name].least_tested(METRICS[name].least(depth)) for name in section.metrics}
+    short = {name: least for name, least in needed.items() if fewest < least}
+    if networks and short:
+        log.warning(
+            "units: %d images are too few for a test of %s, which then has no figures (%s are needed). %s",
+            fewest,
+            ", ".join(short),
+            " to ".join(f"{least:,}" for least in sorted({min(short.values()), max(short.values())})),
+            "Write rotations = 0 for no test." if len(short) == len(needed) else "Take more, or a smaller k.",
+        )
 
 
 def _warn_of_large_families(study: Study, networks: Sequence[Network]) -> None:
