@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Another program's Ray on this machine is none of ours: neither its address nor its files are looked at.
@@ -18,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that workers too can im
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SWEEPS = {"finished", "tested_run", "ray_started"}  # fixtures that run a whole sweep, or start Ray
-# An example may take long on a machine that does other things too. The same examples each time: a suite that draws
-# others fails by chance, and not where its cause was made. `make fuzz` draws at random, to find new ones.
-settings.register_profile("tests", deadline=None, derandomize=True)
-settings.register_profile("fuzz", deadline=None, print_blob=True)
+# An example may take long, and long to draw, on a machine that does other things too. The same examples each time: a
+# suite that draws others fails by chance, and not where its cause was made. `make fuzz` draws at random, to find more.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("tests", derandomize=True, **PATIENT)
+settings.register_profile("fuzz", print_blob=True, **PATIENT)
 settings.load_profile(os.environ.get("INTRIGUING_TEST_EXAMPLES", "tests"))
 
 

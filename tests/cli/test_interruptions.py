@@ -74,7 +74,6 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, 
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(500)
 def test_sigterm_to_a_run_and_to_the_ray_that_it_started_stops_as_ctrl_c_does(spec_file, tmp_path):
     """The signal of batch systems goes to the whole process group, and so to Ray's own processes."""
     out = tmp_path / "run"
@@ -89,7 +88,6 @@ def test_sigterm_to_a_run_and_to_the_ray_that_it_started_stops_as_ctrl_c_does(sp
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(500)
 def test_a_worker_killed_from_outside_costs_no_result(spec_file, finished, tmp_path, ray_started):
     out = tmp_path / "run"
     process = start(spec_file, out, "ray", RAY_ADDRESS=ray_started)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intriguing.basics import seal
@@ -165,7 +165,7 @@ def test_a_part_follows_the_content_of_its_shards(tmp_path, monkeypatch):
     assert rows(tmp_path)["numbers"]["id"] == sorted([*range(10, 20), *range(10, 20), *range(20, 30)])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.data(), st.floats(0, 0.999), st.booleans(), st.booleans())
 def test_any_flipped_byte_is_found_and_mended(toy_run, tmp_path_factory, data, at, keep_time, links):
     run = copied(toy_run, tmp_path_factory.mktemp("flip") / "run")

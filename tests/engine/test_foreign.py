@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intriguing.basics.files import read_file, write_file
@@ -136,7 +136,7 @@ in_place = st.none() | st.tuples(st.sampled_from(FOLDERS + FILES), st.sampled_fr
 actions = st.lists(st.sampled_from(list(ACTIONS)), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(strewn, in_place, actions, st.none() | st.integers(0, 60))
 @example([], ("tables", "link to a folder"), ["run"], None)
 @example([], (RANGE, "link to a folder"), ["run another spec", "prune"], None)
@@ -163,7 +163,7 @@ def test_what_is_the_users_in_a_run_stays_through_everything(strewn, in_place, a
         assert not is_locked(run)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(actions, st.integers(0, 80), st.booleans())
 def test_a_run_that_was_killed_anywhere_goes_on_and_is_whole(actions, steps, first):
     with a_run(first) as (run, _):

@@ -16,7 +16,9 @@ from intriguing.words.corpus import read_corpus
 from intriguing.words.formats import check_vectors, from_keyed_vectors, read_vectors
 from intriguing.words.vectors import WordVectors
 
-FAST = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 WORD = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=6)
 SPACED = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
 NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
