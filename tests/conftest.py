@@ -49,11 +49,18 @@ def ray_started():
     import ray
 
     from intriguing.engine.on_ray.cluster import start_here
+    from intriguing.errors import ClusterError
 
     # An empty entry would mean the working folder, for every process that a test starts after this one.
     theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *theirs])
-    start_here(2)
+    for patience in (2, 1, 0):  # Ray gives a start 30 seconds, three times: where much else goes on that is not enough
+        try:
+            start_here(2)
+            break
+        except ClusterError:
+            if not patience:
+                raise
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 

@@ -52,13 +52,19 @@ rm -rf $HOME/.ray
 mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray
 mount -t tmpfs -o size=2g tmpfs /dev/shm
 /usr/sbin/sshd -D -e -f $dir/sshd_config 2>$dir/sshd-$i.log &
+touch $dir/ready-$i
 while :; do wait || true; sleep 1; done
 I
     ip netns exec $host setsid unshare --pid --fork --mount --uts --mount-proc --kill-child \
       bash "$dir/init-$i.sh" </dev/null >"$dir/init-$i.log" 2>&1 &
     echo $! > "$dir/pid-$i"
   done
-  sleep 1;;
+  for i in $(seq 0 "$hosts"); do
+    until [ -e "$dir/ready-$i" ]; do
+      kill -0 "$(cat "$dir/pid-$i")" || { cat "$dir/init-$i.log" >&2; exit 1; }
+      sleep 0.1
+    done
+  done;;
 on)
   host=$2; dir=$3; shift 3
   exec nsenter --target "$(inside "$host" "$dir")" --net --pid --mount --uts "$@";;

@@ -24,6 +24,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 ReturnToService=2
+MinJobAge=3600
 SchedulerParameters=sched_interval=2
 {nodes}
 PartitionName=lab Nodes=ALL Default=YES MaxTime=INFINITE
