@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROBE_SECONDS = 3.0
-"""How long an address may take to answer."""
+"""How long an address may take to answer that was found in a file."""
+NAMED_SECONDS = 15.0
+"""The same of one that the user named: the head of a cluster where everything starts at once may be slow."""
 
 _LONGEST = 1_000
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})")
@@ -36,8 +38,8 @@ class Cluster:
         return bool(self.address) and not self.problem
 
 
-def find_cluster(seconds: float = PROBE_SECONDS) -> Cluster:
-    """The cluster that RAY_ADDRESS names, else the one of Ray's own file; it was asked, for at most `seconds`.
+def find_cluster() -> Cluster:
+    """The cluster that RAY_ADDRESS names, else the one of Ray's own file; it was asked, and had 15 or 3 s to answer.
 
     RAY_ADDRESS may be host:port, ray://host:port, "auto" (the file) or "local" (no cluster, whatever the file says).
     """
@@ -45,12 +47,12 @@ def find_cluster(seconds: float = PROBE_SECONDS) -> Cluster:
     if named == "local":
         return Cluster()
     if named and named != "auto":
-        problem = ask(named, seconds)
+        problem = ask(named, NAMED_SECONDS)
         return Cluster(named, True, problem and f"RAY_ADDRESS is {named!r}, and {problem}")
     file = address_file()
     try:
         address = _read(file)
-        problem = address and ask(address, seconds)
+        problem = address and ask(address, PROBE_SECONDS)
     except (OSError, ValueError) as error:
         address, problem = "?", str(error)
     said = f"{str(file)!r} names a Ray cluster" + (f" at {address!r}" if address != "?" else "")

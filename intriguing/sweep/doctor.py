@@ -16,7 +16,7 @@ _LIBRARIES = ("torch", "torchvision", "ray", "numpy", "pyarrow", "gensim")
 
 
 def examine(root: str | None = None) -> dict[str, str]:
-    """Sentences by topic. Nothing is written, downloaded or started; a Ray cluster is asked for at most 3 seconds."""
+    """Sentences by topic. Nothing is written, downloaded or started; a Ray cluster is asked for 3 or 15 seconds."""
     import torch
 
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -237,7 +237,7 @@ def pool_maker(
 ) -> Callable[[], Pool]:
     """What makes the pool that `executor` names; flags come first, then INTRIGUING_*, then the spec.
 
-    `auto` looks for a cluster when the pool is made, for at most 3 seconds.
+    `auto` looks for a cluster when the pool is made, for at most 3 seconds, or 15 where RAY_ADDRESS names one.
     """
     chosen = executor or os.environ.get("INTRIGUING_EXECUTOR") or spec.compute.executor
     if chosen not in EXECUTORS:

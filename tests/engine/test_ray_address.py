@@ -134,6 +134,17 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for
     assert closed in caplog.text
 
 
+def test_a_cluster_that_is_named_is_given_more_time_than_one_in_a_file(file, monkeypatch):
+    """A head that was slow for 3 seconds, for all started at once, ended the run that was meant for it."""
+    given = []
+    monkeypatch.setattr(ray_address, "_ask", lambda place, seconds, is_client: given.append((place, seconds)) or "")
+    file.write_text("127.0.0.1:1")
+    assert find_cluster().address == "127.0.0.1:1"
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
+    assert find_cluster().is_named
+    assert given == [("127.0.0.1:1", 3.0), ("127.0.0.1:2", 15.0)]
+
+
 def test_local_is_no_cluster_whatever_the_file_says(file, silent, monkeypatch):
     file.write_text(silent)
     monkeypatch.setenv("RAY_ADDRESS", "local")
@@ -152,10 +163,11 @@ def test_the_suite_keeps_out_of_other_programs_ray():
 
 
 @pytest.mark.ray
-def test_a_running_cluster_answers_and_a_stale_file_starts_one(ray_started, file):
+def test_a_running_cluster_answers_and_a_stale_file_starts_one(ray_started, file, monkeypatch):
     assert ask(ray_started, seconds=SOON) == ""
     file.write_text(ray_started)
-    assert find_cluster(SOON) == ray_address.Cluster(ray_started)
+    monkeypatch.setattr(ray_address, "PROBE_SECONDS", SOON)
+    assert find_cluster() == ray_address.Cluster(ray_started)
 
 
 @pytest.mark.ray

@@ -77,7 +77,7 @@ class _Actor:
 class RayPool:
     """Actors on the cluster that RAY_ADDRESS names, on one that runs on this machine, or on one that is started now.
 
-    A cluster counts as running when it answers within 3 seconds.
+    A cluster counts as running when it answers within 3 seconds, one that RAY_ADDRESS names within 15.
 
     Args:
         run: the run folder. Nodes that see it read and write it themselves.
