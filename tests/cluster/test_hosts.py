@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,16 @@ def wait_for(what, seconds, process=None):
         time.sleep(1)
 
 
+def ray_is_gone():
+    """Whether nothing of Ray runs on the head any more."""
+    left = subprocess.run(["ip", "netns", "pids", "ig-h1"], capture_output=True, text=True, check=True).stdout.split()
+    commands = []
+    for pid in left:
+        with suppress(OSError):  # it ended meanwhile
+            commands.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return not any(b"raylet" in command or b"gcs_server" in command for command in commands)
+
+
 def rows_of(run, table):
     """A table's rows in the order of its key, without what may differ from run to run."""
     from intriguing.tables import named
@@ -147,9 +158,7 @@ def test_a_sweep_survives_a_host_that_is_cut_off_and_uses_one_that_joins_late(ho
     shutil.copytree(hosts.folder / "fs/1/up/outputs/mine", copied)
     hosts.mend(2)
     hosts.on(0, "ray", "down", "-y", cluster, seconds=200)
-    left = subprocess.run(["ip", "netns", "pids", "ig-h1"], capture_output=True, text=True, check=True).stdout.split()
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
-    assert not any(b"raylet" in command or b"gcs_server" in command for command in commands)
+    wait_for(ray_is_gone, 100)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PAUSE", "0")
     assert execute(prepare(mine / "mine.toml", tmp_path / "here"), "inline").complete
