@@ -126,7 +126,7 @@ def rows_of(run, table):
     return run.pandas(table).sort_values(list(named(table).key)).reset_index(drop=True)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_sweep_survives_a_host_that_is_cut_off_and_uses_one_that_joins_late(hosts, mine, tmp_path, monkeypatch):
     cluster = cluster_file(hosts, mine, tmp_path)
     hosts.on(0, "ray", "get-auth-token", "--generate")
