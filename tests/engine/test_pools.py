@@ -202,9 +202,9 @@ def test_a_task_that_always_kills_its_worker_is_quarantined_and_the_rest_goes_on
 def test_a_hung_worker_is_killed_and_its_task_runs_again(tmp_path, ray_started, caplog):
     caplog.set_level(logging.WARNING)
     plan = toy_plan(do="hang", marker=str(tmp_path / "once"))
-    outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"), task_seconds=6)
+    outcome = execute(plan, tmp_path / "run", ray_pool(tmp_path / "run"), task_seconds=12)
     assert outcome.complete
-    assert "no sign of life within 6 s" in caplog.text
+    assert "no sign of life within 12 s" in caplog.text
 
 
 @pytest.mark.ray
