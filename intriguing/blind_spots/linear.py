@@ -32,6 +32,8 @@ _BYTES = 2**28
 
 _BENT = 1e-2
 """Relative distance from an affine function beyond which a model is not looked at more closely."""
+_ROUNDED = 4096
+"""Units in the last place of the logits that rounding can be, at most, of what is not yet taken for a bend."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,23 @@ def affinity(
 
 
 def _bends(evaluator: Evaluator, rows: Tensor) -> bool:
-    """Whether the model is not affine on the lines through some of `rows`, extended far beyond them."""
-    ends = rows.roll(1, 0) * 3 - rows * 2, rows * 3 - rows.roll(1, 0) * 2
+    """Whether the model is not affine on the lines through some of `rows`, extended far beyond them.
+
+    A line leads from each row to the one before; from a row that is the same, as a single one is, to a ramp.
+    """
+    before = rows.roll(1, 0)
+    ramp = torch.linspace(0, 1, rows.shape[1], dtype=rows.dtype, device=rows.device)
+    before = torch.where((before == rows).all(1, keepdim=True), ramp, before)
+    ends = before * 3 - rows * 2, rows * 3 - before * 2
     left, right, middle = (evaluator.forward(end) for end in (*ends, (ends[0] + ends[1]) / 2))
     usable = (left > MASKED) & (right > MASKED) & (middle > MASKED)
     gap = ((left + right) / 2 - middle).abs()[usable]
-    size = (left.abs() + right.abs())[usable]
-    return bool(len(gap)) and bool(gap.amax() > _BENT * size.amax())
+    if not len(gap):
+        return False
+    size, change = (left.abs() + right.abs())[usable].amax(), (left - right).abs()[usable].amax()
+    # Of a network whose logits hardly change, as before training, the offset says nothing.
+    rounding = _ROUNDED * torch.finfo(rows.dtype).eps * size
+    return bool(gap.amax() > _BENT * size) or bool(gap.amax() > torch.maximum(_BENT * change, rounding))
 
 
 def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:

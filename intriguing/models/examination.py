@@ -25,6 +25,8 @@ ROWS = 8
 """Number of images per call of an examination; half of them are random."""
 _OTHER = 3
 """Number of images of a call that tells whether a model takes batches of another size."""
+_COMPANY = 10.0
+"""A row alone, for which torch takes other kernels, may differ by so many times as much as one in other company."""
 _SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 100, 128)
 """Batch sizes that a model is tried with that takes none of the usual ones."""
 _SUM = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -142,15 +144,24 @@ def _examined(
     model: nn.Module, conduct: Conduct, batch: Tensor, out: Tensor, images: Tensor, box: tuple[Any, Any]
 ) -> Conduct:
     """The rest of `examine`, after the model has accepted a batch."""
-    size = len(batch)
+    size, dtype = len(batch), conduct.dtype
     first_half = batch[: size // 2] if size > 1 else batch
+    single = _of_batch(model, batch[:1], conduct)
+    # What takes no single image may take batches of this size alone, as a program that was exported with it does.
+    several = single is not None or _of_batch(model, batch[:_OTHER], conduct) is not None
+    conduct = replace(conduct, alone=single is not None, rows=conduct.rows if several else size)
     # The same images at other positions, together with other images.
     other = torch.cat([_random(images, box, size - len(first_half), "second"), first_half])
-    answer, blind = _differentiated(model, other, conduct.dtype)
+    answer = _called(model, other, dtype)
+    rows = torch.cat([out, answer])
+    conduct = replace(conduct, probabilities=are_probabilities(rows, out.dtype))
+    # Few rows at a time: what a backward pass keeps of 8 photos can be more memory than the whole search of one takes.
+    fewest = 1 if single is not None else size if conduct.rows else _OTHER
+    conduct = replace(conduct, blind=_is_blind(model, batch, fewest, conduct))
     before, after = out[: len(first_half)], answer[size - len(first_half) :]
-    again = _called(model, batch, conduct.dtype)
+    again = _called(model, batch, dtype)
     # The first call of a compiled or scripted model may round otherwise: two later ones are held against each other.
-    if not (_repeats(out, again) or _repeats(again, _called(model, batch, conduct.dtype))):
+    if not (_repeats(out, again) or _repeats(again, _called(model, batch, dtype))):
         raise ModelError(
             "The model is random, or keeps something from call to call: twice the same images give different outputs. "
             "Switch its noise or dropout off in eval mode (F.dropout needs training=self.training), or draw the noise "
@@ -163,22 +174,28 @@ def _examined(
             "statistics (track_running_stats=True, and training=self.training in F.batch_norm), or normalise each "
             "image by itself."
         )
-    rows = torch.cat([out, answer])
-    probabilities = are_probabilities(rows, out.dtype)
-    alone = _takes(model, batch[:1], conduct)
-    # What takes no single image may take batches of this size alone, as a program that was exported with it does.
-    fixed = not alone and not conduct.rows and not _takes(model, batch[:_OTHER], conduct)
-    return replace(conduct, probabilities=probabilities, blind=blind, alone=alone, rows=size if fixed else conduct.rows)
+    if single is not None and _differ(out[:1], single, _COMPANY):
+        raise ModelError(
+            f"The model's output for an image depends on how many images are in its batch: among {size} it gives other "
+            "logits than alone. Look for len(x), x.shape[0], x.numel() or a mean over the whole batch in its forward."
+        )
+    return conduct
 
 
-def _takes(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:
-    """Whether the model gives a row of logits per image of a batch of another size."""
+def _of_batch(model: nn.Module, batch: Tensor, conduct: Conduct) -> Tensor | None:
+    """The logits of a batch of another size; None where the model does not give a row per image of it."""
     try:
-        return _called(model, batch, conduct.dtype).shape == (len(batch), conduct.classes)
+        out = _called(model, batch, conduct.dtype)
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        return False
+        return None
+    return out if isinstance(out, Tensor) and out.shape == (len(batch), conduct.classes) else None
+
+
+def _is_blind(model: nn.Module, batch: Tensor, rows: int, conduct: Conduct) -> bool:
+    """Whether the gradient is zero at all images of a batch, of which the model is fed so many `rows` at a time."""
+    return all(_differentiated(model, part, conduct) for part in batch.split(rows) if len(part) == rows)
 
 
 def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:
@@ -221,7 +238,7 @@ def _revived(model: nn.Module, conduct: Conduct, images: Tensor) -> bool:
                 weight.add_(0.1 * torch.randn(weight.shape, generator=random).to(weight))
                 moved = True
     batch = _random(images, (0.0, 1.0), conduct.rows or ROWS, "revive")
-    return moved and not _differentiated(other, batch, conduct.dtype)[1]
+    return moved and not _is_blind(other, batch, conduct.rows or (1 if conduct.alone else _OTHER), conduct)
 
 
 def _random(like: Tensor, box: tuple[Any, Any], count: int, purpose: str) -> Tensor:
@@ -280,12 +297,12 @@ def _keys(out: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _differentiated(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> tuple[Tensor, bool]:
-    """The output of a batch, and whether the gradient of each row's two largest logits is zero everywhere."""
+def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:
+    """Whether the gradient of the difference of each row's two largest logits is zero everywhere."""
     with torch.enable_grad():
         leaf = batch.detach().clone().requires_grad_()
         try:
-            out, logits = _both(model, leaf.to(dtype, copy=True))
+            out, logits = logits_behind(model, leaf.to(conduct.dtype, copy=True))
         except torch.OutOfMemoryError:
             raise
         except Exception as e:
@@ -293,6 +310,7 @@ def _differentiated(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> tupl
                 f"The model cannot be differentiated with respect to its input: {_line(e)}. A search follows the "
                 "gradient of the logits: keep the whole forward in torch, without NumPy."
             ) from e
+        logits = logits if conduct.probabilities else out
         if not logits.requires_grad:
             raise ModelError(
                 "The model's output does not depend on its input for torch: its forward runs under torch.no_grad() or "
@@ -307,21 +325,15 @@ def _differentiated(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> tupl
             raise
         except Exception as e:
             raise ModelError(f"The gradient of the model's logits cannot be computed: {_line(e)}.") from e
-    return out.detach(), gradient is None or bool((gradient == 0).all())
+    return gradient is None or bool((gradient == 0).all())
 
 
-def _both(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """A model's output, and its logits: if the output is probabilities, those before the softmax."""
-    out, logits = logits_behind(model, images)
-    return out, logits if are_probabilities(out.detach(), out.dtype) else out
-
-
-def _differ(one: Tensor, other: Tensor) -> bool:
-    """Whether at least half of the rows of two outputs (n, C) of the same images differ by more than rounding in other
-    company, where a matrix product may add in another order.
+def _differ(one: Tensor, other: Tensor, times: float = 1.0) -> bool:
+    """Whether at least half of the rows of two outputs (n, C) of the same images differ by more than so many `times`
+    the rounding in other company, where a matrix product may add in another order.
     """
     small = _eps(one)
-    same = _same(one, other, 1e-3, (64 if small < 1e-4 else 8) * small)
+    same = _same(one, other, times * 1e-3, times * (64 if small < 1e-4 else 8) * small)
     return 2 * int((~same).sum()) >= max(1, len(one))
 
 

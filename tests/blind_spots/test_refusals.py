@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from intriguing.blind_spots import minimal_distortion
-from intriguing.errors import InputError
+from intriguing.errors import InputError, ModelError
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
 IMAGES = torch.full((2, 1, 2, 2), 0.5)
@@ -50,3 +50,20 @@ def test_labels_are_whole_numbers_of_any_type(kind):
 def test_labels_that_are_no_whole_numbers_are_refused(kind):
     with pytest.raises(InputError, match="must be 2 whole numbers"):
         minimal_distortion(MODEL, IMAGES, np.zeros(2, kind))
+
+
+class Counting(nn.Module):
+    """A linear network whose output depends on the number of images in its batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+
+    def forward(self, x):
+        return self.net(x) + len(x) * torch.arange(3.0)
+
+
+def test_an_output_that_depends_on_the_number_of_images_is_refused():
+    """Every image was `misclassified`, or `found` where the image alone has its class."""
+    with pytest.raises(ModelError, match="how many images are in its batch: among 8 it gives other logits than alone"):
+        minimal_distortion(Counting(), IMAGES, torch.tensor([0, 1]))

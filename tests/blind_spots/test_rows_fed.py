@@ -7,6 +7,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.errors import InputError
 from intriguing.models import rows
+from intriguing.models.examination import ROWS, examine
 
 
 class Seen:
@@ -53,12 +54,12 @@ def test_the_network_sees_what_is_reported_and_no_row_for_company(kind, grade):
     assert (sum(seen.calls), seen.backward) == (result.forward_rows, result.backward_rows)
     width = 1 if kind == "single" else 4
     assert set(seen.calls) <= ({8, 1} if kind == "single" else {1, 4, 5, 6, 7, 8})
-    examination = 3 * 8 + 1 + 1
+    examination = 3 * 8 + 1 + 1 + 1
     searched = int(result.forward_passes[0])
     assert result.forward_rows - examination <= width * searched
     if kind == "single":
         assert result.forward_rows - examination == searched
-        assert result.backward_rows - 8 == int(result.backward_passes[0])
+        assert result.backward_rows - 1 == int(result.backward_passes[0])
 
 
 @pytest.mark.parametrize(("grade", "targeted"), [("best", True), ("best", False), ("fast", False)])
@@ -138,3 +139,17 @@ def test_images_to_start_from_are_asked_for_only_where_a_search_can_use_them(kin
     assert len(asked) == 1 + (kind == "small")
     with pytest.raises(InputError, match="The grade fast takes no starts"):
         minimal_distortion(model, x[:2], y[:2], options=SearchOptions(grade="fast"), starts=pool)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_examination_keeps_the_graph_of_one_row_and_traces_no_bent_network(count, monkeypatch):
+    """The backward pass of 8 photos took more memory than the search, and a single image showed no bend."""
+    model, x, y = network()
+    rows_with_graph = []
+    model[0].register_forward_hook(lambda _, fed, out: rows_with_graph.append(len(out)) if out.requires_grad else None)
+    traced = []
+    monkeypatch.setattr("intriguing.blind_spots.linear.trace", lambda *of: traced.append(of))
+    conduct = examine(model.requires_grad_(False), x[:count], (0.0, 1.0), [ROWS])
+    assert rows_with_graph == [1] and conduct.alone and not conduct.blind
+    minimal_distortion(model, x[:count], y[:count], options=SearchOptions(grade="fast"))
+    assert not traced
