@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from intriguing.basics.torch_modes import evaluating
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
+from intriguing.blind_spots.recording import Recording
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
 from intriguing.models.logits import logits_behind
@@ -20,6 +21,7 @@ from intriguing.models.rows import Blocks, Passes
 Loss = Callable[[Tensor, slice | Tensor], tuple[Tensor, Tensor]]
 """A function of the logits (b, C) of some rows, and which rows they are (a slice or indices): a value (b,) and its
 gradient (b, C)."""
+_Pull = Callable[[Tensor], Tensor | None]
 MASKED = -1e30
 """Replaces a logit of minus infinity: the class is still never the largest, and differences are finite."""
 
@@ -60,6 +62,7 @@ class Evaluator:
         conduct: Conduct | None = None,
         seen: Passes | None = None,
         dear: bool = False,
+        recording: Recording | None = None,
     ) -> None:
         self.model = model
         self.shape = shape
@@ -69,6 +72,8 @@ class Evaluator:
         self.seen = seen or Passes()
         self.dear = dear
         """Whether rows cost so much that each is fed alone, however much memory there is."""
+        self.recording = recording
+        """What logits and gradients come from in place of the model, where there is one; outputs never do."""
         self.recorded = False
         """Whether a step that asks the model was recorded already (`cuda_graph`)."""
 
@@ -115,6 +120,9 @@ class Evaluator:
         return images.to(self.conduct.dtype if self.conduct else images.dtype, copy=True)
 
     def _logits(self, images: Tensor) -> Tensor:
+        if self.recording is not None and self.recording.current:
+            logits = self.recording.forward(images)
+            return logits.masked_fill(logits == -math.inf, MASKED)
         if self.conduct and self.conduct.probabilities:
             _, logits = logits_behind(self.model, self._fed(images))
         else:
@@ -141,7 +149,7 @@ class Evaluator:
 
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
         """An evaluator of the same model, which it feeds so many rows at a time."""
-        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen, self.dear)
+        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen, self.dear, self.recording)
 
     def alone(self, rows: Tensor) -> Tensor:
         """The outputs (R, C) for the rows (R, n), each in a batch of one, or of copies if the model does not take one.
@@ -179,14 +187,12 @@ class Evaluator:
         logits, values, gradients = [], [], []
         index = self._chosen(rows, active)
         for s, images in self._batches(rows, index):
-            with torch.enable_grad():
-                images = images.detach().requires_grad_()
-                z = self._logits(images)
-            plain = z.detach()[: _length(s)].clone()  # a model may write its next output to the same memory
+            z, pull = self._both(images)
+            plain = _first(z, _length(s))
             value, slope = loss(plain, s)
             logits.append(plain)
             values.append(value)
-            gradients.append(self._pulled(z, images, slope, rows.shape[1]))
+            gradients.append(self._pulled(pull, images, slope, rows.shape[1]))
         return _spread(logits, rows, index), _spread(values, rows, index), _spread(gradients, rows, index)
 
     def gradients(self, rows: Tensor, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
@@ -203,28 +209,45 @@ class Evaluator:
     def _gradients(self, rows: Tensor, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
         values, gradients = [], []
         for s, images in self._batches(rows, None):
-            with torch.enable_grad():
-                images = images.detach().requires_grad_()
-                z = self._logits(images)
-            plain = z.detach()[: _length(s)]
+            z, pull = self._both(images, keep=True)
+            plain = _first(z, _length(s))
             pairs = [loss(plain, s) for loss in losses]
             values.append(torch.stack([value for value, _ in pairs], 1))
-            pulled = [self._pulled(z, images, slope, rows.shape[1], keep=True) for _, slope in pairs]
+            pulled = [self._pulled(pull, images, slope, rows.shape[1]) for _, slope in pairs]
             gradients.append(torch.stack(pulled, 1))
         return torch.cat(values), torch.cat(gradients)
 
-    def _pulled(self, z: Tensor, images: Tensor, slope: Tensor, width: int, keep: bool = False) -> Tensor:
-        """The gradients (b, width) in the live rows of a batch; slope (b, C) is that in their logits, of z (B, C).
+    def _both(self, images: Tensor, keep: bool = False) -> tuple[Tensor, _Pull | None]:
+        """The logits (B, C) of a batch, and what pulls a gradient in them back to the images; None: it is zero.
 
-        keep: the graph is needed again.
+        keep: it may be called more than once.
         """
+        if self.recording is not None and self.recording.current:
+            with torch.no_grad():
+                logits, pull = self.recording.both(images)
+                return logits.masked_fill(logits == -math.inf, MASKED), pull
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            z = self._logits(images)
+        # A model may write its next output to the same memory.
+        plain = z.detach().clone()
+        if not z.requires_grad:
+            return plain, None
+
+        def pulled(slope: Tensor) -> Tensor | None:
+            return torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)[0]
+
+        return plain, pulled
+
+    def _pulled(self, pull: _Pull | None, images: Tensor, slope: Tensor, width: int) -> Tensor:
+        """The gradients (b, width) in the live rows of a batch of images; slope (b, C) is that in their logits."""
         (live, classes), size = slope.shape, images.shape[0]
         if live < size:
             slope = torch.cat([slope, slope.new_zeros(size - live, classes)])
         g = None
-        if z.requires_grad:
+        if pull is not None:
             self.seen.backward += size
-            (g,) = torch.autograd.grad(z, images, slope, allow_unused=True, retain_graph=keep)
+            g = pull(slope)
         g = torch.zeros_like(images) if g is None else g
         g = _first(g, live).flatten(1)
         return pad(g, (0, width - self.size)) if width > self.size else g.contiguous()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, pixel_shuffle
 
-_FEW, _VECTOR = 4, 16
+FEW, _VECTOR = 4, 16
 """Largest number of channels of the input, and of values that are computed at once."""
 Convolution = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -45,7 +45,7 @@ def _suits(layer: nn.Conv2d) -> bool:
         return False
     plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
     square = layer.stride[0] == layer.stride[1] and layer.kernel_size[0] == layer.kernel_size[1]
-    if not (plain and square and not isinstance(layer.padding, str) and layer.in_channels <= _FEW):
+    if not (plain and square and not isinstance(layer.padding, str) and layer.in_channels <= FEW):
         return False
     return side_of(layer.in_channels, layer.kernel_size[0], layer.stride[0]) > 1
 
@@ -163,3 +163,27 @@ def pulled(gradient: Tensor, kernel: Tensor, shape: Shape) -> Tensor:
     right = step * -(-(wide + left) // side) - gradient.shape[3]
     squares = conv2d(pad(gradient, (before, right, before, below)), kernel, stride=step)
     return pixel_shuffle(squares, side)[:, :, top : top + high, left : left + wide]
+
+
+def transposed_last(weight: Tensor, shape: Shape) -> Tensor:
+    """As `transposed`, in the order that `pulled_last` wants: channels last in memory, and in a square of places."""
+    kernel = transposed(weight, shape).unflatten(0, (weight.shape[1], shape.side**2)).transpose(0, 1).flatten(0, 1)
+    return torch.empty_like(kernel, memory_format=torch.channels_last).copy_(kernel)
+
+
+def pulled_last(gradient: Tensor, kernel: Tensor, shape: Shape) -> Tensor:
+    """As `pulled`, for a gradient (B, O, h, w) whose channels come last in memory, and so do those of the result."""
+    side, step, before = shape.side, shape.side // shape.stride, shape.reach - 1
+    channels = len(kernel) // side**2
+    (top, left), (high, wide) = shape.padding, shape.size
+    below, right = (
+        step * -(-(size + start) // side) - length
+        for size, start, length in zip(shape.size, shape.padding, gradient.shape[2:], strict=True)
+    )
+    if max(below, right) > before:
+        gradient, before = pad(gradient, (before, right, before, below)), 0
+    squares = conv2d(gradient, kernel, stride=step, padding=before)
+    count, _, rows, columns = squares.shape
+    places = squares.permute(0, 2, 3, 1).reshape(count, rows, columns, side, side * channels).transpose(2, 3)
+    places = places.reshape(count, rows * side, columns * side, channels)
+    return places[:, top : top + high, left : left + wide].permute(0, 3, 1, 2)

@@ -25,6 +25,7 @@ from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.linear import Affinity, affinity
 from intriguing.blind_spots.options import SearchOptions
+from intriguing.blind_spots.replay import replayed
 from intriguing.blind_spots.result import SearchResult
 from intriguing.blind_spots.rounding import fewest_alike
 from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
@@ -151,6 +152,9 @@ def _fitted(network: nn.Module, asked: _Asked, home: torch.device) -> SearchResu
         # Of a small network with room for all slots there is nothing to know, and a sweep of many tasks would say it
         # often.
         ordinary = plan.blocks == PADDED and not (plan.fewer_slots or plan.fewer_rows)
+        if linear is None and not (cost.dear or plan.fewer_rows):
+            # However many slots are asked for: each search of a network decides alike.
+            evaluator = replayed(evaluator.in_blocks(cost.blocks), box, images.flatten(1))
         if linear is None and plan.blocks.least == PADDED.least:
             plan = _with_fewest_rows(plan, evaluator, asked, cost)
         log.log(logging.DEBUG if ordinary else logging.INFO, "%s", plan)

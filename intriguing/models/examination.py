@@ -50,7 +50,7 @@ class Conduct:
     """Whether the gradient was exactly zero at all images of the examination."""
 
 
-class _Function(nn.Module):
+class FunctionModule(nn.Module):
     """A function as a module. A method of a module keeps that module's weights and mode."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -60,6 +60,7 @@ class _Function(nn.Module):
         self.owner = owner if isinstance(owner, nn.Module) else None
 
     def forward(self, x: Tensor) -> Any:
+        """What the function gives."""
         return self.function(x)
 
 
@@ -73,7 +74,7 @@ def as_module(model: Any) -> nn.Module:
     if isinstance(model, torch.export.ExportedProgram):
         return model.module()
     if callable(model):
-        return _Function(model)
+        return FunctionModule(model)
     raise ModelError(
         f"The model is a {type(model).__name__}; it must be a torch.nn.Module, an exported program, or a function "
         "from images (B, *shape) to logits (B, classes)."

@@ -10,7 +10,15 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import search
 from intriguing.blind_spots.evaluate import frozen
-from intriguing.blind_spots.few_channels import Shape, pulled, quick_gradients, side_of, transposed
+from intriguing.blind_spots.few_channels import (
+    Shape,
+    pulled,
+    pulled_last,
+    quick_gradients,
+    side_of,
+    transposed,
+    transposed_last,
+)
 from intriguing.models import rows
 
 LAYERS = [
@@ -41,6 +49,8 @@ def test_the_gradient_is_that_of_autograd(spec):
     shape = Shape.of(model, x)
     assert shape.side > 1
     assert torch.allclose(pulled(weights, transposed(model.weight, shape), shape), usual, atol=1e-12)
+    last = pulled_last(weights, transposed_last(model.weight, shape), shape)
+    assert last.shape == usual.shape and torch.allclose(last, usual, atol=1e-12)
 
 
 def test_a_square_fills_a_vector_and_grows_with_the_taps_alone():

@@ -1,0 +1,181 @@
+"""A network's operations, recorded once and replayed without autograd, in the order of memory that a CPU likes.
+
+A search asks a network thousands of times for its logits and for one gradient in its inputs. Autograd prepares for more
+than that, and where batches are small this costs more than the products. Here the operations of one ordinary call are
+recorded, as torch dispatches them, and replayed with the gradient of each. Images lie channels last, for which the
+convolutions of a CPU are made; batch norm is a part of the convolution before it; ReLU overwrites its input.
+
+A recording is used only if it gives the logits and gradients that the network gives, to rounding, and rounds rows in
+batches of all sizes alike (`replay`). What it cannot record is left to torch: models on other devices or of other
+types of numbers, scripted or compiled ones, functions, those with hooks, those that remember something of a call,
+operations that `operations` does not know.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from intriguing.basics.torch_modes import Autocast, without_compiler
+from intriguing.blind_spots.operations import Step, Unknown, made, simplified
+from intriguing.models.examination import FunctionModule
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
+_ROWS = 2
+"""Rows of the call that is recorded."""
+Pull = Callable[[Tensor], Tensor]
+"""From a gradient in the logits (B, C) to that in the images (B, *shape)."""
+
+
+class Recording:
+    """The steps of a network from images (B, *shape) to logits (B, C), with the weights as they were."""
+
+    def __init__(self, steps: list[Step], output: int, weights: list[Tensor]) -> None:
+        self.steps = steps
+        self.output = output
+        self._weights = [(weight, weight._version) for weight in weights]
+
+    @property
+    def current(self) -> bool:
+        """Whether no weight was changed since."""
+        return all(weight._version == version for weight, version in self._weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits (B, C) of images (B, *shape)."""
+        return self._played(images)[0][self.output]
+
+    def both(self, images: Tensor) -> tuple[Tensor, Pull]:
+        """The logits (B, C) of images (B, *shape), and what pulls gradients in them back to the images."""
+        values, kept = self._played(images)
+
+        def pull(slope: Tensor) -> Tensor:
+            slopes: dict[int, Tensor] = {self.output: slope}
+            for step, saved in zip(reversed(self.steps), reversed(kept), strict=True):
+                slope_here = slopes.pop(step.output, None)
+                if slope_here is None:
+                    continue
+                inputs = [values[i] for i in step.inputs]
+                parts = step.backward(slope_here, inputs, values[step.output], saved)
+                for i, part in zip(step.inputs, parts, strict=True):
+                    slopes[i] = slopes[i] + part if i in slopes else part
+            return slopes[0] if 0 in slopes else torch.zeros_like(images)
+
+        return values[self.output], pull
+
+    def _played(self, images: Tensor) -> tuple[dict[int, Tensor], list[Any]]:
+        values, kept = {0: images}, []
+        for step in self.steps:
+            values[step.output], saved = step.forward(*[values[i] for i in step.inputs])
+            kept.append(saved)
+        return values, kept
+
+
+def record(model: nn.Module, like: Tensor) -> Recording | None:
+    """The recording of a frozen `model` in eval mode, from one call with copies of `like` (1, *shape), float32.
+
+    None where the model cannot be recorded. Whether the recording is right is for the caller to see.
+    """
+    if not _suits(model, like):
+        return None
+    before = _memory(model)
+    images = like.detach().expand(_ROWS, *like.shape[1:]).clone()
+    with torch.inference_mode(False), torch.enable_grad(), _Watch() as watch:
+        out = model(watch.begun(images))
+    if watch.unknown or _memory(model) != before or not isinstance(out, Tensor) or id(out) not in watch.numbers:
+        return None
+    weights = [*model.parameters(), *model.buffers()]
+    with torch.no_grad():
+        try:
+            return Recording(*simplified(watch.steps, watch.numbers[id(out)]), weights)
+        except Unknown:
+            return None
+
+
+def _suits(model: nn.Module, like: Tensor) -> bool:
+    """Whether the model is one whose calls are nothing but their operations, on a CPU and in float32."""
+    weights = [*model.parameters(), *model.buffers()]
+    if like.device.type != "cpu" or like.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return False
+    if any(w.is_inference() or w.layout != torch.strided or w.device.type != "cpu" for w in weights):
+        return False
+    if any(w.is_floating_point() and w.dtype != torch.float32 for w in weights):
+        return False
+    if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
+        return False
+    return not any(_peculiar(module) for module in model.modules())
+
+
+def _peculiar(module: nn.Module) -> bool:
+    """Whether a module may do more than its operations say."""
+    others = torch.jit.ScriptModule, torch.fx.GraphModule, Autocast, FunctionModule
+    if isinstance(module, others) or hasattr(module, "_orig_mod"):
+        return True
+    return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
+
+
+def _memory(model: nn.Module) -> list[Any]:
+    """What would show that the modules remember something of a call: their attributes, and the length of lists."""
+    found = []
+    for module in model.modules():
+        for name, value in module.__dict__.items():
+            size = len(value) if isinstance(value, (list, dict, set)) else None
+            found.append((id(module), name, id(value) if not isinstance(value, (int, float)) else value, size))
+    return found
+
+
+@without_compiler
+class _Watch(TorchDispatchMode):
+    """Inside, the operations on what follows from some images become steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[Step] = []
+        self.numbers: dict[int, int] = {}
+        """The number of the value that a tensor holds, by the tensor's identity."""
+        self.unknown = False
+        self._lost: set[int] = set()
+        """Tensors that follow from the images and are no value of a step."""
+        self._held: list[Any] = []
+
+    def begun(self, images: Tensor) -> Tensor:
+        """The images, from which on all is recorded."""
+        leaf = images.requires_grad_()
+        self.numbers[id(leaf)] = 0
+        self._held.append(leaf)
+        return leaf
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the operator, and note what it was called with where that follows from the images."""
+        kwargs = kwargs or {}
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        used = [leaf for leaf in leaves if id(leaf) in self.numbers]
+        lost = any(id(leaf) in self._lost for leaf in leaves)
+        sizes = [tuple(leaf.shape) for leaf in used]
+        out = func(*args, **kwargs)
+        self._held += [args, kwargs, out]
+        outs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        if not used and not lost:
+            self.unknown |= any(tag == torch.Tag.nondeterministic_seeded for tag in func.tags)
+            return out
+        inputs = tuple(self.numbers[id(leaf)] for leaf in used)
+        try:
+            if lost or not outs or any(size[:1] != (_ROWS,) for size in sizes) or len(outs[0]) != _ROWS:
+                raise Unknown
+            step = made(func, args, kwargs, used, outs[0])
+        except Unknown:
+            self.unknown = True
+            return out
+        self._lost |= {id(leaf) for leaf in outs[1:]}
+        if step is None:  # nothing is computed
+            self.numbers[id(outs[0])] = inputs[0]
+            return out
+        number = len(self.steps) + 1
+        step.inputs, step.output = inputs, number
+        self.steps.append(step)
+        self.numbers[id(outs[0])] = number
+        return out
