@@ -1,7 +1,8 @@
 """Where a run lies, and the files of its tables: versions, conditions on rows, what is said of one that is damaged."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -20,7 +21,9 @@ from intriguing.basics.files import is_table_file
 from intriguing.basics.folder import Place
 from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
-from intriguing.errors import CorruptError, InputError, StoreError
+from intriguing.errors import CorruptError, InputError, StoreError, unknown_name
+
+log = logging.getLogger(__name__)
 
 _SMALL = 1 << 26
 _READ_ONLY = ("file", "hdfs", "viewfs")
@@ -153,3 +156,11 @@ def matches(column: pa.Field, value: Any) -> pc.Expression:
         # A file's statistics say -0 where its smallest value is 0, and `isin` takes that for another number.
         condition = reduce(or_, (field_value == v for v in accepted), pc.scalar(False))
     return condition | field_value.is_null() if len(accepted) < len(values) else condition
+
+
+def warn_of_absent(table: str, columns: Mapping[str, pa.ChunkedArray], filters: Mapping[str, object]) -> None:
+    """Log a warning for each of the `columns` of a table, all of its rows, that lacks the name which a filter asks."""
+    for column, values in columns.items():
+        there = sorted(str(value) for value in values.unique().to_pylist() if value is not None)
+        if there and (asked := str(filters[column])) not in there:
+            log.warning("table %r: %s", table, unknown_name(column, asked, there))

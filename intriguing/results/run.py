@@ -36,6 +36,7 @@ from intriguing.results.files import (
     located,
     matches,
     table_files,
+    warn_of_absent,
     with_later_columns,
     worth_threads,
 )
@@ -46,6 +47,7 @@ from intriguing.results.queries import FileQueries, answer, leave_out_bar, named
 if TYPE_CHECKING:
     from intriguing.sweep.figures import Figures
 
+_NAMES = ("dataset", "model", "source_model", "layer")
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
 
 
@@ -180,8 +182,15 @@ class Run:
             return dataset.to_table(columns=shown, filter=condition, use_threads=worth_threads(self._system, files))
 
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
-        """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers."""
-        return as_frame(self.table(name, columns=columns, **filters))
+        """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers.
+
+        A warning names the data sets, models or layers that the table has where it lacks the one asked for.
+        """
+        found = self.table(name, columns=columns, **filters)
+        if not len(found) and name != "activations":
+            named = [c for c in _NAMES if isinstance(filters.get(c), str)]
+            warn_of_absent(name, {c: self.table(name, columns=[c])[c] for c in named}, filters)
+        return as_frame(found)
 
     def head(self, name: str, rows: int = 20) -> tuple[pd.DataFrame, int]:
         """The first `rows` of a table, as `pandas` gives them, and how many it has; no more than these are read.

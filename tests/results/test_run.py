@@ -141,6 +141,15 @@ def test_columns_come_in_the_order_asked_for(one_set):
     assert ig.open_run(one_set).table("distortions", columns=["status", "l2"]).column_names == ["status", "l2"]
 
 
+def test_a_name_that_a_table_lacks_is_told_with_those_that_it_has(one_set, caplog):
+    """`pandas(..., model="mpl")` gave an empty frame without a word."""
+    run = ig.open_run(one_set)
+    there = run.table("models")["model"].to_pylist()
+    assert len(run.pandas("models", model=there[0])) and not caplog.records
+    assert len(run.pandas("models", model="mpl")) == 0
+    assert "There is no model named 'mpl'." in caplog.text and there[0] in caplog.text
+
+
 def test_filters_keep_the_rows_that_match(two_sets):
     run = ig.open_run(two_sets)
     every = run.pandas("distortions")
