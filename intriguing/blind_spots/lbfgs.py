@@ -41,12 +41,13 @@ def direction(gradient: Tensor, free: Tensor, pairs: Tensor, order: Tensor, shar
     index = torch.cat([order + kind * memory for kind in range(kinds)], 1)
     gram = gram.gather(1, index[:, :, None].expand_as(gram)).gather(2, index[:, None].expand_as(gram)).double()
     along, part = along.gather(1, index).double(), share.double()[:, None, None]
-    s, y = slice(memory), slice(memory, 2 * memory)
-    other = s if kinds == 2 else slice(2 * memory, 3 * memory)
-    sy = gram[:, s, y] + part * gram[:, s, other]
-    yy = gram[:, y, y] + part * (gram[:, y, other] + gram[:, other, y]) + part**2 * gram[:, other, other]
-    ss, sg = gram[:, s, s].diagonal(dim1=1, dim2=2), along[:, s]
-    yg = along[:, y] + part[:, 0] * along[:, other]
+    rows = [row.split(memory, 2) for row in gram.split(memory, 1)]
+    sides = along.split(memory, 1)
+    other = 0 if kinds == 2 else 2
+    sy = rows[0][1] + part * rows[0][other]
+    yy = rows[1][1] + part * (rows[1][other] + rows[other][1]) + part**2 * rows[other][other]
+    ss, sg = rows[0][0].diagonal(dim1=1, dim2=2), sides[0]
+    yg = sides[1] + part[:, 0] * sides[other]
 
     curvature, square = sy.diagonal(dim1=1, dim2=2), yy.diagonal(dim1=1, dim2=2)
     good = (curvature > 1e-6 * (ss * square).sqrt()) & (curvature > 0)
@@ -72,6 +73,7 @@ def _substituted(shares: Tensor, right: Tensor, turns: range) -> Tensor:
 
     shares: (R, m, m), zero unless j comes before i.
     """
+    columns = shares.unbind(1)
     for j in turns[:-1]:
-        right = torch.addcmul(right, right[:, j, None], shares[:, j], value=-1)
+        right = torch.addcmul(right, right.narrow(1, j, 1), columns[j], value=-1)
     return right

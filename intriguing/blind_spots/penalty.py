@@ -239,16 +239,16 @@ class PenaltySearch:
             "success": there.success,
             "gap": there.gap,
         }
-        clean = {"clean_gap": torch.where(made.first, there.gap, state["clean_gap"])}
         refused = ~made.accept
-        return clean | {name: _kept(refused, value, state[name]) for name, value in new.items()}
+        now = new if surely_none(refused) else _kept(refused, new, state)
+        return {**now, "clean_gap": torch.where(made.first, there.gap, state["clean_gap"])}
 
     def _report(self, state: State, there: _Point, made: _Try, now: State) -> Step:
         """What the schedule is told of the step."""
         return Step(
             penalty=made.penalty,
-            accept=made.accept,
-            forced=made.forced,
+            accept=made.accept & ~state["done"],
+            forced=made.forced & ~state["done"],
             won=now["success"],
             success=there.success,
             drop=torch.where(state["begins"], made.new, made.old - made.new),
@@ -264,11 +264,12 @@ class PenaltySearch:
         """The next trial points; now: with the history. A refused step is made shorter."""
         penalty, fresh = plan["penalty"], made.accept | plan.pop("restart")
         slope = self._slope(now["loss_gradient"], penalty, now["change"], now["size"])
-        way, full = self._way(now, slope, penalty)
-        shrink = (-made.fall / (2 * (made.new - made.old - made.fall)).clamp(min=1e-30)).clamp(0.1, 0.5)
-        shrink = torch.where(broken, 0.1, shrink)
-        step = torch.where(fresh, full, state["step"] * shrink)
-        way = _kept(~fresh, way, state["way"])
+        way, step = self._way(now, slope, penalty)
+        if not surely_all(fresh):
+            shrink = (-made.fall / (2 * (made.new - made.old - made.fall)).clamp(min=1e-30)).clamp(0.1, 0.5)
+            shrink = torch.where(broken, 0.1, shrink)
+            step = torch.where(fresh, step, state["step"] * shrink)
+            way = _kept(~fresh, {"way": way}, state)["way"]
         return {
             "slope": slope,
             "way": way,
@@ -297,6 +298,8 @@ class PenaltySearch:
         trial = self.schedule.on_the_way
         x, l2 = (state["trial"], self._l2(made.size)) if trial else (now["x"], self._l2(now["size"]))
         better = record & (l2 < state["best_l2"])
+        if surely_none(better):
+            return {name: state[name] for name in ("best", "best_l2", "best_penalty", "best_class")}
         return {
             "best": chosen(better, x, state["best"]),
             "best_l2": torch.where(better, l2, state["best_l2"]),
@@ -350,9 +353,16 @@ def _unit(change: Tensor, size: Tensor) -> Tensor:
     return change / size.clamp(min=1e-30)[:, None]
 
 
-def _kept(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """`new` (R, ...) with the values of `old` where `mask` (R,) is true, which is rare; `new` may be written over."""
-    if new.ndim == 1 or is_graphed(new.device):
-        return torch.where(mask.reshape(-1, *[1] * (new.ndim - 1)), old, new)
-    index = mask.nonzero().squeeze(1)
-    return new.index_copy_(0, index, old.index_select(0, index))
+def _kept(mask: Tensor, new: State, old: State) -> State:
+    """The `new` tensors (R, ...) with the values of `old` where `mask` (R,) is true, which is rare; the new ones may be
+    written over.
+    """
+    fixed = is_graphed(mask.device)
+    index = None if fixed else mask.nonzero().squeeze(1)
+    kept = {}
+    for name, value in new.items():
+        if index is None or value.ndim == 1:
+            kept[name] = torch.where(mask.reshape(-1, *[1] * (value.ndim - 1)), old[name], value)
+        else:
+            kept[name] = value.index_copy_(0, index, old[name].index_select(0, index))
+    return kept
