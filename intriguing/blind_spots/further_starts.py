@@ -5,7 +5,9 @@ Several short, different starts, each finished only as long as it can come below
 than a long one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 import torch
 from torch import Tensor
@@ -25,6 +27,46 @@ SAME, SURELY_SAME = 0.98, 0.99
 penalised search, which begins where the first start did."""
 _NUMBERS = 2**22
 """Largest number of values in one of the float64 tensors from which distances are computed."""
+
+KINDS = {
+    "short": {"ticks": 28, "last": 2.0, "decay": 0.7},
+    "long": {"ticks": 56, "last": 0.5, "decay": 0.9},
+    "slow": {"ticks": 112, "last": 0.2, "decay": 0.9},
+}
+"""Options of further starts. Fewer evaluations than 28 end in a good basin half as often, for the same finish."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The further starts of an image, in their order."""
+
+    starts: tuple[tuple[float, float, str], ...]
+    """Of each the size of the noise, over the distance that is reached, the length of the first step, and its kind."""
+    waves: tuple[int, ...]
+    """How many an image has had after each wave if its starts never agree (segments come on top)."""
+
+
+FINE = Plan(
+    (
+        *((0.5, 8.0, "long"), (2.0, 16.0, "short"), (4.0, 64.0, "long")),
+        *((4.0, 64.0, "short"), (4.0, 32.0, "long"), (1.0, 16.0, "long")),
+        *((0.5, 8.0, "short"), (1.0, 16.0, "slow"), (8.0, 128.0, "short"), (0.5, 8.0, "slow"), (0.0, 16.0, "short")),
+        *((1.0, 8.0, "short"), (0.0, 32.0, "short")),
+    ),
+    (2, 5, 6),
+)
+"""Where long steps end close to the boundary, as on robust networks: several starts of few passes find more there than
+a slow one does, those from much noise most of what the rest do not."""
+COARSE = Plan(
+    (
+        *((0.5, 8.0, "slow"), (1.0, 16.0, "slow"), (4.0, 32.0, "long"), (1.0, 8.0, "slow")),
+        *((4.0, 64.0, "short"), (0.0, 8.0, "slow"), (2.0, 16.0, "short"), (4.0, 64.0, "long"), (0.5, 16.0, "short")),
+        *((1.0, 8.0, "slow"), (0.0, 16.0, "short"), (8.0, 128.0, "short"), (1.0, 8.0, "short"), (0.0, 32.0, "short")),
+    ),
+    (1, 2, 4),
+)
+"""Where they end far from it, as on residual and attention networks: slow starts end near the optimum, the others far
+from it."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +198,13 @@ class Segment:
             "forward": state["forward"] + active,
             "done": state["done"] | (count > self.bisections) | (first & ~won),
         }
+
+
+def waves_of(last: int, ends: list[int], together: int) -> Iterator[range]:
+    """The numbers below `last`: up to each of `ends` in turn, then `together` at a time."""
+    begin = 0
+    for end in chain(ends, count(max(ends, default=0) + together, together)):
+        yield range(begin, min(end, last))
+        if end >= last:
+            return
+        begin = end

@@ -40,7 +40,7 @@ class Recipe:
     nearer still. 0: no finish is continued."""
     further: int = 0
     """Largest number of further starts of an image whose starts so far led into different basins, besides those from
-    images."""
+    images: the waves of a `Plan` up to this number."""
     passes: int = 0
     """Number of passes after which an image gets no further start. 0: none but the `further` ones."""
     race: tuple[Cut, ...] = ()

@@ -7,14 +7,23 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots import grades, row_search
+from intriguing.blind_spots import further_starts, grades, row_search
 from intriguing.blind_spots.boundary import BoundaryFinish
 from intriguing.blind_spots.box import Box
 from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import SAME, Neighbours, Pool, Segment, cosine, noisy
+from intriguing.blind_spots.further_starts import (
+    COARSE,
+    FINE,
+    SAME,
+    Neighbours,
+    Pool,
+    Segment,
+    cosine,
+    noisy,
+    waves_of,
+)
 from intriguing.blind_spots.loop import Layout, run
 from intriguing.blind_spots.primal_dual import PrimalDual
-from intriguing.blind_spots.row_search import _STEPS, _waves
 from intriguing.errors import InputError
 from intriguing.models.rows import PADDED
 
@@ -60,27 +69,94 @@ def test_neighbours_are_looked_up_for_many_turns_at_once(monkeypatch):
     assert looked == [[0, 1, 2], [0, 2], [0, 1, 2]]
 
 
+def noted(monkeypatch):
+    """The starts that each plan makes from now on, as lists by the plan's name."""
+    made = {"FINE": [], "COARSE": []}
+    for name, notes in made.items():
+        plan = getattr(further_starts, name)
+        kept = tuple(Kept(notes, start) for start in plan.starts)
+        monkeypatch.setattr(row_search, name, replace(plan, starts=kept))
+    return made
+
+
 def test_every_kind_of_further_start_gets_its_turn_with_images_and_without(monkeypatch):
     model, x, pool = rugged(1), images(2), images(200, key=2)
     labels = model(x).argmax(1)
-    for starts in (None, pool):
-        numbers = []
-        monkeypatch.setattr(row_search, "_STEPS", tuple(Kept(numbers, step) for step in _STEPS))
-        minimal_distortion(model, x, labels, options=SearchOptions(passes=1800), starts=starts)
-        assert set(numbers) == set(_STEPS), starts is None
+    for threshold, name, plan in ((1e9, "FINE", FINE), (0.0, "COARSE", COARSE)):
+        monkeypatch.setattr(row_search, "_TOO_COARSE", threshold)
+        for starts in (None, pool):
+            made = noted(monkeypatch)
+            minimal_distortion(model, x, labels, options=SearchOptions(passes=3000), starts=starts)
+            assert set(made.pop(name)) == set(plan.starts), (name, starts is None)
+            assert list(made.values()) == [[]]
 
 
 class Kept(tuple):
-    """A step that notes when it is made."""
+    """A start that notes when it is made."""
 
-    def __new__(cls, notes, step):
-        kept = super().__new__(cls, step)
+    def __new__(cls, notes, start):
+        kept = super().__new__(cls, start)
         kept.notes = notes
         return kept
 
     def __iter__(self):
         self.notes.append(tuple(self[i] for i in range(3)))
         return super().__iter__()
+
+
+def test_slow_starts_are_made_where_the_finish_shortens_the_first_start_by_much():
+    x = torch.full((4, 16), 0.5)
+    rows = {"x0": x, "goals": torch.tensor([[False, True]] * 4)}
+    rows |= {"rivals": ~rows["goals"], "target": torch.ones(4, dtype=torch.long)}
+    evaluator = Evaluator(nn.Linear(16, 2), (16,), PADDED)
+    owner = torch.tensor([0, 0, 1, 2])
+    search = row_search._RowSearch(evaluator, SearchOptions(), Box.of(0.0, 1.0, x), 1.0, rows, owner, None)
+    infinity = float("inf")
+    search.outcome = {"best_l2": torch.tensor([2.0, 1.0, 3.0, infinity])}
+    # The nearest row of an example counts; one that has no success has nothing shortened.
+    factors = search._shortened(torch.tensor([9.0, 1.2, 3.15, infinity]))
+    assert factors.tolist() == pytest.approx([1.2, 1.05, 1.0])
+    assert (factors > row_search._TOO_COARSE).tolist() == [True, False, False]
+    slow, other = ([kind for _, _, kind in plan.starts[: plan.waves[-1]]] for plan in (COARSE, FINE))
+    assert slow[:2] == ["slow", "slow"] and "slow" not in other
+
+
+def test_an_image_has_starts_of_one_plan_whatever_plan_its_company_has(monkeypatch):
+    model, x = rugged(3), images(16)
+    labels = model(x).argmax(1)
+    targets = (labels + 1) % 4
+    found = {}
+    for threshold in (0.0, 1.1, 1e9):
+        monkeypatch.setattr(row_search, "_TOO_COARSE", threshold)
+        found[threshold] = minimal_distortion(model, x, labels, targets, SearchOptions(passes=600))
+    passes = torch.stack([r.forward_passes + r.backward_passes for r in found.values()])
+    coarse, fine = passes[1] == passes[0], passes[1] == passes[2]
+    assert bool((coarse ^ fine).all()) and 0 < int(coarse.sum()) < 16
+    assert torch.equal(found[1.1].adversarial[coarse], found[0.0].adversarial[coarse])
+    assert torch.equal(found[1.1].adversarial[fine], found[1e9].adversarial[fine])
+
+
+def test_a_wide_start_finds_a_nearer_class_that_was_not_searched():
+    torch.manual_seed(0)
+    model = nn.Linear(16, 3).requires_grad_(False)
+    model.weight[2] = model.weight[0] + 3 * (model.weight[1] - model.weight[0]).flip(0)
+    x = torch.full((8, 16), 0.5)
+    model.bias += torch.tensor([0.3, 0.0, 0.0]) - model(x[:1])[0]
+    classes = torch.arange(3)
+    rows = {"x0": x, "target": torch.ones(8, dtype=torch.long)}
+    rows |= {"goals": (classes == 1).expand(8, 3), "rivals": (classes == 0).expand(8, 3)}
+    evaluator = Evaluator(model, (16,), PADDED)
+    box, every = Box.of(0.0, 1.0, x), torch.arange(8)
+    search = row_search._RowSearch(evaluator, SearchOptions(), box, 1.0, rows, every, None)
+    recipe = replace(grades._BEST, further=0)
+    search.by_recipe(recipe)
+    farther, nearer = (0.3 / (model.weight[k] - model.weight[0]).norm() for k in (1, 2))
+    assert search.several and torch.allclose(search.outcome["best_l2"], farther.expand(8), rtol=1e-3)
+    search._again([search._steps(FINE, 1, every, wide=False)], recipe, recipe.polish)
+    assert bool((search.outcome["best_class"] == 1).all())
+    search._again([search._steps(FINE, 1, every, wide=True)], recipe, recipe.polish)
+    assert bool((search.outcome["best_class"] == 2).all())
+    assert torch.allclose(search.outcome["best_l2"], nearer.expand(8), rtol=1e-3)
 
 
 def test_noise_has_the_distance_and_depends_on_its_number_alone():
@@ -196,10 +272,10 @@ def test_starts_of_a_small_image_go_on_though_they_agree():
 
 
 def test_a_few_further_starts_are_made_first_and_then_more_at_a_time():
-    assert [list(wave) for wave in _waves(9, [1, 3], 4)] == [[0], [1, 2], [3, 4, 5, 6], [7, 8]]
-    assert [list(wave) for wave in _waves(3, [], 1)] == [[0], [1], [2]]
-    assert [list(wave) for wave in _waves(2, [3, 6], 4)] == [[0, 1]]
-    assert [n for wave in _waves(0, [3], 4) for n in wave] == []
+    assert [list(wave) for wave in waves_of(9, [1, 3], 4)] == [[0], [1, 2], [3, 4, 5, 6], [7, 8]]
+    assert [list(wave) for wave in waves_of(3, [], 1)] == [[0], [1], [2]]
+    assert [list(wave) for wave in waves_of(2, [3, 6], 4)] == [[0, 1]]
+    assert [n for wave in waves_of(0, [3], 4) for n in wave] == []
 
 
 def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_length():
@@ -213,6 +289,7 @@ def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_lengt
 def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
     x = torch.full((2, 16), 0.5)
     rows = {"x0": x, "target": torch.tensor([1, 1]), "goals": torch.tensor([[False, True]] * 2)}
+    rows |= {"rivals": ~rows["goals"]}
     box = Box.of(0.0, 1.0, x)
     evaluator = Evaluator(nn.Linear(16, 2), (16,), PADDED)
     search = row_search._RowSearch(evaluator, SearchOptions(), box, 1.0, rows, torch.arange(2), None)
@@ -335,7 +412,8 @@ def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_co
     options = SearchOptions(exact_linear="off", passes=900)
     together = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     monkeypatch.setattr(row_search, "TOGETHER", 2)
-    monkeypatch.setattr(row_search, "_WAVES", ())
+    for name in ("FINE", "COARSE"):
+        monkeypatch.setattr(row_search, name, replace(getattr(row_search, name), waves=()))
     apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
     assert torch.allclose(together.l2, apart.l2, rtol=1e-4)
     assert int((together.backward_passes - apart.backward_passes).abs().max()) < 120
