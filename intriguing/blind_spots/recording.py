@@ -11,11 +11,15 @@ types of numbers, scripted or compiled ones, functions, those with hooks, those 
 operations that `operations` does not know.
 """
 
-from collections.abc import Callable
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -88,6 +92,8 @@ def record(model: nn.Module, like: Tensor) -> Recording | None:
         out = model(watch.begun(images))
     if watch.unknown or _memory(model) != before or not isinstance(out, Tensor) or id(out) not in watch.numbers:
         return None
+    if _has_own_gradient(out, watch.tensors()):
+        return None
     weights = [*model.parameters(), *model.buffers()]
     with torch.no_grad():
         try:
@@ -119,13 +125,46 @@ def _peculiar(module: nn.Module) -> bool:
 
 
 def _memory(model: nn.Module) -> list[Any]:
-    """What would show that the modules remember something of a call: their attributes, and the length of lists."""
+    """What would show that something is remembered of a call: attributes, and variables that `forward` names."""
     found = []
     for module in model.modules():
-        for name, value in module.__dict__.items():
-            size = len(value) if isinstance(value, (list, dict, set)) else None
-            found.append((id(module), name, id(value) if not isinstance(value, (int, float)) else value, size))
+        forward = inspect.unwrap(type(module).forward)
+        named: dict[str, Any] = {}
+        if isinstance(forward, FunctionType):
+            named = {
+                name: forward.__globals__[name] for name in forward.__code__.co_names if name in forward.__globals__
+            }
+            cells = zip(forward.__code__.co_freevars, forward.__closure__ or (), strict=True)
+            named |= {f"cell {name}": cell.cell_contents for name, cell in cells if name != "__class__"}
+        found += [(id(module), name, _seen(value)) for name, value in {**named, **module.__dict__}.items()]
     return found
+
+
+def _seen(value: Any) -> Any:
+    """What shows whether a variable was changed: its value or identity, and those of what it holds."""
+    if isinstance(value, dict):
+        return id(value), [(_shown(k), _shown(v)) for k, v in value.items()]
+    return (id(value), [_shown(v) for v in value]) if isinstance(value, (list, set, deque)) else _shown(value)
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str)) else id(value)
+
+
+def _has_own_gradient(out: Tensor, tensors: Iterable[Tensor]) -> bool:
+    """Whether the gradient of `out` goes through code of the model: a hook on a tensor, or a function of its own."""
+    if any(tensor._backward_hooks for tensor in tensors):
+        return True
+    nodes, seen = [out.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        if isinstance(node, BackwardCFunction):
+            return True
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
+    return False
 
 
 @without_compiler
@@ -148,6 +187,10 @@ class _Watch(TorchDispatchMode):
         self.numbers[id(leaf)] = 0
         self._held.append(leaf)
         return leaf
+
+    def tensors(self) -> list[Tensor]:
+        """All that the operations took and gave."""
+        return [leaf for leaf in tree_leaves(self._held) if isinstance(leaf, Tensor)]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the operator, and note what it was called with where that follows from the images."""
