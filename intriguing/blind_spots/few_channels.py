@@ -70,7 +70,7 @@ def _quick(layer: nn.Conv2d) -> Convolution:
         if torch.is_autocast_enabled("cpu"):
             return usual(x, weight, bias)
         shape = Shape.of(layer, x)
-        return _Thin.apply(x, weight, bias, kept.of(weight, shape), shape)
+        return Thin.apply(x, weight, bias, kept.of(weight, shape), shape)
 
     return forward
 
@@ -113,7 +113,7 @@ class _Kernel:
         return self._kernel
 
 
-class _Thin(torch.autograd.Function):
+class Thin(torch.autograd.Function):
     """A convolution with that gradient."""
 
     generate_vmap_rule = True

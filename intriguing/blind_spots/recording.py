@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from intriguing.basics.torch_modes import Autocast, without_compiler
+from intriguing.blind_spots.few_channels import Thin
 from intriguing.blind_spots.operations import Step, Unknown, made, simplified
 from intriguing.models.examination import FunctionModule
 
@@ -160,7 +161,7 @@ def _has_own_gradient(out: Tensor, tensors: Iterable[Tensor]) -> bool:
         node = nodes.pop()
         if node is None or node in seen:
             continue
-        if isinstance(node, BackwardCFunction):
+        if isinstance(node, BackwardCFunction) and node._forward_cls is not Thin:  # type: ignore[attr-defined]
             return True
         seen.add(node)
         nodes += [before for before, _ in node.next_functions]

@@ -270,10 +270,18 @@ def test_a_search_finds_the_same_with_a_recording_and_leaves_the_model_as_it_was
     x = torch.rand(6, 1, 14, 14, generator=torch.Generator().manual_seed(1))
     y = copy.deepcopy(model).eval()(x).argmax(1)
     before = {key: dict(module.__dict__) for key, module in model.named_modules()}
+    made_of = []
+
+    def noted(*args):
+        made_of.append(replayed(*args))
+        return made_of[-1]
+
+    monkeypatch.setattr(search, "replayed", noted)
     found = minimal_distortion(model, x, y, (y + 1) % 7, SearchOptions(grade="fast"))
     assert {key: dict(module.__dict__) for key, module in model.named_modules()} == before
     assert all(p.requires_grad for p in model.parameters()) and model.training
     monkeypatch.setattr(search, "replayed", lambda evaluator, *_: evaluator)
     expected = minimal_distortion(model, x, y, (y + 1) % 7, SearchOptions(grade="fast"))
+    assert [evaluator.recording is not None for evaluator in made_of] == [True]
     assert found.status == expected.status == ["found"] * 6
     assert torch.allclose(found.l2, expected.l2, rtol=1e-4)
