@@ -258,7 +258,15 @@ class PenaltySearch:
             clean_gap=now["clean_gap"],
             l2=self._l2(now["size"]),
             squared=self.form == "squared_l2",
+            apart=self._apart(state, now),
         )
+
+    def _apart(self, state: State, now: State) -> Tensor | None:
+        """The distances (R,) from the best points, for minimisations that started at the image once more."""
+        if "returns" not in state or surely_none(state["returns"]):
+            return None
+        way = now["x"] - state["best"]
+        return dot(way, way).sqrt()
 
     def _ahead(self, state: State, broken: Tensor, made: _Try, now: State, plan: State) -> State:
         """The next trial points; now: with the history. A refused step is made shorter."""

@@ -27,6 +27,16 @@ _LEAST = 1e-12
 """Without a success c falls to this share of the first one."""
 _EXTRA = 4
 """Number of larger c that are tried where the bracket closes between two basins."""
+_ROUGH, _COARSE = 1e-3, 0.03
+"""While the bracket is wide a minimisation ends by a larger share than `stillness`: the second number times the square
+of the width in log c, at most the first one. An objective that is above its minimum by a share of d leaves the point
+wrong by a share of about sqrt(d), so half as wide a bracket asks for a quarter of d. Those that start at the image are
+left out: on robust networks they have far to go, and where they lead decides which basin is searched."""
+_HALF = 0.5
+"""A success closes the bracket alone where the root of the margin is known to lie within this share of the tolerance,
+and so does the boundary. The search aims at half of that before the root."""
+_MET = 0.02
+"""A minimisation that began at the image leads to the best point when it comes so near, as a share of its distance."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Step:
     """The distance of the current point from the image."""
     squared: bool
     """Whether c multiplies the square of the distance."""
+    apart: Tensor | None = None
+    """The distance of the current point from the best one; None: it is not known."""
 
     @property
     def reach(self) -> Tensor:
@@ -135,17 +147,19 @@ class Bracketing:
     that are tried come from a margin that is linear on the way from the image, and then from a secant, until there is
     one success and one failure. The bracket between the two shrinks by the Illinois method, on the margin as a function
     of log c (Dowell and Jarratt 1971, "A modified regula falsi method"), until its ends differ by less than the factor
-    1 + `tolerance`. Each minimisation starts at the minimiser of the one before.
+    1 + `tolerance` or its lower end lies on the boundary. Each minimisation starts at the minimiser of the one before,
+    and is less exact while the bracket is wide.
 
     Two things may end that too far. Where the margin at the largest c with a success is still large, a larger c led
     into another basin: a few more of them are tried, from the success. And other basins may be nearer: one minimisation
     with this c (with a kink: with the first one, if that is smaller: it leaves the image) starts at the image again,
-    and where it leads to a nearer point the search of c begins anew from there.
+    and where it leads to a nearer point the search of c begins anew from there. It ends where it comes to the best one.
     """
 
     tolerance: float = 1e-3
     stillness: float = 3e-6
-    """A minimisation ends when two accepted steps in a row each lower the objective by less than this share of it."""
+    """A minimisation ends when two accepted steps in a row each lower the objective by less than this share of it, and
+    earlier while the bracket is wide."""
     noise: float = 3e-6
     """A step is accepted if it raises the objective by at most this share, since rounding causes such differences."""
     longest: int = 200
@@ -165,6 +179,7 @@ class Bracketing:
         return {
             "still": zero.clone(),
             "spent": zero.clone(),
+            "share": zero + self.stillness,
             "moved": zero.clone(),
             "low": zero.clone(),
             "high": zero + _INFINITY,
@@ -183,18 +198,19 @@ class Bracketing:
 
     def move(self, state: State, step: Step) -> State:
         """The next c, the points to record, and the new state of the schedule."""
-        count, settled = self._minimised(state, step)
+        met = self._met(state, step)
+        count, settled = self._minimised(state, step, met)
         if surely_none(settled):
             never = dict.fromkeys(("record", "restart", "home", "resume", "done"), settled)
             return {**count, **never, "penalty": step.penalty}
         back = state["returns"] & settled
-        nearer = back & self._nearer(state, step)
+        nearer = back & ~met & self._nearer(state, step)
         ends = self._ends(state, step, settled, nearer)
         low, high = ends["low"], ends["high"]
         jumped = state["jumped"] & ~nearer
         extra = torch.where(settled, (state["extra"] - 1).clamp(min=0), state["extra"])
         both = (low > 0) & high.isfinite()
-        closed = settled & ((both & (high <= low * (1 + self.tolerance))) | (jumped & (extra == 0)))
+        closed = settled & ((both & self._closes(ends)) | (jumped & (extra == 0)))
         narrow = closed | (settled & both & ends["halves"] & (high <= low * math.exp(_STRIDE)))
         jump = narrow & ~jumped & (ends["short"] < 1 - _NEARER)
         home = closed & ~jump & ~state["returned"]
@@ -208,8 +224,9 @@ class Bracketing:
         return {
             **ends,
             **count,
+            "share": torch.where(settled, self._share(ends, home | (extra > 0)), state["share"]),
             "penalty": torch.where(settled, torch.where(home, again, ahead), step.penalty),
-            "record": settled & step.won,
+            "record": settled & step.won & ~met,
             "restart": settled,
             "home": home,
             "resume": settled & ~step.won & ((low > 0) if self.kink else jumped & (extra > 0)) & ~home,
@@ -223,15 +240,26 @@ class Bracketing:
             "done": (back & ~nearer) | (closed & ~jump & ~home) | hopeless | (count["moved"] >= self.moves),
         }
 
-    def _minimised(self, state: State, step: Step) -> tuple[State, Tensor]:
+    def _met(self, state: State, step: Step) -> Tensor:
+        """Minimisations (R,) that began at the image and lead to the best point, from which the search of c comes."""
+        if step.apart is None or self.kink or surely_none(state["returns"]):
+            return torch.zeros_like(state["returns"])
+        return state["returns"] & step.accept & (step.apart < _MET * state["best_l2"])
+
+    def _share(self, ends: State, exactly: Tensor) -> Tensor:
+        """The share (R,) of the objective below which a decrease counts as none in the next minimisation."""
+        width = (ends["high"] / ends["low"]).log()
+        return (_COARSE * width.square()).clamp(self.stillness, _ROUGH).masked_fill(exactly, self.stillness)
+
+    def _minimised(self, state: State, step: Step, met: Tensor) -> tuple[State, Tensor]:
         """The counts of steps, and which minimisations end with this one (R,)."""
-        quiet = step.accept & (step.drop <= self.stillness * step.value.abs())
+        quiet = step.accept & (step.drop <= state["share"] * step.value.abs())
         still = torch.where(step.accept, torch.where(quiet, state["still"] + 1, 0.0), state["still"])
         spent = state["spent"] + 1
         stuck = step.forced & ~step.accept
         # Beyond a jump a minimisation that has left the success's basin goes nowhere that is of use.
         left = (state["extra"] > 0) & ~state["returns"] & ~step.won & (step.gap < -state["low_gap"])
-        settled = (still >= 2) | stuck | (spent >= self.longest) | left
+        settled = (still >= 2) | stuck | (spent >= self.longest) | left | met
         still, spent = (torch.where(settled, 0.0, count) for count in (still, spent))
         return {"still": still, "spent": spent, "moved": state["moved"] + settled}, settled
 
@@ -272,6 +300,17 @@ class Bracketing:
             "short": torch.where(up, step.reach / step.l2, state["short"]),
         }
 
+    def _closes(self, ends: State) -> Tensor:
+        """Whether the bracket is narrow enough (R,), or its lower end so near to the root, in c and in distance."""
+        low, high = ends["low"], ends["high"]
+        root = self._root(ends, (high / low).log())
+        near = (root <= _HALF * self.tolerance) & (ends["short"] >= 1 - _HALF * self.tolerance) & ~ends["halves"]
+        return (high <= low * (1 + self.tolerance)) | near
+
+    def _root(self, ends: State, width: Tensor) -> Tensor:
+        """Log of the root of the straight line through both margins over the lower end (R,); width: of the bracket."""
+        return width * (ends["low_gap"] / (ends["low_gap"] - ends["high_gap"]))
+
     def _again(self, state: State, step: Step) -> Tensor:
         """Whether the end of the bracket that moved last moves again if the minimisation ends here (R,)."""
         return torch.where(step.won, state["run"] > 0, state["run"] < 0)
@@ -284,7 +323,7 @@ class Bracketing:
         """
         width = (ends["high"] / ends["low"]).log()
         edge = (width / 2).clamp(max=0.9 * math.log1p(self.tolerance))
-        root = width * (ends["low_gap"] / (ends["low_gap"] - ends["high_gap"]))
+        root = self._root(ends, width) - _HALF**2 * self.tolerance
         root = torch.where(root.isfinite() & ~ends["halves"], root, width / 2)
         return ends["low"] * torch.maximum(torch.minimum(root, width - edge), edge).exp()
 

@@ -41,7 +41,7 @@ def smooth(root):
 def test_a_smooth_margin_needs_few_values_of_c(first, tolerance):
     tried, low, _ = searched(smooth(math.e), first, tolerance)
     assert low < math.e <= low * (1 + tolerance) * (1 + 1e-5)
-    assert len(tried) <= 12  # bisection needs 13 to 17, without the one that starts at the image
+    assert len(tried) <= 11  # bisection needs 13 to 17, without the one that starts at the image
     assert [start for _, start in tried].count(IMAGE) == 2 and tried[-1] == (pytest.approx(low), IMAGE)
 
 
@@ -102,3 +102,45 @@ def test_c_does_not_fall_for_ever():
     tried, low, l2 = searched(lambda c, start: (-0.5, 1.0), 3.0)
     assert low == 0 and l2 == math.inf
     assert 3e-12 <= tried[-1][0] < 1e-9 and len(tried) < 40
+
+
+def moved(schedule, state, c, gap, l2, drop=0.0, apart=None):
+    """The plan after a step to a minimiser of this c, margin and norm, from an image of margin -1."""
+    yes = torch.ones(1, dtype=torch.bool)
+    values = (torch.tensor([float(value)]) for value in (drop, 1, 0.6, gap, -1, l2))
+    apart = apart if apart is None else torch.tensor([apart])
+    won = torch.tensor([gap > 0])
+    return schedule.move(state, Step(torch.tensor([c]), yes, ~yes, won, won, *values, squared=True, apart=apart))
+
+
+def test_a_minimisation_ends_earlier_while_the_bracket_is_wide():
+    schedule = Bracketing(longest=1)
+    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf)}
+    shares = [float(state["share"])]
+    for c, gap in ((1.0, 0.3), (2.0, -0.3), (1.9, 0.02), (1.97, -0.05), (1.967, -0.01), (1.95, 0.01)):
+        plan = moved(schedule, state, c, gap, 1.0)
+        state |= {name: value for name, value in plan.items() if name in state}
+        shares.append(float(state["share"]))
+    widths = [math.log(high / low) for low, high in ((1.9, 2.0), (1.9, 1.97), (1.9, 1.967), (1.95, 1.967))]
+    assert shares[:3] == pytest.approx([3e-6, 1e-3, 1e-3])
+    assert shares[3:] == pytest.approx([max(3e-6, 0.03 * width**2) for width in widths], rel=1e-3)
+
+
+def test_a_success_that_nearly_lies_on_the_boundary_closes_the_bracket_alone():
+    def ends(gap):
+        state = Bracketing(longest=1).load(torch.zeros(1)) | {"best_l2": torch.full((1,), 1.0)}
+        known = {"low": 1.0, "high": 1.1, "low_gap": 0.1, "high_gap": -0.1, "moved": 4.0}
+        state |= {name: torch.tensor([value]) for name, value in known.items()}
+        return bool(moved(Bracketing(longest=1), state, 1.04, gap, 0.99)["home"])
+
+    assert ends(1e-4) and not ends(2e-3) and not ends(-1e-4)
+
+
+@pytest.mark.parametrize("kink", [False, True])
+def test_a_minimisation_from_the_image_that_comes_to_the_best_point_ends_there(kink):
+    schedule = Bracketing(kink=kink)
+    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.tensor([2.0]), "low": torch.tensor([1.0])}
+    state |= {"returns": torch.ones(1, dtype=torch.bool), "returned": torch.ones(1, dtype=torch.bool)}
+    for apart, over in ((0.1, False), (0.03, not kink)):
+        plan = moved(schedule, state, 1.0, 0.1, 1.99, drop=0.5, apart=apart)
+        assert bool(plan["done"]) == over and not bool(plan["record"])
