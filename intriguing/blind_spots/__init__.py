@@ -1,6 +1,8 @@
 """The minimal-distortion search: the smallest change of an input that makes a network give another class.
 
-`grades` says what is known of each grade, and costs no torch; the names below are imported on first use.
+`search` is the entry; it cuts the images into batches (`batch_search`), whose rows go through the stages of a grade
+(`row_search`). The solvers, the network's passes, the starts, and what is given back are folders. `grades` says what is
+known of each grade, and costs no torch; the names below are imported on first use.
 """
 
 from importlib import import_module
@@ -8,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intriguing.blind_spots.options import SearchOptions
-    from intriguing.blind_spots.result import STATUS_SENTENCES, SearchResult
+    from intriguing.blind_spots.outcome.result import STATUS_SENTENCES, SearchResult
     from intriguing.blind_spots.search import minimal_distortion
 
 _HOME = {
-    "STATUS_SENTENCES": "intriguing.blind_spots.result",
+    "STATUS_SENTENCES": "intriguing.blind_spots.outcome.result",
     "SearchOptions": "intriguing.blind_spots.options",
-    "SearchResult": "intriguing.blind_spots.result",
+    "SearchResult": "intriguing.blind_spots.outcome.result",
     "minimal_distortion": "intriguing.blind_spots.search",
 }
 

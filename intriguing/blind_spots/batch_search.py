@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from intriguing.basics.precision import full_precision, without_denormals
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.certified import Certifier
-from intriguing.blind_spots.confirmation import Confirmed, Verifier, confirm
-from intriguing.blind_spots.evaluate import MASKED, Evaluator
-from intriguing.blind_spots.further_starts import Pool
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.objective import cross_entropy
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.linear import Affinity, optima
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.objective import cross_entropy
+from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.quantisation import Grid, on_grid
-from intriguing.blind_spots.race import candidates
-from intriguing.blind_spots.result import SearchResult
+from intriguing.blind_spots.outcome.certified import Certifier
+from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm
+from intriguing.blind_spots.outcome.quantisation import Grid, on_grid
+from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
+from intriguing.blind_spots.solvers.linear import Affinity, optima
+from intriguing.blind_spots.solvers.loop import State
+from intriguing.blind_spots.starts.further_starts import Pool
+from intriguing.blind_spots.starts.race import candidates
 from intriguing.models.logits import floor_of
 
 EVERY = "every"

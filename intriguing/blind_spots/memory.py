@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from intriguing.basics.memory import available_memory
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.loop import Layout
 from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.race import CANDIDATES
+from intriguing.blind_spots.solvers.loop import Layout
+from intriguing.blind_spots.starts.race import CANDIDATES
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row

@@ -9,10 +9,16 @@ from math import log
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import (
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.grades import GRADES, Recipe
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.options import SearchOptions
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.loop import Layout, State, run
+from intriguing.blind_spots.solvers.penalty import PenaltySearch
+from intriguing.blind_spots.solvers.penalty_schedule import Bracketing, Truncated
+from intriguing.blind_spots.solvers.primal_dual import PrimalDual
+from intriguing.blind_spots.starts.further_starts import (
     COARSE,
     FINE,
     KINDS,
@@ -26,14 +32,8 @@ from intriguing.blind_spots.further_starts import (
     noisy,
     waves_of,
 )
-from intriguing.blind_spots.grades import GRADES, Recipe
-from intriguing.blind_spots.loop import Layout, State, run
-from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.penalty import PenaltySearch
-from intriguing.blind_spots.penalty_schedule import Bracketing, Truncated
-from intriguing.blind_spots.primal_dual import PrimalDual
-from intriguing.blind_spots.probing import FEW, PROBES, nearest_probes, slopes
-from intriguing.blind_spots.race import raced, ranked
+from intriguing.blind_spots.starts.probing import FEW, PROBES, nearest_probes, slopes
+from intriguing.blind_spots.starts.race import raced, ranked
 
 _INFINITY = float("inf")
 ALIGNED = 16

@@ -16,19 +16,19 @@ from intriguing.basics.masked import check_unmasked
 from intriguing.basics.precision import Precision, full_precision
 from intriguing.basics.torch_modes import Autocast, device_of, without_autocast
 from intriguing.blind_spots import memory
+from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.certified import Certifier
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.few_channels import quick_gradients
-from intriguing.blind_spots.further_starts import Pool
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.linear import Affinity, affinity
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
+from intriguing.blind_spots.network.few_channels import quick_gradients
+from intriguing.blind_spots.network.replay import replayed
+from intriguing.blind_spots.network.rounding import fewest_alike
 from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.replay import replayed
-from intriguing.blind_spots.result import SearchResult
-from intriguing.blind_spots.rounding import fewest_alike
+from intriguing.blind_spots.outcome.certified import Certifier
+from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
+from intriguing.blind_spots.solvers.linear import Affinity, affinity
+from intriguing.blind_spots.starts.further_starts import Pool
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.rows import PADDED, Blocks, Counted, Passes

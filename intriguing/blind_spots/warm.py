@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from intriguing.basics.precision import full_precision
 from intriguing.blind_spots import memory
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.loop import Layout, run
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.row_search import ALIGNED
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.models.examination import ROWS, examine
 
 _HALVINGS = 5

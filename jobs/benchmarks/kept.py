@@ -32,7 +32,7 @@ def _content(value: Tensor) -> bytes:
 
 def source_digest(package: Path) -> str:
     """A hash of the Python files of a package."""
-    return digest(*((path.name, path.read_text()) for path in sorted(package.glob("*.py"))))
+    return digest(*((path.name, path.read_text()) for path in sorted(package.rglob("*.py"))))
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:

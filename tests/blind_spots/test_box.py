@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError
 

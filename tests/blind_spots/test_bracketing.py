@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from intriguing.blind_spots.penalty_schedule import Bracketing, Step
+from intriguing.blind_spots.solvers.penalty_schedule import Bracketing, Step
 
 IMAGE, LAST, BEST = "the image", "the last minimiser", "the nearest success"
 

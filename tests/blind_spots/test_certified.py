@@ -6,7 +6,7 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics.precision import Precision
-from intriguing.blind_spots import certified
+from intriguing.blind_spots.outcome import certified
 from intriguing.errors import UnknownNameError
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics import precision
 from intriguing.basics.precision import FULL, Precision, distinct, full_precision
-from intriguing.blind_spots import confirmation
+from intriguing.blind_spots.outcome import confirmation
 
 CUDA = torch.device("cuda")
 

@@ -11,12 +11,20 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import cuda_graph
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.further_starts import Segment
-from intriguing.blind_spots.penalty import PenaltySearch
-from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.penalty import PenaltySearch
+from intriguing.blind_spots.solvers.primal_dual import PrimalDual
+from intriguing.blind_spots.starts.further_starts import Segment
 
-MODULES = ("confirmation", "cuda_graph", "evaluate", "masks", "memory", "penalty", "qp")
+MODULES = (
+    "outcome.confirmation",
+    "cuda_graph",
+    "network.evaluate",
+    "arithmetic.masks",
+    "memory",
+    "solvers.penalty",
+    "arithmetic.qp",
+)
 RECORDED = []
 """What was recorded: the class of a solver, or None for a call of the model alone."""
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import search
-from intriguing.blind_spots.evaluate import frozen
-from intriguing.blind_spots.few_channels import (
+from intriguing.blind_spots.network.evaluate import frozen
+from intriguing.blind_spots.network.few_channels import (
     Shape,
     pulled,
     pulled_last,

@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots import further_starts, grades, row_search
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.further_starts import (
+from intriguing.blind_spots import grades, row_search
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.loop import Layout, run
+from intriguing.blind_spots.solvers.primal_dual import PrimalDual
+from intriguing.blind_spots.starts import further_starts
+from intriguing.blind_spots.starts.further_starts import (
     COARSE,
     FINE,
     SAME,
@@ -22,8 +25,6 @@ from intriguing.blind_spots.further_starts import (
     noisy,
     waves_of,
 )
-from intriguing.blind_spots.loop import Layout, run
-from intriguing.blind_spots.primal_dual import PrimalDual
 from intriguing.errors import InputError
 from intriguing.models.rows import PADDED
 

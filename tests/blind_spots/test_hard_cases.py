@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.arithmetic.objective import cross_entropy, standing
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.loop import Layout, run
-from intriguing.blind_spots.objective import cross_entropy, standing
+from intriguing.blind_spots.solvers.loop import Layout, run
 
 
 def relu_net(inputs=16, classes=4, seed=0, width=24):

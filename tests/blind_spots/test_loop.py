@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.loop import Layout, run
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.models.rows import PADDED
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics.memory import available_memory
-from intriguing.blind_spots import loop, memory
+from intriguing.blind_spots import memory
+from intriguing.blind_spots.solvers import loop
 from intriguing.errors import InputError
 from intriguing.models import rows
 from intriguing.models.examination import Conduct

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.qp import project
+from intriguing.blind_spots.arithmetic.qp import project
 
 SEARCHED = SearchOptions(exact_linear="off")
 

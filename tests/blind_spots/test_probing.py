@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from intriguing import minimal_distortion
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.probing import PROBES, _pattern, nearest_probes, slopes
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.starts.probing import PROBES, _pattern, nearest_probes, slopes
 from intriguing.models.rows import PADDED
 
 GRID = torch.stack(torch.meshgrid(*[torch.linspace(0, 1, 301)] * 2, indexing="ij"), -1).reshape(-1, 2)

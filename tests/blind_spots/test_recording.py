@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import search
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.recording import record
-from intriguing.blind_spots.replay import replayed
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
+from intriguing.blind_spots.network.recording import record
+from intriguing.blind_spots.network.replay import replayed
 from intriguing.models.examination import Conduct, as_module
 from intriguing.models.rows import PADDED, SMALL
 

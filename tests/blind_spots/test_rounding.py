@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.few_channels import quick_gradients
-from intriguing.blind_spots.objective import pair
-from intriguing.blind_spots.rounding import fewest_alike
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.arithmetic.objective import pair
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
+from intriguing.blind_spots.network.few_channels import quick_gradients
+from intriguing.blind_spots.network.rounding import fewest_alike
 from intriguing.models.examination import Conduct
 from intriguing.models.rows import PADDED, operations_of_row
 

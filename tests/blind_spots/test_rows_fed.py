@@ -148,7 +148,7 @@ def test_the_examination_keeps_the_graph_of_one_row_and_traces_no_bent_network(c
     rows_with_graph = []
     model[0].register_forward_hook(lambda _, fed, out: rows_with_graph.append(len(out)) if out.requires_grad else None)
     traced = []
-    monkeypatch.setattr("intriguing.blind_spots.linear.trace", lambda *of: traced.append(of))
+    monkeypatch.setattr("intriguing.blind_spots.solvers.linear.trace", lambda *of: traced.append(of))
     conduct = examine(model.requires_grad_(False), x[:count], (0.0, 1.0), [ROWS])
     assert rows_with_graph == [1] and conduct.alone and not conduct.blind
     minimal_distortion(model, x[:count], y[:count], options=SearchOptions(grade="fast"))

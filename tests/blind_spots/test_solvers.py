@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.evaluate import Evaluator, frozen
+from intriguing.blind_spots.arithmetic.lbfgs import direction
+from intriguing.blind_spots.arithmetic.objective import cross_entropy
+from intriguing.blind_spots.arithmetic.qp import _ascent, _enumerated, eliminated, project
 from intriguing.blind_spots.grades import GRADES
-from intriguing.blind_spots.lbfgs import direction
-from intriguing.blind_spots.loop import Layout, run
-from intriguing.blind_spots.objective import cross_entropy
-from intriguing.blind_spots.primal_dual import PrimalDual
-from intriguing.blind_spots.qp import _ascent, _enumerated, eliminated, project
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.loop import Layout, run
+from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.models.rows import PADDED
 
 

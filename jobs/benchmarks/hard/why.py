@@ -6,9 +6,9 @@ import torch
 from benchmarks.hard.cells import Found, HardCell
 from torch import Tensor
 
-from intriguing.blind_spots.boundary import BoundaryFinish
-from intriguing.blind_spots.evaluate import Evaluator, frozen
-from intriguing.blind_spots.loop import Layout, run
+from intriguing.blind_spots.network.evaluate import Evaluator, frozen
+from intriguing.blind_spots.solvers.boundary import BoundaryFinish
+from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.models.rows import PADDED
 
 _STEPS = 60

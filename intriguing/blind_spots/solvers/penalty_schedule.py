@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import surely_none
+from intriguing.blind_spots.arithmetic.masks import surely_none
+from intriguing.blind_spots.solvers.loop import State
 
 _INFINITY = float("inf")
 _NEARER = 2e-3

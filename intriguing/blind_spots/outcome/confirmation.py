@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from intriguing.basics.precision import Precision, distinct
-from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.arithmetic.objective import margin, pair
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.objective import margin, pair
-from intriguing.blind_spots.quantisation import Grid, outward
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.outcome.quantisation import Grid, outward
 from intriguing.models.rows import Blocks
 
 _FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 24, 4

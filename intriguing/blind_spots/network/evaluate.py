@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from intriguing.basics.torch_modes import evaluating
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.recording import Recording
+from intriguing.blind_spots.network.recording import Recording
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
 from intriguing.models.logits import logits_behind

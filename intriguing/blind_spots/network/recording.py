@@ -25,8 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from intriguing.basics.torch_modes import Autocast, without_compiler
-from intriguing.blind_spots.few_channels import Thin
-from intriguing.blind_spots.operations import Step, Unknown, made, simplified
+from intriguing.blind_spots.network.few_channels import Thin
+from intriguing.blind_spots.network.operations import Step, Unknown, made, simplified
 from intriguing.models.examination import FunctionModule
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound, clip
+from intriguing.blind_spots.arithmetic.box import Bound, clip
+from intriguing.blind_spots.arithmetic.lbfgs import direction, dot, free_variables
+from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
+from intriguing.blind_spots.arithmetic.objective import cross_entropy, one_entropy, standing
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.evaluate import Evaluator, Loss
-from intriguing.blind_spots.lbfgs import direction, dot, free_variables
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, surely_all, surely_finite, surely_none
-from intriguing.blind_spots.objective import cross_entropy, one_entropy, standing
-from intriguing.blind_spots.penalty_schedule import Bracketing, Step, Truncated
+from intriguing.blind_spots.network.evaluate import Evaluator, Loss
+from intriguing.blind_spots.solvers.loop import State
+from intriguing.blind_spots.solvers.penalty_schedule import Bracketing, Step, Truncated
 
 _LEAVES = 0.9
 """The first c of the form l2, as a share of the norm of the gradient at the image."""

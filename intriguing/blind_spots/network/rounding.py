@@ -9,9 +9,9 @@ units. Layers, libraries and the number of threads decide, so the network itself
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Box
+from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.models.rows import FINE, PADDED, Blocks
 
 _KEY = 20140416

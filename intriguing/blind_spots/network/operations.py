@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from intriguing.blind_spots.few_channels import FEW, Shape, pulled_last, side_of, transposed_last
+from intriguing.blind_spots.network.few_channels import FEW, Shape, pulled_last, side_of, transposed_last
 
 _MOST, _USEFUL = 64, 0.65
 """The most values in a square of places of the input, and the least share of useful products, with which a strided

@@ -12,11 +12,11 @@ from itertools import chain, count
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.objective import standing
+from intriguing.blind_spots.arithmetic.box import Bound, clip
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.objective import standing
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.solvers.loop import State
 
 _FIRST_KEY = 20140416
 """Key of the first direction of noise."""

@@ -21,12 +21,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, surely_all, surely_finite, surely_none
-from intriguing.blind_spots.objective import Standing, cross_entropy, duel, one_entropy, standing
+from intriguing.blind_spots.arithmetic.box import Bound, clip
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
+from intriguing.blind_spots.arithmetic.objective import Standing, cross_entropy, duel, one_entropy, standing
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.solvers.loop import State
 
 _INFINITY = float("inf")
 _SQUARE = 0.999

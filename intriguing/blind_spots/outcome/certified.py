@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.precision import Precision
-from intriguing.blind_spots.box import Box, clip
+from intriguing.blind_spots.arithmetic.box import Box, clip
 from intriguing.blind_spots.options import SearchOptions
-from intriguing.blind_spots.result import SearchResult
+from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.errors import ModelError
 from intriguing.stability.bounds import excluded_classes, lower_bounds
 from intriguing.stability.graph import trace

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from intriguing.basics.liveness import beat
 from intriguing.blind_spots import cuda_graph
-from intriguing.blind_spots.evaluate import Evaluator
+from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.models.rows import Blocks, Passes
 
 State = dict[str, Tensor]

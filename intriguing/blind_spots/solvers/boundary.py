@@ -16,13 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.masks import chosen, surely_all, surely_none
-from intriguing.blind_spots.objective import Standing, duel
-from intriguing.blind_spots.qp import project
+from intriguing.blind_spots.arithmetic.box import Bound, clip
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_none
+from intriguing.blind_spots.arithmetic.objective import Standing, duel
+from intriguing.blind_spots.arithmetic.qp import project
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.solvers.loop import State
 
 _INFINITY = float("inf")
 _LOOSE = 1e-3

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from intriguing.basics.precision import full_precision
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.recording import record
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.network.recording import record
 from intriguing.models.rows import PADDED, SMALL, Blocks
 
 _KEY = 20140416

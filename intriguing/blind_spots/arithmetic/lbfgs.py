@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound
+from intriguing.blind_spots.arithmetic.box import Bound
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.masks import surely_all
 from intriguing.blind_spots.cuda_graph import is_graphed
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.masks import surely_all
 
 _INFINITY = float("inf")
 _PIVOTED = 32

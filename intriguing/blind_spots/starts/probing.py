@@ -10,9 +10,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Bound, clip
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.objective import pair, standing
+from intriguing.blind_spots.arithmetic.box import Bound, clip
+from intriguing.blind_spots.arithmetic.objective import pair, standing
+from intriguing.blind_spots.network.evaluate import Evaluator
 
 FEW = 16
 """Largest number of values of an image that is probed. In more dimensions so few points show next to nothing."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.precision import Precision
-from intriguing.blind_spots.box import Bound, Box
-from intriguing.blind_spots.evaluate import MASKED, Evaluator
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.objective import margin
-from intriguing.blind_spots.qp import project
+from intriguing.blind_spots.arithmetic.box import Bound, Box
+from intriguing.blind_spots.arithmetic.objective import margin
+from intriguing.blind_spots.arithmetic.qp import project
+from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
+from intriguing.blind_spots.solvers.loop import State
 from intriguing.errors import ModelError
 from intriguing.stability.graph import linear_function, trace
 from intriguing.stability.problem import Network

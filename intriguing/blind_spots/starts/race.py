@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from intriguing.blind_spots.grades import Cut
-from intriguing.blind_spots.loop import State
-from intriguing.blind_spots.primal_dual import PrimalDual
+from intriguing.blind_spots.solvers.loop import State
+from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 
 CANDIDATES = 9
 """Largest number of classes that start, unless the options ask for more: those with the largest logits."""

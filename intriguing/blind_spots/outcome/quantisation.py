@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.blind_spots.box import Box
-from intriguing.blind_spots.evaluate import Evaluator
-from intriguing.blind_spots.lbfgs import dot
-from intriguing.blind_spots.objective import pair, standing
+from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.arithmetic.lbfgs import dot
+from intriguing.blind_spots.arithmetic.objective import pair, standing
+from intriguing.blind_spots.network.evaluate import Evaluator
 
 _SCALES = tuple(1 + 0.01 * (2.0**k - 1) for k in range(20))
 _BISECTIONS = 5

@@ -1,0 +1,1 @@
+"""What is given back: confirmed, on a grid, bounded from below."""

@@ -1,0 +1,1 @@
+"""The solvers, and the loop that runs them."""

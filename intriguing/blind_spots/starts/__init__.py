@@ -1,0 +1,1 @@
+"""Where searches begin: further starts, points all around, and which wrong classes go on."""
