@@ -135,7 +135,7 @@ def _fitted(network: nn.Module, asked: _Asked, home: torch.device) -> SearchResu
     ends = _loaded(asked.starts, images, box) if used else None
     several = recipe is not None and bool(recipe.further) and linear is None and not cost.dear
     plan = memory.plan(cost, conduct, images, options, tried, TOGETHER if several else 1)
-    notes = _notes(conduct, plan, options, images)
+    notes = _notes(conduct, plan, options, images, bad)
     if isinstance(asked.starts, Tensor) and not used:
         notes += (_UNUSED_LINEAR if linear is not None else _UNUSED_DEAR,)
     for line in notes:
@@ -192,8 +192,16 @@ def _with_fewest_rows(plan: memory.Plan, evaluator: Evaluator, asked: _Asked, co
     return replace(plan, blocks=plan.blocks.finer(rows, cost.operations)) if rows < PADDED.least else plan
 
 
-def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: Tensor) -> tuple[str, ...]:
+def _notes(conduct: Conduct, plan: memory.Plan, options: SearchOptions, images: Tensor, bad: Tensor) -> tuple[str, ...]:
     notes = []
+    if bool(bad.any()):
+        values = images[bad]
+        values = values[values.isfinite()]
+        reach = f" (values from {float(values.min()):.4g} to {float(values.max()):.4g})" if values.numel() else ""
+        notes.append(
+            f"{int(bad.sum())} of {len(images)} images are not finite or lie outside the box{reach}, and are not "
+            "searched: for images of another scale give SearchOptions(lower=..., upper=...)."
+        )
     if conduct.probabilities:
         notes.append(
             "The model's outputs are probabilities: the search follows the logits behind them; success is judged on "
@@ -251,12 +259,13 @@ def _checked(
         except (ValueError, TypeError, RuntimeError) as error:
             kind = type(argument).__name__
             raise InputError(
-                f"{name} is a {kind} that makes no tensor ({error}); it must be {len(x)} whole numbers."
+                f"{name} is a {kind} that makes no tensor ({error}); it must be {len(x)} whole numbers, the places of "
+                "the classes among the outputs (of names: [names.index(name) for name in ...])."
             ) from None
         other = value.is_floating_point() or value.is_complex() or value.dtype == torch.bool
         whole = not other or not value.numel()  # torch takes an empty list for float32
         if value.shape != (len(x),) or not whole:
-            hint = " For a single image write x[None]." if value.numel() == 1 else ""
+            hint = _hint(value, len(x))
             raise InputError(
                 f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers, one per row of x, "
                 f"which is {tuple(x.shape)}.{hint}"
@@ -302,6 +311,17 @@ def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) ->
     unit = isinstance(options.upper, (int, float)) and options.upper == 1
     if unit and len(x) and bool(box.outside(images.flatten(1)).all()) and looks_like_bytes(x):
         raise InputError(f"x runs from {float(x.min()):g} to {float(x.max()):g}, the box from 0 to 1: write x / 255.")
+
+
+def _hint(value: Tensor, count: int) -> str:
+    """What makes classes (B,) of what was given for them, where that is plain to see."""
+    if value.numel() == 1:
+        return " For a single image write x[None]."
+    if value.ndim == 2 and len(value) == count and value.shape[1] > 1:
+        return " Of scores, or rows of zeros with a one, .argmax(1) makes them."
+    if value.shape == (count, 1):
+        return " Write .flatten()."
+    return " Where they are whole, write .long()." if value.shape == (count,) and value.is_floating_point() else ""
 
 
 def _check_classes(count: int, labels: Tensor, target_classes: Tensor | None) -> None:

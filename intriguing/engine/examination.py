@@ -28,7 +28,7 @@ class Examination:
         """What is to run, what is finished, and what the plan asks for no more, in a line."""
         finished = len(self.records)
         dropped = f"; {self.dropped:,} that an earlier spec asked for stay in the store" if self.dropped else ""
-        return f"{len(plan):,} tasks: {len(plan) - finished:,} to run, {finished:,} finished before{dropped}"
+        return f"{len(plan):,} tasks: {len(plan) - finished:,} to run, {finished:,} reused{dropped}"
 
 
 @collected_later()

@@ -127,6 +127,19 @@ def test_labels_that_make_no_tensor_are_told():
         minimal_distortion(base(), images(), ["cat"] * 6)
 
 
+@pytest.mark.parametrize(
+    "labels, hint",
+    [
+        (torch.eye(3)[[0, 1, 2, 0, 1, 2]], r"\.argmax\(1\)"),
+        (torch.zeros(6, 1, dtype=torch.int64), r"Write \.flatten\(\)"),
+        (torch.ones(6), r"write \.long\(\)"),
+    ],
+)
+def test_labels_in_another_form_are_refused_with_what_makes_them_right(labels, hint):
+    with pytest.raises(InputError, match=f"labels is .*must be 6 whole numbers.*{hint}"):
+        minimal_distortion(base(), images(), labels)
+
+
 @pytest.mark.parametrize("step", [torch.round, lambda x: (x - 0.5).sign(), lambda x: (x * 4).floor() / 4])
 def test_a_gradient_that_is_zero_everywhere_is_no_robustness(step):
     model = Wrapped(step)

@@ -39,8 +39,12 @@ def test_bad_rows_get_a_status_and_disturb_no_other():
     dirty[4, 0] = 1.5
     result = minimal_distortion(model, dirty, y)
     assert result.status == ["found", "bad_input", "found", "found", "bad_input", "found"]
-    assert torch.equal(result.adversarial[2], minimal_distortion(model, x, y).adversarial[2])
+    clean = minimal_distortion(model, x, y)
+    assert torch.equal(result.adversarial[2], clean.adversarial[2])
     assert result.forward_passes[1] == 0
+    [told] = [note for note in result.notes if note not in clean.notes]
+    assert told.startswith("2 of 6 images are not finite or lie outside the box (values from 0")
+    assert "to 1.5), and are not searched" in told and "SearchOptions(lower=..., upper=...)" in told
 
 
 def test_a_rounding_error_outside_the_box_is_clipped():

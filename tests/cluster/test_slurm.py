@@ -221,7 +221,7 @@ def test_a_sweep_on_two_nodes_drains_at_the_notice_and_goes_on_when_slurm_starts
 
     wait_for(completed, slurm, log, 600)
     [first, second] = [line for line in log.read_text().splitlines() if "to run, " in line]
-    assert " 0 finished before" in first
+    assert " 0 reused" in first
     reused = int(second.split(" to run, ")[1].split()[0])
     run = open_run(out)
     tasks = run.table("tasks")
