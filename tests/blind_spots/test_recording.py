@@ -1,7 +1,9 @@
 """A network's operations, recorded and replayed: the same logits and gradients, and what is left to torch."""
 
 import copy
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -165,11 +167,19 @@ class CountingElsewhere(Around):
 
     def __init__(self, where):
         super().__init__()
-        self.where, self.counts = where, {"rows": 0}
+        self.where, self.counts, self.held = where, {"rows": 0}, SimpleNamespace(rows=0)
+        self.register_buffer("seen", torch.zeros(1))
+        self.array = np.zeros(2)
 
     def forward(self, x):
         if self.where == "attribute":
             self.counts["rows"] += len(x)
+        elif self.where == "object":
+            self.held.rows += len(x)
+        elif self.where == "buffer":
+            self.seen += len(x)
+        elif self.where == "array":
+            self.array[0] += len(x)
         elif self.where == "global":
             COUNTED.append(len(x))
         elif x.requires_grad:
@@ -229,6 +239,9 @@ OWN = {
     "reads its input": lambda: Around(lambda x: x / 2 if float(x.max()) > 0.5 else x),
     "counts its calls": Counting,
     "counts in a dictionary": lambda: CountingElsewhere("attribute"),
+    "counts in an object": lambda: CountingElsewhere("object"),
+    "counts in a buffer": lambda: CountingElsewhere("buffer"),
+    "counts in an array": lambda: CountingElsewhere("array"),
     "counts in a variable of its module": lambda: CountingElsewhere("global"),
     "counts in a variable around it": counting_in_a_closure,
     "counts gradients by a hook": lambda: CountingElsewhere("hook"),

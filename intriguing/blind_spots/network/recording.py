@@ -14,9 +14,10 @@ operations that `operations` does not know.
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
@@ -33,6 +34,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 _ROWS = 2
 """Rows of the call that is recorded."""
+_FEW_BYTES = 4096
+"""Arrays of at most so many bytes may count something."""
 Pull = Callable[[Tensor], Tensor]
 """From a gradient in the logits (B, C) to that in the images (B, *shape)."""
 
@@ -145,10 +148,18 @@ def _seen(value: Any) -> Any:
     """What shows whether a variable was changed: its value or identity, and those of what it holds."""
     if isinstance(value, dict):
         return id(value), [(_shown(k), _shown(v)) for k, v in value.items()]
-    return (id(value), [_shown(v) for v in value]) if isinstance(value, (list, set, deque)) else _shown(value)
+    if isinstance(value, (list, set, deque)):
+        return id(value), [_shown(v) for v in value]
+    if isinstance(value, (ModuleType, type, FunctionType, nn.Module, Tensor)) or not hasattr(value, "__dict__"):
+        return _shown(value)
+    return id(value), [(name, _shown(v)) for name, v in vars(value).items()]
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return id(value), 0 if value.is_inference() else value._version
+    if isinstance(value, np.ndarray):
+        return id(value), value.tobytes() if value.nbytes <= _FEW_BYTES else b""
     return value if isinstance(value, (int, float, str)) else id(value)
 
 
