@@ -63,7 +63,7 @@ COARSE = Plan(
         *((4.0, 64.0, "short"), (0.0, 8.0, "slow"), (2.0, 16.0, "short"), (4.0, 64.0, "long"), (0.5, 16.0, "short")),
         *((1.0, 8.0, "slow"), (0.0, 16.0, "short"), (8.0, 128.0, "short"), (1.0, 8.0, "short"), (0.0, 32.0, "short")),
     ),
-    (1, 2, 4),
+    (3, 4),
 )
 """Where they end far from it, as on residual and attention networks: slow starts end near the optimum, the others far
 from it."""
