@@ -74,7 +74,7 @@ class Evaluator:
         """Whether rows cost so much that each is fed alone, however much memory there is."""
         self.recording = recording
         """What logits and gradients come from in place of the model, where there is one; outputs never do."""
-        self.recorded = False
+        self.is_graph_made = False
         """Whether a step that asks the model was recorded already (`cuda_graph`)."""
 
     @property
@@ -150,6 +150,10 @@ class Evaluator:
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
         """An evaluator of the same model, which it feeds so many rows at a time."""
         return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen, self.dear, self.recording)
+
+    def by(self, recording: Recording) -> "Evaluator":
+        """An evaluator of the same model that replays `recording` in its place."""
+        return Evaluator(self.model, self.shape, self.blocks, self.conduct, self.seen, self.dear, recording)
 
     def alone(self, rows: Tensor) -> Tensor:
         """The outputs (R, C) for the rows (R, n), each in a batch of one, or of copies if the model does not take one.

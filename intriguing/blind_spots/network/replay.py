@@ -48,9 +48,7 @@ def _examined(evaluator: Evaluator, rows: Tensor, slopes: Tensor) -> Evaluator:
     if recording is None:
         return evaluator
     evaluator.seen.forward += 2
-    other = Evaluator(
-        evaluator.model, evaluator.shape, evaluator.blocks, evaluator.conduct, evaluator.seen, evaluator.dear, recording
-    )
+    other = evaluator.by(recording)
     least, most = evaluator.blocks.least, len(rows)
     usual, whole = _asked(evaluator, rows[:least], slopes[:least]), _asked(other, rows, slopes)
     few = slice(0, least)

@@ -202,9 +202,9 @@ class _Graphed:
         if self._advance is None:
             # The steps before the recording are made on copies, and count as passes that the model saw.
             self._state = {name: value.clone() for name, value in state.items()}
-            warm = cuda_graph.LATER if evaluator.recorded else cuda_graph.FIRST
+            warm = cuda_graph.LATER if evaluator.is_graph_made else cuda_graph.FIRST
             self._advance = cuda_graph.record(self._step, self._state, warm)
-            evaluator.recorded = True
+            evaluator.is_graph_made = True
             evaluator.seen.add(self._passes, -1)  # the step that was recorded was not made
         for name, value in state.items():
             if value is not self._state[name]:
