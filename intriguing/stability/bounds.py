@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor
 from intriguing.errors import InputError, ModelError, unknown_name
-from intriguing.stability.graph import Graph, trace
 from intriguing.stability.problem import NOTHING, Network, Problem
 from intriguing.stability.region import Bound
+from intriguing.stability.tracing.graph import Graph, trace
 
 EFFORTS = ("fast", "slow")
 GIGAFLOPS = 10.0

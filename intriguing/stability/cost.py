@@ -2,8 +2,8 @@
 
 import math
 
-from intriguing.stability.graph import Graph, Node
-from intriguing.stability.ops import Affine, Concat, Convolution, Dense, Elementwise, Linear, MaxPool, Sum, size
+from intriguing.stability.tracing.graph import Graph, Node
+from intriguing.stability.tracing.ops import Affine, Concat, Convolution, Dense, Elementwise, Linear, MaxPool, Sum, size
 
 _EVALUATIONS = 5
 """How many radii are tried, on average."""

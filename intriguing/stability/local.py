@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from intriguing.stability import spectrum
-from intriguing.stability.gains import slope_bound
-from intriguing.stability.graph import Graph
-from intriguing.stability.ops import Concat, Dense, Elementwise, Smooth, Sum
-from intriguing.stability.relaxations import steepest
+from intriguing.stability.lines.relaxations import steepest
+from intriguing.stability.lipschitz import spectrum
+from intriguing.stability.lipschitz.gains import slope_bound
+from intriguing.stability.tracing.graph import Graph
+from intriguing.stability.tracing.ops import Concat, Dense, Elementwise, Smooth, Sum
 
 if TYPE_CHECKING:
     from intriguing.stability.problem import Problem

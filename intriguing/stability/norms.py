@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, unknown_name
-from intriguing.stability.gains import Gain, gain, lanczos
-from intriguing.stability.graph import Graph, Node, UntracedError, is_passive, linear_function, trace
-from intriguing.stability.ops import Affine, Concat, Convolution, Elementwise, Shape, Smooth, Sum, Unknown
+from intriguing.stability.lipschitz.gains import Gain, gain, lanczos
+from intriguing.stability.tracing.graph import Graph, Node, UntracedError, is_passive, linear_function, trace
+from intriguing.stability.tracing.ops import Affine, Concat, Convolution, Elementwise, Shape, Smooth, Sum, Unknown
 
 METHODS = ("exact", "paper")
 _TELLING = math.log(2)

@@ -10,13 +10,13 @@ from torch import Tensor
 from intriguing.basics.precision import Precision
 from intriguing.errors import ModelError
 from intriguing.stability import local
-from intriguing.stability.bisection import certify, excluded
 from intriguing.stability.cost import operations
-from intriguing.stability.graph import Graph, linear_function
-from intriguing.stability.linear_bounds import can_bound, has_lines
-from intriguing.stability.ops import Dense, Smooth, size
+from intriguing.stability.lines.bisection import certify, excluded
+from intriguing.stability.lines.linear_bounds import can_bound, has_lines
 from intriguing.stability.region import Bound, Region
 from intriguing.stability.rounding import Rounding
+from intriguing.stability.tracing.graph import Graph, linear_function
+from intriguing.stability.tracing.ops import Dense, Smooth, size
 
 NOTHING = "none"
 _SHRINK = 1 - 1e-7

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from intriguing.stability.gains import gain, least_gain, slope_bound
-from intriguing.stability.graph import Graph, Node
-from intriguing.stability.ops import (
+from intriguing.stability.lipschitz.gains import gain, least_gain, slope_bound
+from intriguing.stability.tracing.graph import Graph, Node
+from intriguing.stability.tracing.ops import (
     Affine,
     Concat,
     Convolution,

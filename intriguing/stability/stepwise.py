@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from intriguing.stability.gains import slope_bound
-from intriguing.stability.graph import Graph
-from intriguing.stability.ops import Affine, Concat, Elementwise, Op, Scale, Sum
+from intriguing.stability.lipschitz.gains import slope_bound
 from intriguing.stability.region import Region
 from intriguing.stability.rounding import Rounding, in_moduli, parts_of
+from intriguing.stability.tracing.graph import Graph
+from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, Op, Scale, Sum
 
 
 class Steps:

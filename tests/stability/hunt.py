@@ -16,7 +16,7 @@ import intriguing as ig
 from intriguing.errors import ModelError
 from intriguing.stability import problem
 from intriguing.stability.bounds import excluded_classes, lower_bounds
-from intriguing.stability.graph import trace
+from intriguing.stability.tracing.graph import trace
 
 ACTIVATIONS = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Hardtanh, nn.ReLU6,
                nn.Mish, nn.SELU, nn.Hardswish, nn.CELU, nn.Hardsigmoid, nn.LogSigmoid)  # fmt: skip

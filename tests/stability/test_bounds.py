@@ -8,13 +8,14 @@ from torch import nn
 
 import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
-from intriguing.stability import coupled, excluded_classes, linear_bounds, local, lower_bounds, relaxations, trace
+from intriguing.stability import excluded_classes, local, lower_bounds, trace
 from intriguing.stability.cost import operations
-from intriguing.stability.linear_bounds import LinearBounds
-from intriguing.stability.ops import Elementwise
+from intriguing.stability.lines import coupled, linear_bounds, relaxations
+from intriguing.stability.lines.linear_bounds import LinearBounds
 from intriguing.stability.problem import Network, Problem
 from intriguing.stability.region import Region
 from intriguing.stability.rounding import Rounding
+from intriguing.stability.tracing.ops import Elementwise
 
 from . import hunt
 

@@ -10,8 +10,10 @@ from torch import nn
 
 import intriguing as ig
 from intriguing.errors import InputError, ModelError, UnknownNameError
-from intriguing.stability import convolution, layer_norms, ops, spectrum
-from intriguing.stability.gains import gain, lanczos, tight_bound
+from intriguing.stability import layer_norms
+from intriguing.stability.lipschitz import convolution, spectrum
+from intriguing.stability.lipschitz.gains import gain, lanczos, tight_bound
+from intriguing.stability.tracing import ops
 
 MODES = ("zeros", "circular", "reflect", "replicate")
 

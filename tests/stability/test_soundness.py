@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 import intriguing as ig
-from intriguing.stability import coupled, linear_bounds, lower_bounds, relaxations, trace
-from intriguing.stability.gains import slope_bound
-from intriguing.stability.linear_bounds import LinearBounds
-from intriguing.stability.ops import Elementwise
+from intriguing.stability import lower_bounds, trace
+from intriguing.stability.lines import coupled, linear_bounds, relaxations
+from intriguing.stability.lines.linear_bounds import LinearBounds
+from intriguing.stability.lines.relu_ball import bending_norms, relu_ball
+from intriguing.stability.lipschitz.gains import slope_bound
 from intriguing.stability.region import Region
-from intriguing.stability.relu_ball import bending_norms, relu_ball
+from intriguing.stability.tracing.ops import Elementwise
 
 from . import hunt
 

@@ -12,8 +12,8 @@ from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.errors import ModelError
 from intriguing.stability.bounds import excluded_classes, lower_bounds
-from intriguing.stability.graph import trace
 from intriguing.stability.problem import Network
+from intriguing.stability.tracing.graph import trace
 
 _SEARCHED = ("found", "not_found", "no_gradient", "unstable")
 """Statuses of images that the model gets right, whose distance has a lower bound above 0."""

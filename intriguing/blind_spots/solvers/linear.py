@@ -19,8 +19,8 @@ from intriguing.blind_spots.arithmetic.qp import project
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.solvers.loop import State
 from intriguing.errors import ModelError
-from intriguing.stability.graph import linear_function, trace
 from intriguing.stability.problem import Network
+from intriguing.stability.tracing.graph import linear_function, trace
 
 _SHARE, _ROUNDING = 1e-6, 1.0
 """The first margin of the target class over a rival: this share of the rival's lead at the image, plus this many units

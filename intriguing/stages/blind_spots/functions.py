@@ -6,7 +6,10 @@ from intriguing.engine.task import Function
 from intriguing.stages.common.parameters import AttackedInputs, Compute, ModelKey, Shard, TaskFunction
 from intriguing.stages.models.functions import SOURCES
 
-_EXACT_LINEAR = tuple(f"intriguing.stability.{name}" for name in ("graph", "convert", "conversions", "ops", "rounding"))
+_EXACT_LINEAR = (
+    *(f"intriguing.stability.tracing.{name}" for name in ("graph", "convert", "conversions", "ops")),
+    "intriguing.stability.rounding",
+)
 """What decides whether a model is linear, and the bound of its optimum."""
 _NAME, _TASKS = "intriguing.sweep.tasks.blind_spots", "intriguing.stages.blind_spots.tasks"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.stability import relaxations
-from intriguing.stability.linear_bounds import Intervals, LinearBounds, Slopes
-from intriguing.stability.ops import Elementwise
+from intriguing.stability.lines import relaxations
+from intriguing.stability.lines.linear_bounds import Intervals, LinearBounds, Slopes
 from intriguing.stability.region import Region
+from intriguing.stability.tracing.ops import Elementwise
 
 _STEPS = 12
 _FURTHER = 4

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
-from intriguing.stability import smooth
-from intriguing.stability.ops import (
+from intriguing.stability.tracing import smooth
+from intriguing.stability.tracing.ops import (
     Concat,
     Convolution,
     Dense,
@@ -28,7 +28,7 @@ from intriguing.stability.ops import (
     Sum,
     Unknown,
 )
-from intriguing.stability.windows import adaptive_windows, pool_windows
+from intriguing.stability.tracing.windows import adaptive_windows, pool_windows
 
 
 def name_of(node: FxNode) -> str:

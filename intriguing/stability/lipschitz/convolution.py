@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intriguing.stability.ops import Convolution, Shape, padded_shape
-from intriguing.stability.spectrum import gram_bound
+from intriguing.stability.lipschitz.spectrum import gram_bound
+from intriguing.stability.tracing.ops import Convolution, Shape, padded_shape
 
 _HELD = 2**22
 """Numbers that the blocks of a part of the frequencies may hold."""

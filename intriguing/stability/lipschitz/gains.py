@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from intriguing import randomness
-from intriguing.stability import spectrum
-from intriguing.stability.convolution import convolution_bound, pad_norm
-from intriguing.stability.ops import (
+from intriguing.stability.lipschitz import spectrum
+from intriguing.stability.lipschitz.convolution import convolution_bound, pad_norm
+from intriguing.stability.tracing.ops import (
     Affine,
     Concat,
     Convolution,
@@ -27,7 +27,7 @@ from intriguing.stability.ops import (
     Sum,
     size,
 )
-from intriguing.stability.windows import overlap
+from intriguing.stability.tracing.windows import overlap
 
 _NAN = float("nan")
 _DENSE = 2**20

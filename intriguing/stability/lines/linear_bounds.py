@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.stability import relaxations
-from intriguing.stability.graph import Graph, Node
-from intriguing.stability.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
+from intriguing.stability.lines import relaxations
+from intriguing.stability.lines.relu_ball import bending_norms, relu_ball
 from intriguing.stability.region import Region
-from intriguing.stability.relu_ball import bending_norms, relu_ball
 from intriguing.stability.rounding import Rounding
 from intriguing.stability.stepwise import Steps
+from intriguing.stability.tracing.graph import Graph, Node
+from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
 
 _MATRIX = 2**24
 """Entries of the matrix of a layer that is affine in the input, up to which it is kept."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from intriguing.stability.coupled import Chain, Coupled
-from intriguing.stability.linear_bounds import Form, Intervals, LinearBounds
-from intriguing.stability.ops import Elementwise, MaxPool, size
+from intriguing.stability.lines.coupled import Chain, Coupled
+from intriguing.stability.lines.linear_bounds import Form, Intervals, LinearBounds
+from intriguing.stability.lines.slopes import Aligned, aligned
 from intriguing.stability.region import Region
-from intriguing.stability.slopes import Aligned, aligned
+from intriguing.stability.tracing.ops import Elementwise, MaxPool, size
 
 if TYPE_CHECKING:
     from intriguing.stability.problem import Problem

@@ -10,9 +10,9 @@ from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from intriguing.stability import smooth
-from intriguing.stability.conversions import CONVERTERS, name_of
-from intriguing.stability.ops import Convolution, Linear, Op, Pad, Reshape, Shape, Unknown
+from intriguing.stability.tracing import smooth
+from intriguing.stability.tracing.conversions import CONVERTERS, name_of
+from intriguing.stability.tracing.ops import Convolution, Linear, Op, Pad, Reshape, Shape, Unknown
 
 _SAME = ("detach", "clone", "contiguous", "alias", "lift_fresh_copy", "_to_copy", "to", "positive", "dropout_eval")
 _RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "_reshape_alias")

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from intriguing.stability import relaxations
-from intriguing.stability.graph import Graph
-from intriguing.stability.linear_bounds import Intervals, LinearBounds
-from intriguing.stability.ops import Affine, Elementwise, size
+from intriguing.stability.lines import relaxations
+from intriguing.stability.lines.linear_bounds import Intervals, LinearBounds
 from intriguing.stability.region import Region
+from intriguing.stability.tracing.graph import Graph
+from intriguing.stability.tracing.ops import Affine, Elementwise, size
 
 _LARGEST = 1200
 """Neurons, all layers together, up to which the bound is tried."""

@@ -21,9 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from intriguing.basics.torch_modes import evaluating, without_compiler
 from intriguing.errors import ModelError
-from intriguing.stability.aliases import stale_read
-from intriguing.stability.convert import Converter
-from intriguing.stability.ops import Affine, Concat, Op, Shape, Sum, Unknown
+from intriguing.stability.tracing.aliases import stale_read
+from intriguing.stability.tracing.convert import Converter
+from intriguing.stability.tracing.ops import Affine, Concat, Op, Shape, Sum, Unknown
 
 _ROWS = 3
 """Rows of the example that is traced; an odd number that is unlikely to be a number of channels."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from intriguing.stability.ops import Elementwise
+from intriguing.stability.tracing.ops import Elementwise
 
 Lines = tuple[Tensor, Tensor, Tensor, Tensor]
 """Slope and intercept of the line below, then of the line above: each of the shape of the interval's ends."""

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from intriguing.stability.ops import Op, Scale, Smooth, Unknown
+from intriguing.stability.tracing.ops import Op, Scale, Smooth, Unknown
 
 if TYPE_CHECKING:
-    from intriguing.stability.convert import Converter
+    from intriguing.stability.tracing.convert import Converter
 
 _NAN = float("nan")
 _SUMMED = 32

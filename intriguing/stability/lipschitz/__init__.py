@@ -1,0 +1,1 @@
+"""Lipschitz constants of single operations: sound upper bounds, and values that are reached."""
