@@ -48,7 +48,7 @@ def ray_started():
     """One local Ray for the whole session, started as the pool starts one: its address. A start costs seconds."""
     import ray
 
-    from intriguing.engine.on_ray.cluster import start_here
+    from intriguing.engine.pools.on_ray.cluster import start_here
     from intriguing.errors import ClusterError
 
     # An empty entry would mean the working folder, for every process that a test starts after this one.

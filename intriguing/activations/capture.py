@@ -20,9 +20,9 @@ from intriguing.activations.conventions import convention_of, output_of, usual_a
 from intriguing.activations.layers import Layer
 from intriguing.activations.layout import Convention, Reading, reading
 from intriguing.activations.tracking import Tracker
-from intriguing.basics.brief import brief
-from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding
+from intriguing.basics.process.heap import reused_heap
+from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import evaluating
 from intriguing.errors import InputError, IntriguingError, ModelError
 

@@ -15,9 +15,9 @@ from torch import nn
 from intriguing.activations.capture import Capture, Captured, Reduce
 from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
-from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
+from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError, UnavailableError
 from intriguing.models.batches import Batches, batches_of

@@ -9,7 +9,7 @@ from torch import nn
 
 from intriguing.activations.capture import Capture
 from intriguing.activations.layers import resolve_layers
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import ModelError
 from intriguing.models.batches import input_type

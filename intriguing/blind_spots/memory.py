@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from intriguing.basics.memory import available_memory
+from intriguing.basics.process.memory import available_memory
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.solvers.loop import Layout

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.blind_spots.grades import GRADES
 from intriguing.errors import InputError, check_names, unknown_name
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.basics.masked import check_unmasked
 from intriguing.basics.precision import Precision, full_precision
+from intriguing.basics.process.heap import reused_heap
 from intriguing.basics.torch_modes import Autocast, device_of, without_autocast
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.arithmetic.box import Box

@@ -8,10 +8,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from intriguing.cli.terminal import text
-from intriguing.engine.progress import rate_in_words
+from intriguing.engine.progress.progress import rate_in_words
 
 if TYPE_CHECKING:
-    from intriguing.engine.progress import Snapshot
+    from intriguing.engine.progress.progress import Snapshot
 
 _TASKS = "tasks"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intriguing.basics.leaving import leave
+from intriguing.basics.process.leaving import leave
 from intriguing.cli.app import app
 from intriguing.cli.process import call
 from intriguing.cli.terminal import write

@@ -8,7 +8,7 @@ from intriguing.errors import StoreError
 @command("verify outputs/demo", "verify outputs/demo --json")
 def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     """Hash every stored output and table of a run, and name what is damaged; exit code 1 if anything is."""
-    from intriguing.basics.bucket import place_at
+    from intriguing.basics.folders.bucket import place_at
     from intriguing.engine.verify import verify
 
     verification = verify(place_at(folder))
@@ -22,11 +22,11 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
 @command("prune outputs/demo", "prune outputs/mine")
 def prune_command(folder: RunFolder) -> int:
     """Remove from the store what the run's plan no longer names. Nothing that the run names is executed."""
-    from intriguing.basics.bucket import place_at
-    from intriguing.basics.files import writing
-    from intriguing.basics.saved_plan import read_saved_plan
+    from intriguing.basics.folders.bucket import place_at
+    from intriguing.basics.folders.files import writing
+    from intriguing.basics.folders.saved_plan import read_saved_plan
     from intriguing.engine.driver import prune
-    from intriguing.engine.lock import locked
+    from intriguing.engine.storage.lock import locked
     from intriguing.stats.findings import counted
 
     run_folder = place_at(folder)

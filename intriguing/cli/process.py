@@ -11,8 +11,8 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-from intriguing.basics.leaving import leave
-from intriguing.basics.printable import printable
+from intriguing.basics.process.leaving import leave
+from intriguing.basics.text.printable import printable
 from intriguing.cli.app import app
 from intriguing.cli.terminal import err, say
 from intriguing.engine.paths import without_working_folder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from intriguing.basics.printable import printable
+from intriguing.basics.text.printable import printable
 from intriguing.basics.version import __version__
 from intriguing.cli.app import Data, Json, Out, RunFolder, SpecArgument, command
 from intriguing.cli.terminal import err, out, print_json, say, text, write
@@ -19,7 +19,7 @@ from intriguing.engine.paths import allow_working_folder
 from intriguing.stats.findings import counted
 
 if TYPE_CHECKING:
-    from intriguing.engine.progress import Snapshot
+    from intriguing.engine.progress.progress import Snapshot
     from intriguing.sweep.runner import Outcome, Prepared
 
 _EVERY = 2.0
@@ -154,7 +154,7 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Say how far a run is, from its folder alone."""
-    from intriguing.basics.bucket import place_at
+    from intriguing.basics.folders.bucket import place_at
     from intriguing.sweep.status import status_of
 
     place = place_at(folder)
@@ -239,7 +239,7 @@ def _summarise(folder: object, summary: dict[str, Any]) -> None:
 def _progress(quiet: bool = False) -> Iterator[Callable[["Snapshot"], None]]:
     """Progress on stderr: bars where it is a terminal, log lines elsewhere and where it is to be `quiet`."""
     from intriguing.cli.bars import Bars
-    from intriguing.engine.shown import LogLines
+    from intriguing.engine.progress.shown import LogLines
 
     if quiet or not err.is_terminal:
         yield LogLines()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.table import Table
 
-from intriguing.basics.files import at_home, writing
-from intriguing.basics.garbage import collected_later
-from intriguing.basics.printable import printable
+from intriguing.basics.folders.files import at_home, writing
+from intriguing.basics.process.garbage import collected_later
+from intriguing.basics.text.printable import printable
 from intriguing.cli.app import Data, Json, RunFolder, command
 from intriguing.cli.terminal import err, fitted, out, print_json, say, text, width, write
 from intriguing.engine.paths import allow_working_folder

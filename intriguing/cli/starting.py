@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from intriguing.basics.files import at_home
-from intriguing.basics.printable import printable
+from intriguing.basics.folders.files import at_home
+from intriguing.basics.text.printable import printable
 from intriguing.cli.app import Data, Json, app, command
 from intriguing.cli.terminal import list_sentences, print_json, write
 from intriguing.engine.paths import allow_working_folder

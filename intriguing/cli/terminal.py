@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intriguing.basics.printable import printable, width_of
+from intriguing.basics.text.printable import printable, width_of
 
 _SECOND = "\0"  # the second column of a wide character; what is printed has no such character of its own
 out = Console()

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from intriguing.basics.brief import brief
 from intriguing.basics.masked import check_unmasked
+from intriguing.basics.text.brief import brief
 from intriguing.data.dataset import as_nchw
 from intriguing.errors import DataError, InputError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from intriguing.basics.users_code import users_code
+from intriguing.basics.process.users_code import users_code
 from intriguing.data.vision import with_torchvision
 from intriguing.errors import DataError, IntriguingError, did_you_mean
 

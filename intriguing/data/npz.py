@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from intriguing.basics.memory import available_memory
+from intriguing.basics.process.memory import available_memory
 from intriguing.data.files import near_files, open_regular
 from intriguing.errors import DataError
 

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from intriguing.engine.pool import Pool
+from intriguing.engine.pools.pool import Pool
 from intriguing.engine.schedule import Schedule
 
 SHORT = 1.0

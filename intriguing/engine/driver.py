@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from intriguing.basics import seal
-from intriguing.basics.files import explaining
-from intriguing.basics.folder import Place, folder_at
-from intriguing.basics.garbage import collected_later
-from intriguing.basics.patience import telling
+from intriguing.basics.folders import seal
+from intriguing.basics.folders.files import explaining
+from intriguing.basics.folders.folder import Place, folder_at
+from intriguing.basics.process.garbage import collected_later
+from intriguing.basics.process.patience import telling
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.examination import Examination, is_current
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
-from intriguing.engine.ledger import Ledger, Row
 from intriguing.engine.live import Live
-from intriguing.engine.ownership import PLAN, owned_plan
-from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Pool, Raised, Returned
-from intriguing.engine.progress import Progress, Snapshot
-from intriguing.engine.publish import Failure, Publication, trimmed
+from intriguing.engine.pools.pool import Died, Event, Finished, Joined, Left, Pool, Raised, Returned
+from intriguing.engine.progress.progress import Progress, Snapshot
 from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, Node, Schedule
-from intriguing.engine.store import Record, as_plain
+from intriguing.engine.storage.ledger import Ledger, Row
+from intriguing.engine.storage.ownership import PLAN, owned_plan
+from intriguing.engine.storage.publish import Failure, Publication, trimmed
+from intriguing.engine.storage.store import Record, as_plain
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
-from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call, Damage, ResourceCall, store_of
 from intriguing.errors import CorruptError, StoreError
 

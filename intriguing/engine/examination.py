@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from intriguing.basics.folder import Place, folder_at
-from intriguing.basics.garbage import collected_later
-from intriguing.engine.known_records import digest_of
-from intriguing.engine.ledger import Ledger, Row, outputs_of
-from intriguing.engine.ownership import read_plan
-from intriguing.engine.publish import check_free
-from intriguing.engine.store import Record, Store
+from intriguing.basics.folders.folder import Place, folder_at
+from intriguing.basics.process.garbage import collected_later
+from intriguing.engine.storage.known_records import digest_of
+from intriguing.engine.storage.ledger import Ledger, Row, outputs_of
+from intriguing.engine.storage.ownership import read_plan
+from intriguing.engine.storage.publish import check_free
+from intriguing.engine.storage.store import Record, Store
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Plan, Task
-from intriguing.engine.verified import Verified
 from intriguing.engine.worker import store_of
 
 

@@ -17,12 +17,12 @@ from collections import Counter, defaultdict
 from heapq import heappush, heappushpop, nlargest
 from typing import Any
 
-from intriguing.basics.folder import Place, folder_at
+from intriguing.basics.folders.folder import Place, folder_at
 from intriguing.engine.dispatch import Dispatch
-from intriguing.engine.pool import Pool
-from intriguing.engine.progress import Snapshot
-from intriguing.engine.publish import Failure
+from intriguing.engine.pools.pool import Pool
+from intriguing.engine.progress.progress import Snapshot
 from intriguing.engine.schedule import Schedule
+from intriguing.engine.storage.publish import Failure
 
 _SHOWN = 10
 _LONGEST = 300

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from intriguing.basics import seal
-from intriguing.basics.files import is_table_file
-from intriguing.basics.folder import Place, folder_at
-from intriguing.engine.lock import locked
-from intriguing.engine.ownership import PLAN, owned_plan
-from intriguing.engine.publish import Shard, file_name, files_of, rows_of, shards_of, table_folders
-from intriguing.engine.store import Record
-from intriguing.engine.verified import Verified, stored_name
+from intriguing.basics.folders import seal
+from intriguing.basics.folders.files import is_table_file
+from intriguing.basics.folders.folder import Place, folder_at
+from intriguing.engine.storage.lock import locked
+from intriguing.engine.storage.ownership import PLAN, owned_plan
+from intriguing.engine.storage.publish import Shard, file_name, files_of, rows_of, shards_of, table_folders
+from intriguing.engine.storage.store import Record
+from intriguing.engine.storage.verified import Verified, stored_name
 from intriguing.engine.worker import store_of
 from intriguing.errors import StoreError
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from intriguing.basics.folder import LocalFolder, Place, folder_at
-from intriguing.engine.far_store import FarStore
-from intriguing.engine.store import Record, Store
+from intriguing.basics.folders.folder import LocalFolder, Place, folder_at
+from intriguing.engine.storage.far_store import FarStore
+from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.task import Code, digest
 from intriguing.errors import CorruptError
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from intriguing import randomness
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import evaluating
 from intriguing.blind_spots import SearchOptions, minimal_distortion
 from intriguing.blind_spots.warm import from_starts

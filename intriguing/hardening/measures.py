@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from intriguing.basics.brief import brief
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
+from intriguing.basics.text.brief import brief
 from intriguing.blind_spots import SearchOptions, minimal_distortion
 from intriguing.models import classes_of, predict
 from intriguing.models.fitting import Examples

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 
 STORED = torch.float16
 """The dtype of stored changes; a change is rounded to it when it is found, so that a stored pool is the same pool."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from intriguing import randomness
 from intriguing.basics import torch_modes
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import InputError, ModelError
 from intriguing.hardening.changes import Drawn, new_changes, shortened

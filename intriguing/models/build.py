@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from intriguing import randomness
+from intriguing.basics.process.users_code import users_code
 from intriguing.basics.torch_modes import evaluating, seeded
-from intriguing.basics.users_code import users_code
 from intriguing.data import factories
 from intriguing.data.vision import with_torchvision
 from intriguing.errors import IntriguingError, ModelError, check_names, unknown_name

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from intriguing import randomness
-from intriguing.basics.brief import brief
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
+from intriguing.basics.text.brief import brief
 from intriguing.data import Skipped, Split
 from intriguing.errors import DataError, InputError, ModelError
 from intriguing.models.options import TrainOptions

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from intriguing import randomness
-from intriguing.basics.heap import reused_heap
 from intriguing.basics.inputs import as_tensor, feeding
+from intriguing.basics.process.heap import reused_heap
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from intriguing.basics import seal
-from intriguing.basics.files import at_home, check_can_write, write_file, writing
-from intriguing.basics.folder import Place, folder_at
+from intriguing.basics.folders import seal
+from intriguing.basics.folders.files import at_home, check_can_write, write_file, writing
+from intriguing.basics.folders.folder import Place, folder_at
 from intriguing.basics.version import __version__
 from intriguing.errors import InputError, StoreError
 from intriguing.report.glossary import glossary

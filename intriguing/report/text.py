@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intriguing.basics.printable import filled, width_of
+from intriguing.basics.text.printable import filled, width_of
 
 NONE = "–"
 _THIN = "\u202f"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from intriguing.basics.printable import filled, width_of
+from intriguing.basics.text.printable import filled, width_of
 from intriguing.errors import InputError
 from intriguing.results.matrices import KINDS
 from intriguing.results.run import Run

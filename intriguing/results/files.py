@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
-from intriguing.basics.bucket import BucketFolder, place_at
-from intriguing.basics.files import is_table_file
-from intriguing.basics.folder import Place
+from intriguing.basics.folders.bucket import BucketFolder, place_at
+from intriguing.basics.folders.files import is_table_file
+from intriguing.basics.folders.folder import Place
 from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
 from intriguing.errors import CorruptError, InputError, StoreError, unknown_name

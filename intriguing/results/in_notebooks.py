@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from intriguing import tables
-from intriguing.basics.markup import Cell, table
+from intriguing.basics.text.markup import Cell, table
 
 if TYPE_CHECKING:
     from intriguing.results.run import Run

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from intriguing import tables
-from intriguing.basics.bucket import BucketFolder
-from intriguing.basics.files import at_home, without_secrets
-from intriguing.basics.folder import Place
-from intriguing.basics.saved_plan import LARGEST_PLAN, SavedPlan, checked_plan, parse_json
+from intriguing.basics.folders.bucket import BucketFolder
+from intriguing.basics.folders.files import at_home, without_secrets
+from intriguing.basics.folders.folder import Place
+from intriguing.basics.folders.saved_plan import LARGEST_PLAN, SavedPlan, checked_plan, parse_json
 from intriguing.errors import CorruptError, InputError, StoreError, check_names, unknown_name
 from intriguing.results import queries, rays
 from intriguing.results.files import (

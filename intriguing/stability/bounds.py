@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_tensor
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError, ModelError, unknown_name
 from intriguing.stability.problem import NOTHING, Network, Problem
 from intriguing.stability.region import Bound

@@ -5,10 +5,10 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from intriguing.basics.memory import available_memory
+from intriguing.basics.process.memory import available_memory
 from intriguing.basics.version import __version__
 from intriguing.data import KNOWN, data_root, dataset_hash
-from intriguing.engine.ray_address import find_cluster
+from intriguing.engine.pools.ray_address import find_cluster
 from intriguing.errors import IntriguingError
 from intriguing.sweep.spec import load_spec, spec_names
 

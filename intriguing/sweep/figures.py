@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from intriguing.basics.files import at_home, check_can_write, writing
+from intriguing.basics.folders.files import at_home, check_can_write, writing
 from intriguing.errors import UnknownNameError, unknown_name
 from intriguing.report.run_figures import Choice, RunFigure
 from intriguing.results import Run

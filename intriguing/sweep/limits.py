@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.printable import printable
-from intriguing.basics.saved_plan import read_regular
+from intriguing.basics.folders.saved_plan import read_regular
+from intriguing.basics.text.printable import printable
 from intriguing.errors import SpecError, unknown_name
 
 LARGEST_SPEC = 250_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from intriguing.basics.patience import telling
+from intriguing.basics.process.patience import telling
 from intriguing.errors import IntriguingError, ModelError
 from intriguing.stages import STAGES
 from intriguing.stages.common.child import Call, in_child

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from intriguing.basics.bucket import BucketFolder
-from intriguing.engine.progress import Snapshot
+from intriguing.basics.folders.bucket import BucketFolder
+from intriguing.engine.progress.progress import Snapshot
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
 from intriguing.sweep.text import notes

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intriguing.basics.bucket import BucketFolder
+from intriguing.basics.folders.bucket import BucketFolder
 from intriguing.report import Context, Images, PageBody, made_of, said_once, write_page
 from intriguing.report import write_site as site
 from intriguing.report.page import check_out, check_site

@@ -10,21 +10,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.bucket import BucketFolder, place_at
-from intriguing.basics.folder import Place, folder_at, told_again
+from intriguing.basics.folders.bucket import BucketFolder, place_at
+from intriguing.basics.folders.folder import Place, folder_at, told_again
 from intriguing.basics.numbers import check_number
-from intriguing.basics.patience import telling
+from intriguing.basics.process.patience import telling
 from intriguing.basics.version import __version__
 from intriguing.engine.driver import Driver, Limits, Outcome, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.lock import locked
-from intriguing.engine.ownership import PLAN, check_ours
-from intriguing.engine.pool import Pool
-from intriguing.engine.progress import Snapshot
-from intriguing.engine.ray_address import find_cluster
-from intriguing.engine.shown import LogLines, shown
+from intriguing.engine.pools.pool import Pool
+from intriguing.engine.pools.ray_address import find_cluster
+from intriguing.engine.progress.progress import Snapshot
+from intriguing.engine.progress.shown import LogLines, shown
+from intriguing.engine.storage.lock import locked
+from intriguing.engine.storage.ownership import PLAN, check_ours
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Plan
-from intriguing.engine.verified import Verified
 from intriguing.errors import SpecError, StoreError, TaskFailedError, unknown_name
 from intriguing.report import is_current
 from intriguing.results import Run, open_run
@@ -255,11 +255,11 @@ def pool_maker(
 
     def make() -> Pool:
         if chosen == "ray" or (chosen == "auto" and _cluster_is_running()):
-            from intriguing.engine.on_ray import RayPool
+            from intriguing.engine.pools.on_ray import RayPool
 
             share = spec.compute.gpus_per_worker if gpus is None else gpus
             return RayPool(out, count, share, spec.compute.start_seconds)
-        from intriguing.engine.inline import InlinePool
+        from intriguing.engine.pools.inline import InlinePool
 
         return InlinePool(out, strict=chosen == "strict", debug=debug)
 

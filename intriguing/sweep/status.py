@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
-from intriguing.basics.folder import Place
-from intriguing.basics.garbage import collected_later
-from intriguing.basics.saved_plan import LIVE_LISTS, command_at, read_saved_plan, read_status
-from intriguing.engine.lock import is_locked
+from intriguing.basics.folders.folder import Place
+from intriguing.basics.folders.saved_plan import LIVE_LISTS, command_at, read_saved_plan, read_status
+from intriguing.basics.process.garbage import collected_later
+from intriguing.engine.storage.lock import is_locked
 from intriguing.engine.worker import store_of
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from intriguing.basics.bucket import place_at
-from intriguing.basics.saved_plan import SavedPlan, read_saved_plan
-from intriguing.engine.store import Store
+from intriguing.basics.folders.bucket import place_at
+from intriguing.basics.folders.saved_plan import SavedPlan, read_saved_plan
+from intriguing.engine.storage.store import Store
 from intriguing.engine.worker import store_of
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.planned import part_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 
 

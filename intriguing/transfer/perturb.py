@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from intriguing.basics.brief import brief
 from intriguing.basics.masked import check_unmasked
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 

@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 
 RESOLUTION = 0.01

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.randomness import generator
 from intriguing.units.topk import Top
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from intriguing.basics.brief import brief
 from intriguing.basics.masked import check_unmasked
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError, unknown_name
 from intriguing.randomness import generator
 from intriguing.units.moments import Moments

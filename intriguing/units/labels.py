@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 from intriguing.stats.findings import LEVEL
 from intriguing.stats.multiple import benjamini_hochberg

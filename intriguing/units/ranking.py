@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.randomness import hash_ids
 
 

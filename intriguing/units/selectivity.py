@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 
 _COARSE = 2e-3
 """Share of the pairs of a line's inputs within one bin above which its inputs are ranked one by one: a value far from

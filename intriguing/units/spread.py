@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 
 BINS = 32
 _AT_ONCE = 256

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
-from intriguing.basics.brief import brief
 from intriguing.basics.inputs import as_rows
-from intriguing.basics.markup import Cell, table
+from intriguing.basics.text.brief import brief
+from intriguing.basics.text.markup import Cell, table
 from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import CorruptError, InputError
 from intriguing.units.directions import Directions

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.halves import random_half

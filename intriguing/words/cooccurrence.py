@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.words.corpus import Corpus
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings

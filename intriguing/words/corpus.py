@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import DataError, InputError
 from intriguing.randomness import generator
 from intriguing.words.packing import pack, pack_strings, unpack, unpack_strings

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.errors import DataError
 from intriguing.words.cooccurrence import Cooccurrence, npmi_of_counts
 from intriguing.words.frequency import strata

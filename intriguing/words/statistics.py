@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intriguing.basics.brief import brief
+from intriguing.basics.text.brief import brief
 from intriguing.words.packing import pack, unpack
 
 _ARRAYS = ("null", "dealt")

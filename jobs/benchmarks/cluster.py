@@ -25,8 +25,8 @@ import pyarrow as pa
 
 from intriguing.engine.driver import Driver
 from intriguing.engine.examination import Examination
-from intriguing.engine.on_ray import RayPool
-from intriguing.engine.pool import Event, Joined
+from intriguing.engine.pools.on_ray import RayPool
+from intriguing.engine.pools.pool import Event, Joined
 from intriguing.engine.task import Function, Plan, Task
 from intriguing.engine.worker import Call
 

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from intriguing.basics import files
+from intriguing.basics.folders import files
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import Examination, examine
-from intriguing.engine.ledger import Ledger
-from intriguing.engine.pool import Event, Finished
-from intriguing.engine.progress import Snapshot
-from intriguing.engine.publish import Publication
-from intriguing.engine.store import Record, Store, Stored
+from intriguing.engine.pools.pool import Event, Finished
+from intriguing.engine.progress.progress import Snapshot
+from intriguing.engine.storage.ledger import Ledger
+from intriguing.engine.storage.publish import Publication
+from intriguing.engine.storage.store import Record, Store, Stored
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Function, Output, Plan, Task
-from intriguing.engine.verified import Verified
 from intriguing.engine.worker import Call
 from intriguing.sweep.status import status_of
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from intriguing import tables
 from intriguing.basics.table import Table
-from intriguing.engine.publish import LARGE, MOST_SHARDS
+from intriguing.engine.storage.publish import LARGE, MOST_SHARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _IMAGES, _PIXELS, _K, _BINS = 10_000, 784, 16, 32

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 import intriguing as ig
 from intriguing.data.decoding import PhotoOptions, decode
-from intriguing.engine import pool
+from intriguing.engine.pools import pool
 from intriguing.models import build_model, predict, save_weights
 
 CLASSES, SIZE = 10, 224

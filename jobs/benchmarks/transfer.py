@@ -32,8 +32,8 @@ import torch
 from intriguing import tables
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
-from intriguing.engine.pool import Event
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.pools.pool import Event
 from intriguing.engine.task import Function, Plan
 from intriguing.engine.worker import Work
 from intriguing.models import predict

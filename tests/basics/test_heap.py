@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from intriguing.activations import collect_maps, receptive_field
-from intriguing.basics import heap
+from intriguing.basics.process import heap
 from intriguing.models import predict
 
 TRIM_THRESHOLD = -1

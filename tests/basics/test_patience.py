@@ -2,8 +2,8 @@
 
 import time
 
-from intriguing.basics import patience
-from intriguing.basics.patience import telling
+from intriguing.basics.process import patience
+from intriguing.basics.process.patience import telling
 
 
 def test_what_is_quick_is_not_mentioned(caplog):

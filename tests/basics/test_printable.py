@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intriguing.basics.printable import filled, printable, width_of
+from intriguing.basics.text.printable import filled, printable, width_of
 
 
 @given(st.text(), st.booleans())

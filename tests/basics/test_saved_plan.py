@@ -2,7 +2,7 @@
 
 import pytest
 
-from intriguing.basics.saved_plan import checked_plan, safe_command
+from intriguing.basics.folders.saved_plan import checked_plan, safe_command
 
 
 @pytest.mark.parametrize(

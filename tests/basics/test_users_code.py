@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from intriguing.basics import users_code
+from intriguing.basics.process import users_code
 from intriguing.data import factories
 from intriguing.models import build_model
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from intriguing.basics.files import check_can_write, write_file, writing
+from intriguing.basics.folders.files import check_can_write, write_file, writing
 from intriguing.errors import CorruptError, StoreError
 
 

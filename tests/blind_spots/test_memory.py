@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.basics.memory import available_memory
+from intriguing.basics.process.memory import available_memory
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.solvers import loop
 from intriguing.errors import InputError

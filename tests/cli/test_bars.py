@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from intriguing.cli.bars import Bars
-from intriguing.engine.progress import Count, Snapshot
+from intriguing.engine.progress.progress import Count, Snapshot
 
 
 def test_bars_show_tasks_counts_and_the_time_left_and_command_no_terminal():

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 import intriguing as ig
-from intriguing.basics import bucket as bucket_module
+from intriguing.basics.folders import bucket as bucket_module
 from intriguing.cli import call as run_command
-from intriguing.engine import lease
+from intriguing.engine.storage import lease
 from intriguing.tables import TABLES
 from tests.buckets import Server
 from tests.sweep.small import SMALL, toml

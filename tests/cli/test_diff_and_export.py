@@ -11,7 +11,7 @@ from PIL import Image
 
 import intriguing as ig
 from intriguing import open_run
-from intriguing.basics.printable import width_of
+from intriguing.basics.text.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.models import predict
 from intriguing.results.diff import Difference, Measured, RunsCompared

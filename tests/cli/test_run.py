@@ -164,7 +164,7 @@ def test_a_file_of_ones_own_is_written_to_a_path(finished, tmp_path, monkeypatch
 
 def test_a_default_folder_on_an_object_store_that_cannot_be_reached_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("intriguing.basics.bucket.PAUSES", ())
+    monkeypatch.setattr("intriguing.basics.folders.bucket.PAUSES", ())
     monkeypatch.setenv("INTRIGUING_OUT", "s3://key:secret@bucket?endpoint_override=127.0.0.1%3A1&scheme=http")
     assert run_command(["run", "demo", "--executor", "inline"]) == 2
     assert "The store of s3://bucket cannot be reached" in " ".join(capsys.readouterr().err.split())

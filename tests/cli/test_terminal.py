@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from intriguing.basics.printable import width_of
+from intriguing.basics.text.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.cli import showing, terminal
 from intriguing.cli.terminal import fitted

@@ -5,7 +5,7 @@ import re
 import shutil
 
 from intriguing.cli import call as run_command
-from intriguing.engine.store import Record, Store
+from intriguing.engine.storage.store import Record, Store
 from tests.sweep.small import assert_equal_tables
 
 

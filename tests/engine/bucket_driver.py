@@ -9,13 +9,13 @@ from contextlib import nullcontext
 
 import pyarrow as pa
 
-from intriguing.basics.bucket import place_at
-from intriguing.engine import lock
+from intriguing.basics.folders.bucket import place_at
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.storage import lock
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Function, Output, Plan, Task
-from intriguing.engine.verified import Verified
 
 _HERE = "tests.engine.bucket_driver"
 MARK = Function(f"{_HERE}:mark", 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
 from intriguing.engine.task import Function, Task
 
 SLEEP = Function("tests.engine.fault_tasks:sleep", 1)
@@ -14,7 +14,7 @@ SLEEP = Function("tests.engine.fault_tasks:sleep", 1)
 def sleep(work, number, seconds=0.0, beats=False, awaits=(), patience=200, mark=""):
     """Sleep, wait until the files `awaits` are there, and make the file `mark`; with `beats`, give signs of life."""
     if beats:  # not every 5 seconds: a busy machine is given the more time to leave the next one
-        from intriguing.engine.on_ray import actor
+        from intriguing.engine.pools.on_ray import actor
 
         actor._BEAT = 0.5
     now = time.monotonic()

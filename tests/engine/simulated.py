@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from intriguing.engine.pool import Died, Joined, Left, Returned, answer
+from intriguing.engine.pools.pool import Died, Joined, Left, Returned, answer
 from intriguing.engine.worker import Resources, store_of
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.basics import bucket as bucket_module
-from intriguing.basics.bucket import place_at
-from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
-from intriguing.engine import lease
+from intriguing.basics.folders import bucket as bucket_module
+from intriguing.basics.folders.bucket import place_at
+from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.engine.driver import prune
-from intriguing.engine.far_store import FarStore
-from intriguing.engine.lock import is_locked, locked
-from intriguing.engine.store import Record
+from intriguing.engine.storage import lease
+from intriguing.engine.storage.far_store import FarStore
+from intriguing.engine.storage.lock import is_locked, locked
+from intriguing.engine.storage.store import Record
 from intriguing.engine.verify import verify
 from intriguing.engine.worker import store_of
 from intriguing.errors import LockedError, StoreError
@@ -454,7 +454,7 @@ def test_what_is_wrong_with_a_bucket_is_a_sentence(server, monkeypatch, tmp_path
 @pytest.mark.ray
 @pytest.mark.parametrize("carry", [False, True])
 def test_workers_on_ray_write_to_the_bucket(carry, uri, server, ray_started, on_disk):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
 
     run = place_at(uri)
     outcome = drive(uri, few(), lambda: RayPool(run, 2, carry=carry))

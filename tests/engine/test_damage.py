@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intriguing.basics import seal
-from intriguing.engine import publish, verified
+from intriguing.basics.folders import seal
 from intriguing.engine.driver import Driver, prune, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
-from intriguing.engine.lock import locked
-from intriguing.engine.store import Store
-from intriguing.engine.verified import Verified
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.storage import publish, verified
+from intriguing.engine.storage.lock import locked
+from intriguing.engine.storage.store import Store
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.verify import verify
 from intriguing.errors import CorruptError, StoreError
 from tests.engine.toy import toy_plan

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from intriguing.engine.dispatch import Dispatch
-from intriguing.engine.pool import Raised
+from intriguing.engine.pools.pool import Raised
 from intriguing.engine.schedule import Node, Schedule
 from intriguing.engine.worker import Damage
 from tests.engine.simulated import SimulatedPool
@@ -210,7 +210,7 @@ def test_a_report_that_comes_while_the_input_is_made_anew_leaves_it_alone(tmp_pa
         (tmp_path / "store" / plan.fingerprints[f"c/{i}"] / "record.json").unlink()
     discarded = []
     monkeypatch.setattr(
-        "intriguing.engine.store.Store.discard", lambda self, fingerprint: discarded.append(fingerprint) or 0
+        "intriguing.engine.storage.store.Store.discard", lambda self, fingerprint: discarded.append(fingerprint) or 0
     )
     pool = SimulatedPool(tmp_path, {"w0": "h", "w1": "h"}, depth=1)
     pool.hanging.add("w1")  # it has read c/1's input, and takes its time to say so

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from intriguing.engine.fleet import START_TRIES, Fleet, Machine
+from intriguing.engine.pools.fleet import START_TRIES, Fleet, Machine
 from intriguing.engine.sameness import difference, sources_hash, what_runs_here
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from intriguing.basics.files import read_file, write_file
+from intriguing.basics.folders.files import read_file, write_file
 from intriguing.engine.driver import Driver, prune, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
-from intriguing.engine.lock import is_locked, locked
-from intriguing.engine.ownership import check_ours
-from intriguing.engine.verified import Verified
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.storage.lock import is_locked, locked
+from intriguing.engine.storage.ownership import check_ours
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.verify import verify
 from intriguing.errors import StoreError
 from tests.engine.toy import toy_plan

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
+from intriguing.engine.pools.inline import InlinePool
 from intriguing.engine.task import Code, Function, Output, Plan, Resource, Task
 
 SOURCE = """

@@ -114,7 +114,7 @@ def test_sigterm_is_an_interrupt_on_ray_too(ray_started):
     code = (
         "import os, signal, time\n"
         "from intriguing.cli.process import _terminate_as_interrupt\n"
-        "from intriguing.engine.on_ray.cluster import connect\n"
+        "from intriguing.engine.pools.on_ray.cluster import connect\n"
         "with _terminate_as_interrupt():\n"
         "    assert connect(1)[0]\n"
         "    try:\n"

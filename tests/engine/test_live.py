@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from intriguing.basics.saved_plan import read_status
-from intriguing.engine.lock import locked
+from intriguing.basics.folders.saved_plan import read_status
+from intriguing.engine.storage.lock import locked
 from intriguing.sweep.status import status_of
 from tests.engine.simulated import SimulatedPool
 from tests.engine.test_pools import execute

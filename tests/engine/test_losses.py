@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from intriguing.engine import last_words as last_words_module
-from intriguing.engine.last_words import Signs, last_words
-from intriguing.engine.losses import address_in, last_line, report_loss
-from intriguing.engine.pool import Died, Raised
+from intriguing.engine.pools import last_words as last_words_module
+from intriguing.engine.pools.last_words import Signs, last_words
+from intriguing.engine.pools.losses import address_in, last_line, report_loss
+from intriguing.engine.pools.pool import Died, Raised
 from intriguing.errors import StoreError
 from tests.engine.simulated import SimulatedPool
 from tests.engine.test_pools import execute
@@ -206,7 +206,7 @@ def test_machines_that_can_all_not_write_end_the_run(tmp_path):
 
 
 def test_a_folder_that_the_driver_cannot_write_ends_the_run_at_once(tmp_path, monkeypatch):
-    from intriguing.engine.store import Store
+    from intriguing.engine.storage.store import Store
 
     def refuse(self):
         raise StoreError("The disk of the driver is full")

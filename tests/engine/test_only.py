@@ -7,10 +7,10 @@ import pytest
 
 from intriguing.engine.driver import Driver, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
-from intriguing.engine.ownership import read_plan
-from intriguing.engine.publish import LONGEST_TRACE, Failure, Publication, trimmed
-from intriguing.engine.store import Store
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.storage.ownership import read_plan
+from intriguing.engine.storage.publish import LONGEST_TRACE, Failure, Publication, trimmed
+from intriguing.engine.storage.store import Store
 from intriguing.errors import UnknownNameError
 from intriguing.sweep.runner import tasks_named
 from tests.engine.toy import toy_plan

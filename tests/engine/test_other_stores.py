@@ -8,10 +8,10 @@ import time
 import pytest
 from pyarrow import fs
 
-from intriguing.basics import bucket as bucket_module
-from intriguing.basics.bucket import BucketFolder, place_at
+from intriguing.basics.folders import bucket as bucket_module
+from intriguing.basics.folders.bucket import BucketFolder, place_at
 from intriguing.engine.driver import prune
-from intriguing.engine.lock import locked
+from intriguing.engine.storage.lock import locked
 from intriguing.engine.verify import verify
 from intriguing.errors import StoreError
 from tests.engine.bucket_driver import drive
@@ -79,7 +79,7 @@ def store(request, tmp_path, monkeypatch):
     system = {"google": Google, "azure": Azure}[request.param]()
     monkeypatch.setattr(bucket_module, "file_system", lambda address: (system, f"{tmp_path}/bucket/a run"))
     monkeypatch.setattr(bucket_module, "PAUSES", (0.01,))
-    monkeypatch.setattr("intriguing.engine.lease.SETTLED", 0.01)
+    monkeypatch.setattr("intriguing.engine.storage.lease.SETTLED", 0.01)
     return URIS[request.param], system
 
 

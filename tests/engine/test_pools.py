@@ -7,8 +7,8 @@ import pytest
 
 from intriguing.engine.driver import Driver, Limits, write_plan
 from intriguing.engine.examination import examine
-from intriguing.engine.inline import InlinePool
-from intriguing.engine.lock import locked
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.storage.lock import locked
 from intriguing.engine.task import Plan
 from intriguing.errors import LockedError
 from tests.engine.toy import flip, toy_plan
@@ -23,7 +23,7 @@ def execute(plan, run, make_pool=None, **limits):
 
 
 def ray_pool(run, workers=2):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
 
     return lambda: RayPool(run, workers)
 
@@ -160,7 +160,7 @@ def test_ray_gives_the_same_tables(tmp_path, ray_started):
 
 @pytest.mark.ray
 def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path, ray_started):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
 
     execute(toy_plan(), tmp_path / "inline")
     outcome = execute(toy_plan(), tmp_path / "ray", lambda: RayPool(tmp_path / "ray", 2, carry=True))
@@ -171,7 +171,7 @@ def test_workers_that_do_not_see_the_run_folder_give_the_same_tables(tmp_path, r
 
 @pytest.mark.ray
 def test_a_damaged_input_of_a_far_worker_is_made_again(tmp_path, ray_started, caplog):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
 
     plan = toy_plan()
     execute(plan, tmp_path)
@@ -209,7 +209,7 @@ def test_a_hung_worker_is_killed_and_its_task_runs_again(tmp_path, ray_started, 
 
 @pytest.mark.ray
 def test_too_large_a_demand_is_refused_with_what_the_cluster_has(tmp_path, ray_started):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
     from intriguing.errors import ClusterError
 
     pool = RayPool(tmp_path, workers=1, gpus=1, start_timeout=2)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intriguing.engine.progress import Progress, rate_in_words
+from intriguing.engine.progress.progress import Progress, rate_in_words
 from intriguing.engine.task import Function, Task
 
 

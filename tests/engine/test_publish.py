@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine import publish
 from intriguing.engine.examination import examine
 from intriguing.engine.live import Live
-from intriguing.engine.publish import Publication, slug
-from intriguing.engine.store import Record, Store
+from intriguing.engine.storage import publish
+from intriguing.engine.storage.publish import Publication, slug
+from intriguing.engine.storage.store import Record, Store
+from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Function, Plan, Task
-from intriguing.engine.verified import Verified
 from intriguing.errors import CorruptError, StoreError
 from tests.engine.test_pools import execute
 from tests.engine.toy import flip, toy_plan

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from intriguing.engine import ray_address
-from intriguing.engine.ray_address import address_file, ask, find_cluster
+from intriguing.engine.pools import ray_address
+from intriguing.engine.pools.ray_address import address_file, ask, find_cluster
 from intriguing.errors import ClusterError, InputError, SpecError
 from intriguing.sweep.runner import pool_maker
 from intriguing.sweep.spec import load_spec
@@ -122,7 +122,7 @@ def test_what_is_no_address_is_said_without_asking(address, monkeypatch):
 def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for_auto(
     file, closed, monkeypatch, caplog
 ):
-    from intriguing.engine.on_ray import RayPool
+    from intriguing.engine.pools.on_ray import RayPool
 
     monkeypatch.setenv("RAY_ADDRESS", closed)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
@@ -196,7 +196,7 @@ def test_a_worker_s_path_gets_the_driver_s_folders_last(monkeypatch):
 
 
 def test_ray_that_did_not_start_in_time_on_a_busy_machine_is_started_again(monkeypatch, caplog):
-    from intriguing.engine.on_ray import cluster
+    from intriguing.engine.pools.on_ray import cluster
 
     tries = []
 

@@ -22,7 +22,7 @@ class Broken:
 
 def test_short_tasks_behind_a_long_one_are_taken_back_by_the_other_worker(tmp_path, ray_started, monkeypatch):
     """All are taken to be short, and the long one ends once the others have: what stayed behind it would not begin."""
-    monkeypatch.setattr("intriguing.engine.progress.Progress.seconds_of", lambda self, task: 0.0)
+    monkeypatch.setattr("intriguing.engine.progress.progress.Progress.seconds_of", lambda self, task: 0.0)
     run, ends = tmp_path / "run", [str(tmp_path / f"b{i}") for i in range(3)]
     short = [sleeping(f"a{i}", 0.05, number=i) for i in range(6)]
     behind = [sleeping(f"b{i}", 0.05, number=60 + i, mark=ends[i]) for i in range(3)]
@@ -43,7 +43,7 @@ def test_a_long_task_that_gives_signs_of_life_is_let_live_and_a_mute_one_is_not(
 def test_a_machine_that_cannot_start_workers_is_left_out_with_the_last_line_of_the_error(
     tmp_path, ray_started, monkeypatch
 ):
-    monkeypatch.setattr("intriguing.engine.on_ray.pool.Worker", Broken)
+    monkeypatch.setattr("intriguing.engine.pools.on_ray.pool.Worker", Broken)
     with pytest.raises(
         ClusterError, match=r"can run workers. \S+: no worker could start \(ModuleNotFoundError: No module"
     ):
@@ -51,9 +51,9 @@ def test_a_machine_that_cannot_start_workers_is_left_out_with_the_last_line_of_t
 
 
 def test_a_machine_with_another_torch_is_left_out_and_named(tmp_path, ray_started, monkeypatch):
-    from intriguing.engine.on_ray.actor import versions
+    from intriguing.engine.pools.on_ray.actor import versions
 
     ours = versions() | {"torch": "9.9"}
-    monkeypatch.setattr("intriguing.engine.on_ray.pool.versions", lambda: ours)
+    monkeypatch.setattr("intriguing.engine.pools.on_ray.pool.versions", lambda: ours)
     with pytest.raises(ClusterError, match=r"it has torch [\d.]+, this driver 9.9: install the same everywhere"):
         execute(Plan([sleeping("s", 0)]), tmp_path, ray_pool(tmp_path))

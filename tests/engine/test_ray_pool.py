@@ -8,9 +8,9 @@ import ray
 from ray.core.generated.common_pb2 import Address
 from ray.exceptions import ObjectLostError, OutOfDiskError, OutOfMemoryError, RayActorError, RaySystemError
 
-from intriguing.engine.on_ray import RayPool
-from intriguing.engine.on_ray import pool as pool_module
-from intriguing.engine.pool import Died, Finished, Joined, Left
+from intriguing.engine.pools.on_ray import RayPool
+from intriguing.engine.pools.on_ray import pool as pool_module
+from intriguing.engine.pools.pool import Died, Finished, Joined, Left
 from intriguing.engine.task import Plan
 from intriguing.engine.worker import Call
 from tests.engine.fault_tasks import sleeping
@@ -69,7 +69,7 @@ def looks_of_the_test(pool, monkeypatch):
 
 @pytest.mark.usefixtures("looks_of_the_test")
 def test_an_actor_that_idles_is_told_of_before_it_ends_and_runs_what_it_was_handed_meanwhile(pool, monkeypatch):
-    monkeypatch.setattr("intriguing.engine.on_ray.pool._IDLE", 0.0)
+    monkeypatch.setattr("intriguing.engine.pools.on_ray.pool._IDLE", 0.0)
     pool._look()
     [idle] = [name for name, actor in pool._actors.items() if actor.leaves_because]
     pool.submit(idle, call(1))  # the driver has not heard of it yet
@@ -85,7 +85,7 @@ def test_an_actor_that_idles_is_told_of_before_it_ends_and_runs_what_it_was_hand
 @pytest.mark.usefixtures("looks_of_the_test")
 def test_a_call_for_an_actor_that_was_just_ended_is_told_of_by_its_end(pool, monkeypatch):
     """A worker that left and was dropped in one look took the task that came next with it, for good."""
-    monkeypatch.setattr("intriguing.engine.on_ray.pool._IDLE", 0.0)
+    monkeypatch.setattr("intriguing.engine.pools.on_ray.pool._IDLE", 0.0)
     pool._look()
     [idle] = [name for name, actor in pool._actors.items() if actor.leaves_because]
     pool._look()

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from intriguing.engine.progress import Count, Snapshot
-from intriguing.engine.shown import LogLines, shown
+from intriguing.engine.progress.progress import Count, Snapshot
+from intriguing.engine.progress.shown import LogLines, shown
 
 
 class Terminal(io.StringIO):
@@ -25,7 +25,7 @@ def snapshot(done):
 def quiet(monkeypatch):
     """Log lines of level INFO are not shown, as in a notebook that has not set up logging."""
     monkeypatch.setattr(logging.getLogger("intriguing"), "level", logging.WARNING)
-    logging.getLogger("intriguing.engine.shown")._cache.clear()
+    logging.getLogger("intriguing.engine.progress.shown")._cache.clear()
 
 
 def lines(progress, stream):
@@ -104,7 +104,7 @@ def test_a_run_that_stops_leaves_its_last_line():
 
 def test_log_lines_of_a_long_run_are_rarer(monkeypatch, caplog):
     now = [0.0]
-    monkeypatch.setattr("intriguing.engine.shown.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("intriguing.engine.progress.shown.time.monotonic", lambda: now[0])
     listen = LogLines()
     times = []
     with caplog.at_level(logging.INFO, logger="intriguing"):

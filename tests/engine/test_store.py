@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from intriguing.engine import store as store_module
-from intriguing.engine.lock import is_locked, locked
-from intriguing.engine.store import Record, Store
+from intriguing.engine.storage import store as store_module
+from intriguing.engine.storage.lock import is_locked, locked
+from intriguing.engine.storage.store import Record, Store
 from intriguing.errors import CorruptError, StoreError
 
 TABLE = pa.table({"id": [1, 2, 3]})

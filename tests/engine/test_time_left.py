@@ -4,8 +4,8 @@ from heapq import heappop, heappush
 
 import pytest
 
+from intriguing.engine.progress.time_left import Estimate, TimeLeft
 from intriguing.engine.task import Function, Task
-from intriguing.engine.time_left import Estimate, TimeLeft
 
 
 def kind(name, seconds, count, place="digits/cnn/0"):

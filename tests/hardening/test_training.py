@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from intriguing.basics import liveness
+from intriguing.basics.process import liveness
 from intriguing.data import load_dataset
 from intriguing.errors import InputError, ModelError
 from intriguing.hardening import Hardening, HardeningOptions, training

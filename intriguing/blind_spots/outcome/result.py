@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from intriguing.basics.markup import Cell, table
+from intriguing.basics.text.markup import Cell, table
 from intriguing.stability.bounds import is_optimal
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from intriguing.basics.liveness import beat
+from intriguing.basics.process.liveness import beat
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.models.rows import Blocks, Passes

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from intriguing.basics.files import at_home, check_can_write, writing
+from intriguing.basics.folders.files import at_home, check_can_write, writing
 from intriguing.errors import DataError, InputError
 from intriguing.results import Run
 from intriguing.stages.blind_spots.eight_bits import Models, Picture, in_levels, levels, make_fool

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intriguing.basics.patience import telling
+from intriguing.basics.process.patience import telling
 from intriguing.data import is_users_code, load_dataset
 from intriguing.data.files import near_files
 from intriguing.errors import DataError, WeightsError

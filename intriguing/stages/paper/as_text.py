@@ -5,7 +5,7 @@ Tables are Markdown, so that they can be read in a terminal and kept in a docume
 
 from collections.abc import Sequence
 
-from intriguing.basics.printable import filled, width_of
+from intriguing.basics.text.printable import filled, width_of
 from intriguing.report.text import number, percent
 from intriguing.results import Run
 from intriguing.stages.paper.reading import Name, Reading, Row, readings

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from intriguing.basics.printable import filled
+from intriguing.basics.text.printable import filled
 from intriguing.report.text import number, percent, shorten
 from intriguing.results import Run
 from intriguing.results.matrices import labels_of

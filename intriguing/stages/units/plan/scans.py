@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from intriguing.engine.publish import slug
+from intriguing.engine.storage.publish import slug
 from intriguing.engine.task import Output, Task
 from intriguing.stages.common.planned import PlannedPredictions
 from intriguing.stages.units import functions

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.basics.files import explaining, obstacle, open_file, opened
-from intriguing.basics.folder import Place
-from intriguing.engine.lease import is_leased, leased
-from intriguing.engine.ownership import LOCK, check_ours
+from intriguing.basics.folders.files import explaining, obstacle, open_file, opened
+from intriguing.basics.folders.folder import Place
+from intriguing.engine.storage.lease import is_leased, leased
+from intriguing.engine.storage.ownership import LOCK, check_ours
 from intriguing.errors import LockedError, StoreError
 
 log = logging.getLogger(__name__)

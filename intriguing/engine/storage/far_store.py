@@ -19,10 +19,10 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
-from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
-from intriguing.basics.files import temporary_name
-from intriguing.basics.folder import Folder
-from intriguing.engine.store import PROBE, RECORD, STORE_FILE, UNREADABLE, A, B, Record, Store, parse_record
+from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
+from intriguing.basics.folders.files import temporary_name
+from intriguing.basics.folders.folder import Folder
+from intriguing.engine.storage.store import PROBE, RECORD, STORE_FILE, UNREADABLE, A, B, Record, Store, parse_record
 from intriguing.errors import CorruptError, StoreError
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from intriguing.engine.progress.time_left import Estimate
 from intriguing.engine.task import Task
-from intriguing.engine.time_left import Estimate
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-from intriguing.basics.folder import Place
-from intriguing.engine.pool import Event, Raised, answer
-from intriguing.engine.progress import Snapshot
+from intriguing.basics.folders.folder import Place
+from intriguing.engine.pools.pool import Event, Raised, answer
+from intriguing.engine.progress.progress import Snapshot
 from intriguing.engine.worker import Call, Resources, store_of
 
 

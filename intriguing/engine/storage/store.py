@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow._parquet import ParquetReader
 
-from intriguing.basics.files import (
+from intriguing.basics.folders.files import (
     check_free,
     explaining,
     is_temporary,
@@ -37,7 +37,7 @@ from intriguing.basics.files import (
     temporary_name,
     write_new,
 )
-from intriguing.engine.ownership import is_fingerprint
+from intriguing.engine.storage.ownership import is_fingerprint
 from intriguing.errors import CorruptError, StoreError
 
 A = TypeVar("A")

@@ -7,8 +7,8 @@ is there must be what was read) with a PUT, and answer 412 where that does not h
 import logging
 from typing import Any
 
-from intriguing.basics.bucket import BucketFolder
-from intriguing.basics.bucket_uri import s3_key, s3_options
+from intriguing.basics.folders.bucket import BucketFolder
+from intriguing.basics.folders.bucket_uri import s3_key, s3_options
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from intriguing.engine.progress import Snapshot
-from intriguing.engine.store import Record, Store
+from intriguing.engine.progress.progress import Snapshot
+from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.worker import Call, Damage, Resources, damaged_input, error_text, run_call
 
 

@@ -16,12 +16,12 @@ from ray._private.state import state
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
 
-from intriguing.basics.leaving import hurry
-from intriguing.engine.fleet import Machine
+from intriguing.basics.process.leaving import hurry
 from intriguing.engine.interrupts import kept_handlers
-from intriguing.engine.losses import first_line
 from intriguing.engine.paths import package_folder
-from intriguing.engine.ray_address import ask, find_cluster
+from intriguing.engine.pools.fleet import Machine
+from intriguing.engine.pools.losses import first_line
+from intriguing.engine.pools.ray_address import ask, find_cluster
 from intriguing.errors import ClusterError
 
 log = logging.getLogger(__name__)

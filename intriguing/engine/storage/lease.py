@@ -3,10 +3,10 @@
     {"host": ..., "pid": ..., "since": ..., "token": ..., "renewed": 12}
 
 There are no locks. Who wants the run writes its lease, where S3 can be asked that on the condition that what stands
-there is what it read (`intriguing.basics.bucket_conditions`); then it waits, and reads whose is there. A driver at work
-renews its own every few seconds, and one that was killed leaves a lease that does not change any more. No clock is
-asked. Should two drivers be at work all the same, they merely compute things twice: what a fingerprint stores is whole
-whoever wrote it (see `intriguing.engine.far_store`).
+there is what it read (`intriguing.basics.folders.bucket_conditions`); then it waits, and reads whose is there. A driver
+at work renews its own every few seconds, and one that was killed leaves a lease that does not change any more. No clock
+is asked. Should two drivers be at work all the same, they merely compute things twice: what a fingerprint stores is
+whole whoever wrote it (see `intriguing.engine.storage.far_store`).
 """
 
 import json
@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from intriguing.basics.bucket_conditions import Conditions, UnknownConditionError
-from intriguing.basics.folder import Folder
-from intriguing.basics.saved_plan import parse_json
-from intriguing.engine.ownership import LOCK
+from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
+from intriguing.basics.folders.folder import Folder
+from intriguing.basics.folders.saved_plan import parse_json
+from intriguing.engine.storage.ownership import LOCK
 from intriguing.errors import LockedError, StoreError
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any, TextIO
 
-from intriguing.engine.progress import Snapshot
+from intriguing.engine.progress.progress import Snapshot
 
 log = logging.getLogger(__name__)
 

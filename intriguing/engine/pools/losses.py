@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from intriguing.engine.last_words import Signs
+from intriguing.engine.pools.last_words import Signs
 
 _KILLED = re.compile(r"Selected to kill: .*?pid=(\d+), actual memory used=([\d.]+)\s?([KMGT]?)i?B", re.DOTALL)
 _NODE_MEMORY = re.compile(r"was ([\d.]+\s?[KMGT]?i?B) used / ([\d.]+\s?[KMGT]?i?B) limit")

@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import explained, is_temporary, names_in, obstacle
-from intriguing.basics.folder import Folder, LocalFolder, Place, folder_at
-from intriguing.basics.saved_plan import checked_plan, parse_json
+from intriguing.basics.folders.files import explained, is_temporary, names_in, obstacle
+from intriguing.basics.folders.folder import Folder, LocalFolder, Place, folder_at
+from intriguing.basics.folders.saved_plan import checked_plan, parse_json
 from intriguing.errors import StoreError
 
 PLAN = "plan.json"

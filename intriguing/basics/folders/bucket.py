@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from intriguing.basics.bucket_errors import explained, is_absence, is_passing, no_bucket
-from intriguing.basics.bucket_uri import SCHEMES, Address, file_system
-from intriguing.basics.files import at_home, is_temporary, temporary_name
-from intriguing.basics.folder import Look
+from intriguing.basics.folders.bucket_errors import explained, is_absence, is_passing, no_bucket
+from intriguing.basics.folders.bucket_uri import SCHEMES, Address, file_system
+from intriguing.basics.folders.files import at_home, is_temporary, temporary_name
+from intriguing.basics.folders.folder import Look
 from intriguing.errors import InputError, StoreError
 
 log = logging.getLogger(__name__)

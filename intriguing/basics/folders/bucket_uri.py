@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 import pyarrow as pa
 from pyarrow import fs
 
-from intriguing.basics.files import without_secrets
+from intriguing.basics.folders.files import without_secrets
 from intriguing.errors import InputError
 
 _S3, _GOOGLE, _AZURE = ("s3",), ("gs", "gcs"), ("abfs", "abfss")

@@ -24,13 +24,14 @@ from ray.experimental import internal_kv
 from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from intriguing.basics.folder import Place, folder_at
-from intriguing.engine.fleet import Fleet
+from intriguing.basics.folders.folder import Place, folder_at
 from intriguing.engine.interrupts import kept_handlers
-from intriguing.engine.last_words import Witness
-from intriguing.engine.losses import address_in, is_out_of_memory, last_line, report_loss
-from intriguing.engine.on_ray.actor import CarriedFiles, Worker, versions
-from intriguing.engine.on_ray.cluster import (
+from intriguing.engine.paths import users_path
+from intriguing.engine.pools.fleet import Fleet
+from intriguing.engine.pools.last_words import Witness
+from intriguing.engine.pools.losses import address_in, is_out_of_memory, last_line, report_loss
+from intriguing.engine.pools.on_ray.actor import CarriedFiles, Worker, versions
+from intriguing.engine.pools.on_ray.cluster import (
     abandon,
     answers,
     connect,
@@ -39,9 +40,8 @@ from intriguing.engine.on_ray.cluster import (
     machines,
     pending_machines,
 )
-from intriguing.engine.paths import users_path
-from intriguing.engine.pool import Died, Event, Finished, Joined, Left, Raised, Returned
-from intriguing.engine.progress import Snapshot
+from intriguing.engine.pools.pool import Died, Event, Finished, Joined, Left, Raised, Returned
+from intriguing.engine.progress.progress import Snapshot
 from intriguing.engine.sameness import difference, what_runs_here
 from intriguing.engine.worker import Call, store_of
 from intriguing.errors import ClusterError, StoreError

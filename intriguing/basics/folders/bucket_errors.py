@@ -2,7 +2,7 @@
 
 import re
 
-from intriguing.basics.bucket_uri import Address, has_credentials
+from intriguing.basics.folders.bucket_uri import Address, has_credentials
 from intriguing.errors import StoreError
 
 _LASTING = re.compile(

@@ -1,5 +1,5 @@
 """Running on Ray. No other package imports ray."""
 
-from intriguing.engine.on_ray.pool import RayPool
+from intriguing.engine.pools.on_ray.pool import RayPool
 
 __all__ = ["RayPool"]

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator, Mapping, MutableMapping
 
-from intriguing.engine.store import Record, Stored
+from intriguing.engine.storage.store import Record, Stored
 
 _HOW = struct.Struct("<dIQ")
 _OUTPUT = struct.Struct("<qq32s")

@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.files import open_file
-from intriguing.basics.folder import LocalFolder, Look, Place, folder_at
-from intriguing.engine.known_records import KnownRecords
-from intriguing.engine.ledger import Row
-from intriguing.engine.store import Record, Stored
+from intriguing.basics.folders.files import open_file
+from intriguing.basics.folders.folder import LocalFolder, Look, Place, folder_at
+from intriguing.engine.storage.known_records import KnownRecords
+from intriguing.engine.storage.ledger import Row
+from intriguing.engine.storage.store import Record, Stored
 from intriguing.errors import StoreError
 
 log = logging.getLogger(__name__)

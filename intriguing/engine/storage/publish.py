@@ -20,13 +20,13 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from intriguing.basics.files import explaining, is_table_file, names_in, obstacle, opened, regular_files
-from intriguing.basics.folder import Folder, LocalFolder, Place, folder_at
-from intriguing.basics.garbage import collected_later
-from intriguing.engine.ledger import Ledger
-from intriguing.engine.store import Record, Store, Stored, parquet
+from intriguing.basics.folders.files import explaining, is_table_file, names_in, obstacle, opened, regular_files
+from intriguing.basics.folders.folder import Folder, LocalFolder, Place, folder_at
+from intriguing.basics.process.garbage import collected_later
+from intriguing.engine.storage.ledger import Ledger
+from intriguing.engine.storage.store import Record, Store, Stored, parquet
+from intriguing.engine.storage.verified import Verified, stored_name
 from intriguing.engine.task import Plan
-from intriguing.engine.verified import Verified, stored_name
 from intriguing.errors import CorruptError, StoreError
 from intriguing.tables import FAILURES, TABLES, TASKS
 

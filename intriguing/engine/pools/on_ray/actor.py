@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import ray
 from ray.experimental import internal_kv
 
-from intriguing.basics import liveness
-from intriguing.basics.folder import Folder
-from intriguing.engine.last_words import log_of_this_process
+from intriguing.basics.folders.folder import Folder
+from intriguing.basics.process import liveness
 from intriguing.engine.paths import extend_path
-from intriguing.engine.pool import Finished, Raised, answer
+from intriguing.engine.pools.last_words import log_of_this_process
+from intriguing.engine.pools.pool import Finished, Raised, answer
 from intriguing.engine.sameness import what_runs_here
-from intriguing.engine.store import CarriedStore
+from intriguing.engine.storage.store import CarriedStore
 from intriguing.engine.worker import Call, Resources, store_of
 
 Files = Mapping[str, bytes]

@@ -1,4 +1,4 @@
-"""A run's folder: on a disk (`LocalFolder`), or below a prefix of an object store (`intriguing.basics.bucket`).
+"""A run's folder: on a disk (`LocalFolder`), or below a prefix of an object store (`intriguing.basics.folders.bucket`).
 
 Its files go by names below it ("store/FP/record.json"). What both kinds of folder give: a file is written whole or not
 at all, and nothing is read, replaced or removed that is not a file.
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from intriguing.basics.files import (
+from intriguing.basics.folders.files import (
     clear_temporaries,
     explaining,
     link_file,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.folder import Place, told_again
+from intriguing.basics.folders.folder import Place, told_again
 from intriguing.errors import CorruptError, StoreError
 
 LARGEST_PLAN = 1 << 30

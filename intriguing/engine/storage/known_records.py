@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from intriguing.basics.folder import Folder, Look
-from intriguing.engine.ledger import Head, Row, fits, is_head
-from intriguing.engine.store import RECORD, Record
+from intriguing.basics.folders.folder import Folder, Look
+from intriguing.engine.storage.ledger import Head, Row, fits, is_head
+from intriguing.engine.storage.store import RECORD, Record
 from intriguing.errors import StoreError
 
 log = logging.getLogger(__name__)

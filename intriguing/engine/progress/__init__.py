@@ -1,0 +1,1 @@
+"""How far a run is, how long the rest takes, and how that is shown."""
