@@ -189,3 +189,42 @@ def test_long_rows_are_advanced_a_few_at_a_time_and_a_slot_costs_its_state_alone
     whole = minimal_distortion(model, x[:2], y, options=SearchOptions(grade="fast"))
     assert short.status == ["found"] * 2
     assert torch.equal(short.adversarial, whole.adversarial)
+
+
+CURVED = [
+    *(nn.ReLU(inplace=True), nn.GELU(), nn.SiLU(), nn.Mish(), nn.ELU(), nn.Softplus(), nn.Sigmoid(), nn.Tanh()),
+    *(
+        nn.LeakyReLU(),
+        nn.LogSigmoid(),
+        nn.ReLU6(),
+        nn.Hardswish(),
+        nn.Hardsigmoid(),
+        nn.Softmax(1),
+        nn.LayerNorm(6),
+        nn.GroupNorm(1, 2),
+    ),
+    nn.MaxPool2d(2, 1, 1),
+]
+
+
+@pytest.mark.parametrize("function", CURVED, ids=lambda function: type(function).__name__)
+def test_an_untrained_network_is_not_traced_to_see_that_it_is_no_linear_one(function, monkeypatch):
+    """Its logits hardly change, so no values show a bend; the trace took up to eight times the planned memory."""
+    traced = []
+    monkeypatch.setattr("intriguing.blind_spots.solvers.linear.trace", lambda *of: traced.append(of))
+    last = nn.LazyLinear(3)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), function, nn.Flatten(), last).eval()
+    with torch.no_grad():
+        model(torch.rand(2, 1, 6, 6))
+        last.weight.mul_(1e-12)
+    minimal_distortion(model, torch.rand(1, 1, 6, 6), [0], options=SearchOptions(grade="fast"))
+    assert not traced
+
+
+def test_a_linear_network_is_still_seen_as_one():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)).eval()
+    x = torch.rand(2, 1, 6, 6)
+    result = minimal_distortion(model, x, model(x).argmax(1))
+    assert result.status == ["found"] * 2
+    assert torch.allclose(result.lower_bound, result.l2, rtol=1e-3)

@@ -34,6 +34,14 @@ _BENT = 1e-2
 """Relative distance from an affine function beyond which a model is not looked at more closely."""
 _ROUNDED = 4096
 """Units in the last place of the logits that rounding can be, at most, of what is not yet taken for a bend."""
+_CURVED = frozenset(
+    f"{name}Backward"
+    for name in (
+        *("Relu", "LeakyRelu", "Gelu", "Silu", "Mish", "Elu", "Softplus", "Sigmoid", "LogSigmoid", "Tanh", "Hardtanh"),
+        *("Hardswish", "Hardsigmoid", "Softmax", "NativeLayerNorm", "NativeGroupNorm", "MaxPool2DWithIndices"),
+    )
+)
+"""Functions of autograd that are never affine."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def affinity(
     point: `rows` (R, n) only tell what is not affine, at the cost of a forward pass, and that the graph agrees with the
     model. precision: of products, as the user has it; lower bounds take its rounding into account.
     """
-    if len(rows) == 0 or _bends(evaluator, rows):
+    if len(rows) == 0 or _bends(evaluator, rows) or _is_curved(network, rows[:1].reshape(1, *shape)):
         return None
     try:
         graph = trace(network, shape)
@@ -95,6 +103,34 @@ def _bends(evaluator: Evaluator, rows: Tensor) -> bool:
     # Of a network whose logits hardly change, as before training, the offset says nothing.
     rounding = _ROUNDED * torch.finfo(rows.dtype).eps * size
     return bool(gap.amax() > _BENT * size) or bool(gap.amax() > torch.maximum(_BENT * change, rounding))
+
+
+def _is_curved(network: nn.Module, image: Tensor) -> bool:
+    """Whether the logits of `image` (1, *shape) follow from it through a function that is known not to be affine.
+
+    Untrained networks are nearly affine. Their structure shows so in the memory of one row; a trace takes that of many.
+    """
+    with torch.enable_grad():
+        leaf = image.detach().clone().requires_grad_()
+        try:
+            out = network(leaf * 1)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a model that takes no single image
+            return False
+    return isinstance(out, Tensor) and not _CURVED.isdisjoint(_functions_behind(out))
+
+
+def _functions_behind(out: Tensor) -> set[str]:
+    """The names of autograd's functions, of which `out` was made, without an overload's number."""
+    names, nodes, seen = set(), [out.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(node.name().rstrip("0123456789"))
+            nodes += [before for before, _ in node.next_functions]
+    return names
 
 
 def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:
