@@ -105,7 +105,8 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
     sizes to try, in this order.
 
     Raises: `ModelError` for a model that cannot be searched: it fails, its output is not a tensor (B, classes), it is
-    random, an image's output depends on the other images, or no gradient reaches the input.
+    random, an image's output depends on the other images or on whether gradients are computed, or no gradient
+    reaches the input.
     """
     first: Exception | None = None
     for size in dict.fromkeys(sizes):
@@ -156,9 +157,6 @@ def _examined(
     answer = _called(model, other, dtype)
     rows = torch.cat([out, answer])
     conduct = replace(conduct, probabilities=are_probabilities(rows, out.dtype))
-    # Few rows at a time: what a backward pass keeps of 8 photos can be more memory than the whole search of one takes.
-    fewest = 1 if single is not None else size if conduct.rows else _OTHER
-    conduct = replace(conduct, blind=_is_blind(model, batch, fewest, conduct))
     before, after = out[: len(first_half)], answer[size - len(first_half) :]
     again = _called(model, batch, dtype)
     # The first call of a compiled or scripted model may round otherwise: two later ones are held against each other.
@@ -180,7 +178,9 @@ def _examined(
             f"The model's output for an image depends on how many images are in its batch: among {size} it gives other "
             "logits than alone. Look for len(x), x.shape[0], x.numel() or a mean over the whole batch in its forward."
         )
-    return conduct
+    # Few rows at a time: what a backward pass keeps of 8 photos can be more memory than the whole search of one takes.
+    fewest = 1 if single is not None else size if conduct.rows else _OTHER
+    return replace(conduct, blind=_is_blind(model, batch, fewest, conduct, out))
 
 
 def _of_batch(model: nn.Module, batch: Tensor, conduct: Conduct) -> Tensor | None:
@@ -194,9 +194,25 @@ def _of_batch(model: nn.Module, batch: Tensor, conduct: Conduct) -> Tensor | Non
     return out if isinstance(out, Tensor) and out.shape == (len(batch), conduct.classes) else None
 
 
-def _is_blind(model: nn.Module, batch: Tensor, rows: int, conduct: Conduct) -> bool:
-    """Whether the gradient is zero at all images of a batch, of which the model is fed so many `rows` at a time."""
-    return all(_differentiated(model, part, conduct) for part in batch.split(rows) if len(part) == rows)
+def _is_blind(model: nn.Module, batch: Tensor, rows: int, conduct: Conduct, out: Tensor | None = None) -> bool:
+    """Whether the gradient is zero at all images of a batch, of which the model is fed so many `rows` at a time.
+
+    out: (B, C), what the model gives for the batch without gradients. Raises: `ModelError` where it gives other logits
+    with them.
+    """
+    for index in torch.arange(len(batch)).split(rows):
+        if len(index) < rows:
+            break
+        with_gradients, zero = _differentiated(model, batch[index], conduct)
+        if out is not None and _differ(out[index], with_gradients, _COMPANY):
+            raise ModelError(
+                "The model gives other logits for the same images where gradients are computed than under "
+                "torch.no_grad(), so what a search follows is not what is judged. Look for torch.is_grad_enabled() or "
+                "requires_grad in its forward, and let both ways give the same logits."
+            )
+        if not zero:
+            return False
+    return True
 
 
 def are_probabilities(outputs: Tensor, dtype: torch.dtype) -> bool:
@@ -298,8 +314,11 @@ def _keys(out: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:
-    """Whether the gradient of the difference of each row's two largest logits is zero everywhere."""
+def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> tuple[Tensor, bool]:
+    """What the model gives for a batch with gradients, (B, C), and whether these are zero everywhere.
+
+    The gradient is that of the difference of each row's two largest logits.
+    """
     with torch.enable_grad():
         leaf = batch.detach().clone().requires_grad_()
         try:
@@ -326,7 +345,7 @@ def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> bool:
             raise
         except Exception as e:
             raise ModelError(f"The gradient of the model's logits cannot be computed: {_line(e)}.") from e
-    return gradient is None or bool((gradient == 0).all())
+    return out.detach(), gradient is None or bool((gradient == 0).all())
 
 
 def _differ(one: Tensor, other: Tensor, times: float = 1.0) -> bool:

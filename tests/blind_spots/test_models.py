@@ -70,6 +70,14 @@ def centred(x):
     return x - x.mean(0)
 
 
+def larger_with_gradients(x):
+    return x * 1.5 if torch.is_grad_enabled() else x
+
+
+def larger_for_a_leaf(x):
+    return x * 1.5 if x.requires_grad else x
+
+
 REFUSED = {
     "no_grad": (NoGrad(), "does not depend on its input for torch"),
     "inference mode": (Inferring(), "does not depend on its input for torch|cannot be differentiated"),
@@ -87,6 +95,8 @@ REFUSED = {
         "depends on the other images of its batch.*dynamic quantisation.*running statistics",
     ),
     "centred": (Wrapped(centred), "depends on the other images of its batch"),
+    "other logits with gradients": (Wrapped(larger_with_gradients), r"gives other logits.*torch\.is_grad_enabled"),
+    "other logits of a leaf": (Wrapped(larger_for_a_leaf), r"gives other logits.*requires_grad"),
     "one logit": (Wrapped(after=lambda z: z[:, :1]), r"one logit per image, \(8, 1\).*torch\.cat"),
     "one number": (Wrapped(after=lambda z: z[:, 0]), r"one logit per image, \(8,\).*torch\.cat"),
     "tuple": (Wrapped(after=lambda z: (z, z)), r"returns a tuple.*output\[0\]"),
