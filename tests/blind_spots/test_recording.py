@@ -57,11 +57,43 @@ class Residual(nn.Module):
         return self.head(F.adaptive_avg_pool2d(x, 1).view(x.size(0), -1))
 
 
+class Gated(nn.Module):
+    """A convolution per channel, and a gate per channel from the means: a block of MobileNet and EfficientNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.deep = nn.Conv2d(3, 12, 1, bias=False), nn.Conv2d(12, 12, 3, 2, 1, groups=12)
+        self.norm, self.bounded = nn.BatchNorm2d(12), nn.ReLU6(inplace=True)
+        self.gate, self.narrow, self.head = nn.Conv2d(12, 12, 1), nn.Conv2d(12, 5, 1), nn.Linear(5, 7)
+
+    def forward(self, x):
+        x = F.hardswish(self.deep(self.bounded(self.norm(self.wide(x)))), inplace=True)
+        x = x * F.hardsigmoid(self.gate(F.adaptive_avg_pool2d(x, 1)), inplace=True)
+        return self.head(self.narrow(x).mean((2, 3)))
+
+
+class Joining(nn.Module):
+    """What came before is joined with what is new, once with itself: blocks of DenseNet and Inception."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.norm = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 4, 3, 1, 1), nn.BatchNorm2d(10)
+        self.last, self.head = nn.Conv2d(20, 8, 3), nn.Linear(16, 7)
+
+    def forward(self, x):
+        x = self.one(x)
+        x = F.relu(self.norm(torch.cat([x, self.two(F.relu(x))], 1)), inplace=True)
+        x = self.last(torch.cat([x, x], -3)).mean((2, 3))
+        return self.head(torch.cat([x, x * torch.sigmoid(x[:, :1])], dim=1))
+
+
 NETS = {
     "strided": (strided, (1, 14, 14), ["Convolution", "Convolution", "Reshaped", "Linear", "Linear"]),
     "pooled": (pooled, (2, 12, 12), ["Convolution", "Pooled", "Convolution", "Pooled", "Reshaped", "Linear"]),
     "dense": (dense, (1, 14, 14), ["Reshaped", "Linear", "ByOutput", "Linear", "ByOutput", "Linear"]),
     "residual": (Residual, (3, 10, 10), None),
+    "gated": (Gated, (3, 10, 10), None),
+    "joining": (Joining, (3, 10, 10), None),
 }
 
 
@@ -126,6 +158,58 @@ def test_a_recording_stands_in_for_the_network_and_keeps_the_bits_of_a_row(name)
             whole = evaluator.gradient(x, lambda z, s, slopes=slopes: (z[:, 0], slopes[s]))
             part = evaluator.gradient(x[32:64], lambda z, s, slopes=slopes: (z[:, 0], slopes[32:64][s]))
         assert all(torch.equal(one[32:64], two) for one, two in zip(whole, part, strict=True))
+
+
+OVERWRITING = {
+    "relu": lambda x: F.relu_(x),
+    "relu6": lambda x: F.relu6(x, inplace=True),
+    "hardtanh": lambda x: F.hardtanh_(x, -0.2, 0.3),
+    "hardtanh as it is": lambda x: F.hardtanh_(x),
+    "leaky_relu": lambda x: F.leaky_relu_(x, 0.3),
+    "elu": lambda x: F.elu_(x, 0.5),
+    "silu": lambda x: F.silu(x, inplace=True),
+    "mish": lambda x: F.mish(x, inplace=True),
+    "hardswish": lambda x: F.hardswish(x, inplace=True),
+    "hardsigmoid": lambda x: F.hardsigmoid(x, inplace=True),
+    "sigmoid": lambda x: x.sigmoid_(),
+    "tanh": lambda x: x.tanh_(),
+    "clamp": lambda x: x.clamp_(-0.1, 0.4),
+    "with numbers": lambda x: x.add_(0.3, alpha=2).mul_(2).sub_(0.1).div_(3),
+    "with values": lambda x: x.mul_(x.sigmoid()).add_(x.tanh()),
+}
+
+
+@pytest.mark.parametrize("name", OVERWRITING)
+def test_what_overwrites_its_input_is_recorded_too(name):
+    class Overwriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 9), nn.Linear(9, 7)
+
+        def forward(self, x):
+            return self.two(OVERWRITING[name](self.one(x)))
+
+    model, x, slope = made(Overwriting), 4 * torch.randn(32, 6), torch.randn(32, 7)
+    z, gradient = usual(model, x, slope)
+    with torch.no_grad():
+        logits, pull = record(model, x[:1]).both(x)
+        pulled = pull(slope)
+    assert torch.allclose(logits, z, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(pulled, gradient, rtol=1e-4, atol=1e-5) and bool(gradient.any())
+
+
+def test_a_constant_that_is_joined_or_another_shape_that_is_multiplied_is_left_to_torch():
+    class Constant(nn.Module):
+        def __init__(self, how):
+            super().__init__()
+            self.how, self.head = how, nn.Linear(12, 7)
+
+        def forward(self, x):
+            return self.head(self.how(x))
+
+    for how in (lambda x: torch.cat([x, torch.ones_like(x)], 1), lambda x: (x[:, None, :] * x[:2]).flatten(1)):
+        assert record(Constant(how).eval().requires_grad_(False), torch.rand(1, 6)) is None
+    assert record(Constant(lambda x: torch.cat([x, x], 1)).eval().requires_grad_(False), torch.rand(1, 6)) is not None
 
 
 def test_a_weight_that_changes_puts_the_network_back():

@@ -166,6 +166,30 @@ class Added(Step):
         return slope, slope
 
 
+class Multiplied(Step):
+    """The product of two values, which may be broadcast to each other, as a gate of a channel is."""
+
+    def _value(self, *inputs: Tensor) -> tuple[Tensor, Any]:
+        return torch.mul(*inputs), None
+
+    def _slopes(self, slope: Tensor, inputs: Sequence[Tensor], out: Tensor, saved: Any) -> Sequence[Tensor]:
+        one, other = inputs
+        return (slope * other).sum_to_size(one.shape), (slope * one).sum_to_size(other.shape)
+
+
+class Joined(Step):
+    """Values one after the other along a dimension that is not that of the rows."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def _value(self, *inputs: Tensor) -> tuple[Tensor, Any]:
+        return torch.cat(inputs, self.dim), None
+
+    def _slopes(self, slope: Tensor, inputs: Sequence[Tensor], out: Tensor, saved: Any) -> Sequence[Tensor]:
+        return slope.split([x.shape[self.dim] for x in inputs], self.dim)
+
+
 class Normed(Step):
     """Batch norm with the statistics of training: scale * x + shift per channel, (C,) in float64."""
 
@@ -237,11 +261,29 @@ class Other(Step):
 _SAME = {aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh.default}
 _OTHERS = {
     *(aten.slice.Tensor, aten.constant_pad_nd.default, aten.avg_pool2d.default, aten._adaptive_avg_pool2d.default),
-    *(aten.mean.dim, aten.hardtanh.default, aten.leaky_relu.default, aten.elu.default, aten.gelu.default),
-    *(aten.silu.default, aten.softplus.default, aten.neg.default, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor),
-    *(aten.div.Tensor, aten.rsub.Scalar),
+    *(
+        aten.mean.dim,
+        aten.leaky_relu.default,
+        aten.elu.default,
+        aten.gelu.default,
+        aten.silu.default,
+        aten.mish.default,
+    ),
+    *(aten.hardswish.default, aten.hardsigmoid.default, aten.softplus.default, aten.clamp.default, aten.abs.default),
+    *(aten.neg.default, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar),
 }
 """Of one value and constants; the rows do not meet in them (a slice or mean over rows shows in the shape)."""
+
+
+_OVERWRITING = {
+    getattr(getattr(aten, f"{name}_"), overload): getattr(getattr(aten, name), overload)
+    for name, overload in (
+        *((name, "default") for name in ("relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "hardswish")),
+        *((name, "default") for name in ("hardsigmoid", "sigmoid", "tanh", "clamp")),
+        *((name, "Tensor") for name in ("add", "sub", "mul", "div")),
+    )
+}
+"""What computes the same into a tensor of its own, of operators that overwrite their input."""
 
 
 def made(func: Any, args: Any, kwargs: Any, used: list[Tensor], out: Tensor) -> Step | None:
@@ -254,13 +296,21 @@ def made(func: Any, args: Any, kwargs: Any, used: list[Tensor], out: Tensor) -> 
         raise Unknown
     if func in _SAME:
         return None
+    func = _OVERWRITING.get(func, func)
+    if func is aten.cat.default:
+        dim = args[1] % x.ndim if len(args) > 1 else 0
+        if dim == 0 or len(used) != len(args[0]):
+            raise Unknown
+        return Joined(dim)
     if len(used) == 2:
-        if func in (aten.add.Tensor, aten.add_.Tensor) and not kwargs and x.shape == used[1].shape and len(args) == 2:
+        if func is aten.add.Tensor and not kwargs and x.shape == used[1].shape and len(args) == 2:
             return Added()
+        if func is aten.mul.Tensor and x.ndim == used[1].ndim:
+            return Multiplied()
         raise Unknown
     if len(used) != 1 or (args[0] is not x and func is not aten.addmm.default):
         raise Unknown
-    if func in (aten.relu.default, aten.relu_.default):
+    if func is aten.relu.default:
         return Relu()
     if func in (aten.view.default, aten._unsafe_view.default, aten.reshape.default):
         same = x.shape == out.shape
@@ -280,6 +330,9 @@ def made(func: Any, args: Any, kwargs: Any, used: list[Tensor], out: Tensor) -> 
         return ByOutput(torch.sigmoid, aten.sigmoid_backward)
     if func is aten.tanh.default:
         return ByOutput(torch.tanh, aten.tanh_backward)
+    if func is aten.hardtanh.default:
+        ends = (*args[1:], *(-1, 1)[len(args) - 1 :])
+        return ByOutput(lambda value: func(value, *ends), lambda slope, out: aten.hardtanh_backward(slope, out, *ends))
     if func in _OTHERS:
         return Other(lambda value: func(value, *args[1:], **kwargs))
     raise Unknown
