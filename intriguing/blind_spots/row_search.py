@@ -253,6 +253,8 @@ class _RowSearch:
         l2 = self.outcome["best_l2"]
         index = self._earliest((l2 == self._least(l2)) & (l2.isfinite() | self._lost()))
         for _ in range(_PROBINGS):
+            if len(index) == 0:
+                break
             x0, rivals = self.rows["x0"][index], self.rows["rivals"][index]
             reach = self.outcome["best_l2"][index].clamp(max=self.width * self.evaluator.size**0.5)
             there, found = nearest_probes(self.evaluator, x0, rivals, reach, *self.box)
@@ -263,8 +265,6 @@ class _RowSearch:
                 self.outcome["backward"][index[blind]] += 1
                 self.outcome["blind"][index[blind & found]] = False
             index = index[found]
-            if len(index) == 0:
-                break
             inputs = {"there": there[found], "goals": ~rivals[found]}
             self._again([_Trial(Segment(self.evaluator, *self.box), index, inputs)], recipe)
 

@@ -83,6 +83,18 @@ def test_logits_that_are_not_finite_are_told():
 
 
 @pytest.mark.parametrize("grade", GRADES)
+def test_images_without_a_finite_gradient_are_told_even_where_there_is_no_other(grade):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.cat([x[:, :1], x[:, 1:2] + (x[:, 2:3] - x[:, 2:3]).sqrt()], 1)  # the root's slope is infinite
+
+    x = torch.tensor([[0.9, 0.4, 0.9], [0.9, 0.4, 0.1]])
+    for targets in (None, [1, 1]):
+        result = minimal_distortion(Broken(), x, [0, 0], targets, SearchOptions(grade=grade))
+        assert result.status == ["bad_output"] * 2 and torch.equal(result.adversarial, x)
+
+
+@pytest.mark.parametrize("grade", GRADES)
 @pytest.mark.parametrize("hidden", [16, 33])
 def test_results_do_not_depend_on_company_order_or_slots(hidden, grade):
     """To the bit: in a layer of an odd width a row's place in memory must not matter either."""
