@@ -321,6 +321,9 @@ def replaced():
 
 OWN = {
     "reads its input": lambda: Around(lambda x: x / 2 if float(x.max()) > 0.5 else x),
+    "reads it as an array": lambda: Around(lambda x: x * 2 if x.detach().numpy().max() > 2 else x),
+    "reads it by NumPy": lambda: Around(lambda x: x * 2 if np.asarray(x.detach()).max() > 2 else x),
+    "reads it as a list": lambda: Around(lambda x: x * 2 if x.tolist()[0][0] == 2 else x),
     "counts its calls": Counting,
     "counts in a dictionary": lambda: CountingElsewhere("attribute"),
     "counts in an object": lambda: CountingElsewhere("object"),

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.nn.modules import module as torch_module
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -36,6 +37,8 @@ _ROWS = 2
 """Rows of the call that is recorded."""
 _FEW_BYTES = 4096
 """Arrays of at most so many bytes may count something."""
+_READ = {"numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "__reduce_ex__", "__repr__"}
+"""Methods of tensors that give values to what is not torch."""
 Pull = Callable[[Tensor], Tensor]
 """From a gradient in the logits (B, C) to that in the images (B, *shape)."""
 
@@ -92,7 +95,7 @@ def record(model: nn.Module, like: Tensor) -> Recording | None:
         return None
     before = _memory(model)
     images = like.detach().expand(_ROWS, *like.shape[1:]).clone()
-    with torch.inference_mode(False), torch.enable_grad(), _Watch() as watch:
+    with torch.inference_mode(False), torch.enable_grad(), _Watch() as watch, _Readings(watch):
         out = model(watch.begun(images))
     if watch.unknown or _memory(model) != before or not isinstance(out, Tensor) or id(out) not in watch.numbers:
         return None
@@ -179,6 +182,20 @@ def _has_own_gradient(out: Tensor, tensors: Iterable[Tensor]) -> bool:
     return False
 
 
+class _Readings(TorchFunctionMode):
+    """Inside, a network that reads values past torch's operators is unknown to the watch: it may decide by them."""
+
+    def __init__(self, watch: "_Watch") -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, and note whether it reads what follows from the images."""
+        if getattr(func, "__name__", "") in _READ and args and self.watch.follows(args[0]):
+            self.watch.unknown = True
+        return func(*args, **(kwargs or {}))
+
+
 @without_compiler
 class _Watch(TorchDispatchMode):
     """Inside, the operations on what follows from some images become steps."""
@@ -199,6 +216,10 @@ class _Watch(TorchDispatchMode):
         self.numbers[id(leaf)] = 0
         self._held.append(leaf)
         return leaf
+
+    def follows(self, tensor: Any) -> bool:
+        """Whether a tensor follows from the images."""
+        return id(tensor) in self.numbers or id(tensor) in self._lost
 
     def tensors(self) -> list[Tensor]:
         """All that the operations took and gave."""
