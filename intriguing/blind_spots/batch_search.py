@@ -8,12 +8,12 @@ from torch import Tensor
 from intriguing.basics.precision import full_precision, without_denormals
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.arithmetic.lbfgs import dot
-from intriguing.blind_spots.arithmetic.objective import cross_entropy
+from intriguing.blind_spots.arithmetic.objective import cross_entropy, standing
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.certified import Certifier
-from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm
+from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back
 from intriguing.blind_spots.outcome.quantisation import Grid, on_grid
 from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
@@ -105,7 +105,7 @@ class BatchSearch:
                 outcome = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
                 if self.options.quantised_levels:
                     outcome = self._quantised(outcome, self.options.quantised_levels)
-        confirmed = self._confirmed(outcome)
+        confirmed = self._confirmed(outcome, clean)
         success = outcome.success & ~confirmed.unstable
         r = torch.where(success[:, None], confirmed.best - self.x0, torch.zeros_like(self.x0))
         penalty = outcome.penalty
@@ -217,12 +217,16 @@ class BatchSearch:
         best[index], success[index] = done.best[:, : self.evaluator.size], done.success
         return replace(outcome, success=success, best=best)
 
-    def _confirmed(self, outcome: _Outcome) -> Confirmed:
-        """The successes that the model confirms on each image alone."""
+    def _confirmed(self, outcome: _Outcome, clean: Tensor) -> Confirmed:
+        """The successes that the model confirms on each image alone. clean: (B, C) logits of the images."""
         levels = self.options.quantised_levels
         grid = Grid(levels, self.box) if levels else None
         verifier = Verifier.of(self.evaluator, self.labels, self.targets)
         confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
+        if grid is None:
+            there = standing(clean, *self._masks())
+            coarseness = (there.slack / there.gap.abs()).where(outcome.success & ~confirmed.unstable, 0.0)
+            confirmed = drawn_back(verifier, self.box, self.x0, confirmed, coarseness)
         self.passes["forward"] += confirmed.forward
         return confirmed
 

@@ -5,7 +5,7 @@ by default in convolutions; so there a result must hold in batches of several si
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from intriguing.models.rows import Blocks
 _FIRST, _DOUBLINGS, _HALVINGS = 2.0**-23, 24, 4
 """First length of a push, as a share of the change; largest number of doublings, which double the change; number of
 bisections afterwards."""
+_COARSE, _DRAWS, _REACH = 1e-3, 8, 2.0
+"""The share of an image's margin above which the rounding of the logits keeps results off the boundary; number of
+bisections that draw such a result back, and how far they reach, as a multiple of that share."""
 _BATCHES = (8, 64)
 """Sizes of batches, besides the largest of the search, in which a result must hold on a CUDA device."""
 
@@ -158,6 +161,28 @@ def confirm(
         failing = _smallest_pushes(verifier, push, failing, done, halved=grid is None)
     done.unstable[failing] = True
     return done
+
+
+def drawn_back(verifier: Verifier, box: Box, x0: Tensor, done: Confirmed, coarseness: Tensor) -> Confirmed:
+    """The results, nearer on the way from the image where the model says that they are successes there as well.
+
+    coarseness: (B,) the rounding error of the logits as a share of the margin at the image; 0 for no result. A search
+    counts as a success what exceeds it, so that one more pass does not undo it, and ends too far by about that share.
+    """
+    index = (coarseness > _COARSE).nonzero().squeeze(1)
+    if len(index) == 0:
+        return done
+    best, prediction, forward = done.best.clone(), done.prediction.clone(), done.forward.clone()
+    low, high = (1 - _REACH * coarseness[index]).clamp(min=0), torch.ones_like(coarseness[index])
+    for _ in range(_DRAWS):
+        middle = (low + high) / 2
+        images = box.clamp(torch.lerp(x0[index], done.best[index], middle[:, None]))
+        answer = verifier.ask(images, index)
+        forward[index] += answer.spent
+        won = index[answer.holds]
+        best[won], prediction[won] = images[answer.holds], answer.prediction[answer.holds]
+        low, high = torch.where(answer.holds, low, middle), torch.where(answer.holds, middle, high)
+    return replace(done, best=best, prediction=prediction, forward=forward)
 
 
 def _pushes(verifier: Verifier, box: Box, x0: Tensor, best: Tensor) -> Iterator[Push]:
