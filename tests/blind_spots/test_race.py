@@ -22,9 +22,23 @@ def test_rows_are_ranked_among_those_of_their_example():
 def test_a_cut_keeps_the_near_rows_and_at_least_one():
     owner = torch.tensor([0, 0, 0, 0, 1, 1])
     estimates = torch.tensor([1.0, 1.2, 1.3, 1.4, torch.inf, torch.inf])
-    assert goes_on(Cut(8, 1, 2.0), estimates, owner, 3).tolist() == [True, True, True, False, True, True]
-    assert goes_on(Cut(8, 1, 1.25), estimates, owner, 3).tolist() == [True, True, False, False, True, True]
-    assert goes_on(Cut(8, 0.1, 2.0), estimates, owner, 1).tolist() == [True, False, False, False, True, False]
+    places = torch.tensor([3, 2, 1, 0, 1, 0])
+    kept = [True, True, True, False, True, True]
+    assert goes_on(Cut(8, 1, 2.0), estimates, owner, 3, places).tolist() == kept
+    kept = [True, True, False, False, True, True]
+    assert goes_on(Cut(8, 1, 1.25), estimates, owner, 3, places).tolist() == kept
+    kept = [True, False, False, False, True, False]
+    assert goes_on(Cut(8, 0.1, 2.0), estimates, owner, 1, places).tolist() == kept
+
+
+def test_a_cut_keeps_the_leading_classes_however_far_they_look():
+    owner = torch.tensor([0, 0, 0, 0, 1, 1])
+    estimates = torch.tensor([9.0, 8.0, 1.0, 1.1, 2.0, 1.0])
+    places = torch.tensor([0, 1, 2, 3, 0, 1])
+    kept = [True, False, True, False, True, True]
+    assert goes_on(Cut(8, 0.1, 2.0, leading=1), estimates, owner, 1, places).tolist() == kept
+    kept = [True, True, True, False, True, True]
+    assert goes_on(Cut(8, 0.1, 2.0, leading=2), estimates, owner, 1, places).tolist() == kept
 
 
 def test_the_wrong_classes_with_the_largest_logits_start():

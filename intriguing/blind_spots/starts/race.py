@@ -23,11 +23,15 @@ def candidates(labels: Tensor, logits: Tensor, classes: int) -> Tensor:
     return wrong.topk(min(max(CANDIDATES, classes), logits.shape[1] - 1), dim=1).indices
 
 
-def goes_on(cut: Cut, estimates: Tensor, owner: Tensor, classes: int) -> Tensor:
-    """Mask (R,) of the rows that go on. estimates: (R,) distances; owner: (R,) the example of each row."""
+def goes_on(cut: Cut, estimates: Tensor, owner: Tensor, classes: int, logit_ranks: Tensor) -> Tensor:
+    """Mask (R,) of the rows that go on.
+
+    estimates: (R,) distances; owner: (R,) the example of each row; logit_ranks: (R,) its class among the example's
+    candidates, the largest logit first.
+    """
     ranks, least = ranked(estimates, owner)
     most = max(1, round(cut.share * classes))
-    return (ranks == 0) | ((ranks < most) & (estimates <= cut.within * least))
+    return (ranks == 0) | (logit_ranks < cut.leading) | ((ranks < most) & (estimates <= cut.within * least))
 
 
 def contested(owner: Tensor, classes: int) -> Tensor:
@@ -66,6 +70,7 @@ def raced(
     """
     going = torch.arange(len(owner), device=owner.device)
     racing = contested(owner, classes)
+    logit_ranks = ranked(torch.zeros_like(owner), owner)[0]  # the rows of an example follow one another so
     middle = cuts[len(cuts) // 2] if cuts else None
     cuts = cuts if bool(racing.any()) else tuple(cut for cut in cuts if beyond and cut is middle)
     outcome: State = {}
@@ -77,7 +82,7 @@ def raced(
             outcome[name] = outcome[name].index_copy(0, going, state[name]) if begin else state[name]
         if cut is None:
             break
-        passed = goes_on(cut, state["estimates"].amin(1), owner[going], classes)
+        passed = goes_on(cut, state["estimates"].amin(1), owner[going], classes, logit_ranks[going])
         passed |= ~racing[going]
         if beyond and cut is middle:
             proven = beyond(going, state["best_l2"])
