@@ -198,6 +198,45 @@ def test_what_overwrites_its_input_is_recorded_too(name):
     assert torch.allclose(pulled, gradient, rtol=1e-4, atol=1e-5) and bool(gradient.any())
 
 
+def overwritten_before_a_view_is_read(x):
+    view = x[:, 1:]
+    return x.clamp_(-1e6, 1e6), view
+
+
+def overwritten_through_a_view(x):
+    x[:, 1:].clamp_(-1e6, 1e6)
+    return x, x
+
+
+def overwritten_and_a_view_forgotten(x):
+    x[:, 1:]
+    return F.relu_(x), x
+
+
+@pytest.mark.parametrize(
+    "how, recorded",
+    [
+        (overwritten_before_a_view_is_read, False),
+        (overwritten_through_a_view, False),
+        (overwritten_and_a_view_forgotten, True),
+    ],
+)
+def test_what_another_tensor_overwrote_is_not_taken_for_what_it_was(how, recorded):
+    """Values that random images do not reach would hide the difference."""
+
+    class Sharing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 9), nn.LazyLinear(7)
+
+        def forward(self, x):
+            return self.two(torch.cat(how(self.one(x)), 1))
+
+    model = Sharing().eval()
+    model(torch.rand(1, 6))
+    assert (record(model.requires_grad_(False), torch.rand(1, 6)) is not None) == recorded
+
+
 def test_a_constant_that_is_joined_or_another_shape_that_is_multiplied_is_left_to_torch():
     class Constant(nn.Module):
         def __init__(self, how):

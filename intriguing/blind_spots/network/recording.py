@@ -250,8 +250,18 @@ class _Watch(TorchDispatchMode):
         if step is None:  # nothing is computed
             self.numbers[id(outs[0])] = inputs[0]
             return out
+        if func._schema.is_mutable:
+            self._overwritten(outs[0])
         number = len(self.steps) + 1
         step.inputs, step.output = inputs, number
         self.steps.append(step)
         self.numbers[id(outs[0])] = number
         return out
+
+    def _overwritten(self, tensor: Tensor) -> None:
+        """Other tensors in the same memory no longer hold the value of their step."""
+        memory = tensor.untyped_storage().data_ptr()
+        others = [leaf for leaf in self.tensors() if leaf is not tensor and id(leaf) in self.numbers]
+        stale = {id(leaf) for leaf in others if leaf.untyped_storage().data_ptr() == memory}
+        self._lost |= stale
+        self.numbers = {known: number for known, number in self.numbers.items() if known not in stale}
