@@ -63,7 +63,7 @@ def test_beyond_a_jump_larger_c_are_tried_from_the_success():
     assert BEST in {start for _, start in tried} and len(tried) < 30
 
 
-@pytest.mark.parametrize("margin", [0.05, -0.05])
+@pytest.mark.parametrize("margin", [0.05, -0.05, -0.18])
 def test_a_nearer_basin_that_is_met_from_the_image_is_searched(margin):
     """A minimiser in it, a success or near the boundary, makes the search of c begin anew."""
     near = [False]

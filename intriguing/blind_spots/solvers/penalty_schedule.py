@@ -13,7 +13,7 @@ from intriguing.blind_spots.solvers.loop import State
 _INFINITY = float("inf")
 _NEARER = 2e-3
 """A share of the distance that is worth another minimisation."""
-_NEAR = 1.1
+_NEAR = 1.25
 """How far beyond a point the boundary may lie, as a multiple of its distance, if a linear margin is to tell where."""
 _STRIDE, _LONGEST = 0.02, math.log(16)
 """The smallest and the largest change of log c while the bracket has one end; the smallest doubles each time."""
