@@ -168,9 +168,9 @@ class _RowSearch:
         """
         first = self.descent(recipe.ticks, recipe.longest_start)
         beyond = partial(self._beyond, excluded) if excluded else None
-        self.outcome, through = raced(
-            self._run, first, self.rows, self.owner, recipe.race, self.options.classes, beyond
-        )
+        # Where each row is fed alone, the leading classes that look far cost more than they find.
+        race = tuple(replace(cut, leading=0) for cut in recipe.race) if self.evaluator.dear else recipe.race
+        self.outcome, through = raced(self._run, first, self.rows, self.owner, race, self.options.classes, beyond)
         self.outcome["bound"] = torch.zeros_like(self.outcome["best_l2"])
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self._first(started)
