@@ -17,7 +17,7 @@ def searched(minimiser, first=1.0, tolerance=1e-3, kink=False):
     """
     schedule = Bracketing(tolerance, longest=1, kink=kink)
     yes, clean_gap, loss = torch.ones(1, dtype=torch.bool), -torch.ones(1), torch.full((1,), 0.6)
-    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf)}
+    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf), "blind": ~yes}
     c, start, tried = torch.tensor([first]), IMAGE, []
     while True:
         gap, l2 = (torch.tensor([float(value)]) for value in minimiser(float(c), start))
@@ -104,18 +104,37 @@ def test_c_does_not_fall_for_ever():
     assert 3e-12 <= tried[-1][0] < 1e-9 and len(tried) < 40
 
 
+@pytest.mark.parametrize(("way", "root"), [(IMAGE, 1e-3), (LAST, 1e-6)])
+def test_without_a_success_all_c_are_tried_from_the_image_and_then_each_from_the_minimiser_before(way, root):
+    begun, met = [], [False]
+
+    def minimiser(c, start):
+        begun.append(start)
+        met[0] = met[0] or (c < root and start == way and len(begun) > 3)
+        return (smooth(root)(c, start)[0] if met[0] else -0.5), 1.0
+
+    tried, low, _ = searched(minimiser)
+    assert low == pytest.approx(root, rel=2e-3)
+    assert begun[:4] == [IMAGE, LAST, LAST, IMAGE]
+    if way == LAST:
+        again = [c for c, _ in tried[1:]].index(1.0) + 1
+        assert set(begun[3 : again + 1]) == {IMAGE} and begun[again + 1] == LAST
+
+
 def moved(schedule, state, c, gap, l2, drop=0.0, apart=None):
     """The plan after a step to a minimiser of this c, margin and norm, from an image of margin -1."""
     yes = torch.ones(1, dtype=torch.bool)
     values = (torch.tensor([float(value)]) for value in (drop, 1, 0.6, gap, -1, l2))
     apart = apart if apart is None else torch.tensor([apart])
     won = torch.tensor([gap > 0])
-    return schedule.move(state, Step(torch.tensor([c]), yes, ~yes, won, won, *values, squared=True, apart=apart))
+    return schedule.move(
+        state | {"blind": ~yes}, Step(torch.tensor([c]), yes, ~yes, won, won, *values, squared=True, apart=apart)
+    )
 
 
 def test_a_minimisation_ends_earlier_while_the_bracket_is_wide():
     schedule = Bracketing(longest=1)
-    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.full((1,), math.inf)}
+    state = schedule.load(torch.zeros(1)) | {"best_l2": torch.ones(1)}
     shares = [float(state["share"])]
     for c, gap in ((1.0, 0.3), (2.0, -0.3), (1.9, 0.02), (1.97, -0.05), (1.967, -0.01), (1.95, 0.01)):
         plan = moved(schedule, state, c, gap, 1.0)

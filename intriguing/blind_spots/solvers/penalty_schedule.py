@@ -35,6 +35,9 @@ left out: on robust networks they have far to go, and where they lead decides wh
 _HALF = 0.5
 """A success closes the bracket alone where the root of the margin is known to lie within this share of the tolerance,
 and so does the boundary. The search aims at half of that before the root."""
+_LOST = 3
+"""After so many values of c without a success each minimisation starts at the image: one that starts where the one
+before got stuck, on a plateau or at a kink, stays there."""
 _MET = 0.02
 """A minimisation that began at the image leads to the best point when it comes so near, as a share of its distance."""
 
@@ -154,6 +157,9 @@ class Bracketing:
     into another basin: a few more of them are tried, from the success. And other basins may be nearer: one minimisation
     with this c (with a kink: with the first one, if that is smaller: it leaves the image) starts at the image again,
     and where it leads to a nearer point the search of c begins anew from there. It ends where it comes to the best one.
+
+    Where some c have no success all smaller ones start at the image, as they do in a loop; where none has one, they are
+    all tried once more, each from the minimiser of the one before.
     """
 
     tolerance: float = 1e-3
@@ -194,6 +200,7 @@ class Bracketing:
             "jumped": no.clone(),
             "returns": no.clone(),
             "returned": no.clone(),
+            "chained": no.clone(),
         }
 
     def move(self, state: State, step: Step) -> State:
@@ -218,27 +225,36 @@ class Bracketing:
         extra = torch.where(jump, float(_EXTRA), extra)
         ahead = torch.where(both & ~jump, self._inside(ends), self._outside(state, step, jump, low))
         least = torch.where(state["moved"] == 0, _LEAST * step.penalty, state["least"])
+        none = settled & ~step.won & state["best_l2"].isinf()
         hopeless = settled & (ahead < least)
+        last = hopeless & none & self._may_chain(state)
+        lost = none & (state["moved"] >= _LOST - 1) & ~state["chained"] & (not self.kink)
+        ahead = torch.where(last, least / _LEAST, ahead)
         again = torch.minimum(low, least / _LEAST) if self.kink else low
         stride = torch.where(settled, (2 * state["stride"]).clamp(max=_LONGEST), state["stride"])
         return {
             **ends,
             **count,
-            "share": torch.where(settled, self._share(ends, home | (extra > 0)), state["share"]),
+            "share": torch.where(settled, self._share(ends, home | lost | (extra > 0)), state["share"]),
             "penalty": torch.where(settled, torch.where(home, again, ahead), step.penalty),
             "record": settled & step.won & ~met,
             "restart": settled,
-            "home": home,
+            "home": home | lost,
             "resume": settled & ~step.won & ((low > 0) if self.kink else jumped & (extra > 0)) & ~home,
-            "high": torch.where(jump, _INFINITY, high),
-            "stride": torch.where(both, _STRIDE, stride),
+            "high": torch.where(jump | last, _INFINITY, high),
+            "stride": torch.where(both | last, _STRIDE, stride),
             "extra": extra,
             "least": least,
             "jumped": jumped,
             "returns": torch.where(settled, home, state["returns"]),
             "returned": state["returned"] | home,
-            "done": (back & ~nearer) | (closed & ~jump & ~home) | hopeless | (count["moved"] >= self.moves),
+            "chained": state["chained"] | last,
+            "done": (back & ~nearer) | (closed & ~jump & ~home) | (hopeless & ~last) | (count["moved"] >= self.moves),
         }
+
+    def _may_chain(self, state: State) -> Tensor:
+        """Rows (R,) that may try all c once more, each from the minimiser of the one before."""
+        return ~state["chained"] & ~state["blind"] & (not self.kink)
 
     def _met(self, state: State, step: Step) -> Tensor:
         """Minimisations (R,) that began at the image and lead to the best point, from which the search of c comes."""
