@@ -42,6 +42,8 @@ class _Outcome:
     blind: Tensor
     lowered: Tensor
     """The paper's procedure: whether a step lowered its objective."""
+    mute: Tensor
+    """The paper's procedure: whether it met a logit or a gradient that is not finite."""
     least_penalty: Tensor
     """The paper's procedure: the smallest c that it tried; infinite for other grades."""
 
@@ -170,7 +172,7 @@ class BatchSearch:
         owner = rows.pop("owner")
         best, l2 = self.x0.clone(), self.x0.new_full((count,), float("inf"))
         penalty = self.x0.new_full((count,), _NAN)
-        broken, blind, seeing, lowered = (torch.zeros_like(self.bad_input) for _ in range(4))
+        broken, blind, seeing, lowered, mute = (torch.zeros_like(self.bad_input) for _ in range(5))
         least = torch.full_like(l2, float("inf"))
         if len(owner):
             if self.affinity is not None:
@@ -193,9 +195,10 @@ class BatchSearch:
             best[index] = outcome["best"][winners].flip(0)
             if "best_penalty" in outcome:
                 lowered.index_fill_(0, owner[outcome["lowered"]], True)
+                mute.index_fill_(0, owner[outcome["mute"]], True)
                 least.scatter_reduce_(0, owner, outcome["least_penalty"], "amin")
                 penalty[index] = outcome["best_penalty"][winners].flip(0)
-        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing, lowered, least)
+        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing, lowered, mute, least)
 
     def _excluded(self, found: Tensor) -> Tensor:
         """Mask (E, C) of the classes that are proven to be no nearer than `found` (E,), for the first E images."""
@@ -258,10 +261,12 @@ class BatchSearch:
     def _reasons(self, status: list[str], outcome: _Outcome) -> list[str]:
         """Per example that was not found, or found without a gradient, what the search met; else an empty string."""
         passes = zip(self.passes["forward"].tolist(), self.passes["backward"].tolist(), strict=True)
-        facts = zip(status, outcome.lowered.tolist(), outcome.least_penalty.tolist(), passes, strict=True)
+        facts = zip(
+            outcome.lowered.tolist(), outcome.mute.tolist(), outcome.least_penalty.tolist(), passes, strict=True
+        )
         reasons = [
-            "" if s != "not_found" else _reason(self.grade.recipe is None, lowered, least, spent)
-            for s, lowered, least, spent in facts
+            "" if s != "not_found" else _reason(self.grade.recipe is None, *met)
+            for s, met in zip(status, facts, strict=True)
         ]
         blind = outcome.blind.tolist()
         return [
@@ -302,10 +307,12 @@ class BatchSearch:
         )
 
 
-def _reason(paper: bool, lowered: bool, least: float, passes: tuple[int, int]) -> str:
-    """Why an example was not found. lowered, least: as in `_Outcome`; passes: forward and backward."""
+def _reason(paper: bool, lowered: bool, mute: bool, least: float, passes: tuple[int, int]) -> str:
+    """Why an example was not found. lowered, mute, least: as in `_Outcome`; passes: forward and backward."""
     if not paper:
         return f"No start came to the wanted class, in {passes[0]} forward and {passes[1]} backward passes."
-    if not lowered:
-        return "No step lowered the loss plus penalty: the loss is flat around the image, or its gradient misleads."
-    return f"No minimiser of loss plus penalty has the wanted class, down to c = {least:.3g}."
+    if lowered:
+        reason = f"No minimiser of loss plus penalty has the wanted class, down to c = {least:.3g}."
+    else:
+        reason = "No step lowered the loss plus penalty: the loss is flat around the image, or its gradient misleads."
+    return reason + (" On the way were logits or gradients that are not finite." if mute else "")

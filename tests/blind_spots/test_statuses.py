@@ -116,3 +116,4 @@ def test_a_network_that_has_no_numbers_beyond_its_boundary_is_not_found(grade):
     x = x[model.net(x).argmax(1) == home]
     result = minimal_distortion(model, x, [home] * len(x), options=SearchOptions(grade=grade))
     assert len(x) > 1 and result.status == ["not_found"] * len(x)
+    assert all(reason.endswith("not finite.") == (grade == "faithful") for reason in result.reasons)

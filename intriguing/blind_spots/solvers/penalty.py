@@ -94,6 +94,7 @@ class PenaltySearch:
         "broken",
         "blind",
         "lowered",
+        "mute",
         "least_penalty",
     )
 
@@ -134,6 +135,7 @@ class PenaltySearch:
             "broken": none.clone(),
             "blind": ~none,
             "lowered": none.clone(),
+            "mute": none.clone(),
             "least_penalty": zero + float("inf"),
             "done": none.clone(),
         }
@@ -222,6 +224,7 @@ class PenaltySearch:
             "broken": state["broken"] | (there.broken & made.first & active),
             "blind": state["blind"] & ((there.square == 0) | ~active),
             "lowered": state["lowered"] | (learned & active & (made.old - made.new > made.noise)),
+            "mute": state["mute"] | (there.broken & active),
             "least_penalty": torch.where(
                 active, torch.minimum(state["least_penalty"], made.penalty), state["least_penalty"]
             ),
