@@ -83,6 +83,21 @@ def test_a_margin_below_the_doubt_about_its_rounding_is_pushed_on(as_on_a_gpu):
     assert set(result.status) == {"found"} and bool((gap > 0.99e-4).all())
 
 
+def test_a_result_holds_in_a_batch_of_another_size_on_a_cpu_too():
+    """Images alone are 1e-4 nearer to another class than in blocks; batches of five are 0.9e-4 farther than those."""
+    model = Rounding(lambda n: n != 1 and n % 8 == 0)
+    forward = model.forward
+    model.forward = lambda x: forward(x) + 1.9e-4 * (len(x) == 5) * nn.functional.one_hot(torch.tensor([model.home]), 4)
+    x = torch.rand(30, 12, generator=torch.Generator().manual_seed(1))
+    y = model.net(x).argmax(1)
+    x, model.home = x[y == y[0]], int(y[0])
+    options = SearchOptions(grade="fast", exact_linear="off")
+    result = minimal_distortion(model, x, [model.home] * len(x), options=options)
+    assert result.status == ["found"] * len(x)
+    for image in result.adversarial:
+        assert int(model(image.expand(5, -1))[0].argmax()) != model.home
+
+
 def test_precisions_that_can_differ_are_told_apart():
     caller = Precision.now()
     assert distinct(torch.device("cpu"), torch.float32) == (caller,)
