@@ -238,6 +238,9 @@ class _Watch(TorchDispatchMode):
         if not used and not lost:
             self.unknown |= any(tag == torch.Tag.nondeterministic_seeded for tag in func.tags)
             return out
+        if func is torch.ops.aten.detach.default or not torch.is_grad_enabled():
+            self._lost |= {id(leaf) for leaf in outs}  # values without a gradient, as autograd keeps them, too
+            return out
         inputs = tuple(self.numbers[id(leaf)] for leaf in used)
         try:
             if lost or not outs or any(size[:1] != (_ROWS,) for size in sizes) or len(outs[0]) != _ROWS:
