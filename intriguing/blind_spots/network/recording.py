@@ -238,8 +238,8 @@ class _Watch(TorchDispatchMode):
         if not used and not lost:
             self.unknown |= any(tag == torch.Tag.nondeterministic_seeded for tag in func.tags)
             return out
-        if func is torch.ops.aten.detach.default or not torch.is_grad_enabled():
-            self._lost |= {id(leaf) for leaf in outs}  # values without a gradient, as autograd keeps them, too
+        if not all(leaf.requires_grad for leaf in used):
+            self._lost |= {id(leaf) for leaf in outs}  # of values that were taken without their gradients
             return out
         inputs = tuple(self.numbers[id(leaf)] for leaf in used)
         try:
