@@ -21,6 +21,7 @@ from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.blind_spots.starts.further_starts import (
     COARSE,
     FINE,
+    FIRST_OF_DEAR,
     KINDS,
     SAME,
     SURELY_SAME,
@@ -274,13 +275,15 @@ class _RowSearch:
         coarse: (E,) the examples for which long steps are too coarse; they have a plan of their own. Which start is the
         next for an example does not depend on the passes: with more of them there are more starts, and the nearest
         result is kept. With a pool of images every third start is a segment to one of them. Where rows are so dear that
-        each is fed alone, passes must be asked for: on a photo network the further starts found nothing nearer, for 1.6
-        times the passes.
+        each is fed alone and no passes are asked for, examples with one class to reach have one more start: with
+        several, further starts found nothing nearer on a photo network, for 1.6 times the passes.
         """
         budget = self.options.passes or recipe.passes
         anyway = _ANYWAY if self.evaluator.size <= _SMALL else 0
         going = torch.zeros_like(agreed)
         going[self.owner[self.outcome["best_l2"].isfinite()]] = True
+        if self.evaluator.dear and not budget:
+            going &= self.owner.bincount(minlength=len(going)) == 1
         plans = ((FINE, ~coarse), (COARSE, coarse))
         for waves in zip_longest(*(self._planned(plan, recipe, budget) for plan, _ in plans), fillvalue=range(0)):
             spent, trials = self._spent(), []
@@ -299,7 +302,7 @@ class _RowSearch:
     def _planned(self, plan: Plan, recipe: Recipe, budget: int) -> Iterator[range]:
         """The numbers of a plan's starts, by waves; at most as many as the passes may pay for."""
         if self.evaluator.dear:
-            return waves_of(budget // _CHEAPEST, [], 1)
+            return waves_of(budget // _CHEAPEST if budget else min(1, recipe.further), [], 1)
         ends = [self._with_segments(number) for number in plan.waves if number <= recipe.further]
         return waves_of(budget // _CHEAPEST if budget else max(ends, default=0), ends, TOGETHER - 1)
 
@@ -321,7 +324,8 @@ class _RowSearch:
 
         wide: to any wrong class, in place of the nearest one so far.
         """
-        size, first, kind = plan.starts[number % len(plan.starts)]
+        starts = (FIRST_OF_DEAR, *plan.starts) if self.evaluator.dear else plan.starts
+        size, first, kind = starts[number % len(starts)]
         x0, l2 = self.rows["x0"][index], self.outcome["best_l2"][index]
         begin = noisy(x0, size * l2, number, *self.box) if size else x0
         pace = {"first": first, **KINDS[kind]}

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots import row_search
 from intriguing.errors import InputError
 from intriguing.models import rows
 from intriguing.models.examination import ROWS, examine
@@ -80,6 +81,25 @@ def test_a_result_is_the_same_to_the_bit_in_any_company_and_holds_alone(kind, gr
     for i in range(4):
         alone = int(model(whole.adversarial[i : i + 1]).argmax())
         assert alone == int(whole.prediction[i]) != int(y[i])
+
+
+@pytest.mark.parametrize(("grade", "targeted", "expected"), [("best", True, 1), ("best", False, 0), ("fast", True, 0)])
+def test_a_dear_search_of_one_class_has_one_further_start_where_its_starts_disagree(
+    monkeypatch, grade, targeted, expected
+):
+    """DDN was up to twice as near on two of 19 photos, where slow starts are too dear and many find nothing."""
+    model, x, y = network()
+    monkeypatch.setattr(rows, "MIDDLE", 1.0)
+    monkeypatch.setattr(rows, "DEAR", 1.0)
+    for name in ("SAME", "SURELY_SAME"):
+        monkeypatch.setattr(row_search, name, 2.0)
+    begun, steps = [], row_search._RowSearch._steps
+    monkeypatch.setattr(row_search._RowSearch, "_steps", lambda self, *of: begun.append(steps(self, *of)) or begun[-1])
+    options = SearchOptions(grade=grade, exact_linear="off")
+    result = minimal_distortion(model, x[:2], y[:2], (y[:2] + 2) % 7 if targeted else None, options)
+    assert result.status == ["found"] * 2
+    assert sorted(i for trial in begun for i in trial.index.tolist()) == [0, 1] * expected
+    assert all(trial.least == 2 * 28 for trial in begun)
 
 
 def test_what_was_chosen_is_in_the_result_and_in_the_log(kind, caplog):
