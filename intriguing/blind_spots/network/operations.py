@@ -261,15 +261,9 @@ class Other(Step):
 _SAME = {aten.detach.default, aten.alias.default, aten.clone.default, aten.lift_fresh.default}
 _OTHERS = {
     *(aten.slice.Tensor, aten.constant_pad_nd.default, aten.avg_pool2d.default, aten._adaptive_avg_pool2d.default),
-    *(
-        aten.mean.dim,
-        aten.leaky_relu.default,
-        aten.elu.default,
-        aten.gelu.default,
-        aten.silu.default,
-        aten.mish.default,
-    ),
-    *(aten.hardswish.default, aten.hardsigmoid.default, aten.softplus.default, aten.clamp.default, aten.abs.default),
+    *(aten.mean.dim, aten.leaky_relu.default, aten.elu.default, aten.gelu.default, aten.silu.default),
+    *(aten.mish.default, aten.hardswish.default, aten.hardsigmoid.default, aten.softplus.default),
+    *(aten.clamp.default, aten.abs.default),
     *(aten.neg.default, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.rsub.Scalar),
 }
 """Of one value and constants; the rows do not meet in them (a slice or mean over rows shows in the shape)."""
@@ -277,13 +271,13 @@ _OTHERS = {
 
 _OVERWRITING = {
     getattr(getattr(aten, f"{name}_"), overload): getattr(getattr(aten, name), overload)
-    for name, overload in (
-        *((name, "default") for name in ("relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "hardswish")),
-        *((name, "default") for name in ("hardsigmoid", "sigmoid", "tanh", "clamp")),
-        *((name, "Tensor") for name in ("add", "sub", "mul", "div")),
+    for overload, names in (
+        ("default", "relu hardtanh leaky_relu elu silu mish hardswish hardsigmoid sigmoid tanh clamp"),
+        ("Tensor", "add sub mul div"),
     )
+    for name in names.split()
 }
-"""What computes the same into a tensor of its own, of operators that overwrite their input."""
+"""For each operator that overwrites its input, the one that computes the same into a tensor of its own."""
 
 
 def made(func: Any, args: Any, kwargs: Any, used: list[Tensor], out: Tensor) -> Step | None:

@@ -27,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from intriguing.basics.torch_modes import Autocast, without_compiler
+from intriguing.blind_spots.network.autograd import functions_behind
 from intriguing.blind_spots.network.few_channels import Thin
 from intriguing.blind_spots.network.operations import Step, Unknown, made, simplified
 from intriguing.models.examination import FunctionModule
@@ -170,20 +171,14 @@ def _has_own_gradient(out: Tensor, tensors: Iterable[Tensor]) -> bool:
     """Whether the gradient of `out` goes through code of the model: a hook on a tensor, or a function of its own."""
     if any(tensor._backward_hooks for tensor in tensors):
         return True
-    nodes, seen = [out.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        if isinstance(node, BackwardCFunction) and node._forward_cls is not Thin:  # type: ignore[attr-defined]
-            return True
-        seen.add(node)
-        nodes += [before for before, _ in node.next_functions]
-    return False
+    return any(
+        isinstance(node, BackwardCFunction) and node._forward_cls is not Thin  # type: ignore[attr-defined]
+        for node in functions_behind(out)
+    )
 
 
 class _Readings(TorchFunctionMode):
-    """Inside, a network that reads values past torch's operators is unknown to the watch: it may decide by them."""
+    """Inside, a network that reads values past torch's operators is not recorded: it may branch by them."""
 
     def __init__(self, watch: "_Watch") -> None:
         super().__init__()

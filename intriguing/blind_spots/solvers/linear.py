@@ -16,6 +16,7 @@ from intriguing.basics.precision import Precision
 from intriguing.blind_spots.arithmetic.box import Bound, Box
 from intriguing.blind_spots.arithmetic.objective import margin
 from intriguing.blind_spots.arithmetic.qp import project
+from intriguing.blind_spots.network.autograd import functions_behind
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.solvers.loop import State
 from intriguing.errors import ModelError
@@ -118,19 +119,8 @@ def _is_curved(network: nn.Module, image: Tensor) -> bool:
             raise
         except Exception:  # a model that takes no single image
             return False
-    return isinstance(out, Tensor) and not _CURVED.isdisjoint(_functions_behind(out))
-
-
-def _functions_behind(out: Tensor) -> set[str]:
-    """The names of autograd's functions, of which `out` was made, without an overload's number."""
-    names, nodes, seen = set(), [out.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            names.add(node.name().rstrip("0123456789"))
-            nodes += [before for before, _ in node.next_functions]
-    return names
+    # Autograd adds the number of an overload to a name.
+    return isinstance(out, Tensor) and any(n.name().rstrip("0123456789") in _CURVED for n in functions_behind(out))
 
 
 def agrees(weight: Tensor, bias: Tensor, evaluator: Evaluator, rows: Tensor) -> bool:

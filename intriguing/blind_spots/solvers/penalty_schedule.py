@@ -227,8 +227,9 @@ class Bracketing:
         least = torch.where(state["moved"] == 0, _LEAST * step.penalty, state["least"])
         none = settled & ~step.won & state["best_l2"].isinf()
         hopeless = settled & (ahead < least)
-        last = hopeless & none & self._may_chain(state)
-        lost = none & (state["moved"] >= _LOST - 1) & ~state["chained"] & (not self.kink)
+        from_image = none & ~state["chained"] & (not self.kink)
+        last = hopeless & from_image & ~state["blind"]
+        lost = from_image & (state["moved"] >= _LOST - 1)
         ahead = torch.where(last, least / _LEAST, ahead)
         again = torch.minimum(low, least / _LEAST) if self.kink else low
         stride = torch.where(settled, (2 * state["stride"]).clamp(max=_LONGEST), state["stride"])
@@ -251,10 +252,6 @@ class Bracketing:
             "chained": state["chained"] | last,
             "done": (back & ~nearer) | (closed & ~jump & ~home) | (hopeless & ~last) | (count["moved"] >= self.moves),
         }
-
-    def _may_chain(self, state: State) -> Tensor:
-        """Rows (R,) that may try all c once more, each from the minimiser of the one before."""
-        return ~state["chained"] & ~state["blind"] & (not self.kink)
 
     def _met(self, state: State, step: Step) -> Tensor:
         """Minimisations (R,) that began at the image and lead to the best point, from which the search of c comes."""

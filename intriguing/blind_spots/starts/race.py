@@ -70,7 +70,7 @@ def raced(
     """
     going = torch.arange(len(owner), device=owner.device)
     racing = contested(owner, classes)
-    logit_ranks = ranked(torch.zeros_like(owner), owner)[0]  # the rows of an example follow one another so
+    logit_ranks = ranked(torch.zeros_like(owner), owner)[0]  # an example's rows come in the order of logits
     middle = cuts[len(cuts) // 2] if cuts else None
     cuts = cuts if bool(racing.any()) else tuple(cut for cut in cuts if beyond and cut is middle)
     outcome: State = {}
