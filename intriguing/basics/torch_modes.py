@@ -102,13 +102,17 @@ def threads(count: int) -> Iterator[None]:
 def without_compiler(mode: type[M]) -> type[M]:
     """A class of modes that does not load torch's compiler at its first use, which takes a second or more.
 
-    Torch does so to keep the compiler out of a mode's own code. That is left as it is once the compiler is loaded.
+    Torch does so to keep the compiler out of a mode's own code. A mode that is entered once the compiler is loaded is
+    left to torch.
     """
     guarded: Any = mode.__torch_dispatch__
-    plain = getattr(guarded, "__wrapped__", guarded)
+    mode.__torch_dispatch__ = getattr(guarded, "__wrapped__", guarded)  # type: ignore[method-assign]
+    enter = mode.__enter__
 
-    def dispatch(self: M, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (guarded if "torch._dynamo" in sys.modules else plain)(self, func, types, args, kwargs)
+    def entered(self: M) -> M:
+        if "torch._dynamo" in sys.modules:
+            mode.__torch_dispatch__ = guarded  # type: ignore[method-assign]
+        return enter(self)
 
-    mode.__torch_dispatch__ = dispatch  # type: ignore[assignment,method-assign]
+    mode.__enter__ = entered  # type: ignore[assignment,method-assign]
     return mode

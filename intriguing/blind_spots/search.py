@@ -316,7 +316,7 @@ def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) ->
 def _hint(value: Tensor, count: int) -> str:
     """What makes classes (B,) of what was given for them, where that is plain to see."""
     if value.numel() == 1:
-        return " For a single image write x[None]."
+        return " For a single class write [label]." if count == 1 else " For a single image write x[None]."
     if value.ndim == 2 and len(value) == count and value.shape[1] > 1:
         return " Of scores, or rows of zeros with a one, .argmax(1) makes them."
     if value.shape == (count, 1):

@@ -373,15 +373,16 @@ def _same(one: Tensor, other: Tensor, share: float, eps: float) -> Tensor:
     """Which rows (n,) of two outputs (n, C) are equal up to a `share` of their differences, and `eps` of their size.
 
     Compared are the differences of a row's logits from its largest one, because a common offset or a masked class with
-    a huge number would make the tolerance too large. Rows that hold a NaN count as equal.
+    a huge number would make the tolerance too large. Rows that hold a NaN or plus infinity count as equal: nothing is
+    said of such an image in any case.
     """
     one, other = one.double(), other.double()
     top = one.argmax(1, keepdim=True)
     high = one.gather(1, top)
     a, b = one - high, other - other.gather(1, top)
     allowed = share * a.abs() + eps * (one.abs() + high.abs())
-    unknown = one.isnan().any(1) | other.isnan().any(1)
-    return (((a - b).abs() <= allowed) | (one == other)).all(1) | unknown
+    unknown = [(out.isnan() | (out == torch.inf)).any(1) for out in (one, other)]
+    return (((a - b).abs() <= allowed) | (one == other)).all(1) | unknown[0] | unknown[1]
 
 
 def _line(error: Exception) -> str:

@@ -150,6 +150,14 @@ def test_labels_in_another_form_are_refused_with_what_makes_them_right(labels, h
         minimal_distortion(base(), images(), labels)
 
 
+def test_a_single_class_for_a_single_image_is_refused_with_the_list_to_write():
+    """The message said to write x[None], of images (1, ...)."""
+    with pytest.raises(InputError, match=r"For a single class write \[label\]\."):
+        minimal_distortion(base(), images()[:1], 2)
+    with pytest.raises(InputError, match=r"For a single image write x\[None\]\."):
+        minimal_distortion(base(), images(), [2])
+
+
 @pytest.mark.parametrize("step", [torch.round, lambda x: (x - 0.5).sign(), lambda x: (x * 4).floor() / 4])
 def test_a_gradient_that_is_zero_everywhere_is_no_robustness(step):
     model = Wrapped(step)

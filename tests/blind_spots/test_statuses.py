@@ -117,3 +117,24 @@ def test_a_network_that_has_no_numbers_beyond_its_boundary_is_not_found(grade):
     result = minimal_distortion(model, x, [home] * len(x), options=SearchOptions(grade=grade))
     assert len(x) > 1 and result.status == ["not_found"] * len(x)
     assert all(reason.endswith("not finite.") == (grade == "faithful") for reason in result.reasons)
+
+
+def infinite(net, x):
+    """Plus infinity for class 1 of images that are brighter than 0.5."""
+    return net(x).masked_fill((x.mean(1, keepdim=True) > 0.5) & (torch.arange(4) == 1), torch.inf)
+
+
+def test_a_logit_of_plus_infinity_is_a_bad_output_and_no_fault_of_the_batch():
+    """The model was refused as one whose output depends on the number of images: infinity less infinity is no number,
+    so that a rounding of the other logits counted."""
+    bright = torch.rand(8, 20, generator=torch.Generator().manual_seed(1)).mean(1) > 0.5
+    statuses = searched(infinite, "fast").status
+    assert 0 < sum(bright.tolist()) < 8
+    assert [s == "bad_output" for s in statuses] == bright.tolist()
+    random = torch.Generator().manual_seed(2)
+    first, second = torch.randn(20, 600, generator=random), torch.randn(600, 4, generator=random)
+
+    def everywhere(net, x):  # wide, so that an image alone is rounded otherwise than among others
+        return (torch.tanh(x @ first / 10) @ second).masked_fill(torch.arange(4) == 1, torch.inf) + 0 * net(x)
+
+    assert searched(everywhere, "best").status == ["bad_output"] * 8

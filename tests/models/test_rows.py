@@ -32,6 +32,19 @@ def test_counting_does_not_load_the_compiler_and_counts_compiled_models_alike():
     assert done.stdout.split() == ["520.0", "False", "520.0", "520.0", "True"]
 
 
+def test_the_compiler_does_not_compile_what_counts():
+    """It compiled the counting mode anew for each kind of call, warned of it, and a search took three times as long."""
+    code = (
+        "import torch; from torch import nn; from intriguing.models.rows import operations_of_row as of; "
+        "from torch._dynamo.utils import counters; net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()); "
+        "model = torch.compile(net.eval(), backend='eager'); print(of(model, torch.rand(2, 1, 8, 8)), "
+        "counters['frames']['total'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=250)
+    operations, frames = map(float, done.stdout.split())
+    assert operations == 2 * 2 * 9 * 36 and frames <= 1
+
+
 def test_attention_counts_and_a_layer_without_a_formula_counts_by_its_weights():
     block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval().requires_grad_(False)
     recurrent = nn.LSTM(8, 16, batch_first=True)
