@@ -131,10 +131,8 @@ def test_a_logit_of_plus_infinity_is_a_bad_output_and_no_fault_of_the_batch():
     statuses = searched(infinite, "fast").status
     assert 0 < sum(bright.tolist()) < 8
     assert [s == "bad_output" for s in statuses] == bright.tolist()
-    random = torch.Generator().manual_seed(2)
-    first, second = torch.randn(20, 600, generator=random), torch.randn(600, 4, generator=random)
 
-    def everywhere(net, x):  # wide, so that an image alone is rounded otherwise than among others
-        return (torch.tanh(x @ first / 10) @ second).masked_fill(torch.arange(4) == 1, torch.inf) + 0 * net(x)
+    def everywhere(net, x):  # an image alone is rounded otherwise than among others
+        return net(x).masked_fill(torch.arange(4) == 1, torch.inf) * (1 + 1e-6 * (len(x) == 1))
 
     assert searched(everywhere, "best").status == ["bad_output"] * 8
