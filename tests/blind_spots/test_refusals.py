@@ -67,3 +67,42 @@ def test_an_output_that_depends_on_the_number_of_images_is_refused():
     """Every image was `misclassified`, or `found` where the image alone has its class."""
     with pytest.raises(ModelError, match="how many images are in its batch: among 8 it gives other logits than alone"):
         minimal_distortion(Counting(), IMAGES, torch.tensor([0, 1]))
+
+
+class LargestLogit(Counting):
+    """A linear network whose largest logit alone depends on the number of images in its batch."""
+
+    def forward(self, x):
+        z = self.net(x)
+        return z + len(x) * (z == z.amax(1, keepdim=True))
+
+
+def test_an_output_of_which_one_logit_depends_on_the_number_of_images_is_refused():
+    """The other logits were the same, so that their differences from the largest one were not looked at."""
+    with pytest.raises(ModelError, match="how many images are in its batch"):
+        minimal_distortion(LargestLogit(), IMAGES, torch.tensor([0, 1]))
+
+
+class Stepping(nn.Module):
+    """A network that gives other logits to images that begin with 1, where `here` says so of their batch."""
+
+    def __init__(self, here):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(4, 20), nn.Tanh(), nn.Linear(20, 3))
+        self.net[3].bias.data.sub_(self.net(torch.full((1, 4), 0.45)).squeeze(0).detach())
+        self.here = here
+
+    def forward(self, x):
+        step = (x.flatten(1)[:, :1] == 1) & self.here(x)
+        return self.net(x) + torch.where(step, torch.tensor([0.1, 0.0, -0.1]), torch.zeros(3))
+
+
+@pytest.mark.parametrize("here", [lambda x: len(x) == 1, lambda x: torch.is_grad_enabled()], ids=["alone", "gradients"])
+def test_a_single_image_at_a_step_of_a_network_is_no_reason_to_refuse_it(here):
+    """A rounding leads an image of a quantised network to another step: one of 240 was refused for its first."""
+    model, x = Stepping(here), torch.full((3, 1, 2, 2), 0.5)
+    x[0, 0, 0, 0] = 1
+    with torch.no_grad():
+        labels = model.net(x).argmax(1)
+    assert minimal_distortion(model, x, labels).status[1:] == ["found", "found"]
