@@ -88,15 +88,19 @@ def _splits(data: str, cifar: Path | None) -> tuple[models.Split, models.Split] 
     return models.splits(data, cifar)
 
 
-def cells_of(network: str, cifar: Path | None, count: int) -> list[HardCell]:
-    """Both cells of a network, with `count` images; empty where its data are absent."""
+def cells_of(network: str, cifar: Path | None, count: int, number: int = 1) -> list[HardCell]:
+    """Both cells of a network, with `count` images; empty where its data are absent.
+
+    number: of the set. Set 2 has networks of another training seed, and its images begin at the other end.
+    """
     training = models.TRAININGS[network]
     parts = _splits(training.data, cifar)
     if parts is None:
         return []
     train, test = parts
-    model = models.trained(network, train, 1)
-    order = torch.from_numpy(generator(0, "benchmark images").permutation(len(test.labels)))[: 4 * count]
+    model = models.trained(network, train, number)
+    order = torch.from_numpy(generator(0, "benchmark images").permutation(len(test.labels)))
+    order = (order if number == 1 else order.flip(0))[: 4 * count]
     with torch.no_grad():
         logits = torch.cat([model(test.images[index]) for index in order.split(250)])
     chosen = order[logits.argmax(1) == test.labels[order]][:count]

@@ -1,17 +1,18 @@
 """The search on hard networks: residual, attending, robust, of 100 classes; why it ends too far; distance by passes.
 
-    python jobs/benchmark.py hard [--cifar cifar10.npz] [--images N] [--networks NAME;NAME] [--modes MODE,MODE]
-                                  [--peers NAME,NAME] [--minutes M] [--peers-only] [--long PASSES] [--why]
-                                  [--faithful] [--markdown FILE]
+    python jobs/benchmark.py hard [--cifar cifar10.npz] [--set 2] [--images N] [--networks NAME;NAME]
+                                  [--modes MODE,MODE] [--peers NAME,NAME] [--minutes M] [--peers-only]
+                                  [--long PASSES] [--why] [--faithful] [--markdown FILE]
     python jobs/benchmark.py hard [--cifar cifar10.npz] --curve FILE.svg [--table TABLE.md]
 
-The networks of the second development set are trained from seeds and kept in the user's cache; those that need CIFAR-10
-are skipped without its file. What each method finds is kept there too, a few images at a time, so that a run that was
-cut short (or whose peers were ended by --minutes of CPU time) goes on where it stopped. A cell's table is over the
-images that all peers have seen. Ratios are over the best that anything found for an image, long runs included. --why
-says per image whether the class, the basin or the finish is what `best` lacks. --curve draws the distance at 100, 300,
-1,000 and 3,000 passes, forward and backward, beside the peers'; with --table it draws a table that was measured before.
---faithful compares that grade with a SciPy loop of the paper's procedure, and nothing else.
+The networks of the second development set are trained from seeds and kept in the user's cache; those that need
+CIFAR-10 are skipped without its file. --set 2 has networks of other seeds and other images: on these nothing was
+developed. What each method finds is kept there too, a few images at a time, so that a run that was cut short (or whose
+peers were ended by --minutes of CPU time) goes on where it stopped. A cell's table is over the images that all peers
+have seen. Ratios are over the best that anything found for an image, long runs included. --why says per image whether
+the class, the basin or the finish is what `best` lacks. --curve draws the distance at 100, 300, 1,000 and 3,000
+passes, forward and backward, beside the peers'; with --table it draws a table that was measured before. --faithful
+compares that grade with a SciPy loop of the paper's procedure, and nothing else.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> int:
     names = options.networks.split(";") if options.networks else list(IMAGES)
     cells: list[HardCell] = []
     for name in names:
-        found = hard_cells.cells_of(name, options.cifar, options.images or IMAGES[name])
+        found = hard_cells.cells_of(name, options.cifar, options.images or IMAGES[name], options.set)
         if not found:
             _report([f"\n{name}: skipped, for want of CIFAR-10 (--cifar FILE)."], options.markdown)
         cells += [cell for cell in found if cell.mode in options.modes.split(",")]
@@ -87,6 +88,7 @@ def main(argv: list[str]) -> int:
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmark.py hard", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 in NumPy's format")
+    parser.add_argument("--set", type=int, choices=(1, 2), default=1, help="2: other training seeds, other images")
     parser.add_argument("--images", type=int, help="of every network; default: a number for each")
     parser.add_argument("--networks", help="only these, by semicolons (their names hold commas)")
     parser.add_argument("--modes", default=",".join(hard_cells.MODES), help="only these, by commas")
