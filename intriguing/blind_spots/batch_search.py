@@ -9,6 +9,7 @@ from intriguing.basics.precision import full_precision, without_denormals
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.arithmetic.lbfgs import dot
 from intriguing.blind_spots.arithmetic.objective import cross_entropy, standing
+from intriguing.blind_spots.arithmetic.steepness import mended
 from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
@@ -237,6 +238,7 @@ class BatchSearch:
         """The c (B,) at which loss + c |r|^2 (or c |r|) is stationary along the change r (B, n) of the result."""
         goals, rivals = self._masks()
         _, _, slope = self.evaluator.gradient(best, lambda z, s: cross_entropy(z, goals[s], rivals[s]), success)
+        slope, _ = mended(slope)
         for kind in self.passes.values():
             kind += success
         pull = 2 * dot(r, r) if self.options.penalty_form == "squared_l2" else dot(r, r).sqrt()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from intriguing.blind_spots.arithmetic.box import Box
+from intriguing.blind_spots.arithmetic.groups import Groups
 from intriguing.blind_spots.grades import GRADES, Recipe
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.options import SearchOptions
@@ -34,7 +35,7 @@ from intriguing.blind_spots.starts.further_starts import (
     waves_of,
 )
 from intriguing.blind_spots.starts.probing import FEW, PROBES, nearest_probes, slopes
-from intriguing.blind_spots.starts.race import raced, ranked
+from intriguing.blind_spots.starts.race import raced
 
 _INFINITY = float("inf")
 ALIGNED = 16
@@ -50,6 +51,10 @@ ResNet-20 for 60 %, on a ViT for 86 %; where it does not, slow starts find hardl
 the passes."""
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
+_STRAYS = (0.1, 0.3, 1.0)
+"""The sizes of the noise from which rows without a success start, as a root mean square and a share of the box."""
+_STRAYING = {"ticks": 56, "first": 8.0, "last": 0.5, "mean": 0.9}
+"""Options of these starts."""
 _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
 by less it could be farther after its confirmation."""
@@ -136,6 +141,7 @@ class _RowSearch:
         self.layout = Layout.of(options.slots, evaluator.blocks, rows["x0"].shape[1])
         self.rows = rows
         self.owner = owner
+        self.groups = Groups.of(owner)
         self.box = box.pair
         self.width = width
         """Of the box, as a root mean square over its values; the padding does not count."""
@@ -174,7 +180,7 @@ class _RowSearch:
         self.outcome, through = raced(self._run, first, self.rows, self.owner, race, self.options.classes, beyond)
         self.outcome["bound"] = torch.zeros_like(self.outcome["best_l2"])
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
-        nearest = self._first(started)
+        nearest = self.groups.first(started)
         self._finish([self._reached(nearest)], recipe, bar=False)
         near = started.isfinite() & (started <= recipe.near * self._least(started))
         near[nearest] = False
@@ -191,8 +197,8 @@ class _RowSearch:
 
         started: (R,) distances of the first start, infinite for rows that it dropped.
         """
-        nearest = self._first(self.outcome["best_l2"])
-        factor = started.new_ones(int(self.owner.max()) + 1)
+        nearest = self.groups.first(self.outcome["best_l2"])
+        factor = self.groups.each(1, started.dtype)
         factor[self.owner[nearest]] = started[nearest] / self.outcome["best_l2"][nearest]
         return factor
 
@@ -203,7 +209,7 @@ class _RowSearch:
         example without a success, the penalised search takes its place. Returns the mask (E,) of the examples whose
         two starts lead into the same basin.
         """
-        nearest = self._first(self.outcome["best_l2"])
+        nearest = self.groups.first(self.outcome["best_l2"])
         unsettled = self._shortened(started)[self.owner[nearest]] > _UNSETTLED
         several = self.rows["goals"][nearest].sum(1) > 1
         trials = []
@@ -226,11 +232,13 @@ class _RowSearch:
         return torch.where(others.any(1, keepdim=True), others, goals)
 
     def _rescue(self, recipe: Recipe) -> None:
-        """Starts of other kinds for rows whose example has no success.
+        """Starts of other kinds for rows whose example has no success: patient ones, then from noise, then segments.
 
-        The last kind needs no gradient: the segments to the nearest images of the class, where there are any.
+        From noise, since values may have no gradient where the image has them, as those that a network clips. The last
+        kind needs no gradient: the segments to the nearest images of the class, where there are any.
         """
         self._again([_Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))], recipe)
+        self._stray(recipe)
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
             if len(index) == 0:
@@ -238,6 +246,22 @@ class _RowSearch:
             trial = self._segment(index)
             index = trial.index
             self._again([trial], recipe)
+
+    def _stray(self, recipe: Recipe) -> None:
+        """Starts from noise for rows whose example has no success.
+
+        A success of a row that has never met a gradient is chance, and is left alone, as in `_probe`.
+        """
+        for number, size in enumerate(_STRAYS):
+            index = self._lost().nonzero().squeeze(1)
+            if len(index) == 0:
+                return
+            x0 = self.rows["x0"][index]
+            distance = torch.full_like(x0[:, 0], size * self.width * self.evaluator.size**0.5)
+            begin = noisy(x0, distance, number, *self.box)
+            (end,) = self._started([_Trial(self.descent(**_STRAYING), index, {"begin": begin})])
+            guided = ~self.outcome["blind"][end["index"]]
+            self._finish([{name: value[guided] for name, value in end.items()}], recipe)
 
     def _lost(self) -> Tensor:
         """Mask (R,) of the rows of examples without a success."""
@@ -252,7 +276,7 @@ class _RowSearch:
         if not recipe.further or self.evaluator.dear or self.evaluator.size > FEW:
             return
         l2 = self.outcome["best_l2"]
-        index = self._earliest((l2 == self._least(l2)) & (l2.isfinite() | self._lost()))
+        index = self.groups.earliest((l2 == self._least(l2)) & (l2.isfinite() | self._lost()))
         for _ in range(_PROBINGS):
             if len(index) == 0:
                 break
@@ -286,7 +310,8 @@ class _RowSearch:
             going &= self.owner.bincount(minlength=len(going)) == 1
         plans = ((FINE, ~coarse), (COARSE, coarse))
         for waves in zip_longest(*(self._planned(plan, recipe, budget) for plan, _ in plans), fillvalue=range(0)):
-            spent, trials = self._spent(), []
+            spent = self.groups.total(self.outcome["forward"] + self.outcome["backward"])
+            trials: list[_Trial] = []
             for (plan, members), wave in zip(plans, waves, strict=True):
                 for number in wave:
                     going = going & (spent < budget if budget else ~agreed | (number < anyway) | ~members)
@@ -341,48 +366,25 @@ class _RowSearch:
         images, index = self.near.take(index)
         return _Trial(self.segment, index, {"there": images}, self.segment.bisections + 1)
 
-    def _spent(self) -> Tensor:
-        """The passes of each example (E,)."""
-        passes = self.outcome["forward"] + self.outcome["backward"]
-        return passes.new_zeros(int(self.owner.max()) + 1).index_add_(0, self.owner, passes)
-
     def _ranked(self, number: int) -> Tensor:
         """Indices of one row per example that has a success: three of four times of the nearest row, and so on.
 
         The rank of the row is the number of times that 4 divides number + 1, or that of the last row with a success.
         """
-        l2 = self.outcome["best_l2"]
-        ranks, _ = ranked(l2, self.owner)
         rank = next(power for power in count() if (number + 1) % 4 ** (power + 1))
-        last = torch.zeros(int(self.owner.max()) + 1, dtype=ranks.dtype, device=ranks.device)
-        last.scatter_reduce_(0, self.owner, torch.where(l2.isfinite(), ranks, torch.zeros_like(ranks)), "amax")
-        return ((ranks == last[self.owner].clamp(max=rank)) & l2.isfinite()).nonzero().squeeze(1)
+        return self.groups.at_rank(self.outcome["best_l2"], rank)
 
     def _run(self, solver: Start | BoundaryFinish, rows: State) -> State:
         return run(solver, rows, self.layout)
 
     def _beyond(self, excluded: Excluded, index: Tensor, l2: Tensor) -> Tensor:
         """Mask (K,) of the rows of `index` whose class is proven to be no nearer than the nearest of `l2` (K,)."""
-        owner = self.owner[index]
-        least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY).scatter_reduce(0, owner, l2, "amin")
+        owner, least = self.owner[index], self.groups.least(l2, index)
         return excluded(least)[owner, self.rows["target"][index]] & (l2 > least[owner])
 
     def _least(self, l2: Tensor) -> Tensor:
         """Per row, the smallest `l2` (R,) of its example."""
-        least = l2.new_full((int(self.owner.max()) + 1,), _INFINITY)
-        return least.scatter_reduce(0, self.owner, l2, "amin")[self.owner]
-
-    def _first(self, l2: Tensor) -> Tensor:
-        """Indices of one row per example, that of the smallest `l2` (R,); none for an example without a finite one."""
-        return self._earliest(l2.isfinite() & (l2 == self._least(l2)))
-
-    def _earliest(self, mask: Tensor) -> Tensor:
-        """Indices of the first row per example that `mask` (R,) has."""
-        index = mask.nonzero().squeeze(1)
-        order = torch.arange(len(index), device=index.device)
-        earliest = order.new_full((int(self.owner.max()) + 1,), len(index))
-        earliest = earliest.scatter_reduce(0, self.owner[index], order, "amin")
-        return index[earliest[self.owner[index]] == order]
+        return self.groups.least(l2)[self.owner]
 
     def _reached(self, index: Tensor) -> State:
         """The best points of the rows (I,), for a finish."""
@@ -390,7 +392,7 @@ class _RowSearch:
 
     def _largest(self, values: list[Tensor]) -> Tensor:
         """The largest of the values (E,) of each example; minus infinity without any."""
-        none = self.outcome["best_l2"].new_full((int(self.owner.max()) + 1,), -_INFINITY, dtype=torch.float64)
+        none = self.groups.each(-_INFINITY, torch.float64)
         return torch.stack([none, *values]).amax(0)
 
     def _again(self, trials: list[_Trial], recipe: Recipe, polish: int = 0) -> list[Tensor]:
@@ -419,9 +421,9 @@ class _RowSearch:
 
     def _rough(self, trials: list[_Trial]) -> Tensor:
         """The nearest row of each example of the trials, if its finish was not sure that it had ended."""
-        asked = torch.zeros(int(self.owner.max()) + 1, dtype=torch.bool, device=self.owner.device)
+        asked = self.groups.each(False, torch.bool)
         asked[self.owner[torch.cat([trial.index for trial in trials])]] = True
-        nearest = self._first(self.outcome["best_l2"])
+        nearest = self.groups.first(self.outcome["best_l2"])
         rough = self.outcome["bound"][nearest] < (1 - _ROUGH) * self.outcome["best_l2"][nearest]
         return nearest[asked[self.owner[nearest]] & rough]
 
@@ -482,8 +484,8 @@ class _RowSearch:
 
         The latter is zero, and so like no other, where the example has no success.
         """
-        nearest = self._first(self.outcome["best_l2"])
-        row = index.new_full((int(self.owner.max()) + 1,), -1).index_copy_(0, self.owner[nearest], nearest)
+        nearest = self.groups.first(self.outcome["best_l2"])
+        row = self.groups.each(-1, torch.long).index_copy_(0, self.owner[nearest], nearest)
         row = torch.where(row[self.owner[index]] < 0, index, row[self.owner[index]])
         return points - self.rows["x0"][index], self.outcome["best"][row] - self.rows["x0"][index]
 

@@ -37,7 +37,8 @@ DISTORTIONS = Table(
             TEXT,
             "found, misclassified (no change is needed) or not_found; not searched, which is no sign of robustness: "
             "no_gradient (zero wherever the search looked), unstable (found in a batch, not for the image alone), "
-            "bad_output (a logit or gradient is not finite), bad_input (a pixel is not finite or outside [0, 1]).",
+            "bad_output (a logit is not finite, or nothing of the gradient is known), bad_input (a pixel is not finite "
+            "or outside [0, 1]).",
         ),
         Field(
             "prediction", WHOLE, "The class of the result, as the model itself gives it; null without one.", "", True

@@ -4,11 +4,12 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots.arithmetic.groups import ranked
 from intriguing.blind_spots.grades import Cut
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
-from intriguing.blind_spots.starts.race import candidates, goes_on, raced, ranked
+from intriguing.blind_spots.starts.race import candidates, goes_on, raced
 from intriguing.models.rows import PADDED
 
 

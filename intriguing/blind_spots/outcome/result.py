@@ -23,7 +23,8 @@ STATUS_SENTENCES = {
     "Look for rounding, thresholds, saturation or .detach() in the model's forward; the image is as it was.",
     "unstable": "A change was found in a batch, but fed alone the image keeps its class, and no small step beyond "
     "helps; the image is as it was.",
-    "bad_output": "The model gave a logit, or at the image a gradient, that is not finite; the image is as it was.",
+    "bad_output": "The model gave a logit that is not finite, or at the image a gradient of which nothing is known; "
+    "the image is as it was.",
     "bad_input": "The image holds a value that is not finite or lies outside the box; it was not searched.",
 }
 

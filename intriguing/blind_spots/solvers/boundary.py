@@ -18,9 +18,10 @@ from torch import Tensor
 
 from intriguing.blind_spots.arithmetic.box import Bound, clip
 from intriguing.blind_spots.arithmetic.lbfgs import dot
-from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_none
+from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
 from intriguing.blind_spots.arithmetic.objective import Standing, duel
 from intriguing.blind_spots.arithmetic.qp import project
+from intriguing.blind_spots.arithmetic.steepness import mended
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import State
 
@@ -192,7 +193,11 @@ class BoundaryFinish:
         z, gap, normal = self.evaluator.gradient(state["trial"], worst, active)
         both = parts[0] if len(parts) == 1 and len(parts[0].high) == len(z) else duel(z, target, rivals)
         ray = state["trial"] - state["x0"]
-        return _Trial(z, gap, gap - both.slack, both.rival, ray, normal, dot(normal, ray))
+        slope = dot(normal, ray)
+        if not surely_finite(slope):
+            normal, _ = mended(normal)
+            slope = dot(normal, ray)
+        return _Trial(z, gap, gap - both.slack, both.rival, ray, normal, slope)
 
     def _ends(self, state: State, active: Tensor, l2: Tensor, bound: Tensor) -> State:
         """Which rows are done, and what is counted for that. l2, bound: (R,) distance reached, and its lower bound."""

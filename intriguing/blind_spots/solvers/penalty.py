@@ -15,6 +15,7 @@ from intriguing.blind_spots.arithmetic.box import Bound, clip
 from intriguing.blind_spots.arithmetic.lbfgs import direction, dot, free_variables
 from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
 from intriguing.blind_spots.arithmetic.objective import cross_entropy, one_entropy, standing
+from intriguing.blind_spots.arithmetic.steepness import mended
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.evaluate import Evaluator, Loss
 from intriguing.blind_spots.solvers.loop import State
@@ -158,7 +159,9 @@ class PenaltySearch:
         if surely_finite(square, z.sum(1)):
             broken = torch.zeros_like(state["done"])
         else:
-            broken = ~(z.isfinite().all(1) & (square.isfinite() | gradient.isfinite().all(1)))
+            gradient, known = mended(gradient)
+            square = dot(gradient, gradient)
+            broken = ~(z.isfinite().all(1) & known)
         there = standing(z, state["goals"], state["rivals"])
         success = (there.gap > there.slack) & ~broken
         beyond = there.gap - there.slack

@@ -25,6 +25,7 @@ from intriguing.blind_spots.arithmetic.box import Bound, clip
 from intriguing.blind_spots.arithmetic.lbfgs import dot
 from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
 from intriguing.blind_spots.arithmetic.objective import Standing, cross_entropy, duel, one_entropy, standing
+from intriguing.blind_spots.arithmetic.steepness import astray, mended
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import State
 
@@ -327,7 +328,12 @@ class PrimalDual:
         gap, square = both.gap, dot(gradient, gradient)
         sound, all_sound = active, surely_finite(gap, square)
         if not all_sound:
-            sound = active & gap.isfinite() & (square.isfinite() | gradient.isfinite().all(1))
+            unknown = None if phase.first is None else gradient.isnan() & phase.first[:, None]
+            gradient, known = mended(gradient)
+            if unknown is not None:
+                gradient = torch.where(unknown, astray(gradient), gradient)
+            square = dot(gradient, gradient)
+            sound = active & gap.isfinite() & known
         r = trial - state["x0"]
         l2 = dot(r, r).sqrt()
         better = sound & (gap > both.slack) & (l2 < state["best_l2"])

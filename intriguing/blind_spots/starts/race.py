@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.arithmetic.groups import ranked
 from intriguing.blind_spots.grades import Cut
 from intriguing.blind_spots.solvers.loop import State
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
@@ -37,19 +38,6 @@ def goes_on(cut: Cut, estimates: Tensor, owner: Tensor, classes: int, logit_rank
 def contested(owner: Tensor, classes: int) -> Tensor:
     """Mask (R,) of the rows whose example (R,) has more rows than `classes`, so that it needs a race."""
     return owner.bincount()[owner] > classes
-
-
-def ranked(values: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """The rank (R,) of each row among the rows of its example, the smallest value first, and that value (R,)."""
-    order = values.argsort(stable=True)
-    order = order[owner[order].argsort(stable=True)]
-    place = torch.arange(len(order), device=order.device)
-    begins = torch.ones_like(place, dtype=torch.bool)
-    begins[1:] = owner[order][1:] != owner[order][:-1]
-    first = torch.where(begins, place, torch.zeros_like(place)).cummax(0).values
-    ranks, least = torch.empty_like(place), torch.empty_like(values)
-    ranks[order], least[order] = place - first, values[order][first]
-    return ranks, least
 
 
 def raced(

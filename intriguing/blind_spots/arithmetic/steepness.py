@@ -1,0 +1,36 @@
+"""Gradients that are not finite everywhere.
+
+A square root or a power in front of a network, as of a gamma correction, has an infinite slope where an image lies at
+the box's bound; the magnitude of an edge filter has none where the image is flat. Elsewhere such networks have a
+gradient as others do.
+"""
+
+import torch
+from torch import Tensor
+
+_KEY = 20140416
+
+
+def mended(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients (R, n) with finite entries only, and which rows (R,) say something: not all is NaN or zero there,
+    or all is finite.
+
+    An infinite slope is as steep as the steepest finite one of its row, which is enough to leave a bound by it, and
+    an unknown one (NaN) is zero.
+    """
+    finite, infinite = gradient.isfinite(), gradient.isinf()
+    steepest = gradient.abs().masked_fill(~finite, 0).amax(1, keepdim=True)
+    steepest = steepest.where(steepest > 0, torch.ones_like(steepest))
+    steep = gradient.sign() * steepest
+    known = gradient.where(finite, steep.masked_fill(~infinite, 0))
+    return known, (known != 0).any(1) | finite.all(1)
+
+
+def astray(gradient: Tensor) -> Tensor:
+    """Slopes (R, n) of random signs, the same for all rows, as steep as the steepest of each row's gradient (R, n).
+
+    A step along them leaves the points of an image where a slope is unknown, and beside these it is known.
+    """
+    random = torch.Generator().manual_seed(_KEY)
+    signs = 2.0 * torch.randint(2, (gradient.shape[1],), generator=random) - 1
+    return signs.to(gradient) * gradient.abs().amax(1, keepdim=True)
