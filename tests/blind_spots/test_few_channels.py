@@ -19,6 +19,7 @@ from intriguing.blind_spots.network.few_channels import (
     transposed,
     transposed_last,
 )
+from intriguing.blind_spots.network.strips import Strips
 from intriguing.models import rows
 
 LAYERS = [
@@ -35,6 +36,18 @@ LAYERS = [
     (3, 8, 3, 1, 1, 32, 32),
     (2, 3, 3, 1, 4, 6, 7),
 ]
+STRIPS = {
+    # in, out, taps, stride, padding, height, width: places of the output side by side
+    (1, 16, 5, 2, 0, 28, 28): 6,
+    (16, 32, 5, 2, 0, 12, 12): 2,
+    (1, 16, 4, 2, 1, 28, 28): 7,
+    (1, 32, 5, 2, 2, 28, 28): 7,
+    (8, 16, 5, 2, 0, 12, 12): 4,
+    (2, 4, 5, 4, 2, 17, 23): 6,
+    (2, 4, 2, 3, 1, 9, 12): 5,
+    (3, 8, 5, 2, (1, 2), 20, 21): 11,
+    (3, 8, 3, 2, 1, 16, 18): 9,
+}
 
 
 @pytest.mark.parametrize("spec", LAYERS)
@@ -51,6 +64,39 @@ def test_the_gradient_is_that_of_autograd(spec):
     assert torch.allclose(pulled(weights, transposed(model.weight, shape), shape), usual, atol=1e-12)
     last = pulled_last(weights, transposed_last(model.weight, shape), shape)
     assert last.shape == usual.shape and torch.allclose(last, usual, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", STRIPS)
+def test_the_gradient_by_strips_is_that_of_autograd_for_any_number_of_rows(spec):
+    *layer, high, wide = spec
+    torch.manual_seed(0)
+    model = nn.Conv2d(*layer).double().requires_grad_(False)
+    x = torch.rand(40, layer[0], high, wide, dtype=torch.float64, requires_grad=True)
+    y = model(x)
+    weights = torch.randn_like(y).contiguous(memory_format=torch.channels_last)
+    (usual,) = torch.autograd.grad(y, x, weights)
+    shape = Shape.of(model, x)
+    assert shape.outputs == y.shape[2:]
+    strips = Strips.of(model.weight, shape)
+    assert strips is not None and strips.width == STRIPS[spec]
+    found = strips(weights)
+    assert found.shape == usual.shape and torch.allclose(found, usual, atol=1e-12)
+    assert all(torch.allclose(strips(weights[:count]), usual[:count], atol=1e-12) for count in (1, 8))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        # stride 1; outputs in a row of a prime number; so many values that they would leave the cache
+        (3, 8, 3, 1, 1, 32, 32),
+        (16, 32, 4, 2, 1, 14, 14),
+        (3, 16, 5, 2, 0, 32, 32),
+    ],
+)
+def test_there_are_no_strips_where_a_convolution_is_quicker(spec):
+    *layer, high, wide = spec
+    model = nn.Conv2d(*layer)
+    assert Strips.of(model.weight, Shape.of(model, torch.rand(1, layer[0], high, wide))) is None
 
 
 def test_a_square_fills_a_vector_and_grows_with_the_taps_alone():

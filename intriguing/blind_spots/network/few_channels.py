@@ -98,6 +98,12 @@ class Shape:
         """How many outputs meet one place of the input, in each direction."""
         return -(-self.taps // self.stride)
 
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        (high, wide), (top, left) = self.size, self.padding
+        return (high + 2 * top - self.taps) // self.stride + 1, (wide + 2 * left - self.taps) // self.stride + 1
+
 
 class _Kernel:
     """The kernel of the gradient, computed again only where the weight has changed."""

@@ -5,6 +5,7 @@ A step takes the values of other steps, tensors (B, ...) of images channels last
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from intriguing.blind_spots.network.few_channels import FEW, Shape, pulled_last, side_of, transposed_last
+from intriguing.blind_spots.network.strips import Strips
 
 _MOST, _USEFUL = 64, 0.65
 """The most values in a square of places of the input, and the least share of useful products, with which a strided
@@ -64,7 +66,7 @@ class Convolution(Step):
     def __init__(self, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...]) -> None:
         self.weight, self.bias = weight, bias
         self.stride, self.padding, self.dilation, self.groups = options
-        self._pulls: dict[tuple[int, int], tuple[Tensor, Shape] | None] = {}
+        self._pulls: dict[tuple[int, int], Callable[[Tensor], Tensor] | None] = {}
         self.laid = weight
 
     def scaled(self, scale: Tensor, shift: Tensor) -> None:
@@ -89,12 +91,12 @@ class Convolution(Step):
         quick = self._pulls[size]
         slope = slope.contiguous(memory_format=_LAST)
         if quick is not None:
-            return (pulled_last(slope, *quick),)
+            return (quick(slope),)
         options = (self.stride, self.padding, self.dilation, False, [0, 0], self.groups)
         return (aten.convolution_backward(slope, x, self.laid, None, *options, [True, False, False])[0],)
 
-    def _quick(self, size: tuple[int, int]) -> tuple[Tensor, Shape] | None:
-        """The kernel of the gradient as a convolution of its own, where that is quicker."""
+    def _quick(self, size: tuple[int, int]) -> Callable[[Tensor], Tensor] | None:
+        """The gradient by products of strips, or as a convolution of its own, where that is quicker."""
         (high, wide), (_, channels, *taps) = self.stride, self.weight.shape
         if self.groups != 1 or high != wide or taps[0] != taps[1] or list(self.dilation) != [1, 1]:
             return None
@@ -103,7 +105,8 @@ class Convolution(Step):
         if side == 1 or (channels > FEW and (channels * side**2 > _MOST or useful**2 < _USEFUL)):
             return None
         shape = Shape(taps[0], high, side, (self.padding[0], self.padding[1]), size)
-        return transposed_last(self.weight, shape), shape
+        strips = Strips.of(self.weight, shape)
+        return strips or partial(pulled_last, kernel=transposed_last(self.weight, shape), shape=shape)
 
 
 class Linear(Step):
