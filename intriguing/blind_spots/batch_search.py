@@ -14,7 +14,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.certified import Certifier
-from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back
+from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back, jumps
 from intriguing.blind_spots.outcome.quantisation import Grid, on_grid
 from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
@@ -97,10 +97,11 @@ class BatchSearch:
             clean = self.evaluator.forward(self.x0, usable)
             self.passes["forward"] += usable
             bad_output = usable & ~clean.isfinite().all(1)
-            prediction = clean.argmax(1)
+            outputs = clean
             if self.evaluator.conduct and self.evaluator.conduct.probabilities:
-                prediction = self.evaluator.outputs(self.x0, usable).argmax(1)
+                outputs = self.evaluator.outputs(self.x0, usable)
                 self.passes["forward"] += usable
+            prediction = outputs.argmax(1)
             wrong = prediction != self.labels if self.targets is None else prediction == self.targets
             misclassified = usable & ~bad_output & wrong
             saturated = self._saturated(clean)
@@ -108,7 +109,7 @@ class BatchSearch:
                 outcome = self._searched(self._rows(clean, (usable & ~bad_output & ~wrong).nonzero().squeeze(1)))
                 if self.options.quantised_levels:
                     outcome = self._quantised(outcome, self.options.quantised_levels)
-        confirmed = self._confirmed(outcome, clean)
+        confirmed = self._confirmed(outcome, clean, outputs)
         success = outcome.success & ~confirmed.unstable
         r = torch.where(success[:, None], confirmed.best - self.x0, torch.zeros_like(self.x0))
         penalty = outcome.penalty
@@ -221,16 +222,19 @@ class BatchSearch:
         best[index], success[index] = done.best[:, : self.evaluator.size], done.success
         return replace(outcome, success=success, best=best)
 
-    def _confirmed(self, outcome: _Outcome, clean: Tensor) -> Confirmed:
-        """The successes that the model confirms on each image alone. clean: (B, C) logits of the images."""
+    def _confirmed(self, outcome: _Outcome, clean: Tensor, outputs: Tensor) -> Confirmed:
+        """The successes that the model confirms on each image alone. clean, outputs: (B, C) of the images."""
         levels = self.options.quantised_levels
         grid = Grid(levels, self.box) if levels else None
         verifier = Verifier.of(self.evaluator, self.labels, self.targets)
         confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
         if grid is None:
             there = standing(clean, *self._masks())
-            coarseness = (there.slack / there.gap.abs()).where(outcome.success & ~confirmed.unstable, 0.0)
-            confirmed = drawn_back(verifier, self.box, self.x0, confirmed, coarseness)
+            held = outcome.success & ~confirmed.unstable
+            coarseness = (there.slack / there.gap.abs()).where(held, 0.0)
+            # The paper's procedure ends where its last minimisation does.
+            jumped = held & (jumps(verifier, confirmed, outputs) if self.grade.recipe else torch.zeros_like(held))
+            confirmed = drawn_back(verifier, self.box, self.x0, confirmed, coarseness, jumped)
         self.passes["forward"] += confirmed.forward
         return confirmed
 

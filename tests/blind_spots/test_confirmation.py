@@ -138,3 +138,43 @@ def test_logits_a_few_roundings_apart_have_the_boundary_of_their_differences(gra
     options = SearchOptions(grade=grade, exact_linear="off")
     ratio = minimal_distortion(Offset(), x, y, options=options).l2 / minimal_distortion(net, x, y, options=options).l2
     assert abs(float(ratio.median()) - 1) < (0.002 if offset == 1e4 else 0.012)  # 1.02 and 1.2 where none is drawn back
+
+
+class RoundedLogits(nn.Module):
+    """A network whose logits are rounded to a multiple of a step, with the gradients of those before."""
+
+    def __init__(self, step):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5)).requires_grad_(False)
+        self.net[2].weight.mul_(5)
+        self.step = step
+
+    def forward(self, x):
+        z = self.net(x)
+        return z + ((z / self.step).round() * self.step - z).detach()
+
+
+@pytest.mark.parametrize("grade", ["best", "fast"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_beyond_a_jump_of_the_logits_a_result_is_drawn_back_to_it(grade, targeted):
+    """The margin jumps there by a step, so no gradient tells how far beyond a result lies: 10 to 30 % in the median."""
+    model = RoundedLogits(0.5)
+    x = torch.rand(12, 20, generator=torch.Generator().manual_seed(1))
+    y = model(x).argmax(1)
+    t = (y + 1) % 5 if targeted else None
+    result = minimal_distortion(model, x, y, t, SearchOptions(grade=grade))
+    found = torch.tensor([status == "found" for status in result.status])
+    assert int(found.sum()) >= 6
+    for share, errs in ((1.0, True), (0.999, False)):
+        there = model(x + share * (result.adversarial - x)).argmax(1)
+        assert bool((((there == t) if targeted else (there != y))[found] == errs).all())
+
+
+def test_no_pass_is_spent_on_jumps_where_logits_are_continuous(monkeypatch):
+    model = RoundedLogits(1e-6)
+    x = torch.rand(12, 20, generator=torch.Generator().manual_seed(1))
+    y = model(x).argmax(1)
+    usual = minimal_distortion(model, x, y)
+    monkeypatch.setattr(confirmation, "_JUMP", torch.inf)
+    assert torch.equal(minimal_distortion(model, x, y).forward_passes, usual.forward_passes)
