@@ -14,7 +14,7 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.certified import Certifier
-from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back, jumps
+from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back
 from intriguing.blind_spots.outcome.quantisation import Grid, on_grid
 from intriguing.blind_spots.outcome.result import SearchResult
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
@@ -230,11 +230,10 @@ class BatchSearch:
         confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
         if grid is None:
             there = standing(clean, *self._masks())
-            held = outcome.success & ~confirmed.unstable
-            coarseness = (there.slack / there.gap.abs()).where(held, 0.0)
+            coarseness = (there.slack / there.gap.abs()).where(outcome.success & ~confirmed.unstable, 0.0)
             # The paper's procedure ends where its last minimisation does.
-            jumped = held & (jumps(verifier, confirmed, outputs) if self.grade.recipe else torch.zeros_like(held))
-            confirmed = drawn_back(verifier, self.box, self.x0, confirmed, coarseness, jumped)
+            far = outputs if self.grade.recipe else None
+            confirmed = drawn_back(verifier, self.box, self.x0, confirmed, coarseness, far)
         self.passes["forward"] += confirmed.forward
         return confirmed
 

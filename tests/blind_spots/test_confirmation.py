@@ -176,5 +176,5 @@ def test_no_pass_is_spent_on_jumps_where_logits_are_continuous(monkeypatch):
     x = torch.rand(12, 20, generator=torch.Generator().manual_seed(1))
     y = model(x).argmax(1)
     usual = minimal_distortion(model, x, y)
-    monkeypatch.setattr(confirmation, "_JUMP", torch.inf)
+    monkeypatch.setattr(confirmation, "_FAR", torch.inf)
     assert torch.equal(minimal_distortion(model, x, y).forward_passes, usual.forward_passes)

@@ -24,10 +24,10 @@ bisections afterwards."""
 _COARSE, _DRAWS, _REACH = 1e-3, 8, 2.0
 """The share of an image's margin above which the rounding of the logits keeps results off the boundary; number of
 bisections that draw such a result back, and how far they reach, as a multiple of that share."""
-_JUMP, _JUMP_DRAWS = 1e-2, 16
-"""The share of an image's margin beyond which a result is a success by a jump of the logits: a finish ends within a
-thousandth or two of continuous ones, 0.5 % at most (15 networks of MNIST, Fashion-MNIST and CIFAR-10). Number of
-bisections on the way from the image to it."""
+_FAR, _JUMP_DRAWS = 1e-2, (3, 16)
+"""The share of an image's margin by which a result must exceed the boundary to be drawn back: a finish of continuous
+logits ends within a thousandth or two, `fast` on photos within 1.4 %. Number of bisections as near as that share says,
+which are enough there, and of those on the way from the image, where the logits jump."""
 _BATCHES = (8, 64)
 """Sizes of batches, besides the largest of the search, in which a result must hold on a CUDA device."""
 
@@ -175,46 +175,49 @@ def confirm(
 
 
 def drawn_back(
-    verifier: Verifier, box: Box, x0: Tensor, done: Confirmed, coarseness: Tensor, jumped: Tensor
+    verifier: Verifier, box: Box, x0: Tensor, done: Confirmed, coarseness: Tensor, outputs: Tensor | None
 ) -> Confirmed:
     """The results, nearer on the way from the image where the model says that they are successes there as well.
 
     coarseness: (B,) the rounding error of the logits as a share of the margin at the image; 0 for no result. A search
     counts as a success what exceeds it, so that one more pass does not undo it, and ends too far by about that share.
-    jumped: (B,) whether the result lies beyond a jump of the logits, which no gradient shows (`jumps`); nothing is
-    known then of how far it could be drawn back.
+    outputs: (B, C) those of the unchanged images, to draw back what lies far behind the boundary as well. Where the
+    logits jump no gradient tells how far; None: such results stay.
     """
-    coarse = (coarseness > _COARSE) & ~jumped
-    done = _drawn(verifier, box, x0, done, coarse, (1 - _REACH * coarseness).clamp(min=0), _DRAWS)
-    return _drawn(verifier, box, x0, done, jumped, torch.zeros_like(coarseness), _JUMP_DRAWS)
+    done = _drawn(verifier, box, x0, done, coarseness > _COARSE, _REACH * coarseness, _DRAWS)
+    if outputs is None:
+        return done
+    excess = _excess(verifier, done, outputs)
+    far = (excess > _FAR) & ~(excess < 2 * _REACH * coarseness) & (done.prediction >= 0)
+    done = _drawn(verifier, box, x0, done, far, _REACH * excess, _JUMP_DRAWS[0])
+    jumped = far & ((_excess(verifier, done, outputs) > _FAR) | (done.gap == 0))
+    return _drawn(verifier, box, x0, done, jumped, torch.ones_like(excess), _JUMP_DRAWS[1])
 
 
-def jumps(verifier: Verifier, done: Confirmed, outputs: Tensor) -> Tensor:
-    """Which results (B,) exceed the boundary by more than a search of continuous logits leaves.
-
-    outputs: (B, C) those of the unchanged images.
-    """
-    return done.gap > _JUMP * verifier.gap(outputs, torch.arange(len(outputs), device=outputs.device)).abs()
+def _excess(verifier: Verifier, done: Confirmed, outputs: Tensor) -> Tensor:
+    """By how much (B,) the results exceed the boundary, as a share of the margins of the images' outputs (B, C)."""
+    return done.gap / verifier.gap(outputs, torch.arange(len(outputs), device=outputs.device)).abs()
 
 
 def _drawn(
-    verifier: Verifier, box: Box, x0: Tensor, done: Confirmed, chosen: Tensor, low: Tensor, draws: int
+    verifier: Verifier, box: Box, x0: Tensor, done: Confirmed, chosen: Tensor, reach: Tensor, draws: int
 ) -> Confirmed:
-    """As `drawn_back`, by so many bisections of the changes of the `chosen` (B,), from the share `low` (B,) of them."""
+    """As `drawn_back`: so many bisections of the last share `reach` (B,) of the changes of the `chosen` (B,)."""
     index = chosen.nonzero().squeeze(1)
     if len(index) == 0:
         return done
-    best, prediction, forward = done.best.clone(), done.prediction.clone(), done.forward.clone()
-    low, high = low[index], torch.ones_like(low[index])
+    best, gap, prediction, forward = (v.clone() for v in (done.best, done.gap, done.prediction, done.forward))
+    low = (1 - reach[index]).clamp(min=0).to(x0.dtype)
+    high = torch.ones_like(low)
     for _ in range(draws):
         middle = (low + high) / 2
         images = box.clamp(torch.lerp(x0[index], done.best[index], middle[:, None]))
         answer = verifier.ask(images, index)
         forward[index] += answer.spent
         won = index[answer.holds]
-        best[won], prediction[won] = images[answer.holds], answer.prediction[answer.holds]
+        best[won], prediction[won], gap[won] = (v[answer.holds] for v in (images, answer.prediction, answer.gap))
         low, high = torch.where(answer.holds, low, middle), torch.where(answer.holds, middle, high)
-    return replace(done, best=best, prediction=prediction, forward=forward)
+    return replace(done, best=best, gap=gap, prediction=prediction, forward=forward)
 
 
 def _pushes(verifier: Verifier, box: Box, x0: Tensor, best: Tensor) -> Iterator[Push]:
