@@ -73,12 +73,12 @@ def test_a_warm_start_ends_where_a_cold_one_does():
     assert bool(((a * cold[:, None]).sum(2) >= b - 1e-3).all())
 
 
-@pytest.mark.parametrize("rounds", [1, 4, 20])
-def test_a_programme_ends_alike_whatever_rows_are_solved_beside_it(rounds):
-    """To the last bit: solved rows leave, and those without a constraint do at once."""
+@pytest.mark.parametrize(("rounds", "n"), [(1, 400), (4, 400), (20, 400), (4, 8000)])
+def test_a_programme_ends_alike_whatever_rows_are_solved_beside_it(rounds, n):
+    """To the last bit: solved rows leave, those without a constraint do at once, and long rows go in pieces."""
     random = torch.Generator().manual_seed(8)
-    x0 = torch.rand(40, 400, generator=random)
-    a = torch.randn(40, 1, 400, generator=random) + 0.3 * torch.randn(40, 6, 400, generator=random)
+    x0 = torch.rand(40, n, generator=random)
+    a = torch.randn(40, 1, n, generator=random) + 0.3 * torch.randn(40, 6, n, generator=random)
     a = a / a.norm(dim=2, keepdim=True)
     b = 2.0 + 4 * torch.rand(40, 1, generator=random) + 0.2 * torch.rand(40, 6, generator=random)
     b[::3] = -torch.inf

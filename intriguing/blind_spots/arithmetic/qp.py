@@ -22,6 +22,9 @@ _WHOLE = 2
 """After so many Newton steps a row whose last one was too long makes a whole one again."""
 _WORTH = 2**16
 """Solved rows leave once their normals have so many values; for fewer, to copy the other rows takes longer."""
+_FEW, _CACHED = 8, 300_000
+"""The inner products of at most so many constraints are products of a vector and a matrix each, of so many values at
+once as stay in the cache of a core: products of matrices of so few rows take up to three times as long."""
 _Result = tuple[Tensor, Tensor, Tensor]
 
 
@@ -77,9 +80,22 @@ class _Programme(NamedTuple):
 
     def gram(self, free: Tensor, scratch: Tensor) -> Tensor:
         """Inner products (R, K, K) of the normals' free variables; free: (R, n), one where a variable is free."""
-        part = torch.mul(self.a, free.unsqueeze(1), out=scratch[: len(free)])
-        gram = torch.bmm(part, self.a.transpose(1, 2))
+        count, several, n = self.a.shape
+        if 0 < several <= _FEW and not is_graphed(self.a.device):
+            # At least two rows at once: a single one is rounded differently.
+            pieces = max(1, -(-count // max(4, _CACHED // max(1, several * n))))
+            pairs = zip(self.a.tensor_split(pieces), free.tensor_split(pieces), strict=True)
+            gram = torch.cat([_products(a, part) for a, part in pairs])
+        else:
+            part = torch.mul(self.a, free.unsqueeze(1), out=scratch[:count])
+            gram = torch.bmm(part, self.a.transpose(1, 2))
         return gram.mul_(self.weight.unsqueeze(2)).mul_(self.weight.unsqueeze(1))
+
+
+def _products(a: Tensor, free: Tensor) -> Tensor:
+    """The inner products (R, K, K) of the normals a (R, K, n) where free (R, n) is one, normal by normal."""
+    across = a.transpose(1, 2)
+    return torch.cat([torch.bmm((normal * free).unsqueeze(1), across) for normal in a.unbind(1)], 1)
 
 
 class _Point(NamedTuple):
