@@ -26,6 +26,10 @@ from intriguing.models.logits import floor_of
 
 EVERY = "every"
 _NAN = float("nan")
+_EXCLUDED = (
+    "The model gives the wanted class the logit minus infinity (or one below -1e30) at the image, so it was not "
+    "searched: no gradient leads there."
+)
 _UNGUIDED = (
     "Every gradient that the search met is zero: this is the boundary on the way to one of the starts, no minimum."
 )
@@ -47,6 +51,8 @@ class _Outcome:
     """The paper's procedure: whether it met a logit or a gradient that is not finite."""
     least_penalty: Tensor
     """The paper's procedure: the smallest c that it tried; infinite for other grades."""
+    searched: Tensor
+    """Whether a class was searched: all but those that the model itself excludes."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,8 @@ class BatchSearch:
         owner = rows.pop("owner")
         best, l2 = self.x0.clone(), self.x0.new_full((count,), float("inf"))
         penalty = self.x0.new_full((count,), _NAN)
-        broken, blind, seeing, lowered, mute = (torch.zeros_like(self.bad_input) for _ in range(5))
+        broken, blind, seeing, lowered, mute, searched = (torch.zeros_like(self.bad_input) for _ in range(6))
+        searched[owner] = True
         least = torch.full_like(l2, float("inf"))
         if len(owner):
             if self.affinity is not None:
@@ -200,7 +207,8 @@ class BatchSearch:
                 mute.index_fill_(0, owner[outcome["mute"]], True)
                 least.scatter_reduce_(0, owner, outcome["least_penalty"], "amin")
                 penalty[index] = outcome["best_penalty"][winners].flip(0)
-        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind & ~seeing, lowered, mute, least)
+        blind &= ~seeing
+        return _Outcome(l2.isfinite(), self.box.clamp(best), penalty, broken, blind, lowered, mute, least, searched)
 
     def _excluded(self, found: Tensor) -> Tensor:
         """Mask (E, C) of the classes that are proven to be no nearer than `found` (E,), for the first E images."""
@@ -270,8 +278,8 @@ class BatchSearch:
             outcome.lowered.tolist(), outcome.mute.tolist(), outcome.least_penalty.tolist(), passes, strict=True
         )
         reasons = [
-            "" if s != "not_found" else _reason(self.grade.recipe is None, *met)
-            for s, met in zip(status, facts, strict=True)
+            "" if s != "not_found" else _reason(self.grade.recipe is None, *met) if searched else _EXCLUDED
+            for s, met, searched in zip(status, facts, outcome.searched.tolist(), strict=True)
         ]
         blind = outcome.blind.tolist()
         return [

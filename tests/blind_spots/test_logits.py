@@ -198,3 +198,15 @@ def test_what_never_holds_alone_is_unstable_and_not_found(monkeypatch):
     assert set(result.status) == {"unstable"}
     assert torch.equal(result.adversarial, x[same]) and bool(result.l2.isnan().all())
     assert result.success == [False] * len(result.status)
+
+
+@pytest.mark.parametrize("grade", GRADES)
+def test_a_wanted_class_that_the_model_excludes_is_the_reason(grade):
+    """The reason named a start, after one forward pass. A mask of the two largest logits excludes others elsewhere."""
+    x, y, _ = batch()
+    top = Net(lambda z: z.masked_fill(z < z.topk(2, dim=1).values[:, 1:], -torch.inf))
+    least = Net()(x).argmin(1)
+    result = minimal_distortion(top, x, y, least, SearchOptions(grade=grade))
+    assert result.status == ["not_found"] * len(x)
+    assert all(reason.startswith("The model gives the wanted class the logit minus inf") for reason in result.reasons)
+    assert minimal_distortion(top, x, y, options=SearchOptions(grade=grade)).status == ["found"] * len(x)
