@@ -10,7 +10,7 @@ import os
 import struct
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 
 from intriguing.data.cut import seems_cut
-from intriguing.data.files import is_unavailable, open_regular
+from intriguing.data.files import instead, is_unavailable, open_regular
 from intriguing.errors import DataError, UnavailableError
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
@@ -109,6 +109,9 @@ def look(path: Path, options: PhotoOptions) -> Look:
             anew = large or (whole and _read_anew(photo, parts)) or whole != (end in tail or kind == "MPO")
             return Look(None if whole else "cut short", anew, stamp)
     except UnidentifiedImageError:
+        with suppress(OSError), open_regular(path) as file:
+            if what := instead(file.read(64)):
+                return Look(f"not an image: it is {what}")
         return Look("not an image")
     except Exception as e:  # damaged files cause errors of many kinds
         _check_available(path, e)

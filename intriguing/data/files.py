@@ -29,6 +29,19 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 
+_INSTEAD = (
+    (b"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` in its repository fetches the file itself"),
+    (b"<!doctype", "a web page, such as a download that failed leaves: fetch the file again"),
+    (b"<html", "a web page, such as a download that failed leaves: fetch the file again"),
+    (b"<?xml", "XML text, such as a download that failed leaves: fetch the file again"),
+    (b"{", "JSON text, such as an index of several files or the answer of a server"),
+    (b"\x89hdf", "an HDF5 file"),
+    (b"gguf", "a GGUF file"),
+    (b"\x1f\x8b", "packed by gzip: unpack it first"),
+    (b"\x93numpy", "one array of NumPy (.npy)"),
+)
+"""How files begin that often lie where others should, in small letters, and what they are."""
+
 
 def irregular(path: Path) -> str | None:
     """Why `path` is not a readable file (a folder, FIFO, device, dangling link, ...); None if it is one.
@@ -80,6 +93,17 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
+def instead(head: bytes) -> str:
+    """What a file that cannot be read is in place of what it should be, and what to do; "" where nothing tells.
+
+    head: its first bytes, 64 or more. The text goes on after "it is ...", and ends no sentence.
+    """
+    if not head:
+        return "empty: was it copied or downloaded to its end?"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return next((what for beginning, what in _INSTEAD if text.startswith(beginning)), "")
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether `error` says that the system did not give a file (too many are open, the disk is gone, no memory).
 
@@ -99,7 +123,8 @@ def read_idx(path: Path) -> np.ndarray:
     except OSError as e:
         raise DataError(f"Cannot read {path}: {e.strerror}.") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_TYPES:
-        raise DataError(f"{path} is not an IDX file: its first bytes are {data[:4]!r}. Download it again (unpacked).")
+        what = f"it is {what}" if (what := instead(data[:64])) else f"its first bytes are {data[:4]!r}"
+        raise DataError(f"{path} is not an IDX file: {what}. Download it again (unpacked).")
     start = 4 + 4 * data[3]
     if len(data) < start:
         raise DataError(f"{path} ends inside its header. It was cut short: remove it and download it again.")

@@ -4,13 +4,14 @@ import io
 import math
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from intriguing.basics.process.memory import available_memory
-from intriguing.data.files import near_files, open_regular
+from intriguing.data.files import instead, near_files, open_regular
 from intriguing.errors import DataError
 
 _MAGIC = b"\x93NUMPY"
@@ -43,9 +44,13 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except OSError as e:
         raise DataError(f"{path} cannot be read as an npz file ({e.strerror or e}).") from None
     except Exception as e:  # damaged archives cause errors of many kinds
+        what = ""
+        with suppress(OSError), open_regular(path) as file:
+            what = instead(file.read(64))
         reason = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
         raise DataError(
-            f"{path} cannot be read as an npz file ({reason}). It is truncated or of another format."
+            f"{path} cannot be read as an npz file "
+            + (f"(it is {what})." if what else f"({reason}). It is truncated or of another format.")
         ) from None
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from intriguing.data.files import near_files, open_regular
+from intriguing.data.files import instead, near_files, open_regular
 from intriguing.errors import WeightsError
 from intriguing.models.checkpoints import State, fitting
 from intriguing.models.registry import ENDINGS
@@ -113,7 +114,7 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # damaged bytes can raise any exception
         raise WeightsError(
-            f"{where} cannot be read ({_why_not(e)}). Give safetensors, or a state dict "
+            f"{where} cannot be read ({_why_not(e, content)}). Give safetensors, or a state dict "
             "saved by torch.save(model.state_dict(), ...): whole models and other "
             "Python objects are refused, since reading them would run their code."
         ) from None
@@ -123,10 +124,15 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
     return state
 
 
-def _why_not(error: Exception) -> str:
-    """An error of torch.load in short, without its advice to read the file all the same."""
+def _why_not(error: Exception, content: bytes) -> str:
+    """Why torch.load refused `content`, in short: what the file is, else the error without advice to read it anyway."""
+    if what := instead(content[:64]):
+        return f"it is {what}"
+    if content.startswith(b"PK") and not zipfile.is_zipfile(io.BytesIO(content)):
+        return "it is cut short or damaged: copy or download it again"
     if "weights only load failed" in str(error).lower():
-        return "it holds other objects than tensors"
+        name = re.search(r"GLOBAL ([\w.]+)", str(error)) if content.startswith((b"PK", b"\x80")) else None
+        return "it holds other objects than tensors" + (f", such as {name[1]}" if name else "")
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return f"{type(error).__name__}: {first}" if isinstance(error, (KeyError, ValueError, IndexError)) else first
 

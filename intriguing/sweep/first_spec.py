@@ -1,5 +1,6 @@
 """A first spec for a model that somebody brings: its layers are listed, its data guessed, every choice commented."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def first_spec(
         ModelError, DataError, WeightsError: the model or its data cannot be used; the message says why.
     """
     chosen = source or guessed_source(Path.cwd())
-    asked = Asked(architecture, chosen, str(Path(weights).expanduser().resolve()) if weights else "")
+    asked = Asked(architecture, chosen, os.path.realpath(Path(weights).expanduser()) if weights else "")
     seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
     name = name or re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
     return name, _text(name, asked, seen, guessed=source is None)

@@ -259,6 +259,19 @@ JPEG, PROGRESSIVE, PNG, THUMBNAILED = jpeg(), jpeg(progressive=True, restart_mar
 def test_a_file_that_starts_a_program_when_shown_is_no_photo(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
     assert look(tmp_path / "a.jpg", SMALL).flaw == "not an image"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n", "it is a pointer of Git LFS: `git lfs"),
+        (b"<html><body>404</body></html>", "it is a web page"),
+        (b"", "it is empty"),
+    ],
+)
+def test_a_file_that_often_lies_in_the_place_of_a_photo_is_told_by_what_it_is(tmp_path, content, what):
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert look(tmp_path / "a.jpg", SMALL).flaw.startswith(f"not an image: {what}")
     with pytest.raises(DataError, match="cannot be decoded"):
         decode(tmp_path / "a.jpg", SMALL)
 

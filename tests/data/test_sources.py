@@ -178,6 +178,15 @@ def test_a_truncated_npz_is_refused(npz):
         load_dataset(source)
 
 
+def test_what_lies_in_the_place_of_a_data_file_is_told(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\n")
+    with pytest.raises(DataError, match=r"cannot be read as an npz file \(it is a pointer of Git LFS: `git lfs pull`"):
+        load_dataset(f"npz:{tmp_path / 'a.npz'}")
+    (tmp_path / "b").write_bytes(b"<!DOCTYPE html>")
+    with pytest.raises(DataError, match=r"is not an IDX file: it is a web page"):
+        read_idx(tmp_path / "b")
+
+
 def test_a_missing_npz_is_named():
     with pytest.raises(DataError, match="There is no file nowhere.npz"):
         load_dataset("npz:nowhere.npz")

@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from argparse import Namespace
 from collections import OrderedDict
 
 import numpy as np
@@ -343,7 +344,20 @@ NO_WEIGHTS = {
         lambda m: saved(torch.export.export(m, (torch.rand(2, *GREY),)), torch.export.save),
         r"no file of torch\.save.*save model\.state_dict",
     ),
-    "whole": (lambda m: saved(m), r"cannot be read \(it holds other objects than tensors\)"),
+    "whole": (lambda m: saved(m), r"cannot be read \(it holds other objects than tensors, such as [\w.]+\)"),
+    "with its arguments": (
+        lambda m: saved({"model": m.state_dict(), "args": Namespace(lr=1)}),
+        r"cannot be read \(it holds other objects than tensors, such as argparse\.Namespace\)",
+    ),
+    "cut short": (lambda m: saved(m.state_dict())[:-100], r"cannot be read \(it is cut short or damaged: copy"),
+    "empty": (lambda m: b"", r"cannot be read \(it is empty"),
+    "a pointer": (
+        lambda m: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+        r"cannot be read \(it is a pointer of Git LFS: `git lfs pull`",
+    ),
+    "a web page": (lambda m: b"\n<!DOCTYPE html><html></html>", r"cannot be read \(it is a web page"),
+    "an index": (lambda m: b'{"weight_map": {}}', r"cannot be read \(it is JSON text, such as an index"),
+    "Keras": (lambda m: b"\x89HDF\r\n\x1a\n" + bytes(100), r"cannot be read \(it is an HDF5 file"),
     "sparse": (lambda m: saved(sparse(m.state_dict())), "as a tensor of layout torch.sparse_coo"),
     "meta": (lambda m: saved(bare(m.state_dict())), "without values .on the device 'meta'"),
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from intriguing.basics.process.patience import telling
 from intriguing.data import is_users_code, load_dataset
-from intriguing.data.files import near_files
+from intriguing.data.files import near_files, open_regular
 from intriguing.errors import DataError, WeightsError
 from intriguing.models.registry import ENDINGS
 from intriguing.stages.common.child import Call, in_child
@@ -91,7 +92,7 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     datasets = {}
     for name, dataset in section.datasets.items():
         where = dataset.root or outside.root
-        where = str(Path(where).expanduser().resolve()) if where else None
+        where = os.path.realpath(Path(where).expanduser()) if where else None
         candidates = [
             DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
         ]
@@ -133,10 +134,15 @@ def _models(section: ModelsSection) -> dict[str, ModelFiles]:
         if model.weights is None:
             files[name] = ModelFiles(source)
             continue
-        path = Path(model.weights).expanduser().resolve()
-        if not path.is_file():
-            raise WeightsError(f"models.{name}.weights: there is no file {path}.{near_files(path, ENDINGS)}")
-        files[name] = ModelFiles(source, hashlib.sha256(path.read_bytes()).hexdigest(), str(path))
+        path = Path(os.path.realpath(Path(model.weights).expanduser()))  # resolve() raises for links in a circle
+        try:
+            with open_regular(path) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise WeightsError(f"models.{name}.weights: there is no file {path}.{near_files(path, ENDINGS)}") from None
+        except OSError as e:
+            raise WeightsError(f"models.{name}.weights: {path} cannot be read: {e.strerror}.") from None
+        files[name] = ModelFiles(source, digest, str(path))
     return files
 
 

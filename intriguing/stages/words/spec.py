@@ -1,5 +1,6 @@
 """The [words] section of the spec: corpora, existing vectors, training and judges."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,7 +162,7 @@ def absolute(source: str) -> str:
     """`source` for a process that runs in another folder: a path from the root, any other source as it is."""
     if source in ("", EMBEDDED) or source.startswith("gensim:"):
         return source
-    return str(Path(source).expanduser().resolve())
+    return os.path.realpath(Path(source).expanduser())
 
 
 def _distinct(values: list[Any], key: str) -> None:
