@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from intriguing.data.files import instead
 from intriguing.errors import DataError
 from intriguing.words.vectors import WordVectors
 
@@ -211,6 +212,8 @@ def _vector(fields: list[str]) -> np.ndarray | None:
 def _no_vector(body: str, table: VectorTable, number: int, needed: str) -> DataError:
     between = next((name for sign, name in _SEPARATORS.items() if sign in body), None)
     hint = f" Separate them by spaces or tabs, not by {between}." if between and len(_BLANKS.split(body)) <= 2 else ""
+    if number == 1 and (what := instead(body[:64].encode(errors="replace"))):
+        hint = f" The file is {what}."
     return DataError(f"{table.name}, line {number} is not a word and {needed}: {body[:60]!r}.{hint}")
 
 

@@ -162,6 +162,8 @@ REFUSED = {
     "a hole in the first line": ("cat 0.5 None 2\n" + BODY, "line 1 is not a word and numbers"),
     "commas": (BODY.replace(" ", ","), "line 1 is not a word and numbers.* not by commas"),
     "commas and spaces": (BODY.replace(" ", ", "), "line 1 is not a word and numbers"),
+    "a pointer": ("version https://git-lfs.github.com/spec/v1\nsize 5\n", "line 1 .* The file is a pointer of Git LFS"),
+    "a web page": ("<!DOCTYPE html>\n<html></html>\n", "line 1 is not .* The file is a web page"),
     "semicolons": (BODY.replace(" ", ";"), "not by semicolons"),
     "decimal commas": ("the 0,5 1,0 2,0\n", "line 1 is not a word and numbers"),
     "no-break spaces": (BODY.replace(" ", "\u00a0"), "not by no-break spaces"),
