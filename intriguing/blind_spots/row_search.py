@@ -1,6 +1,6 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, groupby, zip_longest
@@ -21,6 +21,7 @@ from intriguing.blind_spots.solvers.penalty_schedule import Bracketing, Truncate
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.blind_spots.starts.further_starts import (
     COARSE,
+    EVERY,
     FINE,
     FIRST_OF_DEAR,
     KINDS,
@@ -32,7 +33,6 @@ from intriguing.blind_spots.starts.further_starts import (
     Segment,
     cosine,
     noisy,
-    waves_of,
 )
 from intriguing.blind_spots.starts.probing import FEW, PROBES, nearest_probes, slopes
 from intriguing.blind_spots.starts.race import raced
@@ -60,10 +60,6 @@ _GAIN = 1e-5
 by less it could be farther after its confirmation."""
 _ROUGH = 1e-3
 """A finish is continued if it ended before its QP predicted a gain of less than this share of the distance."""
-_CHEAPEST = 10
-"""Number of passes that a further start needs at least."""
-_EVERY = 3
-"""Where there are images to start from, one further start in so many is a segment; they come on top of the others."""
 _WIDE = 4
 """Where several classes are searched one further start in so many may reach any of them. On an L-infinity robust
 network it brings as much as another one to the nearest class, and one to the second nearest hardly anything."""
@@ -73,10 +69,6 @@ _RESCUES = 3
 """Largest number of segments for a row without a success."""
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
-
-TOGETHER = 8
-"""How many rows of an image a finish has at most: those of a wave of a budget, and the point that is reached. Few
-images have further starts, so that some side by side cost hardly more time than one."""
 
 Start = PenaltySearch | PrimalDual | Segment
 Excluded = Callable[[Tensor], Tensor]
@@ -160,6 +152,8 @@ class _RowSearch:
         """Whether a row's example may also reach classes that are no goals of the row."""
         self.segment = Segment(evaluator, *box.pair)
         self.outcome: State = {}
+        self.pending = torch.zeros_like(owner, dtype=torch.bool)
+        """(R,) rows without a success so far that are estimated to be as near as the nearest of their example."""
 
     def paper_procedure(self) -> State:
         """The paper's procedure and nothing else (section 4.1)."""
@@ -177,12 +171,17 @@ class _RowSearch:
         beyond = partial(self._beyond, excluded) if excluded else None
         # Where each row is fed alone, the leading classes that look far cost more than they find.
         race = tuple(replace(cut, leading=0) for cut in recipe.race) if self.evaluator.dear else recipe.race
-        self.outcome, through = raced(self._run, first, self.rows, self.owner, race, self.options.classes, beyond)
+        raced_by = (self.rows, self.owner, race, self.options.classes, beyond)
+        self.outcome, through, estimates = raced(self._run, first, *raced_by)
         self.outcome["bound"] = torch.zeros_like(self.outcome["best_l2"])
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self.groups.first(started)
         self._finish([self._reached(nearest)], recipe, bar=False)
-        near = started.isfinite() & (started <= recipe.near * self._least(started))
+        # A start may end below the boundary, and its last success be far from it.
+        reach = torch.minimum(started, estimates).where(through, _INFINITY)
+        near = reach.isfinite() & (reach <= recipe.near * self._least(reach))
+        self.pending = near & started.isinf() & ~self.outcome["broken"] & (not self.evaluator.dear)
+        near &= started.isfinite()
         near[nearest] = False
         self._finish([self._reached(near.nonzero().squeeze(1))], recipe)
         coarse = self._shortened(started) > _TOO_COARSE
@@ -220,6 +219,7 @@ class _RowSearch:
                 trials.append(_Trial(solver, index, {"goals": self._elsewhere(index)}))
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
+        lost |= self.pending
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
         trials.append(_Trial(penalised, lost.nonzero().squeeze(1)))
         *cosines, of_penalised = self._again(trials, recipe, recipe.steps)
@@ -264,8 +264,9 @@ class _RowSearch:
             self._finish([{name: value[guided] for name, value in end.items()}], recipe)
 
     def _lost(self) -> Tensor:
-        """Mask (R,) of the rows of examples without a success."""
-        return self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
+        """Mask (R,) of the rows of examples without a success, and of the pending ones."""
+        none = self._least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
+        return none | (self.pending & self.outcome["best_l2"].isinf())
 
     def _probe(self, recipe: Recipe) -> None:
         """Points all around the images that have few values, from the nearest success of which a finish starts.
@@ -309,7 +310,8 @@ class _RowSearch:
         if self.evaluator.dear and not budget:
             going &= self.owner.bincount(minlength=len(going)) == 1
         plans = ((FINE, ~coarse), (COARSE, coarse))
-        for waves in zip_longest(*(self._planned(plan, recipe, budget) for plan, _ in plans), fillvalue=range(0)):
+        most = (recipe.further, budget, self.evaluator.dear, self.near is not None)
+        for waves in zip_longest(*(plan.by_waves(*most) for plan, _ in plans), fillvalue=range(0)):
             spent = self.groups.total(self.outcome["forward"] + self.outcome["backward"])
             trials: list[_Trial] = []
             for (plan, members), wave in zip(plans, waves, strict=True):
@@ -324,24 +326,13 @@ class _RowSearch:
             trials.sort(key=lambda trial: (trial.solver is self.wide, trial.least))  # those of one solver together
             agreed |= self._largest(self._again(trials, recipe, recipe.polish)) > SAME
 
-    def _planned(self, plan: Plan, recipe: Recipe, budget: int) -> Iterator[range]:
-        """The numbers of a plan's starts, by waves; at most as many as the passes may pay for."""
-        if self.evaluator.dear:
-            return waves_of(budget // _CHEAPEST if budget else min(1, recipe.further), [], 1)
-        ends = [self._with_segments(number) for number in plan.waves if number <= recipe.further]
-        return waves_of(budget // _CHEAPEST if budget else max(ends, default=0), ends, TOGETHER - 1)
-
-    def _with_segments(self, count: int) -> int:
-        """So many starts, and the segments among them."""
-        return count if self.near is None else count + -(-count // (_EVERY - 1))
-
     def _trial(self, plan: Plan, number: int, members: Tensor) -> _Trial:
         """The further start of this number for the examples (E,): a segment, or the next one of the plan."""
-        if self.near is not None and number % _EVERY == 0:
+        if self.near is not None and number % EVERY == 0:
             index = self._ranked(number)
             return self._segment(index[members[self.owner[index]]])
         index = self._ranked(0)
-        step = number if self.near is None else number - number // _EVERY - 1
+        step = number if self.near is None else number - number // EVERY - 1
         return self._steps(plan, step, index[members[self.owner[index]]], self.several and (number + 1) % _WIDE == 0)
 
     def _steps(self, plan: Plan, number: int, index: Tensor, wide: bool) -> _Trial:

@@ -26,9 +26,9 @@ from intriguing.blind_spots.network.rounding import fewest_alike
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.certified import Certifier
 from intriguing.blind_spots.outcome.result import SearchResult
-from intriguing.blind_spots.row_search import ALIGNED, TOGETHER
+from intriguing.blind_spots.row_search import ALIGNED
 from intriguing.blind_spots.solvers.linear import Affinity, affinity
-from intriguing.blind_spots.starts.further_starts import Pool
+from intriguing.blind_spots.starts.further_starts import TOGETHER, Pool
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
 from intriguing.models.rows import PADDED, Blocks, Counted, Passes

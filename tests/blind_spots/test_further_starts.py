@@ -412,7 +412,7 @@ def test_starts_side_by_side_find_what_they_find_one_after_another_where_none_co
     labels = model(x).argmax(1)
     options = SearchOptions(exact_linear="off", passes=900)
     together = minimal_distortion(model, x, labels, (labels + 1) % 4, options)
-    monkeypatch.setattr(row_search, "TOGETHER", 2)
+    monkeypatch.setattr(further_starts, "TOGETHER", 2)
     for name in ("FINE", "COARSE"):
         monkeypatch.setattr(row_search, name, replace(getattr(row_search, name), waves=()))
     apart = minimal_distortion(model, x, labels, (labels + 1) % 4, options)

@@ -77,7 +77,7 @@ def test_rows_that_go_through_end_as_if_they_had_never_paused():
     solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=20)
     whole = run(solver, rows, Layout(64))
     cuts = (Cut(4, 1, 2.0), Cut(10, 0.5, 1.5))
-    outcome, through = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, cuts, 4)
+    outcome, through, _ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, cuts, 4)
     for name in solver.outputs:
         assert torch.equal(outcome[name][through], whole[name][through])
     counts = through.reshape(40, 5).sum(1)
@@ -96,9 +96,9 @@ def test_an_example_with_few_classes_has_no_race_whatever_its_company():
     rows = {"x0": x[owner], "target": target, "goals": classes == target[:, None]}
     rows["rivals"] = classes == label[owner][:, None]
     solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=12)
-    outcome, through = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(4, 0.4, 1.0),), 2)
+    outcome, through, _ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(4, 0.4, 1.0),), 2)
     assert through[:2].tolist() == [True, True] and int(through[2:].sum()) == 1
-    alone, _ = raced(
+    alone, *_ = raced(
         lambda s, r: run(s, r, Layout(64)), solver, {n: v[:2] for n, v in rows.items()}, owner[:2],
         (Cut(4, 0.4, 1.0),), 2,
     )  # fmt: skip
@@ -123,3 +123,20 @@ def test_a_paused_row_stays_as_it_is_however_many_steps_follow():
         state |= solver.step(state)
     for name, value in before.items():
         assert torch.equal(state[name], value), name
+
+
+def test_classes_whose_starts_end_below_the_boundary_are_finished_where_they_were_estimated_near():
+    """Where logits are clipped a start may end far below the boundary, its last success far from it, or without one.
+
+    One start that may reach any class (`fast`) was nearer on 9 of 48 images, 7 % on average.
+    """
+    torch.manual_seed(4)
+    net = nn.Sequential(nn.Linear(30, 48), nn.ReLU(), nn.Linear(48, 10), nn.Hardtanh(-1.5, 1.5)).requires_grad_(False)
+    net[2].weight.mul_(4)
+    x = torch.rand(48, 30)
+    best, fast = (
+        minimal_distortion(net, x, net(x).argmax(1), options=SearchOptions(grade=g)) for g in ("best", "fast")
+    )
+    both = torch.tensor(best.success) & torch.tensor(fast.success)
+    assert best.status == ["found"] * 48 and int(both.sum()) > 40
+    assert float((best.l2 / fast.l2)[both].mean()) < 1.01

@@ -28,6 +28,14 @@ penalised search, which begins where the first start did."""
 _NUMBERS = 2**22
 """Largest number of values in one of the float64 tensors from which distances are computed."""
 
+EVERY = 3
+"""Where there are images to start from, one further start in so many is a segment; they come on top of the others."""
+TOGETHER = 8
+"""How many rows of an image a finish has at most: those of a wave of a budget, and the point that is reached. Few
+images have further starts, so that some side by side cost hardly more time than one."""
+_CHEAPEST = 10
+"""Number of passes that a further start needs at least."""
+
 KINDS = {
     "short": {"ticks": 28, "last": 2.0, "decay": 0.7},
     "long": {"ticks": 56, "last": 0.5, "decay": 0.9},
@@ -44,6 +52,26 @@ class Plan:
     """Of each the size of the noise, over the distance that is reached, the length of the first step, and its kind."""
     waves: tuple[int, ...]
     """How many an image has had after each wave if its starts never agree (segments come on top)."""
+
+    def by_waves(self, further: int, budget: int, dear: bool, segments: bool) -> Iterator[range]:
+        """The numbers of the starts, by waves; at most `further`, or as many as a `budget` of passes may pay for.
+
+        dear: each row is fed alone. segments: whether these are among the starts.
+        """
+        if dear:
+            return waves_of(budget // _CHEAPEST if budget else min(1, further), [], 1)
+        ends = [number + (-(-number // (EVERY - 1)) if segments else 0) for number in self.waves if number <= further]
+        return waves_of(budget // _CHEAPEST if budget else max(ends, default=0), ends, TOGETHER - 1)
+
+
+def waves_of(last: int, ends: list[int], together: int) -> Iterator[range]:
+    """The numbers below `last`: up to each of `ends` in turn, then `together` at a time."""
+    begin = 0
+    for end in chain(ends, count(max(ends, default=0) + together, together)):
+        yield range(begin, min(end, last))
+        if end >= last:
+            return
+        begin = end
 
 
 FINE = Plan(
@@ -203,13 +231,3 @@ class Segment:
             "forward": state["forward"] + active,
             "done": state["done"] | (count > self.bisections) | (first & ~won),
         }
-
-
-def waves_of(last: int, ends: list[int], together: int) -> Iterator[range]:
-    """The numbers below `last`: up to each of `ends` in turn, then `together` at a time."""
-    begin = 0
-    for end in chain(ends, count(max(ends, default=0) + together, together)):
-        yield range(begin, min(end, last))
-        if end >= last:
-            return
-        begin = end

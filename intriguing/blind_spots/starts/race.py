@@ -48,8 +48,9 @@ def raced(
     cuts: tuple[Cut, ...],
     classes: int,
     beyond: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> tuple[State, Tensor]:
-    """The outcome of the first start of all rows, and the mask (R,) of the rows that went through.
+) -> tuple[State, Tensor, Tensor]:
+    """The outcome of the first start of all rows, the mask (R,) of the rows that went through, and the distance (R,)
+    that each was last estimated at, infinite where none was.
 
     Other rows were dropped at one of the `cuts`; they keep what they had found until then. No row is dropped so of an
     example that has no more of them than `classes`. beyond: of the rows of an index (K,) and their distances (K,), a
@@ -62,6 +63,7 @@ def raced(
     middle = cuts[len(cuts) // 2] if cuts else None
     cuts = cuts if bool(racing.any()) else tuple(cut for cut in cuts if beyond and cut is middle)
     outcome: State = {}
+    last = rows["x0"].new_full((len(owner),), torch.inf)
     inputs, begin = rows, 0
     for cut in (*cuts, None):
         end = cut.tick if cut else solver.ticks
@@ -70,7 +72,8 @@ def raced(
             outcome[name] = outcome[name].index_copy(0, going, state[name]) if begin else state[name]
         if cut is None:
             break
-        passed = goes_on(cut, state["estimates"].amin(1), owner[going], classes, logit_ranks[going])
+        last[going] = state["estimates"].amin(1)
+        passed = goes_on(cut, last[going], owner[going], classes, logit_ranks[going])
         passed |= ~racing[going]
         if beyond and cut is middle:
             proven = beyond(going, state["best_l2"])
@@ -82,4 +85,4 @@ def raced(
         begin = end
     through = torch.zeros_like(owner, dtype=torch.bool)
     through[going] = True
-    return outcome, through
+    return outcome, through, last
