@@ -9,6 +9,7 @@ NAMES = {
     "search": "the minimal-distortion search against its peers, quality and speed",
     "photos": "the search on a photo network of 1,000 classes, beside DDN",
     "hard": "the search on residual, robust and other hard networks, and its distance by passes",
+    "kinds": "the search on networks of other kinds: what stands before, inside or behind an ordinary one",
     "device": "the search on an accelerator: examples per second, the model's share of the time",
     "sweep": "a whole sweep of photos beside the bare forward passes that it needs",
     "units": "collection, the top-K scan and the rotation test",
