@@ -1,4 +1,4 @@
-"""Networks of kinds that the search was not developed on: what stands before, inside and behind an ordinary network.
+"""Networks of other kinds: what stands before, inside and behind an ordinary network.
 
 All are trained for two epochs on the MNIST images of the package, in some seconds each.
 """
