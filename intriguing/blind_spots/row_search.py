@@ -51,9 +51,9 @@ ResNet-20 for 60 %, on a ViT for 86 %; where it does not, slow starts find hardl
 the passes."""
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
-_STRAYS = (0.1, 0.3, 1.0)
+_NOISES = (0.1, 0.3, 1.0)
 """The sizes of the noise from which rows without a success start, as a root mean square and a share of the box."""
-_STRAYING = {"ticks": 56, "first": 8.0, "last": 0.5, "mean": 0.9}
+_FROM_NOISE = {"ticks": 56, "first": 8.0, "last": 0.5, "mean": 0.9}
 """Options of these starts."""
 _GAIN = 1e-5
 """A result replaces another if it is nearer by this share, and by the rounding of its values (`_RowSearch.rounding`):
@@ -171,8 +171,9 @@ class _RowSearch:
         beyond = partial(self._beyond, excluded) if excluded else None
         # Where each row is fed alone, the leading classes that look far cost more than they find.
         race = tuple(replace(cut, leading=0) for cut in recipe.race) if self.evaluator.dear else recipe.race
-        raced_by = (self.rows, self.owner, race, self.options.classes, beyond)
-        self.outcome, through, estimates = raced(self._run, first, *raced_by)
+        self.outcome, through, estimates = raced(
+            self._run, first, self.rows, self.owner, race, self.options.classes, beyond
+        )
         self.outcome["bound"] = torch.zeros_like(self.outcome["best_l2"])
         started = torch.where(through, self.outcome["best_l2"], _INFINITY)
         nearest = self.groups.first(started)
@@ -238,7 +239,7 @@ class _RowSearch:
         kind needs no gradient: the segments to the nearest images of the class, where there are any.
         """
         self._again([_Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))], recipe)
-        self._stray(recipe)
+        self._from_noise(recipe)
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
             if len(index) == 0:
@@ -247,19 +248,19 @@ class _RowSearch:
             index = trial.index
             self._again([trial], recipe)
 
-    def _stray(self, recipe: Recipe) -> None:
+    def _from_noise(self, recipe: Recipe) -> None:
         """Starts from noise for rows whose example has no success.
 
         A success of a row that has never met a gradient is chance, and is left alone, as in `_probe`.
         """
-        for number, size in enumerate(_STRAYS):
+        for number, size in enumerate(_NOISES):
             index = self._lost().nonzero().squeeze(1)
             if len(index) == 0:
                 return
             x0 = self.rows["x0"][index]
             distance = torch.full_like(x0[:, 0], size * self.width * self.evaluator.size**0.5)
             begin = noisy(x0, distance, number, *self.box)
-            (end,) = self._started([_Trial(self.descent(**_STRAYING), index, {"begin": begin})])
+            (end,) = self._started([_Trial(self.descent(**_FROM_NOISE), index, {"begin": begin})])
             guided = ~self.outcome["blind"][end["index"]]
             self._finish([{name: value[guided] for name, value in end.items()}], recipe)
 

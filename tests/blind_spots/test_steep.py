@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.blind_spots.arithmetic.steepness import astray, mended
+from intriguing.blind_spots.arithmetic.steepness import either_way, mended
 
 GRADES = ("best", "fast", "faithful")
 
@@ -20,9 +20,9 @@ def test_infinite_slopes_are_as_steep_as_the_steepest_and_unknown_ones_are_zero(
     assert sound.tolist() == [True, False, True, False, True]
 
 
-def test_steps_astray_have_the_same_signs_in_all_rows_and_each_rows_steepness():
+def test_steps_either_way_have_the_same_signs_in_all_rows_and_each_rows_steepness():
     gradient = torch.tensor([[0.0, -3, 1, 2, 0, 0, 0, 0], [0.0, 0, 0.5, 0, 0, 0, 0, 0]])
-    slopes = astray(gradient)
+    slopes = either_way(gradient)
     assert slopes.abs().tolist() == [[3.0] * 8, [0.5] * 8]
     assert torch.equal(slopes[0].sign(), slopes[1].sign()) and 0 < int((slopes[0] > 0).sum()) < 8
 

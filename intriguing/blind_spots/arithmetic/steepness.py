@@ -5,6 +5,8 @@ the box's bound; the magnitude of an edge filter has none where the image is fla
 gradient as others do.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -26,11 +28,16 @@ def mended(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return known, (known != 0).any(1) | finite.all(1)
 
 
-def astray(gradient: Tensor) -> Tensor:
+def either_way(gradient: Tensor) -> Tensor:
     """Slopes (R, n) of random signs, the same for all rows, as steep as the steepest of each row's gradient (R, n).
 
     A step along them leaves the points of an image where a slope is unknown, and beside these it is known.
     """
+    return _signs(gradient.shape[1], gradient.device, gradient.dtype) * gradient.abs().amax(1, keepdim=True)
+
+
+@cache
+def _signs(count: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Random signs (count,). They are kept, since a step that is recorded on a CUDA device cannot draw them."""
     random = torch.Generator().manual_seed(_KEY)
-    signs = 2.0 * torch.randint(2, (gradient.shape[1],), generator=random) - 1
-    return signs.to(gradient) * gradient.abs().amax(1, keepdim=True)
+    return (2.0 * torch.randint(2, (count,), generator=random) - 1).to(device, dtype)

@@ -25,7 +25,7 @@ from intriguing.blind_spots.arithmetic.box import Bound, clip
 from intriguing.blind_spots.arithmetic.lbfgs import dot
 from intriguing.blind_spots.arithmetic.masks import chosen, surely_all, surely_finite, surely_none
 from intriguing.blind_spots.arithmetic.objective import Standing, cross_entropy, duel, one_entropy, standing
-from intriguing.blind_spots.arithmetic.steepness import astray, mended
+from intriguing.blind_spots.arithmetic.steepness import either_way, mended
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import State
 
@@ -331,7 +331,7 @@ class PrimalDual:
             unknown = None if phase.first is None else gradient.isnan() & phase.first[:, None]
             gradient, known = mended(gradient)
             if unknown is not None:
-                gradient = torch.where(unknown, astray(gradient), gradient)
+                gradient = torch.where(unknown, either_way(gradient), gradient)
             square = dot(gradient, gradient)
             sound = active & gap.isfinite() & known
         r = trial - state["x0"]

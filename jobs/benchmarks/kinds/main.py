@@ -9,6 +9,7 @@ over the smallest one that any method found for that image; where a method found
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> int:
         model = trained(name, train.images, train.labels)
         cell = _cell(model, test.images, test.labels, options.images)
         for mode in options.modes.split(","):
-            lines.append(f"| {name}, {mode} | {_row(cell if mode == 'targeted' else _untargeted(cell))} |")
+            here = cell if mode == "targeted" else replace(cell, targets=None)
+            lines.append(f"| {name}, {mode} | {_row(here)} |")
             print(lines[-1], flush=True)
     if options.markdown:
         options.markdown.write_text("\n".join(lines) + "\n")
@@ -56,10 +58,6 @@ def _cell(model: torch.nn.Module, images: Tensor, labels: Tensor, count: int) ->
     index = right.nonzero().squeeze(1)[:count]
     targets = (labels[index] + 1 + torch.arange(len(index)) % 8) % 10
     return Cell(model, images[index], labels[index], targets, images[:0])
-
-
-def _untargeted(cell: Cell) -> Cell:
-    return Cell(cell.model, cell.images, cell.labels, None, cell.pool)
 
 
 def _row(cell: Cell) -> str:
