@@ -3,15 +3,24 @@
 import numpy as np
 from scipy import stats
 
+from intriguing.errors import InputError
 from intriguing.stats.comparison import POWER, Comparison
 from intriguing.stats.findings import LEVEL
 
 
 def compare_with_chance(successes: int, trials: int, chance: float) -> Comparison:
-    """The exact binomial test of `successes` in `trials` that each succeed with probability `chance`.
+    """The exact binomial test of `successes` in independent `trials` that each succeed with probability `chance`.
 
-    The interval is Clopper and Pearson's. It takes the trials as independent.
+    The interval is Clopper and Pearson's. Without trials the comparison has no figures.
+
+    Raises: `InputError` unless 0 <= successes <= trials and 0 < chance < 1.
     """
+    if not 0 <= successes <= trials or not 0 < chance < 1:
+        raise InputError(
+            f"A binomial test takes 0 <= successes <= trials and 0 < chance < 1; given {successes}, {trials}, {chance}."
+        )
+    if not trials:
+        return Comparison()
     null = stats.binom
     p_high, p_low = float(null.sf(successes - 1, trials, chance)), float(null.cdf(successes, trials, chance))
     sd = float(np.sqrt(chance * (1 - chance) / trials))

@@ -14,6 +14,8 @@ from intriguing.stats.findings import LEVEL
 
 POWER = 0.8
 """The power that detectable effects are stated for."""
+_DOUBLE, _SINGLE = 1e-12, 1e-6
+"""Relative rounding of a mean in float64, and of scores that were computed in float32."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ def compare_with_draws(statistic: float, draws: np.ndarray, standard_error: floa
     b = len(null)
     if not b or not np.isfinite(statistic) or not np.isfinite(null).all():
         return Comparison(rotations=b)
-    # Rounding must not break a tie: equal statistics may have been added up in another order.
-    slack = 1e-12 * max(abs(statistic), float(np.abs(null).max()))
+    # Rounding must not break a tie: equal statistics may have been added up in another order, and where all agree to
+    # the digits of float32, in which scores are computed, they are one value (a layer with a single unit that varies).
+    scale = max(abs(statistic), float(np.abs(null).max()))
+    slack = (_SINGLE if float(np.abs(null - statistic).max()) <= _SINGLE * scale else _DOUBLE) * scale
     p_high = (1 + int((null >= statistic - slack).sum())) / (b + 1)
     p_low = (1 + int((null <= statistic + slack).sum())) / (b + 1)
     mean = float(null.mean())
@@ -78,7 +82,7 @@ def compare_with_draws(statistic: float, draws: np.ndarray, standard_error: floa
         p_low=p_low,
         p_two=min(1.0, 2 * min(p_high, p_low)),
         effect=(statistic - mean) / sd if sd else None,
-        detectable_effect=detectable_effect(null, standard_error or 0.0),
+        detectable_effect=detectable_effect(null, standard_error or 0.0) if sd else None,
     )
 
 

@@ -13,6 +13,9 @@ import numpy as np
 from intriguing.errors import InputError
 from intriguing.stats.findings import significant
 
+_ROUNDING = 1e-12
+"""Deviations below this share of the largest effect are rounding."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -65,6 +68,7 @@ def crossed_design(
     low, high = np.quantile(resampled_shares, 0.025, axis=0), np.quantile(resampled_shares, 0.975, axis=0)
     reached = np.zeros(3)
     residual = cells - cells.mean((1, 2), keepdims=True) - cells.mean((0, 2), keepdims=True) + cells.mean()
+    residual[np.abs(residual) <= _ROUNDING * np.abs(cells).max()] = 0.0
     for _ in range(draws):
         within_data = (
             rng.permuted(cells.transpose(1, 0, 2).reshape(b, a * r), axis=1).reshape(b, a, r).transpose(1, 0, 2)
@@ -107,12 +111,12 @@ def _table(
 
 
 def _squares(cells: np.ndarray) -> np.ndarray:
-    """Sums of squares of model, data, both, seed of `cells` (models, data, seeds)."""
+    """Sums of squares of model, data, both, seed of `cells` (models, data, seeds); 0 where rounding is all there is."""
     a, b, r = cells.shape
     grand = cells.mean()
     by_row, by_column, by_cell = cells.mean((1, 2)), cells.mean((0, 2)), cells.mean(2)
     both = by_cell - by_row[:, None] - by_column + grand
-    return np.array(
+    squares = np.array(
         [
             b * r * np.square(by_row - grand).sum(),
             a * r * np.square(by_column - grand).sum(),
@@ -120,6 +124,7 @@ def _squares(cells: np.ndarray) -> np.ndarray:
             np.square(cells - by_cell[:, :, None]).sum(),
         ]
     )
+    return np.where(squares > cells.size * np.square(_ROUNDING * np.abs(cells).max()), squares, 0.0)
 
 
 def _shares(cells: np.ndarray) -> np.ndarray:

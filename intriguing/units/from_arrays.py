@@ -15,7 +15,7 @@ from intriguing.units import rotation
 from intriguing.units.metrics import Scorer, scorers
 from intriguing.units.rotation import MOST_COLUMNS, RotationTest, corrected, least_inputs
 from intriguing.units.scores import METRICS, Depth, metrics_named
-from intriguing.units.views import Inputs
+from intriguing.units.views import Inputs, far_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +187,9 @@ def _scores(inputs: Inputs, metrics: str | Sequence[str] | None, k: int) -> list
 
 
 def _activations(given: npt.ArrayLike) -> np.ndarray:
-    matrix = _numbers("activations", given)
+    """The (N, D) activations as float32, without the means that would leave it no digits for what varies."""
+    values = _array("activations", given)
+    matrix = _numbers("activations", values)
     if matrix.ndim != 2:
         raise InputError(
             f"activations have shape {matrix.shape}; a matrix (N, D) is needed, a row per input and a column per unit. "
@@ -197,6 +199,15 @@ def _activations(given: npt.ArrayLike) -> np.ndarray:
         raise InputError(
             f"activations have {counted(matrix.shape[1], 'unit')}: no basis can be told from its rotations."
         )
+    if values.dtype.itemsize > matrix.dtype.itemsize:
+        means = far_means(values.T)
+        matrix = (values - means).astype(np.float32) if means.any() else matrix
+        lost = (values != values[:1]).any(axis=0) & ~(matrix != matrix[:1]).any(axis=0)
+        if lost.any():
+            raise InputError(
+                f"activations of {counted(int(lost.sum()), 'unit')} (the first: {int(lost.argmax())}) vary by less "
+                "than float32 can tell. Scale all activations by one factor, so that their values are near 1."
+            )
     return matrix
 
 

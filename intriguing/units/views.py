@@ -94,14 +94,8 @@ class Inputs:
         No score depends on them, and float32 would round all projections by what it rounds of the largest.
         """
         lines = np.ascontiguousarray(self.activations.T)
-        if not lines.size:
-            return torch.from_numpy(lines)
-        means = lines.mean(axis=1, dtype=np.float64)
-        ranges = lines.max(axis=1).astype(np.float64) - lines.min(axis=1)
-        far = np.abs(means) > _FAR * np.sqrt(np.mean(ranges**2))
-        if far.any():
-            lines = lines - np.where(far, means, 0).astype(np.float32)[:, None]
-        return torch.from_numpy(lines)
+        means = far_means(lines)
+        return torch.from_numpy(lines - means.astype(np.float32)[:, None] if means.any() else lines)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -215,6 +209,15 @@ class View:
         if key not in self._cache:
             self._cache[key] = compute()
         return self._cache[key]
+
+
+def far_means(lines: np.ndarray) -> np.ndarray:
+    """The mean of each of the units `lines` (units, n) that is far from 0, and 0 for the others: float64 (units,)."""
+    if not lines.size:
+        return np.zeros(len(lines))
+    means = lines.mean(axis=1, dtype=np.float64)
+    ranges = lines.max(axis=1).astype(np.float64) - lines.min(axis=1)
+    return np.where(np.abs(means) > _FAR * np.sqrt(np.mean(ranges**2)), means, 0.0)
 
 
 def _is_selection(columns: np.ndarray) -> bool:

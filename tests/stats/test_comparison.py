@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.binomial import compare_with_chance
 from intriguing.stats.comparison import Comparison, compare_with_draws, detectable_effect
@@ -16,6 +17,14 @@ def test_p_values_are_ranks_among_the_draws():
 def test_rounding_does_not_break_a_tie():
     total = 0.1 + 0.2  # 0.30000000000000004
     assert compare_with_draws(0.3, np.array([total] * 9)).p_high == 1.0
+
+
+def test_values_that_agree_to_the_digits_of_float32_are_one_value():
+    test = compare_with_draws(2.7 + 5e-7, 2.7 + 1e-7 * np.arange(99.0) / 99, 0.0)
+    assert (test.p_high, test.p_low, test.p_two, test.null_sd, test.effect) == (1, 1, 1, 0, None)
+    assert test.detectable_effect is None
+    apart = compare_with_draws(2.8, 2.7 + 1e-7 * np.arange(99.0) / 99, 0.0)
+    assert (apart.p_high, apart.p_low) == (1 / 100, 1)
 
 
 def test_a_null_without_spread_has_no_effect():
@@ -64,3 +73,10 @@ def test_the_detectable_share_is_found_with_80_percent_power():
     share = 1 / 6 + test.detectable_effect * test.null_sd
     needed = next(k for k in range(201) if 2 * stats.binom.sf(k - 1, 200, 1 / 6) <= 0.05)
     assert stats.binom.sf(needed - 1, 200, share) == pytest.approx(0.8)
+
+
+def test_no_trials_give_no_figures_and_impossible_counts_are_refused():
+    assert compare_with_chance(0, 0, 0.5) == Comparison()
+    for successes, trials, chance in [(3, 2, 0.5), (-1, 2, 0.5), (1, 2, 0.0), (1, 2, 1.0)]:
+        with pytest.raises(InputError, match="0 <= successes <= trials"):
+            compare_with_chance(successes, trials, chance)

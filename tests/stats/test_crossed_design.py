@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,31 @@ def test_shares_add_up_and_lie_in_their_intervals():
 def test_an_unbalanced_design_is_refused(cut):
     with pytest.raises(InputError, match="same number of seeds"):
         explained(*(column[:-cut] for column in design(lambda m, d: 0)))
+
+
+def test_p_values_are_those_of_all_permutations():
+    rng = np.random.default_rng(3)
+    effects = rng.normal(size=(2, 2, 2)) + np.array([0.0, 1.5])[:, None, None]
+
+    def ratio(cells):
+        within = ((cells - cells.mean(axis=2, keepdims=True)) ** 2).sum()
+        return 4 * ((cells.mean(axis=(1, 2)) - cells.mean()) ** 2).sum() / within
+
+    orders = list(itertools.permutations(range(4)))
+    permuted = [
+        np.stack([effects[:, d].ravel()[list(order)].reshape(2, 2) for d, order in enumerate(pair)], axis=1)
+        for pair in itertools.product(orders, orders)
+    ]
+    exact = np.mean([ratio(cells) >= ratio(effects) * (1 - 1e-12) for cells in permuted])
+    names = [(m, d) for m in ("mlp", "cnn") for d in ("mnist", "cifar10") for _ in range(2)]
+    # The design sorts its models and data sets by name; the statistic of the models does not depend on that.
+    answer = explained(*zip(*names, strict=True), effects.ravel(), draws=4000)
+    assert abs(answer.sources[0].p - exact) < 0.03
+
+
+def test_rounding_is_not_taken_for_spread():
+    equal = explained(*design(lambda m, d: 0.1, noise=0))
+    assert [(s.share, s.p) for s in equal.sources] == [(0, 1), (0, 1), (0, 1), (0, None)]
+    assert equal.sentence.startswith("Neither the model nor the data explains the outcome")
+    added = explained(*design(lambda m, d: 0.1 * m + 0.7 * d, noise=0))
+    assert (added.sources[2].share, added.sources[2].p, added.sources[3].share) == (0, 1, 0)

@@ -19,6 +19,11 @@ def test_benjamini_hochberg_is_scipys():
     assert np.allclose(benjamini_hochberg(p), stats.false_discovery_control(p, axis=-1))
 
 
+def test_benjamini_hochberg_passes_over_what_was_not_tested():
+    p = np.array([[0.01, np.nan, 0.04, 0.03], [np.nan, np.nan, np.nan, np.nan]])
+    assert np.allclose(benjamini_hochberg(p), [[0.03, np.nan, 0.04, 0.04], [np.nan] * 4], equal_nan=True)
+
+
 def test_p_values_above_one_are_refused():
     with pytest.raises(InputError):
         holm(np.array([0.2, 1.2]))

@@ -84,6 +84,23 @@ def test_units_that_never_vary_are_noted():
     assert "1 of 6 units never vary" in str(told)
 
 
+def test_one_unit_that_varies_is_no_finding_by_rounding():
+    rows, classes = planted()
+    rows[:, 1:] = 0
+    test = ig.rotation_test(rows, classes, metrics="kurtosis", rotations=39, subsamples=0)[0]
+    assert (test.outcome, test.figures.p_two) == ("none", 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_a_large_offset_of_float64_costs_no_digits(offset):
+    rows, classes = planted()
+    options = {"metrics": ["purity", "auroc", "kurtosis"], "k": 4, "rotations": 3, "subsamples": 0}
+    plain, shifted = (ig.rotation_test(a.astype(np.float64), classes, **options) for a in (rows, rows + offset))
+    for one, other in zip(plain, shifted, strict=True):
+        assert other.figures.natural == pytest.approx(one.figures.natural, rel=1e-5)
+    assert shifted.notes == ()
+
+
 ROWS, CLASSES = planted()
 HOLED = ROWS.copy()
 HOLED[7, 1] = np.nan
@@ -97,6 +114,7 @@ HOLED[7, 1] = np.nan
         ((ROWS[:, :1], CLASSES), {}, "1 unit: no basis can be told from its rotations"),
         ((HOLED, CLASSES), {}, r"NaN, infinity, or numbers beyond float32 in 1 row \(the first: 7\)"),
         ((ROWS * 1e39, CLASSES), {}, "beyond float32 in 240 rows"),
+        ((ROWS * 1e-60, CLASSES), {}, r"6 units \(the first: 0\) vary by less than float32 can tell"),
         ((ROWS.astype(str), CLASSES), {}, "activations are of type <U"),
         (([[1, 2], [3]], None), {}, "activations cannot be read as an array"),
         ((ROWS[:50], CLASSES[:50]), {}, "50 rows of activations cannot support a test: 100 are needed"),
