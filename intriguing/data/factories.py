@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from intriguing.basics.process.users_code import users_code
-from intriguing.data.vision import with_torchvision
 from intriguing.errors import DataError, IntriguingError, did_you_mean
 
 IMPORTED: dict[str, str] = {}
@@ -138,7 +137,7 @@ def _imported(module: str) -> ModuleType:
     before = set(sys.modules)
     try:
         with users_code():
-            return with_torchvision(lambda: import_module(module))
+            return import_module(module)
     finally:
         _note(module, set(sys.modules) - before)
 
@@ -159,7 +158,7 @@ def call(source: str) -> Any:
     factory = resolve(source)
     try:
         with users_code():
-            return with_torchvision(factory)
+            return factory()
     except IntriguingError:
         raise
     except Exception as e:

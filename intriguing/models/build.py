@@ -15,7 +15,6 @@ from intriguing import randomness
 from intriguing.basics.process.users_code import users_code
 from intriguing.basics.torch_modes import evaluating, seeded
 from intriguing.data import factories
-from intriguing.data.vision import with_torchvision
 from intriguing.errors import IntriguingError, ModelError, check_names, unknown_name
 from intriguing.models import networks, published
 from intriguing.models.networks import Shape
@@ -73,7 +72,7 @@ def build_model(
         _check_types(architecture, make, options)
     with users_code(), seeded(randomness.torch_seed(seed, "initial weights", architecture)):
         try:
-            model = with_torchvision(lambda: make(**arguments, **options))
+            model = make(**arguments, **options)
         except IntriguingError:
             raise
         except Exception as e:

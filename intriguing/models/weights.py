@@ -50,7 +50,7 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
     Raises: `WeightsError` if the file is missing or cannot be read, and if tensors are missing, unexpected, or of
     another shape or kind (such as integers in place of floats). The model is unchanged then.
     """
-    where = "The weights" if isinstance(weights, bytes) else f"The weights file {weights}"
+    where = "The weights" if isinstance(weights, bytes) else f"The weights in {weights}"
     if not isinstance(weights, bytes):
         path = Path(weights).expanduser()
         try:

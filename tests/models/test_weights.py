@@ -167,7 +167,7 @@ def test_missing_unexpected_and_misshaped_tensors_are_all_named(model, other):
 
 
 def test_a_missing_file_is_named(model):
-    with pytest.raises(WeightsError, match=r"weights file nowhere.pt cannot be read: No such file"):
+    with pytest.raises(WeightsError, match=r"The weights in nowhere.pt cannot be read: No such file"):
         load_weights(model, "nowhere.pt")
 
 
