@@ -33,7 +33,7 @@ def test_a_users_code_may_import_torchvision_wherever_it_likes(tmp_path):
     )
     (tmp_path / "later.py").write_text(
         "from torch import nn\n\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
-        "        from torchvision.ops import stochastic_depth\n\n        return stochastic_depth(x, 0.5, 'row', False)\n"
+        "        from torchvision.ops import stochastic_depth\n\n        return stochastic_depth(x, 1, 'row', False)\n"
     )
     code = (
         "import sys, torch\nfrom intriguing.data.factories import resolve\n"
