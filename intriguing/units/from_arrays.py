@@ -13,7 +13,7 @@ from intriguing.errors import InputError, UnknownNameError
 from intriguing.stats.findings import Finding, counted, finding
 from intriguing.units import rotation
 from intriguing.units.metrics import Scorer, scorers
-from intriguing.units.rotation import MOST_COLUMNS, RotationTest, corrected, least_inputs
+from intriguing.units.rotation import MOST_COLUMNS, RotationOptions, RotationTest, corrected, least_inputs
 from intriguing.units.scores import METRICS, Depth, metrics_named
 from intriguing.units.views import Inputs, far_means
 
@@ -142,9 +142,8 @@ def rotation_test(
         seed=seed,
     )
     scores = _scores(inputs, metrics, k)
-    tests = corrected(
-        rotation.rotation_test(inputs, scores, rotations=rotations, seed=seed, subsamples=subsamples, doses=powers)
-    )
+    options = RotationOptions(rotations=rotations, seed=seed, subsamples=subsamples, doses=powers)
+    tests = corrected(rotation.rotation_test(inputs, scores, options))
     return RotationTests(tuple(_results(inputs, scores, tests)), _notes(matrix))
 
 

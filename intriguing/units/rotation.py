@@ -11,7 +11,7 @@ computed on any machines, together are those of 0 to 998.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ import torch
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.comparison import Comparison, compare_with_draws
-from intriguing.stats.findings import Finding, finding
 from intriguing.stats.halves import standard_errors
 from intriguing.stats.multiple import holm
 from intriguing.units.directions import haar
@@ -81,40 +80,56 @@ class RotationTest:
         return asdict(self)
 
 
-def basis(dim: int, number: int, seed: int = 0, columns: int | None = None) -> np.ndarray:
-    """The directions (dim, m) of rotation `number`, or of the natural basis for number -1.
+@dataclass(frozen=True)
+class RotationOptions:
+    """How a basis is tested."""
 
-    Above 512 units, or with fewer `columns`, both are sampled: m columns of the rotation, m units.
+    rotations: int = 999
+    """Number of random rotations in the null. More resolve smaller p-values; cost grows with it."""
+    seed: int = 0
+    """Seed of the rotations and of the random halves."""
+    sign: Literal[1, -1] = 1
+    """-1 tests the units' smallest values, against the same null: -Q is as likely as Q. The dose curve has sign 1."""
+    subsamples: int = 100
+    """Number of random halves behind each interval; 0 for no interval."""
+    doses: Sequence[float] = ()
+    """Powers of a rotation, in (0, 1], of the dose curve; none for no curve."""
+    dose_rotations: int = 20
+    """Number of rotations of the dose curve."""
+
+
+def basis(dim: int, number: int, seed: int = 0) -> np.ndarray:
+    """The directions (dim, m) of rotation `number`, or of the natural basis for number -1; m is at most 512.
+
+    Above 512 units both are sampled: 512 columns of the rotation, 512 units.
     """
-    m = min(dim, MOST_COLUMNS if columns is None else columns)
+    m = min(dim, MOST_COLUMNS)
     if number >= 0:
         return haar(dim, m, seed, f"{_PURPOSE} {number}")
     units = np.arange(dim) if m == dim else generator(seed, "sampled units", dim).permutation(dim)[:m]
-    columns_ = np.zeros((dim, m))
-    columns_[np.sort(units), np.arange(m)] = 1.0
-    return columns_
+    columns = np.zeros((dim, m))
+    columns[np.sort(units), np.arange(m)] = 1.0
+    return columns
 
 
 def null_statistics(
-    inputs: Inputs, scores: Sequence[Scorer], rotations: Iterable[int], *, seed: int = 0, columns: int | None = None
+    inputs: Inputs, scores: Sequence[Scorer], rotations: Iterable[int], *, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """The statistics of the rotations of these numbers, by score, in the numbers' order.
+    """The statistics (rotations,) by score of the rotations with these numbers, in their order.
 
-    No rotation is drawn where there is no score, as with too few inputs.
+    Without scores, as with too few inputs, no rotation is drawn.
     """
     statistics: dict[str, list[float]] = {score.name: [] for score in scores}
     for number in rotations if scores else ():
-        view = View(inputs, basis(inputs.dim, number, seed, columns), number, seed)
+        view = View(inputs, basis(inputs.dim, number, seed), number, seed)
         for score in scores:
             statistics[score.name].append(score.mean(view))
     return {name: np.asarray(values) for name, values in statistics.items()}
 
 
-def natural_statistics(
-    inputs: Inputs, scores: Sequence[Scorer], *, seed: int = 0, columns: int | None = None, sign: int = 1
-) -> dict[str, float]:
+def natural_statistics(inputs: Inputs, scores: Sequence[Scorer], *, seed: int = 0, sign: int = 1) -> dict[str, float]:
     """The statistics of the natural basis e_1, ... by score; of -e_1, ... with `sign` -1."""
-    view = View(inputs, sign * basis(inputs.dim, -1, seed, columns), -1, seed)
+    view = View(inputs, sign * basis(inputs.dim, -1, seed), -1, seed)
     return {score.name: score.mean(view) for score in scores}
 
 
@@ -123,7 +138,6 @@ def subsample_spread(
     scores: Sequence[Scorer],
     *,
     seed: int = 0,
-    columns: int | None = None,
     sign: int = 1,
     subsamples: int = 100,
     rotations: int | None = None,
@@ -137,9 +151,8 @@ def subsample_spread(
     gave 0.9 to 1.2 times (with the top K, 0.7 to 1.3 times). In other simulations judged scores gave 0.7 to 1.5 times,
     AUROC of saturated units 1.5 times, and kurtosis, which depends on few inputs in the tails, 0.7 times.
     """
-    m = min(inputs.dim, MOST_COLUMNS if columns is None else columns)
-    rotations = max(8, 256 // m) if rotations is None else rotations
-    bases = [basis(inputs.dim, number, seed, columns) for number in range(-1, rotations)]
+    rotations = max(8, 256 // min(inputs.dim, MOST_COLUMNS)) if rotations is None else rotations
+    bases = [basis(inputs.dim, number, seed) for number in range(-1, rotations)]
     bases[0] = sign * bases[0]
 
     def statistics_of_half(draw: int) -> dict[str, list[float]]:
@@ -190,7 +203,7 @@ def dose_statistics(
     return statistics
 
 
-def dosed(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: np.ndarray) -> list[RotationTest]:
+def dose_curve(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: np.ndarray) -> list[RotationTest]:
     """The dose curve of a `test`, one row per alpha: the mean over `values` (doses, rotations), its interval from the
     spread of the rotations, and its p-values among the `null`.
     """
@@ -205,32 +218,25 @@ def dosed(test: RotationTest, doses: Sequence[float], values: np.ndarray, null: 
 def rotation_test(
     inputs: Inputs,
     scores: Sequence[Scorer],
-    *,
-    rotations: int = 999,
-    seed: int = 0,
-    columns: int | None = None,
-    sign: int = 1,
-    subsamples: int = 100,
-    doses: Sequence[float] = (),
-    dose_rotations: int = 20,
+    options: RotationOptions | None = None,
     null: Mapping[str, np.ndarray] | None = None,
 ) -> list[RotationTest]:
-    """The test of every score: p-values, effect, interval, detectable effect, and the dose curve if `doses` are given.
+    """The test of every score: p-values, effect, interval, detectable effect; behind each, the rows of its dose curve.
 
-    null: statistics from `null_statistics`; None: they are computed here, for `rotations` rotations. sign: -1 tests the
-    units' smallest values (with the same null, because -Q is as likely as Q; the dose curve has sign 1). A score that
-    cannot be computed (no labels, no judge, too few inputs) gives a test without numbers; `verdict` gives the reason.
+    null: statistics from `null_statistics`, by score; None: they are computed here. A score that cannot be computed (no
+    labels, no judge, too few inputs) gives a test without figures, for which `unusable` gives the reason.
     """
+    options = options or RotationOptions()
+    seed, sign = options.seed, options.sign
     usable = [score for score in scores if not unusable(inputs, score)]
-    draws = null if null is not None else null_statistics(inputs, usable, range(rotations), seed=seed, columns=columns)
-    natural = natural_statistics(inputs, usable, seed=seed, columns=columns, sign=sign)
-    halves = [score for score in usable if len(inputs) // 2 >= score.least]
-    spread = (
-        subsample_spread(inputs, halves, seed=seed, columns=columns, sign=sign, subsamples=subsamples)
-        if subsamples
-        else {}
-    )
-    curve = dose_statistics(inputs, usable, seed=seed, doses=doses, rotations=dose_rotations) if len(doses) else {}
+    draws = null if null is not None else null_statistics(inputs, usable, range(options.rotations), seed=seed)
+    natural = natural_statistics(inputs, usable, seed=seed, sign=sign)
+    spread, curve = {}, {}
+    if options.subsamples:
+        halves = [score for score in usable if len(inputs) // 2 >= score.least]
+        spread = subsample_spread(inputs, halves, seed=seed, sign=sign, subsamples=options.subsamples)
+    if len(options.doses):
+        curve = dose_statistics(inputs, usable, seed=seed, doses=options.doses, rotations=options.dose_rotations)
     tests = []
     for score in scores:
         name = score.name
@@ -239,13 +245,8 @@ def rotation_test(
             continue
         test = RotationTest.of(name, compare_with_draws(natural[name], draws[name], spread.get(name)), len(inputs))
         tests.append(test)
-        tests += dosed(test, doses, curve[name], draws[name]) if name in curve else []
+        tests += dose_curve(test, options.doses, curve[name], draws[name]) if name in curve else []
     return tests
-
-
-def verdict(test: RotationTest, score: Scorer, inputs: Inputs) -> Finding:
-    """The outcome of the test of `score` on `inputs`, with a sentence."""
-    return finding(test.row(), score.metric.wording(), unusable(inputs, score))
 
 
 def unusable(inputs: Inputs, score: Scorer) -> str:

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,7 @@ def scan(arguments: argparse.Namespace) -> dict[str, float]:
 def rotations(arguments: argparse.Namespace) -> dict[str, float]:
     """CPU-seconds of --rotations rotations of 10,000 inputs at 128 units, with interval, for one set of scores."""
     from intriguing.units.metrics import scorers
-    from intriguing.units.rotation import rotation_test
+    from intriguing.units.rotation import RotationOptions, rotation_test
     from intriguing.units.views import Inputs
 
     rng = np.random.default_rng(0)
@@ -274,8 +274,8 @@ def rotations(arguments: argparse.Namespace) -> dict[str, float]:
     rows = np.maximum(rng.standard_normal((10_000, 128)) + 0.7 * rng.standard_normal((10, 128))[labels], 0)
     inputs, found = Inputs.of(rows, labels=labels), {}
     for name, wanted in (("labels", ["purity", "enrichment", "kurtosis"]), ("auroc", ["auroc"])):
-        work = lambda wanted=wanted: rotation_test(inputs, scorers(wanted), rotations=arguments.rotations)  # noqa: E731
-        found[name] = best_of(work, 1)
+        test = partial(rotation_test, inputs, scorers(wanted), RotationOptions(rotations=arguments.rotations))
+        found[name] = best_of(test, 1)
     return found
 
 

@@ -36,7 +36,9 @@ def test_it_is_the_test_that_a_sweep_makes_with_holm_s_correction():
     rows, classes = planted()
     names = ["kurtosis", "purity"]
     inputs = Inputs.of(rows, labels=classes)
-    tests = rotation.rotation_test(inputs, scorers(names, Depth(k=16)), rotations=99, subsamples=4)
+    tests = rotation.rotation_test(
+        inputs, scorers(names, Depth(k=16)), rotation.RotationOptions(rotations=99, subsamples=4)
+    )
     told = ig.rotation_test(rows, classes, metrics=names, **QUICK)
     assert [test.figures for test in told] == rotation.corrected(tests)
     assert all(f"Holm's p = {test.figures.p_holm:.3g}" in test.sentence for test in told)

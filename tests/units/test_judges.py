@@ -12,7 +12,7 @@ from intriguing.units.judges import (
     unit_rows,
 )
 from intriguing.units.metrics import scorers
-from intriguing.units.rotation import rotation_test
+from intriguing.units.rotation import RotationOptions, rotation_test
 from intriguing.units.scores import METRICS, Depth
 from intriguing.units.views import Inputs
 
@@ -80,7 +80,7 @@ def test_among_so_few_inputs_no_intruder_can_be_told(k):
     assert np.isnan(intruder(judge, np.array([[5, 6], [7, 8]]), np.arange(2 * k).reshape(2, k))).all()
     rows = generator(0, "rows").standard_normal((120, 4)).astype(np.float32)
     inputs = Inputs.of(rows, judge=generator(0, "judge").standard_normal((120, 5)))
-    test = rotation_test(inputs, scorers(["intruder"], Depth(k=k)), rotations=5, subsamples=2)[0]
+    test = rotation_test(inputs, scorers(["intruder"], Depth(k=k)), RotationOptions(rotations=5, subsamples=2))[0]
     assert finding(test.row(), METRICS["intruder"].wording()).outcome == "unknown"
 
 
@@ -94,10 +94,10 @@ def test_the_rotation_test_wraps_the_judges(name):
     rows, _, judge = worlds(1200, classes=16, signal=2.5)
     inputs = Inputs.of(rows, judge=judge)
     scores = scorers([name], Depth(k=6, tasks=10, references=4))
-    found = rotation_test(inputs, scores, rotations=39, subsamples=4)[0]
+    found = rotation_test(inputs, scores, RotationOptions(rotations=39, subsamples=4))[0]
     assert found.p_high == pytest.approx(1 / 40)
     assert found.low > 0
-    again = rotation_test(inputs, scores, rotations=39, subsamples=4)[0]
+    again = rotation_test(inputs, scores, RotationOptions(rotations=39, subsamples=4))[0]
     assert again == found
 
 

@@ -6,7 +6,7 @@ from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units.labels import class_counts, purity
 from intriguing.units.metrics import FORMULAS, auroc_error_bound, score_directions, scorers
-from intriguing.units.rotation import rotation_test
+from intriguing.units.rotation import RotationOptions, rotation_test
 from intriguing.units.scores import METRICS
 from intriguing.units.selectivity import selectivity
 from intriguing.units.views import Inputs, View
@@ -83,8 +83,8 @@ def test_the_low_end_of_units_has_its_own_test():
     rows, labels = inputs_of(600)
     rows[labels == 2, :] -= 3.0
     inputs, scores = Inputs.of(rows, labels=labels), scorers(["purity"])
-    high = rotation_test(inputs, scores, rotations=39, subsamples=0)[0]
-    low = rotation_test(inputs, scores, rotations=39, subsamples=0, sign=-1)[0]
+    high = rotation_test(inputs, scores, RotationOptions(rotations=39, subsamples=0))[0]
+    low = rotation_test(inputs, scores, RotationOptions(rotations=39, subsamples=0, sign=-1))[0]
     assert low.natural > high.natural
     assert low.null_mean == high.null_mean
 

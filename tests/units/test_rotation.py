@@ -9,6 +9,7 @@ from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
 from intriguing.units.metrics import scorers
 from intriguing.units.rotation import (
+    RotationOptions,
     RotationTest,
     basis,
     corrected,
@@ -18,7 +19,7 @@ from intriguing.units.rotation import (
     powers,
     rotation_test,
     subsample_spread,
-    verdict,
+    unusable,
 )
 from intriguing.units.scores import Depth
 from intriguing.units.views import Inputs, View
@@ -67,7 +68,9 @@ def test_shuffled_labels_take_the_finding_away():
     rows, labels = planted(1, n=600)
     inputs = Inputs.of(rows, labels=labels)
     scores = scorers(["purity"], Depth(k=8))
-    found = [rotation_test(i, scores, rotations=59, subsamples=0)[0] for i in (inputs, inputs.shuffled(1))]
+    found = [
+        rotation_test(i, scores, RotationOptions(rotations=59, subsamples=0))[0] for i in (inputs, inputs.shuffled(1))
+    ]
     assert found[0].p_two <= 0.05
     assert found[1].p_two > 0.05
 
@@ -104,7 +107,9 @@ def test_the_test_has_an_interval_and_a_dose_curve_that_falls():
     rows, labels = planted(4)
     inputs = Inputs.of(rows, labels=labels)
     tests = rotation_test(
-        inputs, scorers(["purity"], Depth(k=8)), rotations=99, subsamples=20, doses=(0.2, 1.0), dose_rotations=10
+        inputs,
+        scorers(["purity"], Depth(k=8)),
+        RotationOptions(rotations=99, subsamples=20, doses=(0.2, 1.0), dose_rotations=10),
     )
     natural, mild, full = tests
     assert (natural.alpha, mild.alpha, full.alpha) == (0.0, 0.2, 1.0)
@@ -185,17 +190,17 @@ def test_holm_corrects_the_natural_bases_alone():
 def test_twenty_photos_are_too_few_for_a_verdict():
     inputs = Inputs.of(generator(0, "few").standard_normal((20, 6)), labels=np.arange(20) % 3)
     scores = scorers(["purity", "kurtosis"])
-    tests = rotation_test(inputs, scores, rotations=19)
+    tests = rotation_test(inputs, scores, RotationOptions(rotations=19))
     assert all(t.p_two is None for t in tests)
-    assert "too few images (20; 160 are needed)" in verdict(tests[0], scores[0], inputs).sentence
+    assert unusable(inputs, scores[0]) == "too few images (20; 160 are needed)"
 
 
 def test_a_score_without_its_labels_gets_no_verdict_but_the_others_do():
     inputs = Inputs.of(planted(0)[0])
     scores = scorers(["purity", "kurtosis"])
-    purity, kurtosis = rotation_test(inputs, scores, rotations=39, subsamples=0)
+    purity, kurtosis = rotation_test(inputs, scores, RotationOptions(rotations=39, subsamples=0))
     assert purity.p_two is None
-    assert "no labels" in verdict(purity, scores[0], inputs).sentence
+    assert unusable(inputs, scores[0]) == "there are no labels"
     assert kurtosis.p_two is not None
 
 

@@ -3,6 +3,7 @@
 The rotations are numbered and scored in parts, so that the test of one layer spreads over several workers.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,14 @@ from intriguing.stages.units.tasks.test_inputs import TestInputs, read_inputs, r
 from intriguing.stats.findings import finding
 from intriguing.units import Moments
 from intriguing.units.metrics import auroc_error_bound, score_directions
-from intriguing.units.rotation import MOST_COLUMNS, RotationTest, null_statistics, rotation_test, unusable
+from intriguing.units.rotation import (
+    MOST_COLUMNS,
+    RotationOptions,
+    RotationTest,
+    null_statistics,
+    rotation_test,
+    unusable,
+)
 from intriguing.units.scores import METRICS
 from intriguing.units.views import Inputs
 
@@ -53,7 +61,8 @@ def rotation_tests(work: Work, parameters: functions.RotationTestsParameters) ->
     null = {s.computed.name: _column(nulls, s.computed.name) for s in _usable(inputs, scores)}
     # Whole bases alone can be turned by a part of a rotation.
     doses = parameters.doses if inputs.dim <= MOST_COLUMNS else ()
-    tests = _tests(inputs, scores, null, seed=parameters.seed, subsamples=parameters.subsamples, doses=doses)
+    options = RotationOptions(seed=parameters.seed, subsamples=parameters.subsamples, doses=doses)
+    tests = _tests(inputs, scores, null, options)
     # The curve of shuffled labels would say nothing.
     kept = [(s, t) for s, t in tests if s.control == TRAINED or t.alpha == 0]
     rows = [
@@ -62,7 +71,7 @@ def rotation_tests(work: Work, parameters: functions.RotationTestsParameters) ->
     ]
     if parameters.negated:
         sided = [s for s in scores if s.control == TRAINED and not s.computed.metric.symmetric]
-        tests = _tests(inputs, sided, null, seed=parameters.seed, subsamples=parameters.subsamples, sign=-1)
+        tests = _tests(inputs, sided, null, replace(options, sign=-1, doses=()))
         rows += [_row(inputs, s, t, parameters.control, NEGATED) for s, t in tests]
     return {
         "tests": pa.concat_tables([tables.ROTATION_TESTS.build({}, **parameters.key.columns, **row) for row in rows])
@@ -123,12 +132,12 @@ def _reason(inputs: Inputs, score: Score) -> str:
 
 
 def _tests(
-    inputs: Inputs, scores: list[Score], null: dict[str, np.ndarray], **options: Any
+    inputs: Inputs, scores: list[Score], null: dict[str, np.ndarray], options: RotationOptions
 ) -> list[tuple[Score, RotationTest]]:
     """Each score with its test, and with the tests of its dose curve."""
     by_name = {s.computed.name: s for s in scores}
     usable = [s.computed for s in scores if s.computed.name in null]
-    tests = rotation_test(inputs, usable, null=null, **options) if usable else []
+    tests = rotation_test(inputs, usable, options, null) if usable else []
     missing = [RotationTest.without_figures(name, len(inputs)) for name in by_name if name not in null]
     return [(by_name[t.metric], t) for t in [*tests, *missing]]
 
