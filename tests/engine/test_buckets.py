@@ -286,9 +286,10 @@ def test_two_drivers_at_work_at_once_both_end_and_the_tables_are_whole(uri, serv
     assert verify(run).damaged == ()
 
 
-def lease_of(host, pid, token="t"):
+def lease_of(host, pid, token="t", machine=""):
     """The lease that another driver left."""
-    return json.dumps({"host": host, "pid": pid, "since": "noon", "token": token, "renewed": 3}).encode()
+    who = {"host": host, "machine": machine, "pid": pid, "since": "noon", "token": token, "renewed": 3}
+    return json.dumps(who).encode()
 
 
 def test_a_second_driver_is_refused_while_the_first_gives_signs_of_life(uri, server, monkeypatch):
@@ -310,14 +311,55 @@ def test_a_lease_without_a_sign_of_life_is_taken_over(uri, server, monkeypatch, 
         assert json.loads(run.read(".lock"))["pid"] == os.getpid()
 
 
-def test_a_lease_of_a_process_of_this_machine_that_ended_is_taken_at_once(uri, server):
+def ended():
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_a_lease_of_a_process_of_this_machine_that_ended_is_taken_at_once(uri, server, monkeypatch):
     run = place_at(uri)
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    run.write(".lock", lease_of(lease.socket.gethostname(), ended.pid))
-    began = time.monotonic()
+    run.write(".lock", lease_of("any name", ended(), machine=lease._machine()))
+    assert not is_locked(run)
+    monkeypatch.setattr(lease, "_changes", lambda *_: pytest.fail("it waited"))
     with locked(run):
-        assert time.monotonic() - began < lease.GONE / 2
+        pass
+
+
+@pytest.mark.parametrize("machine", ["", "another start of it"])
+def test_a_process_that_this_one_cannot_see_counts_as_alive(machine, uri, server, monkeypatch):
+    """Containers have the name of their machine, or one name: that no such process is seen says nothing."""
+    monkeypatch.setattr(lease, "GONE", 0.5)
+    run = place_at(uri)
+    run.write(".lock", lease_of(lease.socket.gethostname(), ended(), machine=machine))
+    assert is_locked(run)
+    watched = []
+    monkeypatch.setattr(lease, "_changes", lambda *_: watched.append(True) or True)
+    with pytest.raises(LockedError, match="in use by another driver"), locked(run):
+        pass
+    assert watched
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_clock_that_is_wrong_by_hours_lets_nobody_in_beside_another(hours, alive, uri, server, monkeypatch):
+    monkeypatch.setattr(lease, "GONE", 0.5 if not alive else 60)
+    monkeypatch.setattr(lease, "RENEWED", 0.1)
+    now = time.time
+    monkeypatch.setattr(lease.time, "time", lambda: now() + 3600 * hours)
+    run = place_at(uri)
+    if not alive:
+        run.write(".lock", lease_of("elsewhere", 1))
+        assert not is_locked(run)
+        with locked(run):
+            assert json.loads(run.read(".lock"))["pid"] == os.getpid()
+        return
+    with locked(run):
+        if hours < 0:  # the lease is from the future
+            assert is_locked(place_at(uri))
+        with pytest.raises(LockedError, match=r"in use by another driver \(process \d+ on "), locked(place_at(uri)):
+            pass
 
 
 def test_a_driver_whose_lease_was_taken_says_so_and_works_on(uri, server, monkeypatch, caplog):
@@ -444,6 +486,9 @@ def test_what_is_wrong_with_a_bucket_is_a_sentence(server, monkeypatch, tmp_path
         place_at(server.uri(f"{there}/run", key=""))
     server.faults.answer = REFUSED
     with pytest.raises(StoreError, match="The store refuses the key for s3://.*Keys come from AWS_ACCESS_KEY_ID"):
+        place_at(server.uri(f"{there}/run"))
+    server.faults.answer = REFUSED.replace(b"InvalidAccessKeyId", b"RequestTimeTooSkewed")
+    with pytest.raises(StoreError, match=r"refuses requests from this machine's clock, which says 20.*: set it"):
         place_at(server.uri(f"{there}/run"))
     server.faults.clear()
     server.faults.denied = only("PUT")

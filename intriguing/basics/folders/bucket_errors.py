@@ -1,10 +1,16 @@
 """What an object store answers when it refuses, as sentences that say what to do."""
 
 import re
+import time
 
 from intriguing.basics.folders.bucket_uri import Address, has_credentials
 from intriguing.errors import StoreError
 
+_SKEWED = re.compile(
+    r"TIME_TOO_SKEWED|TimeTooSkewed|Request date header|Invalid JWT: Token must be|certificate is not yet valid",
+    re.IGNORECASE,
+)
+"""What S3, Azure's and Google's stores, and curl say where this machine's clock is wrong."""
 _LASTING = re.compile(
     r"NO_SUCH_BUCKET|NO_SUCH_KEY|ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID|"
     r"EXPIRED_TOKEN|INVALID_BUCKET|INVALID_SIGNATURE|MISSING_AUTHENTICATION|HTTP status (301|400|401|403|405)|"
@@ -37,7 +43,7 @@ def is_absence(error: Exception) -> bool:
 
 def is_passing(error: Exception) -> bool:
     """Whether a request may well succeed in a moment: the store is busy, slow, or was not reached."""
-    return not _LASTING.search(str(error))
+    return not (_LASTING.search(str(error)) or _SKEWED.search(str(error)))
 
 
 def no_bucket(address: Address) -> StoreError:
@@ -52,6 +58,12 @@ def explained(error: Exception, address: Address) -> StoreError:
     keys = _KEYS[{"gcs": "gs", "abfss": "abfs"}.get(address.scheme, address.scheme)]
     if _NO_BUCKET.search(text):
         return no_bucket(address)
+    if _SKEWED.search(text):
+        return StoreError(
+            f"The store of {address.shown} refuses requests from this machine's clock, which says "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}: set it (timedatectl set-ntp true), then run the same command to "
+            "continue."
+        )
     if _REFUSED_KEY.search(text):
         return StoreError(f"The store refuses the key for {address.shown}. Keys come from {keys}.")
     if _DENIED.search(text):

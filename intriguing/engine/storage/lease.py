@@ -1,6 +1,6 @@
 """One driver per run on an object store, as far as that can be: a lease, which is a small object at `.lock`.
 
-    {"host": ..., "pid": ..., "since": ..., "token": ..., "renewed": 12}
+    {"host": ..., "machine": ..., "pid": ..., "since": ..., "token": ..., "renewed": 12}
 
 There are no locks. Who wants the run writes its lease, where S3 can be asked that on the condition that what stands
 there is what it read (`intriguing.basics.folders.bucket_conditions`); then it waits, and reads whose is there. A driver
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
@@ -54,11 +55,17 @@ def leased(run: Folder) -> Iterator[None]:
 
 
 def is_leased(run: Folder) -> bool:
-    """Whether a driver renewed its lease a moment ago, by this machine's clock."""
+    """Whether a driver renewed its lease a moment ago, by this machine's clock.
+
+    Where that clock and the store's disagree, so that the lease is from the future, it is watched for a while.
+    """
     try:
-        return bool(_read(run)) and time.time() - run.look(LOCK)[1] / 1e9 < GONE + RENEWED
+        holder, age = _read(run), time.time() - run.look(LOCK)[1] / 1e9
     except FileNotFoundError:
         return False
+    if not holder or _is_dead(holder):
+        return False
+    return _changes(run, holder) if age < -RENEWED else age < GONE + RENEWED
 
 
 class _Lease:
@@ -106,7 +113,7 @@ class _Lease:
                 self._run.remove("", [LOCK])
 
     def _content(self) -> bytes:
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since}
+        who = {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "since": self._since}
         return json.dumps(who | {"token": self._token, "renewed": self._renewed}).encode()
 
     def _write(self) -> None:
@@ -130,22 +137,29 @@ def _wait_until_free(run: Folder) -> str:
 
     Returns the token of the lease that it left; "" where there is none.
     """
-    first = holder = _read(run)
+    holder = _read(run)
     if not holder or _is_dead(holder):
         return holder.get("token", "")
     log.info("waiting: %s. It counts as gone after %.0f s without a sign", _who(holder), GONE)
+    if _changes(run, holder):
+        raise LockedError(_in_use(run, _read(run)))
+    return _read(run).get("token", "")
+
+
+def _changes(run: Folder, first: dict[str, Any]) -> bool:
+    """Whether the holder of the lease `first`, or another driver, gives a sign of life before it counts as gone."""
     until = time.monotonic() + GONE
-    while holder and time.monotonic() < until:
-        if holder != first:
-            raise LockedError(_in_use(run, holder))
+    while time.monotonic() < until:
         time.sleep(min(1.0, GONE / 10))
         holder = _read(run)
-    return holder.get("token", "")
+        if holder != first:
+            return bool(holder)
+    return False
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that has ended."""
-    if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
+    if not _machine() or holder.get("machine") != _machine() or not isinstance(holder.get("pid"), int):
         return False
     try:
         os.kill(holder["pid"], 0)
@@ -154,6 +168,17 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def _machine() -> str:
+    """What tells whose processes this one sees: the start of this machine and its container's; "" where nothing does.
+
+    A host's name does not: containers share the name of their machine, and machines that were copied have one.
+    """
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _read(run: Folder) -> dict[str, Any]:
