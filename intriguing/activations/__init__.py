@@ -1,7 +1,15 @@
 """Activations of named layers of any torch model, as blocks of vectors."""
 
 from intriguing.activations.capture import Captured
-from intriguing.activations.collect import Block, MapBlock, Skipped, collect_activations, collect_maps, read_items
+from intriguing.activations.collect import (
+    Block,
+    CollectOptions,
+    MapBlock,
+    Skipped,
+    collect_activations,
+    collect_maps,
+    read_items,
+)
 from intriguing.activations.layers import Layer, parse_layer, resolve_layers
 from intriguing.activations.receptive import ReceptiveField, receptive_field
 from intriguing.activations.stored import (
@@ -17,6 +25,7 @@ __all__ = [
     "WRITE_OPTIONS",
     "Block",
     "Captured",
+    "CollectOptions",
     "Layer",
     "MapBlock",
     "ReceptiveField",

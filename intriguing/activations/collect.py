@@ -76,6 +76,26 @@ class Items(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class CollectOptions:
+    """How activations are collected."""
+
+    reduce: Reduce = "max"
+    """What to do with maps: "max" or "mean" of each channel, or "positions" for a vector per position."""
+    slots: int = 256
+    """Number of inputs per call of the model. Larger needs more memory; see `collect_activations`."""
+    device: torch.device | str | None = None
+    """Where to compute; None: where the model is."""
+    maxima: bool = True
+    """Whether to give the position of each unit's maximum in its map (only for "max"); without it is faster."""
+    output: bool = False
+    """Whether to give the model's output; then each forward pass goes on to the end."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.slots, int | np.integer) or self.slots < 1:
+            raise InputError(f"slots is the size of the model's batches, at least 1, not {self.slots}.")
+
+
 def collect_activations(
     model: nn.Module,
     loader: Iterable[Any],
@@ -114,9 +134,8 @@ def collect_activations(
     determined (it lists the possible readings), and for activations outside the range of `dtype`; `ModelError` if an
     input's activations depend on the rest of its batch or are random.
     """
-    for block in collect_maps(
-        model, loader, layers, ids=ids, reduce=reduce, slots=slots, device=device, skipped=skipped, where=False
-    ):
+    options = CollectOptions(reduce, slots, device, maxima=False)
+    for block in collect_maps(model, loader, layers, options, ids=ids, skipped=skipped):
         shapes = {captured.map_shape for captured in block.layers.values()}
         if reduce == "positions":
             if len(shapes) > 1:
@@ -138,34 +157,27 @@ def collect_maps(
     model: nn.Module,
     loader: Iterable[Any],
     layers: str | Sequence[str],
+    options: CollectOptions | None = None,
     *,
     ids: Iterable[int] | None = None,
-    reduce: Reduce = "max",
-    slots: int = 256,
-    device: torch.device | str | None = None,
     skipped: list[Skipped] | None = None,
-    where: bool = True,
-    output: bool = False,
 ) -> Iterator[MapBlock]:
-    """As `collect_activations`, with separate positions, the maps' shapes, with `where` the maxima's positions, and
-    with `output` the model's output, for which each forward pass goes on to the end.
-    """
-    if not isinstance(slots, int | np.integer) or slots < 1:
-        raise InputError(f"slots is the size of the model's batches, at least 1, not {slots}.")
-    place = torch.device(device) if device is not None else device_of(model)
+    """As `collect_activations`, with the maps' shapes, an axis of positions, and what else the `options` ask for."""
+    options = options or CollectOptions()
+    place = torch.device(options.device) if options.device is not None else device_of(model)
     if isinstance(loader, torch.Tensor | np.ndarray):
         raise InputError(
             f"The loader is one array of shape {tuple(loader.shape)}, whose rows would each be taken for a batch: "
-            f"write [x] for a single batch, or torch.as_tensor(x).split({slots})."
+            f"write [x] for a single batch, or torch.as_tensor(x).split({options.slots})."
         )
     resolved = resolve_layers(model, layers)
     named = _named(loader, ids)
     first = next(named, None)
     if first is None:
         return
-    batches = batches_of(model, first[0][:2].to(place), slots)
+    batches = batches_of(model, first[0][:2].to(place), options.slots)
     probe = batches.least if batches.is_padded else _LEARN
-    with Capture(model, resolved, reduce, where=where, probe=probe, to_end=output) as capture:
+    with Capture(model, resolved, options.reduce, where=options.maxima, probe=probe, to_end=options.output) as capture:
         for batch, names in _joined(chain([first], named), batches.together):
             beat()
             for part in batches.parts(len(batch)):

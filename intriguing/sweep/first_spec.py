@@ -161,13 +161,14 @@ def _collected(net: "nn.Module", images: "torch.Tensor", names: list[str]) -> "d
     All are tried at once, and each half alone where that fails: few fail, such as those whose units have no axis of
     their own.
     """
-    from intriguing.activations import collect_maps, parse_layer
+    from intriguing.activations import CollectOptions, collect_maps, parse_layer
 
     if not names:
         return {}
     modules = dict(net.named_modules())
+    options = CollectOptions(slots=len(images), maxima=False)
     try:
-        block = next(iter(collect_maps(net, [images], names, slots=len(images), where=False)))
+        block = next(iter(collect_maps(net, [images], names, options)))
     except IntriguingError:
         half = len(names) // 2
         return _collected(net, images, names[:half]) | _collected(net, images, names[half:]) if half else {}

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import intriguing as ig
-from intriguing.activations import collect_maps, parse_layer, receptive_field, resolve_layers
+from intriguing.activations import CollectOptions, collect_maps, parse_layer, receptive_field, resolve_layers
 from intriguing.activations.capture import Reduce
 from intriguing.activations.layout import BATCH, PLACES, UNITS, axis, kind_of, reshaped
 from intriguing.activations.tracking import Tracker
@@ -51,7 +51,7 @@ def check(model, x, axes, batch=0, **options):
         for name, tensor in raw(model, layers, x).items()
     }
     for reduce, how in REDUCED.items():
-        blocks = list(collect_maps(model, x.split(3), layers, reduce=reduce, slots=len(x), **options))
+        blocks = list(collect_maps(model, x.split(3), layers, CollectOptions(reduce=reduce, slots=len(x), **options)))
         for name in layers:
             [block] = blocks
             maps = expected[name].flatten(2) if expected[name].ndim > 2 else expected[name][..., None]
@@ -65,7 +65,7 @@ def check(model, x, axes, batch=0, **options):
                 torch.testing.assert_close(held, maps.amax(2), atol=1e-5, rtol=1e-4)
     for name in layers:
         if expected[name].ndim > 2:
-            [block] = collect_maps(model, [x], [name], reduce="positions", slots=len(x))
+            [block] = collect_maps(model, [x], [name], CollectOptions(reduce="positions", slots=len(x)))
             by_place = expected[name].flatten(2).transpose(1, 2)
             torch.testing.assert_close(block.layers[name].vectors, by_place, atol=1e-5, rtol=1e-4)
 
@@ -107,7 +107,7 @@ def test_torchvision_s_own_sizes(name, axes):
     model = getattr(torchvision().models, name)(weights=None, **options)
     x, layers = drawn(4, 3, 32, 32), list(axes)
     expected = raw(model, layers, x)
-    [block] = collect_maps(model, [x], layers, slots=4)
+    [block] = collect_maps(model, [x], layers, CollectOptions(slots=4))
     for layer, at in axes.items():
         maps = expected[layer].movedim(at, 1).flatten(2)
         torch.testing.assert_close(block.layers[layer].vectors, maps.amax(2), atol=1e-4, rtol=1e-4)
@@ -170,7 +170,7 @@ def test_rows_that_hold_inputs_and_places_are_taken_apart():
     for model, by_input in ((Recurrent(True, False), (4, 6)), (Recurrent(False, True), (6, 4))):
         expected = raw(model, ["flat"], x)["flat"].reshape(*by_input, 3)
         expected = expected if by_input[0] == 4 else expected.transpose(0, 1)
-        [block] = collect_maps(model, [x], ["flat"], slots=4)
+        [block] = collect_maps(model, [x], ["flat"], CollectOptions(slots=4))
         assert block.layers["flat"].map_shape == (6,)
         torch.testing.assert_close(block.layers["flat"].vectors, expected.amax(1))
 
@@ -290,7 +290,7 @@ def test_windows_and_heads_are_followed():
     model, x = Windows(), drawn(5, 3, 8, 12)
     check(model, x, {"embed": 1, "whole": -1})
     inside = raw(model, ["inside"], x)["inside"].view(5, 6 * 4, 8)
-    [block] = collect_maps(model, [x], ["inside"], slots=5)
+    [block] = collect_maps(model, [x], ["inside"], CollectOptions(slots=5))
     torch.testing.assert_close(block.layers["inside"].vectors, inside.amax(1))
 
 

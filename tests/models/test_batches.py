@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from intriguing.activations import collect_activations, collect_maps
+from intriguing.activations import CollectOptions, collect_activations, collect_maps
 from intriguing.models import batches, build_model, predict, probe
 from intriguing.models.batches import Batches, batches_of
 
@@ -72,7 +72,7 @@ def test_cheap_rows_are_padded_to_a_multiple_of_32_and_not_to_all_slots():
         assert torch.equal(predict(model, photos(330)[7 : 7 + count], slots=256), logits[7 : 7 + count])
     assert model.seen == [32, 32, 64, 224]
     model.seen.clear()
-    [block] = collect_maps(model, [photos(3)], "conv", slots=256)
+    [block] = collect_maps(model, [photos(3)], "conv", CollectOptions(slots=256))
     assert model.seen == [32, 32]
     assert block.layers["conv"].vectors.shape == (3, 2)
 
@@ -99,7 +99,7 @@ def test_a_network_that_takes_full_batches_alone_gets_them():
     model = dear(least=16)
     predict(model, photos(20), slots=16)
     assert model.seen == [16, 16]
-    [block] = collect_maps(model, [photos(3)], "conv", slots=16)
+    [block] = collect_maps(model, [photos(3)], "conv", CollectOptions(slots=16))
     assert model.seen[2:] == [16, 16]
     assert block.layers["conv"].vectors.shape == (3, 128)
 

@@ -11,7 +11,15 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.activations import Captured, Skipped, activation_table, collect_maps, narrowed, read_items
+from intriguing.activations import (
+    Captured,
+    CollectOptions,
+    Skipped,
+    activation_table,
+    collect_maps,
+    narrowed,
+    read_items,
+)
 from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
@@ -139,8 +147,9 @@ def _shard_rows(
     draw, shard = parameters.draw, parameters.shard
     part = work.resource("dataset").splits[draw.split]
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
-    slots = parameters.compute.slots
-    return collected(work.resource("model"), part, chosen, layers, parameters.reading, slots, skipped, predict=True)
+    net = work.resource("model")
+    options = collect_options(parameters.reading, parameters.compute.slots, output=is_classifier(net))
+    return collected(net, part, chosen, layers, options, parameters.reading.dtype, skipped)
 
 
 @functions.UNTRAINED_WEIGHTS.implementation
@@ -160,49 +169,43 @@ def untrained_weights(work: Work, parameters: functions.UntrainedWeightsParamete
     return {"weights": save_weights(net)}
 
 
+def collect_options(reading: Reading, slots: int, *, output: bool = False) -> CollectOptions:
+    """The options of `collect_maps` for a task's `reading`, on the device of its worker."""
+    reduce: Any = reading.reduce
+    return CollectOptions(reduce, slots, device(), output=output)
+
+
 def collected(
     net: torch.nn.Module,
     part: Split,
     chosen: np.ndarray,
     layers: Sequence[str],
-    reading: Reading,
-    slots: int,
+    options: CollectOptions,
+    dtype: str,
     skipped: list[Skipped],
-    predict: bool = False,
 ) -> Iterator[tuple[str, Rows]]:
     """The rows of each layer for the inputs at the positions `chosen` of `part`, block by block, as (layer, rows).
 
     An input that cannot be read, or that gives numbers that are not finite, is listed in `skipped` and left out. Where
-    none can be read, each layer gives one block without rows. predict: whether the classes that the network gives the
-    inputs are wanted, too, where it is a classifier.
+    none can be read, each layer gives one block without rows. Where the `options` ask for the output, the rows have the
+    classes that it names.
     """
-    reduce: Any = reading.reduce
     names: list[int] = []
     # The ids are taken after the batch that they belong to was read, so this list is always ahead.
     ids = map(names.__getitem__, count())
     is_empty = True
-    batches = readable(part, chosen, slots, names, skipped)
-    for block in collect_maps(
-        net,
-        batches,
-        layers,
-        ids=ids,
-        reduce=reduce,
-        slots=slots,
-        device=device(),
-        skipped=skipped,
-        output=predict and is_classifier(net),
-    ):
+    batches = readable(part, chosen, options.slots, names, skipped)
+    for block in collect_maps(net, batches, layers, options, ids=ids, skipped=skipped):
         is_empty = False
         predictions = None if block.output is None else classes_of(block.output)
         for layer, captured in block.layers.items():
-            yield layer, _rows_of(layer, captured, block.ids, reading.dtype, predictions)
+            yield layer, _rows_of(layer, captured, block.ids, dtype, predictions)
     if is_empty:
         blank = [torch.zeros(1, *part.images.shape[1:])]
-        for block in collect_maps(net, blank, layers, reduce=reduce, slots=slots, device=device()):
+        for block in collect_maps(net, blank, layers, replace(options, output=False)):
             for layer, captured in block.layers.items():
                 none = Captured(captured.vectors[:0], None, captured.map_shape)
-                yield layer, _rows_of(layer, none, block.ids[:0], reading.dtype)
+                yield layer, _rows_of(layer, none, block.ids[:0], dtype)
 
 
 def joined(blocks: list[Rows]) -> Rows:

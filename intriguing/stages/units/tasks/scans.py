@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from intriguing import tables
-from intriguing.activations import collect_maps, receptive_field
+from intriguing.activations import CollectOptions, collect_maps, receptive_field
 from intriguing.engine.worker import Work
 from intriguing.errors import ModelError
 from intriguing.randomness import key
@@ -173,19 +173,15 @@ def _fed_again(work: Work, parameters: functions.TopInputsParameters, ids: np.nd
 
     The network is fed the inputs once more: for activations that earlier code stored, without the places.
     """
-    net, part, slots = (
-        work.resource("model"),
-        work.resource("dataset").splits[parameters.split],
-        parameters.compute.slots,
-    )
+    net, part = work.resource("model"), work.resource("dataset").splits[parameters.split]
+    slots = parameters.compute.slots
     layer = parameters.key.layer
     distinct = np.unique(ids[ids >= 0])
     at = part.positions(distinct)
     batches = (part.pixels(at[i : i + slots]) for i in range(0, len(at), slots))
-    parts = [
-        block.layers[layer].places
-        for block in collect_maps(net, batches, [layer], ids=distinct, slots=slots, device=device())
-    ]
+    options = CollectOptions(slots=slots, device=device())
+    blocks = collect_maps(net, batches, [layer], options, ids=distinct)
+    parts = [block.layers[layer].places for block in blocks]
     places = torch.cat([part for part in parts if part is not None]).cpu().numpy()
     rows = np.minimum(np.searchsorted(distinct, ids), len(distinct) - 1)
     return places[rows, np.arange(len(ids))[:, None]].astype(np.int32)

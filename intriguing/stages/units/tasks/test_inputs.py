@@ -14,7 +14,7 @@ from intriguing.stages.common.resources import device_name
 from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import ENCODER, PIXELS
-from intriguing.stages.units.tasks.activations import DRAW, Rows, collected, joined, readable
+from intriguing.stages.units.tasks.activations import DRAW, Rows, collect_options, collected, joined, readable
 from intriguing.stages.units.tasks.scans import known_labels
 from intriguing.units import Moments
 from intriguing.units.judges import pixel_encoder, unit_rows
@@ -148,9 +148,8 @@ def rows_of(work: Work, stored: str, layer: str, parameters: functions.TestedLay
     part = work.resource("dataset").splits[draw.split]
     chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)
     skipped: list[Skipped] = []
-    blocks = collected(
-        work.resource("model"), part, chosen, [layer], parameters.reading, parameters.compute.slots, skipped
-    )
+    options = collect_options(parameters.reading, parameters.compute.slots)
+    blocks = collected(work.resource("model"), part, chosen, [layer], options, parameters.reading.dtype, skipped)
     return joined([block for _, block in blocks])
 
 
