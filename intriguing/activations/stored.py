@@ -58,17 +58,16 @@ def activation_table(
     ids: np.ndarray,
     vectors: torch.Tensor | np.ndarray,
     *,
-    dataset: str,
-    model: str,
-    model_seed: int,
-    layer: str,
     positions: np.ndarray | int = 0,
     predictions: np.ndarray | None = None,
     maxima: np.ndarray | None = None,
+    **keys: str | int,
 ) -> pa.Table:
-    """The rows of the table `activations` for inputs `ids` (n,) with their `vectors` (n, dim) at a `layer`.
+    """The rows of the table `activations` for inputs `ids` (n,) with their `vectors` (n, dim) at a layer.
 
-    predictions: the model's classes (n,). maxima: the places of the units' maxima (n, dim) uint16.
+    positions: the rows' positions in the layer's map, (n,) or one for all. predictions: the model's classes (n,).
+    maxima: the positions of the units' maxima (n, dim) uint16. keys: dataset, model, model_seed and layer, the same for
+    all rows. Raises: `InputError` for vectors of another shape or type, or where a key is missing or unknown.
     """
     column = vector_array(vectors)
     n = len(column)
@@ -81,16 +80,8 @@ def activation_table(
             "vector": column,
             "prediction": pa.nulls(n, pa.int64()) if predictions is None else pa.array(predictions, pa.int64()),
             "maxima": pa.nulls(n, places_of) if maxima is None else _maxima_array(maxima),
-            **{
-                name: pa.repeat(pa.scalar(value, kind), n)
-                for name, value, kind in (
-                    ("dataset", dataset, pa.string()),
-                    ("model", model, pa.string()),
-                    ("model_seed", model_seed, pa.int32()),
-                    ("layer", layer, pa.string()),
-                )
-            },
-        }
+        },
+        **keys,
     )
 
 

@@ -72,7 +72,12 @@ class Table:
         rows = lengths.pop() if lengths else 1
         arrays = []
         for f in self.fields:
-            values: Any = columns[f.name] if f.name in columns else [constants[f.name]] * rows
+            values: Any = columns[f.name] if f.name in columns else _repeated(constants[f.name], rows, f.type)
             array = values if isinstance(values, pa.Array) else pa.array(values, f.type)
             arrays.append(array if array.type == f.type else array.cast(f.type))
         return pa.table(arrays, schema=self.schema)
+
+
+def _repeated(value: object, rows: int, kind: pa.DataType) -> pa.Array | list[object]:
+    """A constant column; strings and numbers without an object per row."""
+    return pa.repeat(pa.scalar(value, kind), rows) if isinstance(value, str | int | float) else [value] * rows

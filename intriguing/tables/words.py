@@ -1,9 +1,29 @@
 """Schemas: word vectors, their top words, and the tests."""
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from intriguing.basics.table import Field, Table
 from intriguing.tables.fields import BASIS, CONDITION, DIRECTION, DOUBLE, FLAG, TEST_FIELDS, TEXT, WHOLE
+
+
+@dataclass(frozen=True)
+class EmbeddingKey:
+    """The columns that name an embedding in every table on words."""
+
+    corpus: str
+    """The corpus's name, or that of existing vectors."""
+    seed: int
+    """The seed of the training."""
+    fold: int
+    """The fold that the judges read."""
+
+    @property
+    def columns(self) -> dict[str, str | int]:
+        """The columns by name."""
+        return {"corpus": self.corpus, "seed": self.seed, "fold": self.fold}
+
 
 WORD_ROWS = Table(
     "word_rows",

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from intriguing import randomness
 from intriguing.errors import InputError
-from intriguing.randomness import generator, key
+from intriguing.randomness import generator
 from intriguing.stats.halves import OF_WHOLE_LISTS, random_half, standard_errors
+from intriguing.tables.words import EmbeddingKey
 from intriguing.units import Directions, TopK
 from intriguing.units.rotation import basis
 from intriguing.words.algebra import covariance, product
@@ -31,17 +33,15 @@ def judge(
     trained: WordVectors,
     held_out: Cooccurrence,
     independent: WordVectors,
-    *,
+    key: EmbeddingKey,
     condition: str,
-    corpus: str,
-    seed: int,
-    fold: int,
     options: JudgeOptions | None = None,
 ) -> tuple[pa.Table, Statistics]:
     """The `word_rows` and the statistics of `trained` under `condition`.
 
-    held_out: counts of text that was not used for training (fold `fold`), for at least the words of `trained`;
-    independent: an embedding trained on that text, or other text, from another start; seed: that of the training.
+    held_out: counts of text that was not used for training (fold `key.fold`), for at least the words of `trained`.
+    independent: an embedding trained on that text, or other text, from another start. key: the embedding's name in the
+    tables; its seed and fold key all random draws.
 
     For each of `METRICS` the statistics have the mean over both ends of all directions: of the natural basis, of
     `options.rotations` Haar rotations, and of the controls ``varimax`` (positive), ``pca`` and ``gaussian``. In the
@@ -55,7 +55,7 @@ def judge(
         raise InputError("These vectors bring no word counts: take them from a corpus (WordVectors.counted_in) first.")
     panel = build_panel(trained, held_out, independent, most=options.most_words)
     everything = conditioned(trained.vectors, condition, removed=options.removed)
-    own_seed = key(options.seed, "word judges", fold, seed) & 0x7FFFFFFF
+    own_seed = randomness.key(options.seed, "word judges", key.fold, key.seed) & 0x7FFFFFFF
     bench = Bench(panel, everything[panel.rows], own_seed, options.pool_words, options.intruders)
     bases = _bases(everything, own_seed)
     dim = trained.dim
@@ -71,13 +71,11 @@ def judge(
     controls = {
         name: bench.measure(bases[name][:, : axes.shape[1]], name)[0] for name in ("varimax", "pca", "gaussian")
     }
-    rows, matched = word_rows(
-        trained, panel, everything, bases, corpus=corpus, seed=seed, fold=fold, condition=condition, options=options
-    )
+    rows, matched = word_rows(trained, panel, everything, bases, key, condition, options)
     statistics = Statistics(
-        corpus=corpus,
-        seed=seed,
-        fold=fold,
+        corpus=key.corpus,
+        seed=key.seed,
+        fold=key.fold,
         condition=condition,
         words=len(panel.words),
         left_out=panel.left_out,

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from intriguing import tables
 from intriguing.randomness import generator
+from intriguing.tables.words import EmbeddingKey
 from intriguing.units import Directions, TopK
 from intriguing.words.frequency import matched_draws
 from intriguing.words.judges import Panel
@@ -21,10 +22,7 @@ def word_rows(
     panel: Panel,
     vectors: np.ndarray,
     bases: Mapping[str, np.ndarray],
-    *,
-    corpus: str,
-    seed: int,
-    fold: int,
+    key: EmbeddingKey,
     condition: str,
     options: JudgeOptions,
 ) -> tuple[pa.Table, tuple[float, np.ndarray]]:
@@ -41,7 +39,7 @@ def word_rows(
         scan = TopK(Directions.matrix(columns), k=options.row_words, both=True)
         scan.update(vectors, np.arange(len(vectors)))
         lists = np.concatenate([scan.result(1).ids, scan.result(-1).ids])
-        rng = generator(options.seed, "matched words", name, condition, seed, fold)
+        rng = generator(options.seed, "matched words", name, condition, key.seed, key.fold)
         npmi, percentile, null = judged_rows(panel, number[lists], options.matched_draws, rng)
         if name == "natural" and not np.isnan(npmi).all():
             matched = (float(np.nanmean(npmi)), null)
@@ -56,9 +54,7 @@ def word_rows(
                     "matched_percentile": [None if np.isnan(v) else float(v) for v in percentile],
                     "median_count": np.median(trained.counts[lists], axis=1),
                 },
-                corpus=corpus,
-                seed=seed,
-                fold=fold,
+                **key.columns,
                 condition=condition,
                 basis=name,
             )

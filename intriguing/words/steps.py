@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from intriguing import tables
 from intriguing.errors import DataError, InputError
-from intriguing.words.conditions import CONDITIONS
+from intriguing.tables.words import EmbeddingKey
 from intriguing.words.cooccurrence import WINDOW, Cooccurrence, count_windows
 from intriguing.words.corpus import Corpus, read_corpus, select_folds
 from intriguing.words.formats import read_vectors
@@ -104,11 +104,8 @@ def judge_vectors(
     vectors: bytes,
     counts: bytes,
     independent: bytes,
-    *,
+    key: EmbeddingKey,
     condition: str,
-    corpus: str,
-    seed: int,
-    fold: int,
     judging: Mapping[str, Any] | None = None,
 ) -> Outputs:
     """``word_rows`` and ``statistics`` of one embedding under one condition. `judging`: fields of `JudgeOptions`."""
@@ -116,11 +113,9 @@ def judge_vectors(
         WordVectors.from_bytes(vectors),
         Cooccurrence.from_bytes(counts),
         WordVectors.from_bytes(independent),
-        condition=condition,
-        corpus=corpus,
-        seed=seed,
-        fold=fold,
-        options=JudgeOptions.from_mapping(judging or {}),
+        key,
+        condition,
+        JudgeOptions.from_mapping(judging or {}),
     )
     return {"word_rows": rows, "statistics": statistics.to_bytes()}
 
@@ -130,15 +125,12 @@ def tests_of_words(statistics: Sequence[bytes]) -> Outputs:
     return {"word_tests": word_tests([Statistics.from_bytes(data) for data in statistics])}
 
 
-def describe_vectors(
-    vectors: bytes, counts: bytes, *, corpus: str, seed: int, fold: int, skipped: str = "{}"
-) -> Outputs:
+def describe_vectors(vectors: bytes, counts: bytes, key: EmbeddingKey, skipped: str = "{}") -> Outputs:
     """``word_vectors`` and ``word_norms``: the properties of an embedding, and how its norms depend on word counts.
 
     skipped: the JSON of `Corpus.skipped`; the vectors' own skipped lines are added.
     """
     embedding, held_out = WordVectors.from_bytes(vectors), Cooccurrence.from_bytes(counts)
-    keys = {"corpus": corpus, "seed": seed, "fold": fold}
     judged = set(held_out.words)
     left_out = {k: int(embedding.notes[k]) for k in ("repeated_words", "vectors_not_finite") if k in embedding.notes}
     facts: dict[str, Any] = {
@@ -157,7 +149,7 @@ def describe_vectors(
     try:
         relation = norm_count(embedding.vectors, embedding.counts)
     except InputError as error:
-        raise DataError(f"{corpus!r}: {error}") from None
+        raise DataError(f"{key.corpus!r}: {error}") from None
     if np.isfinite(relation.spearman):
         facts |= {"norm_count_spearman": relation.spearman, "norm_count_p": relation.p}
     norms = {
@@ -170,73 +162,6 @@ def describe_vectors(
         "norm_high": relation.high,
     }
     return {
-        "word_vectors": tables.WORD_VECTORS.build({k: [v] for k, v in (keys | facts).items()}),
-        "word_norms": tables.WORD_NORMS.build(norms, **keys),
+        "word_vectors": tables.WORD_VECTORS.build({k: [v] for k, v in (key.columns | facts).items()}),
+        "word_norms": tables.WORD_NORMS.build(norms, **key.columns),
     }
-
-
-def study(
-    source: str,
-    *,
-    name: str = "",
-    folds: int = 2,
-    held_out: Sequence[int] | None = None,
-    seeds: Sequence[int] = (0,),
-    conditions: Sequence[str] = CONDITIONS,
-    reading: Mapping[str, Any] | None = None,
-    training: Mapping[str, Any] | None = None,
-    judging: Mapping[str, Any] | None = None,
-) -> dict[str, pa.Table]:
-    """All steps in this process, one after the other: the tables `word_rows`, `word_tests`, `word_vectors` and
-    `word_norms`. A sweep runs the same steps as tasks, side by side.
-    """
-    corpus = _bytes(encode_corpus(source, name, reading), "corpus")
-    whole = Corpus.from_bytes(corpus)
-    skipped = json.dumps(whole.skipped)
-    label, parts = whole.name, {}
-    del whole
-    chosen_folds = range(folds) if held_out is None else held_out
-    collected: dict[str, list[pa.Table]] = {"word_rows": [], "word_vectors": [], "word_norms": []}
-    statistics: list[bytes] = []
-    least = TrainingOptions.from_mapping(training or {}).min_count
-
-    def trained(numbers: tuple[int, ...], seed: int) -> bytes:
-        if (numbers, seed) not in parts:
-            embedding = train_vectors(corpus, parts=numbers, folds=folds, seed=seed, training=training)
-            parts[numbers, seed] = _bytes(embedding, "vectors")
-        return parts[numbers, seed]
-
-    for fold in chosen_folds:
-        counts = _bytes(count_held_out(corpus, fold=fold, folds=folds, training_min_count=least), "counts")
-        for seed in seeds:
-            vectors, independent = trained(tuple(f for f in range(folds) if f != fold), seed), trained((fold,), seed)
-            outputs = describe_vectors(vectors, counts, corpus=label, seed=seed, fold=fold, skipped=skipped)
-            for condition in conditions:
-                judged = judge_vectors(
-                    vectors,
-                    counts,
-                    independent,
-                    condition=condition,
-                    corpus=label,
-                    seed=seed,
-                    fold=fold,
-                    judging=judging,
-                )
-                statistics.append(_bytes(judged, "statistics"))
-                collected["word_rows"].append(_table(judged, "word_rows"))
-            for table in ("word_vectors", "word_norms"):
-                collected[table].append(_table(outputs, table))
-    tests = _table(tests_of_words(statistics), "word_tests")
-    return {name: pa.concat_tables(pieces) for name, pieces in collected.items()} | {"word_tests": tests}
-
-
-def _bytes(outputs: Outputs, name: str) -> bytes:
-    value = outputs[name]
-    assert isinstance(value, bytes)
-    return value
-
-
-def _table(outputs: Outputs, name: str) -> pa.Table:
-    value = outputs[name]
-    assert isinstance(value, pa.Table)
-    return value

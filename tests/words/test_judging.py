@@ -5,6 +5,7 @@ import pytest
 
 from intriguing import tables
 from intriguing.errors import InputError, SpecError, UnknownNameError
+from intriguing.tables.words import EmbeddingKey
 from intriguing.units.directions import haar
 from intriguing.words.inference import verdict, word_tests
 from intriguing.words.judges import METRICS, build_panel
@@ -26,11 +27,9 @@ def judged(rotation=None, condition="raw", seed=0, fold=0, options=QUICK):
         vectors,
         topic_counts(),
         topic_vectors(seed=1),
-        condition=condition,
-        corpus="topics",
-        seed=seed,
-        fold=fold,
-        options=options,
+        EmbeddingKey("topics", seed, fold),
+        condition,
+        options,
     )
 
 
@@ -173,7 +172,7 @@ def test_many_dimensions_are_sampled_alike_in_every_arm(monkeypatch):
 def test_vectors_without_counts_are_sent_to_a_corpus():
     bare = WordVectors(topic_vectors().words, topic_vectors().vectors, np.full(len(WORDS), -1))
     with pytest.raises(InputError, match="counted_in"):
-        judge(bare, topic_counts(), bare, condition="raw", corpus="c", seed=0, fold=0)
+        judge(bare, topic_counts(), bare, EmbeddingKey("c", 0, 0), "raw")
 
 
 def test_options_are_checked():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from intriguing import tables
+from intriguing.tables.words import EmbeddingKey
 from intriguing.words import steps
 from intriguing.words.cooccurrence import Cooccurrence
 from intriguing.words.corpus import Corpus, select_folds
@@ -14,6 +15,7 @@ from intriguing.words.inference import verdict
 from intriguing.words.vectors import WordVectors
 from tests.keys import duplicates
 from tests.words.planted import topic_corpus, topic_vectors
+from tests.words.study import study
 
 TEXT = Path(__file__).parents[3] / "shared" / "data" / "text" / "corpus.txt.gz"
 QUICK = {"rotations": 9, "subsamples": 2, "matched_draws": 9}
@@ -21,7 +23,7 @@ QUICK = {"rotations": 9, "subsamples": 2, "matched_draws": 9}
 
 @pytest.fixture(scope="module")
 def outcome():
-    return steps.study(
+    return study(
         "embedded",
         name="sample",
         seeds=[0, 1],
@@ -90,7 +92,7 @@ def test_imported_vectors_take_counts_from_the_corpus(tmp_path):
     made = WordVectors.from_bytes(steps.import_vectors(str(path), planted_bytes())["vectors"])
     assert made.counts.tolist() == topic_corpus().counts().tolist()
     counts = steps.count_held_out(planted_bytes(), fold=0, folds=2, vectors=made.to_bytes())["counts"]
-    described = steps.describe_vectors(made.to_bytes(), counts, corpus="c", seed=0, fold=0)
+    described = steps.describe_vectors(made.to_bytes(), counts, EmbeddingKey("c", 0, 0))
     (row,) = described["word_vectors"].to_pylist()
     assert row["reproducible"] is None and json.loads(row["skipped"])["repeated_words"] == 1
 

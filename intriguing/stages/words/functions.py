@@ -5,26 +5,13 @@ from typing import Any
 
 from intriguing.engine.task import Code, Function
 from intriguing.stages.common.parameters import P, TaskFunction
+from intriguing.tables.words import EmbeddingKey
 
 _NAME, _TASKS = "intriguing.sweep.tasks.words", "intriguing.stages.words.tasks"
 _SOURCES = (_TASKS, "intriguing.words", "intriguing.randomness")
 _JUDGED = (*_SOURCES, "intriguing.units", "intriguing.stats")
 
 SOURCE_FILE = Code(f"{_NAME}:source_file", f"{_TASKS}:source_file")
-
-
-@dataclass(frozen=True)
-class EmbeddingKey:
-    """The columns that name an embedding in every table on words."""
-
-    corpus: str
-    seed: int
-    fold: int
-
-    @property
-    def columns(self) -> dict[str, str | int]:
-        """The columns by name."""
-        return {"corpus": self.corpus, "seed": self.seed, "fold": self.fold}
 
 
 @dataclass(frozen=True)

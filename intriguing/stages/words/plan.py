@@ -13,9 +13,10 @@ from intriguing.engine.task import Output, Resource, Task
 from intriguing.stages.common.planned import part_of
 from intriguing.stages.common.stage import Sweep
 from intriguing.stages.words import functions
-from intriguing.stages.words.functions import EmbeddingKey, Folds
+from intriguing.stages.words.functions import Folds
 from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.spec import WordsSpec
+from intriguing.tables.words import EmbeddingKey
 
 _DIMENSION = 100  # gensim's, for estimates
 

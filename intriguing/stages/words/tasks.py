@@ -81,8 +81,7 @@ def describe_words(work: Work, parameters: functions.DescribeWordsParameters) ->
     """The tables `word_vectors` and `word_norms`: what an embedding is, and how its norms follow word counts."""
     [text], [vectors], [counts] = work.blobs("corpus"), work.blobs("vectors"), work.blobs("counts")
     skipped = json.dumps(Corpus.from_bytes(text).skipped)
-    key = parameters.key
-    return steps.describe_vectors(vectors, counts, corpus=key.corpus, seed=key.seed, fold=key.fold, skipped=skipped)
+    return steps.describe_vectors(vectors, counts, parameters.key, skipped)
 
 
 @functions.JUDGE_WORDS.implementation
@@ -94,11 +93,9 @@ def judge_words(work: Work, parameters: functions.JudgeWordsParameters) -> Outpu
         vectors,
         counts,
         independent,
-        condition=parameters.condition,
-        corpus=parameters.key.corpus,
-        seed=parameters.key.seed,
-        fold=parameters.key.fold,
-        judging=parameters.judging,
+        parameters.key,
+        parameters.condition,
+        parameters.judging,
     )
 
 
