@@ -90,6 +90,8 @@ _BEST = Recipe(
     race=_RACE,
 )
 
+FAST = Recipe(ticks=20, longest_start=40, steps=7, longest_finish=12, second=0, elsewhere=8, penalised=40, near=1.0)
+
 GRADES = {
     grade.name: grade
     for grade in (
@@ -114,9 +116,7 @@ GRADES = {
             "a quick approximation",
             separate=False,
             exact=True,
-            recipe=Recipe(
-                ticks=20, longest_start=40, steps=7, longest_finish=12, second=0, elsewhere=8, penalised=40, near=1.0
-            ),
+            recipe=FAST,
         ),
         Grade(
             "faithful",

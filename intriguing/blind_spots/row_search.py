@@ -1,7 +1,7 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count, groupby, zip_longest
 from math import log
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.arithmetic.groups import Groups
-from intriguing.blind_spots.grades import GRADES, Recipe
+from intriguing.blind_spots.grades import FAST, GRADES, Recipe
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.solvers.boundary import BoundaryFinish
@@ -35,7 +35,8 @@ from intriguing.blind_spots.starts.further_starts import (
     noisy,
 )
 from intriguing.blind_spots.starts.probing import FEW, PROBES, nearest_probes, slopes
-from intriguing.blind_spots.starts.race import raced
+from intriguing.blind_spots.starts.race import doubted, raced
+from intriguing.blind_spots.starts.trials import Start, Trial, parts
 
 _INFINITY = float("inf")
 ALIGNED = 16
@@ -70,22 +71,8 @@ _RESCUES = 3
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
-Start = PenaltySearch | PrimalDual | Segment
 Excluded = Callable[[Tensor], Tensor]
 """From distances that are found (E,) to the mask (E, C) of the classes that are proven to be no nearer."""
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Another start of some rows."""
-
-    solver: Start
-    index: Tensor
-    """(I,) the rows."""
-    inputs: State = field(default_factory=dict)
-    """Inputs of the solver besides those of the rows, or in place of them."""
-    least: int = 0
-    """Passes that it takes at least."""
 
 
 def search_rows(
@@ -167,7 +154,7 @@ class _RowSearch:
         The nearest row of an example is finished first. Its distance is the bar for the example's other rows: they end
         early when they cannot come below it.
         """
-        first = self.descent(recipe.ticks, recipe.longest_start)
+        first = self.descent(recipe.ticks, recipe.longest_start, outputs=(*PrimalDual.outputs, "predicted"))
         beyond = partial(self._beyond, excluded) if excluded else None
         # Where each row is fed alone, the leading classes that look far cost more than they find.
         race = tuple(replace(cut, leading=0) for cut in recipe.race) if self.evaluator.dear else recipe.race
@@ -179,14 +166,19 @@ class _RowSearch:
         nearest = self.groups.first(started)
         self._finish([self._reached(nearest)], recipe, bar=False)
         # A start may end below the boundary, and its last success be far from it.
-        reach = torch.minimum(started, estimates).where(through, _INFINITY)
-        near = reach.isfinite() & (reach <= recipe.near * self._least(reach))
+        reach = torch.minimum(started, estimates)
+        near = through & reach.isfinite()
+        near &= reach <= recipe.near * self._least(reach.where(near, _INFINITY))
         self.pending = near & started.isinf() & ~self.outcome["broken"] & (not self.evaluator.dear)
         near &= started.isfinite()
         near[nearest] = False
         self._finish([self._reached(near.nonzero().squeeze(1))], recipe)
+        near[nearest] = True
         coarse = self._shortened(started) > _TOO_COARSE
-        agreed = self._second(recipe, started)
+        missed = self._missed(reach, near | self.pending)
+        behind = missed & started.isfinite()
+        self._finish([self._reached(behind.nonzero().squeeze(1))], recipe)
+        agreed = self._second(recipe, started, self._misjudged(recipe, missed & ~behind))
         self._rescue(recipe)
         self._probe(recipe)
         self._further(recipe, agreed, coarse)
@@ -202,12 +194,36 @@ class _RowSearch:
         factor[self.owner[nearest]] = started[nearest] / self.outcome["best_l2"][nearest]
         return factor
 
-    def _second(self, recipe: Recipe, started: Tensor) -> Tensor:
+    def _missed(self, reach: Tensor, done: Tensor) -> Tensor:
+        """Mask (R,) of the rows, besides those that are `done`, that look nearer than what their example has reached.
+
+        reach: (R,) estimated distances. The race has dropped them, or they were not near enough for a finish, since
+        others looked nearer still, which then ended farther.
+        """
+        least = self._least(self.outcome["best_l2"])
+        missed = (reach < least) & least.isfinite() & ~done & ~self.outcome["broken"]
+        return missed & (not self.evaluator.dear)
+
+    def _misjudged(self, recipe: Recipe, missed: Tensor) -> list[Trial]:
+        """Starts for what the race may have misjudged: of the rows that it missed (R,), each to its class, and where it
+        missed some or is doubted, the start of `fast`, which may reach any class.
+        """
+        if self.evaluator.dear or not self.several:
+            return []
+        asked = doubted(self.groups.least(self.outcome["predicted"]), self.groups.least(self.outcome["best_l2"]))
+        asked[self.owner[missed]] = True
+        nearest = self.groups.first(self.outcome["best_l2"])
+        nearest = nearest[asked[self.owner[nearest]]]
+        wide = replace(self.descent(FAST.ticks, FAST.longest_start), lone=False)
+        any_class = {"goals": ~self.rows["rivals"][nearest]}
+        return [Trial(self.descent(recipe.ticks), missed.nonzero().squeeze(1)), Trial(wide, nearest, any_class)]
+
+    def _second(self, recipe: Recipe, started: Tensor, besides: list[Trial]) -> Tensor:
         """Another start for the nearest row of each example, all finished together; started: (R,) first distances.
 
         Rows that have settled look for another basin. Where the first start had not converged, and for all rows of an
-        example without a success, the penalised search takes its place. Returns the mask (E,) of the examples whose
-        two starts lead into the same basin.
+        example without a success, the penalised search takes its place. Those `besides` are made together with these.
+        Returns the mask (E,) of the examples whose two starts lead into the same basin.
         """
         nearest = self.groups.first(self.outcome["best_l2"])
         unsettled = self._shortened(started)[self.owner[nearest]] > _UNSETTLED
@@ -217,13 +233,13 @@ class _RowSearch:
             if ticks:
                 solver = self.descent(ticks, first=first, last=last)
                 index = nearest[which & ~unsettled]
-                trials.append(_Trial(solver, index, {"goals": self._elsewhere(index)}))
+                trials.append(Trial(solver, index, {"goals": self._elsewhere(index)}))
         lost = self._least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
         lost |= self.pending
         penalised = PenaltySearch(self.evaluator, *self.box, Truncated(recipe.penalised), width=self.width)
-        trials.append(_Trial(penalised, lost.nonzero().squeeze(1)))
-        *cosines, of_penalised = self._again(trials, recipe, recipe.steps)
+        trials.append(Trial(penalised, lost.nonzero().squeeze(1)))
+        *cosines, of_penalised = self._again([*trials, *besides], recipe, recipe.steps)[: len(trials)]
         return (self._largest(cosines) > SAME) | (of_penalised > SURELY_SAME)
 
     def _elsewhere(self, index: Tensor) -> Tensor:
@@ -238,7 +254,7 @@ class _RowSearch:
         From noise, since values may have no gradient where the image has them, as those that a network clips. The last
         kind needs no gradient: the segments to the nearest images of the class, where there are any.
         """
-        self._again([_Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))], recipe)
+        self._again([Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))], recipe)
         self._from_noise(recipe)
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
@@ -260,7 +276,7 @@ class _RowSearch:
             x0 = self.rows["x0"][index]
             distance = torch.full_like(x0[:, 0], size * self.width * self.evaluator.size**0.5)
             begin = noisy(x0, distance, number, *self.box)
-            (end,) = self._started([_Trial(self.descent(**_FROM_NOISE), index, {"begin": begin})])
+            (end,) = self._started([Trial(self.descent(**_FROM_NOISE), index, {"begin": begin})])
             guided = ~self.outcome["blind"][end["index"]]
             self._finish([{name: value[guided] for name, value in end.items()}], recipe)
 
@@ -293,7 +309,7 @@ class _RowSearch:
                 self.outcome["blind"][index[blind & found]] = False
             index = index[found]
             inputs = {"there": there[found], "goals": ~rivals[found]}
-            self._again([_Trial(Segment(self.evaluator, *self.box), index, inputs)], recipe)
+            self._again([Trial(Segment(self.evaluator, *self.box), index, inputs)], recipe)
 
     def _further(self, recipe: Recipe, agreed: Tensor, coarse: Tensor) -> None:
         """More starts, for examples whose starts did not agree yet (E,), or for all until their passes are spent.
@@ -314,7 +330,7 @@ class _RowSearch:
         most = (recipe.further, budget, self.evaluator.dear, self.near is not None)
         for waves in zip_longest(*(plan.by_waves(*most) for plan, _ in plans), fillvalue=range(0)):
             spent = self.groups.total(self.outcome["forward"] + self.outcome["backward"])
-            trials: list[_Trial] = []
+            trials: list[Trial] = []
             for (plan, members), wave in zip(plans, waves, strict=True):
                 for number in wave:
                     going = going & (spent < budget if budget else ~agreed | (number < anyway) | ~members)
@@ -327,7 +343,7 @@ class _RowSearch:
             trials.sort(key=lambda trial: (trial.solver is self.wide, trial.least))  # those of one solver together
             agreed |= self._largest(self._again(trials, recipe, recipe.polish)) > SAME
 
-    def _trial(self, plan: Plan, number: int, members: Tensor) -> _Trial:
+    def _trial(self, plan: Plan, number: int, members: Tensor) -> Trial:
         """The further start of this number for the examples (E,): a segment, or the next one of the plan."""
         if self.near is not None and number % EVERY == 0:
             index = self._ranked(number)
@@ -336,7 +352,7 @@ class _RowSearch:
         step = number if self.near is None else number - number // EVERY - 1
         return self._steps(plan, step, index[members[self.owner[index]]], self.several and (number + 1) % _WIDE == 0)
 
-    def _steps(self, plan: Plan, number: int, index: Tensor, wide: bool) -> _Trial:
+    def _steps(self, plan: Plan, number: int, index: Tensor, wide: bool) -> Trial:
         """A start from the image, or from noise as large as the distance that is reached, with longer steps.
 
         wide: to any wrong class, in place of the nearest one so far.
@@ -350,13 +366,13 @@ class _RowSearch:
         if wide:
             inputs["goals"] = ~self.rows["rivals"][index]
         solver = self.wide if wide else self.longer
-        return _Trial(solver, index, {"begin": begin, **inputs}, 2 * int(pace["ticks"]))
+        return Trial(solver, index, {"begin": begin, **inputs}, 2 * int(pace["ticks"]))
 
-    def _segment(self, index: Tensor) -> _Trial:
+    def _segment(self, index: Tensor) -> Trial:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
         assert self.near is not None
         images, index = self.near.take(index)
-        return _Trial(self.segment, index, {"there": images}, self.segment.bisections + 1)
+        return Trial(self.segment, index, {"there": images}, self.segment.bisections + 1)
 
     def _ranked(self, number: int) -> Tensor:
         """Indices of one row per example that has a success: three of four times of the nearest row, and so on.
@@ -387,7 +403,7 @@ class _RowSearch:
         none = self.groups.each(-_INFINITY, torch.float64)
         return torch.stack([none, *values]).amax(0)
 
-    def _again(self, trials: list[_Trial], recipe: Recipe, polish: int = 0) -> list[Tensor]:
+    def _again(self, trials: list[Trial], recipe: Recipe, polish: int = 0) -> list[Tensor]:
         """Other starts of some rows, side by side, and one finish for all that find a success.
 
         Trials in a row that have the same solver run together, and no trial knows what another one finds. With `polish`
@@ -411,7 +427,7 @@ class _RowSearch:
             cosines[-1][self.owner[end["index"]]] = direction
         return cosines
 
-    def _rough(self, trials: list[_Trial]) -> Tensor:
+    def _rough(self, trials: list[Trial]) -> Tensor:
         """The nearest row of each example of the trials, if its finish was not sure that it had ended."""
         asked = self.groups.each(False, torch.bool)
         asked[self.owner[torch.cat([trial.index for trial in trials])]] = True
@@ -419,7 +435,7 @@ class _RowSearch:
         rough = self.outcome["bound"][nearest] < (1 - _ROUGH) * self.outcome["best_l2"][nearest]
         return nearest[asked[self.owner[nearest]] & rough]
 
-    def _started(self, trials: list[_Trial]) -> list[State]:
+    def _started(self, trials: list[Trial]) -> list[State]:
         """The rows of each trial that found a success, and where; all trials have the same solver."""
         index = torch.cat([trial.index for trial in trials])
         if len(index) == 0:
@@ -430,7 +446,7 @@ class _RowSearch:
         for name in ("forward", "backward"):
             self.outcome[name].index_add_(0, index, outcome[name])
         ends = []
-        for trial, part in zip(trials, _parts(outcome, trials), strict=True):
+        for trial, part in zip(trials, parts(outcome, trials), strict=True):
             self.outcome["blind"][trial.index] &= part["blind"]
             won = part["best_l2"].isfinite().nonzero().squeeze(1)
             ends.append({"index": trial.index[won], "best": part["best"][won], "best_class": part["best_class"][won]})
@@ -456,7 +472,7 @@ class _RowSearch:
         new = self._run(solver, inputs) | {"best_class": inputs["target"]}
         for name in ("forward", "backward"):
             self.outcome[name].index_add_(0, index, new[name])
-        return [self._kept(end["index"], part) for end, part in zip(ends, _parts(new, ends), strict=True)]
+        return [self._kept(end["index"], part) for end, part in zip(ends, parts(new, ends), strict=True)]
 
     def _kept(self, index: Tensor, new: State) -> Tensor:
         """Keep the results of the rows (I,) that are nearer; the cosines (I,) of all with the nearest ones so far.
@@ -480,10 +496,3 @@ class _RowSearch:
         row = self.groups.each(-1, torch.long).index_copy_(0, self.owner[nearest], nearest)
         row = torch.where(row[self.owner[index]] < 0, index, row[self.owner[index]])
         return points - self.rows["x0"][index], self.outcome["best"][row] - self.rows["x0"][index]
-
-
-def _parts(state: State, pieces: list[_Trial] | list[State]) -> list[State]:
-    """The rows of a state that belong to each of the pieces, which follow one another."""
-    sizes = [len(piece.index if isinstance(piece, _Trial) else piece["index"]) for piece in pieces]
-    split = {name: value.split(sizes) for name, value in state.items()}
-    return [{name: value[i] for name, value in split.items()} for i in range(len(sizes))]

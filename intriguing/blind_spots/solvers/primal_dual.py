@@ -53,7 +53,7 @@ _PACE = ("ticks", "first", "last", "decay")
 """Inputs that give rows a pace of their own."""
 PAUSED = (
     *("trial", "mean", "square", "unit", "scale", "dual", "weight", "tick", "clean_gap", "highest", "estimates"),
-    *("mark", "quiet"),
+    *("mark", "quiet", "predicted"),
 )
 """What a paused row needs besides the outputs to go on."""
 
@@ -85,6 +85,8 @@ class _Point(NamedTuple):
     """(R, n), of the loss."""
     norm: Tensor
     """(R,) that of the gradient."""
+    steep: Tensor | None
+    """(R,) whether a slope is infinite or unknown; None where none is."""
     sound: Tensor
     """(R,) whether the row is active, and margin and gradient are finite."""
     all_sound: bool
@@ -177,6 +179,7 @@ class PrimalDual:
             "weight": _sigmoid(zero + self.dual),
             "tick": torch.zeros_like(inputs["target"]),
             "clean_gap": zero.clone(),
+            "predicted": zero.clone(),
             "highest": zero.clone(),
             "mark": zero + float("inf"),
             "quiet": zero.clone(),
@@ -326,9 +329,10 @@ class PrimalDual:
         one = len(parts) == 1 and len(parts[0][1]) == len(trial)
         both, unit = parts[0] if one else self._stands(state, z, slice(None), phase)
         gap, square = both.gap, dot(gradient, gradient)
-        sound, all_sound = active, surely_finite(gap, square)
+        sound, all_sound, steep = active, surely_finite(gap, square), None
         if not all_sound:
             unknown = None if phase.first is None else gradient.isnan() & phase.first[:, None]
+            steep = ~square.isfinite()
             gradient, known = mended(gradient)
             if unknown is not None:
                 gradient = torch.where(unknown, either_way(gradient), gradient)
@@ -338,7 +342,7 @@ class PrimalDual:
         l2 = dot(r, r).sqrt()
         better = sound & (gap > both.slack) & (l2 < state["best_l2"])
         best_l2 = torch.where(better, l2, state["best_l2"])
-        return _Point(gap, gradient, square.sqrt(), sound, all_sound, both.winner, unit, r, l2, better, best_l2)
+        return _Point(gap, gradient, square.sqrt(), steep, sound, all_sound, both.winner, unit, r, l2, better, best_l2)
 
     def _late(self, state: State, point: _Point, phase: _Phase) -> Tensor | None:
         """Rows (R,) whose first success came late; None where there is surely none.
@@ -355,6 +359,9 @@ class PrimalDual:
         gap, change = point.gap, State()
         if phase.first is not None:
             change["clean_gap"] = torch.where(phase.first, gap, state["clean_gap"])
+            predicted = 4 / point.norm
+            predicted = predicted if point.steep is None else predicted.masked_fill(point.steep, _INFINITY)
+            change["predicted"] = torch.where(phase.first, predicted, state["predicted"])
         if phase.never is not None and not self.patient:
             highest = torch.maximum(gap, state["highest"])
             change["highest"] = highest if phase.first is None else torch.where(phase.first, gap, highest)

@@ -17,6 +17,20 @@ from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 CANDIDATES = 9
 """Largest number of classes that start, unless the options ask for more: those with the largest logits."""
 
+_DOUBTED = 3.0
+"""A prediction that is larger than the distance by more than this factor says that the network is flat at the image."""
+
+
+def doubted(predicted: Tensor, reached: Tensor) -> Tensor:
+    """Mask (E,) of the examples whose race says little: the gradient at the image predicted a distance (E,) of its
+    nearest class that is several times the one that was reached (E,).
+
+    There the network is flat at the image, as heads and gates are that saturate, so that the first evaluations say
+    little of the classes. Infinite predictions count: of a slope that is infinite or unknown at the image. On 16
+    ordinary networks of MNIST, Fashion-MNIST and CIFAR-10 it is so for 4 of 768 images.
+    """
+    return (predicted > _DOUBTED * reached) & reached.isfinite()
+
 
 def candidates(labels: Tensor, logits: Tensor, classes: int) -> Tensor:
     """The wrong classes (R, K) that start a race of which `classes` shall be searched. labels: (R,); logits: (R, C)."""
@@ -77,7 +91,7 @@ def raced(
         passed |= ~racing[going]
         if beyond and cut is middle:
             proven = beyond(going, state["best_l2"])
-            outcome["best_l2"][going[proven]] = torch.inf
+            outcome["best_l2"][going[proven]] = last[going[proven]] = torch.inf
             passed &= ~proven
         keep = passed.nonzero().squeeze(1)
         going = going[keep]
