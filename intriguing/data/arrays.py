@@ -10,7 +10,7 @@ import numpy as np
 from intriguing.basics.masked import check_unmasked
 from intriguing.basics.text.brief import brief
 from intriguing.data.dataset import as_nchw
-from intriguing.errors import DataError, InputError
+from intriguing.errors import DataError, InputError, did_you_mean
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,9 +85,13 @@ def sorted_arrays(data: Any, what: str) -> Arrays:
             f"{what} has an array 'names', of classes or of examples: call it class_names (one per class) or paths "
             "(one per example)."
         )
-    unknown = sorted(set(flat) - {f"{s}_{k}" for s in _SPLITS for k in _PER_EXAMPLE})
-    if unknown or not splits:
+    unknown = sorted(set(map(str, flat)) - {f"{s}_{k}" for s in _SPLITS for k in _PER_EXAMPLE})
+    if not splits:
         raise DataError(f"{what} has the keys {sorted(map(str, data))}; the keys are {KEYS}")
+    if unknown:
+        names_here = [f"{s}_{k}" for s in _SPLITS for k in _PER_EXAMPLE]
+        hint = did_you_mean(str(unknown[0]), [*_ALIASES, *names_here, "classes", "class_names", "channels"])
+        raise DataError(f"{what} has {unknown[0]!r}, which is no key: leave it out.{hint} The keys are {KEYS}")
     parts: Parts = {}
     paths: dict[str, tuple[str, ...]] = {}
     order = _channels(channels, what)

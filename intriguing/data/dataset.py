@@ -171,18 +171,21 @@ class Dataset:
         return hashlib.sha256(json.dumps([self.class_names, named]).encode()).hexdigest()
 
 
-def check_range(values: np.ndarray, ids: np.ndarray) -> None:
-    """Raise `DataError` with the first bad example if `values` (n, ...) are NaN or outside [0, 1]."""
+def check_range(values: np.ndarray, ids: np.ndarray, what: str = "Example") -> None:
+    """Raise `DataError` with the first bad example if `values` (n, ...) are NaN or outside [0, 1].
+
+    what: how the message begins, before the example's number.
+    """
     flat = values.reshape(len(values), -1)
     good = ((flat >= -TOLERANCE) & (flat <= 1 + TOLERANCE)).all(axis=1)
     if good.all():
         return
     worst = int(np.argmin(good))
     if not np.isfinite(flat[worst]).all():
-        raise DataError(f"Example {int(ids[worst])} has a pixel that is NaN or infinite. Remove or repair it.")
+        raise DataError(f"{what} {int(ids[worst])} has a pixel that is NaN or infinite. Remove or repair it.")
     low, high = float(flat[worst].min()), float(flat[worst].max())
     raise DataError(
-        f"Example {int(ids[worst])} has pixels from {low:g} to {high:g}; they must lie in [0, 1]. "
+        f"{what} {int(ids[worst])} has pixels from {low:g} to {high:g}; they must lie in [0, 1]. "
         f"{_way_to_01(float(np.nanmin(values)), float(np.nanmax(values)))}"
     )
 
@@ -303,10 +306,11 @@ def build_dataset(
     everyone = np.concatenate([s.ids for s in splits.values()])
     if len(np.unique(everyone)) < len(everyone):
         raise DataError(f"Data set {source!r} repeats an id; ids must be unique over all splits.")
-    for s in splits.values():
+    for name, s in splits.items():
         if isinstance(s.images, np.ndarray) and s.images.dtype != np.uint8:
             for start in range(0, len(s), 4096):
-                check_range(s.images[start : start + 4096], s.ids[start : start + 4096])
+                rows = slice(start, start + 4096)
+                check_range(s.images[rows], s.ids[rows], f"Data set {source!r}, split {name!r}: example")
     channels, height, width = next(iter(shapes.values()))
     largest = max(int(s.labels.max()) for s in splits.values())
     shape = (channels, height, width)

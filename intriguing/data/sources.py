@@ -193,6 +193,7 @@ def load_dataset(source: str, root: str | Path | None = None, download: bool = F
     if kind in FORMS and rest:
         return FORMS[kind].load(source, rest, root)
     if rest:
+        _check_kind(source, root)
         made = factories.call(source)
         if isinstance(made, Dataset):
             return made
@@ -223,6 +224,7 @@ def dataset_hash(source: str, root: str | Path | None = None) -> str:
     if kind in FORMS and rest:
         return FORMS[kind].content_hash(source, rest, root)
     if rest:
+        _check_kind(source, root)
         return factories.source_hash(source)
     entry = _known(source)
     if not entry.folder:
@@ -266,13 +268,43 @@ def known_datasets(root: str | Path | None = None) -> list[dict[str, object]]:
     return [describe(name, root) for name in KNOWN]
 
 
+_HOW = (
+    "Images with their labels are read from an npz file (numpy.savez('data.npz', images=images, labels=labels), then "
+    "npz:data.npz), from photos in one folder per class (imagefolder:FOLDER), or from a function of yours that reads "
+    "the file (module:function)."
+)
+
+
 def _known(source: str) -> NamedSource:
-    if source not in KNOWN and (Path(source).is_dir() or source.endswith(".npz")):
+    path = Path(source).expanduser()
+    if source not in KNOWN and (path.is_dir() or source.endswith(".npz")):
         kind = "npz" if source.endswith(".npz") else "imagefolder"
         raise DataError(f"{source!r} is the name of a file or folder: write '{kind}:{source}'.")
+    if source not in KNOWN and path.suffix == ".py" and path.is_file():
+        raise DataError(f"{source!r} is a file of Python: write '{path.stem}:FUNCTION', the function that gives data.")
+    if source not in KNOWN and path.is_file():
+        raise DataError(f"{source!r} is a file of a kind that is not read. {_HOW}")
     if source not in KNOWN:
         raise unknown_name("data set", source, source_names())
     return KNOWN[source]
+
+
+def _check_kind(source: str, root: Root) -> None:
+    """Raise `DataError` where a `source` such as csv:data.csv or folder:photos names a path by a form that is none."""
+    kind, _, rest = source.partition(":")
+    path = _path(rest.partition("?")[0], root)
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # no path at all
+        return
+    if not there:
+        return
+    try:
+        factories.source_files(source)
+    except DataError:
+        right = f" Write 'imagefolder:{rest}'." if path.is_dir() else f" Write 'npz:{rest}'." * (path.suffix == ".npz")
+        said = right or f" {_HOW}"
+        raise DataError(f"{kind + ':'!r} is no form of data set, and {str(path)!r} is there.{said}") from None
 
 
 def _path(text: str, root: str | Path | None) -> Path:

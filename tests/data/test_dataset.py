@@ -56,7 +56,7 @@ def test_rounding_just_outside_the_range_is_clipped():
 def test_a_bad_pixel_is_refused_and_its_example_named(value, told):
     images = grey(4)
     images[2, 0, 1, 1] = value
-    with pytest.raises(DataError, match=f"Example 12.*{told}"):
+    with pytest.raises(DataError, match=f"example 12 .*{told}"):
         build_dataset("x", {"test": (images, two_classes(4), np.arange(10, 14))}, "h")
 
 

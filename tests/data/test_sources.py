@@ -165,6 +165,45 @@ def test_npz_with_other_keys_is_refused_with_the_right_ones(npz):
         load_dataset(npz(pictures=np.zeros((2, 6, 6))))
 
 
+def test_npz_with_a_key_more_is_told_the_nearest(npz):
+    images, labels = np.zeros((2, 6, 6), np.uint8), np.array([0, 1])
+    with pytest.raises(DataError, match="has 'class_name', which is no key: leave it out. Did you mean 'class_names'"):
+        load_dataset(npz(images=images, labels=labels, class_name=np.array(["a", "b"])))
+
+
+def test_the_image_with_a_nan_is_told_by_data_set_split_and_number(npz):
+    images, labels = np.zeros((4, 6, 6), np.float32), np.array([0, 1, 0, 1])
+    bad = images.copy()
+    bad[2, 3, 3] = np.nan
+    source = npz(train_images=images, train_labels=labels, test_images=bad, test_labels=labels)
+    with pytest.raises(DataError, match=r"^Data set 'npz:.*', split 'test': example 6 has a pixel that is NaN"):
+        load_dataset(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("d.csv", r"'d.csv' is a file of a kind that is not read. Images with their labels .*numpy.savez"),
+        ("csv:d.csv", r"'csv:' is no form of data set, and 'd.csv' is there. Images with their labels"),
+        (
+            "folder:photos?size=8",
+            r"'folder:' is no form of data set, and 'photos' is there. Write 'imagefolder:photos\?si",
+        ),
+        ("npy:d.npz", r"'npy:' is no form of data set, and 'd.npz' is there. Write 'npz:d.npz'."),
+        ("code.py", r"'code.py' is a file of Python: write 'code:FUNCTION'"),
+        ("gone:load", r"There is no module 'gone'"),
+    ],
+)
+@pytest.mark.parametrize("read", [load_dataset, dataset_hash])
+def test_a_path_without_its_form_is_told_what_to_write(source, told, read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("d.csv", "d.npz", "code.py"):
+        (tmp_path / name).write_text("0,1")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match=told):
+        read(source)
+
+
 def test_npz_without_labels_is_refused(npz):
     with pytest.raises(DataError, match="test_images and no test_labels"):
         load_dataset(npz(images=np.zeros((2, 6, 6))))
