@@ -279,6 +279,11 @@ def test_a_few_further_starts_are_made_first_and_then_more_at_a_time():
     assert [n for wave in waves_of(0, [3], 4) for n in wave] == []
 
 
+def test_the_first_slow_start_runs_alone_since_half_of_them_agree():
+    assert [list(wave) for wave in COARSE.by_waves(6, 0, dear=False, segments=False)] == [[0], [1, 2], [3]]
+    assert [list(wave) for wave in FINE.by_waves(6, 0, dear=False, segments=False)] == [[0, 1], [2, 3, 4], [5]]
+
+
 def test_changes_are_in_the_same_basin_by_their_direction_and_not_by_their_length():
     one = torch.tensor([[1.0, 0.0, 0.0]]).expand(4, 3)
     other = torch.tensor([[1.3, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.18, 0.0], [0.6, 0.4, 0.0]])

@@ -91,10 +91,11 @@ COARSE = Plan(
         *((4.0, 64.0, "short"), (0.0, 8.0, "slow"), (2.0, 16.0, "short"), (4.0, 64.0, "long"), (0.5, 16.0, "short")),
         *((1.0, 8.0, "slow"), (0.0, 16.0, "short"), (8.0, 128.0, "short"), (1.0, 8.0, "short"), (0.0, 32.0, "short")),
     ),
-    (3, 4),
+    (1, 3, 4),
 )
 """Where they end far from it, as on residual and attention networks: slow starts end near the optimum, the others far
-from it."""
+from it. A slow one costs as much as three short ones, and the first agrees with what is found on half of the images, so
+it runs alone: on seven networks that is 2 to 25 % fewer passes than three together, for the same distances."""
 
 FIRST_OF_DEAR = (2.0, 16.0, "short")
 """The first further start where each row is fed alone, whichever the plan: much noise, few passes. Targeted, it brought
