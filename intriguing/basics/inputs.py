@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.masked import check_unmasked
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.errors import InputError, IntriguingError, ModelError
 
 _SPANS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -77,8 +78,7 @@ def feeding(model: nn.Module, x: Tensor) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        out_of_memory = isinstance(error, torch.OutOfMemoryError)
-        line = None if out_of_memory or isinstance(error, IntriguingError) else advice(model, x)
+        line = None if is_out_of_memory(error) or isinstance(error, IntriguingError) else advice(model, x)
         if line is None:
             raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -281,7 +281,7 @@ class Driver:
         self._verified.note_outputs(self._plan.fingerprints[task], record)
         self._publication.add(task, record)
         if record.shrunk:
-            log.warning("%s ran out of device memory and went on with %s", task, dict(record.shrunk))
+            log.warning("%s ran out of memory and went on with %s", task, dict(record.shrunk))
 
     def _leave_node(self, event: Raised, pool: Pool) -> None:
         """A worker could not write: that costs its machine, unless the driver cannot write either."""

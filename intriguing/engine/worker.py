@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from intriguing.basics.folders.folder import LocalFolder, Place, folder_at
+from intriguing.basics.process.memory import available_memory, is_out_of_host_memory, is_out_of_memory
 from intriguing.engine.storage.far_store import FarStore
 from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.task import Code, digest
@@ -207,7 +208,7 @@ def _damage(fingerprint: str, wrong: str, sha256: str = "") -> _DamagedInputErro
 def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Record:
     """Run `call`, store its outputs, and return the record of how it ran.
 
-    When the device runs out of memory, the parameter that the task names as its batch size is halved, which the record
+    When the device, or this machine, runs out of memory, the parameter that the task names as its batch size is halved, which the record
     says.
     """
     began = time.perf_counter()
@@ -218,7 +219,7 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
             outputs = call.function.load()(work, **parameters)
             break
         except Exception as error:
-            if not _is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:
+            if not is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:
                 raise
             parameters[call.shrink] = shrunk[call.shrink] = int(parameters[call.shrink]) // 2
     record = Record(
@@ -243,8 +244,18 @@ def damaged_input(error: BaseException) -> tuple[Damage, ...]:
 
 
 def error_text(error: BaseException) -> str:
-    """What `error` says, without the fingerprint that a damaged input carries; the class's name if it says nothing."""
-    return (str(error.args[1]) if isinstance(error, _DamagedInputError) else str(error)) or type(error).__name__
+    """What `error` says, without the fingerprint that a damaged input carries; the class's name if it says nothing.
+
+    Where the machine has no memory left, also what to do.
+    """
+    said = (str(error.args[1]) if isinstance(error, _DamagedInputError) else str(error)) or type(error).__name__
+    if not is_out_of_host_memory(error):
+        return said
+    return (
+        f"{said.rstrip('.')}. No memory was left for it ({available_memory() / 1e9:.1f} GB are available now): run fewer "
+        "workers or other programs at once, or make its work smaller (the sizes in [compute]), and give the same "
+        "command again."
+    )
 
 
 def peak_memory() -> int:
@@ -264,11 +275,6 @@ def _input_hashes(store: Store, call: Call) -> dict[str, str]:
             raise _damage(fingerprint, wrong)
         hashes |= {f"{f}/{o}": record.outputs[o].sha256 for f, o in call.references if f == fingerprint}
     return hashes
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # By name: torch.OutOfMemoryError is the device's, and the engine does not import torch.
-    return type(error).__name__ == "OutOfMemoryError"
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One plan, several pools: what comes out is the same, and what goes wrong is told."""
 
 import logging
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -106,14 +107,26 @@ def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path):
     assert pq.read_table(tmp_path / "run" / "tables" / "failures").num_rows == 0
 
 
-def test_out_of_memory_halves_the_batch_and_the_record_says_so(tmp_path, caplog):
-    from dataclasses import replace
-
-    plan = Plan(replace(t, parameters={"batch": 64, "limit": 20}) if t.name == "scale/1" else t for t in toy_plan())
+@pytest.mark.parametrize("whose", ["device", "Python", "torch"])
+def test_out_of_memory_halves_the_batch_and_the_record_says_so(whose, tmp_path, caplog):
+    short = {"batch": 64, "limit": 20, "whose": whose}
+    plan = Plan(replace(t, parameters=short) if t.name == "scale/1" else t for t in toy_plan())
     outcome = execute(plan, tmp_path)
     assert outcome.complete
     assert outcome.records["scale/1"].shrunk == {"batch": 16}
-    assert "out of device memory" in caplog.text
+    assert "scale/1 ran out of memory and went on with {'batch': 16}" in caplog.text
+
+
+@pytest.mark.parametrize("whose", ["Python", "torch"])
+def test_a_task_for_which_no_memory_is_left_says_what_to_do(whose, tmp_path):
+    """It said "MemoryError: MemoryError"."""
+    short = {"batch": 64, "limit": 0, "whose": whose}
+    plan = Plan(replace(t, parameters=short) if t.name == "scale/1" else t for t in toy_plan())
+    outcome = execute(plan, tmp_path)
+    [failure] = outcome.failures
+    assert "No memory was left for it (" in failure.message
+    assert "run fewer workers or other programs at once, or make its work smaller" in failure.message
+    assert set(outcome.ran) == set(plan.tasks) - {"scale/1"}
 
 
 def test_a_truncated_shard_is_found_named_and_computed_again(tmp_path, caplog):

@@ -46,10 +46,17 @@ def misbehave(do):
             signal.raise_signal(signal.SIGINT)
 
 
-def scale(work, batch, limit=10**9):
-    """Multiply by a pinned factor; runs out of memory above `limit` rows a batch."""
+SHORT_OF_MEMORY = {
+    "device": OutOfMemoryError("too large a batch"),
+    "Python": MemoryError(),
+    "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4398046511104 bytes."),
+}
+
+
+def scale(work, batch, limit=10**9, whose="device"):
+    """Multiply by a pinned factor; runs out of memory, of a device or the machine, above `limit` rows a batch."""
     if batch > limit:
-        raise OutOfMemoryError("too large a batch")
+        raise SHORT_OF_MEMORY[whose]
     numbers = work.table("numbers")
     factor = work.resource("factor")
     return {"scaled": pa.table({"id": numbers["id"], "value": [factor * v.as_py() for v in numbers["square"]]})}

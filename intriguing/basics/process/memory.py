@@ -7,6 +7,8 @@ from pathlib import Path
 
 _UNLIMITED = 2.0**60
 """Limits of this size mean that there is none."""
+_REFUSED = "can't allocate memory"
+"""What torch's RuntimeError says where the system gives it no memory."""
 
 
 def available_memory(root: str | Path = "/") -> float:
@@ -19,6 +21,19 @@ def available_memory(root: str | Path = "/") -> float:
     """
     root = Path(root)
     return min([_of_the_machine(root), *_of_the_groups(root), *_of_the_process(root)])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out: a device's, Python's (NumPy's, Arrow's), or torch's on a CPU.
+
+    torch's error for a device is known by its name, so that torch need not be imported.
+    """
+    return type(error).__name__ == "OutOfMemoryError" or is_out_of_host_memory(error)
+
+
+def is_out_of_host_memory(error: BaseException) -> bool:
+    """Whether `error` says that the memory of this machine, or what this process may have of it, ran out."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _REFUSED in str(error))
 
 
 def _of_the_machine(root: Path) -> float:
