@@ -208,8 +208,8 @@ def _damage(fingerprint: str, wrong: str, sha256: str = "") -> _DamagedInputErro
 def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Record:
     """Run `call`, store its outputs, and return the record of how it ran.
 
-    When the device, or this machine, runs out of memory, the parameter that the task names as its batch size is halved, which the record
-    says.
+    When the device, or this machine, runs out of memory, the parameter that the task names as its batch size is halved,
+    which the record says.
     """
     began = time.perf_counter()
     parameters, shrunk = dict(call.parameters), {}
@@ -252,8 +252,8 @@ def error_text(error: BaseException) -> str:
     if not is_out_of_host_memory(error):
         return said
     return (
-        f"{said.rstrip('.')}. No memory was left for it ({available_memory() / 1e9:.1f} GB are available now): run fewer "
-        "workers or other programs at once, or make its work smaller (the sizes in [compute]), and give the same "
+        f"{said.rstrip('.')}. No memory was left for it ({available_memory() / 1e9:.1f} GB are available now): run "
+        "fewer workers or other programs at once, or make its work smaller (the sizes in [compute]), and give the same "
         "command again."
     )
 
