@@ -406,6 +406,6 @@ def test_an_image_without_a_factor_does_not_stop_the_others():
     least, most = torch.zeros(2, 6, dtype=torch.float64), torch.ones(2, 6, dtype=torch.float64)
     multipliers = torch.stack([torch.full((6,), 1e-3), torch.full((6,), 1e9)]).double()
     box = torch.zeros(2, 3, 36, dtype=torch.float64)
-    square, _ = problem._boxed(multipliers, least, most, problem._factors(2), box, steps=3)
+    square, _ = problem._boxed(multipliers, coupled.Sectors(least, most, *problem._ends()), box, steps=3)
     assert bool(square[0].isfinite().all())
     assert bool(square[1].isinf().all())

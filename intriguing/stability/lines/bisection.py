@@ -9,7 +9,7 @@ from torch import Tensor
 
 from intriguing.stability.lines.coupled import Chain, Coupled
 from intriguing.stability.lines.linear_bounds import Form, Intervals, LinearBounds
-from intriguing.stability.lines.slopes import Aligned, aligned
+from intriguing.stability.lines.slopes import Aligned, Forms, aligned
 from intriguing.stability.region import Region
 from intriguing.stability.tracing.ops import Elementwise, MaxPool, size
 
@@ -228,7 +228,8 @@ class _Block:
         reached = self._reached(bounds.form(last, self.rows, self.values, intervals), slack, self.wrong)
         worst = torch.where(self.wrong, reached, torch.inf).topk(min(_TURNED, reached.shape[1]), largest=False)
         rows = self.rows.gather(1, worst.indices[:, :, None].expand(-1, -1, self.rows.shape[2]))
-        lines = aligned(bounds, rows, worst.indices, self.values, intervals, self.region, radius, before)
+        forms = Forms(rows, worst.indices, self.region, radius)
+        lines = aligned(bounds, forms, self.values, intervals, before)
         again = bounds.with_slopes(lines.slopes).form(last, rows, self.values, intervals)
         better = self._reached(again, slack.gather(1, worst.indices), self.wrong.gather(1, worst.indices))
         return reached.scatter(1, worst.indices, torch.maximum(better, worst.values)), lines

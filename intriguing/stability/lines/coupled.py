@@ -13,6 +13,7 @@ puts -n into q.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,6 +59,19 @@ class Chain:
         ends = [*functions, len(graph.nodes)]
         weights = [_dense(graph, start, end - 1, bounds.like) for start, end in zip([0, *functions], ends, strict=True)]
         return cls(weights, functions)
+
+
+class Sectors(NamedTuple):
+    """The sectors of all neurons: (d_i - a_i h_i)(d_i - b_i h_i) <= 0, with d = D^T w, h = H^T w, w = (u, d_1, ...)."""
+
+    least: Tensor
+    """(B, count): the slopes a."""
+    most: Tensor
+    """(B, count): the slopes b."""
+    leave: Tensor
+    """(N, count): D, where N = n_1 + count."""
+    enter: Tensor
+    """(N, count): H."""
 
 
 def _dense(graph: Graph, start: int, end: int, like: Tensor) -> Tensor:
@@ -124,8 +138,8 @@ class Coupled:
         self.edge_low = (region.low == 0).to(rows)
         self.edge_high = (region.high == 0).to(rows)
 
-    def sectors(self, intervals: Intervals) -> tuple[Tensor, Tensor]:
-        """(B, count): the secant slopes of all neurons."""
+    def sectors(self, intervals: Intervals) -> Sectors:
+        """The sectors of all neurons within these intervals."""
         least, most = [], []
         for i in self.chain.functions:
             node = self.graph.nodes[i]
@@ -134,7 +148,7 @@ class Coupled:
             a, b = secants(node.op, self.values[source], *intervals[source])
             least.append(a.flatten(1))
             most.append(b.flatten(1))
-        return torch.cat(least, 1), torch.cat(most, 1)
+        return Sectors(torch.cat(least, 1), torch.cat(most, 1), *self._ends())
 
     def falls(
         self, intervals: Intervals, margins: Tensor, wrong: Tensor, turns: int, start: Start | None
@@ -143,25 +157,24 @@ class Coupled:
 
         And the multipliers, as the `start` of a call for another radius. `turns` more lower it a little further.
         """
-        least, most = self.sectors(intervals)
-        factors = self._factors(len(least))
+        sectors = self.sectors(intervals)
         box = torch.zeros(*margins.shape, self.first.shape[1], dtype=margins.dtype, device=margins.device)
-        multipliers = self._begin(least, most, factors)
+        multipliers = self._begin(sectors)
         steps = 8
         if start is not None:
-            fits = torch.linalg.cholesky_ex(self._matrix(start[0], least, most, factors)).info == 0
+            fits = torch.linalg.cholesky_ex(self._matrix(start[0], sectors)).info == 0
             multipliers, box = torch.where(fits[:, None], start[0], multipliers), start[1]
             steps = 4 if bool(fits.all()) else 8
         best = torch.full_like(margins, torch.inf)
         for turn in range(turns):
             steps = steps if turn == 0 else 3
-            multipliers = self._newton(multipliers, least, most, factors, box, margins, wrong, steps)
-            square, box = self._boxed(multipliers, least, most, factors, box)
+            multipliers = self._newton(multipliers, sectors, box, margins, wrong, steps)
+            square, box = self._boxed(multipliers, sectors, box)
             best = torch.minimum(best, square)
         return (best.clamp(min=0) * (1 + 1e-6)).sqrt(), (multipliers, box)
 
-    def _factors(self, images: int) -> tuple[Tensor, Tensor]:
-        """(N, count) matrices D and H with d = D^T w, h = H^T w for w = (u, d_1, d_2, ...): N = n_1 + count."""
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """The matrices D and H of `Sectors`."""
         n1 = self.widths[0]
         total = n1 + self.count
         leave = self.first.new_zeros(total, self.count)
@@ -174,9 +187,9 @@ class Coupled:
             row, column = row + self.widths[k - 1], column + self.widths[k]
         return leave, enter
 
-    def _matrix(self, t: Tensor, a: Tensor, b: Tensor, factors: tuple[Tensor, Tensor]) -> Tensor:
+    def _matrix(self, t: Tensor, sectors: Sectors) -> Tensor:
         """P(T) (B, N, N)."""
-        leave, enter = factors
+        a, b, leave, enter = sectors
         n1 = self.widths[0]
         middle, product = (a + b) / 2, a * b
         p = (enter * (t * product)[:, None]) @ enter.T
@@ -186,8 +199,9 @@ class Coupled:
         p[:, :n1, :n1] += self.inverse
         return p
 
-    def _begin(self, a: Tensor, b: Tensor, factors: tuple[Tensor, Tensor]) -> Tensor:
+    def _begin(self, sectors: Sectors) -> Tensor:
         """Multipliers for which P > 0: small in the first layer, and falling fast from layer to layer until it is."""
+        a, b = sectors.least, sectors.most
         widths = torch.tensor(self.widths, device=a.device)
         layer = torch.arange(len(self.widths), device=a.device).repeat_interleave(widths)
         radius = (b - a) / 2
@@ -197,7 +211,7 @@ class Coupled:
         scale = torch.ones(len(a), 1, dtype=a.dtype, device=a.device)
         for _ in range(40):
             power = t * scale ** layer.to(a)
-            fails = torch.linalg.cholesky_ex(self._matrix(power, a, b, factors)).info > 0
+            fails = torch.linalg.cholesky_ex(self._matrix(power, sectors)).info > 0
             if not bool(fails.any()):
                 return power
             scale = torch.where(fails[:, None], scale * 0.4, scale)
@@ -212,22 +226,19 @@ class Coupled:
         outside = (box * box).sum(2) - (inner * k).sum(2)
         return torch.cat([inner, zeros, self.last], 2), outside.clamp(min=0)
 
-    def _newton(
-        self, t: Tensor, a: Tensor, b: Tensor, factors: tuple[Tensor, Tensor], box: Tensor, margins: Tensor,
-        wrong: Tensor, steps: int,
-    ) -> Tensor:  # fmt: skip
+    def _newton(self, t: Tensor, sectors: Sectors, box: Tensor, margins: Tensor, wrong: Tensor, steps: int) -> Tensor:
         """Multipliers that lower the falls of the classes that matter, by damped Newton steps in all images at once."""
         q, outside = self._linear(box)
-        leave, enter = factors
+        a, b, leave, enter = sectors
         goal = margins.clamp(min=1e-9)
         for _ in range(steps):
-            factor, info = torch.linalg.cholesky_ex(self._matrix(t, a, b, factors))
+            factor, _ = torch.linalg.cholesky_ex(self._matrix(t, sectors))
             y = torch.cholesky_solve(q.transpose(1, 2), factor)
             square = (q.transpose(1, 2) * y).sum(1) + outside
             weight = _weights(square / goal**2, wrong) / goal**2
             d, h = leave.T @ y, enter.T @ y
             gradient = -((d - a[:, :, None] * h) * (d - b[:, :, None] * h) * weight[:, None]).sum(2)
-            hessian = self._hessian(d, h, a, b, factors, factor, weight)
+            hessian = self._hessian(d, h, sectors, factor, weight)
             # In the logarithm of t the steps stay positive, and the curvature gains the gradient's part.
             scaled = t[:, :, None] * hessian * t[:, None] + torch.diag_embed((gradient * t).abs())
             # Of an image that has no class of interest, since it is wrong already, the matrix is zero.
@@ -235,29 +246,33 @@ class Coupled:
             scaled = scaled + 1e-9 * torch.diag_embed(largest.expand_as(t))
             step = -torch.linalg.solve(scaled, (gradient * t)[:, :, None]).squeeze(2)
             step = step.clamp(-2.5, 2.5)
-            before = (square * weight).sum(1)
-            rate = torch.ones(len(t), 1, dtype=t.dtype, device=t.device)
-            moved = t
-            waiting = torch.ones(len(t), dtype=torch.bool, device=t.device)
-            for _ in range(6):
-                trial = t * (rate * step).exp()
-                factor, info = torch.linalg.cholesky_ex(self._matrix(trial, a, b, factors))
-                y = torch.cholesky_solve(q.transpose(1, 2), factor)
-                after = (((q.transpose(1, 2) * y).sum(1) + outside) * weight).sum(1)
-                good = waiting & (info == 0) & (after < before)
-                moved = torch.where(good[:, None], trial, moved)
-                waiting = waiting & ~good
-                if not bool(waiting.any()):
-                    break
-                rate = rate / 3
-            t = moved
+            t = self._moved(t, step, sectors, q, weight, outside, (square * weight).sum(1))
         return t
 
-    def _hessian(
-        self, d: Tensor, h: Tensor, a: Tensor, b: Tensor, factors: tuple[Tensor, Tensor], factor: Tensor, weight: Tensor
+    def _moved(
+        self, t: Tensor, step: Tensor, sectors: Sectors, q: Tensor, weight: Tensor, outside: Tensor, before: Tensor
     ) -> Tensor:
+        """T exp(rate step) with the first of six falling rates at which P > 0 and the weighted falls lie below `before`
+        (B,); t where there is none.
+        """
+        rate, moved = torch.ones(len(t), 1, dtype=t.dtype, device=t.device), t
+        waiting = torch.ones(len(t), dtype=torch.bool, device=t.device)
+        for _ in range(6):
+            trial = t * (rate * step).exp()
+            factor, info = torch.linalg.cholesky_ex(self._matrix(trial, sectors))
+            y = torch.cholesky_solve(q.transpose(1, 2), factor)
+            after = (((q.transpose(1, 2) * y).sum(1) + outside) * weight).sum(1)
+            good = waiting & (info == 0) & (after < before)
+            moved = torch.where(good[:, None], trial, moved)
+            waiting = waiting & ~good
+            if not bool(waiting.any()):
+                break
+            rate = rate / 3
+        return moved
+
+    def _hessian(self, d: Tensor, h: Tensor, sectors: Sectors, factor: Tensor, weight: Tensor) -> Tensor:
         """2 sum_c weight_c Z^T P^-1 Z, where the columns of Z are dP/dT_i y."""
-        leave, enter = factors
+        a, b, leave, enter = sectors
         middle, product = (a + b) / 2, a * b
         strongest = weight.topk(min(3, weight.shape[1]), dim=1)
         total = 0.0
@@ -269,11 +284,9 @@ class Coupled:
             total = total + 2 * strongest.values[:, place][:, None, None] * (solved.transpose(1, 2) @ solved)
         return total  # type: ignore[return-value]
 
-    def _boxed(
-        self, t: Tensor, a: Tensor, b: Tensor, factors: tuple[Tensor, Tensor], box: Tensor, steps: int = 25
-    ) -> tuple[Tensor, Tensor]:
+    def _boxed(self, t: Tensor, sectors: Sectors, box: Tensor, steps: int = 25) -> tuple[Tensor, Tensor]:
         """The squared falls (B, C) at multipliers t, and the box multipliers that lower them (accelerated descent)."""
-        factor, info = torch.linalg.cholesky_ex(self._matrix(t, a, b, factors))
+        factor, info = torch.linalg.cholesky_ex(self._matrix(t, sectors))
         n1 = self.widths[0]
         # An image whose matrix has no factor proves nothing; the others go on.
         factor = torch.where((info == 0)[:, None, None], factor, torch.eye(factor.shape[1]).to(factor))
