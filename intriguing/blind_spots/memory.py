@@ -1,12 +1,16 @@
 """Memory of a search: how much it needs, and how many rows fit on the device."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from intriguing.basics.process.memory import available_memory
+from intriguing.basics.torch_modes import without_compiler
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.solvers.loop import Layout
@@ -163,28 +167,56 @@ def available(device: torch.device) -> float:
     return available_memory()
 
 
+@without_compiler
+class _Kept(TorchDispatchMode):
+    """Counts the bytes of tensors, of each storage once and of those of the model's weights never: these are there
+    once for all rows. As a context it counts what all operators give.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.bytes = 0
+        self._known = {w.untyped_storage().data_ptr() for w in (*model.parameters(), *model.buffers())}
+
+    def count(self, value: Tensor) -> Tensor:
+        """Count a tensor, and give it back."""
+        if value.layout is not torch.strided:  # sparse weights, made from others in each pass
+            self.bytes += value.numel() * value.element_size()
+            return value
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in self._known:
+            self._known.add(storage.data_ptr())
+            self.bytes += storage.nbytes()
+        return value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the operator, and count what it gives."""
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(value, Tensor):
+                self.count(value)
+        return out
+
+
 def cost_of(model: nn.Module, conduct: Conduct, image: Tensor) -> RowCost:
     """What a row like `image` (1, *shape) costs the model, by one forward pass.
 
-    Weights and views of them need no memory of a row, because they are there once for all rows.
+    Weights and views of them need no memory of a row.
     """
-    counted = {w.untyped_storage().data_ptr() for w in (*model.parameters(), *model.buffers())}
-    total = 0
-
-    def pack(value: Tensor) -> Tensor:
-        nonlocal total
-        if value.layout is not torch.strided:  # sparse weights, made from others in each pass
-            total += value.numel() * value.element_size()
-            return value
-        storage = value.untyped_storage()
-        if storage.data_ptr() not in counted:
-            counted.add(storage.data_ptr())
-            total += storage.nbytes()
-        return value
-
+    kept = _Kept(model)
     rows = conduct.rows or (1 if conduct.alone else 2)
     batch = image.detach().nan_to_num(0.0).expand(rows, *image.shape[1:])
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        operations = operations_of_row(model, batch.to(conduct.dtype, copy=True))
+
+    def operations_of(hooks: AbstractContextManager[Any]) -> float:
+        with hooks:
+            return operations_of_row(model, batch.to(conduct.dtype, copy=True))
+
+    try:
+        operations = operations_of(torch.autograd.graph.saved_tensors_hooks(kept.count, lambda value: value))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        # torch.func.grad takes no such hooks: a model that uses it keeps at most all that its operators give.
+        operations = operations_of(kept)
     blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED
-    return RowCost(operations, 2 * total / rows, blocks)
+    return RowCost(operations, 2 * kept.bytes / rows, blocks)

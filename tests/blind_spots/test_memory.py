@@ -228,3 +228,34 @@ def test_a_linear_network_is_still_seen_as_one():
     result = minimal_distortion(model, x, model(x).argmax(1))
     assert result.status == ["found"] * 2
     assert torch.allclose(result.lower_bound, result.l2, rtol=1e-3)
+
+
+class Slope(nn.Module):
+    """Logits that are slopes of another network, by torch.func or by autograd."""
+
+    def __init__(self, functional):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 3))
+        self.functional = functional
+
+    def forward(self, x):
+        if self.functional:
+            return torch.func.vmap(torch.func.grad(lambda v: self.net(v).square().sum()))(x)[:, :5]
+        with torch.enable_grad():
+            y = x if x.requires_grad else x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.net(y).square().sum(), y, create_graph=True)
+        return slope[:, :5]
+
+
+def test_a_model_that_takes_gradients_by_torch_func_is_searched_as_others_are():
+    """torch.func.grad refuses the hooks that count what autograd keeps."""
+    torch.manual_seed(0)
+    functional = Slope(True)
+    other = Slope(False)
+    other.load_state_dict(functional.state_dict())
+    x = torch.rand(6, 12)
+    labels = other(x).argmax(1)
+    one, two = (minimal_distortion(model, x, labels) for model in (functional, other))
+    assert one.status == two.status and one.status.count("found") == 6
+    assert torch.allclose(one.l2, two.l2, rtol=1e-3)
+    assert one.plan.row_bytes >= two.plan.row_bytes > 0

@@ -40,6 +40,15 @@ def test_saturated_logits_are_searched_as_others_are(grade, scale):
     assert float((scaled.l2 / plain.l2).mean()) < (1.005 if grade == "best" else 1.05)
 
 
+@pytest.mark.parametrize("grade", ["best", "fast"])
+@pytest.mark.parametrize("scale", [1e20, 1e30, 1e-20, 1e-30])
+def test_logits_whose_slopes_have_squares_beyond_float32_are_searched_as_others_are(grade, scale):
+    """The finish had no cuts: results were up to 2.5 times too far."""
+    plain, scaled = (searched(lambda net, x, s=s: s * net(x), grade) for s in (1.0, scale))
+    assert scaled.status == ["found"] * 8
+    assert float((scaled.l2 / plain.l2).max()) < (1.005 if grade == "best" else 1.05)
+
+
 @pytest.mark.parametrize("grade", ["best", "faithful"])
 @pytest.mark.parametrize(
     "function",

@@ -28,9 +28,20 @@ from intriguing.blind_spots.solvers.loop import State
 _INFINITY = float("inf")
 _LOOSE = 1e-3
 """An old cut is dropped when it is on the wrong side of the best point by more than this share of the distance."""
+_LARGE = 1e18
+"""The square of a larger norm may overflow, and that of a smaller one than its inverse vanish."""
 _PARALLEL = 1 - 5e-5
 """A new cut replaces one of the same rival whose normal has a larger cosine with it (an angle below 0.6 degrees). Two
 nearly parallel cuts make the QP slow."""
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """The norms (R,) of vectors (R, n) of any scale: of logits of 1e25 or 1e-25 slopes have squares that no float32
+    number holds.
+    """
+    largest = vectors.abs().amax(1)
+    scaled = vectors / largest.where(largest > 0, 1.0).unsqueeze(1)
+    return largest * dot(scaled, scaled).sqrt()
 
 
 class _Cuts(NamedTuple):
@@ -273,10 +284,12 @@ class BoundaryFinish:
         offsets, owners, u, normals = state["offsets"], state["owners"], state["multipliers"], state["normals"]
         new, norm = trial.normal, dot(trial.normal, trial.normal).sqrt()
         offset = trial.slope - trial.gap
-        valid = (norm > 0) & (norm < _INFINITY)
+        valid = (norm > 1 / _LARGE) & (norm < _LARGE)
         if surely_all(valid):
             new, offset = new / norm.unsqueeze(1), offset / norm
         else:
+            norm = norm.where(valid, _norm(new))
+            valid = (norm > 0) & (norm < _INFINITY)
             norm = norm.where(valid, 1.0)
             new = torch.where(valid.unsqueeze(1), new / norm.unsqueeze(1), 0.0)
             offset = torch.where(valid, offset / norm, -_INFINITY)
