@@ -103,8 +103,15 @@ def forest(
     return figure
 
 
+_ROOM = 0.14
+"""The share of an axis that is left for the number of values beyond it."""
+
+
 def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]) -> Figure:
-    """For each (metric, [(basis, values), ...]) an axis, with a small histogram per basis and their means marked."""
+    """For each (metric, [(basis, values), ...]) an axis, with a small histogram per basis and their means marked.
+
+    Values far outside of the others are told by their number at the edge: one would squeeze all others into a bar.
+    """
     c = colours()
     rows = sum(len(bases) for _, bases in metrics)
     figure = Figure(figsize=(_WIDTH, 0.27 * rows + 0.52 * len(metrics) + 0.1))
@@ -114,19 +121,49 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]) -> F
     grid = {"height_ratios": ratios, "hspace": 1.9 * len(metrics) / rows, **margins}
     axes = figure.subplots(len(metrics), 1, squeeze=False, gridspec_kw=grid)[:, 0]
     for axis, part, (_, bases) in zip(axes, labels, metrics, strict=True):
+        low, high = _fences([values for _, values in bases])
+        edges = np.linspace(low, high, 101)
         every = np.concatenate([values for _, values in bases])
-        edges = np.histogram_bin_edges(every, 100)
+        room = _ROOM * (high - low)
+        left, right = low - room * bool((every < low).any()), high + room * bool((every > high).any())
         for i, (_, values) in enumerate(bases):
             colour = c.random if i else c.natural
             if len(values):
                 heights = np.histogram(values, edges)[0] / len(values)
-                tall = 0.8 * heights / heights.max()
+                tall = 0.8 * heights / max(heights.max(), 1e-12)
                 # One shape: a hundred bars each would take minutes for a run of many layers.
                 axis.stairs(tall - i - 0.4, edges, baseline=-i - 0.4, fill=True, color=colour, linewidth=0)
                 axis.plot([values.mean()], [-i], "D", color=c.ink, markersize=5.5, markeredgecolor=c.paper)
+                for place, side, beyond in (
+                    (0.0, "left", values[values < low]),
+                    (1.0, "right", values[values > high]),
+                ):
+                    if len(beyond):
+                        farthest = number(float(beyond[np.abs(beyond).argmax()]))
+                        said = (
+                            f"◀ {len(beyond)}, to {farthest}" if side == "left" else f"{len(beyond)}, to {farthest} ▶"
+                        )
+                        axis.text(place, -i, said, ha=side, va="center", transform=axis.get_yaxis_transform())
         axis.set_yticks([-i for i in range(len(bases))], [shorten(label, _LABEL) for label in part])
         axis.set_ylim(-len(bases) + 0.4, 0.6)
+        axis.set_xlim(left - 0.02 * (high - low), right + 0.02 * (high - low))
     return figure
+
+
+def _fences(series: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Between which values an axis is drawn: all of them, or those within six interquartile ranges of the quartiles.
+
+    The means are always within.
+    """
+    every = np.concatenate(series)
+    if len(every) == 0:
+        return 0.0, 1.0
+    first, third = np.quantile(every, (0.25, 0.75))
+    reach = 6 * (third - first) or np.inf
+    means = [values.mean() for values in series if len(values)]
+    low = min(float(every[every >= first - reach].min()), *means)
+    high = max(float(every[every <= third + reach].max()), *means)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def bands(x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, xlabel: str, ylabel: str) -> Figure:

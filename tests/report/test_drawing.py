@@ -1,12 +1,13 @@
-"""Figures as they are drawn: names that would lie on each other."""
+"""Figures as they are drawn: names that would lie on each other, values that would squeeze all others."""
 
 from itertools import combinations
 
 import numpy as np
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from intriguing.report.drawing import crosses
+from intriguing.report.drawing import crosses, strips
 
 
 def test_names_of_points_that_lie_together_are_written_apart():
@@ -24,3 +25,20 @@ def test_names_of_points_that_lie_together_are_written_apart():
     boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in axis.texts]
     assert sorted(text.get_text() for text in axis.texts) == sorted(names)
     assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
+
+
+def test_a_score_far_outside_stands_as_a_number_and_does_not_squeeze_the_others():
+    scores = np.linspace(2.0, 4.0, 101)
+    far, none = np.append(scores, [-500.0, 880.0, 400.0]), np.zeros(0)
+    [axis] = strips([("kurtosis", [("natural", far), ("gaussian", scores), ("none", none)])]).axes
+    assert sorted(text.get_text() for text in axis.texts) == ["2, to 880 ▶", "◀ 1, to −500"]
+    low, high = axis.get_xlim()
+    # The mean of the natural basis, 10.4, is within, and both ends have room for their number.
+    assert 0 < low < 1 and far.mean() + 1 < high < 13
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 5.0], [3.0, 3.0], [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 9.0]])
+def test_scores_without_outliers_or_without_spread_are_all_drawn(values):
+    [axis] = strips([("purity", [("natural", np.array(values))])]).axes
+    low, high = axis.get_xlim()
+    assert not axis.texts and low < min(values) and max(values) < high
