@@ -1,6 +1,7 @@
 """What newcomers type wrong: each gets a sentence that says what to write, and exit code 2."""
 
 import csv
+import os
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_a_newcomer_is_told_what_to_write(folder, monkeypatch, capsys, typed, sa
     assert said in " ".join(shown.err.split()) and "Traceback" not in shown.err
     assert shown.out == ""
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["run demo --out {}", "plan demo --out {}", "status {}", "show {}", "report {}", "verify {}"]
+)
+@pytest.mark.parametrize("whose", ["the path's", "the working folder's"])
+def test_a_path_that_is_not_utf8_is_refused_before_any_work(whose, line, tmp_path, monkeypatch, capsys):
+    """A run wrote its first results there, and ended with a traceback of Arrow's."""
+    odd = os.fsdecode(b"r\xff")
+    folder = tmp_path
+    if whose == "the working folder's":
+        folder = tmp_path / odd
+        folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert call(line.format("run" if folder != tmp_path else odd).split()) == 2
+    told = capsys.readouterr().err
+    assert "r\\xff" in told and "is not in UTF-8" in told and "Traceback" not in told
+    assert list(folder.iterdir()) == []
 
 
 def test_an_export_names_the_classes(tmp_path):

@@ -36,7 +36,8 @@ def at_home(path: str | os.PathLike[str]) -> Path:
 
     Otherwise a folder called ``~`` would be made here, while Arrow reads the home folder. ``./~/x`` is a folder here.
 
-    Raises `InputError` for a URI (``s3://bucket/x``): it would become a folder called ``s3:`` here.
+    Raises `InputError` for a URI (``s3://bucket/x``): it would become a folder called ``s3:`` here; and for a path that
+    is not UTF-8, itself or by the working folder, for Arrow opens no file there.
     """
     if "://" in os.fspath(path):
         raise InputError(
@@ -45,7 +46,20 @@ def at_home(path: str | os.PathLike[str]) -> Path:
         )
     text = os.path.expanduser(os.fspath(path))  # noqa: PTH111 (Path drops the ./ and raises for a name that is nobody's)
     found = Path(text)
+    with suppress(OSError):  # the working folder is gone
+        check_utf8(found.absolute())
     return found.absolute() if str(found).startswith("~") else found
+
+
+def check_utf8(path: Path) -> None:
+    """Raise `InputError` where `path` is not UTF-8: Python takes any bytes for a name, and Arrow does not."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"The path {os.fsencode(path)!r} is not in UTF-8, and tables cannot be read there: rename the folder, or "
+            "choose another."
+        ) from None
 
 
 def without_secrets(uri: str) -> str:
