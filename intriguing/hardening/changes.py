@@ -24,10 +24,10 @@ _FURTHER = 1.5
 
 @dataclass(frozen=True)
 class Drawn:
-    """Images whose changes are searched, and what is known of them.
+    """Images whose changes are searched.
 
-    images: (B, *shape). labels, positions: (B,). warm: (B, *shape of the layer), changes that were found for them
-    before, zero where there is none; None: there is none at all.
+    images: (B, *shape). labels, positions: (B,). warm: (B, *shape of the layer), changes found for them earlier, as
+    warm starts; zero for an image without one, None if no image has one.
     """
 
     __repr__ = brief
@@ -39,11 +39,11 @@ class Drawn:
 
 
 def new_changes(cut: Cut, drawn: Drawn, options: HardeningOptions, seed: int, *keys: int | str) -> Entries:
-    """The smallest changes of the images' activations that make the network above the cut err; (n, ...) of them.
+    """The smallest changes of the images' activations that make the network above the cut err: (n, ...), n <= B.
 
-    An image that it gets wrong unchanged has none, as has one whose search finds nothing. A search begins at the warm
-    start where there is one and the network still errs there. With the method `noise` each change is replaced by
-    Gaussian noise of its own norm, drawn by `seed` and `keys`; then `cap` shortens both alike.
+    Images that are misclassified unchanged, or whose search finds nothing, have none. A search begins at the warm start
+    if the network still errs there. With the method `noise` each change is replaced by Gaussian noise of the same norm,
+    keyed by `seed` and `keys`; then `cap` shortens both in the same way.
     """
     with torch.no_grad(), evaluating(cut.model):
         low, high = cut.box

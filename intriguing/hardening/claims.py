@@ -1,4 +1,4 @@
-"""What hardening is said to do, claim by claim, and what the runs say of it: differences paired by seed.
+"""The claims about hardening, and the tests of them on finished runs, by differences paired by seed.
 
 Source of the claims: arXiv:1312.6199, section 4.1 (the regularisation of 100-100-10), and the follow-up study's two
 (robustness and convergence). This module is plain NumPy.
@@ -22,12 +22,12 @@ open: no significant difference. unknown: the runs have no figure for it."""
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The end of one training."""
+    """The outcome of one training."""
 
     error: float
-    """The fraction of images that the network gets wrong after the last epoch."""
+    """The fraction of images that the network misclassifies after the last epoch."""
     images: int
-    """How many images that is measured on."""
+    """The number of images of that measurement."""
     distortions: np.ndarray
     """(n,): the minimal distortion of each image, the same images for every training; NaN where there is none."""
     epochs: int | None
@@ -38,16 +38,16 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim: the variant of which it is said, the one that it is compared with, and the figure."""
+    """A claim: the variant that it is about, the variant that it is compared with, and the figure that is compared."""
 
     name: str
     variant: str
     against: str
     figure: Literal["error", "rms", "seconds"]
     sentence: str
-    """What is claimed, as a clause: "Training on ... gives a lower error than ..."."""
+    """The claim as a clause: "Training on ... gives a lower error than ..."."""
     opposite: str
-    """The same if it is the other way round."""
+    """The opposite of the claim, as a clause."""
 
 
 _EACH = "Training on the examples of each layer"
@@ -90,7 +90,7 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Judged:
-    """What the runs say of a claim. Differences of errors are in fractions; of the others, ratios of the two."""
+    """The answer to a claim. Errors are compared by their difference (fractions), other figures by their ratio."""
 
     claim: Claim
     outcome: Outcome
@@ -107,22 +107,22 @@ class Judged:
     p: float | None
     """Two-sided, corrected for all claims by Holm's method."""
     seeds: int
-    """Seeds that both variants have."""
+    """Number of seeds that both variants have."""
     test_noise: float | None
-    """Errors: the binomial standard deviation of the difference, were the two tested on different images. It bounds
-    what another test set would change."""
+    """Errors: the binomial standard deviation of the difference for two independent test sets. It bounds how much the
+    difference would vary with another test set."""
     remark: str
-    """What else is to be known; "" where nothing is."""
+    """What else a reader should know; "" for nothing."""
     refuted_by: str
     """What would have refuted the answer: completes "It would have been refuted by ..."."""
 
 
 Runs = Mapping[str, Mapping[int, Outcomes]]
-"""The ends of all trainings, by variant and seed."""
+"""The outcomes of all trainings, by variant and seed."""
 
 
 def judge(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Judged]:
-    """What `runs` say of each claim, with p-values corrected for all of them together."""
+    """The answer of `runs` to each claim, with p-values corrected over all claims."""
     measured = [_measured(claim, runs) for claim in claims]
     given = [None if m.difference is None else m.difference.p for m in measured]
     corrected = holm(np.array([np.nan if p is None else p for p in given]))

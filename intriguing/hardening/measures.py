@@ -1,4 +1,4 @@
-"""What a network is worth: its errors, how small a change makes it wrong, and what of another network fools it."""
+"""The measures of a hardened network: its errors, minimal distortions, and the transfer of adversarial images to it."""
 
 from dataclasses import dataclass
 
@@ -17,31 +17,31 @@ _SLOTS = 1024
 
 @dataclass(frozen=True)
 class Measures:
-    """How small a change makes a network wrong, image by image."""
+    """The minimal distortions of a network, image by image."""
 
     __repr__ = brief
 
     distortions: np.ndarray
-    """(B,) float64: the minimal distortion of each image (root mean square of a value); NaN where nothing was found,
-    as for an image that the network gets wrong unchanged."""
+    """(B,) float64: the minimal distortion (RMS) of each image; NaN where nothing was found, or where the network
+    misclassifies the unchanged image."""
     adversarial: Tensor
     """(found, *shape): the images found."""
     positions: Tensor
-    """(found,) int64: which of the images they are of."""
+    """(found,) int64: the positions of these among the images."""
 
     @property
     def rms(self) -> float | None:
-        """The mean minimal distortion of what was found; None where nothing was."""
+        """The mean minimal distortion over the images with one; None if there are none."""
         return float(np.nanmean(self.distortions)) if self.found else None
 
     @property
     def found(self) -> int:
-        """How many images have a minimal distortion."""
+        """Number of images with a minimal distortion."""
         return len(self.positions)
 
 
 def error_of(model: nn.Module, examples: Examples) -> float:
-    """The fraction of the examples that the network gets wrong."""
+    """The fraction of the examples that the network misclassifies."""
     wrong = 0
     for rows in examples.chunks():
         beat()
@@ -59,9 +59,9 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, grade: str = "best
 
 
 def fooled(model: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[int, int]:
-    """How many of `adversarial` (n, *shape), made for another network, fool this one, and how many could.
+    """How many of the images `adversarial` (n, *shape), made for another network, fool `model`, and of how many.
 
-    Only those count whose unchanged `images` (n, *shape) this network gets right.
+    Only images whose unchanged version in `images` (n, *shape) is classified correctly are counted.
     """
     if not len(images):
         return 0, 0
@@ -72,7 +72,7 @@ def fooled(model: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor
 
 
 def held_out(examples: Examples, count: int, order: np.ndarray) -> tuple[Examples, Examples]:
-    """The examples without the first `count` of `order` (N,), a permutation of their positions; and these alone."""
+    """The examples without the first `count` of the permutation `order` (N,) of their positions, and those `count`."""
     where = torch.from_numpy(order.astype(np.int64)).to(examples.labels.device)
     return subset(examples, where[count:].sort().values), subset(examples, where[:count].sort().values)
 

@@ -1,7 +1,7 @@
 """The pool of a layer: changes of its outputs, of the last few epochs.
 
-A pool holds changes, not activations, because the layers below it move. It is the list of what each epoch found, so a
-training that goes on needs what the last epochs stored, and nothing is stored twice.
+A pool holds changes, not activations, because training moves the layers below. It is a list of what each epoch found,
+so a resumed training reads the stored changes of the last epochs, and nothing is stored twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class Pool:
         return sum(map(len, self._entries()))
 
     def begun(self) -> "Pool":
-        """The pool as a new epoch begins: what is too old is gone."""
+        """The pool at the beginning of a new epoch, without the changes that are too old."""
         return Pool(self.epochs, (*self.parts, ())[-self.epochs :])
 
     def with_(self, entries: Entries) -> "Pool":
@@ -55,15 +55,15 @@ class Pool:
         return Pool(self.epochs, (*self.parts[:-1], (*self.parts[-1], entries)))
 
     def oldest(self) -> Entries | None:
-        """What the oldest epoch found that has anything."""
+        """The changes of the oldest epoch that has any."""
         return next((found for part in self.parts if (found := joined(part)) is not None), None)
 
     def newest(self) -> Entries | None:
-        """What the present epoch found."""
+        """The changes of the current epoch."""
         return joined(self.parts[-1]) if self.parts else None
 
     def together(self) -> Entries | None:
-        """All of it; None for an empty pool."""
+        """All changes; None for an empty pool."""
         return joined(self._entries())
 
     def _entries(self) -> Iterable[Entries]:

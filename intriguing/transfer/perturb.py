@@ -1,9 +1,9 @@
 """Amplified perturbations of attacked images, and Gaussian noise of the same size as a control.
 
 The size of a change is the paper's distortion, RMS = sqrt(sum r^2 / n) over the n values of an image. Both functions
-clip to the box (the paper does not say whether it does). They return the RMS after clipping and the fraction of values
-that were clipped. Clipping makes noise smaller; `after_clipping` enlarges the noise first, so that the control is as
-large as the perturbation that it is compared with.
+clip to the box (the paper does not say whether it does), and return the RMS after clipping and the fraction of clipped
+values. Clipping makes noise smaller; `after_clipping` scales the noise up first, so that the control is as large as the
+perturbation that it is compared with.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from intriguing.randomness import generator
 
 _PURPOSE = "transfer.gaussian_noise"
 _MOST = 1_000
-"""How much larger than asked for noise may be before clipping, where the box leaves it little room."""
+"""Largest factor by which noise is scaled up before clipping."""
 
 
 class Perturbed(NamedTuple):

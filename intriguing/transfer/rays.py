@@ -1,12 +1,11 @@
 """How far along its ray must an image be changed before a network is fooled?
 
-The ray of an image x through a changed image x' is x + t (x' - x), t >= 0, clipped to the box. Its points are named by
-the size of the change as fed, RMS = sqrt(sum r^2 / n) after clipping, so that rays of different sources are compared at
-equal size. A ray ends where each value that changes has reached a side of the box: no point of it is larger.
+The ray of an image x through a changed image x' is x + t (x' - x), t >= 0, clipped to the box. A point of it is
+identified by the size of the change after clipping, RMS = sqrt(sum r^2 / n), so that rays of different sources are
+compared at equal size. A ray ends where every value that changes has reached a side of the box.
 
-Errors need not be monotone along a ray. What is taken is the first size of a fixed grid at which the network is wrong
-though it was right at the one before; between these two the crossing is bisected. A stretch of errors that lies wholly
-between two sizes of the grid is not seen.
+Errors need not be monotone along a ray. The crossing is bisected between the first size of a fixed grid at which the
+network is wrong and the size before. Errors that lie wholly between two sizes of the grid are missed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,20 +18,20 @@ from intriguing.basics.text.brief import brief
 from intriguing.errors import InputError
 
 RESOLUTION = 0.01
-"""A crossing's bracket is at most this share of it, unless `MOST_STEPS` bisections did not bring it there."""
+"""Relative width of a crossing's bracket at which bisection stops."""
 MOST_STEPS = 12
-"""Bisections of a crossing at most."""
+"""Largest number of bisections of a crossing."""
 GROWTH = 1.5
-"""Beyond the largest size asked for, rays that never fooled go on by this factor, to their end."""
+"""Factor of the sizes beyond the largest one of the grid, at which rays without an error are followed to their end."""
 
 _FURTHEST = 1e6
-"""The largest scale of a change of RMS 1: what is a millionth of the others or less does not make a ray longer."""
+"""Largest scale of a change of RMS 1: values a millionth of the others or less do not make a ray longer."""
 _AT_ONCE = 1 << 18
-"""Numbers of the images that arithmetic in float64 is done with at once: 2 MB an array, of some ten."""
+"""Values of images per block of float64 arithmetic: 2 MB in each of about ten arrays."""
 _FED = 1 << 23
-"""Numbers of the points that are fed at once: 32 MB."""
+"""Values of the points that are fed at once: 32 MB."""
 _BATCH = 32
-"""Points are fed in multiples of it, so that networks, which are fed even batches, need not be fed more of them."""
+"""Points are fed in multiples of it, so that even batches need no padding."""
 
 Answer = Callable[[np.ndarray], np.ndarray]
 """The classes (b,) int64 that a network gives images (b, *shape) float32."""
@@ -41,7 +40,7 @@ Answer = Callable[[np.ndarray], np.ndarray]
 class Rays:
     """Rays from `clean` images through `changed` ones, both (B, *shape), within the box.
 
-    changed: the images, or a function that makes those of some rows, (b, *shape), which are then never all in memory.
+    changed: the images, or a function from rows (b,) to their images (b, *shape), so that they are never all in memory.
     Raises: `InputError` for other shapes, and for a changed image that equals its clean one.
     """
 
@@ -84,11 +83,11 @@ class Rays:
 
     @property
     def nbytes(self) -> int:
-        """The memory that they take."""
+        """The size of the rays in memory, in bytes."""
         return self._clean.nbytes + self._change.nbytes
 
     def images(self, rows: np.ndarray, scales: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The points (b, *shape) float32 of these rays at these scales (b,); `out` (b, n) float32 is where they go."""
+        """The points (b, *shape) float32 of the rays `rows` (b,) at `scales` (b,), written to `out` (b, n) if given."""
         moved = np.empty((len(rows), prod(self.shape)), np.float32) if out is None else out
         for part in self._parts(np.arange(len(rows))):
             points = self._change[rows[part]]
@@ -98,7 +97,7 @@ class Rays:
         return moved.reshape(len(moved), *self.shape)
 
     def rms(self, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
-        """The RMS (b,) float64 of these rays' points at these scales (b,), after clipping."""
+        """The RMS (b,) float64, after clipping, of the points of the rays `rows` (b,) at `scales` (b,)."""
         sizes = np.empty(len(rows))
         for part in self._parts(np.arange(len(rows))):
             size, room = self._change_and_room(rows[part])
@@ -106,15 +105,15 @@ class Rays:
         return sizes
 
     def scales(self, rows: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
-        """The scales (S, b) float64 at which these rays' points have the `sizes` (S,): RMS after clipping.
+        """The scales (S, b) float64 at which points of the rays `rows` (b,) have the RMS `sizes` (S,) after clipping.
 
-        Where a ray is shorter than a size: the scale of its end. Solved exactly: sorted by the scale at which each
-        value meets its side of the box, the square of the RMS is a quadratic function between two of these.
+        The scale of a ray's end where the ray is shorter than a size. The solution is exact: between the scales at
+        which two values reach their side of the box, the square of the RMS is a quadratic function.
         """
         found = np.empty((len(sizes), len(rows)))
         for part in self._parts(np.arange(len(rows))):
             size, room = self._change_and_room(rows[part])
-            found[:, part] = _solved(size, room, np.asarray(sizes, np.float64))
+            found[:, part] = _scales_at(size, room, np.asarray(sizes, np.float64))
         return found
 
     def grid(self, sizes: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +126,7 @@ class Rays:
         return self._grids[key]
 
     def _change_and_room(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Per value: how fast it changes, and how far it can go, (b, n) float64."""
+        """Per value: its rate of change, and its distance from the side of the box, (b, n) float64."""
         change, clean = self._change[rows].astype(np.float64), self._clean[rows].astype(np.float64)
         room = np.where(change > 0, self.box[1] - clean, clean - self.box[0])
         return np.abs(change), np.maximum(room, 0.0)
@@ -137,7 +136,7 @@ class Rays:
         return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
-def _solved(size: np.ndarray, room: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _scales_at(size: np.ndarray, room: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The scales (S, b) at which sqrt(mean(min(scale size, room)^2)) has the values `sizes` (S,); (b, n) both."""
     meets = np.divide(room, size, out=np.full_like(size, np.inf), where=size > 0)
     order = np.argsort(meets, axis=1)
@@ -160,11 +159,11 @@ def _solved(size: np.ndarray, room: np.ndarray, sizes: np.ndarray) -> np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """What a network said along rays.
+    """A network's predictions along rays.
 
-    rms, predictions: (S, B), at the sizes asked for. status: (B,) crossed, wrong_before or never. crossing and
-    right_below: (B,) float64, the smallest RMS at which it was seen wrong and the largest below at which it was seen
-    right, NaN unless crossed. passes: (B,) int64, how often the network was fed a point of each ray.
+    rms, predictions: (S, B), at the sizes of the grid. status: (B,) crossed, wrong_before or never. crossing and
+    right_below: (B,) float64, the ends of the crossing's bracket in RMS: the smallest at which the network was wrong,
+    and the largest below it at which it was right; NaN unless crossed. passes: (B,) int64, forward passes per ray.
     """
 
     rms: np.ndarray
@@ -180,23 +179,23 @@ class Followed:
 def follow(
     rays: Rays, sizes: Sequence[float], labels: np.ndarray, clean_predictions: np.ndarray, answer: Answer
 ) -> Followed:
-    """Feed the points of all `rays` at the ascending `sizes`, then bisect where each first becomes wrong.
+    """Feed the points of all `rays` at the ascending `sizes`, then bisect where the network first becomes wrong.
 
-    labels, clean_predictions: (B,) int64, the true classes and what the network says where the rays start. Rays on
-    which it is right at every size are followed further, to their end.
+    labels, clean_predictions: (B,) int64, the true classes and the predictions at the rays' beginnings. Rays without an
+    error at any size are followed further, to their end.
     """
-    every, said = np.arange(len(rays)), _feeding(rays, answer)
+    every, predict = np.arange(len(rays)), _predictor(rays, answer)
     scales, rms = rays.grid(sizes)
-    predictions = np.stack([said(every, each) for each in scales])
+    predictions = np.stack([predict(every, each) for each in scales])
     right_before = clean_predictions == labels
     bracket = _Bracket(len(rays))
     alive = every[right_before]
     for scale, each in zip(scales, predictions, strict=True):
         alive = bracket.step(alive, scale[alive], each[alive] != labels[alive])
     passes = np.full(len(rays), len(sizes), np.int64)
-    _to_the_end(rays, alive, sizes[-1], labels, said, bracket, passes)
+    _extend(rays, alive, sizes[-1], labels, predict, bracket, passes)
     crossed = np.flatnonzero(bracket.crossed)
-    _bisect(rays, crossed, labels, said, bracket, passes)
+    _bisect(rays, crossed, labels, predict, bracket, passes)
     status = np.where(bracket.crossed, "crossed", np.where(right_before, "never", "wrong_before"))
     ends = np.full((2, len(rays)), np.nan)
     ends[:, crossed] = [rays.rms(crossed, scale[crossed]) for scale in (bracket.wrong, bracket.right)]
@@ -220,16 +219,16 @@ class _Bracket:
         return rows[~is_wrong]
 
 
-def _to_the_end(
+def _extend(
     rays: Rays,
     alive: np.ndarray,
     size: float,
     labels: np.ndarray,
-    said: "_Said",
+    predict: "_Predict",
     bracket: _Bracket,
     passes: np.ndarray,
 ) -> None:
-    """Follow the rays that were right so far, from `size`, until each is wrong or at its end."""
+    """Follow the rays without an error so far from `size` on, until each has an error or ends."""
     width = rays.box[1] - rays.box[0]
     while len(alive) and size < width:
         size = min(size * GROWTH, width)
@@ -238,13 +237,13 @@ def _to_the_end(
         alive, scales = alive[longer], scales[longer]
         if len(alive):
             passes[alive] += 1
-            alive = bracket.step(alive, scales, said(alive, scales) != labels[alive])
+            alive = bracket.step(alive, scales, predict(alive, scales) != labels[alive])
 
 
 def _bisect(
-    rays: Rays, rows: np.ndarray, labels: np.ndarray, said: "_Said", bracket: _Bracket, passes: np.ndarray
+    rays: Rays, rows: np.ndarray, labels: np.ndarray, predict: "_Predict", bracket: _Bracket, passes: np.ndarray
 ) -> None:
-    """Halve the brackets of these rays, in scale, until their ends are within `RESOLUTION` in RMS."""
+    """Bisect the brackets of the rays `rows`, in scale, until their relative width in RMS is `RESOLUTION`."""
     for _ in range(MOST_STEPS):
         low, high = (rays.rms(rows, scales[rows]) for scales in (bracket.right, bracket.wrong))
         rows = rows[high - low > RESOLUTION * high]
@@ -252,24 +251,24 @@ def _bisect(
             return
         middle = (bracket.right[rows] + bracket.wrong[rows]) / 2
         passes[rows] += 1
-        bracket.step(rows, middle, said(rows, middle) != labels[rows])
+        bracket.step(rows, middle, predict(rows, middle) != labels[rows])
 
 
-_Said = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""The classes (b,) int64 of the points of rays (b,) at scales (b,)."""
+_Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""The predicted classes (b,) int64 of the points of rays (b,) at scales (b,)."""
 
 
-def _feeding(rays: Rays, answer: Answer) -> _Said:
-    """The function that feeds points of `rays`; few of them are in memory at a time, always in the same place."""
+def _predictor(rays: Rays, answer: Answer) -> _Predict:
+    """The function that feeds points of `rays`; few of them are in memory at a time, in a buffer that is reused."""
     numbers = prod(rays.shape)
     step = max(_BATCH, _FED // max(1, numbers) // _BATCH * _BATCH)
     held = np.empty((min(step, len(rays)), numbers), np.float32)
 
-    def said(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    def predict(rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
         classes = np.empty(len(rows), np.int64)
         for start in range(0, len(rows), step):
             part = slice(start, min(start + step, len(rows)))
             classes[part] = answer(rays.images(rows[part], scales[part], held[: part.stop - start]))
         return classes
 
-    return said
+    return predict

@@ -1,6 +1,7 @@
 """Tasks that follow rays: through the images that were made for another model, and through noise as their control."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ from intriguing.stages.transfer.feeding import (
 )
 from intriguing.transfer import Followed, Perturbed, Rays, directions, follow, gaussian_noise
 
+
+@dataclass(frozen=True)
+class _RaySource:
+    """How the rays of a task are made, and what names them in the worker's memory."""
+
+    make: Callable[[slice], Rays]
+    """The rays of a piece of the positions."""
+    inputs: tuple[str, ...]
+    """The task's inputs that they are made of."""
+    part: str = ""
+    """Which part of these inputs."""
+
+
 NO_SOURCE = {"source_model": "", "source_seed": -1, "grade": "", "target_rule": ""}
 """The columns that name a source, for images that were made for no model."""
 
@@ -45,7 +59,7 @@ def follow_rays(work: Work, parameters: functions.RaysParameters) -> dict[str, p
     columns = {
         "search_id": found.names,
         **found.columns,
-        **_followed(work, rows, found.positions, rays, FOUND, parameters.sizes, parameters.compute.slots),
+        **_followed(work, rows, found.positions, _RaySource(rays, FOUND), parameters),
     }
     keys = {**parameters.key.columns, "source_model": parameters.source_model, "source_seed": parameters.source_seed}
     return {"rays": tables.RAYS.build(columns, **keys, kind="adversarial")}
@@ -72,12 +86,12 @@ def feed_noise(work: Work, parameters: functions.NoiseParameters) -> dict[str, p
             clean, lambda at: clean[at] + directions(clean[at].shape, seed, [here[i] for i in at]), inside=False
         )
 
-    sizes, slots = parameters.sizes, parameters.compute.slots
     # Without sizes nothing is followed, and the table has no rows.
-    followed = positions if sizes else positions[:0]
+    followed = positions if parameters.sizes else positions[:0]
+    source = _RaySource(rays, ("dataset",), f"{parameters.shard} {seed}")
     columns = {
         "search_id": names[: len(followed)],
-        **_followed(work, rows, followed, rays, ("dataset",), sizes, slots, f"{parameters.shard} {seed}"),
+        **_followed(work, rows, followed, source, parameters),
     }
     keys = {**parameters.key.columns, **NO_SOURCE, "kind": "gaussian"}
     return {
@@ -115,26 +129,24 @@ def _followed(
     work: Work,
     rows: Split,
     positions: np.ndarray,
-    rays: Callable[[slice], Rays],
-    inputs: tuple[str, ...],
-    sizes: tuple[float, ...],
-    slots: int,
-    part: str = "",
+    source: _RaySource,
+    parameters: functions.RaysParameters | functions.NoiseParameters,
 ) -> dict[str, Any]:
     """The columns of the table `rays`: those of the images at these positions, followed piece by piece.
 
-    `rays` makes those of a piece out of this `part` of the `inputs`; they are kept for the worker's next task.
+    The rays of a piece are kept for the worker's next task.
     """
+    sizes, slots = parameters.sizes, parameters.compute.slots
     answer, labels, done = answering(work, slots), rows.labels[positions], list[Followed]()
     clean = _clean_predictions(work, rows.ids[positions])
     shape = tuple(rows.images.shape[1:])
     for piece in pieces(len(positions), shape, slots):
 
         def make(piece: slice = piece) -> tuple[Rays, int]:
-            made = rays(piece)
+            made = source.make(piece)
             return made, made.nbytes
 
-        kept = work.kept(f"rays {piece}", inputs, make, part)
+        kept = work.kept(f"rays {piece}", source.inputs, make, source.part)
         done.append(follow(kept, sizes, labels[piece], clean[piece], answer))
     none = np.zeros((len(sizes), 0))
     rms, predictions = (np.hstack([none, *(getattr(one, key) for one in done)]).T for key in ("rms", "predictions"))
