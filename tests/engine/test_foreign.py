@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intriguing.basics.folders.files import read_file, write_file
+from intriguing.basics.folders.saved_plan import read_saved_plan
 from intriguing.engine.driver import Driver, prune, write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.pools.inline import InlinePool
@@ -20,7 +21,7 @@ from intriguing.engine.storage.lock import is_locked, locked
 from intriguing.engine.storage.ownership import check_ours
 from intriguing.engine.storage.verified import Verified
 from intriguing.engine.verify import verify
-from intriguing.errors import StoreError
+from intriguing.errors import CorruptError, StoreError
 from tests.engine.toy import toy_plan
 
 PLAN, SMALL = toy_plan(2), toy_plan(1, bad=0, do="")
@@ -262,6 +263,21 @@ def test_a_store_that_was_moved_into_a_new_folder_is_reused(tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "old" / "store").rename(tmp_path / "new" / "store")
     check_ours(tmp_path / "new")
+    assert len(examine(PLAN, tmp_path / "new").records) == len(PLAN)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 300])
+def test_a_plan_cut_short_is_told_alike_by_all_and_what_they_say_to_do_works(tmp_path, kept):
+    """`status` said "Run the spec again: it is written anew", and the run refused the folder."""
+    run_plan(tmp_path / "old")
+    plan = tmp_path / "old" / "plan.json"
+    plan.write_bytes(plan.read_bytes()[:kept])
+    with pytest.raises(CorruptError, match="move its store/ into a new folder and run the spec there"):
+        read_saved_plan(tmp_path / "old")
+    with pytest.raises(StoreError, match="move its store/ into the new folder: what is in it is reused"):
+        run_plan(tmp_path / "old")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "old" / "store").rename(tmp_path / "new" / "store")
     assert len(examine(PLAN, tmp_path / "new").records) == len(PLAN)
 
 

@@ -76,7 +76,10 @@ def read_saved_plan(run: Place) -> SavedPlan:
     try:
         return checked_plan(parse_json(content))
     except ValueError as error:
-        raise CorruptError(f"{path} cannot be read ({error}). Run the spec again: it is written anew.") from error
+        raise CorruptError(
+            f"{path} cannot be read ({error}). If the folder is a run's, move its store/ into a new folder and run the "
+            "spec there: what is in the store is not computed again."
+        ) from error
 
 
 def checked_plan(body: Any) -> SavedPlan:
