@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from intriguing.basics.process.leaving import leave
-from intriguing.basics.text.printable import printable
+from intriguing.basics.text.log_lines import log_plainly
 from intriguing.cli.app import app
 from intriguing.cli.terminal import err, say
 from intriguing.engine.paths import without_working_folder
@@ -90,19 +90,8 @@ def _set_up_logging() -> None:
     level = told.upper()
     if level not in logging.getLevelNamesMapping():
         raise InputError(f"INTRIGUING_LOG is {told!r}: it must be DEBUG, INFO, WARNING or ERROR, or unset.")
-    if not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(PlainFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        logging.basicConfig(level=level, handlers=[handler])
+    log_plainly(level)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
-
-
-class PlainFormatter(logging.Formatter):
-    """Log lines in which nothing commands the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of `record`."""
-        return printable(super().format(record), lines=True)
 
 
 @contextmanager

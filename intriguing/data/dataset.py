@@ -2,18 +2,23 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from intriguing.basics.text.brief import brief
+from intriguing.basics.text.printable import printable
 from intriguing.data.files import frozen
 from intriguing.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     import torch
+
+_LOG = logging.getLogger(__name__)
 
 # Resizing in float32 gives values like -3e-8, which are clipped; values further outside are an error.
 TOLERANCE = 1e-6
@@ -311,10 +316,28 @@ def build_dataset(
             for start in range(0, len(s), 4096):
                 rows = slice(start, start + 4096)
                 check_range(s.images[rows], s.ids[rows], f"Data set {source!r}, split {name!r}: example")
+    if {"train", "test"} <= splits.keys():
+        _tell_untrained(
+            source, *(tuple(np.unique(splits[s].labels).tolist()) for s in ("train", "test")), names.classes
+        )
     channels, height, width = next(iter(shapes.values()))
     largest = max(int(s.labels.max()) for s in splits.values())
     shape = (channels, height, width)
     return Dataset(source, splits, shape, classes or largest + 1, content_hash, tuple(skipped), names.classes)
+
+
+@cache
+def _tell_untrained(source: str, train: tuple[int, ...], test: tuple[int, ...], names: tuple[str, ...]) -> None:
+    """Log, once per process, which classes of the split `test` have no example in `train`."""
+    if absent := sorted(set(test) - set(train)):
+        shown = ", ".join(f"{label} ({names[label]})" if names else str(label) for label in absent[:3])
+        _LOG.warning(
+            "Data set %r: the split 'test' has examples of classes of which 'train' has none, so that no model learns "
+            "them there: %s%s. Do both splits have the same classes, by the same names and numbers?",
+            source,
+            printable(shown),
+            f" and {len(absent) - 3} more" if len(absent) > 3 else "",
+        )
 
 
 def _split(

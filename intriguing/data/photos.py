@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from PIL import ImageColor
 
+from intriguing.basics.text.printable import printable
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
 from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened, stamp_of
 from intriguing.data.files import hash_files, irregular
@@ -375,7 +376,7 @@ def _log_enlarged(folder: Path, splits: list[Photos]) -> None:
 
 @cache
 def _once(message: str) -> None:
-    _LOG.warning("%s", message)
+    _LOG.warning("%s", printable(message))
 
 
 def _shown(path: Path) -> str:

@@ -252,7 +252,7 @@ def test_cells_of_a_table_are_shown_as_text(tmp_path, capsys):
 
 
 def test_errors_and_log_lines_are_shown_as_text(capsys):
-    from intriguing.cli.process import PlainFormatter
+    from intriguing.basics.text.log_lines import PlainFormatter
 
     assert run_command(["status", f"nowhere{RED}"]) == 2
     assert not {"\x1b", "\x07", "\u202e"} & set(capsys.readouterr().err)

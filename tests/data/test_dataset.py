@@ -189,3 +189,15 @@ def test_channels_come_first_whatever_the_layout(given, wanted):
 def test_images_of_another_rank_or_type_are_refused(images):
     with pytest.raises(DataError, match="it: images of"):
         as_nchw(images, "it")
+
+
+def test_classes_of_the_test_split_that_training_lacks_are_told_once(caplog):
+    labels = np.array([0, 1, 0, 1])
+    parts = {"train": (grey(4), labels, None), "test": (grey(4), np.array([0, 1, 2, 3]), None)}
+    for _ in range(2):
+        build_dataset("told once", parts, "h", names=Names(("a", "b", "c", "d\n\x1b[2J")))
+    [line] = caplog.messages
+    assert "classes of which 'train' has none" in line and "2 (c), 3 (d\\n\\x1b[2J)." in line
+    caplog.clear()
+    build_dataset("alike", parts | {"test": (grey(2), labels[:2], None)}, "h")
+    assert caplog.messages == []

@@ -391,3 +391,9 @@ def test_photos_that_are_larger_than_asked_are_not_called_enlarged(tmp_path, cap
     photo(tmp_path / "a" / "2.png", "red", (40, 40))
     load_dataset(f"imagefolder:{tmp_path}")
     assert "enlarged" not in caplog.text
+
+
+def test_names_of_photos_that_are_left_out_command_no_terminal(folder, caplog):
+    (folder / "train" / "cat" / "a\n\x1b[2Jb.jpg").write_bytes(b"")
+    load_dataset(f"imagefolder:{folder}?size=8&resize=8")
+    assert r"a\n\x1b[2Jb.jpg (not an image" in caplog.text

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from intriguing.basics.text.log_lines import log_plainly
 from intriguing.data import factories
 from intriguing.engine.task import load_object
 from intriguing.errors import IntriguingError
@@ -150,6 +151,7 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
 
 def answer_calls(writing: int, seconds: float) -> None:
     """What the child process runs: read the calls from stdin, and write an answer to each to the handle `writing`."""
+    log_plainly()
     os.set_inheritable(writing, False)
     lifeline = os.fdopen(os.dup(0), "rb")
     empty = os.open(os.devnull, os.O_RDONLY)

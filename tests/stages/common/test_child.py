@@ -1,5 +1,6 @@
 """A user's own code is tried in a process of its own: whatever it does, the driver says what happened and goes on."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -35,6 +36,9 @@ def act(what):
             return [what, sys.stdin.read()]
         case "pid":
             return os.getpid()
+        case "warn":
+            logging.getLogger("a module of the user's").warning("named %s", "\x1b[31mred")
+            return "warned"
         case "lambda":
             return lambda: None
     return what
@@ -82,6 +86,13 @@ def test_our_own_errors_keep_their_class_and_message(what, kind):
         one(what)
     assert type(raised.value) is kind
     assert "Did you mean 'fc1'" in str(raised.value) or str(raised.value) == "do not fit"
+
+
+def test_what_the_child_logs_commands_no_terminal(capfd):
+    """A file's name with a terminal's codes was logged there as it is: the child had no formatter of ours."""
+    assert one("warn") == "warned"
+    told = capfd.readouterr().err
+    assert r"named \x1b[31mred" in told and "\x1b" not in told
 
 
 def test_the_child_ends_with_its_parent():
