@@ -45,7 +45,7 @@ class SearchOptions:
 
     slots: int = 256
     """How many searches run side by side. More use the device better and need more memory; fewer are used if they do
-    not fit, and on a CPU 16 or 64 at most where the model's rows are dear. On a CPU the number of slots changes no
+    not fit, and on a CPU 16 or 64 at most where the model's rows are expensive. On a CPU the number of slots changes no
     result. Where torch uses MKL, this holds if `intriguing` was imported before the first matrix product
     (see `intriguing/__init__.py`). The guide "Blind spots" says how many rows the model is fed at a time.
     """
@@ -56,7 +56,7 @@ class SearchOptions:
 
     passes: int | None = None
     """best and thorough: each image gets more starts until it has had so many forward and backward passes (what it gets
-    anyway is not cut short). More never give a larger distance. None: what the grade thinks enough."""
+    anyway is not cut short). More never give a larger distance. None: as many as the grade makes."""
 
     exact_linear: str = "auto"
     """auto: a model that is linear by its structure is solved exactly (best and fast). off: it is searched."""

@@ -56,14 +56,14 @@ def minimal_distortion(
         result.status, result.l2, result.adversarial
 
     model: from (B, *shape) to logits (B, C), a module (put in eval mode for the search and back after), an exported
-    program or a function; of probabilities the logits behind them are searched. x: (B, *shape) float32 or float64
-    inside the box of the options (a rounding error of a millionth of the box is clipped). labels: (B,) true classes.
-    targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the nearest.
-    starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image lead into
-    different basins (on robust networks), best and thorough also start at the nearest of these that the model puts into
-    the class to reach; an image that is not finite or lies outside the box is left out. A function of no arguments that
-    returns them is called only if they are of use, which they are not where the model is fed row by row, unless passes
-    are asked for.
+    program or a function; for probabilities the logits before the softmax are searched. x: (B, *shape) float32 or
+    float64 inside the box of the options (a rounding error of a millionth of the box is clipped). labels: (B,) true
+    classes. targets: (B,) classes to reach; None for any wrong one; "every" to search every wrong class and keep the
+    nearest. starts: (S, *shape) images of any classes, for example of the training set. Where the starts of an image
+    lead into different basins (on robust networks), best and thorough also start at the nearest of these that the model
+    puts into the class to reach; an image that is not finite or lies outside the box is left out. A function of no
+    arguments that returns them is called only if they are of use, which they are not where the model is fed row by row,
+    unless passes are asked for.
 
     Every result with the status `found` is confirmed: the model classifies that image alone, and in batches; on a CUDA
     device, where both change rounding, with TF32 and without, and in batches of several sizes. The search itself runs

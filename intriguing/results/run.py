@@ -58,7 +58,7 @@ def open_run(path: str | Path | BucketFolder) -> "Run":
         run = ig.open_run("outputs/demo")
         run.tables()
 
-    Of file:// and hdfs:// a run can be read, too.
+    Runs at file:// and hdfs:// URIs can only be read.
 
     Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
     """
@@ -118,15 +118,15 @@ class Run:
     name: str
     """The spec's name."""
     tasks: int
-    """How many tasks the plan has."""
+    """Number of tasks of the plan."""
     datasets: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    """Where the run's data sets lay, by name: source, root, content_hash."""
+    """The run's data sets by name: source, root, content_hash."""
     place: Place | None = field(repr=False)
-    """Its folder for those who write there (the page); None where runs are only read from."""
+    """The folder as a place that can be written to; None where runs can only be read."""
     _system: fs.FileSystem = field(repr=False)
     _root: str = field(repr=False)
     version: str = field(default="", repr=False)
-    """The version of this package that made the plan; "" before 0.1.0 said it."""
+    """The version of this package that made the plan; "" if the plan does not say."""
 
     plan: SavedPlan | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -157,9 +157,9 @@ class Run:
 
         A filter is a value, a list of values of which one must match, or None for a missing value:
         ``run.table("distortions", columns=["l2"], model="007", status=["found", "not_found"])``. A table that the run
-        does not have is empty and has its schema, as one without rows is (`tables` lists those that it has).
-        Activations are one layer of one model at a time: select it by dataset, model, model_seed and layer, as far as
-        needed to tell it from the others (`activation_layers` lists them).
+        does not have is returned without rows (`tables` lists those that it has). Activations are read one layer of one
+        model at a time: select it by as many of dataset, model, model_seed and layer as are needed to identify it
+        (`activation_layers` lists them).
 
         Raises `UnknownNameError` for a table or column that does not exist, `InputError` for a filter of a wrong type
         or where several layers' activations fit (listing the choices), `CorruptError` for a damaged file.
@@ -184,7 +184,7 @@ class Run:
     def pandas(self, name: str, *, columns: Sequence[str] | None = None, **filters: object) -> pd.DataFrame:
         """`table` as pandas. Integer columns that may lack a value are pandas' Int64, so labels stay whole numbers.
 
-        A warning names the data sets, models or layers that the table has where it lacks the one asked for.
+        Warns if the table has no row of the data set, model or layer asked for, and names those that it has.
         """
         found = self.table(name, columns=columns, **filters)
         if not len(found) and name != "activations":
@@ -193,9 +193,9 @@ class Run:
         return as_frame(found)
 
     def head(self, name: str, rows: int = 20) -> tuple[pd.DataFrame, int]:
-        """The first `rows` of a table, as `pandas` gives them, and how many it has; no more than these are read.
+        """The first `rows` of a table, as `pandas` gives them, and its number of rows; only these rows are read.
 
-        Of activations: the stored layers, as `activation_layers` lists them.
+        For `activations` the stored layers are returned, as by `activation_layers`.
         """
         if rows < 0:
             raise InputError(f"{rows} rows were asked for: give 0 or more.")
@@ -210,15 +210,15 @@ class Run:
             return as_frame(first_rows(files, rows, schema, self._system)), dataset.count_rows()
 
     def has_rows(self, name: str) -> bool:
-        """Whether the table `name` has any row; told by its files' own counts, from the first that has one."""
+        """Whether the table `name` has any row, by the metadata of its files."""
         files, system = self._files(name), self._system
         with self._reading(f"Table {name!r}"):
             return any(pq.read_metadata(file, filesystem=system).num_rows for file in files)
 
     def activation_layers(self) -> pd.DataFrame:
-        """The stored layers, a row each: dataset, model, model_seed, layer, units, dtype and folder.
+        """The layers with stored activations, one per row: dataset, model, model_seed, layer, units, dtype and folder.
 
-        Layers have vectors of different lengths and types, so each is a folder of its own that any reader takes:
+        Layers have vectors of different lengths and types, so each has its own folder, which any Parquet reader takes:
         ``pandas.read_parquet(run.activation_layers().folder[0])``. Folders whose files have no rows are left out.
         """
         layers = []
@@ -254,11 +254,11 @@ class Run:
                     raise pa.ArrowInvalid(f"{rows.num_rows:,} rows lack a value in {', '.join(empty)}.")
 
     def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> pd.DataFrame:
-        """The answer of DuckDB to `query`, in which every table of the run is a view by its name.
+        """The result of a DuckDB `query`, in which every table of the run is a view by its name.
 
-        Values go in through `parameters`: ``run.sql("select * from models where model = ?", ["007"])``. The database
-        lives in memory and has no access to files: it reads this run, and writes nothing. Activations of all layers
-        are one view, their vectors lists of float32.
+        Pass values through `parameters`: ``run.sql("select * from models where model = ?", ["007"])``. The database is
+        in memory and has no access to files: it reads this run, and writes nothing. The activations of all layers are
+        one view, with vectors as lists of float32.
 
         Raises `InputError` with DuckDB's own message when the query fails.
         """
@@ -320,7 +320,7 @@ class Run:
         return self.in_order({(row["model"], row["model_seed"]) for row in rows})
 
     def class_names(self) -> dict[tuple[str, int], str]:
-        """The names of the classes by (dataset, label), of the data sets whose classes have names."""
+        """The names of the classes by (dataset, label), for data sets with class names."""
         rows = self.table("examples", columns=["dataset", "label", "class_name"])
         classes = rows.group_by(rows.column_names).aggregate([]).to_pylist()
         return {(row["dataset"], row["label"]): row["class_name"] for row in classes if row["class_name"] is not None}
@@ -338,25 +338,26 @@ class Run:
 
         kind: "minimal" (the adversarial images as found), "amplified", "gaussian" (noise of the same RMS), "clean" (one
         row of that name: the attacked images unchanged) or "noise" (rows "noise 0.1", ...: the attacked images plus
-        Gaussian noise of that standard deviation, clipped); for the last two grade and target_rule play no part. grade,
-        target_rule and dataset may be left out where the run has only one. A model is called by its name where it has
-        one seed, else "model#seed". NaN where a pair has no image, or has not been computed yet.
+        Gaussian noise of that standard deviation, clipped). grade and target_rule are ignored for the last two. grade,
+        target_rule and dataset may be omitted if the run has only one. Models are named "model", or "model#seed" if
+        they have several seeds. NaN where a pair has no image, or has not been computed yet.
 
-        among: which images are counted. Of the searches only those with status `found` ever enter.
+        among: which images are counted, among those of searches with the status `found`.
 
-        - "found": all of them. A targeted search may start from an image that its own model gets wrong, and the model
-          that is fed may have been wrong before the change.
-        - "source_correct": those that the model they were made for classified rightly before the change.
-        - "target_correct": those that the model fed classified rightly before: every error is due to the change.
-        - "both_correct": those of both.
+        - "found": all of them. A targeted search may start from an image that its own model misclassifies, and the
+          model that is fed may have misclassified the unchanged image.
+        - "source_correct": those whose unchanged image the source classifies correctly.
+        - "target_correct": those whose unchanged image the target classifies correctly: every error is due to the
+        change.
+        - "both_correct": those that satisfy both.
 
         ``.attrs["low"]`` and ``.attrs["high"]`` are frames of the same shape, the ends of the 95 % Wilson interval;
-        ``.attrs["n"]`` how many images are counted; ``.attrs["left_out"]`` how many found ones are not (a model that
-        was not fed the unchanged image yet is not known to be right on it); ``.attrs["rms"]`` the mean RMS of the
-        change of each row's images, as fed; ``.attrs["selection"]`` a `Selection`.
+        ``.attrs["n"]`` is the number of images counted, ``.attrs["left_out"]`` that of the found ones not counted
+        (including those whose unchanged image the target was not fed yet), ``.attrs["rms"]`` the mean RMS of the change
+        of each row's images, as fed, and ``.attrs["selection"]`` a `Selection`.
 
-        Raises `InputError` when the run has several data sets, grades or rules and none is chosen, or none of the kind,
-        listing the choices. Source: Szegedy et al. 2013, tables 2 and 4.
+        Raises `InputError` if the run has several data sets, grades or rules and none is chosen, or no image of the
+        kind; it lists the choices. Source: Szegedy et al. 2013, tables 2 and 4.
         """
         if kind not in KINDS:
             raise unknown_name("kind of image", kind, KINDS)
@@ -373,15 +374,15 @@ class Run:
         *,
         among: str = "both_correct",
     ) -> pd.DataFrame:
-        """The amplification curves: errors of every model on found changes that are scaled to one size after another.
+        """The amplification curves: error rates of every model on found changes scaled to a series of sizes.
 
-        A row per source, target and size (RMS after clipping, the same for every source): `rms` as fed (smaller where
-        an image's ray ends before), `rate` with its 95 % Wilson interval `low` to `high` among `n` images, and
-        `noise_rate`, `noise_low`, `noise_high`, `noise_n`: the same images with Gaussian noise of that size. grade,
-        target_rule and dataset may be left out where the run has only one; among as in `transfer_matrix`, by default
-        images that source and target get right, so that every error is due to the change.
+        One row per source, target and size (RMS after clipping, the same for every source): `rms` as fed (smaller if an
+        image's ray ends before), `rate` with its 95 % Wilson interval `low` to `high` among `n` images, and
+        `noise_rate`, `noise_low`, `noise_high`, `noise_n` for the same images with Gaussian noise of that size. grade,
+        target_rule and dataset may be omitted if the run has only one. among: as in `transfer_matrix`; by default the
+        images that source and target classify correctly, so that every error is due to the change.
 
-        Raises `InputError` where a choice is open, or the run has no rays.
+        Raises `InputError` if the run has several of these and none is chosen, or no rays.
         """
         return rays.amplification(self._rays(grade, target_rule, dataset, among))
 
@@ -396,14 +397,15 @@ class Run:
         """How large a change made for a source (rows) must be to fool a target (columns) half of the time.
 
         A cell is the median over images of the smallest RMS (after clipping, along the ray through the found image) at
-        which the target is wrong; infinity where half of the images never fool it inside the box. The size
-        of the found change plays no part, only its direction. Arguments as in `amplification`.
+        which the target is wrong; infinity if half of the images never fool it inside the box. It depends on the
+        direction of the found change, not on its size. Arguments as in `amplification`.
 
-        ``.attrs["low"]``, ``["high"]``: the exact 95 % interval; ``["n"]``, ``["never"]``, ``["left_out"]``: images
-        counted, those of them whose ray never fools, those not counted; ``["own"]``: the median distortion of each
-        target's own searches, to compare its column with; ``["noise"]``: the same median for Gaussian noise.
+        ``.attrs["low"]``, ``["high"]``: the exact 95 % interval; ``["n"]``, ``["never"]``, ``["left_out"]``: the number
+        of images counted, of those whose ray never fools, and of those not counted; ``["own"]``: the median distortion
+        of each target's own searches, for comparison with its column; ``["noise"]``: the same median for Gaussian
+        noise.
 
-        Raises `InputError` where a choice is open, or the run has no rays.
+        Raises `InputError` if the run has several grades, rules or data sets and none is chosen, or no rays.
         """
         return rays.half_rms(self._rays(grade, target_rule, dataset, among))
 
@@ -416,13 +418,13 @@ class Run:
         *,
         among: str = "both_correct",
     ) -> pd.DataFrame:
-        """Does what one grade found transfer less than what another found, at equal size? Image by image.
+        """Whether the changes found by one grade transfer less than those of another, at equal size, image by image.
 
-        A row per source, other target and size: the error rates of the `first` and the `second` grade on the `n` images
-        that both found something for, in how many only one of them fools (`only_first`, `only_second`), McNemar's exact
-        `p`, and `p_holm` over all rows.
+        One row per source, other target and size: the error rates of the `first` and the `second` grade on the `n`
+        images for which both found a change, the number of images that only one of them fools (`only_first`,
+        `only_second`), McNemar's exact `p`, and `p_holm` over all rows.
 
-        Raises `InputError` where a choice is open, or the run has no rays of one of the grades.
+        Raises `InputError` if the run has several rules or data sets and none is chosen, or no rays of a grade.
         """
         one, other = (self._rays(grade, target_rule, dataset, among) for grade in (first, second))
         return rays.grade_comparison(one, other)

@@ -28,26 +28,26 @@ EFFORTS = ("fast", "slow")
 GIGAFLOPS = 10.0
 """Billions of operations that the linear bounds of an image may take: a few seconds on one CPU."""
 OPTIMAL = 1e-3
-"""A result whose bound is at least 1 less this part of it counts as optimal."""
+"""Relative gap of a found norm and its bound up to which the result counts as optimal."""
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Lower bounds on minimal distortions, in L2, for B images and C classes, float64 on the device of the images."""
+    """Certified lower bounds on the L2 norms of minimal changes, for B images and C classes; float64."""
 
     __repr__ = brief
 
     bound: Tensor
-    """(B,): no change inside the box of a smaller norm succeeds; NaN where nothing is proven. 0 where the image has the
-    wrong (targeted: the wanted) class already; infinite where no change inside the box succeeds."""
+    """(B,): no change of a smaller norm inside the box succeeds. NaN if nothing is proven, 0 if the image has a wrong
+    (targeted: the target) class already, infinite if no change inside the box succeeds."""
     per_class: Tensor
-    """(B, C): the same for every class as a target; inf at the label. NaN where nothing is proven."""
+    """(B, C): the same for every class as a target; infinite at the label, NaN if nothing is proven."""
     method: str
-    """What proved them: exact (an affine model), lines (linear bounds, with the product of norms where that is better),
-    coupled (lines and a semidefinite bound), local (norms near the image), product (norms alone), or none."""
+    """The method of proof: exact (an affine model), lines (linear bounds, or the product of norms if that is better),
+    coupled (linear bounds and a semidefinite one), local (norms near the image), product (norms alone), or none."""
     reason: str
-    """Why the method is no better: the operations that cannot be bounded; empty where there is nothing to say."""
+    """Why no better method was used, such as operations that cannot be bounded; empty if there is nothing to say."""
 
 
 def lower_bounds(
@@ -73,14 +73,15 @@ def lower_bounds(
     model: from (B, *shape) to logits (B, C), or its traced graph (`trace`), or the network prepared once for several
     calls (`Network.of`). x: (B, *shape) inside the box from `lower` to `upper` (numbers, or tensors that broadcast to
     an image). labels: (B,) true classes. targets: (B,) classes to reach, None for any wrong one; a target is reached
-    from the class that the model gives now. found: (B,) norms that a search found: they save time, for nothing above
-    them is tried. effort: fast is linear bounds; slow proves more: on dense networks by a semidefinite bound that takes
-    about twenty times as long, on others by the L2 balls of all layers (twice). gigaflops: operations (billions) that
-    the linear bounds of one image may take; where they take more, norms alone are used, and `reason` says so.
+    from the class that the model predicts for the unchanged image. found: (B,) norms that a search found; they save
+    time, since no larger bound is tried. effort: "fast" uses linear bounds; "slow" proves more: on dense networks by a
+    semidefinite bound that takes about twenty times as long, on others by the L2 balls of all layers (twice as long).
+    gigaflops: billions of operations that the linear bounds of one image may take; if they take more, only norms are
+    used, and `reason` says so.
 
     A model that cannot be traced or bounded gives NaN, with the reason.
 
-    Raises: `InputError` for arguments that do not fit, `UnknownNameError` for an effort that is none.
+    Raises: `InputError` for arguments that do not fit, `UnknownNameError` for an unknown effort.
     """
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)
@@ -115,11 +116,11 @@ def excluded_classes(
     upper: Bound = 1.0,
     gigaflops: float = GIGAFLOPS,
 ) -> Tensor:
-    """Mask (B, C): the wrong classes that no change inside the box of a norm below `radius` (B,) reaches, as proven.
+    """Mask (B, C): the wrong classes that provably no change of a norm below `radius` (B,) inside the box reaches.
 
-    One evaluation of linear bounds at that radius, a part of what `lower_bounds` takes, whose bounds of the farther
-    classes go no farther than that of the nearest. False at the label, and where nothing is proven: the class may be
-    out of reach all the same. The arguments are those of `lower_bounds`; radius: (B,), above 0.
+    It takes one evaluation of linear bounds at that radius, a fraction of the cost of `lower_bounds`. False at the
+    label, and if nothing is proven (the class may be out of reach nevertheless). radius: (B,), above 0; the other
+    arguments are those of `lower_bounds`.
 
     Raises `InputError` for arguments that do not fit; a model that cannot be traced or bounded excludes nothing.
     """
@@ -143,7 +144,7 @@ def excluded_classes(
 
 
 def is_optimal(l2: Tensor, bound: Tensor) -> Tensor:
-    """Whether `bound` (B,) proves changes of norm `l2` (B,) to be the smallest but for 1e-3: False for NaN."""
+    """Whether `bound` (B,) proves changes of norm `l2` (B,) to be minimal within a relative 1e-3; False for NaN."""
     return bound.to(l2) >= (1 - OPTIMAL) * l2
 
 

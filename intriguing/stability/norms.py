@@ -31,18 +31,18 @@ class OperatorNorm:
     """The L2 gain of one layer; for a layer that is not linear, its Lipschitz constant."""
 
     norm: float
-    """What the layer reaches, to rounding: by Lanczos on the layer itself where there is no closed form. NaN where it
-    is not known (a stack of nonlinear layers, a layer norm)."""
+    """The norm, up to rounding: by a Lanczos iteration on the layer itself if there is no closed form. NaN if it is
+    unknown (a stack of nonlinear layers, a layer norm)."""
     upper_bound: float
-    """What the layer never exceeds, proven. Infinite for a layer that is not known."""
+    """A proven upper bound of the norm; infinite for an unknown layer."""
     residual: float
-    """An estimate of the error of `norm` (0 for closed forms). It proves no upper bound."""
+    """An estimate of the error of `norm` (0 for closed forms); not a bound."""
     steps: int
     """Lanczos steps (0 for closed forms)."""
     kind: str
     """What the layer is: convolution, linear, max_pool, ...; for several operations their kinds joined by " + "."""
     method: str = "exact"
-    """exact, or paper: the formula as printed, for comparison alone (`upper_bound` is then infinite)."""
+    """exact, or paper: the formula as printed, only for comparison (`upper_bound` is then infinite)."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class LayerNorm:
     input_shape: Shape
     """The shape of the layer's input for one sample."""
     norm: float
-    """What the layer reaches, as in `OperatorNorm`; NaN where it is not known or was not asked for."""
+    """The norm, as in `OperatorNorm`; NaN if it is unknown or was not asked for."""
     upper_bound: float
-    """What the layer never exceeds, proven; infinite for a layer that is not known."""
+    """A proven upper bound of the norm; infinite for an unknown layer."""
     residual: float
     """An estimate of the error of `norm`."""
     steps: int
@@ -70,7 +70,7 @@ class LayerNorm:
     product_bound: float
     """No change of the network's input of L2 norm d moves this layer's output by more than d times this."""
     printed: float = math.nan
-    """What the formula printed in the paper gives; NaN where it was not asked for, or the paper has none."""
+    """The value of the formula printed in the paper; NaN if it was not asked for, or the paper has none."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class NetworkNorms:
     """No change of the input of L2 norm d moves the output by more than d times this (inf where a layer is unknown). In
     a chain it is the product of the layers; branches that meet in a sum add up."""
     unknown: tuple[str, ...]
-    """Layers that could not be bounded, each with the operation that is not known."""
+    """Layers that could not be bounded, each with its unknown operation."""
 
 
 @without_autocast()
@@ -94,15 +94,17 @@ def operator_norm(layer: nn.Module, input_shape: Shape, *, method: str = "exact"
         ig.operator_norm(torch.nn.Conv2d(3, 8, 3, stride=2), (3, 16, 16)).norm
 
     Strides, dilation, groups, every padding mode, transposed convolutions, pooling with overlap, batch norm in eval and
-    elementwise functions are covered. Several linear operations in a row (a module of your own, a Sequential) are taken
-    as one operator for `norm`, and by the product of their bounds for `upper_bound`. A layer that is not known has an
-    infinite bound, and `kind` names it.
+    elementwise functions are covered. For several linear operations in a row (a module of your own, a Sequential)
+    `norm` is that of their composition, and `upper_bound` the product of their bounds. An unknown layer has an infinite
+    bound, and `kind` names it.
 
-    tight: prove a bound within 1e-6 of the norm where the layer is small enough (minutes for a layer of AlexNet).
-    method: "paper" gives the formula printed in section 4.3 for convolutions: the largest norm of the stride-1 blocks
-    of the kernel's transform, times stride^-2. It is no norm and no bound; it is for comparison with table 5.
+    tight: prove a bound within 1e-6 of the norm if the layer is small enough (minutes for a layer of AlexNet).
+    method: "paper" evaluates the formula printed in section 4.3 for convolutions: the largest norm of the stride-1
+    blocks of the kernel's transform, times stride^-2. It is neither the norm nor a bound, and serves for comparison
+    with table 5.
 
-    Raises `InputError` for a shape or method that is none, `ModelError` where the layer cannot run on the shape.
+    Raises `InputError` for an invalid shape, `UnknownNameError` for an unknown method, `ModelError` if the layer cannot
+    run on the shape. Source: arXiv:1312.6199, section 4.3.
     """
     if method not in METHODS:
         raise unknown_name("method of operator_norm", str(method), METHODS)

@@ -92,12 +92,12 @@ def gaussian_noise(
         import numpy as np, intriguing as ig
         ig.gaussian_noise(np.full((2, 28, 28), 0.5), rms=0.1, seed=0, ids=[0, 1]).images
 
-    clean: (B, *shape) in [lower, upper]; rms: a number that is not negative, or one per image. The noise of an image
-    depends only on `seed` and its id, up to its scale: noise of twice the RMS is twice the noise. after_clipping: scale
-    the noise so that its RMS after clipping is `rms` (by at most 1,000, where the box allows no such noise).
+    clean: (B, *shape) in [lower, upper]. rms: a number of at least 0, or one per image. ids: (B,) ids of the images.
+    The noise of an image depends only on `seed` and its id; its size scales it. after_clipping: scale the noise up so
+    that its RMS after clipping is `rms` (by a factor of at most 1,000, if the box allows no such noise).
 
-    Raises: `InputError` for images that are not finite or not in the box, a negative RMS, or a number of ids that is
-    not the number of images.
+    Raises: `InputError` for images that are not finite or not in the box, a negative RMS, or another number of ids than
+    of images.
     """
     x, box = _images("clean", clean, lower, upper)
     size = _sizes(rms, len(x))

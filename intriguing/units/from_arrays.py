@@ -25,7 +25,7 @@ Outcome = Literal["higher", "lower", "none", "undecided", "unknown"]
 
 @dataclass(frozen=True)
 class ScoreTest:
-    """What the rotation test says of one score."""
+    """The result of the rotation test for one score."""
 
     metric: str
     """The score's name."""
@@ -37,7 +37,7 @@ class ScoreTest:
     figures: RotationTest
     """Statistic, null, interval, p-values and effect: the columns of the table `rotation_tests`."""
     curve: tuple[RotationTest, ...] = ()
-    """The dose curve: the same figures for bases that are turned by a part of a rotation."""
+    """The dose curve: the same figures for powers of a rotation, from near the natural basis to a full rotation."""
 
     def __str__(self) -> str:
         return f"{self.metric}: {self.sentence}"
@@ -45,19 +45,19 @@ class ScoreTest:
 
 @dataclass(frozen=True)
 class RotationTests(Sequence[ScoreTest]):
-    """The tests of a basis by several scores: a sequence of one `ScoreTest` per score, which can be read by name, too.
+    """The tests of a basis, one `ScoreTest` per score: a sequence that is also indexed by the name of a score.
 
         tests = ig.rotation_test(activations, classes, metrics=["purity", "auroc"], rotations=99, subsamples=20)
         tests["purity"].outcome, tests["purity"].sentence
         tests.to_frame()
 
-    Printed, it is a sentence per score.
+    `print(tests)` prints a sentence per score.
     """
 
     tests: tuple[ScoreTest, ...]
     """The tests, in the order of the scores asked for."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of the inputs, such as units that never vary."""
+    """Remarks on the inputs, such as units that never vary."""
 
     def __len__(self) -> int:
         return len(self.tests)
@@ -77,7 +77,7 @@ class RotationTests(Sequence[ScoreTest]):
         return "\n".join([*map(str, self.tests), *self.notes])
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas row per score, with outcome and sentence; rows of the dose curve (alpha above 0) have neither."""
+        """A pandas frame: one row per score; rows of the dose curve (alpha above 0) have no outcome and sentence."""
         import pandas as pd
 
         rows = []
@@ -100,7 +100,7 @@ def rotation_test(
     subsamples: int = 100,
     doses: Sequence[float] = (),
 ) -> RotationTests:
-    """Whether the units of a layer are special, or any rotation of its basis would do: a test and a sentence per score.
+    """Test whether the units of a layer differ from random rotations of its basis: a test and a sentence per score.
 
         import numpy as np, intriguing as ig
         rng = np.random.default_rng(0)
@@ -109,25 +109,25 @@ def rotation_test(
         tests = ig.rotation_test(activations, labels, rotations=99, subsamples=20)
         print(tests)
 
-    The statistic is the mean of a score over all units. It is held against the same mean over random rotations of the
-    whole basis: units share their inputs, so a test that takes them as independent is invalid. p-values are exact for
-    the rows as given, and corrected by Holm's method over the scores asked for.
+    The statistic is the mean of a score over all units. The null is the same mean over random rotations of the whole
+    basis: units share their inputs, so a test that treats them as independent is invalid. p-values are exact for the
+    rows as given, and corrected by Holm's method over the scores asked for.
 
     Args:
-        activations: (N, D) array or tensor, a row per input. Rows should be independent: one row per image, no
-            several positions of one map.
-        labels: (N,) classes, whole numbers or names. The classes are those that occur.
+        activations: (N, D) array or tensor, one row per input. Rows should be independent: one per image, not several
+            positions of one map. Computed in float32; large means of float64 activations are subtracted before.
+        labels: (N,) classes, whole numbers or names. Classes that do not occur are not counted.
         judge: (N, E) vectors of the same inputs by an independent encoder, for interpretability and intruder.
         metrics: the scores, of `intriguing.units.scores.METRICS`; by default all that the arrays allow.
-        k: how many top inputs a score looks at. It needs ten times as many rows.
-        rotations: how many random rotations make up the null. 999 is the least for a claim; cost grows with it.
-        seed: of rotations, random halves, and the order of equal projections.
-        subsamples: random halves of the rows behind each interval; 0 for no interval.
-        doses: powers of a rotation in (0, 1], whose statistics are added as a dose curve (at most 512 units).
+        k: number of top inputs that a score uses. At least 10 k rows are needed.
+        rotations: number of random rotations in the null. Use at least 999 for a claim; the cost is proportional.
+        seed: seed of the rotations, the random halves, and the order of equal projections.
+        subsamples: number of random halves of the rows behind each interval; 0 for no interval.
+        doses: powers of a rotation, in (0, 1], for which the statistics are added as a dose curve (at most 512 units).
 
     Raises:
-        InputError: the arrays do not fit each other or hold NaN, there are too few rows, one unit or one class, or a
-            score was asked for that needs labels or a judge that are not given.
+        InputError: the arrays do not fit each other or hold NaN, there are too few rows, one unit or one class, or
+            labels or a judge are missing for a score that was asked for.
         UnknownNameError: there is no such score.
     """
     _check_counts(k=(k, 1), rotations=(rotations, 1), seed=(seed, 0), subsamples=(subsamples, 0))
