@@ -53,9 +53,9 @@ class Comparison:
 def compare_with_draws(statistic: float, draws: np.ndarray, standard_error: float | None = None) -> Comparison:
     """The rank test of a `statistic` among `draws` of its null, (B,).
 
-    `standard_error` is that of `statistic` minus the mean of the draws, over the choice of the data (`stats.halves`).
-    Without it there is no interval, and the detectable effect takes the data as given. A statistic or a draw that is
-    not finite, or no draws at all, give a comparison without figures.
+    standard_error: that of `statistic` minus the mean of the draws, over the choice of the data (`stats.halves`).
+    Without it, or if it is not finite, there is no interval, and the detectable effect is for the data as given. If the
+    statistic or a draw is not finite, or there are no draws, the comparison has no figures.
     """
     null = np.asarray(draws, dtype=np.float64)
     b = len(null)
@@ -70,7 +70,9 @@ def compare_with_draws(statistic: float, draws: np.ndarray, standard_error: floa
     mean = float(null.mean())
     sd = float(null.std(ddof=1)) if b > 1 else 0.0
     sd = sd if sd > slack else 0.0
-    half = None if standard_error is None else float(ndtri(0.975)) * standard_error
+    # Random halves of few inputs may lack a class, and then have no statistic.
+    error = standard_error if standard_error is not None and np.isfinite(standard_error) else None
+    half = None if error is None else float(ndtri(0.975)) * error
     return Comparison(
         natural=statistic,
         null_mean=mean,
@@ -82,7 +84,7 @@ def compare_with_draws(statistic: float, draws: np.ndarray, standard_error: floa
         p_low=p_low,
         p_two=min(1.0, 2 * min(p_high, p_low)),
         effect=(statistic - mean) / sd if sd else None,
-        detectable_effect=detectable_effect(null, standard_error or 0.0) if sd else None,
+        detectable_effect=detectable_effect(null, error or 0.0) if sd else None,
     )
 
 

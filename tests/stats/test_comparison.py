@@ -44,6 +44,11 @@ def test_the_interval_is_the_normal_one_of_the_standard_error():
     assert (test.low, test.high) == pytest.approx((2 - 1.959964 * 0.5, 2 + 1.959964 * 0.5))
 
 
+def test_an_unknown_standard_error_leaves_no_interval():
+    null = np.arange(99.0)
+    assert compare_with_draws(3.0, null, float("nan")) == compare_with_draws(3.0, null)
+
+
 def test_the_detectable_effect_has_the_power_it_promises():
     rng = generator(0, "power")
     null = stats.norm.ppf(np.arange(1, 1000) / 1000)
