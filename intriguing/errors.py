@@ -13,6 +13,7 @@ The classes:
     ├── UnknownNameError     a name that nothing answers to: lists the nearest valid ones
     ├── InputError           an argument of a library call is out of range, of a wrong shape, ...
     ├── DataError            a data set or corpus that cannot be read or is not what it should be
+    │   └── MissingDataError a data set whose files are not there
     ├── UnavailableError     a file of a data set that the system does not give now, or that was changed since
     ├── ModelError           a model that cannot be built, loaded or fed
     │   └── WeightsError     a weights file that does not fit its model
@@ -55,6 +56,10 @@ class InputError(IntriguingError, ValueError):
 
 class DataError(IntriguingError, ValueError):
     """A data set or corpus that cannot be read, or that is not what it should be."""
+
+
+class MissingDataError(DataError):
+    """A data set whose files are not where they were looked for."""
 
 
 class UnavailableError(IntriguingError, OSError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from intriguing.basics.process.memory import available_memory
 from intriguing.data.files import instead, near_files, open_regular
-from intriguing.errors import DataError
+from intriguing.errors import DataError, MissingDataError
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000
@@ -36,7 +36,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 )
             return _members(path, file)
     except FileNotFoundError:
-        raise DataError(
+        raise MissingDataError(
             f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
         ) from None
     except DataError:

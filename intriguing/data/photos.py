@@ -16,7 +16,7 @@ from intriguing.basics.text.printable import printable
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
 from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened, stamp_of
 from intriguing.data.files import hash_files, irregular
-from intriguing.errors import DataError, UnavailableError, check_names
+from intriguing.errors import DataError, MissingDataError, UnavailableError, check_names
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = frozenset(
@@ -240,7 +240,9 @@ def _is_litter(name: str) -> bool:
 
 def _splits(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}. Put one folder of photos per class there, or correct the path.")
+        raise MissingDataError(
+            f"There is no folder {folder}. Put one folder of photos per class there, or correct the path."
+        )
     splits = {"train": folder / "train"} if (folder / "train").is_dir() else {}
     for name in ("test", "val"):
         if (folder / name).is_dir():

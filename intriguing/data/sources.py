@@ -18,7 +18,7 @@ from intriguing.data.dataset import Dataset, Names, build_dataset
 from intriguing.data.files import hash_arrays, hash_files, near_files, read_idx
 from intriguing.data.npz import read_npz
 from intriguing.data.vision import torchvision
-from intriguing.errors import DataError, unknown_name
+from intriguing.errors import DataError, MissingDataError, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _load_npz(source: str, rest: str, root: Root) -> Dataset:
 def _hash_npz(source: str, rest: str, root: Root) -> str:
     path = _path(rest, root)
     if not path.is_file():
-        raise DataError(
+        raise MissingDataError(
             f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
         )
     return hash_files([("npz", path)])
@@ -341,7 +341,7 @@ def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
             socket.setdefaulttimeout(before)
         missing = [f for f in entry.files if not (folder / f).is_file()]
     if missing:
-        raise DataError(
+        raise MissingDataError(
             f"Data set {entry.name!r} is not in {folder}: {', '.join(missing)} missing. Allow the download, put them "
             "there, or point INTRIGUING_DATA (or the root) at the folder that holds "
             f"{entry.folder.partition('/')[0]}/."

@@ -12,7 +12,7 @@ import numpy as np
 from intriguing.basics.process.patience import telling
 from intriguing.data import is_users_code, load_dataset
 from intriguing.data.files import near_files, open_regular
-from intriguing.errors import DataError, WeightsError
+from intriguing.errors import DataError, MissingDataError, WeightsError
 from intriguing.models.registry import ENDINGS
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stages.common.planned import PlannedDataset
@@ -81,8 +81,11 @@ images of each split's smallest class.
 
 
 def describe(source: DatasetSource) -> DatasetDescription:
-    """Load a data set and describe it; raises `DataError` where it cannot be read."""
-    dataset = load_dataset(source.source, source.root, source.download)
+    """Load a data set and describe it; raises `DataError` where it cannot be read, `MissingDataError` for no files."""
+    try:
+        dataset = load_dataset(source.source, source.root, source.download)
+    except FileNotFoundError as error:  # of a function of the user's
+        raise MissingDataError(f"{source.source}: {error}") from error
     sizes = {split: len(rows) for split, rows in dataset.splits.items()}
     rarest = {name: int(np.unique(rows.labels, return_counts=True)[1].min()) for name, rows in dataset.splits.items()}
     return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash, rarest
@@ -93,12 +96,14 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     for name, dataset in section.datasets.items():
         where = dataset.root or outside.root
         where = os.path.realpath(Path(where).expanduser()) if where else None
+        if where and not Path(where).is_dir() and not dataset.download:
+            raise DataError(f"datasets.{name}: there is no folder {where} (--data, or the data set's root).")
         candidates = [
             DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
         ]
         try:
             source, description = _first_readable(candidates, f"datasets.{name}", outside.seconds)
-        except DataError as error:
+        except MissingDataError as error:
             if not dataset.optional or len(section.datasets) == 1:
                 raise
             log.warning("The sweep goes on without the data set %r: %s", name, error)
@@ -108,21 +113,27 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
 
 
 def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: float) -> tuple[str, DatasetDescription]:
-    """The first of `candidates` whose files are there, as (source, description); the first one's error where none is.
+    """The first of `candidates` whose files are there, as (source, description), with a warning if it is not the first.
 
-    A function of the user's is called in a process of its own, for at most `seconds`.
+    A function of the user's is called in a process of its own, for at most `seconds`. Raises `MissingDataError`, the
+    first one's, where none is there; `DataError` for one that is there and cannot be read, without a look at the rest.
     """
-    errors = []
+    missing: list[MissingDataError] = []
     for candidate in candidates:
         try:
-            if not is_users_code(candidate.source):
+            if is_users_code(candidate.source):
+                calls = [Call(f"{key} ({candidate.source})", candidate)]
+                description = in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
+            else:
                 with telling(f"looking through {key} ({candidate.source})"):
-                    return candidate.source, describe(candidate)
-            calls = [Call(f"{key} ({candidate.source})", candidate)]
-            return candidate.source, in_child(f"{__name__}:describe", calls, seconds, DataError)[0]
-        except DataError as error:
-            errors.append(error)
-    raise errors[0]
+                    description = describe(candidate)
+        except MissingDataError as error:
+            missing.append(error)
+            continue
+        if missing:
+            log.warning("%s is taken from %r instead: %s", key, candidate.source, missing[0])
+        return candidate.source, description
+    raise missing[0]
 
 
 def _models(section: ModelsSection) -> dict[str, ModelFiles]:

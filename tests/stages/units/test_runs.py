@@ -293,7 +293,32 @@ def test_a_data_set_that_is_missing_is_left_out_with_a_word_if_it_may(tmp_path, 
     assert not [t for t in prepared.plan.tasks if "/mnist/" in t]
 
 
-def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path):
+def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_path, caplog):
     sets = {"mnist": {"root": str(tmp_path), "instead": ["mnist-sample"]}}
-    prepared = prepare(small({"datasets": sets}), tmp_path / "run")
+    with caplog.at_level(logging.WARNING):
+        prepared = prepare(small({"datasets": sets}), tmp_path / "run")
     assert prepared.sweep.datasets["mnist"].source == "mnist-sample"
+    assert "datasets.mnist is taken from 'mnist-sample' instead: Data set 'mnist' is not in" in caplog.text
+
+
+def test_a_damaged_data_set_is_not_taken_from_elsewhere_nor_left_out(tmp_path):
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    cut = {"source": f"npz:{tmp_path / 'cut.npz'}", "instead": ["mnist-sample"], "optional": True}
+    with pytest.raises(ig.errors.DataError, match=r"cut.npz cannot be read as an npz file"):
+        prepare(small({"datasets": {"mine": cut, "mnist-sample": {}}}), tmp_path / "run")
+
+
+def test_a_folder_of_data_sets_that_is_not_there_is_refused_though_another_source_would_do(tmp_path):
+    sets = {"mnist": {"instead": ["mnist-sample"]}}
+    with pytest.raises(ig.errors.DataError, match=r"datasets.mnist: there is no folder .*nowhere"):
+        prepare(small({"datasets": sets}), tmp_path / "run", tmp_path / "nowhere")
+
+
+def test_a_function_that_misses_its_file_counts_as_missing_data(tmp_path, caplog, monkeypatch):
+    (tmp_path / "absent_data.py").write_text("def load():\n    open('nowhere.csv')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sets = {"mine": {"source": "absent_data:load", "instead": ["mnist-sample"]}}
+    with caplog.at_level(logging.WARNING):
+        prepared = prepare(small({"datasets": sets}), tmp_path / "run")
+    assert prepared.sweep.datasets["mine"].source == "mnist-sample" and "nowhere.csv" in caplog.text
