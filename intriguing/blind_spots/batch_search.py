@@ -127,7 +127,7 @@ class BatchSearch:
             misclassified, success, bad_output | outcome.broken, confirmed.unstable, outcome.blind | saturated
         )
         result = self._assembled(status, r, confirmed, success, misclassified, penalty, clean_prediction)
-        return replace(result, reasons=self._reasons(status, outcome))
+        return replace(result, reasons=self._reasons(status, outcome, clean))
 
     def _saturated(self, clean: Tensor) -> Tensor:
         """Images (B,) where the probability of every goal is rounded to 0, so that it has no gradient."""
@@ -271,20 +271,24 @@ class BatchSearch:
         names = [*cases, "not_found"]
         return [names[row.index(True) if True in row else -1] for row in zip(*columns, strict=True)]
 
-    def _reasons(self, status: list[str], outcome: _Outcome) -> list[str]:
-        """Per example that was not found, or found without a gradient, what the search met; else an empty string."""
+    def _reasons(self, status: list[str], outcome: _Outcome, clean: Tensor) -> list[str]:
+        """Per example that was not found, had no sound output, or was found without a gradient, what the search met;
+        else an empty string. clean: (B, C) logits at the images.
+        """
         passes = zip(self.passes["forward"].tolist(), self.passes["backward"].tolist(), strict=True)
         facts = zip(
             outcome.lowered.tolist(), outcome.mute.tolist(), outcome.least_penalty.tolist(), passes, strict=True
         )
-        reasons = [
-            "" if s != "not_found" else _reason(self.grade.recipe is None, *met) if searched else _EXCLUDED
-            for s, met, searched in zip(status, facts, outcome.searched.tolist(), strict=True)
-        ]
-        blind = outcome.blind.tolist()
-        return [
-            _UNGUIDED if s == "found" and b else reason for s, b, reason in zip(status, blind, reasons, strict=True)
-        ]
+        met = zip(status, facts, outcome.searched.tolist(), outcome.blind.tolist(), clean.cpu(), strict=True)
+        reasons = []
+        for s, fact, searched, blind, logits in met:
+            if s == "not_found":
+                reasons.append(_reason(self.grade.recipe is None, *fact) if searched else _EXCLUDED)
+            elif s == "bad_output":
+                reasons.append(_unsound(logits))
+            else:
+                reasons.append(_UNGUIDED if s == "found" and blind else "")
+        return reasons
 
     def _assembled(
         self,
@@ -329,3 +333,13 @@ def _reason(paper: bool, lowered: bool, mute: bool, least: float, passes: tuple[
     else:
         reason = "No step lowered the loss plus penalty: the loss is flat around the image, or its gradient misleads."
     return reason + (" On the way were logits or gradients that are not finite." if mute else "")
+
+
+def _unsound(logits: Tensor) -> str:
+    """What is wrong with the logits (C,) of an image, or with their gradient where all of them are finite."""
+    classes = (~logits.isfinite()).nonzero().squeeze(1).tolist()
+    if not classes:
+        return "At the image every slope of the logits is NaN or zero, and not all are zero."
+    named = ", ".join(f"{k} ({float(logits[k]):g})" for k in classes[:3])
+    more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
+    return f"At the image the logits of these classes are not finite: {named}{more}."

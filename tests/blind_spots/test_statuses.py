@@ -145,3 +145,21 @@ def test_a_logit_of_plus_infinity_is_a_bad_output_and_no_fault_of_the_batch():
         return net(x).masked_fill(torch.arange(4) == 1, torch.inf) * (1 + 1e-6 * (len(x) == 1))
 
     assert searched(everywhere, "best").status == ["bad_output"] * 8
+
+
+def test_a_bad_output_names_the_classes_whose_logits_are_not_finite():
+    def function(net, x):
+        return torch.cat([net(x), torch.full((len(x), 1), torch.nan), torch.full((len(x), 1), torch.inf)], 1)
+
+    result = searched(function, "best")
+    assert result.status == ["bad_output"] * 8
+    reason = "At the image the logits of these classes are not finite: 4 (nan), 5 (inf)."
+    assert set(result.reasons) == {reason}
+    many = searched(lambda net, x: net(x) * torch.nan, "fast")
+    assert many.reasons[0].endswith(": 0 (nan), 1 (nan), 2 (nan) and 1 more.")
+
+
+def test_a_bad_output_with_finite_logits_tells_of_the_gradient():
+    result = searched(lambda net, x: net(x) + (0 * x).sum(1, keepdim=True).sqrt(), "best")
+    assert result.status == ["bad_output"] * 8
+    assert set(result.reasons) == {"At the image every slope of the logits is NaN or zero, and not all are zero."}

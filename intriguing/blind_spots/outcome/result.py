@@ -90,7 +90,8 @@ class SearchResult:
     memory of a slot and of a row. `print(result.plan)` says it in a sentence."""
 
     reasons: list[str] = field(default_factory=list)
-    """Per example with the status not_found, or found without any gradient, what the search met; else empty."""
+    """Per example with the status not_found or bad_output, or found without any gradient, what the search met; else
+    empty."""
 
     notes: tuple[str, ...] = ()
     """Remarks on how the search was done, for example that the model returns probabilities or that fewer slots were
