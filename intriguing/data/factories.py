@@ -25,7 +25,8 @@ _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[str, str]:
     """The module and the factory of `module:factory`. Raises: `error` for text of another form."""
     if source.partition(":")[0].endswith(".py"):
-        raise error(f"{source!r} names a file; write the module, without .py: {source.replace('.py:', ':', 1)}.")
+        module = ".".join(part for part in source.replace(".py:", ":", 1).split("/") if part not in ("", "."))
+        raise error(f"{source!r} names a file; write the module, without .py, as from its folder: {module}.")
     if not _FORM.fullmatch(source):
         raise error(f"{source!r} does not name a factory; write module:factory, as in my_package.my_module:build.")
     module, _, factory = source.partition(":")
@@ -111,8 +112,26 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
         raise error(
             f"Module {module!r} has no function {factory!r} (for {source!r}).{did_you_mean(factory, own)} "
             f"It has: {', '.join(own[:_LISTED]) or 'no function'}{', ...' if len(own) > _LISTED else ''}."
+            f"{_hidden(module, whole)}"
         )
     return target
+
+
+def without_factory(name: str) -> str:
+    """Where `name` is that of a module of the working folder, what to write, a sentence after a space; else ""."""
+    file, _, factory = name.rpartition(".")
+    for module, function in ((name.removesuffix(".py"), "FUNCTION"), (file, factory)):
+        if module in _modules_here():
+            return f" {module!r} is a module here: write {module}:{function}."
+    return ""
+
+
+def _hidden(module: str, whole: ModuleType) -> str:
+    """That another module hides the file of this name in the working folder, which is looked at last; "" else."""
+    mine, found = Path(f"{module}.py"), getattr(whole, "__file__", None)
+    if not mine.is_file() or (found and Path(found).resolve() == mine.resolve()):
+        return ""
+    return f" This is {found or 'a part of Python'}, which hides your {mine.name}: give yours another name."
 
 
 def _is_own(module: str, name: str, value: Any) -> bool:

@@ -65,6 +65,8 @@ def build_model(
         make = _BUILDERS[architecture]
         arguments = {k: v for k, v in arguments.items() if k in _parameters(make)}
     else:
+        if hint := factories.without_factory(architecture):
+            raise ModelError(f"There is no model named {architecture!r}.{hint}")
         raise unknown_name("model", architecture, known_models())
     if not name or kind == "torchvision":
         valid = [p for p in _parameters(make) if p not in ("shape", "classes", "name")]

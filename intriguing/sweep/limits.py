@@ -88,7 +88,7 @@ def check_is_there(name: str) -> None:
 def read_toml(path: Path) -> dict[str, Any]:
     """The TOML file at `path`; raises `SpecError` where it cannot be read, is no file, or is larger than a spec is."""
     try:
-        text = read_regular(path, LARGEST_SPEC).decode("utf-8")
+        text = read_regular(path, LARGEST_SPEC).decode("utf-8").removeprefix("\ufeff")  # as editors of Windows put it
         long = _DOTTED.search(text)
         if long is not None:
             raise ValueError(

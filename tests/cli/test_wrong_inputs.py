@@ -7,7 +7,9 @@ import pytest
 
 from intriguing.cli import call
 from intriguing.data.factories import split_name
-from intriguing.errors import DataError
+from intriguing.errors import DataError, ModelError
+from intriguing.models import build_model
+from intriguing.sweep.spec import load_spec
 from tests.pages import rewrite
 from tests.synthetic_run import make_run
 
@@ -94,8 +96,33 @@ def test_an_export_names_the_classes(tmp_path):
 
 
 def test_a_file_in_place_of_a_module_is_told_its_name():
-    with pytest.raises(DataError, match=r"write the module, without \.py: mycode:build\."):
+    with pytest.raises(DataError, match=r"write the module, without \.py, as from its folder: mycode:build\."):
         split_name("mycode.py:build")
+    with pytest.raises(DataError, match=r"as from its folder: nets\.mycode:build\."):
+        split_name("./nets/mycode.py:build")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mine", "There is no model named 'mine'. 'mine' is a module here: write mine:FUNCTION."),
+        ("mine.py", "'mine' is a module here: write mine:FUNCTION."),
+        ("mine.build", "'mine' is a module here: write mine:build."),
+        ("code:build", "which hides your code.py: give yours another name."),
+    ],
+)
+def test_a_model_in_a_file_here_is_told_how_it_is_named(name, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("mine.py", "code.py"):
+        (tmp_path / file).write_text("def build(): ...")
+    with pytest.raises(ModelError) as raised:
+        build_model(name, (1, 4, 4), 2)
+    assert told in str(raised.value)
+
+
+def test_a_spec_may_begin_with_the_mark_of_windows_editors(tmp_path):
+    (tmp_path / "x.toml").write_text('name = "marked"', encoding="utf-8-sig")
+    assert load_spec(tmp_path / "x.toml").name == "marked"
 
 
 @pytest.mark.parametrize("count", ["-1", "many", "2.5"])
