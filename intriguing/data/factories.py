@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from intriguing.basics.process.users_code import users_code
-from intriguing.errors import DataError, IntriguingError, did_you_mean
+from intriguing.errors import DataError, IntriguingError, MissingDataError, did_you_mean
 
 IMPORTED: dict[str, str] = {}
 """Users' modules imported in this process or a child process, and their files."""
@@ -173,7 +173,10 @@ def _note(module: str, new: set[str]) -> None:
 
 
 def call(source: str) -> Any:
-    """The result of calling the factory without arguments. Raises: `DataError` if it is missing or fails."""
+    """The result of calling the factory without arguments.
+
+    Raises: `DataError` if it is missing or fails, `MissingDataError` if it does not find a file.
+    """
     factory = resolve(source)
     try:
         with users_code():
@@ -181,4 +184,5 @@ def call(source: str) -> Any:
     except IntriguingError:
         raise
     except Exception as e:
-        raise DataError(f"The factory {source!r} failed: {type(e).__name__}: {e}") from e
+        error = MissingDataError if isinstance(e, FileNotFoundError) else DataError
+        raise error(f"The factory {source!r} failed: {type(e).__name__}: {e}") from e

@@ -82,10 +82,7 @@ images of each split's smallest class.
 
 def describe(source: DatasetSource) -> DatasetDescription:
     """Load a data set and describe it; raises `DataError` where it cannot be read, `MissingDataError` for no files."""
-    try:
-        dataset = load_dataset(source.source, source.root, source.download)
-    except FileNotFoundError as error:  # of a function of the user's
-        raise MissingDataError(f"{source.source}: {error}") from error
+    dataset = load_dataset(source.source, source.root, source.download)
     sizes = {split: len(rows) for split, rows in dataset.splits.items()}
     rarest = {name: int(np.unique(rows.labels, return_counts=True)[1].min()) for name, rows in dataset.splits.items()}
     return dataset.content_hash, sizes, dataset.shape, dataset.classes, dataset.names_hash, rarest
