@@ -85,6 +85,11 @@ def prepare(
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
     inspected = inspect_spec(loaded, outside)
     plan, sweep = build_plan(inspected.spec, inspected.files)
+    if not plan.tasks:
+        log.warning(
+            "the spec asks for nothing: there is no data set, or no question to ask of one. `intriguing specs` lists "
+            "examples, and `intriguing init` writes a first spec"
+        )
     source = str(spec) if by_name else loaded.name
     return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
 

@@ -152,3 +152,12 @@ def test_too_little_memory_is_told_in_a_sentence(error, why, monkeypatch, capsys
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith(f"There is too little memory for this ({why}")
     assert "ulimit -v" in told
+
+
+def test_a_spec_that_asks_for_nothing_is_told(tmp_path, monkeypatch, caplog):
+    """It said no more than: 0 tasks ran."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text("")
+    with caplog.at_level("WARNING"):
+        assert call(["plan", "x.toml"]) == 0
+    assert "the spec asks for nothing" in caplog.text
