@@ -62,11 +62,13 @@ def _rows(context: Context) -> list[str]:
         scanned = min(section.get("rows") or row["n"], row["n"])
         if section and scanned < row["n"]:
             left = row["n"] - scanned
-            lines.append(f"{plural(left, 'image')} of the {split} split of {row['dataset']} not scanned: units.rows.")
+            which = f"{plural(left, 'image')} of the {split} split of {row['dataset']}"
+            lines.append(f"{which} not scanned (rows of [units] in the spec).")
         tested = min(section.get("tested_rows", 10_000), scanned)
         if section.get("rotations") and tested < scanned:
             more = scanned - tested
-            lines.append(f"{plural(more, 'scanned image')} of {row['dataset']} not in the tests: units.tested_rows.")
+            which = f"{plural(more, 'scanned image')} of {row['dataset']}"
+            lines.append(f"{which} not in the tests (tested_rows of [units] in the spec).")
     return lines
 
 
