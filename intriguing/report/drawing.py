@@ -134,16 +134,14 @@ def strips(metrics: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]) -> F
                 # One shape: a hundred bars each would take minutes for a run of many layers.
                 axis.stairs(tall - i - 0.4, edges, baseline=-i - 0.4, fill=True, color=colour, linewidth=0)
                 axis.plot([values.mean()], [-i], "D", color=c.ink, markersize=5.5, markeredgecolor=c.paper)
-                for place, side, beyond in (
-                    (0.0, "left", values[values < low]),
-                    (1.0, "right", values[values > high]),
-                ):
-                    if len(beyond):
-                        farthest = number(float(beyond[np.abs(beyond).argmax()]))
-                        said = (
-                            f"◀ {len(beyond)}, to {farthest}" if side == "left" else f"{len(beyond)}, to {farthest} ▶"
-                        )
-                        axis.text(place, -i, said, ha=side, va="center", transform=axis.get_yaxis_transform())
+                below, above = values[values < low], values[values > high]
+                across = axis.get_yaxis_transform()
+                if len(below):
+                    said = f"◀ {len(below)}, to {number(float(below.min()))}"
+                    axis.text(0.0, -i, said, ha="left", va="center", transform=across)
+                if len(above):
+                    said = f"{len(above)}, to {number(float(above.max()))} ▶"
+                    axis.text(1.0, -i, said, ha="right", va="center", transform=across)
         axis.set_yticks([-i for i in range(len(bases))], [shorten(label, _LABEL) for label in part])
         axis.set_ylim(-len(bases) + 0.4, 0.6)
         axis.set_xlim(left - 0.02 * (high - low), right + 0.02 * (high - low))

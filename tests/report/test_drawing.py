@@ -37,6 +37,15 @@ def test_a_score_far_outside_stands_as_a_number_and_does_not_squeeze_the_others(
     assert 0 < low < 1 and far.mean() + 1 < high < 13
 
 
+def test_the_farthest_score_is_told_on_either_side_of_zero():
+    """Below the others it is the least, also where all are positive, and above them the largest where none is."""
+    scores = np.linspace(10.0, 11.0, 101)
+    for sign, told in ((1, "◀ 2, to 1"), (-1, "2, to −1 ▶")):
+        [axis] = strips([("purity", [("natural", sign * np.append(scores, [1.0, 3.0]))])]).axes
+        [text] = axis.texts
+        assert text.get_text().replace(".00", "") == told
+
+
 @pytest.mark.parametrize("values", [[1.0, 2.0, 5.0], [3.0, 3.0], [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 9.0]])
 def test_scores_without_outliers_or_without_spread_are_all_drawn(values):
     [axis] = strips([("purity", [("natural", np.array(values))])]).axes
