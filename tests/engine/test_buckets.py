@@ -322,7 +322,7 @@ def test_a_lease_of_a_process_of_this_machine_that_ended_is_taken_at_once(uri, s
     run = place_at(uri)
     run.write(".lock", lease_of("any name", ended(), machine=lease._machine()))
     assert not is_locked(run)
-    monkeypatch.setattr(lease, "_changes", lambda *_: pytest.fail("it waited"))
+    monkeypatch.setattr(lease, "_watched", lambda *_: pytest.fail("it waited"))
     with locked(run):
         pass
 
@@ -335,10 +335,18 @@ def test_a_process_that_this_one_cannot_see_counts_as_alive(machine, uri, server
     run.write(".lock", lease_of(lease.socket.gethostname(), ended(), machine=machine))
     assert is_locked(run)
     watched = []
-    monkeypatch.setattr(lease, "_changes", lambda *_: watched.append(True) or True)
-    with pytest.raises(LockedError, match="in use by another driver"), locked(run):
+    monkeypatch.setattr(lease, "_watched", lambda *_: watched.append(True) or {"token": "u", "pid": 5})
+    with pytest.raises(LockedError, match=r"in use by another driver \(process 5 on"), locked(run):
         pass
     assert watched
+
+
+def test_of_two_drivers_that_wait_for_a_third_the_later_does_not_take_the_run_from_the_earlier(monkeypatch):
+    """It read the lease once more after it had watched the third one's, and took what stood there for that."""
+    monkeypatch.setattr(lease, "GONE", 0.0)
+    leases = iter([{"token": "third"}, {"token": "earlier"}])
+    monkeypatch.setattr(lease, "_read", lambda _: next(leases))
+    assert lease._wait_until_free(None) == "third"
 
 
 @pytest.mark.parametrize("hours", [-5, 5])

@@ -65,7 +65,7 @@ def is_leased(run: Folder) -> bool:
         return False
     if not holder or _is_dead(holder):
         return False
-    return _changes(run, holder) if age < -RENEWED else age < GONE + RENEWED
+    return age < GONE + RENEWED if age >= -RENEWED else _watched(run, holder) not in ({}, holder)
 
 
 class _Lease:
@@ -141,20 +141,25 @@ def _wait_until_free(run: Folder) -> str:
     if not holder or _is_dead(holder):
         return holder.get("token", "")
     log.info("waiting: %s. It counts as gone after %.0f s without a sign", _who(holder), GONE)
-    if _changes(run, holder):
-        raise LockedError(_in_use(run, _read(run)))
-    return _read(run).get("token", "")
+    last = _watched(run, holder)
+    if last not in ({}, holder):
+        raise LockedError(_in_use(run, last))
+    return last.get("token", "")
 
 
-def _changes(run: Folder, first: dict[str, Any]) -> bool:
-    """Whether the holder of the lease `first`, or another driver, gives a sign of life before it counts as gone."""
+def _watched(run: Folder, first: dict[str, Any]) -> dict[str, Any]:
+    """The lease that stands in place of `first`, empty if there is none, once it changes; `first` where nothing changes
+    until its driver counts as gone.
+
+    It is not read again after that: another driver that waited as long may have taken the run just then.
+    """
     until = time.monotonic() + GONE
     while time.monotonic() < until:
         time.sleep(min(1.0, GONE / 10))
         holder = _read(run)
         if holder != first:
-            return bool(holder)
-    return False
+            return holder
+    return first
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
