@@ -348,7 +348,7 @@ class Run:
           model that is fed may have misclassified the unchanged image.
         - "source_correct": those whose unchanged image the source classifies correctly.
         - "target_correct": those whose unchanged image the target classifies correctly: every error is due to the
-        change.
+          change.
         - "both_correct": those that satisfy both.
 
         ``.attrs["low"]`` and ``.attrs["high"]`` are frames of the same shape, the ends of the 95 % Wilson interval;
