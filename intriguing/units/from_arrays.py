@@ -199,7 +199,7 @@ def _activations(given: npt.ArrayLike) -> np.ndarray:
             f"activations have {counted(matrix.shape[1], 'unit')}: no basis can be told from its rotations."
         )
     if values.dtype.itemsize > matrix.dtype.itemsize:
-        means = far_means(values.T)
+        means = far_means(values.T, each=True)
         matrix = (values - means).astype(np.float32) if means.any() else matrix
         lost = (values != values[:1]).any(axis=0) & ~(matrix != matrix[:1]).any(axis=0)
         if lost.any():
@@ -261,7 +261,8 @@ def _array(name: str, given: Any) -> np.ndarray:
     check_unmasked(given, name)
     if hasattr(given, "detach"):  # a tensor, of any device, that may ask for gradients
         given = given.detach().cpu()
-        given = (given.float() if given.is_floating_point() else given).numpy()
+        small = given.is_floating_point() and given.element_size() < 4  # bfloat16 is no type of NumPy's
+        given = (given.float() if small else given).numpy()
     try:
         return np.asarray(given)
     except ValueError as error:

@@ -211,13 +211,17 @@ class View:
         return self._cache[key]
 
 
-def far_means(lines: np.ndarray) -> np.ndarray:
-    """The mean of each of the units `lines` (units, n) that is far from 0, and 0 for the others: float64 (units,)."""
+def far_means(lines: np.ndarray, each: bool = False) -> np.ndarray:
+    """The mean of each of the units `lines` (units, n) that is far from 0, and 0 for the others: float64 (units,).
+
+    Far is measured by the ranges of all units together, or, with `each`, by the unit's own.
+    """
     if not lines.size:
         return np.zeros(len(lines))
     means = lines.mean(axis=1, dtype=np.float64)
     ranges = lines.max(axis=1).astype(np.float64) - lines.min(axis=1)
-    return np.where(np.abs(means) > _FAR * np.sqrt(np.mean(ranges**2)), means, 0.0)
+    scale = ranges if each else np.sqrt(np.mean(ranges**2))
+    return np.where(np.abs(means) > _FAR * scale, means, 0.0)
 
 
 def _is_selection(columns: np.ndarray) -> bool:

@@ -93,14 +93,32 @@ def test_one_unit_that_varies_is_no_finding_by_rounding():
     assert (test.outcome, test.figures.p_two) == ("none", 1)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
 @pytest.mark.parametrize("offset", [0.0, 1e8])
-def test_a_large_offset_of_float64_costs_no_digits(offset):
+def test_a_large_offset_of_float64_costs_no_digits(offset, kind):
     rows, classes = planted()
     options = {"metrics": ["purity", "auroc", "kurtosis"], "k": 4, "rotations": 3, "subsamples": 0}
-    plain, shifted = (ig.rotation_test(a.astype(np.float64), classes, **options) for a in (rows, rows + offset))
+    arrays = [kind(a.astype(np.float64)) for a in (rows, rows.astype(np.float64) + offset)]
+    plain, shifted = (ig.rotation_test(array, classes, **options) for array in arrays)
     for one, other in zip(plain, shifted, strict=True):
         assert other.figures.natural == pytest.approx(one.figures.natural, rel=1e-5)
     assert shifted.notes == ()
+
+
+def test_a_saturated_unit_of_float64_keeps_its_digits():
+    """As of a sigmoid: one that varied by 1e-9 around 1 had the whole layer refused, and by 1e-6 a few levels."""
+    rows, classes = planted()
+    whole = rows.astype(np.float64)
+    for share in (1e-6, 1e-9):
+        near = whole.copy()
+        near[:, 2] = 1 - share * whole[:, 2]
+        options = {"metrics": ["purity", "kurtosis"], "k": 4, "rotations": 3, "subsamples": 0}
+        for one, other in zip(
+            ig.rotation_test(np.c_[whole[:, [0, 1]], -whole[:, 2], whole[:, 3:]], classes, **options),
+            ig.rotation_test(near, classes, **options),
+            strict=True,
+        ):
+            assert other.figures.natural == pytest.approx(one.figures.natural, rel=1e-5)
 
 
 ROWS, CLASSES = planted()
