@@ -93,8 +93,6 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     for name, dataset in section.datasets.items():
         where = dataset.root or outside.root
         where = os.path.realpath(Path(where).expanduser()) if where else None
-        if where and not Path(where).is_dir() and not dataset.download:
-            raise DataError(f"datasets.{name}: there is no folder {where} (--data, or the data set's root).")
         candidates = [
             DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
         ]
@@ -113,7 +111,8 @@ def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: floa
     """The first of `candidates` whose files are there, as (source, description), with a warning if it is not the first.
 
     A function of the user's is called in a process of its own, for at most `seconds`. Raises `MissingDataError`, the
-    first one's, where none is there; `DataError` for one that is there and cannot be read, without a look at the rest.
+    first one's, where none is there; `DataError` for one that is there and cannot be read, without a look at the rest,
+    and for a missing one whose root is not there: a typing error, not a data set that this machine lacks.
     """
     missing: list[MissingDataError] = []
     for candidate in candidates:
@@ -125,6 +124,12 @@ def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: floa
                 with telling(f"looking through {key} ({candidate.source})"):
                     description = describe(candidate)
         except MissingDataError as error:
+            root = candidate.root
+            if root and not (Path(root).is_dir() or candidate.download or is_users_code(candidate.source)):
+                raise DataError(
+                    f"{key}: there is no folder {root} (--data, INTRIGUING_DATA, or the data set's root), where "
+                    f"{candidate.source!r} is looked for."
+                ) from error
             missing.append(error)
             continue
         if missing:

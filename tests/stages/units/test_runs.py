@@ -314,6 +314,14 @@ def test_a_folder_of_data_sets_that_is_not_there_is_refused_though_another_sourc
         prepare(small({"datasets": sets}), tmp_path / "run", tmp_path / "nowhere")
 
 
+def test_a_folder_of_data_sets_that_is_not_there_matters_to_those_that_lie_in_it_alone(tmp_path, monkeypatch):
+    """With INTRIGUING_DATA at a disk that is not mounted the demo was refused, whose digits are in the package."""
+    monkeypatch.setenv("INTRIGUING_DATA", str(tmp_path / "nowhere"))
+    assert prepare(small({"datasets": {"mnist-sample": {}}}), tmp_path / "run").plan.tasks
+    with pytest.raises(ig.errors.DataError, match=r"no folder .*nowhere \(--data, INTRIGUING_DATA, or .*'mnist' is look"):
+        prepare(small({"datasets": {"mnist": {"optional": True}, "mnist-sample": {}}}), tmp_path / "run")
+
+
 def test_a_function_that_misses_its_file_counts_as_missing_data(tmp_path, caplog, monkeypatch):
     (tmp_path / "absent_data.py").write_text("def load():\n    open('nowhere.csv')\n")
     monkeypatch.chdir(tmp_path)
