@@ -1,15 +1,18 @@
 """A user's own code, `module:factory`: it is hashed without running it, and imported only to be called."""
 
 import hashlib
+import os
 import re
 import sys
 import sysconfig
+from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from intriguing.basics.folders.files import expanded
 from intriguing.basics.process.users_code import users_code
 from intriguing.errors import DataError, IntriguingError, MissingDataError, did_you_mean
 
@@ -24,13 +27,26 @@ _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[str, str]:
     """The module and the factory of `module:factory`. Raises: `error` for text of another form."""
-    if source.partition(":")[0].endswith(".py"):
-        module = ".".join(part for part in source.replace(".py:", ":", 1).split("/") if part not in ("", "."))
-        raise error(f"{source!r} names a file; write the module, without .py, as from its folder: {module}.")
-    if not _FORM.fullmatch(source):
+    file, _, factory = source.partition(":")
+    if file.endswith(".py"):
+        raise error(f"{source!r} names a file; write the module, without .py: {written(file, factory)}.")
+    if not is_factory(source):
         raise error(f"{source!r} does not name a factory; write module:factory, as in my_package.my_module:build.")
     module, _, factory = source.partition(":")
     return module, factory
+
+
+def is_factory(source: str) -> bool:
+    """Whether `source` has the form module:factory."""
+    return _FORM.fullmatch(source) is not None
+
+
+def written(file: str, factory: str) -> str:
+    """How a function of a Python `file` is written, as a module of the working folder or else of the file's own."""
+    with suppress(OSError, ValueError):  # the working folder is gone, or the file lies outside
+        inside = Path(os.path.normpath(Path.cwd() / expanded(file))).relative_to(Path.cwd())
+        return f"{'.'.join(inside.with_suffix('').parts)}:{factory}"
+    return f"{Path(file).stem}:{factory}, from the folder of the file"
 
 
 def source_files(source: str, error: type[IntriguingError] = DataError) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intriguing.basics.folders.files import expanded
 from intriguing.data import factories, photos
 from intriguing.data.arrays import Arrays, Parts, sorted_arrays
 from intriguing.data.dataset import Dataset, Names, build_dataset
@@ -178,7 +179,7 @@ def source_names() -> list[str]:
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that named data sets lie in: `root`, else $INTRIGUING_DATA, else ~/.cache/intriguing."""
-    return Path(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing").expanduser()
+    return expanded(root or os.environ.get("INTRIGUING_DATA") or "~/.cache/intriguing")
 
 
 def load_dataset(source: str, root: str | Path | None = None, download: bool = False) -> Dataset:
@@ -276,12 +277,13 @@ _HOW = (
 
 
 def _known(source: str) -> NamedSource:
-    path = Path(source).expanduser()
+    path = expanded(source)
     if source not in KNOWN and (path.is_dir() or source.endswith(".npz")):
         kind = "npz" if source.endswith(".npz") else "imagefolder"
         raise DataError(f"{source!r} is the name of a file or folder: write '{kind}:{source}'.")
     if source not in KNOWN and path.suffix == ".py" and path.is_file():
-        raise DataError(f"{source!r} is a file of Python: write '{path.stem}:FUNCTION', the function that gives data.")
+        written = factories.written(source, "FUNCTION")
+        raise DataError(f"{source!r} is a file of Python: write {written}, the function that gives data.")
     if source not in KNOWN and path.is_file():
         raise DataError(f"{source!r} is a file of a kind that is not read. {_HOW}")
     if source not in KNOWN:
@@ -301,14 +303,15 @@ def _check_kind(source: str, root: Root) -> None:
         return
     try:
         factories.source_files(source)
-    except DataError:
+    except DataError as error:
         right = f" Write 'imagefolder:{rest}'." if path.is_dir() else f" Write 'npz:{rest}'." * (path.suffix == ".npz")
         said = right or f" {_HOW}"
-        raise DataError(f"{kind + ':'!r} is no form of data set, and {str(path)!r} is there.{said}") from None
+        mine = f" For a function of yours: {error}" if factories.is_factory(source) else ""
+        raise DataError(f"{kind + ':'!r} is no form of data set, and {str(path)!r} is there.{said}{mine}") from None
 
 
 def _path(text: str, root: str | Path | None) -> Path:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_absolute() or path.exists():
         return path
     inside = data_root(root) / path

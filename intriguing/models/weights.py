@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from intriguing.basics.folders.files import expanded
 from intriguing.data.files import instead, near_files, open_regular
 from intriguing.errors import WeightsError
 from intriguing.models.checkpoints import State, fitting
@@ -52,7 +53,7 @@ def load_weights(model: nn.Module, weights: bytes | str | Path) -> nn.Module:
     """
     where = "The weights" if isinstance(weights, bytes) else f"The weights in {weights}"
     if not isinstance(weights, bytes):
-        path = Path(weights).expanduser()
+        path = expanded(weights)
         try:
             with open_regular(path) as file:
                 weights = file.read()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intriguing.basics.folders.files import expanded
 from intriguing.data import load_dataset
 from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
@@ -87,7 +88,7 @@ def first_spec(
         ModelError, DataError, WeightsError: the model or its data cannot be used; the message says why.
     """
     chosen = source or guessed_source(Path.cwd())
-    asked = Asked(architecture, chosen, os.path.realpath(Path(weights).expanduser()) if weights else "")
+    asked = Asked(architecture, chosen, os.path.realpath(expanded(weights)) if weights else "")
     seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
     name = name or re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
     return name, _text(name, asked, seen, guessed=source is None)

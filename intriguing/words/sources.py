@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from intriguing.basics.folders.files import expanded
 from intriguing.errors import DataError, InputError, MissingExtraError, unknown_name
 
 EMBEDDED = "embedded"
@@ -47,7 +48,7 @@ def locate(source: str) -> Path:
         return _sample()
     if source.startswith(_GENSIM):
         return _downloaded(source.removeprefix(_GENSIM))
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.is_file():
         raise DataError(
             f"There is no file {source!r}. Give the path of a text file, {EMBEDDED!r} for the sample inside gensim, "

@@ -95,11 +95,23 @@ def test_an_export_names_the_classes(tmp_path):
         assert row["prediction_name"] == f"class {row['prediction']}"
 
 
-def test_a_file_in_place_of_a_module_is_told_its_name():
-    with pytest.raises(DataError, match=r"write the module, without \.py, as from its folder: mycode:build\."):
-        split_name("mycode.py:build")
-    with pytest.raises(DataError, match=r"as from its folder: nets\.mycode:build\."):
-        split_name("./nets/mycode.py:build")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mycode.py:build", "mycode:build."),
+        ("./nets/mycode.py:build", "nets.mycode:build."),
+        ("nets/../mycode.py:build", "mycode:build."),
+        ("{}/nets/mycode.py:build", "nets.mycode:build."),
+        ("../mycode.py:build", "mycode:build, from the folder of the file."),
+        ("/elsewhere/mycode.py:build", "mycode:build, from the folder of the file."),
+    ],
+)
+def test_a_file_in_place_of_a_module_is_told_its_name(name, told, tmp_path, monkeypatch):
+    """Of a whole path the root's folders were made parts of the module's name, and of .. dots."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as raised:
+        split_name(name.format(tmp_path))
+    assert str(raised.value).endswith(f"write the module, without .py: {told}")
 
 
 @pytest.mark.parametrize(

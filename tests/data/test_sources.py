@@ -190,8 +190,16 @@ def test_the_image_with_a_nan_is_told_by_data_set_split_and_number(npz):
             r"'folder:' is no form of data set, and 'photos' is there. Write 'imagefolder:photos\?si",
         ),
         ("npy:d.npz", r"'npy:' is no form of data set, and 'd.npz' is there. Write 'npz:d.npz'."),
-        ("code.py", r"'code.py' is a file of Python: write 'code:FUNCTION'"),
+        ("code.py", r"'code.py' is a file of Python: write code:FUNCTION, the"),
+        ("photos/code.py", r"'photos/code.py' is a file of Python: write photos.code:FUNCTION, the"),
         ("gone:load", r"There is no module 'gone'"),
+        (
+            "gone:photos",
+            r"'gone:' is no form .* Write 'imagefolder:photos'. For a function of yours: There is no module",
+        ),
+        ("~nobody.of.this.name", r"There is no data set named"),
+        ("npz:~nobody.of.this.name/d.npz", r"There is no file ~nobody"),
+        ("gone:~nobody.of.this.name", r"does not name a factory"),
     ],
 )
 @pytest.mark.parametrize("read", [load_dataset, dataset_hash])
@@ -200,7 +208,8 @@ def test_a_path_without_its_form_is_told_what_to_write(source, told, read, tmp_p
     for name in ("d.csv", "d.npz", "code.py"):
         (tmp_path / name).write_text("0,1")
     (tmp_path / "photos").mkdir()
-    with pytest.raises(DataError, match=told):
+    (tmp_path / "photos" / "code.py").touch()
+    with pytest.raises((DataError, UnknownNameError), match=told):
         read(source)
 
 

@@ -11,13 +11,12 @@ AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL name, too.
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
-from intriguing.basics.folders.files import without_secrets
+from intriguing.basics.folders.files import expanded, without_secrets
 from intriguing.errors import InputError
 
 _S3, _GOOGLE, _AZURE = ("s3",), ("gs", "gcs"), ("abfs", "abfss")
@@ -123,7 +122,7 @@ def has_credentials(address: Address) -> bool:
     """Whether keys for S3 are in the URI, the environment or ~/.aws; a machine's role is not seen here."""
     named = _split(address.uri).netloc.rpartition("@")[0] != ""
     kept = ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config")
-    files = [Path(os.environ.get(variable, default)).expanduser() for variable, default in kept]
+    files = [expanded(os.environ.get(variable, default)) for variable, default in kept]
     return named or "AWS_ACCESS_KEY_ID" in os.environ or any(file.exists() for file in files)
 
 

@@ -44,11 +44,15 @@ def at_home(path: str | os.PathLike[str]) -> Path:
             f"{without_secrets(os.fspath(path))} is a URI, and this is written to or read from a path of this machine: "
             "give a path. (A run's own folder, --out of `intriguing run`, may be a URI.)"
         )
-    text = os.path.expanduser(os.fspath(path))  # noqa: PTH111 (Path drops the ./ and raises for a name that is nobody's)
-    found = Path(text)
+    found = expanded(path)
     with suppress(OSError):  # the working folder is gone
         check_utf8(found.absolute())
     return found.absolute() if str(found).startswith("~") else found
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path` with ``~`` as the home folder; unchanged where there is none, as for ``~NAME`` of nobody."""
+    return Path(os.path.expanduser(os.fspath(path)))  # noqa: PTH111 (that of Path drops the ./, and raises for nobody)
 
 
 def check_utf8(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from intriguing.basics.folders.files import expanded
 from intriguing.basics.process.patience import telling
 from intriguing.data import is_users_code, load_dataset
 from intriguing.data.files import near_files, open_regular
@@ -92,7 +93,7 @@ def _datasets(section: ModelsSection, outside: Outside) -> dict[str, PlannedData
     datasets = {}
     for name, dataset in section.datasets.items():
         where = dataset.root or outside.root
-        where = os.path.realpath(Path(where).expanduser()) if where else None
+        where = os.path.realpath(expanded(where)) if where else None
         candidates = [
             DatasetSource(source, where, dataset.download) for source in (dataset.source or name, *dataset.instead)
         ]
@@ -147,7 +148,7 @@ def _models(section: ModelsSection) -> dict[str, ModelFiles]:
         if model.weights is None:
             files[name] = ModelFiles(source)
             continue
-        path = Path(os.path.realpath(Path(model.weights).expanduser()))  # resolve() raises for links in a circle
+        path = Path(os.path.realpath(expanded(model.weights)))  # resolve() raises for links in a circle
         try:
             with open_regular(path) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from intriguing.basics.folders.files import expanded
 from intriguing.errors import SpecError, unknown_name
 from intriguing.stages.common.section import Name, Section
 
@@ -162,7 +163,7 @@ def absolute(source: str) -> str:
     """`source` for a process that runs in another folder: a path from the root, any other source as it is."""
     if source in ("", EMBEDDED) or source.startswith("gensim:"):
         return source
-    return os.path.realpath(Path(source).expanduser())
+    return os.path.realpath(expanded(source))
 
 
 def _distinct(values: list[Any], key: str) -> None:

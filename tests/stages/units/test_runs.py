@@ -318,7 +318,9 @@ def test_a_folder_of_data_sets_that_is_not_there_matters_to_those_that_lie_in_it
     """With INTRIGUING_DATA at a disk that is not mounted the demo was refused, whose digits are in the package."""
     monkeypatch.setenv("INTRIGUING_DATA", str(tmp_path / "nowhere"))
     assert prepare(small({"datasets": {"mnist-sample": {}}}), tmp_path / "run").plan.tasks
-    with pytest.raises(ig.errors.DataError, match=r"no folder .*nowhere \(--data, INTRIGUING_DATA, or .*'mnist' is look"):
+    with pytest.raises(
+        ig.errors.DataError, match=r"no folder .*nowhere \(--data, INTRIGUING_DATA, or .*'mnist' is look"
+    ):
         prepare(small({"datasets": {"mnist": {"optional": True}, "mnist-sample": {}}}), tmp_path / "run")
 
 
