@@ -134,11 +134,15 @@ def resolve(source: str, error: type[IntriguingError] = DataError) -> Any:
 
 
 def without_factory(name: str) -> str:
-    """Where `name` is that of a module of the working folder, what to write, a sentence after a space; else ""."""
+    """Where `name` is that of a module of the working folder, or of a file of Python, what to write, a sentence after a
+    space; else "".
+    """
     file, _, factory = name.rpartition(".")
     for module, function in ((name.removesuffix(".py"), "FUNCTION"), (file, factory)):
         if module in _modules_here():
             return f" {module!r} is a module here: write {module}:{function}."
+    if name.endswith(".py") and expanded(name).is_file():
+        return f" {name!r} is a file of Python: write {written(name, 'FUNCTION')}."
     return ""
 
 

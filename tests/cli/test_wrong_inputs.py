@@ -119,13 +119,15 @@ def test_a_file_in_place_of_a_module_is_told_its_name(name, told, tmp_path, monk
     [
         ("mine", "There is no model named 'mine'. 'mine' is a module here: write mine:FUNCTION."),
         ("mine.py", "'mine' is a module here: write mine:FUNCTION."),
+        ("nets/mine.py", "'nets/mine.py' is a file of Python: write nets.mine:FUNCTION."),
         ("mine.build", "'mine' is a module here: write mine:build."),
         ("code:build", "which hides your code.py: give yours another name."),
     ],
 )
 def test_a_model_in_a_file_here_is_told_how_it_is_named(name, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for file in ("mine.py", "code.py"):
+    (tmp_path / "nets").mkdir()
+    for file in ("mine.py", "code.py", "nets/mine.py"):
         (tmp_path / file).write_text("def build(): ...")
     with pytest.raises(ModelError) as raised:
         build_model(name, (1, 4, 4), 2)
