@@ -339,7 +339,7 @@ def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
         try:
             getattr(torchvision().datasets, entry.torchvision_class)(str(root), download=True)
         except (OSError, RuntimeError) as e:
-            raise DataError(f"Could not download {entry.name} to {root}: {e}. Fill {folder} by hand.") from e
+            raise MissingDataError(f"Could not download {entry.name} to {root}: {e}. Fill {folder} by hand.") from e
         finally:
             socket.setdefaulttimeout(before)
         missing = [f for f in entry.files if not (folder / f).is_file()]

@@ -301,6 +301,18 @@ def test_a_data_set_is_taken_from_elsewhere_where_its_own_files_are_missing(tmp_
     assert "datasets.mnist is taken from 'mnist-sample' instead: Data set 'mnist' is not in" in caplog.text
 
 
+def test_a_data_set_that_cannot_be_downloaded_is_taken_from_elsewhere(tmp_path, monkeypatch, caplog):
+    def offline():
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("intriguing.data.sources.torchvision", offline)
+    sets = {"mnist": {"root": str(tmp_path / "new"), "download": True, "instead": ["mnist-sample"]}}
+    with caplog.at_level(logging.WARNING):
+        prepared = prepare(small({"datasets": sets}), tmp_path / "run")
+    assert prepared.sweep.datasets["mnist"].source == "mnist-sample"
+    assert "instead: Could not download mnist" in caplog.text and "no route to host" in caplog.text
+
+
 def test_a_damaged_data_set_is_not_taken_from_elsewhere_nor_left_out(tmp_path):
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     cut = {"source": f"npz:{tmp_path / 'cut.npz'}", "instead": ["mnist-sample"], "optional": True}
