@@ -103,7 +103,7 @@ def forest(
     return figure
 
 
-_ROOM = 0.14
+_ROOM = 0.18
 """The share of an axis that is left for the number of values beyond it."""
 
 

@@ -37,6 +37,18 @@ def test_a_score_far_outside_stands_as_a_number_and_does_not_squeeze_the_others(
     assert 0 < low < 1 and far.mean() + 1 < high < 13
 
 
+def test_the_number_of_scores_far_outside_leaves_the_mean_free():
+    """Such scores draw the mean to the edge, where the number began over it."""
+    scores = np.append(np.linspace(3.0, 4.0, 200), [880.0, 12_000.0])
+    figure = strips([("kurtosis", [("natural", scores)])])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    [axis], [text] = figure.axes, figure.axes[0].texts
+    mean, _ = axis.transData.transform((scores.mean(), 0))
+    radius = 5.5 / 2 * figure.dpi / 72
+    assert text.get_window_extent(canvas.get_renderer()).x0 > mean + radius
+
+
 def test_the_farthest_score_is_told_on_either_side_of_zero():
     """Below the others it is the least, also where all are positive, and above them the largest where none is."""
     scores = np.linspace(10.0, 11.0, 101)
