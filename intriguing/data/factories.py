@@ -204,5 +204,7 @@ def call(source: str) -> Any:
     except IntriguingError:
         raise
     except Exception as e:
-        error = MissingDataError if isinstance(e, FileNotFoundError) else DataError
+        # torchvision's data sets say so in words alone.
+        missing = isinstance(e, FileNotFoundError) or str(e).startswith("Dataset not found")
+        error = MissingDataError if missing else DataError
         raise error(f"The factory {source!r} failed: {type(e).__name__}: {e}") from e

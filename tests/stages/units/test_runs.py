@@ -336,11 +336,19 @@ def test_a_folder_of_data_sets_that_is_not_there_matters_to_those_that_lie_in_it
         prepare(small({"datasets": {"mnist": {"optional": True}, "mnist-sample": {}}}), tmp_path / "run")
 
 
-def test_a_function_that_misses_its_file_counts_as_missing_data(tmp_path, caplog, monkeypatch):
-    (tmp_path / "absent_data.py").write_text("def load():\n    open('nowhere.csv')\n")
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("open('nowhere.csv')", "nowhere.csv"),
+        ("raise RuntimeError('Dataset not found. You can use download=True to download it')", "download=True"),
+    ],
+    ids=["open", "torchvision"],
+)
+def test_a_function_that_misses_its_file_counts_as_missing_data(does, says, tmp_path, caplog, monkeypatch):
+    (tmp_path / "absent_data.py").write_text(f"def load():\n    {does}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     sets = {"mine": {"source": "absent_data:load", "instead": ["mnist-sample"]}}
     with caplog.at_level(logging.WARNING):
         prepared = prepare(small({"datasets": sets}), tmp_path / "run")
-    assert prepared.sweep.datasets["mine"].source == "mnist-sample" and "nowhere.csv" in caplog.text
+    assert prepared.sweep.datasets["mine"].source == "mnist-sample" and says in caplog.text
