@@ -47,6 +47,22 @@ def first(count, wanted=lambda method, path: True):
     return strikes
 
 
+def only(method, ending=""):
+    """Requests of this `method` for objects whose name has this `ending`."""
+    return lambda m, path: m == method and path.endswith(ending)
+
+
+def every(n, wanted=lambda method, path: True):
+    """A fault that strikes every `n`th of the requests that are `wanted`."""
+    count = [0]
+
+    def strikes(method, path):
+        count[0] += wanted(method, path)
+        return wanted(method, path) and count[0] % n == 0
+
+    return strikes
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 

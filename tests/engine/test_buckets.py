@@ -17,14 +17,13 @@ from intriguing.basics.folders import bucket as bucket_module
 from intriguing.basics.folders.bucket import place_at
 from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.engine.driver import prune
-from intriguing.engine.storage import lease
 from intriguing.engine.storage.far_store import FarStore
 from intriguing.engine.storage.lock import is_locked, locked
 from intriguing.engine.storage.store import Record
 from intriguing.engine.verify import verify
 from intriguing.engine.worker import store_of
-from intriguing.errors import LockedError, StoreError
-from tests.buckets import Server, first
+from intriguing.errors import StoreError
+from tests.buckets import every, only
 from tests.engine.bucket_driver import TASKS, drive, plan_of
 from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
@@ -32,27 +31,6 @@ from tests.engine.toy import toy_plan
 
 def few(shards=2):
     return toy_plan(shards=shards)
-
-
-@pytest.fixture(scope="module")
-def running():
-    server = Server()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def server(running, monkeypatch):
-    monkeypatch.setattr(bucket_module, "PAUSES", (0.05, 0.05, 0.05))
-    monkeypatch.setattr(lease, "SETTLED", 0.05)
-    running.faults.clear()
-    yield running
-    running.faults.clear()
-
-
-@pytest.fixture
-def uri(server):
-    return server.uri(f"{server.bucket()}/a run")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +49,6 @@ def tables_of(run):
 def tables_on(disk):
     files = [f for f in disk.glob("tables/*/*.parquet") if f.parent.name != "tasks"]
     return {str(f.relative_to(disk)): pq.read_table(f).to_pydict() for f in files}
-
-
-def only(method, ending=""):
-    return lambda m, path: m == method and path.endswith(ending)
-
-
-def every(n, wanted=lambda m, path: True):
-    count = [0]
-
-    def strikes(method, path):
-        count[0] += wanted(method, path)
-        return wanted(method, path) and count[0] % n == 0
-
-    return strikes
 
 
 def assert_whole(run):
@@ -284,140 +248,6 @@ def test_two_drivers_at_work_at_once_both_end_and_the_tables_are_whole(uri, serv
         assert marks == copies
         assert marks[0] in both
     assert verify(run).damaged == ()
-
-
-def lease_of(host, pid, token="t", machine=""):
-    """The lease that another driver left."""
-    who = {"host": host, "machine": machine, "pid": pid, "since": "noon", "token": token, "renewed": 3}
-    return json.dumps(who).encode()
-
-
-def test_a_second_driver_is_refused_while_the_first_gives_signs_of_life(uri, server, monkeypatch):
-    monkeypatch.setattr(lease, "RENEWED", 0.1)
-    with locked(place_at(uri)):
-        assert is_locked(place_at(uri))
-        with pytest.raises(LockedError, match=r"in use by another driver \(process \d+ on "), locked(place_at(uri)):
-            pass
-    assert not is_locked(place_at(uri))
-
-
-def test_a_lease_without_a_sign_of_life_is_taken_over(uri, server, monkeypatch, caplog):
-    monkeypatch.setattr(lease, "GONE", 0.5)
-    run = place_at(uri)
-    run.write(".lock", lease_of("elsewhere", 1))
-    caplog.set_level("INFO")
-    with locked(run):
-        assert "waiting: process 1 on elsewhere since noon" in caplog.text
-        assert json.loads(run.read(".lock"))["pid"] == os.getpid()
-
-
-def ended():
-    """The number of a process that has ended."""
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
-
-
-def test_a_lease_of_a_process_of_this_machine_that_ended_is_taken_at_once(uri, server, monkeypatch):
-    run = place_at(uri)
-    run.write(".lock", lease_of("any name", ended(), machine=lease._machine()))
-    assert not is_locked(run)
-    monkeypatch.setattr(lease, "_watched", lambda *_: pytest.fail("it waited"))
-    with locked(run):
-        pass
-
-
-@pytest.mark.parametrize("machine", ["", "another start of it"])
-def test_a_process_that_this_one_cannot_see_counts_as_alive(machine, uri, server, monkeypatch):
-    """Containers have the name of their machine, or one name: that no such process is seen says nothing."""
-    monkeypatch.setattr(lease, "GONE", 0.5)
-    run = place_at(uri)
-    run.write(".lock", lease_of(lease.socket.gethostname(), ended(), machine=machine))
-    assert is_locked(run)
-    watched = []
-    monkeypatch.setattr(lease, "_watched", lambda *_: watched.append(True) or {"token": "u", "pid": 5})
-    with pytest.raises(LockedError, match=r"in use by another driver \(process 5 on"), locked(run):
-        pass
-    assert watched
-
-
-def test_of_two_drivers_that_wait_for_a_third_the_later_does_not_take_the_run_from_the_earlier(monkeypatch):
-    """It read the lease once more after it had watched the third one's, and took what stood there for that."""
-    monkeypatch.setattr(lease, "GONE", 0.0)
-    leases = iter([{"token": "third"}, {"token": "earlier"}])
-    monkeypatch.setattr(lease, "_read", lambda _: next(leases))
-    assert lease._wait_until_free(None) == "third"
-
-
-@pytest.mark.parametrize("hours", [-5, 5])
-@pytest.mark.parametrize("alive", [True, False])
-def test_a_clock_that_is_wrong_by_hours_lets_nobody_in_beside_another(hours, alive, uri, server, monkeypatch):
-    monkeypatch.setattr(lease, "GONE", 0.5 if not alive else 60)
-    monkeypatch.setattr(lease, "RENEWED", 0.1)
-    now = time.time
-    monkeypatch.setattr(lease.time, "time", lambda: now() + 3600 * hours)
-    run = place_at(uri)
-    if not alive:
-        run.write(".lock", lease_of("elsewhere", 1))
-        assert not is_locked(run)
-        with locked(run):
-            assert json.loads(run.read(".lock"))["pid"] == os.getpid()
-        return
-    with locked(run):
-        if hours < 0:  # the lease is from the future
-            assert is_locked(place_at(uri))
-        with pytest.raises(LockedError, match=r"in use by another driver \(process \d+ on "), locked(place_at(uri)):
-            pass
-
-
-def test_a_driver_whose_lease_was_taken_says_so_and_works_on(uri, server, monkeypatch, caplog):
-    monkeypatch.setattr(lease, "RENEWED", 0.05)
-    run = place_at(uri)
-    with locked(run):
-        until = time.monotonic() + 60
-        while "computed twice" not in caplog.text and time.monotonic() < until:
-            run.write(".lock", lease_of("b", 2, "other"))  # again: it may come just before the first one's
-            time.sleep(0.05)
-    assert "process 2 on b since noon" in caplog.text
-    assert json.loads(run.read(".lock"))["token"] == "other"
-
-
-@pytest.mark.parametrize("gone", ["", "t"])
-def test_of_two_drivers_that_see_the_run_free_at_once_one_gets_it(gone, uri, server):
-    """On a slow network the second wrote its lease after the first had read its own: both went on."""
-    pytest.importorskip("boto3")
-    run = place_at(uri)
-    if gone:
-        run.write(".lock", lease_of("elsewhere", 1, gone))
-    one, other = lease._Lease(run), lease._Lease(place_at(uri))
-    one.take(gone)
-    with pytest.raises(LockedError, match=f"process {os.getpid()} on"):
-        other.take(gone)
-    assert json.loads(run.read(".lock"))["token"] == one._token
-    one.give_back()
-    assert ".lock" not in run.files("")
-
-
-def test_a_lease_whose_answer_is_lost_is_taken_all_the_same(uri, server):
-    pytest.importorskip("boto3")
-    server.faults.lost = first(1, only("PUT", ".lock"))
-    with locked(place_at(uri)):
-        puts = [path for method, path in server.faults.seen if method == "PUT" and path.endswith(".lock")]
-        assert len(puts) == 2
-        assert is_locked(place_at(uri))
-
-
-@pytest.mark.parametrize("failing", ["read", "write"])
-def test_a_store_that_knows_no_conditions_is_asked_without(failing, uri, server, monkeypatch):
-    def refuse(*arguments):
-        raise UnknownConditionError("NotImplemented")
-
-    monkeypatch.setattr(Conditions, failing, refuse)
-    with locked(place_at(uri)):
-        assert is_locked(place_at(uri))
-    monkeypatch.setattr(Conditions, "of", lambda folder: None)
-    with locked(place_at(uri)):
-        assert is_locked(place_at(uri))
 
 
 @pytest.mark.slow
