@@ -17,6 +17,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.activations.stored import narrowed
 from intriguing.basics.inputs import as_tensor, looks_like_bytes
 from intriguing.basics.process.liveness import beat
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError, UnavailableError
@@ -200,9 +201,9 @@ def read_items(
             tensor = torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
             if inputs and tensor.shape != inputs[0].shape:
                 raise DataError(f"shape {tuple(tensor.shape)} where the others have {tuple(inputs[0].shape)}")
-        except (MemoryError, UnavailableError):  # nothing is wrong with the item
-            raise
         except Exception as error:
+            if isinstance(error, UnavailableError) or is_out_of_memory(error):  # nothing is wrong with the item
+                raise
             if skipped is not None:
                 skipped.append(Skipped(int(name), f"cannot be read: {type(error).__name__}: {error}"))
             continue

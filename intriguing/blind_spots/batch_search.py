@@ -339,7 +339,7 @@ def _unsound(logits: Tensor) -> str:
     """What is wrong with the logits (C,) of an image, or with their gradient where all of them are finite."""
     classes = (~logits.isfinite()).nonzero().squeeze(1).tolist()
     if not classes:
-        return "At the image every slope of the logits is NaN or zero, and not all are zero."
+        return "At the image each slope of the logits is NaN or zero, and at least one is NaN."
     named = ", ".join(f"{k} ({float(logits[k]):g})" for k in classes[:3])
     more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
     return f"At the image the logits of these classes are not finite: {named}{more}."

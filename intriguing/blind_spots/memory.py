@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from intriguing.basics.process.memory import available_memory
+from intriguing.basics.process.memory import available_memory, is_out_of_memory
 from intriguing.basics.torch_modes import without_compiler
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.options import SearchOptions
@@ -213,9 +213,9 @@ def cost_of(model: nn.Module, conduct: Conduct, image: Tensor) -> RowCost:
 
     try:
         operations = operations_of(torch.autograd.graph.saved_tensors_hooks(kept.count, lambda value: value))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         # torch.func.grad takes no such hooks: a model that uses it keeps at most all that its operators give.
         operations = operations_of(kept)
     blocks = blocks_of(operations, least_operations(model)) if conduct.alone else PADDED

@@ -27,12 +27,11 @@ _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 def split_name(source: str, error: type[IntriguingError] = DataError) -> tuple[str, str]:
     """The module and the factory of `module:factory`. Raises: `error` for text of another form."""
-    file, _, factory = source.partition(":")
-    if file.endswith(".py"):
-        raise error(f"{source!r} names a file; write the module, without .py: {written(file, factory)}.")
+    module, _, factory = source.partition(":")
+    if module.endswith(".py"):
+        raise error(f"{source!r} names a file; write the module, without .py: {written(module, factory)}.")
     if not is_factory(source):
         raise error(f"{source!r} does not name a factory; write module:factory, as in my_package.my_module:build.")
-    module, _, factory = source.partition(":")
     return module, factory
 
 

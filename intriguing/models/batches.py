@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.basics.torch_modes import evaluating
 from intriguing.models.examination import precisions
 from intriguing.models.rows import PADDED, SMALL, Operations, blocks_of, least_operations
@@ -122,9 +123,9 @@ def _measured(model: nn.Module, batch: torch.Tensor) -> tuple[bool, int, torch.d
                 inputs = inputs.clone().requires_grad_(graph and inputs.is_floating_point())
                 with Operations() as operations:
                     out = model(inputs * 1)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # whoever feeds it says what is wrong
+            if is_out_of_memory(error):
+                raise
             log.debug("The model does not take %d rows of %s: %s", rows, dtype, error)
             continue
         if not isinstance(out, torch.Tensor) or (out.ndim > 0 and len(out) == rows):

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from intriguing import randomness
 from intriguing.basics.inputs import advice
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.errors import ModelError
 from intriguing.models.logits import logits_behind
@@ -114,9 +115,9 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
             batch = torch.cat([images[: size // 2], _random(images, box, size - len(images[: size // 2]), "first")])
             try:
                 out = _called(model, batch, dtype)
-            except torch.OutOfMemoryError:
-                raise
             except Exception as e:
+                if is_out_of_memory(e):
+                    raise
                 first = first or e
                 continue
             classes = classes_in(out, size)
@@ -189,9 +190,9 @@ def _of_batch(model: nn.Module, batch: Tensor, conduct: Conduct) -> Tensor | Non
     """The logits of a batch of another size; None where the model does not give a row per image of it."""
     try:
         out = _called(model, batch, conduct.dtype)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return None
     return out if isinstance(out, Tensor) and out.shape == (len(batch), conduct.classes) else None
 
@@ -331,9 +332,9 @@ def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> tuple[
         leaf = batch.detach().clone().requires_grad_()
         try:
             out, logits = logits_behind(model, leaf.to(conduct.dtype, copy=True))
-        except torch.OutOfMemoryError:
-            raise
         except Exception as e:
+            if is_out_of_memory(e):
+                raise
             raise ModelError(
                 f"The model cannot be differentiated with respect to its input: {_line(e)}. A search follows the "
                 "gradient of the logits: keep the whole forward in torch, without NumPy."
@@ -349,9 +350,9 @@ def _differentiated(model: nn.Module, batch: Tensor, conduct: Conduct) -> tuple[
         try:
             pull = partial(torch.autograd.grad, inputs=leaf, allow_unused=True)
             (gradient,) = pull((top[:, 0] - top[:, 1]).nan_to_num(0, 0, 0).sum())
-        except torch.OutOfMemoryError:
-            raise
         except Exception as e:
+            if is_out_of_memory(e):
+                raise
             raise ModelError(f"The gradient of the model's logits cannot be computed: {_line(e)}.") from e
     return out.detach(), gradient is None or bool((gradient == 0).all())
 

@@ -162,4 +162,4 @@ def test_a_bad_output_names_the_classes_whose_logits_are_not_finite():
 def test_a_bad_output_with_finite_logits_tells_of_the_gradient():
     result = searched(lambda net, x: net(x) + (0 * x).sum(1, keepdim=True).sqrt(), "best")
     assert result.status == ["bad_output"] * 8
-    assert set(result.reasons) == {"At the image every slope of the logits is NaN or zero, and not all are zero."}
+    assert set(result.reasons) == {"At the image each slope of the logits is NaN or zero, and at least one is NaN."}

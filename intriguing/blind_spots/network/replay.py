@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from intriguing.basics.precision import full_precision
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.network.recording import record
@@ -36,9 +37,9 @@ def replayed(evaluator: Evaluator, box: Box, like: Tensor) -> Evaluator:
     try:
         with full_precision():
             return _examined(evaluator, rows, slopes)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # whatever cannot be recorded or replayed is left to torch
+    except Exception as error:  # whatever cannot be recorded or replayed is left to torch
+        if is_out_of_memory(error):
+            raise
         return evaluator
 
 

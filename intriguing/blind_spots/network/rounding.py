@@ -9,6 +9,7 @@ units. Layers, libraries and the number of threads decide, so the network itself
 import torch
 from torch import Tensor
 
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.evaluate import Evaluator
@@ -42,9 +43,9 @@ def fewest_alike(evaluator: Evaluator, box: Box, like: Tensor, operations: float
         try:
             whole = _asked(evaluator, rows, slopes)
             parts = [part for part in parts if _agrees(evaluator, rows, slopes, part, whole)]
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a model that takes 8 rows need not take 24
+        except Exception as error:  # a model that takes 8 rows need not take 24
+            if is_out_of_memory(error):
+                raise
             return PADDED.step
         if _PARTS[0] not in parts or not bool(whole[2].any()):
             return PADDED.step

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.precision import Precision
+from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.blind_spots.arithmetic.box import Bound, Box
 from intriguing.blind_spots.arithmetic.objective import margin
 from intriguing.blind_spots.arithmetic.qp import project
@@ -115,9 +116,9 @@ def _is_curved(network: nn.Module, image: Tensor) -> bool:
         leaf = image.detach().clone().requires_grad_()
         try:
             out = network(leaf * 1)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a model that takes no single image
+        except Exception as error:  # a model that takes no single image
+            if is_out_of_memory(error):
+                raise
             return False
     # Autograd adds the number of an overload to a name.
     return isinstance(out, Tensor) and any(n.name().rstrip("0123456789") in _CURVED for n in functions_behind(out))

@@ -105,6 +105,11 @@ class _Point(NamedTuple):
     """(R,) the norm of that."""
 
 
+def _predicted(point: _Point) -> Tensor:
+    """The distances (R,) that the slopes at the images predict: the margin, which is four units, over its slope."""
+    return 4 / point.norm
+
+
 class _Phase(NamedTuple):
     """Which rows need what only some of the steps do; None where no row is known to."""
 
@@ -359,7 +364,7 @@ class PrimalDual:
         gap, change = point.gap, State()
         if phase.first is not None:
             change["clean_gap"] = torch.where(phase.first, gap, state["clean_gap"])
-            predicted = 4 / point.norm
+            predicted = _predicted(point)
             predicted = predicted if point.steep is None else predicted.masked_fill(point.steep, _INFINITY)
             change["predicted"] = torch.where(phase.first, predicted, state["predicted"])
         if phase.never is not None and not self.patient:
@@ -395,8 +400,7 @@ class PrimalDual:
             return torch.full_like(gap, far)
         if phase.first is not None:
             clean_gap = torch.where(phase.first, gap, clean_gap)
-            # The predicted distance: the margin, which is four units, divided by its slope.
-            scale = torch.where(phase.first, (4 / point.norm).clamp(1e-9 * far, far), scale)
+            scale = torch.where(phase.first, _predicted(point).clamp(1e-9 * far, far), scale)
         nearest = torch.minimum(scale, point.best_l2)
         if phase.never is None:
             return nearest
