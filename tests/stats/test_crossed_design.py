@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from intriguing.errors import InputError
 from intriguing.stats.crossed_design import crossed_design
@@ -50,6 +51,30 @@ def test_shares_add_up_and_lie_in_their_intervals():
     for source in answer.sources[:2]:
         assert source.low <= source.share <= source.high
     assert "from both" in answer.sentence
+
+
+def test_a_mean_effect_has_student_s_interval():
+    effects = [0.0, 1.0, 4.0, 7.0, 2.0, 2.0, 2.0, 2.0]
+    names = [(m, d) for m in ("cnn", "mlp") for d in ("cifar10", "mnist") for _ in range(2)]
+    answer = explained(*zip(*names, strict=True), effects, draws=2)
+    # Variances 0.5 and 4.5 within the two cells of the CNN: their mean over 4 entries, with 2 degrees of freedom.
+    half = scipy.stats.t.ppf(0.975, 2) * np.sqrt(2.5 / 4)
+    assert answer.by_model["cnn"] == pytest.approx((3, 3 - half, 3 + half))
+    assert answer.by_model["mlp"] == (2, 2, 2)
+
+
+@pytest.mark.parametrize(("seeds", "noise"), [(2, [1.0, 1.0, 1.0]), (3, [1.0, 5.0, 1.0])])
+def test_the_interval_of_a_mean_effect_holds_it_as_often_as_it_says(seeds, noise):
+    held = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        names = [(m, d) for m in range(3) for d in range(2) for _ in range(seeds)]
+        effects = [10.0 * m + noise[m] * rng.standard_normal() for m, _ in names]
+        columns = ([f"model {m}" for m, _ in names], [f"data {d}" for _, d in names], effects)
+        means = crossed_design(*columns, rng=rng, draws=1).by_model
+        held += [low <= 10.0 * m <= high for m, (_, low, high) in enumerate(means.values())]
+    # 600 intervals, of which 570 are expected, with a standard deviation of 5.3.
+    assert 550 <= sum(held) <= 588
 
 
 @pytest.mark.parametrize("cut", [1, 20])

@@ -42,9 +42,23 @@ def test_a_resample_without_anything_to_count_is_no_number():
 
 def test_groups_are_drawn_among_themselves():
     drawn = weights_by_group(np.random.default_rng(0), ["a", "b", "a", "c", "a"], 50)
-    assert (drawn[:, [0, 2, 4]].sum(1) == 3).all()
+    assert drawn[:, [0, 2, 4]].sum(1) == pytest.approx(3)
     assert (drawn[:, [1, 3]] == 1).all()
     assert len(np.unique(drawn[:, 0])) > 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_seeds_drawn_again_vary_as_much_as_seeds_do(n):
+    values = np.random.default_rng(n).normal(size=n)
+    drawn = weights_by_group(np.random.default_rng(0), ["one"] * n + ["other"], 40_000)
+    means = drawn[:, :n] @ values / n
+    assert means.mean() == pytest.approx(values.mean(), abs=0.02)
+    assert means.std() == pytest.approx(values.std(ddof=1) / n**0.5, rel=0.02)
+
+
+def test_a_pair_of_two_seeds_is_in_no_resample():
+    drawn = weights_by_group(np.random.default_rng(0), ["one", "one"], 50)
+    assert (drawn.prod(axis=1) == 0).all() and (drawn.sum(axis=1) == 2).all()
 
 
 def test_the_interval_covers_the_truth_and_the_p_value_is_uniform_where_nothing_is_there():
