@@ -1,8 +1,9 @@
 """The minimal-distortion search: the smallest change of an input that makes a network give another class.
 
 `search` is the entry; it cuts the images into batches (`batch_search`), whose rows go through the stages of a grade
-(`row_search`). The solvers, the network's passes, the starts, and what is given back are folders. `grades` says what is
-known of each grade, and costs no torch; the names below are imported on first use.
+(`row_search`), where the nearest result of each is kept (`row_results`). The solvers, the network's passes, the starts,
+and what is given back are folders. `grades` says what is known of each grade, and costs no torch; the names below are
+imported on first use.
 """
 
 from importlib import import_module

@@ -10,6 +10,7 @@ from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import grades, row_search
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.network.evaluate import Evaluator
+from intriguing.blind_spots.row_results import RowResults
 from intriguing.blind_spots.solvers.boundary import BoundaryFinish
 from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
@@ -111,11 +112,11 @@ def test_slow_starts_are_made_where_the_finish_shortens_the_first_start_by_much(
     rows |= {"rivals": ~rows["goals"], "target": torch.ones(4, dtype=torch.long)}
     evaluator = Evaluator(nn.Linear(16, 2), (16,), PADDED)
     owner = torch.tensor([0, 0, 1, 2])
-    search = row_search._RowSearch(evaluator, SearchOptions(), Box.of(0.0, 1.0, x), 1.0, rows, owner, None)
+    results = RowResults(evaluator, grades._BEST, Layout(4), Box.of(0.0, 1.0, x), rows, owner)
     infinity = float("inf")
-    search.outcome = {"best_l2": torch.tensor([2.0, 1.0, 3.0, infinity])}
+    results.outcome = {"best_l2": torch.tensor([2.0, 1.0, 3.0, infinity])}
     # The nearest row of an example counts; one that has no success has nothing shortened.
-    factors = search._shortened(torch.tensor([9.0, 1.2, 3.15, infinity]))
+    factors = results.shortened(torch.tensor([9.0, 1.2, 3.15, infinity]))
     assert factors.tolist() == pytest.approx([1.2, 1.05, 1.0])
     assert (factors > row_search._TOO_COARSE).tolist() == [True, False, False]
     slow, other = ([kind for _, _, kind in plan.starts[: plan.waves[-1]]] for plan in (COARSE, FINE))
@@ -148,14 +149,15 @@ def test_a_wide_start_finds_a_nearer_class_that_was_not_searched():
     rows |= {"goals": (classes == 1).expand(8, 3), "rivals": (classes == 0).expand(8, 3)}
     evaluator = Evaluator(model, (16,), PADDED)
     box, every = Box.of(0.0, 1.0, x), torch.arange(8)
-    search = row_search._RowSearch(evaluator, SearchOptions(), box, 1.0, rows, every, None)
     recipe = replace(grades._BEST, further=0)
-    search.by_recipe(recipe)
+    results = RowResults(evaluator, recipe, Layout.of(8, PADDED, 16), box, rows, every)
+    search = row_search._RowSearch(results, SearchOptions(), box, 1.0, None)
+    search.by_recipe()
     farther, nearer = (0.3 / (model.weight[k] - model.weight[0]).norm() for k in (1, 2))
     assert search.several and torch.allclose(search.outcome["best_l2"], farther.expand(8), rtol=1e-3)
-    search._again([search._steps(FINE, 1, every, wide=False)], recipe, recipe.polish)
+    results.again([search._steps(FINE, 1, every, wide=False)], recipe.polish)
     assert bool((search.outcome["best_class"] == 1).all())
-    search._again([search._steps(FINE, 1, every, wide=True)], recipe, recipe.polish)
+    results.again([search._steps(FINE, 1, every, wide=True)], recipe.polish)
     assert bool((search.outcome["best_class"] == 2).all())
     assert torch.allclose(search.outcome["best_l2"], nearer.expand(8), rtol=1e-3)
 
@@ -298,19 +300,19 @@ def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
     rows |= {"rivals": ~rows["goals"]}
     box = Box.of(0.0, 1.0, x)
     evaluator = Evaluator(nn.Linear(16, 2), (16,), PADDED)
-    search = row_search._RowSearch(evaluator, SearchOptions(), box, 1.0, rows, torch.arange(2), None)
+    results = RowResults(evaluator, grades._BEST, Layout(2), box, rows, torch.arange(2))
     best, other = x + 0.25 * torch.eye(16)[0], x + 0.25 * torch.eye(16)[1]
     length = torch.full((2,), 0.25)
-    search.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
-    search.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone()}
+    results.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
+    results.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone()}
     ends = {"best": torch.stack([best[0], other[1]]), "best_l2": length, "bound": length, "best_class": rows["target"]}
     ends |= {"trial": ends["best"]}
-    assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, False]
+    assert (results.kept(torch.arange(2), ends) > SAME).tolist() == [True, False]
     # One that ended early, since it could come no nearer, agrees by where it would have gone next.
     aside = best + 0.08 * torch.eye(16)[1]
     assert bool((cosine(best - x, aside - x) < SAME).all())
     ends |= {"best": aside, "best_l2": 1.05 * length, "bound": length, "trial": torch.lerp(aside, best, 0.9)}
-    assert (search._kept(torch.arange(2), ends) > SAME).tolist() == [True, True]
+    assert (results.kept(torch.arange(2), ends) > SAME).tolist() == [True, True]
 
 
 def test_a_penalised_search_that_leads_to_the_same_point_spares_further_starts(monkeypatch):
