@@ -90,6 +90,73 @@ def test_a_search_under_autocast_is_of_the_network_as_it_computes_there():
                 assert int(result.prediction[row]) != int(labels[row])
 
 
+def convolutional():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)).eval()
+
+
+@contextlib.contextmanager
+def default_type(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_no_grade_hangs_on_the_default_type(grade, dtype):
+    """faithful ended with a traceback under float64, and found something else under bfloat16."""
+    torch.manual_seed(0)
+    net, options = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5)), ig.SearchOptions(grade=grade)
+    x = torch.rand(12, 20)
+    labels = net(x).argmax(1)
+    expected = ig.minimal_distortion(net, x, labels, options=options)
+    with default_type(dtype):
+        found = ig.minimal_distortion(net, x, labels, options=options)
+    assert torch.equal(found.adversarial, expected.adversarial)
+    assert found.status == expected.status == ["found"] * 12
+
+
+@pytest.mark.parametrize("build", [convolutional, lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3))])
+def test_a_search_does_not_hang_on_the_default_device(build):
+    """As `torch.set_default_device("cuda")` sets it; "meta" has no values, so that whatever lands there is an error."""
+    net = build()
+    labels = net(X).argmax(1)
+    expected = ig.minimal_distortion(net, X, labels)
+    for choose in (torch.device, torch.set_default_device):
+        try:
+            with choose("meta") or contextlib.nullcontext():
+                found = ig.minimal_distortion(net, X, labels)
+                assert torch.zeros(1).is_meta
+        finally:
+            torch.set_default_device(None)
+        assert torch.equal(found.adversarial, expected.adversarial)
+        assert found.status == ["found"] * 4
+
+
+class MakesItsOwn(nn.Module):
+    """A network that makes a tensor on the default device in its forward."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.made = network, set()
+
+    def forward(self, x):
+        self.made.add(torch.zeros(1).device.type)
+        return self.network(x)
+
+
+def test_a_model_is_called_with_the_callers_default_device():
+    net = MakesItsOwn(convolutional())
+    labels = net(X).argmax(1)
+    net.made.clear()
+    with torch.device("meta"):
+        ig.minimal_distortion(net, X, labels, options=ig.SearchOptions("fast"))
+    assert net.made == {"meta"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

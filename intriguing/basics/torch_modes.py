@@ -58,33 +58,49 @@ def seeded(seed: int) -> Iterator[None]:
 _AUTOCAST = ("cpu", "cuda")
 
 
+def _device() -> torch.device | None:
+    """The caller's default device; None where it is the CPU, as it is at first."""
+    device = torch.get_default_device()
+    return None if device.type == "cpu" else device
+
+
 @contextmanager
 def without_autocast() -> Iterator[None]:
-    """Inside, no autocast of the caller holds: it is meant for networks, and would round what is computed of them."""
+    """Inside, no autocast of the caller holds: it is meant for networks, and would round what is computed of them.
+
+    Nor does a default device: random numbers that each machine draws alike are drawn on the CPU.
+    """
     with ExitStack() as stack:
         for kind in filter(torch.is_autocast_enabled, _AUTOCAST):
             stack.enter_context(torch.autocast(kind, enabled=False))
+        if _device() is not None:
+            stack.enter_context(torch.device("cpu"))
         yield
 
 
 class Autocast(nn.Module):
-    """A model that computes under the autocast that held where this was made, wherever it is called."""
+    """A model that computes under the autocast and the default device that held where this was made, wherever it is
+    called.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         self.kinds = {kind: torch.get_autocast_dtype(kind) for kind in filter(torch.is_autocast_enabled, _AUTOCAST)}
+        self.device = _device()
 
     @classmethod
     def of(cls, model: nn.Module) -> nn.Module:
-        """`model` itself where no autocast holds."""
-        return cls(model) if any(map(torch.is_autocast_enabled, _AUTOCAST)) else model
+        """`model` itself where there is neither."""
+        return cls(model) if _device() is not None or any(map(torch.is_autocast_enabled, _AUTOCAST)) else model
 
     def forward(self, x: torch.Tensor) -> Any:
         """The model's output."""
         with ExitStack() as stack:
             for kind, dtype in self.kinds.items():
                 stack.enter_context(torch.autocast(kind, dtype))
+            if self.device is not None:
+                stack.enter_context(self.device)
             return self.model(x)
 
 

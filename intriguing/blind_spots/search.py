@@ -255,7 +255,7 @@ def _checked(
             continue
         check_unmasked(argument, name)
         try:
-            value = torch.as_tensor(argument)
+            value = argument if isinstance(argument, Tensor) else torch.as_tensor(argument, device="cpu")
         except (ValueError, TypeError, RuntimeError) as error:
             kind = type(argument).__name__
             raise InputError(

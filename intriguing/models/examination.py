@@ -284,7 +284,9 @@ def precisions(model: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
 
 def _called(model: nn.Module, batch: Tensor, dtype: torch.dtype) -> Tensor:
     with torch.no_grad():
-        return model(batch.to(dtype, copy=True))
+        out = model(batch.to(dtype, copy=True))
+    # A copy, for a model may write its next output to the same memory, as compiled ones do that replay a graph.
+    return out.clone() if isinstance(out, Tensor) else out
 
 
 def classes_in(out: Any, size: int) -> int:

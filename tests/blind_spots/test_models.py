@@ -299,6 +299,57 @@ def test_weights_of_another_precision_are_searched_in_it(dtype):
     assert float((result.l2 / exact.l2).median()) == pytest.approx(1, abs=0.06)
 
 
+class OneMemory(Wrapped):
+    """Without gradients all outputs are written to the same memory, as by compiled models that replay a graph."""
+
+    def forward(self, x):
+        out = self.inner(x)
+        if out.requires_grad:
+            return out
+        if not hasattr(self, "memory"):
+            self.memory = torch.zeros(300, out.shape[1])
+        return self.memory[: len(x)].copy_(out)
+
+
+class Strict(Wrapped):
+    """Refuses values outside the box."""
+
+    def forward(self, x):
+        assert float(x.detach().min()) >= 0 and float(x.detach().max()) <= 1, "values outside [0, 1]"
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("kind", [OneMemory, Strict])
+@pytest.mark.parametrize("grade", ["best", "fast", "faithful"])
+def test_a_model_that_reuses_its_memory_or_refuses_values_outside_the_box_is_searched_as_any(kind, grade):
+    """The first was refused as one that mixes the images of a batch; the second stopped the search by its own error."""
+    model, x, options = base(), images(140), SearchOptions(grade)
+    labels = model(x).argmax(1)
+    plain = minimal_distortion(model, x, labels, options=options)
+    result = minimal_distortion(kind(), x, labels, options=options)
+    assert result.status == plain.status == ["found"] * 140
+    assert torch.allclose(result.l2, plain.l2, rtol=2e-3)
+
+
+class Einsum(nn.Module):
+    """A linear network with an operation that no trace knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, INPUTS, generator=torch.Generator().manual_seed(2)))
+
+    def forward(self, x):
+        return torch.einsum("bi,ci->bc", x.flatten(1), self.weight)
+
+
+def test_the_random_state_of_the_caller_stays_as_it_is():
+    model = Einsum()
+    labels = model(images()).argmax(1)
+    before = torch.get_rng_state()
+    minimal_distortion(model, images(), labels, options=SearchOptions("fast"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_inference_mode_around_the_call_changes_nothing():
     model, options = base(), SearchOptions("fast")
     plain = minimal_distortion(model, images(), model(images()).argmax(1), options=options)

@@ -144,7 +144,8 @@ class Evaluator:
     def _collected(self, rows: Tensor, active: Tensor | None, call: Callable[[Tensor], Tensor]) -> Tensor:
         index = self._chosen(rows, active)
         with torch.no_grad():
-            parts = [_first(call(images), _length(s)) for s, images in self._batches(rows, index)]
+            # A copy, for a model may write its next output to the same memory.
+            parts = [_first(call(images), _length(s)).clone() for s, images in self._batches(rows, index)]
         return _spread(parts, rows, index)
 
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
@@ -164,7 +165,7 @@ class Evaluator:
 
         def step(state: dict[str, Tensor]) -> dict[str, Tensor]:
             out = _checked(self.model(self._fed(state["image"].expand(copies, *self.shape))), copies)
-            return {"out": out[:1]}
+            return {"out": out[:1].clone()}
 
         with torch.no_grad():
             images = rows[:, : self.size].reshape(len(rows), 1, *self.shape)

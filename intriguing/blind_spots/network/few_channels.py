@@ -149,8 +149,8 @@ def transposed(weight: Tensor, shape: Shape) -> Tensor:
     where step = side / stride, that is the tap r + stride * e, whatever q is.
     """
     step, channels = shape.side // shape.stride, weight.shape[1]
-    shift = shape.reach - 1 - torch.arange(shape.reach + step - 1)
-    tap = torch.arange(shape.side)[:, None] + shape.stride * shift
+    shift = shape.reach - 1 - torch.arange(shape.reach + step - 1, device=weight.device)
+    tap = torch.arange(shape.side, device=weight.device)[:, None] + shape.stride * shift
     there = ((tap >= 0) & (tap < shape.taps)).to(weight.dtype)
     tap = tap.clamp(0, shape.taps - 1)
     taps = weight[:, :, tap][:, :, :, :, tap] * (there[:, :, None, None] * there)

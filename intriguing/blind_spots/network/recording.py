@@ -126,8 +126,8 @@ def _suits(model: nn.Module, like: Tensor) -> bool:
 
 def _peculiar(module: nn.Module) -> bool:
     """Whether a module may do more than its operations say."""
-    others = torch.jit.ScriptModule, torch.fx.GraphModule, Autocast, FunctionModule
-    if isinstance(module, others) or hasattr(module, "_orig_mod"):
+    others = torch.jit.ScriptModule, torch.fx.GraphModule, FunctionModule
+    if isinstance(module, others) or (isinstance(module, Autocast) and module.kinds) or hasattr(module, "_orig_mod"):
         return True
     return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
 

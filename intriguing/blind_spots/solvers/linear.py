@@ -96,7 +96,12 @@ def _bends(evaluator: Evaluator, rows: Tensor) -> bool:
     ramp = torch.linspace(0, 1, rows.shape[1], dtype=rows.dtype, device=rows.device)
     before = torch.where((before == rows).all(1, keepdim=True), ramp, before)
     ends = before * 3 - rows * 2, rows * 3 - before * 2
-    left, right, middle = (evaluator.forward(end) for end in (*ends, (ends[0] + ends[1]) / 2))
+    try:
+        left, right, middle = (evaluator.forward(end) for end in (*ends, (ends[0] + ends[1]) / 2))
+    except Exception as error:  # a model that refuses values outside the box, where these lines lead
+        if is_out_of_memory(error):
+            raise
+        return True
     usable = (left > MASKED) & (right > MASKED) & (middle > MASKED)
     gap = ((left + right) / 2 - middle).abs()[usable]
     if not len(gap):

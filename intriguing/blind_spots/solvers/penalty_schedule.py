@@ -297,7 +297,7 @@ class Bracketing:
         high = torch.where(anew, _INFINITY, state["high"])
         low = torch.where(up, torch.maximum(low, step.penalty), low)
         high = torch.where(down, torch.minimum(high, step.penalty), high)
-        halved = torch.where(self._again(state, step), 0.5, 1.0)
+        halved = torch.ones_like(high).masked_fill(self._again(state, step), 0.5)
         # A success at a larger c than a failure happens where minimisers lie in different basins: keep the success.
         high = torch.where(high <= low, _INFINITY, high)
         low_gap, high_gap, run = state["low_gap"], state["high_gap"], state["run"]
@@ -349,6 +349,6 @@ class Bracketing:
         way = torch.where(again, secant, (step.boundary / step.penalty).log())
         upward = won | jump
         way = torch.where(upward, way, -way)
-        longest = torch.where(jump | state["jumped"], _CAREFUL, _LONGEST)
+        longest = torch.full_like(way, _LONGEST).masked_fill(jump | state["jumped"], _CAREFUL)
         way = torch.minimum(torch.maximum(torch.where(way.isfinite(), way, 0.0), state["stride"]), longest)
         return torch.where(jump, low, step.penalty) * torch.where(upward, way, -way).exp()

@@ -149,7 +149,10 @@ class Converter:
         traced = node.meta.get("val")
         like = self.values[self.placeholder]
         known = isinstance(traced, Tensor) and traced.shape[:1] == like.shape[:1]
-        self.values[node] = torch.rand(traced.shape, dtype=like.dtype).to(like) if known else None  # type: ignore[union-attr]
+        random = torch.Generator().manual_seed(0)  # of its own: the caller's random state stays as it is
+        self.values[node] = (
+            torch.rand(traced.shape, device="cpu", generator=random, dtype=like.dtype).to(like) if known else None  # type: ignore[union-attr]
+        )
         return Step(node, inputs, Unknown(kind, follows), tuple(traced.shape[1:]) if known else ())  # type: ignore[union-attr]
 
     def _operation(self, node: FxNode, name: str, inputs: tuple[FxNode, ...]) -> Op | None:
