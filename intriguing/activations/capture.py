@@ -7,7 +7,7 @@ is reduced or copied at once, because the next layer may overwrite it in place (
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -316,9 +316,11 @@ def _on_the_way(modules: dict[str, nn.Module], path: str) -> list[nn.Module]:
 
 
 def _only_tensor(value: Any) -> torch.Tensor | None:
+    """The tensor that `value` is, or the only one in it: a tuple, a list, or a mapping such as a ModelOutput."""
     if isinstance(value, torch.Tensor):
         return value
-    if isinstance(value, (tuple, list)):
-        tensors = [v for v in value if isinstance(v, torch.Tensor)]
+    if isinstance(value, (tuple, list, Mapping)):
+        parts = value.values() if isinstance(value, Mapping) else value
+        tensors = [v for v in parts if isinstance(v, torch.Tensor)]
         return tensors[0] if len(tensors) == 1 else None
     return None

@@ -266,6 +266,34 @@ def test_a_layer_that_does_not_run_is_an_error():
         gathered(Shared(), [inputs()], "unused")
 
 
+class Named(nn.Module):
+    """Gives its result by name, as models of Hugging Face do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return {"last_hidden_state": self.inner(x), "attentions": None}
+
+
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.top = Named(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.top(self.body(x)["last_hidden_state"])
+
+
+def test_the_only_tensor_of_a_layer_that_gives_it_by_name_is_its_output():
+    torch.manual_seed(0)
+    model, x = Head(), inputs()
+    _, found = gathered(model, [x], ["body", "body.inner"])
+    assert torch.equal(found["body"], found["body.inner"])
+    torch.testing.assert_close(found["body"], model.body.inner(x).detach())
+
+
 def test_a_layer_that_gives_two_tensors_is_an_error():
     with pytest.raises(ModelError, match="not one tensor"):
         gathered(Shared(), [inputs()], "pair")

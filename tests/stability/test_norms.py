@@ -53,6 +53,8 @@ LAYERS = [
     (nn.Upsample(scale_factor=2), (1, 6, 5)),
     (nn.ReflectionPad2d(2), (1, 5, 4)),
     (nn.ConstantPad2d(2, 1.0), (1, 5, 4)),
+    (nn.ConstantPad2d((1, -1, 2, 0), 0.0), (1, 5, 4)),
+    (nn.ZeroPad1d((2, -1)), (3, 1)),
     (nn.PixelShuffle(2), (4, 3, 3)),
     (seeded(nn.Sequential, nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(27, 4)), (2, 5, 5)),
 ]  # fmt: skip
@@ -63,6 +65,11 @@ def test_the_norm_is_that_of_brute_force_and_the_bound_is_not_below_it(layer, sh
     result, true = ig.operator_norm(layer, shape), brute(layer, shape)
     assert result.norm == pytest.approx(true, rel=1e-6)
     assert result.upper_bound >= true * (1 - 1e-13)
+
+
+def test_a_layer_that_leaves_nothing_is_refused():
+    with pytest.raises(ModelError, match=r"ReplicationPad2d gives no values for inputs of \(1, 1, 5\)"):
+        ig.operator_norm(nn.ReplicationPad2d((0, 0, -1, 0)), (1, 1, 5))
 
 
 @settings(max_examples=60, deadline=None)

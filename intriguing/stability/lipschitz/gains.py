@@ -146,7 +146,8 @@ def _exact(op: Affine, inputs: Shape, outputs: Shape) -> float | None:
         return float(op.weight.abs().amax())
     if isinstance(op, Pad):
         if op.mode == "constant" and min(op.pads) < 0:
-            return 1.0 if all(outputs) else 0.0
+            ends = zip(inputs[::-1], op.pads[::2], op.pads[1::2], strict=False)
+            return float(all(n + min(low, 0) + min(high, 0) > 0 for n, low, high in ends))
         return pad_norm(inputs, op.pads, op.mode) if min(op.pads) >= 0 else None
     if isinstance(op, Linear) and op.copies:
         return 1.0

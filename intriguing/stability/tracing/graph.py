@@ -105,6 +105,8 @@ def trace(model: nn.Module, shape: Shape) -> Graph:
             ) from e
         if not isinstance(expected, Tensor) or expected.shape[:1] != x.shape[:1]:
             raise UntracedError(f"{type(model).__name__} gives no tensor with a row for every input.")
+        if not expected.numel():
+            raise ModelError(f"{type(model).__name__} gives no values for inputs of {tuple(shape)}.")
         try:
             traced = make_fx(model, pre_dispatch=True)(x.clone())
         except Exception as e:
