@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from intriguing.basics.folders.files import at_home
+from intriguing.basics.folders.files import at_home, writing
 from intriguing.basics.text.printable import printable
 from intriguing.cli.app import Data, Json, app, command
 from intriguing.cli.terminal import list_sentences, print_json, write
@@ -41,11 +41,12 @@ def init(
     allow_working_folder()
     name, text = first_spec(architecture, data, weights, Path(out).stem if out else None)
     path = at_home(out or f"{name}.toml")
-    if path.exists():
-        raise InputError(f"{path} exists already: choose another file with --out.")
-    if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}: make it, or choose another file with --out.")
-    path.write_text(text, encoding="utf-8")
+    with writing(path, "Choose another file with --out."):
+        if path.exists():
+            raise InputError(f"{path} exists already: choose another file with --out.")
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent}: make it, or choose another file with --out.")
+        path.write_text(text, encoding="utf-8")
     write(printable(f"{path} written. Read it, then:\n  intriguing plan {path}\n  intriguing run {path}", lines=True))
     return 0
 

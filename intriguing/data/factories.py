@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_file
 from intriguing.basics.process.users_code import users_code
 from intriguing.errors import DataError, IntriguingError, MissingDataError, did_you_mean
 
@@ -71,7 +72,7 @@ def source_files(source: str, error: type[IntriguingError] = DataError) -> list[
         )
     if package is not None:
         return sorted(package.rglob("*.py"))
-    return [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []
+    return [Path(spec.origin)] if spec.origin and is_file(spec.origin) else []
 
 
 def source_hash(source: str, error: type[IntriguingError] = DataError) -> str:
@@ -140,7 +141,7 @@ def without_factory(name: str) -> str:
     for module, function in ((name.removesuffix(".py"), "FUNCTION"), (file, factory)):
         if module in _modules_here():
             return f" {module!r} is a module here: write {module}:{function}."
-    if name.endswith(".py") and expanded(name).is_file():
+    if name.endswith(".py") and is_file(expanded(name)):
         return f" {name!r} is a file of Python: write {written(name, 'FUNCTION')}."
     return ""
 
@@ -148,7 +149,7 @@ def without_factory(name: str) -> str:
 def _hidden(module: str, whole: ModuleType) -> str:
     """That another module hides the file of this name in the working folder, which is looked at last; "" else."""
     mine, found = Path(f"{module}.py"), getattr(whole, "__file__", None)
-    if not mine.is_file() or (found and Path(found).resolve() == mine.resolve()):
+    if not is_file(mine) or (found and Path(found).resolve() == mine.resolve()):
         return ""
     return f" This is {found or 'a part of Python'}, which hides your {mine.name}: give yours another name."
 
@@ -166,7 +167,7 @@ def _modules_here() -> list[str]:
     except OSError:
         return []
     names = [
-        p.stem if p.suffix == ".py" else p.name for p in entries if p.suffix == ".py" or (p / "__init__.py").is_file()
+        p.stem if p.suffix == ".py" else p.name for p in entries if p.suffix == ".py" or is_file(p / "__init__.py")
     ]
     return [name for name in names if name.isidentifier()]
 

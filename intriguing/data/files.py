@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from intriguing.errors import DataError, did_you_mean
+from intriguing.basics.folders.presence import is_taken, no_such, refusal
+from intriguing.errors import DataError, MissingDataError, did_you_mean
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -57,12 +58,22 @@ def irregular(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
+def missing(path: Path, kind: str, what_to_do: str) -> DataError:
+    """The error for data that are not at `path`, a file or folder (`kind`), or that the system refuses to look at.
+
+    what_to_do: the rest of the sentence where nothing lies there, after a space.
+    """
+    if refusal(path):
+        return DataError(f"{no_such(kind, path)} Make it readable, or correct the path.")
+    return MissingDataError(f"{no_such(kind, path)}{what_to_do}")
+
+
 def near_files(path: Path, endings: Iterable[str]) -> str:
     """What lies where `path` is missing, a sentence after a space: files of similar names, else those with `endings`.
 
     "" where nothing of use lies there, and where the path exists.
     """
-    if path.exists() or path.is_symlink():
+    if is_taken(path) or refusal(path):
         return ""
     try:
         names = sorted(entry.name for entry in islice(os.scandir(path.parent), _SCANNED) if entry.is_file())

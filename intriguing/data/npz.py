@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from intriguing.basics.process.memory import available_memory
-from intriguing.data.files import instead, near_files, open_regular
-from intriguing.errors import DataError, MissingDataError
+from intriguing.data.files import instead, missing, near_files, open_regular
+from intriguing.errors import DataError
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000
@@ -36,9 +36,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 )
             return _members(path, file)
     except FileNotFoundError:
-        raise MissingDataError(
-            f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
-        ) from None
+        what = f"{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
+        raise missing(path, "file", what) from None
     except DataError:
         raise
     except OSError as e:

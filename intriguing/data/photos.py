@@ -12,11 +12,12 @@ from urllib.parse import parse_qsl
 import numpy as np
 from PIL import ImageColor
 
+from intriguing.basics.folders.presence import is_folder
 from intriguing.basics.text.printable import printable
 from intriguing.data.dataset import Dataset, Names, Skipped, build_dataset
 from intriguing.data.decoding import Look, PhotoOptions, decode, look, opened, stamp_of
-from intriguing.data.files import hash_files, irregular
-from intriguing.errors import DataError, MissingDataError, UnavailableError, check_names
+from intriguing.data.files import hash_files, irregular, missing
+from intriguing.errors import DataError, UnavailableError, check_names
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = frozenset(
@@ -239,13 +240,11 @@ def _is_litter(name: str) -> bool:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"There is no folder {folder}. Put one folder of photos per class there, or correct the path."
-        )
-    splits = {"train": folder / "train"} if (folder / "train").is_dir() else {}
+    if not is_folder(folder):
+        raise missing(folder, "folder", " Put one folder of photos per class there, or correct the path.")
+    splits = {"train": folder / "train"} if is_folder(folder / "train") else {}
     for name in ("test", "val"):
-        if (folder / name).is_dir():
+        if is_folder(folder / name):
             return splits | {"test": folder / name}
     return splits or {"test": folder}
 

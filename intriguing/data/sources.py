@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_file, is_folder, is_there, refusal
 from intriguing.data import factories, photos
 from intriguing.data.arrays import Arrays, Parts, sorted_arrays
 from intriguing.data.dataset import Dataset, Names, build_dataset
-from intriguing.data.files import hash_arrays, hash_files, near_files, read_idx
+from intriguing.data.files import hash_arrays, hash_files, missing, near_files, read_idx
 from intriguing.data.npz import read_npz
 from intriguing.data.vision import torchvision
 from intriguing.errors import DataError, MissingDataError, unknown_name
@@ -128,10 +129,8 @@ def _load_npz(source: str, rest: str, root: Root) -> Dataset:
 
 def _hash_npz(source: str, rest: str, root: Root) -> str:
     path = _path(rest, root)
-    if not path.is_file():
-        raise MissingDataError(
-            f"There is no file {path}.{near_files(path, ['.npz'])} Put the npz file there, or correct the path."
-        )
+    if not is_file(path):
+        raise missing(path, "file", f"{near_files(path, ['.npz'])} Put the npz file there, or correct the path.")
     return hash_files([("npz", path)])
 
 
@@ -252,7 +251,7 @@ def describe(source: str, root: str | Path | None = None) -> dict[str, object]:
         }
     entry = KNOWN[source]
     folder = data_root(root) / entry.folder if entry.folder else None
-    present = folder is None or all((folder / f).is_file() for f in entry.files)
+    present = folder is None or all(is_file(folder / f) for f in entry.files)
     return {
         "name": entry.name,
         "sentence": entry.sentence,
@@ -278,14 +277,16 @@ _HOW = (
 
 def _known(source: str) -> NamedSource:
     path = expanded(source)
-    if source not in KNOWN and (path.is_dir() or source.endswith(".npz")):
+    if source not in KNOWN and (is_folder(path) or source.endswith(".npz")):
         kind = "npz" if source.endswith(".npz") else "imagefolder"
         raise DataError(f"{source!r} is the name of a file or folder: write '{kind}:{source}'.")
-    if source not in KNOWN and path.suffix == ".py" and path.is_file():
+    if source not in KNOWN and path.suffix == ".py" and is_file(path):
         written = factories.written(source, "FUNCTION")
         raise DataError(f"{source!r} is a file of Python: write {written}, the function that gives data.")
-    if source not in KNOWN and path.is_file():
+    if source not in KNOWN and is_file(path):
         raise DataError(f"{source!r} is a file of a kind that is not read. {_HOW}")
+    if source not in KNOWN and len(path.parts) > 1 and (why := refusal(path)):
+        raise DataError(f"{source} cannot be looked at: {why}. Make it readable, or correct the path.")
     if source not in KNOWN:
         raise unknown_name("data set", source, source_names())
     return KNOWN[source]
@@ -295,27 +296,23 @@ def _check_kind(source: str, root: Root) -> None:
     """Raise `DataError` where a `source` such as csv:data.csv or folder:photos names a path by a form that is none."""
     kind, _, rest = source.partition(":")
     path = _path(rest.partition("?")[0], root)
-    try:
-        there = path.exists()
-    except (OSError, ValueError):  # no path at all
-        return
-    if not there:
+    if not is_there(path):
         return
     try:
         factories.source_files(source)
     except DataError as error:
-        right = f" Write 'imagefolder:{rest}'." if path.is_dir() else f" Write 'npz:{rest}'." * (path.suffix == ".npz")
-        said = right or f" {_HOW}"
+        forms = ["imagefolder"] * is_folder(path) + ["npz"] * (path.suffix == ".npz")
+        said = f" Write '{forms[0]}:{rest}'." if forms else f" {_HOW}"
         mine = f" For a function of yours: {error}" if factories.is_factory(source) else ""
         raise DataError(f"{kind + ':'!r} is no form of data set, and {str(path)!r} is there.{said}{mine}") from None
 
 
 def _path(text: str, root: str | Path | None) -> Path:
     path = expanded(text)
-    if path.is_absolute() or path.exists():
+    if path.is_absolute() or is_there(path):
         return path
     inside = data_root(root) / path
-    return inside if inside.exists() else path
+    return inside if is_there(inside) else path
 
 
 def _built(source: str, given: Arrays, content_hash: str) -> Dataset:
@@ -331,8 +328,13 @@ def _embedded() -> Dataset:
 
 def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
     folder = root / entry.folder
-    missing = [f for f in entry.files if not (folder / f).is_file()]
-    if missing and download:
+    absent = [f for f in entry.files if not is_file(folder / f)]
+    if absent and (why := refusal(folder / absent[0])):
+        raise DataError(
+            f"Data set {entry.name!r}: {folder / absent[0]} cannot be looked at: {why}. Make it readable, or point "
+            "INTRIGUING_DATA (or the root) at another folder."
+        )
+    if absent and download:
         log.info("downloading %s to %s; a server that says nothing for %g s ends it", entry.name, root, _PATIENCE)
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_PATIENCE)
@@ -342,10 +344,10 @@ def _folder(entry: NamedSource, root: Path, download: bool) -> Path:
             raise MissingDataError(f"Could not download {entry.name} to {root}: {e}. Fill {folder} by hand.") from e
         finally:
             socket.setdefaulttimeout(before)
-        missing = [f for f in entry.files if not (folder / f).is_file()]
-    if missing:
+        absent = [f for f in entry.files if not is_file(folder / f)]
+    if absent:
         raise MissingDataError(
-            f"Data set {entry.name!r} is not in {folder}: {', '.join(missing)} missing. Allow the download, put them "
+            f"Data set {entry.name!r} is not in {folder}: {', '.join(absent)} missing. Allow the download, put them "
             "there, or point INTRIGUING_DATA (or the root) at the folder that holds "
             f"{entry.folder.partition('/')[0]}/."
         )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from intriguing.basics.folders.presence import is_file
 from intriguing.data.vision import torchvision
 from intriguing.errors import ModelError, unknown_name
 from intriguing.models.networks import Shape
@@ -110,7 +111,7 @@ def _in_place(model: nn.Module, in_place: bool) -> None:
 
 def _published_state(name: str, weights: Any, download: bool) -> dict[str, torch.Tensor]:
     path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
-    if path.is_file():
+    if is_file(path):
         return torch.load(path, map_location="cpu", weights_only=True)
     if download:
         try:

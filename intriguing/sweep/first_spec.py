@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_folder
 from intriguing.data import load_dataset
 from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
@@ -96,7 +97,7 @@ def first_spec(
 
 def guessed_source(folder: Path) -> str:
     """The data that lie in a folder: photos in train/ and test/ (or val/), else its only npz file."""
-    if (folder / "train").is_dir() and ((folder / "test").is_dir() or (folder / "val").is_dir()):
+    if is_folder(folder / "train") and (is_folder(folder / "test") or is_folder(folder / "val")):
         return f"imagefolder:{folder}"
     arrays = sorted(folder.glob("*.npz"))
     if len(arrays) == 1:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.folders.presence import is_file, is_taken, refusal
 from intriguing.basics.folders.saved_plan import read_regular
 from intriguing.basics.text.printable import printable
 from intriguing.errors import SpecError, unknown_name
@@ -73,9 +74,12 @@ def check_is_there(name: str) -> None:
     TOML file; `UnknownNameError` for a name.
     """
     path = Path(name)
-    if "\0" in name or (path.suffix != ".toml" and not path.is_file() and name not in spec_names()):
+    is_path = path.suffix == ".toml" or len(path.parts) > 1
+    if is_path and "\0" not in name and (why := refusal(path)):
+        raise SpecError(printable(f"The spec {name} cannot be looked at: {why}."))
+    if "\0" in name or (path.suffix != ".toml" and not is_file(path) and name not in spec_names()):
         raise unknown_name("spec", name, spec_names())
-    if path.suffix != ".toml" or path.exists() or path.is_symlink():
+    if path.suffix != ".toml" or is_taken(path):
         return
     valid = {spec: spec for spec in spec_names()}
     with suppress(OSError):

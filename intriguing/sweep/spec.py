@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 
+from intriguing.basics.folders.presence import is_file
 from intriguing.errors import SpecError, did_you_mean, unknown_name
 from intriguing.stages import STAGES
 from intriguing.stages.common.compute import ComputeSpec
@@ -91,7 +92,7 @@ def load_spec(name: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> Spec:
         return _validate(as_toml(name), "the spec")
     check_is_there(str(name))
     path = Path(name)
-    if path.suffix != ".toml" and not path.is_file():
+    if path.suffix != ".toml" and not is_file(path):
         path = SPECS / f"{name}.toml"
     body = read_toml(path)
     return _validate({"name": path.stem} | body, str(path))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_file, no_such
 from intriguing.errors import DataError, InputError, MissingExtraError, unknown_name
 
 EMBEDDED = "embedded"
@@ -49,9 +50,9 @@ def locate(source: str) -> Path:
     if source.startswith(_GENSIM):
         return _downloaded(source.removeprefix(_GENSIM))
     path = expanded(source)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(
-            f"There is no file {source!r}. Give the path of a text file, {EMBEDDED!r} for the sample inside gensim, "
+            f"{no_such('file', source)} Give the path of a text file, {EMBEDDED!r} for the sample inside gensim, "
             f"or '{_GENSIM}NAME' for a data set of gensim.downloader."
         )
     return path
@@ -149,7 +150,7 @@ def _sample() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError("The embedded corpus ships inside gensim, which is not installed: pip install gensim")
     path = Path(spec.submodule_search_locations[0]) / "test" / "test_data" / _SAMPLE
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(
             f"This installation of gensim lacks its test data ({_SAMPLE}). Install gensim from its wheel "
             "(pip install --force-reinstall gensim), or give the path of a text file."

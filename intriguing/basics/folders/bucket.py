@@ -22,6 +22,7 @@ from intriguing.basics.folders.bucket_errors import explained, is_absence, is_pa
 from intriguing.basics.folders.bucket_uri import SCHEMES, Address, file_system
 from intriguing.basics.folders.files import at_home, is_temporary, temporary_name
 from intriguing.basics.folders.folder import Look
+from intriguing.basics.folders.presence import is_there
 from intriguing.errors import InputError, StoreError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def place_at(path: str | os.PathLike[str]) -> "Path | BucketFolder":
     text = os.fspath(path)
     if "://" not in text:
         scheme, colon, rest = text.partition(":")
-        if colon and scheme.lower() in SCHEMES and not Path(text).exists():
+        if colon and scheme.lower() in SCHEMES and not is_there(text):
             raise InputError(f"{text!r} lacks a slash: write {scheme}://{rest.lstrip('/')} for a bucket.")
         return at_home(text)
     folder = BucketFolder(text)

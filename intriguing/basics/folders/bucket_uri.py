@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from intriguing.basics.folders.files import expanded, without_secrets
+from intriguing.basics.folders.presence import is_there
 from intriguing.errors import InputError
 
 _S3, _GOOGLE, _AZURE = ("s3",), ("gs", "gcs"), ("abfs", "abfss")
@@ -123,7 +124,7 @@ def has_credentials(address: Address) -> bool:
     named = _split(address.uri).netloc.rpartition("@")[0] != ""
     kept = ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FILE", "~/.aws/config")
     files = [expanded(os.environ.get(variable, default)) for variable, default in kept]
-    return named or "AWS_ACCESS_KEY_ID" in os.environ or any(file.exists() for file in files)
+    return named or "AWS_ACCESS_KEY_ID" in os.environ or any(is_there(file) for file in files)
 
 
 def _key_and_bucket(address: Address) -> tuple[str | None, str | None, str]:

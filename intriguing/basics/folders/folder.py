@@ -19,6 +19,7 @@ from intriguing.basics.folders.files import (
     regular_files,
     write_file,
 )
+from intriguing.basics.folders.presence import is_there
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -153,7 +154,7 @@ class LocalFolder:
 
     def sees(self, name: str) -> bool:
         """Whether a file is there."""
-        return (self.path / name).exists()
+        return is_there(self.path / name)
 
     def glance(self) -> AbstractContextManager[None]:
         """Every look is a look at the disk."""

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from intriguing.basics.folders.presence import is_file
+
 _TAIL = 1 << 16
 _FATAL = re.compile(r"^(?:Fatal Python error: (.+?)\s*|\*\*\* (SIG[A-Z]+) received at .*)$", re.MULTILINE)
 _SIGNALS: dict[str, str] = {
@@ -45,7 +47,7 @@ def log_of_this_process() -> str:
         place = Path("/proc/self/fd/2").readlink()
     except OSError:
         return ""
-    return str(place) if place.is_file() else ""
+    return str(place) if is_file(place) else ""
 
 
 def last_words(log: str) -> str:

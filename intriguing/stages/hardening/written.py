@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from intriguing.basics.folders.presence import is_there
 from intriguing.errors import InputError
 from intriguing.results import Run
 from intriguing.stages.hardening import in_words
@@ -21,7 +22,7 @@ def write_into(path: Path, run: Run) -> None:
     spec = run.spec["name"]
     opening = f"<!-- {spec}: written by `python jobs/hardening.py {spec} --results` -->"
     closing = f"<!-- {spec}: end -->"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if is_there(path) else ""
     before, found, rest = text.partition(opening)
     _, ended, after = rest.partition(closing)
     if found and not ended:

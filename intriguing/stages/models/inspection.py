@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_folder
 from intriguing.basics.process.patience import telling
 from intriguing.data import is_users_code, load_dataset
 from intriguing.data.files import near_files, open_regular
@@ -126,7 +127,7 @@ def _first_readable(candidates: Sequence[DatasetSource], key: str, seconds: floa
                     description = describe(candidate)
         except MissingDataError as error:
             root = candidate.root
-            if root and not (Path(root).is_dir() or candidate.download or is_users_code(candidate.source)):
+            if root and not (is_folder(root) or candidate.download or is_users_code(candidate.source)):
                 raise DataError(
                     f"{key}: there is no folder {root} (--data, INTRIGUING_DATA, or the data set's root), where "
                     f"{candidate.source!r} is looked for."
