@@ -1,8 +1,10 @@
 """Where and how a torch model computes: its device, eval mode, random states and number of threads."""
 
+import os
 import random
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any, TypeVar
@@ -21,23 +23,71 @@ def device_of(model: nn.Module) -> torch.device:
     return next((weight.device for weight in weights), torch.device("cpu"))
 
 
+class _Turn:
+    """Whose turn it is."""
+
+    lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # The thread that holds it may not be there in a child.
+    os.register_at_fork(after_in_child=lambda: setattr(_Turn, "lock", threading.RLock()))
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Inside, no other thread is inside: torch's settings, and what is put into a model for a while, hold for all."""
+    with _Turn.lock:
+        yield
+
+
+class Lent:
+    """An attribute of some objects that is changed for a while, maybe by several threads at a time: when the last of
+    them is done, each object has again what it had when the first began.
+    """
+
+    def __init__(self, attribute: str) -> None:
+        self._attribute = attribute
+        self._lock = threading.Lock()
+        self._held: dict[int, list[Any]] = {}
+        """By identity: the object, its value, and for how many it is kept."""
+
+    @contextmanager
+    def kept(self, objects: Iterable[Any]) -> Iterator[None]:
+        """Inside, the attribute of the `objects` may be changed."""
+        objects = list(objects)
+        with self._lock:
+            for one in objects:
+                self._held.setdefault(id(one), [one, getattr(one, self._attribute), 0])[2] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                for one in objects:
+                    entry = self._held[id(one)]
+                    entry[2] -= 1
+                    if not entry[2]:
+                        del self._held[id(one)]
+                        setattr(one, self._attribute, entry[1])
+
+
+_MODES = Lent("training")
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Inside, every module of `model` is in eval mode; afterwards, each has its own mode again.
 
     Exported programs and frozen scripts have no modes. They stay as they are; the modules around them change mode.
     """
-    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
-    try:
+    modules = [module for module in model.modules() if hasattr(module, "training")]
+    with _MODES.kept(modules):
         try:
             model.eval()
         except NotImplementedError:
-            for module, _ in modes:
+            for module in modules:
                 module.training = False
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

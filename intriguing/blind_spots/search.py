@@ -14,7 +14,7 @@ from intriguing.basics.inputs import feeding, float_batch, looks_like_bytes
 from intriguing.basics.masked import check_unmasked
 from intriguing.basics.precision import Precision, full_precision
 from intriguing.basics.process.heap import reused_heap
-from intriguing.basics.torch_modes import Autocast, device_of, without_autocast
+from intriguing.basics.torch_modes import Autocast, device_of, one_at_a_time, without_autocast
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.batch_search import EVERY, BatchSearch, Problem
@@ -68,7 +68,9 @@ def minimal_distortion(
     Every result with the status `found` is confirmed: the model classifies that image alone, and in batches; on a CUDA
     device, where both change rounding, with TF32 and without, and in batches of several sizes. The search itself runs
     without TF32. An image that is not finite or lies outside the box gets the status `bad_input`. The function may be
-    called inside torch.no_grad(), torch.inference_mode() and torch.autocast(), which holds for the model alone.
+    called inside torch.no_grad(), torch.inference_mode() and torch.autocast(), which holds for the model alone. Calls
+    of several threads wait for one another, since a model's mode and torch's settings hold for all: use processes to
+    search side by side.
 
     Raises: `InputError`, before any work, for arguments that do not fit (shapes, classes out of range, a target that is
     the label); `ModelError` for a model that cannot be searched (no (B, C) logits, no gradient, outputs that are random
@@ -83,7 +85,7 @@ def minimal_distortion(
         module = as_module(model)
         check_weights(module)
         network = Autocast.of(module)
-    with torch.inference_mode(False), without_autocast():
+    with one_at_a_time(), torch.inference_mode(False), without_autocast():
         x = float_batch(x)
         images, classes, target_classes = _checked(network, x, labels, targets)
         box = Box.of(options.lower, options.upper, images)

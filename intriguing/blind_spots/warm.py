@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.precision import full_precision
+from intriguing.basics.torch_modes import one_at_a_time
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.network.evaluate import Evaluator, frozen
@@ -31,7 +32,7 @@ def from_starts(
     Returns which images have one (B,) bool, and the changed images (B, *shape); an image has none where `model` gives
     its label (B,) at its start, clipped to the box.
     """
-    with torch.inference_mode(False), torch.no_grad(), frozen(model), full_precision():
+    with one_at_a_time(), torch.inference_mode(False), torch.no_grad(), frozen(model), full_precision():
         box = Box.of(options.lower, options.upper, x)
         conduct = examine(model, x[: ROWS // 2], box.shaped(x.shape[1:]), [ROWS, options.slots, 1])
         plan = memory.plan(memory.cost_of(model, conduct, x[:1]), conduct, x, options, "one")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from intriguing.basics.torch_modes import evaluating
+from intriguing.basics.torch_modes import Lent, evaluating
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.recording import Recording
@@ -26,21 +26,20 @@ MASKED = -1e30
 """Replaces a logit of minus infinity: the class is still never the largest, and differences are finite."""
 
 
+_FLAGS = Lent("requires_grad")
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Inside, the model is in eval mode and its weights need no gradient; afterwards all is as before.
 
     The gradient in the input alone costs about as much as one forward pass, with the weights' gradients twice as much.
     """
-    flags = [(p, p.requires_grad) for p in model.parameters() if p.is_leaf]
-    with evaluating(model):
-        try:
-            for p, _ in flags:
-                p.requires_grad_(False)
-            yield
-        finally:
-            for p, flag in flags:
-                p.requires_grad_(flag)
+    leaves = [p for p in model.parameters() if p.is_leaf]
+    with evaluating(model), _FLAGS.kept(leaves):
+        for p in leaves:
+            p.requires_grad_(False)
+        yield
 
 
 class Evaluator:

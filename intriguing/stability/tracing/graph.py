@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from intriguing.basics.torch_modes import evaluating, without_compiler
+from intriguing.basics.torch_modes import evaluating, one_at_a_time, without_compiler
 from intriguing.errors import ModelError
 from intriguing.stability.tracing.aliases import stale_read
 from intriguing.stability.tracing.convert import Converter
@@ -79,6 +79,7 @@ class Graph:
         return values
 
 
+@one_at_a_time()
 def trace(model: nn.Module, shape: Shape) -> Graph:
     """The graph of `model` in eval mode, for samples of `shape` (without the batch axis), constants in float64.
 
