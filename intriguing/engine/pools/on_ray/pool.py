@@ -12,7 +12,7 @@ import logging
 import platform
 import time
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,6 @@ from typing import Any
 
 import ray
 from ray.experimental import internal_kv
-from ray.util.metrics import Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from intriguing.basics.folders.folder import Place, folder_at
@@ -31,6 +30,7 @@ from intriguing.engine.pools.fleet import Fleet
 from intriguing.engine.pools.last_words import Witness
 from intriguing.engine.pools.losses import address_in, is_out_of_memory, last_line, report_loss
 from intriguing.engine.pools.on_ray.actor import CarriedFiles, Worker, versions
+from intriguing.engine.pools.on_ray.carried import Carried
 from intriguing.engine.pools.on_ray.cluster import (
     abandon,
     answers,
@@ -40,6 +40,7 @@ from intriguing.engine.pools.on_ray.cluster import (
     machines,
     pending_machines,
 )
+from intriguing.engine.pools.on_ray.metrics import Metrics
 from intriguing.engine.pools.pool import Died, Event, Finished, Joined, Left, Raised, Returned
 from intriguing.engine.progress.progress import Snapshot
 from intriguing.engine.sameness import difference, what_runs_here
@@ -49,7 +50,6 @@ from intriguing.errors import ClusterError, StoreError
 log = logging.getLogger(__name__)
 
 
-_CARRIED_KEPT = 64
 _LOOK = 5.0
 _SAY = 10.0
 _IDLE = 120.0
@@ -105,7 +105,7 @@ class RayPool:
         self._run = folder_at(run.resolve() if isinstance(run, Path) else run)
         self._store = store_of(self._run)
         self._carry_always = carry
-        self._carried: OrderedDict[Any, Any] = OrderedDict()
+        self._carried = Carried(self._store)
         self._owns_ray, is_cluster = connect(workers)
         self._timeout = start_timeout or (_CLUSTER_START if is_cluster else _LOCAL_START)
         self._token = f".seen-by-{uuid.uuid4().hex}"
@@ -122,7 +122,7 @@ class RayPool:
         self._spawned = 0
         self._looked = self._said = -1e9
         self._alive = self._answered = time.monotonic()
-        self._gauges: dict[str, Gauge] = {}
+        self._metrics = Metrics(self._run.name)
         self._witness = Witness()
         ours = what_runs_here()
         log.info("workers must have %s", ", ".join(f"{name} {what}" for name, what in ours.items()))
@@ -148,7 +148,7 @@ class RayPool:
             return
         if actor.is_far:
             needed = call.needs
-            files = [self._carry(fingerprint, call.outputs_of(fingerprint)) for fingerprint in needed]
+            files = [self._carried.reference(fingerprint, call.outputs_of(fingerprint)) for fingerprint in needed]
             ref = actor.handle.run_carried.remote(call, needed, *files)
         else:
             ref = actor.handle.run.remote(call)
@@ -205,19 +205,7 @@ class RayPool:
 
     def report(self, snapshot: Snapshot) -> None:
         """Give the counts to Ray's metrics, which Prometheus reads."""
-        numbers = {
-            "tasks_done": snapshot.tasks_done,
-            "tasks_total": snapshot.tasks_total,
-            "tasks_running": snapshot.running,
-            "tasks_failed": snapshot.failed,
-            "tasks_blocked": snapshot.blocked,
-            "workers": len(self.workers),
-        }
-        for name, number in numbers.items():
-            if name not in self._gauges:
-                self._gauges[name] = Gauge(f"intriguing_{name}", tag_keys=("run",))
-                self._gauges[name].set_default_tags({"run": self._run.name})
-            self._gauges[name].set(number)
+        self._metrics.report(snapshot, len(self.workers))
 
     def kill(self, worker: str, reason: str) -> None:
         """End the actor at once; another takes its place."""
@@ -399,9 +387,7 @@ class RayPool:
         for fingerprint, files in written.items():  # a StoreError here is the driver's own, and ends the run
             first = self._store.adopt(fingerprint, files)
             event = replace(event, record=first) if first is not None and isinstance(event, Finished) else event
-        stale = {d.fingerprint for d in event.damaged} if isinstance(event, Raised) else set(written)
-        for key in [key for key in self._carried if key[0] in stale]:
-            del self._carried[key]
+        self._carried.forget({d.fingerprint for d in event.damaged} if isinstance(event, Raised) else set(written))
         return event
 
     def _forget(self, ref: Any) -> str:
@@ -430,16 +416,6 @@ class RayPool:
                     is_far = isinstance(answered, tuple)
                     self._events.append(self._adopt(worker, task, *answered) if is_far else answered)
         return errors
-
-    def _carry(self, fingerprint: str, outputs: tuple[str, ...]) -> Any:
-        """The files of outputs in Ray's object store, put there once for several calls."""
-        key = (fingerprint, outputs)
-        if key not in self._carried:
-            self._carried[key] = ray.put(self._store.files(fingerprint, outputs))
-            while len(self._carried) > _CARRIED_KEPT:
-                self._carried.popitem(last=False)
-        self._carried.move_to_end(key)
-        return self._carried[key]
 
     def _bury(self, worker: str, reason: str, cause: Any) -> None:
         """End an actor, and look soon for where another could take its place."""

@@ -1,0 +1,60 @@
+"""Open a run in a local folder or an object store."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from intriguing.basics.folders.bucket import BucketFolder
+from intriguing.basics.folders.files import at_home, without_secrets
+from intriguing.basics.folders.saved_plan import LARGEST_PLAN, checked_plan, parse_json
+from intriguing.errors import CorruptError, StoreError
+from intriguing.results.files import located
+from intriguing.results.run import Run
+
+
+def open_run(path: str | Path | BucketFolder) -> Run:
+    """The run in the folder `path`: a local path, or the URI of one in a bucket (s3://bucket/folder, gs://, abfs://).
+
+        import intriguing as ig
+        run = ig.open_run("outputs/demo")
+        run.tables()
+
+    Runs at file:// and hdfs:// URIs can only be read.
+
+    Raises `StoreError` where there is no run, and `CorruptError` when its plan cannot be read.
+    """
+    text = str(path)
+    shown = without_secrets(text) if "://" in text else str(at_home(text))
+    try:
+        place, system, root = located(path)
+        kind = system.get_file_info(root).type
+        there = system.get_file_info(f"{root}/plan.json").type
+    except StoreError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{shown!r} cannot be opened: {error}") from error
+    if there != fs.FileType.File:
+        problem = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
+        raise StoreError(
+            f"{shown!r} is not the folder of a run: it {problem}. Give the folder that `intriguing run SPEC --out "
+            "FOLDER` wrote (it holds plan.json and tables/)."
+        )
+    try:
+        with system.open_input_stream(f"{root}/plan.json") as stream:
+            content = stream.read(LARGEST_PLAN + 1)
+        if len(content) > LARGEST_PLAN:
+            raise ValueError(f"it has more than {LARGEST_PLAN:,} bytes")
+        body = parse_json(content)
+        plan = checked_plan(body)
+        if "spec" not in body:
+            raise ValueError("it has no spec")
+    except PermissionError as error:
+        refused = "Permission denied: ask its owner for the right to read it."
+        raise StoreError(f"{shown}/plan.json cannot be read. {refused}") from error
+    except (OSError, ValueError) as error:
+        raise CorruptError(
+            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
+            "and run the spec there: what is in the store is not computed again."
+        ) from error
+    return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
