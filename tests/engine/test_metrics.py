@@ -8,11 +8,11 @@ from intriguing.engine.progress.progress import Snapshot
 class Gauge:
     """A gauge of Ray, without Ray."""
 
-    made = []
+    made = ()
 
     def __init__(self, name, tag_keys):
         self.name, self.tag_keys, self.values = name, tag_keys, []
-        self.made.append(self)
+        type(self).made = (*self.made, self)
 
     def set_default_tags(self, tags):
         self.tags = tags
@@ -23,7 +23,7 @@ class Gauge:
 
 def test_every_count_has_a_gauge_of_its_name_with_the_run_as_its_tag(monkeypatch):
     monkeypatch.setattr(metrics, "Gauge", Gauge)
-    monkeypatch.setattr(Gauge, "made", [])
+    monkeypatch.setattr(Gauge, "made", ())
     shown = Metrics("mine")
     shown.report(Snapshot(3, 20, 2, 1, {}, None, blocked=4), workers=5)
     shown.report(Snapshot(6, 20, 1, 1, {}, None, blocked=4), workers=2)
