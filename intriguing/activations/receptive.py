@@ -1,6 +1,7 @@
 """Receptive fields: the part of the input that a position of a layer's map depends on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,25 +46,40 @@ def receptive_field(model: nn.Module, layer: str, input_shape: Sequence[int], *,
     any weights. Convolutions run without the libraries whose tiling spreads NaN further. probes: inputs per call of the
     model.
 
-    A large map is probed with one pixel of the diagonal at a time. Of a small one each end is found by bisection: a
-    place's first row lies below i if NaN in all rows below i reaches it.
+    A large map is probed with one whole row or column at a time: a single pixel may lie in the gaps that a stride
+    leaves in the other direction. Of a small one each end is found by bisection: a place's first row lies below i if
+    NaN in all rows below i reaches it.
     """
     channels, height, width = input_shape
     layers = resolve_layers(model, layer)
+    like = torch.zeros(1, channels, height, width, device=device_of(model))
+    like = like.to(input_type(model, like))
     with (
         Capture(model, layers, "positions", probe=1) as capture,
         torch.backends.nnpack.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
+        _without_tiles(like.dtype),
     ):
-        like = torch.zeros(1, channels, height, width, device=device_of(model))
-        prober = _Prober(capture, layers[0].name, like.to(input_type(model, like)), probes)
+        prober = _Prober(capture, layers[0].name, like, probes)
         places = max(prober.hits([(slice(0, 1), slice(0, 1))]).shape[1:])
         if _PROBES_PER_PLACE * places < max(height, width):
             return ReceptiveField(*(_bisected(prober, axis) for axis in (0, 1)))
-        steps = range(max(height, width))
-        hit = prober.hits([(slice(i % height, i % height + 1), slice(i % width, i % width + 1)) for i in steps])
-        rows, columns = (np.logical_or.reduce(hit, axis=axis) for axis in (2, 1))
-        return ReceptiveField(_interval(rows[:height]), _interval(columns[:width]))
+        rows, columns = (
+            prober.reached([slice(i, i + 1) for i in range(size)], axis) for axis, size in enumerate((height, width))
+        )
+        return ReceptiveField(_interval(rows), _interval(columns))
+
+
+@contextmanager
+def _without_tiles(dtype: torch.dtype) -> Iterator[None]:
+    """Inside, a CPU's products in half precision are not of whole tiles, as those of oneDNN are."""
+    # torch.backends.mkldnn.flags would warn of TF32.
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = before and dtype.itemsize >= 4  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 class _Prober:
@@ -93,19 +109,18 @@ class _Prober:
             found.append(captured.vectors.isnan().any(dim=2).view(len(some), *captured.map_shape).cpu().numpy())
         return np.concatenate(found)
 
+    def reached(self, bands: Sequence[slice], axis: int) -> np.ndarray:
+        """Which rows (axis 0) or columns (1) of the map each band of rows or columns reaches: (bands, places)."""
+        whole = slice(None)
+        parts = [(band, whole) if axis == 0 else (whole, band) for band in bands]
+        return np.logical_or.reduce(self.hits(parts), axis=2 - axis)
+
 
 def _bisected(prober: _Prober, axis: int) -> np.ndarray:
     """First and one past the last row (axis 0) or column (axis 1) that each row or column of the map depends on."""
     size = prober.shape[1 + axis]
-
-    def reached(bands: Sequence[slice]) -> np.ndarray:
-        """Which rows (columns) of the map each band of rows (columns) reaches: (bands, places)."""
-        whole = slice(None)
-        parts = [(band, whole) if axis == 0 else (whole, band) for band in bands]
-        return np.logical_or.reduce(prober.hits(parts), axis=2 - axis)
-
-    first = _smallest(lambda ends: reached([slice(0, end) for end in ends]), size) - 1
-    last = size + 1 - _smallest(lambda ends: reached([slice(size - end, size) for end in ends]), size)
+    first = _smallest(lambda ends: prober.reached([slice(0, end) for end in ends], axis), size) - 1
+    last = size + 1 - _smallest(lambda ends: prober.reached([slice(size - end, size) for end in ends], axis), size)
     unreached = last <= first
     return np.stack([np.where(unreached, 0, first), np.where(unreached, size, last)], axis=1)
 

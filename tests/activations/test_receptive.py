@@ -24,6 +24,28 @@ def test_strides_pooling_and_padding_add_up():
     assert field.crop(8 * 3 + 2) == (*expected[3], *expected[2])
 
 
+@pytest.mark.parametrize("size", [9, 90])
+def test_gaps_between_columns_hide_no_row(size):
+    # Columns 1, 2, 4, 5, ... are read by no place.
+    field = receptive_field(nn.Sequential(nn.Conv2d(1, 2, (2, 1), stride=(2, 3))), "0", (1, 8, size))
+    assert field.rows.tolist() == [[0, 2], [2, 4], [4, 6], [6, 8]]
+    assert field.columns.tolist() == [[i, i + 1] for i in range(0, size, 3)]
+
+
+def test_what_a_wide_stride_passes_over_is_in_no_field():
+    field = receptive_field(nn.Sequential(nn.Conv2d(1, 1, (1, 2), stride=(16, 32))), "0", (1, 64, 224))
+    assert field.rows.tolist() == [[i, i + 1] for i in range(0, 64, 16)]
+    assert field.columns.tolist() == [[i, i + 2] for i in range(0, 224, 32)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_type_sees_its_kernel(dtype):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).to(dtype)
+    field = receptive_field(model, "1", (1, 8, 6))
+    assert field.rows.tolist() == [[i, i + 3] for i in range(6)]
+    assert field.columns.tolist() == [[i, i + 3] for i in range(4)]
+
+
 def test_zero_weights_do_not_hide_pixels():
     model = nn.Sequential(nn.Conv2d(1, 1, 3))
     nn.init.zeros_(model[0].weight)

@@ -217,7 +217,7 @@ UNTRAINED_WEIGHTS = _function(
 )
 SCAN = _function("scan", 2, _SCANNING, "scans", ScanParameters, "scans:scan")
 TOP_INPUTS = _function(
-    "top_inputs", 2, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
+    "top_inputs", 3, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
 )
 PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgeParameters, "unit_tests:pixels")
 MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
