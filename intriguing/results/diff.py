@@ -139,11 +139,14 @@ def _read(run: Run) -> Iterator[tuple[Any, ...]]:
             if row[f"{split}_error"] is not None:
                 name = f"{split} error of {row['model']}#{row['model_seed']} on {row['dataset']}"
                 yield name, row[f"{split}_error"]
-    searches = run.table("distortions", columns=[*_SEARCH, "distortion"], status="found").to_pylist()
-    groups: dict[tuple[Any, ...], list[float]] = {}
+    searches = run.table("distortions", columns=[*_SEARCH, "example_id", "distortion"], status="found").to_pylist()
+    groups: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for row in searches:
-        groups.setdefault(tuple(row[key] for key in _SEARCH), []).append(row["distortion"])
-    for (dataset, model, seed, rule, grade), values in groups.items():
+        images = groups.setdefault(tuple(row[key] for key in _SEARCH), {})
+        images.setdefault(row["example_id"], []).append(row["distortion"])
+    for (dataset, model, seed, rule, grade), images in groups.items():
+        # Searches for several classes share the image: the median is of images, each with its own median.
+        values = [median(found) for found in images.values()]
         name = f"median distortion of {model}#{seed} on {dataset}, {rule}, {grade}"
         yield name, median(values), *median_interval(values)
     yield from _cells(run)

@@ -14,7 +14,9 @@ from intriguing import open_run
 from intriguing.basics.text.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.models import predict
+from intriguing.report.text import number
 from intriguing.results.diff import Difference, Measured, RunsCompared
+from intriguing.stats.intervals import median_interval
 from intriguing.sweep.stored_models import model_reader
 from tests.pages import rewrite
 from tests.synthetic_run import SyntheticRun
@@ -50,6 +52,24 @@ def test_two_runs_differ_in_keys_of_the_spec_and_in_figures_of_models_that_one_o
     assert not any("007" in name or "cnn" in name for name in both)
     assert {name.replace("007", "cnn") for name in told["only_first"]} == set(told["only_second"])
     assert all("007" in name for name in told["only_first"])
+
+
+def test_searches_for_several_classes_of_an_image_are_one_image_in_an_interval(tmp_path, capsys):
+    root = SyntheticRun(tmp_path / "run", models=("FC10",), layers=("hidden",)).write()
+    rewrite(root, "distortions", "example_id", lambda row: row["example_id"] // 2)
+    rows = open_run(root).table("distortions", status="found").to_pandas()
+    each = rows.groupby("example_id")["distortion"].median()
+    assert (len(rows), len(each)) == (21, 12)
+    middle, (low, high) = each.median(), median_interval(each)
+    assert run_command(["diff", str(root), str(root), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["figures"]
+    [found] = [f["first"] for f in told if f["what"] == "median distortion of FC10#1 on glyphs, untargeted, best"]
+    assert found == pytest.approx({"value": middle, "low": low, "high": high})
+    assert run_command(["show", str(root), "blind_spots"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("FC10 "))
+    mean = rows["l2"].mean()
+    expected = f"FC10 24 21 1 1 1 {number(mean)} {number(middle)} {number(low)} to {number(high)}"
+    assert line.split() == expected.split()
 
 
 def test_an_interval_without_finite_ends_is_none_in_json(tmp_path, capsys):

@@ -8,12 +8,18 @@ from intriguing.report.text import grid, number, shorten
 from intriguing.results import Run
 from intriguing.stats.intervals import median_interval
 
+# Searches for several classes share the image: medians are of images, each with the median of its searches.
 _SEARCHES = """
-select dataset, target_rule, grade, model, model_seed, count(*) as searches,
-       count(*) filter (status = 'found') as found, count(*) filter (status = 'misclassified') as needless,
-       count(*) filter (status = 'not_found') as missed, avg(l2) filter (status = 'found') as l2,
-       list(distortion::double) filter (status = 'found') as distortions
-from distortions group by all"""
+with images as (
+       select dataset, target_rule, grade, model, model_seed, count(*) as searches,
+              count(*) filter (status = 'found') as found, count(*) filter (status = 'misclassified') as needless,
+              count(*) filter (status = 'not_found') as missed, sum(l2::double) filter (status = 'found') as l2,
+              median(distortion::double) filter (status = 'found') as distortion
+       from distortions group by dataset, target_rule, grade, model, model_seed, example_id)
+select dataset, target_rule, grade, model, model_seed, sum(searches)::bigint as searches, sum(found)::bigint as found,
+       sum(needless)::bigint as needless, sum(missed)::bigint as missed, sum(l2) / sum(found) as l2,
+       list(distortion) filter (distortion is not null) as distortions
+from images group by all"""
 _HEADER = ("model", "searches", "found", "wrong before", "not found", "other", "mean L2", "median RMS", "95 % interval")
 
 
