@@ -122,6 +122,16 @@ def test_a_preempted_machine_is_no_fault_of_the_task():
     assert report_loss(error, "h3").cause == "freed"
 
 
+def test_an_error_with_a_worker_s_traceback_is_told_by_its_last_line_without_colours():
+    text = (
+        "\x1b[36mray::Worker.run()\x1b[39m (pid=9358, ip=127.0.0.1, actor_id=ab, repr=<Worker object at 0x7f>)\n"
+        '  File "x.py", line 1\nray.exceptions.TaskCancelledError: Task: This task or its dependency was cancelled'
+    )
+    error = type("RayTaskError(TaskCancelledError)", (Exception,), {})(text)
+    said = "ray.exceptions.TaskCancelledError: Task: This task or its dependency was cancelled"
+    assert report_loss(error, "h3").sentence == f"on h3, process 9358: {said}"
+
+
 def test_what_stopped_a_start_is_its_last_line_and_the_machine_its_address():
     assert last_line(INIT) == "ModuleNotFoundError: No module named 'intriguing'"
     assert address_in(INIT) == address_in(DIED) == "10.0.0.3"

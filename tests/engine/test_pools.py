@@ -9,8 +9,10 @@ import pytest
 from intriguing.engine.driver import Driver, Limits, write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.pools.pool import answer
 from intriguing.engine.storage.lock import locked
-from intriguing.engine.task import Plan
+from intriguing.engine.task import Code, Plan
+from intriguing.engine.worker import Call
 from intriguing.errors import LockedError
 from tests.engine.toy import flip, toy_plan
 
@@ -97,6 +99,24 @@ def test_a_task_that_ends_the_process_fails_alone(tmp_path):
     assert (failure.task, failure.error_type) == ("range/1", "SystemExit")
     assert failure.message == "its code ended the process (exit code 3)"
     assert "range/2" in outcome.ran
+
+
+@pytest.mark.parametrize(("is_ray_s", "ends"), [(False, False), (True, True)])
+def test_where_ray_ends_a_worker_its_task_did_not_fail(is_ray_s, ends, monkeypatch):
+    error = SystemExit(1)
+    if is_ray_s:
+        error.ray_terminate_msg = b"The process receives a SIGTERM."  # type: ignore[attr-defined]
+
+    def run_call(*_):
+        raise error
+
+    monkeypatch.setattr("intriguing.engine.pools.pool.run_call", run_call)
+    call = Call("t", Code("m:f"), "0" * 40, {})
+    if ends:
+        with pytest.raises(SystemExit):
+            answer(call, None, None, "w")
+    else:
+        assert answer(call, None, None, "w").message == "its code ended the process (exit code 1)"
 
 
 def test_a_failure_is_cleared_when_its_task_succeeds(tmp_path):

@@ -125,6 +125,24 @@ def test_a_changed_byte_is_found_when_it_is_read(tmp_path):
         store.read(F, "weights")
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.EDQUOT, "Your quota on the disk of .* is used up. Free some space, then run the same command"),
+        (errno.EROFS, "Read-only file system[)]. Make it writable, then run the same command to continue, or choose"),
+        (errno.EIO, "Input/output error[)]. Look after its disk or network drive, then run the same command"),
+        (errno.ESTALE, "[(]Stale file handle[)]. Look after its disk or network drive, then run the same command"),
+    ],
+)
+def test_a_disk_that_fails_is_said_with_what_to_do(code, said, tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError(code, os.strerror(code), ".writing-ab")
+
+    monkeypatch.setattr(store_module.os, "fsync", failing)
+    with pytest.raises(StoreError, match=said):
+        Store(tmp_path).write(F, {"rows": TABLE}, RECORD)
+
+
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -150,7 +168,7 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", refused)  # root may write anywhere: mode bits alone show nothing here
-    with pytest.raises(StoreError, match="cannot be written .* Choose another folder with --out"), locked(tmp_path):
+    with pytest.raises(StoreError, match="cannot be written .* choose another folder with --out"), locked(tmp_path):
         pass
 
 

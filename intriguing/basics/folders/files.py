@@ -315,13 +315,25 @@ def explained(error: OSError, folder: object) -> StoreError:
     """An `OSError` met while writing below `folder`, as an error that says what to do."""
     if error.errno == errno.ENOSPC:
         return StoreError(f"The disk of {folder} is full. Free some space, then run the same command to continue.")
+    if error.errno == errno.EDQUOT:
+        return StoreError(
+            f"Your quota on the disk of {folder} is used up. Free some space, then run the same command to continue."
+        )
     if isinstance(error, PermissionError):
         return StoreError(
             f"{folder} cannot be written or read ({error.strerror}). Choose another folder with --out, or ask its "
             "owner for the right to."
         )
     if error.errno == errno.EROFS:
-        return StoreError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.")
+        return StoreError(
+            f"{folder} cannot be written ({error.strerror}). Make it writable, then run the same command to continue, "
+            "or choose another folder with --out."
+        )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return StoreError(f"{folder} is, or lies below, a file. Choose a folder with --out.")
-    return StoreError(f"{folder} cannot be written: {error}.")
+    if error.errno == errno.ENAMETOOLONG:
+        return StoreError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.")
+    return StoreError(
+        f"{folder} cannot be written ({error.strerror or error}). Look after its disk or network drive, then run the "
+        "same command to continue, or choose another folder with --out."
+    )

@@ -2,12 +2,11 @@
 
 import pickle
 import platform
-import traceback
 from collections import deque
 from collections.abc import Callable
 
 from intriguing.basics.folders.folder import Place
-from intriguing.engine.pools.pool import Event, Raised, answer
+from intriguing.engine.pools.pool import Event, answer
 from intriguing.engine.progress.progress import Snapshot
 from intriguing.engine.worker import Call, Resources, store_of
 
@@ -53,11 +52,7 @@ class InlinePool:
         call = self._calls.popleft()
         if self._strict:
             self._resources = Resources()
-        try:
-            return [answer(call, self._store, self._resources, "inline", self._debug)]
-        except SystemExit as error:
-            said = f"its code ended the process (exit code {error.code})"
-            return [Raised("inline", call.task, "SystemExit", said, traceback.format_exc())]
+        return [answer(call, self._store, self._resources, "inline", self._debug)]
 
     def recall(self, worker: str, task: str) -> None:
         """Do nothing: no call waits behind another."""

@@ -14,6 +14,7 @@ _CODE = re.compile(r"exit code[= :]+(-?\d+)", re.IGNORECASE)
 _SIGNAL = re.compile(r"receives a (SIG[A-Z]+)")
 _PROCESS = re.compile(r"\bpid[:=] ?(\d+)")
 _ADDRESS = re.compile(r"\bip[:=] ?([0-9a-fA-F.:]+[0-9a-fA-F])")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BY_MEMORY = ("OutOfMemoryError",)
 _MEMORY_WORDS = ("due to memory pressure", "running low on memory", "out of memory (oom)")
 
@@ -32,7 +33,7 @@ def report_loss(error: BaseException, node: str, process: str = "", signs: Signs
     Every error of Ray is such a loss: what a task itself raised comes back as an answer. Ray ends several workers at
     once when a machine is short of memory: only the one that held most is to blame.
     """
-    text, kind = str(error).strip(), type(error).__name__
+    text, kind = _COLOUR.sub("", str(error)).strip(), type(error).__name__
     where = f"on {node}" if node else "on a machine that is not known"
     if process := process or _first(_PROCESS, text):
         where += f", process {process}"
@@ -43,7 +44,14 @@ def report_loss(error: BaseException, node: str, process: str = "", signs: Signs
         cause = "freed"
     else:
         cause = "memory" if signs and signs.kernel_killed and not signs.words and _is_sudden(text) else "lost"
-    return LossReport(cause, f"{where}: {_exit(text, signs) or f'{kind}: {first_line(text) or kind}'}")
+    return LossReport(cause, f"{where}: {_exit(text, signs) or _said(kind, text)}")
+
+
+def _said(kind: str, text: str) -> str:
+    """The sentence of an error: of one that comes with a worker's traceback, its last line."""
+    if kind.startswith("RayTaskError"):
+        return last_line(text) or kind
+    return f"{kind}: {first_line(text) or kind}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

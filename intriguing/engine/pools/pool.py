@@ -141,6 +141,11 @@ def answer(
     """
     try:
         return Finished(worker, call.task, run_call(call, store, resources, worker))
+    except SystemExit as error:
+        if hasattr(error, "ray_terminate_msg"):  # Ray ends the worker so: the task's code did not
+            raise
+        said = f"its code ended the process (exit code {error.code})"
+        return Raised(worker, call.task, "SystemExit", said, traceback.format_exc())
     except Exception as error:
         trace = traceback.format_exc()
         if debug is not None:
