@@ -14,9 +14,10 @@ from intriguing.blind_spots.grades import GRADES
 from intriguing.blind_spots.network.evaluate import MASKED, Evaluator
 from intriguing.blind_spots.options import SearchOptions
 from intriguing.blind_spots.outcome.certified import Certifier
-from intriguing.blind_spots.outcome.confirmation import Confirmed, Verifier, confirm, drawn_back
+from intriguing.blind_spots.outcome.confirmation import Confirmed, confirm, drawn_back
 from intriguing.blind_spots.outcome.quantisation import Grid, on_grid
 from intriguing.blind_spots.outcome.result import SearchResult
+from intriguing.blind_spots.outcome.verifier import Verifier
 from intriguing.blind_spots.row_search import ALIGNED, search_rows
 from intriguing.blind_spots.solvers.linear import Affinity, optima
 from intriguing.blind_spots.solvers.loop import State
@@ -235,7 +236,7 @@ class BatchSearch:
         levels = self.options.quantised_levels
         grid = Grid(levels, self.box) if levels else None
         verifier = Verifier.of(self.evaluator, self.labels, self.targets)
-        confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, grid)
+        confirmed = confirm(verifier, self.box, self.x0, outcome.best, outcome.success, outputs, grid)
         if grid is None:
             there = standing(clean, *self._masks())
             coarseness = (there.slack / there.gap.abs()).where(outcome.success & ~confirmed.unstable, 0.0)

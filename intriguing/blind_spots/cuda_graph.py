@@ -1,15 +1,23 @@
 """CUDA graphs: a step is recorded once and replayed, so that Python need not launch its kernels one by one."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from intriguing.basics.precision import Precision
+from intriguing.models.rows import Passes
 
 Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 FIRST, LATER = 3, 1
 """Number of ordinary steps before a recording: the first with a model, and later ones. Libraries initialise themselves,
 and compilers compile, in the first calls, which must not be recorded."""
+_SMALL = 8
+"""The largest batch whose outputs are recorded: launching kernels takes longer than a larger one saves, and a recording
+keeps the memory that it needs."""
 
 
 def is_graphed(device: torch.device) -> bool:
@@ -65,3 +73,43 @@ def _captured(graph: torch.cuda.CUDAGraph, step: Step, state: dict[str, Tensor])
         advance(step, state)
     finally:
         graph.capture_end()
+
+
+class Repeated:
+    """The outputs of a network. On a CUDA device small batches, which are fed many times, are recorded and replayed.
+
+    A recording holds for one shape, one type and one precision. `seen` counts the rows of the steps before it.
+    """
+
+    def __init__(self, model: nn.Module, seen: Passes) -> None:
+        self._model = model
+        self._seen = seen
+        self._calls: Counter[tuple[Any, ...]] = Counter()
+        self._replays: dict[tuple[Any, ...], Callable[[Tensor], Tensor]] = {}
+
+    def __call__(self, images: Tensor) -> Any:
+        """What the model returns for images (B, *shape), which it may change."""
+        if not is_graphed(images.device) or len(images) > _SMALL:
+            return self._model(images)
+        key = images.shape, images.dtype, Precision.now()
+        self._calls[key] += 1
+        if self._calls[key] <= FIRST:
+            return self._model(images)
+        if key not in self._replays:
+            self._replays[key] = self._recorded(images)
+        return self._replays[key](images)
+
+    def _recorded(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        def step(state: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"outputs": self._model(state["images"].clone())}
+
+        state = {"images": images.clone(), "outputs": self._model(images.clone()).clone()}
+        replay = record(step, state, LATER)
+        self._seen.forward += (1 + LATER) * len(images)
+
+        def replayed(images: Tensor) -> Tensor:
+            state["images"].copy_(images)
+            replay()
+            return state["outputs"].clone()
+
+        return replayed

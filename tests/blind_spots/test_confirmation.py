@@ -7,7 +7,7 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics import precision
 from intriguing.basics.precision import FULL, Precision, distinct, full_precision
-from intriguing.blind_spots.outcome import confirmation
+from intriguing.blind_spots.outcome import confirmation, verifier
 
 CUDA = torch.device("cuda")
 
@@ -34,9 +34,9 @@ def reduced():
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Confirmation as on a CUDA device; the search as on a CPU."""
-    monkeypatch.setattr(confirmation, "is_graphed", lambda device: True)
-    monkeypatch.setattr(confirmation, "distinct", lambda device, dtype: distinct(CUDA, dtype))
-    monkeypatch.setattr("intriguing.blind_spots.memory.blocks_of", lambda *_: confirmation.Blocks(96, 1))
+    monkeypatch.setattr(verifier, "is_graphed", lambda device: True)
+    monkeypatch.setattr(verifier, "distinct", lambda device, dtype: distinct(CUDA, dtype))
+    monkeypatch.setattr("intriguing.blind_spots.memory.blocks_of", lambda *_: verifier.Blocks(96, 1))
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,16 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.basics.precision import Precision
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.solvers.boundary import BoundaryFinish
 from intriguing.blind_spots.solvers.penalty import PenaltySearch
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.blind_spots.starts.further_starts import Segment
+from intriguing.models.rows import Passes
 
 MODULES = (
-    "outcome.confirmation",
+    "outcome.verifier",
     "cuda_graph",
     "network.evaluate",
     "arithmetic.masks",
@@ -121,3 +123,26 @@ def test_a_step_that_asks_the_host_is_refused(monkeypatch):
     x = torch.rand(3, 8, generator=torch.Generator().manual_seed(0))
     with pytest.raises(Exception, match="data-dependent"):
         minimal_distortion(Asks(), x, x[:, :3].argmax(1), options=SearchOptions(slots=4))
+
+
+def test_small_batches_are_recorded_once_per_shape_and_precision(monkeypatch):
+    as_on_a_gpu(monkeypatch, traced)
+    model, x, _ = model_and_batch()
+    seen = Passes()
+    repeated = cuda_graph.Repeated(model, seen)
+    with torch.no_grad():
+        for name in ("ieee", "tf32", "ieee"):
+            with Precision.all(name).used():
+                for size in (1, 8, 16):
+                    for part in x.split(size):
+                        assert torch.equal(repeated(part.clone()), model(part))
+    # 40 images: 40 batches of 1 and 5 of 8 repeat, in two precisions; those of 16 are not small.
+    assert len(RECORDED) == 4
+    assert seen.forward == 2 * (1 + cuda_graph.LATER) * (1 + 8)
+
+
+def test_a_search_records_the_outputs_of_each_small_batch_once(monkeypatch):
+    """Those of images alone and of eight, however often results are asked for."""
+    as_on_a_gpu(monkeypatch, lambda step, state, warm: noted(step) or (lambda: cuda_graph.advance(step, state)))
+    searched("fast", 40)
+    assert RECORDED.count(None) == 2

@@ -62,6 +62,7 @@ class Evaluator:
         seen: Passes | None = None,
         dear: bool = False,
         recording: Recording | None = None,
+        repeated: cuda_graph.Repeated | None = None,
     ) -> None:
         self.model = model
         self.shape = shape
@@ -73,6 +74,7 @@ class Evaluator:
         """Whether rows cost so much that each is fed alone, however much memory there is."""
         self.recording = recording
         """What logits and gradients come from in place of the model, where there is one; outputs never do."""
+        self._repeated = repeated or cuda_graph.Repeated(model, self.seen)
         self.is_graph_made = False
         """Whether a step that asks the model was recorded already (`cuda_graph`)."""
 
@@ -138,7 +140,10 @@ class Evaluator:
 
     def outputs(self, rows: Tensor, active: Tensor | None = None) -> Tensor:
         """The model's outputs (R, C) for `rows` (R, n), unchanged."""
-        return self._collected(rows, active, lambda images: _checked(self.model(self._fed(images)), len(images)))
+        return self._collected(rows, active, self._outputs)
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        return _checked(self._repeated(self._fed(images)), len(images))
 
     def _collected(self, rows: Tensor, active: Tensor | None, call: Callable[[Tensor], Tensor]) -> Tensor:
         index = self._chosen(rows, active)
@@ -149,11 +154,15 @@ class Evaluator:
 
     def in_blocks(self, blocks: Blocks) -> "Evaluator":
         """An evaluator of the same model, which it feeds so many rows at a time."""
-        return Evaluator(self.model, self.shape, blocks, self.conduct, self.seen, self.dear, self.recording)
+        return self._like(blocks, self.recording)
 
     def by(self, recording: Recording) -> "Evaluator":
         """An evaluator of the same model that replays `recording` in its place."""
-        return Evaluator(self.model, self.shape, self.blocks, self.conduct, self.seen, self.dear, recording)
+        return self._like(self.blocks, recording)
+
+    def _like(self, blocks: Blocks, recording: Recording | None) -> "Evaluator":
+        shared = self.conduct, self.seen, self.dear, recording, self._repeated
+        return Evaluator(self.model, self.shape, blocks, *shared)
 
     def alone(self, rows: Tensor) -> Tensor:
         """The outputs (R, C) for the rows (R, n), each in a batch of one, or of copies if the model does not take one.
@@ -161,30 +170,10 @@ class Evaluator:
         Nothing is read on the host, so that on a CUDA device no call waits for the one before.
         """
         copies = (self.conduct.rows or self.blocks.most) if self.conduct and not self.conduct.alone else 1
-
-        def step(state: dict[str, Tensor]) -> dict[str, Tensor]:
-            out = _checked(self.model(self._fed(state["image"].expand(copies, *self.shape))), copies)
-            return {"out": out[:1].clone()}
-
         with torch.no_grad():
             images = rows[:, : self.size].reshape(len(rows), 1, *self.shape)
             self.seen.forward += len(rows) * copies
-            if not is_graphed(rows.device) or len(rows) <= cuda_graph.FIRST:
-                return torch.cat([step({"image": image})["out"] for image in images])
-            return self._replayed(step, images, copies)
-
-    def _replayed(self, step: cuda_graph.Step, images: Tensor, copies: int) -> Tensor:
-        """The outputs (R, C) of `step` for the images (R, 1, *shape), by a recording of it."""
-        state = {"image": images[0].clone()}
-        state |= {"out": step(state)["out"]}
-        advance = cuda_graph.record(step, state, cuda_graph.LATER)
-        self.seen.forward += (1 + cuda_graph.LATER) * copies
-        outputs = []
-        for image in images:
-            state["image"].copy_(image)
-            advance()
-            outputs.append(state["out"].clone())
-        return torch.cat(outputs)
+            return torch.cat([self._outputs(image.expand(copies, *self.shape))[:1].clone() for image in images])
 
     def gradient(self, rows: Tensor, loss: Loss, active: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (R, C), values of the loss (R,) and its gradients (R, n) in the rows (R, n)."""
