@@ -23,7 +23,7 @@ from intriguing.engine.pools.pool import Died, Event, Finished, Joined, Left, Po
 from intriguing.engine.progress.progress import Progress, Snapshot
 from intriguing.engine.schedule import BLOCKED, DONE, FAILED, READY, RUNNING, Node, Schedule
 from intriguing.engine.storage.ledger import Ledger, Row
-from intriguing.engine.storage.ownership import PLAN, owned_plan
+from intriguing.engine.storage.ownership import LOCK, PLAN, owned_plan
 from intriguing.engine.storage.publish import Failure, Publication, trimmed
 from intriguing.engine.storage.store import Record, as_plain
 from intriguing.engine.storage.verified import Verified
@@ -437,7 +437,10 @@ def prune(run: Place) -> tuple[int, int, int]:
 def _clear_left(run: Place) -> None:
     """Remove the temporary files that a killed process left; from the folder itself, where reports are written too,
     only those that nobody can be writing any more. (The store and the tables see to their own.)
+
+    The time is that of the disk or store, which this driver's lock was written at: clocks may differ.
     """
     folder = folder_at(run)
-    folder.clear("", time.time() - _OLD)
+    with suppress(FileNotFoundError):
+        folder.clear("", folder.look(LOCK)[1] / 1e9 - _OLD)
     folder.clear("live")

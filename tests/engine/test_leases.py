@@ -78,6 +78,32 @@ def test_of_two_drivers_that_wait_for_a_third_the_later_does_not_take_the_run_fr
     assert lease._wait_until_free(None) == "third"
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_status_on_a_machine_whose_clock_is_ahead_looks_for_a_sign_of_life(alive, uri, server, monkeypatch):
+    """It called a driver that was at work not at work."""
+    monkeypatch.setattr(lease, "GONE", 30.0 if alive else 0.5)
+    monkeypatch.setattr(lease, "RENEWED", 0.1)
+    monkeypatch.setattr(lease, "SIGN", 60.0)
+    run = place_at(uri)
+    ahead = time.time() + 600
+    monkeypatch.setattr(lease.time, "time", lambda: ahead)
+    if not alive:
+        run.write(".lock", lease_of("elsewhere", 1))
+        assert not is_locked(run)
+        return
+    with locked(run):
+        assert is_locked(place_at(uri))
+
+
+def test_a_status_of_a_run_that_was_killed_long_ago_does_not_wait(uri, server, monkeypatch):
+    run = place_at(uri)
+    run.write(".lock", lease_of("elsewhere", 1))
+    monkeypatch.setattr(lease, "_watched", lambda *_: pytest.fail("it waited"))
+    later = time.time() + lease.SKEW + 60
+    monkeypatch.setattr(lease.time, "time", lambda: later)
+    assert not is_locked(run)
+
+
 @pytest.mark.parametrize("hours", [-5, 5])
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_clock_that_is_wrong_by_hours_lets_nobody_in_beside_another(hours, alive, uri, server, monkeypatch):

@@ -24,6 +24,7 @@ from typing import Any
 from intriguing.basics.folders.bucket_conditions import Conditions, UnknownConditionError
 from intriguing.basics.folders.folder import Folder
 from intriguing.basics.folders.saved_plan import parse_json
+from intriguing.basics.process.patience import telling
 from intriguing.engine.storage.ownership import LOCK
 from intriguing.errors import LockedError, StoreError
 
@@ -33,6 +34,10 @@ RENEWED = 10.0
 """Seconds after which a driver renews its lease."""
 GONE = 35.0
 """Seconds without a change after which the driver that holds a lease counts as gone."""
+SIGN = 20.0
+"""Seconds that are enough to see a driver at work renew its lease."""
+SKEW = 1_200.0
+"""Seconds by which this machine's clock may be ahead of the store's: stores refuse whose clock is off by 15 minutes."""
 SETTLED = 1.0
 """Seconds between writing a lease and reading whose is there."""
 
@@ -57,7 +62,8 @@ def leased(run: Folder) -> Iterator[None]:
 def is_leased(run: Folder) -> bool:
     """Whether a driver renewed its lease a moment ago, by this machine's clock.
 
-    Where that clock and the store's disagree, so that the lease is from the future, it is watched for a while.
+    Where that clock and the store's may disagree, it is watched for a while: where the lease is from the future, or no
+    older than clocks may differ.
     """
     try:
         holder, age = _read(run), time.time() - run.look(LOCK)[1] / 1e9
@@ -65,7 +71,10 @@ def is_leased(run: Folder) -> bool:
         return False
     if not holder or _is_dead(holder):
         return False
-    return age < GONE + RENEWED if age >= -RENEWED else _watched(run, holder) not in ({}, holder)
+    if -RENEWED <= age < GONE + RENEWED or age > SKEW:
+        return age <= SKEW
+    with telling("waiting for a sign of life of the driver"):
+        return _watched(run, holder, min(GONE, SIGN)) not in ({}, holder)
 
 
 class _Lease:
@@ -141,21 +150,21 @@ def _wait_until_free(run: Folder) -> str:
     if not holder or _is_dead(holder):
         return holder.get("token", "")
     log.info("waiting: %s. It counts as gone after %.0f s without a sign", _who(holder), GONE)
-    last = _watched(run, holder)
+    last = _watched(run, holder, GONE)
     if last not in ({}, holder):
         raise LockedError(_in_use(run, last))
     return last.get("token", "")
 
 
-def _watched(run: Folder, first: dict[str, Any]) -> dict[str, Any]:
+def _watched(run: Folder, first: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The lease that stands in place of `first`, empty if there is none, once it changes; `first` where nothing changes
-    until its driver counts as gone.
+    for so many seconds.
 
     It is not read again after that: another driver that waited as long may have taken the run just then.
     """
-    until = time.monotonic() + GONE
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
-        time.sleep(min(1.0, GONE / 10))
+        time.sleep(min(1.0, seconds / 10))
         holder = _read(run)
         if holder != first:
             return holder
