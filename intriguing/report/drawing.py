@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from intriguing.report.text import number, shorten
 from intriguing.stats.findings import FAR
+from intriguing.stats.numbers import signed
 
 _WIDTH, _LABEL = 10.4, 44
 
@@ -90,7 +91,7 @@ def forest(
             shape = ">" if value > 0 else "<"
             axis.plot([edge], [place], shape, color=colour, markersize=6.5, markerfacecolor=inside)
             side = "right" if value > 0 else "left"
-            said = f"{value:+.0f}" if abs(value) <= FAR else "far beyond every rotation"
+            said = signed(value, ".0f") if abs(value) <= FAR else "far beyond every rotation"
             axis.annotate(said, (edge, place), (inward, 0), "data", "offset points", ha=side, va="center")
             continue
         ends = np.clip([low, high], -_FARTHEST, _FARTHEST)

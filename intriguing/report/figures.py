@@ -104,9 +104,8 @@ def _svg(figure: Figure, alt: str) -> Markup:
     box = re.search(r'viewBox="([^"]+)"', opening)
     width = float(box[1].split()[2]) if box else 600.0
     text = escape(alt)
-    head = (
-        f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="max-width:{1.3 * width:.0f}px"'
-    )
+    style = f"max-width:{1.3 * width:.0f}px;--drawn:{width:.0f}px"
+    head = f'<svg role="img" aria-label="{text}" viewBox="{box[1] if box else ""}" style="{style}"'
     return Markup(f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{svg[len(opening) :].strip()}')
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from intriguing.basics.text.printable import filled, width_of
+from intriguing.stats.numbers import with_minus
 
 NONE = "–"
 _THIN = "\u202f"
@@ -19,12 +20,12 @@ def number(value: float | None, digits: int = 3) -> str:
     # Of the rounded number: 0.0999 with two digits is 0.10.
     places = digits - 1 - int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
     shown = f"{value:.{places}f}" if 0 <= places <= 6 else f"{value:.{digits}g}"
-    return shown.replace("-", "\u2212")
+    return with_minus(shown)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a percentage, without its sign; a dash where there is none."""
-    return NONE if value is None or math.isnan(value) else f"{100 * value:.{digits}f}".replace("-", "\u2212")
+    return NONE if value is None or math.isnan(value) else with_minus(f"{100 * value:.{digits}f}")
 
 
 def count(value: float) -> str:

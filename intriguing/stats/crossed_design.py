@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from intriguing.errors import InputError
 from intriguing.stats.findings import significant
+from intriguing.stats.numbers import signed
 
 _ROUNDING = 1e-12
 """Deviations below this share of the largest effect are rounding."""
@@ -170,10 +171,7 @@ def _sentence(
         f"model {_percent(model)}, data {_percent(data)}, their combination {_percent(both)}, seeds {seed.share:.0%} "
         f"of the spread over {n} networks"
     )
-    means = "; ".join(
-        ", ".join(f"{name} {m:+.1f} ({lo:+.1f} to {hi:+.1f})" for name, (m, lo, hi) in group.items())
-        for group in (by_model, by_data)
-    )
+    means = "; ".join(", ".join(map(_mean, group, group.values())) for group in (by_model, by_data))
     explaining = [s for s in (model, data) if significant(s.p)]
     if not explaining and significant(both.p):
         answer = "The outcome comes from the combination of model and data, from neither alone"
@@ -185,6 +183,12 @@ def _sentence(
         first, second = sorted(explaining, key=lambda s: -s.share)
         answer = f"The outcome comes from both, more from the {first.name} than from the {second.name}"
     return f"{answer}: {shares}. Mean effects: {means}."
+
+
+def _mean(name: str, mean: tuple[float, float, float]) -> str:
+    """A mean effect with its interval."""
+    value, low, high = (signed(figure, ".1f") for figure in mean)
+    return f"{name} {value} ({low} to {high})"
 
 
 def _percent(source: Source) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, Literal
 
+from intriguing.stats.numbers import signed, with_minus
+
 LEVEL = 0.05
 """The level of every test."""
 
@@ -112,9 +114,10 @@ def _decided(test: Mapping[str, Any]) -> tuple[Outcome, Literal["higher", "lower
 def _figures(test: Mapping[str, Any], natural: float, mean: float, datum: str) -> str:
     """The figures in a clause. The interval says how much other inputs would change; p compares with rotations."""
     low, high, effect = (_known(test, name) for name in ("low", "high", "effect"))
-    interval = "" if low is None or high is None else f", 95 % interval over {datum}s {low:+.3g} to {high:+.3g}"
+    interval = "" if low is None or high is None else f", 95 % interval over {datum}s {signed(low)} to {signed(high)}"
     deviations = "" if effect is None else f", {effect_in_words(effect)}"
-    return f"{natural:.3g} against {mean:.3g}, difference {natural - mean:+.3g}{interval}{deviations}"
+    both = with_minus(f"{natural:.3g} against {mean:.3g}")
+    return f"{both}, difference {signed(natural - mean)}{interval}{deviations}"
 
 
 def _side(difference: float, p_high: float | None, p_low: float | None) -> Literal["higher", "lower"]:
@@ -140,7 +143,7 @@ def _limit(test: Mapping[str, Any]) -> str:
 
 def effect_in_words(effect: float) -> str:
     """An effect as people can read it: no null of so many rotations can tell 50 standard deviations from 2,000."""
-    return f"{effect:+.1f} null standard deviations" if abs(effect) <= FAR else "far beyond every rotation"
+    return f"{signed(effect, '.1f')} null standard deviations" if abs(effect) <= FAR else "far beyond every rotation"
 
 
 def counted(n: int, noun: str) -> str:

@@ -27,6 +27,7 @@ from intriguing.errors import InputError
 from intriguing.stats.binomial import compare_with_chance
 from intriguing.stats.comparison import compare_with_draws
 from intriguing.stats.findings import LEVEL, counted, significant
+from intriguing.stats.numbers import signed
 from intriguing.units.rotation import RotationTest, corrected
 from intriguing.words.judges import CHANCE, METRICS
 from intriguing.words.statistics import Statistics
@@ -223,6 +224,6 @@ def _differences(axes: list[dict], embeddings: int) -> str:
     reach = f"; effects of {max(power):.1f} sd and more would be found with 80 % power before it" if power else ""
     return (
         f"In none of {basis} do single axes of the word vectors mean more or less than random rotations of them: "
-        f"the largest effect is {largest['effect']:+.1f} sd ({largest['metric']}, {largest['condition']}, "
+        f"the largest effect is {signed(largest['effect'], '.1f')} sd ({largest['metric']}, {largest['condition']}, "
         f"p = {largest['p_holm']:.2g} after Holm{reach})."
     )

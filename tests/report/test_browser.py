@@ -55,6 +55,14 @@ def test_no_name_however_long_makes_the_page_wider_than_its_window(browser, page
     assert browser.do("document.documentElement.scrollWidth") == 500
 
 
+def test_a_figure_on_a_telephone_is_moved_sideways_and_not_made_too_small_to_read(browser, page):
+    browser.open(page, width=390)
+    sizes = "[...document.querySelectorAll('figure > svg')].map((f) => [f.clientWidth, f.viewBox.baseVal.width])"
+    figures = browser.do(sizes)
+    assert figures and all(shown >= min(drawn, 620) - 1 for shown, drawn in figures)
+    assert browser.do("document.documentElement.scrollWidth") == 390
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1300, False), (1300, True), (500, False)])
 def test_the_page_is_drawn_without_a_message_or_a_request(browser, page, width, dark):
     browser.open(page, width=width, dark=dark)

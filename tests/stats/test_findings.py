@@ -127,5 +127,5 @@ def test_one_rotation_and_one_input_are_counted_as_such():
 
 def test_an_effect_far_beyond_every_rotation_is_told_in_words():
     assert effect_in_words(19.96) == "+20.0 null standard deviations"
-    assert effect_in_words(-2.26) == "-2.3 null standard deviations"
+    assert effect_in_words(-2.26) == "\u22122.3 null standard deviations"
     assert effect_in_words(2339.0) == effect_in_words(-20.01) == "far beyond every rotation"

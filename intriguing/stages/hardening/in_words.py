@@ -4,6 +4,7 @@ from math import exp
 
 from intriguing.stages.hardening.judged import Row
 from intriguing.stages.hardening.summary import Interval, ModelSummary, Reached, VariantSummary
+from intriguing.stats.numbers import signed, with_minus
 from intriguing.stats.seeds import PairedDifference
 
 SCHEDULE = (
@@ -23,7 +24,7 @@ def value(claim: Row) -> tuple[str, str]:
     points = claim["measure"].startswith("difference")
 
     def shown(x: float) -> str:
-        return (f"{100 * x:+.2f}" if points else f"{x:.2f}").replace("-", "\u2212")
+        return signed(100 * x, ".2f") if points else with_minus(f"{x:.2f}")
 
     told = f"{shown(claim['value'])}{' points' if points else ''}"
     if claim["low"] is None:

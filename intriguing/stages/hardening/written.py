@@ -9,6 +9,7 @@ from intriguing.stages.hardening import in_words
 from intriguing.stages.hardening.printed import spread
 from intriguing.stages.hardening.summary import ModelSummary, Row, VariantSummary, summaries
 from intriguing.stats.findings import counted
+from intriguing.stats.numbers import signed
 from intriguing.stats.seeds import PairedDifference
 
 
@@ -138,8 +139,8 @@ def _cells(v: VariantSummary) -> list[str]:
 def _signed(difference: PairedDifference) -> str:
     """A difference in points: "−0.20 (−0.31 to −0.09)", without an interval where there is none."""
     _, low, high = difference.interval
-    interval = f" ({100 * low:+.2f} to {100 * high:+.2f})" if high > low else ""
-    return f"{100 * difference.mean:+.2f}{interval}".replace("-", "\u2212")
+    interval = f" ({signed(100 * low, '.2f')} to {signed(100 * high, '.2f')})" if high > low else ""
+    return f"{signed(100 * difference.mean, '.2f')}{interval}"
 
 
 def _best(model: ModelSummary) -> str:

@@ -11,6 +11,7 @@ from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
 from intriguing.stats.findings import LEVEL, counted, significant
 from intriguing.stats.multiple import holm
+from intriguing.stats.numbers import signed
 from intriguing.stats.resampling import Estimate, resampled_ratios
 
 _DRAWS = 1_000
@@ -96,14 +97,14 @@ def _verdict(one: _Measured, p_holm: float) -> Verdict:
         sentence = said.format("more" if estimate.value > 0 else "less")
     size = number(one.size, 2)
     where = f"{key['dataset']}, {key['target_rule']}, {key['grade']}"
-    low, high = (f"{100 * end:+.1f}" for end in (estimate.low, estimate.high))
+    low, high = (signed(100 * end, ".1f") for end in (estimate.low, estimate.high))
     interval = f"95 % interval {low} to {high}; Holm's p = {p_holm:.2g}, both by a bootstrap over images; "
     return Verdict(
         sentence,
         f"points by which errors at RMS {size}{_enlarged(times, found)} exceed those on noise of that size: "
         f"{percent(one.wrong)} % against {percent(one.wrong - estimate.value)} %, over all pairs of different networks "
         f"({where})",
-        f"{100 * estimate.value:+.1f}",
+        signed(100 * estimate.value, ".1f"),
         f"{interval if np.isfinite(estimate.low) else ''}{counted(one.images, 'image')} that both networks of a pair "
         "get right unchanged",
         "amplification",

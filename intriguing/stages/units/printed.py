@@ -11,6 +11,7 @@ from intriguing.results import Run
 from intriguing.stages.units.controls import shared
 from intriguing.stages.units.names import FIGURES, RANDOM
 from intriguing.stats.findings import FAR
+from intriguing.stats.numbers import signed
 
 _NAME = 30
 _MOST = 100
@@ -150,7 +151,7 @@ def _effect(mean: float, low: float, high: float) -> str:
     """A mean, with the smallest and the largest where seeds differ. Beyond `FAR` deviations a figure says no more."""
 
     def told(value: float) -> str:
-        return f"{value:+.1f}" if abs(value) <= FAR else f"beyond {math.copysign(FAR, value):+.0f}"
+        return signed(value, ".1f") if abs(value) <= FAR else f"beyond {signed(math.copysign(FAR, value), '.0f')}"
 
     return told(mean) if low == high else f"{told(mean)} ({told(low)} to {told(high)})"
 

@@ -145,23 +145,23 @@ def _figure(context: Context, tests: list[Row], wording: Wording) -> tuple[str, 
     The effect is the median of the layers that differ, of all layers where none does. Of layers that disagree it is the
     largest of those that the sentence begins with, and so of one layer.
     """
-    unit = "in standard deviations of the rotations"
     higher, lower = ([test for test in tests if outcome_of(test) == side] for side in ("higher", "lower"))
     different = [*higher, *lower] or tests
     if higher and lower:
         largest, where = _largest(context, higher, f"units {wording.verb} {wording.higher}")
         opposed, there = _largest(context, lower, f"they {wording.verb} {wording.lower}")
         beside = _interval(opposed)
-        contrast = f"{_far(opposed['effect'])} in {there}{beside and f' ({beside})'}"
-        return _far(largest["effect"]), _interval(largest), f"effect in {where}, {unit}", contrast
+        contrast = f"{_short(opposed['effect'])} in {there}{beside and f' ({beside})'}"
+        return _short(largest["effect"]), _interval(largest), f"effect in {where}, {_unit(largest['effect'])}", contrast
     if len(different) > 1:
         which = "" if len(different) == len(tests) else " that differ"
         effects = [test["effect"] for test in different]
         span = f"{_short(min(effects))} to {_short(max(effects))}: a range over these layers, no interval"
-        return _far(median(effects)), span, f"effect, {unit} (median of {len(different)} layers{which})", ""
+        measure = f"effect, {_unit(median(effects))} (median of {len(different)} layers{which})"
+        return _short(median(effects)), span, measure, ""
     [only] = different
     where = "" if len(tests) == 1 else f" in {context.label(only)} · {only['layer']}, which differs"
-    return _far(only["effect"]), _interval(only), f"effect{where}, {unit}", ""
+    return _short(only["effect"]), _interval(only), f"effect{where}, {_unit(only['effect'])}", ""
 
 
 def _largest(context: Context, tests: list[Row], so: str) -> tuple[Row, str]:
@@ -222,10 +222,9 @@ def _interval(test: Row) -> str:
     return "; ".join(part for part in (interval, p) if part)
 
 
-def _far(effect: float) -> str:
-    if abs(effect) > FAR:
-        return f"{_short(effect)}, far beyond every rotation"
-    return _short(effect)
+def _unit(effect: float) -> str:
+    unit = "in standard deviations of the rotations"
+    return f"{unit}: far beyond every rotation" if abs(effect) > FAR else unit
 
 
 def _short(effect: float) -> str:

@@ -209,7 +209,7 @@ def test_a_verdict_says_where_its_control_differs_as_well(effect, p, told):
     rows = [row_of("trained", -12.0, 0.002), row_of("shuffled_labels", effect, p), row_of("random_init", effect, p)]
     found = correction(StubWork(rows), family="network")["rotation_tests"].to_pylist()
     assert found[0]["verdict"].startswith("Units are less selective than rotations")
-    same = "such a difference too, -0.9 (-9.0 null standard deviations): not all of it"
+    same = "such a difference too, \u22120.9 (\u22129.0 null standard deviations): not all of it"
     assert (f"Shuffled labels give {same} is of the classes." in found[0]["verdict"]) == told
     assert (f"The untrained network has {same} was learned." in found[0]["verdict"]) == told
     assert not any("too, " in row["verdict"] for row in found[1:])
@@ -218,7 +218,7 @@ def test_a_verdict_says_where_its_control_differs_as_well(effect, p, told):
 @pytest.mark.parametrize(
     ("half", "told"),
     [
-        (0.1, "what lies beyond, -0.3 (95 % interval -0.441 to -0.159), is of the classes."),
+        (0.1, "what lies beyond, \u22120.3 (95 % interval \u22120.441 to \u22120.159), is of the classes."),
         (0.3, "nothing shows that any of it is of the classes."),
     ],
     ids=str,

@@ -15,6 +15,7 @@ from intriguing.stages.units.names import ENCODER, FIGURES, LIVE, RANDOM, RAW, S
 from intriguing.stats.crossed_design import CrossedDesign, crossed_design
 from intriguing.stats.findings import effect_in_words, finding, significant
 from intriguing.stats.multiple import holm
+from intriguing.stats.numbers import signed
 from intriguing.units.rotation import RotationTest, corrected
 from intriguing.units.scores import METRICS
 
@@ -80,16 +81,15 @@ def _beside(row: dict[str, Any], twin: dict[str, Any], what: str) -> str:
     95 % interval from the intervals of both.
     """
     own, other = (r["natural"] - r["null_mean"] for r in (row, twin))
-    difference = f"{other:+.3g} ({effect_in_words(twin['effect'])})"
+    difference = f"{signed(other)} ({effect_in_words(twin['effect'])})"
     if row["low"] is None or twin["low"] is None:
         return f"{difference}: not all of it {what}"
     half = float(np.hypot(row["high"] - row["low"], twin["high"] - twin["low"])) / 2
     rest = own - other
     if rest * own <= 0 or abs(rest) <= half:
         return f"{difference}: nothing shows that any of it {what}"
-    return (
-        f"{difference}: what lies beyond, {rest:+.3g} (95 % interval {rest - half:+.3g} to {rest + half:+.3g}), {what}"
-    )
+    interval = f"95 % interval {signed(rest - half)} to {signed(rest + half)}"
+    return f"{difference}: what lies beyond, {signed(rest)} ({interval}), {what}"
 
 
 def _is_found(row: dict[str, Any]) -> bool:
