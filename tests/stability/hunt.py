@@ -104,6 +104,17 @@ class PartInPlace(nn.Module):
         return x
 
 
+class Does(nn.Module):
+    """Any function as a layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 def undone(width):
     """A batch norm whose bias undoes a large mean."""
     norm = nn.BatchNorm1d(width)

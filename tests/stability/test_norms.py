@@ -15,6 +15,8 @@ from intriguing.stability.lipschitz import convolution, spectrum
 from intriguing.stability.lipschitz.gains import gain, lanczos, tight_bound
 from intriguing.stability.tracing import ops
 
+from .hunt import Does
+
 MODES = ("zeros", "circular", "reflect", "replicate")
 
 
@@ -31,7 +33,26 @@ def seeded(make, *args, **options):
     return make(*args, **options)
 
 
+LEFT = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+GATHERS = (
+    lambda x: x.repeat(1, 2, 3),
+    lambda x: x[:, None].expand(len(x), 3, -1, -1),
+    lambda x: x[:, :, [0, 0, 1, 3, 3, 3]],
+    lambda x: x[:, torch.tensor([True, False, True])],
+    lambda x: x.index_select(2, torch.tensor([2, 2])),
+    lambda x: x.repeat_interleave(2, 1),
+    lambda x: x.unfold(2, 3, 1),
+    lambda x: torch.cat([x, x, x], 2),
+    lambda x: x.tril(),
+    lambda x: x.mT.movedim(1, 2).swapaxes(1, 2),
+    lambda x: LEFT.to(x) @ x,
+)
+
 LAYERS = [
+    *((Does(function), (3, 4)) for function in GATHERS),
+    (nn.Unfold(2, padding=1, stride=1), (2, 3, 4)),
+    (nn.AvgPool3d(2, 1, divisor_override=3, ceil_mode=True), (1, 4, 3, 3)),
+    (nn.AvgPool2d(3, 2, 1, ceil_mode=True, divisor_override=7), (1, 8, 6)),
     *((seeded(nn.Conv2d, 4, 6, 3, s, 1 + (d == 2), d, g, padding_mode=m), (4, 9, 8))
       for m in MODES for s, d, g in ((1, 1, 1), (2, 1, 2), (4, 1, 1), (1, 2, 2), (2, 2, 1))),
     *((seeded(nn.Conv2d, 2, 3, 4, padding="same", padding_mode=m), (2, 6, 5)) for m in MODES),

@@ -9,7 +9,9 @@ from torch import nn
 import intriguing as ig
 from intriguing.stability import lower_bounds, trace
 
-from .hunt import Clamped, PartInPlace, Thresholds, undone
+from .hunt import Clamped, Does, PartInPlace, Thresholds, undone
+
+MIXED = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
 
 
 def nearest(model, x, labels, box, cells=200):
@@ -29,9 +31,13 @@ def nearest(model, x, labels, box, cells=200):
         lambda: nn.Sequential(nn.Linear(2, 6), nn.CELU(-1.0), nn.Linear(6, 3)),
         lambda: nn.Sequential(nn.Linear(2, 6), PartInPlace(), nn.Linear(6, 3)),
         lambda: nn.Sequential(nn.Linear(2, 6), Clamped(torch.tensor(-0.5), torch.tensor(0.5)), nn.Linear(6, 3)),
+        lambda: nn.Sequential(Does(lambda x: x.repeat(1, 3)), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 6), nn.ReLU(), Does(lambda x: x[:, [0, 0, 0, 3]]), nn.Linear(4, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 6), Does(lambda x: MIXED @ x.view(-1, 3, 2)), nn.ReLU(), nn.Flatten(),
+                              nn.Linear(8, 3)),
     ],
     ids=["an addition that repeats its input", "a function without a largest slope", "a part changed in place",
-         "limits in buffers"],
+         "limits in buffers", "an input that is repeated", "a value that is read three times", "a matrix on the left"],
 )  # fmt: skip
 @pytest.mark.parametrize("gigaflops", [10.0, 0.0])
 def test_no_bound_lies_above_a_change_that_succeeds(make, gigaflops, seed):
@@ -54,6 +60,30 @@ def test_an_addition_that_repeats_its_input_is_no_shift():
     x = torch.rand(3, 2)
     result = ig.minimal_distortion(layer, x, layer(x).argmax(1))
     assert result.status == ["not_found"] * 3  # the largest threshold wins everywhere
+
+
+ROWS = (
+    lambda x: x[torch.arange(len(x))],
+    lambda x: x.index_select(0, torch.arange(len(x))),
+    lambda x: torch.cat([x[:3], x[3:]]),
+    lambda x: x[:, None][torch.arange(len(x)), 0],
+    lambda x: x.repeat(2, 1)[: len(x)],
+)
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_rows_that_are_named_by_number_are_not_taken_for_those_of_any_batch(number):
+    class Rows(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.last(ROWS[number](x)).relu()
+
+    certificates = lower_bounds(Rows(), torch.rand(5, 6), [0] * 5)
+    assert certificates.bound.isnan().all()
+    assert "across the batch" in certificates.reason
 
 
 def test_limits_in_buffers_are_limits():

@@ -150,7 +150,8 @@ def _exact(op: Affine, inputs: Shape, outputs: Shape) -> float | None:
             return float(all(n + min(low, 0) + min(high, 0) > 0 for n, low, high in ends))
         return pad_norm(inputs, op.pads, op.mode) if min(op.pads) >= 0 else None
     if isinstance(op, Linear) and op.copies:
-        return 1.0
+        # A^T A is the diagonal of how often each input is read.
+        return math.sqrt(op.times)
     if isinstance(op, Linear) and op.matrices:
         return math.prod(float(torch.linalg.matrix_norm(m.double(), 2)) for m in op.matrices) * (1 + 1e-12)
     return None

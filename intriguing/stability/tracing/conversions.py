@@ -64,7 +64,11 @@ def _addmm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
 
 def _matmul(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    right = a.get("other", a.get("mat2"))
+    left, right = a["self"], a.get("other", a.get("mat2"))
+    if isinstance(left, Tensor) and left.ndim == 2 and x[0].ndim > 2:
+        # A matrix from the left: of the axis before the last.
+        matrix = left.detach().double()
+        return Linear(lambda t: matrix.to(t) @ t, "matmul", (matrix,))
     if not isinstance(right, Tensor) or right.ndim != 2:
         return Unknown("matmul of two inputs")
     return Dense(right.detach().double().T.contiguous(), None)
@@ -116,15 +120,19 @@ def _average(a: dict, x: list[Tensor], node: FxNode) -> Op:
     rest, kwargs = node.args[1:], dict(node.kwargs)
     d = int(name_of(node)[-2])
     matrices: list[Tensor] = []
-    if a.get("divisor_override") is None:
-        # The number of values in a window is a product over the axes, so the pool is one of 1-D pools.
-        kernel = _many(a["kernel_size"], d)
-        stride = _many(a["stride"], d) if a["stride"] else kernel
-        padding = _many(a["padding"], d)
-        for i, n in enumerate(x[0].shape[-d:]):
-            eye = torch.eye(n, dtype=torch.float64)[:, None]
-            form = kernel[i], stride[i], padding[i], bool(a["ceil_mode"]), bool(a["count_include_pad"])
-            matrices.append(torch.nn.functional.avg_pool1d(eye, *form)[:, 0].T)
+    divisor = a.get("divisor_override")
+    # The number of values in a window is a product over the axes, so the pool is one of 1-D pools; with a divisor of
+    # its own they are sums.
+    kernel = _many(a["kernel_size"], d)
+    stride = _many(a["stride"], d) if a["stride"] else kernel
+    padding = _many(a["padding"], d)
+    ceil, inside = bool(a["ceil_mode"]), bool(a["count_include_pad"])
+    for i, n in enumerate(x[0].shape[-d:]):
+        lines = torch.eye(n, dtype=torch.float64)[:, None, None]
+        form = (1, kernel[i]), (1, stride[i]), (0, padding[i]), ceil, inside, None if divisor is None else 1
+        matrices.append(torch.nn.functional.avg_pool2d(lines, *form)[:, 0, 0].T)
+    if divisor is not None:
+        matrices[0] = matrices[0] / divisor
     return Linear(lambda t: target(t, *rest, **kwargs), "avg_pool", tuple(matrices))
 
 
@@ -270,6 +278,10 @@ def _negate(a: dict, x: list[Tensor], node: FxNode) -> Op:
 def _concat(a: dict, x: list[Tensor], node: FxNode) -> Op:
     parts = a["tensors"]
     axis = a.get("dim", 0) % x[0].ndim
+    if axis and len(x) == 1 and all(p is parts[0] for p in parts):
+        # The tracer lists an input once.
+        count = len(parts)
+        return Linear(lambda t: torch.cat([t] * count, axis), "cat", copies=True, times=count)
     if axis == 0 or not all(isinstance(p, FxNode) for p in parts) or len(parts) != len(x):
         return Unknown("cat across the batch, or with constants or repeats")
     return Concat(axis)

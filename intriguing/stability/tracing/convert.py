@@ -17,7 +17,10 @@ from intriguing.stability.tracing.ops import Convolution, Linear, Op, Pad, Resha
 _SAME = ("detach", "clone", "contiguous", "alias", "lift_fresh_copy", "_to_copy", "to", "positive", "dropout_eval")
 _RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "_reshape_alias")
 _MOVES = ("permute", "transpose", "select", "slice", "narrow", "flip", "roll", "pixel_shuffle", "pixel_unshuffle",
-          "channel_shuffle")  # fmt: skip
+          "channel_shuffle", "movedim", "swapaxes", "mT")  # fmt: skip
+_GATHERS = ("expand", "repeat", "repeat_interleave", "tile", "index", "index_select", "unfold", "im2col", "diagonal",
+            "rot90", "tril", "triu")  # fmt: skip
+"""What copies values, one of them to several places or to none, or writes zeros."""
 _PARTS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
 """What gives several tensors, each a part of its input."""
 _ODD = (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError)
@@ -94,7 +97,7 @@ class Converter:
         inputs = tuple(self.same.get(n, n) for n in node.all_input_nodes if n in self.moving)
         name = name_of(node)
         if name in _PARTS:
-            self.parts[node] = _rows_free(node)
+            self.parts[node] = _rows_free(node, self._value)
             return None
         if node.args and node.args[0] in self.parts:
             return self._part(node, node.args[0])  # type: ignore[arg-type]
@@ -187,15 +190,15 @@ class Converter:
             return Unknown(f"{name} {kind}".replace("torch.", "")) if narrow else None
         if name in _DROPOUTS:
             return None if not named["train"] else Unknown(f"{name} while training")
-        if name not in (*_RESHAPES, *_MOVES):
+        if name not in (*_RESHAPES, *_MOVES, *_GATHERS):
             return Unknown(name)
-        call = _rows_free(node)
+        call = _rows_free(node, self._value)
         value = call(x)
         if len(inputs) != 1 or value.shape[:1] != x.shape[:1] or not _keeps_rows(call, x):
             return Unknown(f"{name} across the batch")
         if name in _RESHAPES:
             return Reshape(tuple(value.shape[1:]))
-        return Linear(call, name, copies=True)
+        return Linear(call, name, copies=True, times=_times(call, x) if name in _GATHERS else 1)
 
 
 def _attribute(module: Any, target: Any) -> Any:
@@ -204,11 +207,11 @@ def _attribute(module: Any, target: Any) -> Any:
     return module.detach() if isinstance(module, Tensor) else module
 
 
-def _rows_free(node: FxNode) -> Callable[[Tensor], Tensor]:
-    """`node` as a function of its first argument, for any number of rows."""
+def _rows_free(node: FxNode, value: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
+    """`node` as a function of its first argument, for any number of rows; `value` puts constants for fx nodes."""
     target: Any = node.target
     traced = node.args[0].meta["val"].shape[0]  # type: ignore[union-attr]
-    rest, kwargs, name = list(node.args[1:]), dict(node.kwargs), name_of(node)
+    rest, kwargs, name = value(list(node.args[1:])), value(dict(node.kwargs)), name_of(node)
 
     def call(x: Tensor) -> Tensor:
         given = list(rest)
@@ -217,17 +220,28 @@ def _rows_free(node: FxNode) -> Callable[[Tensor], Tensor]:
             if shape[0] in (traced, -1):
                 shape[0] = len(x)
             return x.reshape(shape)
+        if name == "expand" and given[0][0] == traced:
+            given[0] = [-1, *given[0][1:]]
         return target(x, *given, **kwargs)
 
     return call
 
 
 def _keeps_rows(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """Whether each row of the result comes from the row of the input alone."""
-    marked = torch.arange(len(x), dtype=x.dtype, device=x.device).reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
-    out = call(marked.contiguous())
-    rows = torch.arange(len(x), dtype=x.dtype, device=x.device).reshape(-1, *[1] * (out.ndim - 1))
-    return out.shape[:1] == x.shape[:1] and bool((out == rows).all())
+    """Whether each row of the result comes from the row of the input alone, or is 0, for any number of rows."""
+    # More rows than were traced: rows that an operation names by number are others then.
+    numbers = torch.arange(1, 2 * len(x) + 1, dtype=x.dtype, device=x.device)
+    out = call(numbers.reshape(-1, *[1] * (x.ndim - 1)).expand(-1, *x.shape[1:]).contiguous())
+    rows = numbers.reshape(-1, *[1] * (out.ndim - 1))
+    return out.shape[:1] == numbers.shape and bool(((out == rows) | (out == 0)).all())
+
+
+def _times(call: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """How many values of the result read one value of the input, at most."""
+    with torch.enable_grad():
+        one = torch.zeros_like(x[:1], requires_grad=True)
+        (counts,) = torch.autograd.grad(call(one).sum(), one)
+    return int(counts.amax())
 
 
 def _fused(steps: list[Step]) -> list[Step]:

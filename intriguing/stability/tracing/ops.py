@@ -164,7 +164,8 @@ class Linear(Affine):
     """Any other linear map, given as a function of rows: pooling by mean, permutation, slice, interpolation.
 
     `matrices` are the maps (outputs, inputs) of some of its axes where it is their Kronecker product with the identity
-    of the others, empty where it is not. `copies` says that it moves values: each input value is read at most once.
+    of the others, empty where it is not. `copies` says that it moves values: each output is one input value or 0. An
+    input value is read by `times` outputs at most.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -172,6 +173,7 @@ class Linear(Affine):
     matrices: tuple[Tensor, ...] = ()
     copies: bool = False
     offset: Tensor | None = None
+    times: int = 1
 
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.function(x)
