@@ -16,7 +16,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or math.isnan(value):
         return NONE
     if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
+        return with_minus(f"{value:g}")
     # Of the rounded number: 0.0999 with two digits is 0.10.
     places = digits - 1 - int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
     shown = f"{value:.{places}f}" if 0 <= places <= 6 else f"{value:.{digits}g}"

@@ -14,56 +14,6 @@ from intriguing.report.drawing import Robustness, forest, histograms, robustness
 from intriguing.report.figures import Hover, for_page, with_hover
 from intriguing.report.pictures import as_pictures, on_grey
 from intriguing.report.sheets import sheets
-from intriguing.report.text import count, number, percent, plural, score_label, shorten
-
-# Text
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.06234, "0.0623"),
-        (12.345, "12.3"),
-        (0, "0"),
-        (None, "–"),
-        (float("nan"), "–"),
-        (-0.5, "−0.500"),
-        (150.2, "150"),
-    ],
-)
-def test_numbers_have_three_significant_digits(value, shown):
-    assert number(value) == shown
-
-
-def test_what_rounds_up_to_the_next_power_of_ten_has_no_digit_more():
-    assert [number(0.09996), number(0.0999, 2), number(9.996), number(0.99949)] == ["0.100", "0.10", "10.0", "0.999"]
-
-
-def test_tiny_and_huge_numbers_stay_short():
-    assert len(number(1.23456e-9)) < 10
-    assert len(number(1.23456e12)) < 10
-
-
-def test_fractions_become_percentages():
-    assert [percent(v) for v in (0.2345, 1.0, -0.029, None, float("nan"))] == ["23.4", "100.0", "−2.9", "–", "–"]
-
-
-def test_counts_and_nouns():
-    assert count(1234567) == "1\u202f234\u202f567"
-    assert [plural(n, "search") for n in (1, 2)] == ["1 search", "2 searches"]
-    assert plural(0, "image") == "0 images"
-
-
-def test_long_names_are_cut_in_the_middle_and_line_breaks_go():
-    assert shorten("features.0\n.conv", 40) == "features.0 .conv"
-    cut = shorten("a" * 30 + "b" * 30, 21)
-    assert (len(cut), cut[0], cut[-1]) == (21, "a", "b")
-
-
-def test_a_score_is_called_by_its_judge_where_that_is_not_the_first():
-    labels = [score_label({"metric": "intruder", "judge": judge}) for judge in (None, "encoder", "pixels")]
-    assert labels == ["intruder", "intruder", "intruder (judged by pixels)"]
-
 
 # Pictures
 
