@@ -27,6 +27,10 @@ _HEADER = 32 * 1024**2
 """Largest header of a safetensors file, in bytes; it has room for about 300,000 names."""
 
 
+_OTHERS = "it holds other objects than tensors"
+_ONCE = (
+    " If you trust the file, read it once by torch.load(FILE, weights_only=False), and save the state dict in it alone."
+)
 _SAVE = "Load them where they were made, and save model.state_dict()."
 
 
@@ -114,10 +118,11 @@ def _parse(content: bytes, where: str) -> Mapping[Any, Any]:
     try:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # damaged bytes can raise any exception
+        why = _why_not(e, content)
         raise WeightsError(
-            f"{where} cannot be read ({_why_not(e, content)}). Give safetensors, or a state dict "
+            f"{where} cannot be read ({why}). Give safetensors, or a state dict "
             "saved by torch.save(model.state_dict(), ...): whole models and other "
-            "Python objects are refused, since reading them would run their code."
+            "Python objects are refused, since reading them would run their code." + _ONCE * why.startswith(_OTHERS)
         ) from None
     if not isinstance(state, Mapping):
         kind = type(state).__name__
@@ -131,9 +136,13 @@ def _why_not(error: Exception, content: bytes) -> str:
         return f"it is {what}"
     if content.startswith(b"PK") and not zipfile.is_zipfile(io.BytesIO(content)):
         return "it is cut short or damaged: copy or download it again"
+    if not content.startswith((b"PK", b"\x80")):
+        return "it is neither safetensors nor a file of torch.save, or it is cut short"
+    if isinstance(error, EOFError) or "unexpected EOF" in str(error):
+        return "it is cut short or damaged: copy or download it again"
     if "weights only load failed" in str(error).lower():
-        name = re.search(r"GLOBAL ([\w.]+)", str(error)) if content.startswith((b"PK", b"\x80")) else None
-        return "it holds other objects than tensors" + (f", such as {name[1]}" if name else "")
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return _OTHERS + (f", such as {name[1]}" if name else "")
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return f"{type(error).__name__}: {first}" if isinstance(error, (KeyError, ValueError, IndexError)) else first
 

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from argparse import Namespace
 from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -347,9 +348,17 @@ NO_WEIGHTS = {
     "whole": (lambda m: saved(m), r"cannot be read \(it holds other objects than tensors, such as [\w.]+\)"),
     "with its arguments": (
         lambda m: saved({"model": m.state_dict(), "args": Namespace(lr=1)}),
-        r"cannot be read \(it holds other objects than tensors, such as argparse\.Namespace\)",
+        r"such as argparse\.Namespace\).* read it once by torch\.load\(FILE, weights_only=False\), and save the state dict",
     ),
     "cut short": (lambda m: saved(m.state_dict())[:-100], r"cannot be read \(it is cut short or damaged: copy"),
+    "of the old form, cut short": (
+        lambda m: saved(m.state_dict(), partial(torch.save, _use_new_zipfile_serialization=False))[:50],
+        r"cannot be read \(it is cut short or damaged: copy",
+    ),
+    "something else": (
+        lambda m: bytes(1000),
+        r"it is neither safetensors nor a file of torch\.save, or it is cut short",
+    ),
     "empty": (lambda m: b"", r"cannot be read \(it is empty"),
     "a pointer": (
         lambda m: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
