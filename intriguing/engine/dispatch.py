@@ -115,7 +115,7 @@ class Dispatch:
             if beat != last:
                 self._lived[worker] = now
             elif now - self._lived.get(worker, began) > seconds:
-                self._pool.kill(worker, f"no sign of life within {seconds:g} s")
+                self._pool.kill(worker, f"no sign of life within {seconds:g} s, the task_seconds of [compute]")
                 self._began.pop(worker)
 
     def seconds_busy(self) -> dict[str, float]:

@@ -296,10 +296,13 @@ class Driver:
         level = logging.INFO if event.cause == "freed" and not loss.again else logging.WARNING
         log.log(level, "%s is gone (%s); again: %s", event.worker, event.reason, ", ".join(loss.again) or "nothing")
         for task in loss.given_up:
-            times = self._limits.attempts
-            always_memory = self._schedule.memory_kills_of(task) == times
+            attempts = self._limits.attempts
+            times = "once" if attempts == 1 else f"{attempts} times"
+            always_memory = self._schedule.memory_kills_of(task) == attempts
             what = "Its machine ran out of memory" if always_memory else "It lost its worker"
-            self._note_failure(task, "WorkerLost", f"{what} {times} times; the last time: {event.reason}", event.reason)
+            self._note_failure(
+                task, "WorkerLost", f"{what} {times}{'; the last time' * (attempts > 1)}: {event.reason}", event.reason
+            )
 
     def _send_back(self, event: Raised) -> None:
         """A task could not read an input: its producer runs again, unless that was mended since the task was sent."""

@@ -348,7 +348,7 @@ NO_WEIGHTS = {
     "whole": (lambda m: saved(m), r"cannot be read \(it holds other objects than tensors, such as [\w.]+\)"),
     "with its arguments": (
         lambda m: saved({"model": m.state_dict(), "args": Namespace(lr=1)}),
-        r"such as argparse\.Namespace\).* read it once by torch\.load\(FILE, weights_only=False\), and save the state dict",
+        r"such as argparse\.Namespace\).* read it once by torch\.load\(FILE, weights_only=False\), and save",
     ),
     "cut short": (lambda m: saved(m.state_dict())[:-100], r"cannot be read \(it is cut short or damaged: copy"),
     "of the old form, cut short": (
