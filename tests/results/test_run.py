@@ -17,6 +17,7 @@ import intriguing as ig
 from intriguing import tables
 from intriguing.cli import call as command
 from intriguing.errors import CorruptError, InputError, StoreError, UnknownNameError
+from intriguing.results import opening
 from intriguing.results.files import table_files
 from tests.keys import duplicates
 from tests.synthetic_run import SyntheticRun, make_run
@@ -34,6 +35,15 @@ def test_a_run_is_opened_by_string_path_or_uri_and_knows_its_spec(one_set):
         assert run.spec["blind_spots"] == {"searches": 24, "grades": ["best"]}
         assert (run.name, run.tasks) == ("synthetic", 42)
         assert run.table("models").num_rows == 2
+
+
+def test_a_plan_larger_than_any_is_told_by_its_size_and_not_read_to_its_end(one_set, monkeypatch):
+    size = (one_set / "plan.json").stat().st_size
+    monkeypatch.setattr(opening, "LARGEST_PLAN", size)
+    assert ig.open_run(one_set).name == "synthetic"
+    monkeypatch.setattr(opening, "LARGEST_PLAN", size - 1)
+    with pytest.raises(CorruptError, match=f"it has more than {size - 1:,} bytes"):
+        ig.open_run(one_set)
 
 
 def test_a_folder_without_a_plan_is_no_run(tmp_path):
