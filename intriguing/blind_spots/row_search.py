@@ -1,6 +1,6 @@
 """The search of all rows by the recipe of a grade: which solvers run, and in which order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import count, zip_longest
@@ -49,6 +49,13 @@ ResNet-20 for 60 %, on a ViT for 86 %; where it does not, slow starts find hardl
 the passes."""
 _PATIENT = {"ticks": 120, "first": 5.0, "last": 0.02, "mean": 0.9, "inertia": 0.8, "dual": log(10), "patient": True}
 """Options of the last start, for rows without a success so far."""
+_STEEPEST = (
+    _PATIENT | {"ticks": 40, "first": 16.0, "last": 1.0, "mean": 0.0},
+    _PATIENT | {"ticks": 60, "first": 16.0, "last": 4.0, "mean": 0.0, "patient": False},
+)
+"""Options of the starts after it: long steps without momentum, which turn wherever the gradient does. Where a class has
+no gradient until the image is near to it, as in a vote of the nearest neighbours, the way leads from one other class to
+the next: of nine images of such a network that had no success these find all, with momentum four."""
 _NOISES = (0.1, 0.3, 1.0)
 """The sizes of the noise from which rows without a success start, as a root mean square and a share of the box."""
 _FROM_NOISE = {"ticks": 56, "first": 8.0, "last": 0.5, "mean": 0.9}
@@ -231,13 +238,17 @@ class _RowSearch:
         return torch.where(others.any(1, keepdim=True), others, goals)
 
     def _rescue(self) -> None:
-        """Starts of other kinds for rows whose example has no success: patient ones, then from noise, then segments.
+        """Starts of other kinds for rows whose example has no success: patient ones, from noise, without momentum, then
+        segments; and from noise again where there is a budget.
 
-        From noise, since values may have no gradient where the image has them, as those that a network clips. The last
-        kind needs no gradient: the segments to the nearest images of the class, where there are any.
+        From noise, since values may have no gradient where the image has them, as those that a network clips. Segments
+        need no gradient: they lead to the nearest images of the class, where there are any.
         """
         self.results.again([Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))])
-        self._from_noise()
+        self._from_noise(range(len(_NOISES)))
+        for options in _STEEPEST:
+            index = (self._lost() & ~self.outcome["blind"]).nonzero().squeeze(1)
+            self.results.again([Trial(self.descent(**options), index)])
         index = self._lost().nonzero().squeeze(1)
         for _ in range(_RESCUES if self.near is not None else 0):
             if len(index) == 0:
@@ -245,17 +256,23 @@ class _RowSearch:
             trial = self._segment(index)
             index = trial.index
             self.results.again([trial])
+        self._from_noise(count(len(_NOISES)), self.options.passes or self.recipe.passes)
 
-    def _from_noise(self) -> None:
-        """Starts from noise for rows whose example has no success.
+    def _from_noise(self, numbers: Iterable[int], budget: float = float("inf")) -> None:
+        """Starts from noise of these numbers, each in a direction of its own, for rows whose example has no success and
+        has not had so many passes.
 
         A success of a row that has never met a gradient is chance, and is left alone, as in `_probe`.
         """
-        for number, size in enumerate(_NOISES):
-            index = self._lost().nonzero().squeeze(1)
+        for number in numbers:
+            lost = self._lost()
+            if budget < float("inf"):
+                spent = self.groups.total(self.outcome["forward"] + self.outcome["backward"])
+                lost &= (spent < budget)[self.owner] & self.results.least(self.outcome["best_l2"]).isinf()
+            index = lost.nonzero().squeeze(1)
             if len(index) == 0:
                 return
-            x0 = self.rows["x0"][index]
+            x0, size = self.rows["x0"][index], _NOISES[number % len(_NOISES)]
             distance = torch.full_like(x0[:, 0], size * self.width * self.evaluator.size**0.5)
             begin = noisy(x0, distance, number, *self.box)
             (end,) = self.results.started([Trial(self.descent(**_FROM_NOISE), index, {"begin": begin})])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
+from intriguing.blind_spots import row_search
 
 
 class Thresholds(nn.Module):
@@ -78,3 +79,78 @@ def test_an_image_that_is_not_found_says_why():
     assert said["faithful"].startswith("No minimiser of loss plus penalty has the wanted class, down to c = ")
     model, images, y = flat(2)
     assert minimal_distortion(model, images, y).reasons == [""] * len(images)
+
+
+class Above(nn.Module):
+    """What a network says of the part of each value that exceeds 0.9."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network((x - 0.9).relu())
+
+
+def far():
+    """A network that sees what is above 0.9 alone, images below, and the class of all of them."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5)).requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.mul_(2)
+    x = 0.8 * torch.rand(12, 20)
+    model = Above(net)
+    return model, x, model(x).argmax(1)
+
+
+def test_passes_are_spent_on_images_that_are_not_found_too():
+    """The grade thorough gave up where best does, after a fifth of its passes."""
+    model, x, y = far()
+    best = minimal_distortion(model, x, y)
+    assert 0 < best.status.count("found") < 12
+    thorough = minimal_distortion(model, x, y, options=SearchOptions(passes=8000))
+    assert thorough.status == ["found"] * 12
+    for row in range(12):
+        assert int(model(thorough.adversarial[row : row + 1]).argmax(1)) != int(y[row])
+        assert best.status[row] == "not_found" or float(thorough.l2[row]) <= float(best.l2[row])
+    alone = minimal_distortion(model, x[:1], y[:1], options=SearchOptions(passes=8000))
+    assert torch.equal(alone.adversarial[0], thorough.adversarial[0])
+    never = minimal_distortion(Stubborn(), torch.full((2, 20), 0.05), [0, 0], options=SearchOptions(passes=3000))
+    assert never.status == ["not_found"] * 2
+    assert int((never.forward_passes + never.backward_passes).min()) >= 3000
+
+
+class Vote(nn.Module):
+    """Logarithms of the votes of the seven nearest images: a class without one has no gradient."""
+
+    def __init__(self, size=100):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(6, 1, size, generator=generator) + 0.12 * torch.randn(6, 12, size, generator=generator)
+        self.images, self.labels = images.clamp(0, 1).flatten(0, 1), torch.arange(6).repeat_interleave(12)
+
+    def forward(self, x):
+        distances, which = torch.cdist(x, self.images).topk(7, largest=False)
+        votes = torch.zeros(len(x), 6).scatter_add(1, self.labels[which], (-distances).softmax(1))
+        return (votes + 1e-4).log()
+
+
+def test_a_class_without_a_gradient_until_the_image_is_near_is_reached(monkeypatch):
+    """DDN reached some of these; the search 11 of 24."""
+    model = Vote()
+    x = model.images[::3].clone()
+    y = model(x).argmax(1)
+    targets = (y + 1 + torch.arange(len(y)) % 5) % 6
+    result = minimal_distortion(model, x, y, targets)
+    assert result.status.count("found") >= 19
+    for row, status in enumerate(result.status):
+        if status == "found":
+            image = result.adversarial[row : row + 1]
+            assert int(model(image).argmax(1)) == int(targets[row])
+            assert float(image.min()) >= 0 and float(image.max()) <= 1
+    monkeypatch.setattr(row_search, "_STEEPEST", ())
+    before = minimal_distortion(model, x, y, targets)
+    assert before.status.count("found") <= 12
+    for row, status in enumerate(before.status):  # what was found stays as it was
+        if status == "found":
+            assert torch.equal(before.adversarial[row], result.adversarial[row])
