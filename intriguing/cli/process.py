@@ -96,13 +96,25 @@ def _set_up_logging() -> None:
 
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a run as cleanly as Ctrl-C."""
+    """SIGTERM, and SIGHUP of a terminal or connection that is closed, stop a run as cleanly as Ctrl-C.
+
+    A SIGHUP that is ignored stays so: `nohup` lets a run go on without its terminal.
+    """
+    terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def interrupt(*_: object) -> None:
+        for number in terminals:
+            if not os.isatty(number):  # it is closed, and what is written would fail
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         raise KeyboardInterrupt
 
-    old = signal.signal(signal.SIGTERM, interrupt)
+    ending = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    before = {number: signal.getsignal(number) for number in ending if number is not None}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in before.items():
+            signal.signal(number, handler)

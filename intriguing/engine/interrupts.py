@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 while a run is at work: neither a library nor a user's model makes them go unheard.
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 while a run is at work: neither a library nor a user's model makes them unheard.
 
 SIGUSR1 is a batch system's notice (Slurm's `--signal`): what runs is finished, nothing more is begun. SIGTERM stops at
-once, as Ctrl-C does. INTRIGUING_GRACE_SECONDS is the time that a notice leaves; where it is set SIGTERM is a notice,
-too, and a second one stops at once.
+once, as Ctrl-C does, and so does SIGHUP. INTRIGUING_GRACE_SECONDS is the time that a notice leaves; where it is set
+SIGTERM is a notice, too, and a second one stops at once.
 """
 
 import math
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _NOTICE = getattr(signal, "SIGUSR1", None)
 
 

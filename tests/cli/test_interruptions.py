@@ -1,10 +1,12 @@
 """Runs that are killed, stopped or starved: what is finished is kept, and the same command continues."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
+import termios
 import time
 from typing import Any
 
@@ -31,11 +33,17 @@ def heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(spec_file, out, executor, **variables):
+def start(spec_file, out, executor, ignored=None, **variables):
     arguments = command("run", str(spec_file), "--out", str(out), "--executor", executor, "--workers", "2")
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=heed_ctrl_c, **pipes)
+
+    def first():
+        heed_ctrl_c()
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=first, **pipes)
 
 
 def again(spec_file, out, capsys):
@@ -70,6 +78,37 @@ def test_ctrl_c_stops_with_130_and_the_line_that_continues(spec_file, finished, 
     assert "Traceback" not in stderr
     again(spec_file, out, capsys)
     assert_equal_tables(finished, out)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal of its own")
+def test_a_terminal_that_is_closed_stops_a_run_as_ctrl_c_does(spec_file, finished, tmp_path, capsys):
+    """SIGHUP comes, and nothing can be written any more."""
+    out = tmp_path / "run"
+    ours, theirs = os.openpty()
+
+    def at_the_terminal():
+        heed_ctrl_c()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    arguments = command("run", str(spec_file), "--out", str(out), "--executor", "inline")
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    process = subprocess.Popen(arguments, start_new_session=True, preexec_fn=at_the_terminal, **streams)
+    os.close(theirs)
+    wait_for(lambda: stored(out) >= 5, process)
+    os.close(ours)
+    assert process.wait(200) == 130
+    assert not list((out / "store").glob(".*tmp*"))
+    assert again(spec_file, out, capsys)["reused"] >= 5
+    assert_equal_tables(finished, out)
+
+
+def test_a_run_under_nohup_outlives_its_terminal(spec_file, tmp_path):
+    out = tmp_path / "run"
+    process = start(spec_file, out, "inline", ignored=signal.SIGHUP)
+    wait_for(lambda: stored(out) >= 3, process)
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
 
 
 @pytest.mark.ray
