@@ -13,17 +13,22 @@ from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.errors import InputError, IntriguingError, ModelError
 
 _SPANS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NO_MINIMUM = {torch.uint16, torch.uint32, torch.uint64}
+"""Types that torch computes nothing with but conversions."""
 
 
 def as_tensor(given: Any, name: str) -> Tensor:
-    """`given`, a tensor or a NumPy array of any type, as a tensor that shares no read-only memory.
+    """`given`, a tensor or a NumPy array, as a tensor that shares no read-only memory.
 
-    Raises `InputError` for anything else.
+    Raises `InputError` for anything else, and for an array of a type that torch has not (text, complex, long double).
     """
     check_unmasked(given, name)
     if isinstance(given, np.ndarray):
         if given.dtype.kind not in "fiub":
             raise InputError(f"{name} is an array of type {given.dtype}; it must be of numbers.")
+        if given.dtype.kind == "f" and given.dtype.itemsize > 8:
+            described = f"{name} is {given.shape} {given.dtype}, a type that torch has not"
+            raise InputError(f'{described}: write {name}.astype("float64").')
         native = given.astype(given.dtype.newbyteorder("="), copy=not given.flags.writeable)
         return torch.from_numpy(np.ascontiguousarray(native))
     if not isinstance(given, Tensor):
@@ -50,13 +55,15 @@ def float_batch(given: Any, name: str = "x") -> Tensor:
     """`given` as a tensor (B, *shape) of float32 or float64; raises `InputError` with the line to write otherwise."""
     x = as_tensor(given, name)
     described = f"{name} is {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
+    converted = f'{name}.astype("float32")' if isinstance(given, np.ndarray) else f"{name}.float()"
+    if x.dtype.is_complex:
+        raise InputError(f"{described}; it must be float32 or float64 in the box.")
     if not x.dtype.is_floating_point:
-        line = (
-            f"{name} / 255" if x.dtype == torch.uint8 or looks_like_bytes(x) else f"{name}.float(), scaled to the box"
-        )
+        is_bytes = x.dtype == torch.uint8 or looks_like_bytes(x)
+        line = f"{name} / 255" if is_bytes else f"{converted}, scaled to the box"
         raise InputError(f"{described}; it must be float32 or float64 in the box: write {line}.")
     if x.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"{described}; it must be float32 or float64: write {name}.float().")
+        raise InputError(f"{described}; it must be float32 or float64: write {converted}.")
     if x.ndim < 2:
         raise InputError(f"{described}; it must be a batch (B, *shape): write {name}[None] for a single input.")
     return x
@@ -66,6 +73,8 @@ def looks_like_bytes(x: Tensor) -> bool:
     """Whether `x` holds whole numbers from 0 to 255 of which some are above 1."""
     if not x.numel():
         return False
+    if x.dtype in _NO_MINIMUM:
+        x = x.to(torch.float64)
     low, high = (float(v) for v in torch.aminmax(x))
     return low >= 0 and 1 < high <= 255 and bool((x == x.round() if x.is_floating_point() else x == x).all())
 

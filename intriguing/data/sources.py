@@ -5,6 +5,7 @@ import logging
 import lzma
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -293,10 +294,15 @@ def _known(source: str) -> NamedSource:
 
 
 def _check_kind(source: str, root: Root) -> None:
-    """Raise `DataError` where a `source` such as csv:data.csv or folder:photos names a path by a form that is none."""
+    """Raise `DataError` where a `source` such as csv:data.csv or folder:photos names a path by a form that is none, or
+    neither a function nor a path that is there.
+    """
     kind, _, rest = source.partition(":")
     path = _path(rest.partition("?")[0], root)
+    none = f"{kind + ':'!r} is no form of data set, and"
     if not is_there(path):
+        if _is_no_module(kind, source):
+            raise DataError(f"{none} there is no {str(path)!r}. {_HOW}")
         return
     try:
         factories.source_files(source)
@@ -304,7 +310,16 @@ def _check_kind(source: str, root: Root) -> None:
         forms = ["imagefolder"] * is_folder(path) + ["npz"] * (path.suffix == ".npz")
         said = f" Write '{forms[0]}:{rest}'." if forms else f" {_HOW}"
         mine = f" For a function of yours: {error}" if factories.is_factory(source) else ""
-        raise DataError(f"{kind + ':'!r} is no form of data set, and {str(path)!r} is there.{said}{mine}") from None
+        raise DataError(f"{none} {str(path)!r} is there.{said}{mine}") from None
+
+
+def _is_no_module(kind: str, source: str) -> bool:
+    """Whether `kind:` of a `source` is meant as a form: a module of Python's own (csv, json, pickle), or a word before
+    what is no function's name, unless the working folder has a module `kind`.
+    """
+    if kind.endswith(".py") or is_file(Path(*kind.split(".")).with_suffix(".py")):
+        return False
+    return kind in sys.stdlib_module_names or not factories.is_factory(source)
 
 
 def _path(text: str, root: str | Path | None) -> Path:

@@ -69,6 +69,23 @@ def test_bytes_are_told(call, told):
         CALLS[call]((X * 255).to(torch.uint8))
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (X.half(), r"float16; it must be float32 or float64: write x.float\(\)"),
+        (X.half().numpy(), r'float16; it must be float32 or float64: write x.astype\("float32"\)'),
+        (X.numpy() > 0.5, r'bool; .* write x.astype\("float32"\), scaled'),
+        (X.numpy().astype(np.longdouble), r'a type that torch has not: write x.astype\("float64"\)'),
+        ((X.numpy() * 255).astype(np.uint16), r"uint16; it must be float32 or float64 in the box: write x / 255"),
+        ((X.numpy() * 65535).astype(np.uint16), r'uint16; .* write x.astype\("float32"\), scaled'),
+        (X + 0j, r"complex64; it must be float32 or float64 in the box\.$"),
+    ],
+)
+def test_inputs_of_other_types_are_told_the_line_for_what_they_are(given, told):
+    with pytest.raises(InputError, match=told):
+        ig.minimal_distortion(conv(), given, LABELS)
+
+
 def test_one_image_without_its_batch_dimension_is_told():
     for call in (collect, CALLS["predict"]):
         with pytest.raises(ModelError, match=r"batch dimension is missing: write x\[None\]"):

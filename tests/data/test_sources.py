@@ -135,13 +135,18 @@ def test_an_unknown_name_gets_the_nearest():
         ),
         ("~nobody.of.this.name", r"There is no data set named"),
         ("npz:~nobody.of.this.name/d.npz", r"There is no file ~nobody"),
-        ("gone:~nobody.of.this.name", r"does not name a factory"),
+        ("gone:~nobody.of.this.name", r"'gone:' is no form .* there is no '~nobody"),
+        ("csv:gone.csv", r"'csv:' is no form of data set, and there is no 'gone.csv'. Images with their labels .*npz"),
+        ("csv:gone", r"'csv:' is no form of data set, and there is no 'gone'. Images with their labels"),
+        ("C:/data/gone.npz", r"'C:' is no form of data set, and there is no '/data/gone.npz'"),
+        ("mine:load-it", r"'mine:load-it' does not name a factory"),
+        ("mine.py:load", r"names a file; write the module, without .py: mine:load"),
     ],
 )
 @pytest.mark.parametrize("read", [load_dataset, dataset_hash])
 def test_a_path_without_its_form_is_told_what_to_write(source, told, read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("d.csv", "d.npz", "code.py"):
+    for name in ("d.csv", "d.npz", "code.py", "mine.py"):
         (tmp_path / name).write_text("0,1")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "code.py").touch()
@@ -274,7 +279,7 @@ def test_a_module_in_packages_without_init_is_found(tmp_path, monkeypatch):
         ("broken_set:nothing", "no function 'nothing'.*It has: build, text[.]"),
         ("broken_set:build", "failed: ZeroDivisionError"),
         ("broken_set:text", "What broken_set:text returned is a str"),
-        ("not a module:build", "write module:factory"),
+        ("not a module:build", "'not a module:' is no form of data set"),
     ],
 )
 def test_a_factory_that_does_not_work_is_told(module_path, source, told):
