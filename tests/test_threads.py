@@ -1,12 +1,16 @@
 """Several threads at a time: what one does to a model for a while is neither seen by another nor left behind."""
 
+import os
+import signal
 import threading
+from itertools import permutations
 
 import pytest
 import torch
 from torch import nn
 
 import intriguing as ig
+from intriguing.basics import torch_modes
 from intriguing.basics.torch_modes import evaluating, one_at_a_time
 from intriguing.stability import lower_bounds
 
@@ -87,6 +91,54 @@ def test_the_mode_comes_back_with_the_last_who_wanted_eval_mode():
     thread.join()
     assert seen == [False]
     assert all(module.training for module in model.modules())
+
+
+def test_a_mode_that_was_set_in_between_comes_back_too():
+    """A search within a block that had put the model into eval mode left a model that was set to train there in eval
+    mode.
+    """
+    model = linear()
+    with evaluating(model):
+        model.train()
+        ig.minimal_distortion(model, X[:1], [0], options=ig.SearchOptions("fast"))
+        assert all(module.training for module in model.modules())
+        model.eval()
+    assert all(module.training for module in model.modules())
+
+
+def test_modes_come_back_in_whatever_order_blocks_end():
+    one = nn.Linear(1, 1).train()
+    for order in permutations(range(3)):
+        blocks = [evaluating(one) for _ in order]
+        for block in blocks:
+            block.__enter__()
+        for last, number in enumerate(order, start=1):
+            assert not one.training
+            blocks[number].__exit__(None, None, None)
+            assert one.training == (last == 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_child_that_is_forked_while_another_thread_has_the_turn_does_not_wait_for_it():
+    model, inside, over = linear(), threading.Event(), threading.Event()
+
+    def other():
+        with one_at_a_time(), torch_modes._MODES._lock:
+            inside.set()
+            assert over.wait(300)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(300)
+    child = os.fork()
+    if not child:
+        signal.alarm(100)  # ends a child that waits
+        with one_at_a_time(), evaluating(model):
+            os._exit(0 if not model.training else 1)
+    over.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_turn_can_be_taken_again_within_one_and_ends_with_an_error():

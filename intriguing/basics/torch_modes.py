@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -42,33 +43,51 @@ def one_at_a_time() -> Iterator[None]:
 
 
 class Lent:
-    """An attribute of some objects that is changed for a while, maybe by several threads at a time: when the last of
-    them is done, each object has again what it had when the first began.
+    """An attribute of some objects that is changed for a while, maybe by several threads at a time: each that is done
+    gives back what it found, where others are still at work through the last of them.
     """
 
     def __init__(self, attribute: str) -> None:
         self._attribute = attribute
-        self._lock = threading.Lock()
-        self._held: dict[int, list[Any]] = {}
-        """By identity: the object, its value, and for how many it is kept."""
+        self._lock = threading.RLock()  # may be taken again by what the garbage collector ends
+        self._held: dict[int, list[_Loan]] = {}
+        """By identity of the object: who keeps it at present, in the order in which they came."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: setattr(self, "_lock", threading.RLock()))
 
     @contextmanager
     def kept(self, objects: Iterable[Any]) -> Iterator[None]:
         """Inside, the attribute of the `objects` may be changed."""
-        objects = list(objects)
-        with self._lock:
-            for one in objects:
-                self._held.setdefault(id(one), [one, getattr(one, self._attribute), 0])[2] += 1
+        loans: list[_Loan] = []
         try:
+            with self._lock:
+                for one in objects:
+                    loans.append(_Loan(one, getattr(one, self._attribute)))
+                    self._held.setdefault(id(one), []).append(loans[-1])
             yield
         finally:
             with self._lock:
-                for one in objects:
-                    entry = self._held[id(one)]
-                    entry[2] -= 1
-                    if not entry[2]:
-                        del self._held[id(one)]
-                        setattr(one, self._attribute, entry[1])
+                for loan in reversed(loans):
+                    self._give_back(loan)
+
+    def _give_back(self, loan: "_Loan") -> None:
+        held = self._held[id(loan.object)]
+        place = next(i for i, other in enumerate(held) if other is loan)
+        del held[place]
+        if place < len(held):
+            held[place].value = loan.value
+            return
+        if not held:
+            del self._held[id(loan.object)]
+        setattr(loan.object, self._attribute, loan.value)
+
+
+@dataclass(eq=False)
+class _Loan:
+    """An object, and the value that it has again afterwards."""
+
+    object: Any
+    value: Any
 
 
 _MODES = Lent("training")

@@ -108,13 +108,15 @@ def _terminate_as_interrupt() -> Iterator[None]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         raise KeyboardInterrupt
 
-    ending = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-    before = {number: signal.getsignal(number) for number in ending if number is not None}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in ending}
+    if before.get(getattr(signal, "SIGHUP", None)) is signal.SIG_IGN:
+        del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: a library's, which cannot be put back from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from intriguing.cli import call as run_command
+from intriguing.cli.process import _terminate_as_interrupt
 from tests.sweep.small import assert_equal_tables, command
 
 
@@ -163,3 +164,14 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_continues_it(sp
         assert_equal_tables(finished, out)
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+def test_sigterm_stops_a_command_of_a_script_that_ignores_it():
+    """`trap '' TERM` in a batch script is meant for the shell, and is handed on to what it starts."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with _terminate_as_interrupt(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -68,6 +68,9 @@ ROWS = (
     lambda x: torch.cat([x[:3], x[3:]]),
     lambda x: x[:, None][torch.arange(len(x)), 0],
     lambda x: x.repeat(2, 1)[: len(x)],
+    lambda x: x.tril(),  # the first row keeps one value, the second two
+    lambda x: x.triu(),
+    lambda x: x.repeat(1, 9).diagonal()[: len(x), None].repeat(1, 6),
 )
 
 

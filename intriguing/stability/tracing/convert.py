@@ -228,12 +228,19 @@ def _rows_free(node: FxNode, value: Callable[[Any], Any]) -> Callable[[Tensor], 
 
 
 def _keeps_rows(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """Whether each row of the result comes from the row of the input alone, or is 0, for any number of rows."""
+    """Whether each row of the result comes from the row of the input alone, or is 0, for any number of rows; in each
+    place of the batch from the same values.
+    """
     # More rows than were traced: rows that an operation names by number are others then.
     numbers = torch.arange(1, 2 * len(x) + 1, dtype=x.dtype, device=x.device)
     out = call(numbers.reshape(-1, *[1] * (x.ndim - 1)).expand(-1, *x.shape[1:]).contiguous())
     rows = numbers.reshape(-1, *[1] * (out.ndim - 1))
-    return out.shape[:1] == numbers.shape and bool(((out == rows) | (out == 0)).all())
+    if out.shape[:1] != numbers.shape or not bool(((out == rows) | (out == 0)).all()):
+        return False
+    # The triangle or the diagonal of a batch of vectors takes other values of each row.
+    one = torch.arange(1, x[:1].numel() + 1, dtype=x.dtype, device=x.device).reshape(1, *x.shape[1:])
+    out = call(one.expand(len(numbers), *x.shape[1:]).contiguous())
+    return bool((out == out[:1]).all())
 
 
 def _times(call: Callable[[Tensor], Tensor], x: Tensor) -> int:
