@@ -37,6 +37,11 @@ _LONGEST_NAME = 200
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*+){{{2 * DEEPEST}}}")
 
+_YAML = re.compile(r"(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*[A-Za-z_][\w-]*:(?:[ \t]|\n|$)")
+_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+_BARE = re.compile(r"=\s*([A-Za-z_][\w:./-]*)\s*(?:#.*)?$")
+_TOML = " Write [section] and key = value; `intriguing init` writes a first spec."
+
 
 def folder_name(name: str) -> str:
     """`name` if it can be the name of a folder, one component of a path; else `ValueError` says why not.
@@ -77,6 +82,20 @@ def check_is_there(name: str) -> None:
     is_path = path.suffix == ".toml" or len(path.parts) > 1
     if is_path and "\0" not in name and (why := refusal(path)):
         raise SpecError(printable(f"The spec {name} cannot be looked at: {why}."))
+    if (
+        "\0" not in name
+        and path.suffix != ".toml"
+        and is_taken(path)
+        and not is_file(path)
+        and name not in spec_names()
+    ):
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        said = (
+            f"`intriguing status {name}` names the command that continues a run." if path.is_dir() else "Save it first."
+        )
+        raise SpecError(
+            printable(f"{name} is {kind}, and a spec is a file of TOML, or a name: see `intriguing specs`. {said}")
+        )
     if "\0" in name or (path.suffix != ".toml" and not is_file(path) and name not in spec_names()):
         raise unknown_name("spec", name, spec_names())
     if path.suffix != ".toml" or is_taken(path):
@@ -91,6 +110,7 @@ def check_is_there(name: str) -> None:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The TOML file at `path`; raises `SpecError` where it cannot be read, is no file, or is larger than a spec is."""
+    text = ""
     try:
         text = read_regular(path, LARGEST_SPEC).decode("utf-8").removeprefix("\ufeff")  # as editors of Windows put it
         long = _DOTTED.search(text)
@@ -107,9 +127,31 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError,
         ValueError,
     ) as error:  # TOML that is wrong, no UTF-8, a number of 5,000 digits: all are ValueErrors
-        raise SpecError(f"The spec {path} cannot be read: {str(error)[:500]}.") from error
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SpecError(f"The spec {path} cannot be read: {why[:500]}.{_advice(path, text, why)}") from error
     check_size(body, str(path))
     return body
+
+
+def _advice(path: Path, text: str, why: str) -> str:
+    """What else to know of a `text` that is no TOML, after a space: its line, and what was probably meant; else ""."""
+    if path.suffix == ".json" or text.lstrip().startswith("{"):
+        return f" It looks like JSON, and a spec is TOML.{_TOML}"
+    if path.suffix in (".yaml", ".yml") or _YAML.match(text):
+        return f" It looks like YAML, and a spec is TOML.{_TOML}"
+    place = _PLACE.search(why)
+    lines = text.split("\n")
+    if place is None or not 0 < int(place[1]) <= len(lines):
+        return ""
+    line = lines[int(place[1]) - 1].strip()
+    shown = f" The line is: {printable(line)[:100]}" if line else ""
+    if any(quote in line for quote in "“”„«»‘’"):
+        return f'{shown} (its quotes are typographic: write straight ones, ")'
+    bare = _BARE.search(line) if why.startswith("Invalid value") else None
+    if bare is None:
+        return shown
+    is_truth = bare[1] in ("True", "False")
+    return f"{shown} (write {bare[1].lower()})" if is_truth else f'{shown} (text stands in quotes: "{bare[1]}")'
 
 
 def check_size(body: Mapping[str, Any], where: str) -> None:

@@ -111,6 +111,9 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         valid = _keys_at(error["loc"][:-1])
         return f"{key}: unknown key.{did_you_mean(str(error['loc'][-1]), valid)} Valid keys: {', '.join(valid)}."
+    if error["type"] in ("dict_type", "model_type"):
+        table = f"[{key}.NAME]" if error["type"] == "dict_type" and _keys_at((*error["loc"], "")) else f"[{key}]"
+        return f"{key}: it is a table; write {table}, and its keys below (given: {error['input']!r})"
     message = str(error["msg"]).removeprefix("Value error, ")
     if key and error["type"] == "value_error" and re.match(r"[\w.-]+: ", message):
         return f"{key}.{message}"  # a section's own check names the key below it

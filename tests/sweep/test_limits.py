@@ -67,3 +67,37 @@ def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("intriguing.sweep.plan.MOST_TASKS", 20)
     with pytest.raises(SpecError, match="more than 20 tasks"):
         prepare(SMALL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("s.json", '{"name": "a"}', "It looks like JSON, and a spec is TOML. Write"),
+        ("s.toml", '\n {"name": "a"}', "It looks like JSON"),
+        ("s.yaml", "name: a", "It looks like YAML"),
+        ("s.toml", "# mine\n---\nname: a\n", "It looks like YAML"),
+        (
+            "s.toml",
+            "name = 'a'\n[models.m]\narchitecture = cnn  # mine\n",
+            r'cnn  # mine \(text stands in quotes: "cnn"\)$',
+        ),
+        ("s.toml", "[models.m]\ntrain = False\n", r"The line is: train = False \(write false\)$"),
+        ("s.toml", "name = “a”", "its quotes are typographic: write straight ones"),
+        ("s.toml", "name = 'a', seed = 1\n", "at line 1, column 11.* The line is: name = 'a', seed = 1$"),
+    ],
+)
+def test_a_spec_in_another_language_is_told_as_such_and_a_wrong_line_is_shown(file, text, told, tmp_path):
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=told):
+        load_spec(tmp_path / file)
+
+
+def test_a_folder_or_a_pipe_in_place_of_a_spec_is_told_as_such(tmp_path):
+    (tmp_path / "dir.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SpecError, match=r"dir.toml cannot be read: Is a directory\.$"):
+        load_spec(tmp_path / "dir.toml")
+    with pytest.raises(SpecError, match="is a folder, and a spec is a file .*intriguing status .* continues a run"):
+        load_spec(tmp_path)
+    with pytest.raises(SpecError, match="pipe is a pipe or a device, and a spec is a file"):
+        load_spec(tmp_path / "pipe")

@@ -51,6 +51,8 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name):
         ),
         ({"compute": {"task_seconds": "60"}}, "compute.task_seconds: Input should be a valid number (given: '60')"),
         ({"name": 7}, "name: Input should be a valid string (given: 7)"),
+        ({"datasets": 3}, r"datasets: it is a table; write \[datasets.NAME\], and its keys below \(given: 3\)"),
+        ({"models": {"m": "cnn"}}, r"models.m: it is a table; write \[models.m\], and its keys below \(given: 'cnn'\)"),
         ({"models": {"cnn": {"layers": "fc1"}}}, "models.cnn.layers: Input should be a valid list (given: 'fc1')"),
         ({"transfer": {}}, "transfer: it feeds what [blind_spots] finds, and the spec has no such section"),
         ({"datasets": {}}, "datasets: a spec with models needs at least one data set"),
