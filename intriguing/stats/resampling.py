@@ -46,8 +46,9 @@ def weights_by_group(rng: np.random.Generator, groups: Sequence[str], draws: int
 
     Seeds of one architecture are drawn again among themselves, since an architecture is not a draw. Of n seeds n - 1
     are drawn, and each counts n / (n - 1) times: n draws of n vary too little, by the factor (n - 1) / n of the
-    variance, which is a third with three seeds. Pairs of two different seeds are in no resample of two seeds, whose
-    spread cannot be told. Source: Rao and Wu (1988), J. Amer. Statist. Assoc. 83, 231-241.
+    variance, which is a third with three seeds. Two different seeds of a group are both in a resample with a weight of
+    (n - 2) / (n - 1) on average; of two seeds never, so that the spread of their pairs cannot be told. Source: Rao and
+    Wu (1988), J. Amer. Statist. Assoc. 83, 231-241.
     """
     drawn = np.ones((draws, len(groups)))
     for group in dict.fromkeys(groups):

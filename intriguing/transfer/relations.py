@@ -51,13 +51,25 @@ def related(models: tuple[Network, ...], *relations: str) -> np.ndarray:
     return np.array([[float(relation(s, t) in relations) for t in models] for s in models])
 
 
+def _recipe(model: Network) -> str:
+    """What models that differ in their seed alone share."""
+    return f"{model.recipe}|{model.part}"
+
+
+def _among_seeds(models: tuple[Network, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs are two seeds of one recipe (S, T), and how many seeds the recipe of each source has (S, T)."""
+    recipes = np.array([_recipe(model) for model in models])
+    same = recipes[:, None] == recipes
+    return same & ~np.eye(len(models), dtype=bool), np.broadcast_to(same.sum(1, keepdims=True), same.shape)
+
+
 @dataclass(frozen=True)
 class Resampled:
     """The rates of all cells for the images that are there, and for B resamples of images and seeds.
 
     rates: by kind, (1 + B, S, T); the first are those of the images as they are. pairs: (1 + B, S, T), the weights of
-    the pairs of models; all 1 where no recipe has several seeds. by_seed: whether seeds were drawn again. images: how
-    many images there are.
+    the pairs of models, 1 on average; all 1 where no recipe has several seeds. by_seed: whether seeds were drawn again.
+    images: how many images there are.
     """
 
     models: tuple[Network, ...]
@@ -76,11 +88,16 @@ class Resampled:
         count = len(answers.images)
         images = np.concatenate([np.ones((1, count)), weights(rng, count, draws)])
         # A model that was not trained twice keeps its weight: it is no draw.
-        groups = [f"{model.recipe}|{model.part}" for model in answers.models]
+        groups = [_recipe(model) for model in answers.models]
         each = np.concatenate([np.ones((1, len(groups))), weights_by_group(rng, groups, draws)])
         counted = answers.both_right
         rates = {kind: _rates(answers.cells(kind), counted, images) for kind in kinds}
-        return cls(answers.models, rates, each[:, :, None] * each[:, None], len(set(groups)) < len(groups), count)
+        pairs = each[:, :, None] * each[:, None]
+        # Two seeds of one recipe that differ are drawn together (n - 2) / (n - 1) times as often as others are.
+        drawn_together, seeds = _among_seeds(answers.models)
+        pairs[1:] *= np.where(drawn_together & (seeds > 2), (seeds - 1) / np.maximum(seeds - 2, 1), 1.0)
+        pairs[:, drawn_together & (seeds == 2)] = 1
+        return cls(answers.models, rates, pairs, len(set(groups)) < len(groups), count)
 
     def mean(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean rate over pairs of models, each of them counting by `chosen` (S, T) and its draws."""
@@ -120,7 +137,11 @@ class Resampled:
     def _mean(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         counted = self.pairs * chosen * np.isfinite(values)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (counted * np.nan_to_num(values)).sum((1, 2)) / counted.sum((1, 2))
+            means = (counted * np.nan_to_num(values)).sum((1, 2)) / counted.sum((1, 2))
+        among_seeds, seeds = _among_seeds(self.models)
+        if among_seeds[chosen > 0].all() and bool((seeds == 2)[among_seeds & (chosen > 0)].any()):
+            means[1:] = np.nan  # nothing tells how much pairs of two seeds vary
+        return means
 
 
 def estimate(resampled: np.ndarray, reference: float = 0.0) -> Estimate:

@@ -91,6 +91,34 @@ def test_an_effect_of_single_models_makes_the_interval_over_seeds_wide():
     assert over_seeds.high - over_seeds.low > 3 * (over_images.high - over_images.low)
 
 
+def of_seeds(answers, counts):
+    """The answers of so many seeds of each recipe, by name."""
+    index = [i for i, model in enumerate(answers.models) if not model.part and model.seed < counts.get(model.recipe, 0)]
+    wrong = {"minimal": answers.wrong["minimal"][np.ix_(index, index)]}
+    return Answers(tuple(answers.models[i] for i in index), answers.images, answers.clean[index], wrong, {})
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_pairs_of_seeds_count_as_much_in_resamples_as_in_the_figure(seeds):
+    """Two seeds of one recipe that are drawn again are both there only so often: resamples of the mean over all pairs
+    lay below it, and with two seeds none had such a pair.
+    """
+    answers = planted(lambda s, t: 0.9 if r.relation(s, t) == r.INITIALISATION else 0.1)
+    answers = of_seeds(answers, dict.fromkeys((MLP, WIDE, SOFTMAX), seeds))
+    resampled = r.Resampled.of(answers, ["minimal"], seed=0, draws=400)
+    means = resampled.mean("minimal", r.related(resampled.models, *r.RELATIONS))
+    assert np.mean(means[1:]) == pytest.approx(means[0], abs=0.02)
+
+
+def test_pairs_of_two_seeds_have_no_interval_beside_other_pairs_of_seeds_either():
+    """The figure was of both recipes, and its interval of the one with three seeds."""
+    answers = planted(lambda s, t: 0.9 if s.recipe == MLP else 0.1)
+    resampled = r.Resampled.of(of_seeds(answers, {MLP: 2, WIDE: 3}), ["minimal"], seed=0, draws=100)
+    found = r.estimate(resampled.mean("minimal", r.related(resampled.models, r.INITIALISATION)))
+    assert found.value == pytest.approx(0.3, abs=0.02)
+    assert np.isnan(found.low) and np.isnan(found.high)
+
+
 def test_only_images_that_both_get_right_count():
     answers = planted(lambda s, t: 0.0, wrong_before=0.3)
     told = {"minimal": np.maximum(answers.wrong["minimal"], answers.clean[None])}
