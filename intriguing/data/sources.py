@@ -317,7 +317,7 @@ def _is_no_module(kind: str, source: str) -> bool:
     """Whether `kind:` of a `source` is meant as a form: a module of Python's own (csv, json, pickle), or a word before
     what is no function's name, unless the working folder has a module `kind`.
     """
-    if kind.endswith(".py") or is_file(Path(*kind.split(".")).with_suffix(".py")):
+    if kind.endswith(".py") or is_file(f"{kind.replace('.', '/')}.py"):
         return False
     return kind in sys.stdlib_module_names or not factories.is_factory(source)
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from intriguing.basics.folders.presence import is_file, is_taken, refusal
+from intriguing.basics.folders.presence import is_file, is_folder, is_taken, is_there, refusal
 from intriguing.basics.folders.saved_plan import read_regular
 from intriguing.basics.text.printable import printable
 from intriguing.errors import SpecError, unknown_name
@@ -37,7 +37,7 @@ _LONGEST_NAME = 200
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}\.[ \t]*+){{{2 * DEEPEST}}}")
 
-_YAML = re.compile(r"(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*[A-Za-z_][\w-]*:(?:[ \t]|\n|$)")
+_YAML = re.compile(r"(?:[^\S\n]*(?:#[^\n]*)?\n|---[^\n]*\n)*+[A-Za-z_][\w-]*:(?:\s|$)")
 _PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 _BARE = re.compile(r"=\s*([A-Za-z_][\w:./-]*)\s*(?:#.*)?$")
 _TOML = " Write [section] and key = value; `intriguing init` writes a first spec."
@@ -89,10 +89,11 @@ def check_is_there(name: str) -> None:
         and not is_file(path)
         and name not in spec_names()
     ):
-        kind = "a folder" if path.is_dir() else "a pipe or a device"
-        said = (
-            f"`intriguing status {name}` names the command that continues a run." if path.is_dir() else "Save it first."
-        )
+        kind, said = "a pipe or a device", "Save it first."
+        if is_folder(path):
+            kind, said = "a folder", f"`intriguing status {name}` names the command that continues a run."
+        elif not is_there(path):
+            kind, said = f"a link to what is not there ({refusal(path) or 'nothing lies there'})", "Mend the link."
         raise SpecError(
             printable(f"{name} is {kind}, and a spec is a file of TOML, or a name: see `intriguing specs`. {said}")
         )

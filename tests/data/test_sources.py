@@ -137,6 +137,8 @@ def test_an_unknown_name_gets_the_nearest():
         ("npz:~nobody.of.this.name/d.npz", r"There is no file ~nobody"),
         ("gone:~nobody.of.this.name", r"'gone:' is no form .* there is no '~nobody"),
         ("csv:gone.csv", r"'csv:' is no form of data set, and there is no 'gone.csv'. Images with their labels .*npz"),
+        (":gone", r"':' is no form of data set, and there is no 'gone'"),
+        ("..:gone", r"'..:' is no form of data set"),
         ("csv:gone", r"'csv:' is no form of data set, and there is no 'gone'. Images with their labels"),
         ("C:/data/gone.npz", r"'C:' is no form of data set, and there is no '/data/gone.npz'"),
         ("mine:load-it", r"'mine:load-it' does not name a factory"),

@@ -69,6 +69,20 @@ def test_more_tasks_than_fit_in_memory_are_refused(monkeypatch, tmp_path):
         prepare(SMALL, tmp_path)
 
 
+def test_a_wrong_spec_that_begins_with_many_empty_lines_is_told_at_once(tmp_path):
+    """To see that it is no YAML took twice as long for each line: forty took days."""
+    path = tmp_path / "s.toml"
+    path.write_text("\n" * 5_000 + "# mine\n\n" * 1_000 + "= 1\n")
+    with pytest.raises(SpecError, match="The line is: = 1"):
+        load_spec(path)
+
+
+def test_a_link_to_nothing_is_no_pipe(tmp_path):
+    (tmp_path / "spec").symlink_to(tmp_path / "gone")
+    with pytest.raises(SpecError, match=r"spec is a link to what is not there \(nothing lies there\)"):
+        load_spec(tmp_path / "spec")
+
+
 @pytest.mark.parametrize(
     ("file", "text", "told"),
     [
