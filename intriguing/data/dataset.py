@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -267,7 +268,15 @@ def _labels(labels: np.ndarray, count: int, what: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def _is_whole(value: object) -> bool:
+    """Whether a label is a whole number, written as text or not."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return re.fullmatch(r"\s*[+-]?\d+\s*", text, re.ASCII) is not None
+
+
 def _labels_line(labels: np.ndarray) -> str:
+    if labels.dtype.kind == "b" or (labels.dtype.kind in "USO" and all(_is_whole(v) for v in labels.tolist())):
+        return ": labels.astype('int64')"  # numpy.unique would number the text 10 before the text 2
     if labels.dtype.kind in "USO":
         return ": class_names, labels = numpy.unique(labels, return_inverse=True)"
     if labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels)):

@@ -201,3 +201,19 @@ def test_classes_of_the_test_split_that_training_lacks_are_told_once(caplog):
     caplog.clear()
     build_dataset("alike", parts | {"test": (grey(2), labels[:2], None)}, "h")
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (np.array([str(n) for n in range(12)]), r"give integers from 0: labels.astype\('int64'\)\.$"),
+        (np.array([f" {n} " for n in range(12)]).astype("S"), r"give integers from 0: labels.astype\('int64'\)\.$"),
+        (np.arange(12) % 2 == 0, r"give integers from 0: labels.astype\('int64'\)\.$"),
+        (np.array([f"class {n}" for n in range(12)]), r"numpy.unique\(labels, return_inverse=True\)\.$"),
+    ],
+)
+def test_labels_as_text_are_told_the_line_that_keeps_their_numbers(labels, told):
+    with pytest.raises(DataError, match=told):
+        build_dataset("mine", {"test": (np.zeros((12, 4, 4), np.uint8), labels, None)}, "0")
+    if "astype" in told and labels.dtype.kind != "b":
+        assert labels.astype("int64").tolist() == list(range(12))
