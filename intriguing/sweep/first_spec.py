@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from intriguing.basics.folders.files import expanded
 from intriguing.basics.folders.presence import is_folder
 from intriguing.data import load_dataset
+from intriguing.data.factories import without_factory
 from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
@@ -32,6 +33,9 @@ _TESTED = ("purity", "kurtosis")
 """Scores that are tested."""
 _TRIED = 256
 """Images that a model is tried on, to see whether it comes trained."""
+
+_NAMED = 5
+"""Files that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ def first_spec(
         InputError: no data were given, and the working folder has none.
         ModelError, DataError, WeightsError: the model or its data cannot be used; the message says why.
     """
+    if source is None and (hint := without_factory(architecture)):  # before data are asked for
+        raise ModelError(f"There is no model named {architecture!r}.{hint}")
     chosen = source or guessed_source(Path.cwd())
     asked = Asked(architecture, chosen, os.path.realpath(expanded(weights)) if weights else "")
     seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
@@ -102,9 +108,15 @@ def guessed_source(folder: Path) -> str:
     arrays = sorted(folder.glob("*.npz"))
     if len(arrays) == 1:
         return f"npz:{arrays[0]}"
+    if arrays:
+        names = ", ".join(path.name for path in arrays[:_NAMED]) + (", ..." if len(arrays) > _NAMED else "")
+        raise InputError(
+            f"Which images does the model take? {folder} holds {len(arrays)} npz files ({names}). Say which with "
+            f"--data npz:{arrays[0].name}."
+        )
     raise InputError(
         f"Which images does the model take? {folder} holds neither photos (train/CLASS/*.jpg and test/CLASS/*.jpg) nor "
-        "one npz file. Say so with --data: imagefolder:PATH, npz:PATH, module:factory, or a name of `intriguing "
+        "an npz file. Say so with --data: imagefolder:PATH, npz:PATH, module:factory, or a name of `intriguing "
         "datasets`."
     )
 

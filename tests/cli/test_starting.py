@@ -11,6 +11,7 @@ from PIL import Image
 
 from intriguing.activations import collect_activations
 from intriguing.cli import call as run_command
+from intriguing.errors import InputError, ModelError
 from intriguing.models import build_model
 from intriguing.sweep.first_spec import Asked, first_spec, look
 from intriguing.sweep.spec import load_spec
@@ -191,3 +192,13 @@ def test_doctor_says_what_is_here_and_what_the_specs_lack(tmp_path, monkeypatch,
     assert told["spec demo"] == "can run"
     assert told["spec mnist"] == "needs mnist"
     assert str(tmp_path) in told["data set mnist"]
+
+
+def test_init_asks_which_of_several_files_is_meant_and_for_the_function_before_the_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("mine.py", "a.npz", "b.npz"):
+        (tmp_path / file).touch()
+    with pytest.raises(ModelError, match="no model named 'mine'. 'mine' is a module here: write mine:FUNCTION"):
+        first_spec("mine")
+    with pytest.raises(InputError, match=r"holds 2 npz files \(a.npz, b.npz\). Say which .*--data npz:a.npz\."):
+        first_spec("mine:build")
