@@ -49,14 +49,12 @@ def confirm(
         torch.zeros_like(success),
         torch.zeros_like(verifier.labels),
     )
-    lack = torch.zeros_like(done.gap)
     # A network that is linear along the change gains this much again with a push as long as the change.
     slope = verifier.gap(outputs, torch.arange(len(outputs), device=outputs.device)).abs()
 
     def ask(images: Tensor, examples: Tensor) -> Answer:
         answer = verifier.ask(images, examples)
         done.forward[examples] += answer.spent
-        lack[examples] = answer.lack
         won = examples[answer.holds]
         for kept, new in ((done.best, images), (done.prediction, answer.prediction), (done.gap, answer.gap)):
             kept[won] = new[answer.holds]
@@ -65,7 +63,9 @@ def confirm(
     index = success.nonzero().squeeze(1)
     if len(index) == 0:
         return done
-    failing = index[~ask(best[index], index).holds]
+    answer = ask(best[index], index)
+    failing = index[~answer.holds]
+    lack = torch.zeros_like(done.gap).index_copy_(0, index, answer.lack)
     for push in pushes(verifier, box, x0, best) if grid is None else grid_pushes(verifier, grid, x0, best):
         if len(failing) == 0:
             break
