@@ -25,7 +25,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 class _Turn:
-    """Whose turn it is."""
+    """Held by the thread that may change what holds for all threads."""
 
     lock = threading.RLock()
 
@@ -43,8 +43,10 @@ def one_at_a_time() -> Iterator[None]:
 
 
 class Lent:
-    """An attribute of some objects that is changed for a while, maybe by several threads at a time: each that is done
-    gives back what it found, where others are still at work through the last of them.
+    """An attribute of some objects that is changed for a while, maybe by several threads at a time.
+
+    Whoever is done leaves the value that it had found. If others came later and are still at work, the next of them
+    leaves that value in its place.
     """
 
     def __init__(self, attribute: str) -> None:

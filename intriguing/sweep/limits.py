@@ -78,35 +78,34 @@ def check_is_there(name: str) -> None:
     Imports nothing that takes time, so that a slip of the pen is told at once. Raises: `SpecError` for the path of a
     TOML file; `UnknownNameError` for a name.
     """
-    path = Path(name)
-    is_path = path.suffix == ".toml" or len(path.parts) > 1
-    if is_path and "\0" not in name and (why := refusal(path)):
+    path, named = Path(name), spec_names()
+    if "\0" in name:
+        raise unknown_name("spec", name, named)
+    is_toml = path.suffix == ".toml"
+    if (is_toml or len(path.parts) > 1) and (why := refusal(path)):
         raise SpecError(printable(f"The spec {name} cannot be looked at: {why}."))
-    if (
-        "\0" not in name
-        and path.suffix != ".toml"
-        and is_taken(path)
-        and not is_file(path)
-        and name not in spec_names()
-    ):
-        kind, said = "a pipe or a device", "Save it first."
-        if is_folder(path):
-            kind, said = "a folder", f"`intriguing status {name}` names the command that continues a run."
-        elif not is_there(path):
-            kind, said = f"a link to what is not there ({refusal(path) or 'nothing lies there'})", "Mend the link."
-        raise SpecError(
-            printable(f"{name} is {kind}, and a spec is a file of TOML, or a name: see `intriguing specs`. {said}")
-        )
-    if "\0" in name or (path.suffix != ".toml" and not is_file(path) and name not in spec_names()):
-        raise unknown_name("spec", name, spec_names())
-    if path.suffix != ".toml" or is_taken(path):
+    if not is_toml:
+        if is_file(path) or name in named:
+            return
+        raise SpecError(printable(_no_file(path))) if is_taken(path) else unknown_name("spec", name, named)
+    if is_taken(path):
         return
-    valid = {spec: spec for spec in spec_names()}
+    valid = {spec: spec for spec in named}
     with suppress(OSError):
         valid |= {other.stem: str(other) for other in islice(path.parent.glob("*.toml"), _SCANNED)}
     near = " or ".join(valid[stem] for stem in get_close_matches(path.stem, list(valid), n=3, cutoff=0.5))
     hint = f" Did you mean {near}?" if near else ""
     raise SpecError(printable(f"There is no file {name}.{hint} `intriguing init` writes a first spec."))
+
+
+def _no_file(path: Path) -> str:
+    """The sentence for what lies at `path` and is no file."""
+    kind, said = "a pipe or a device", "Save it first."
+    if is_folder(path):
+        kind, said = "a folder", f"`intriguing status {path}` names the command that continues a run."
+    elif not is_there(path):
+        kind, said = f"a link to what is not there ({refusal(path) or 'nothing lies there'})", "Mend the link."
+    return f"{path} is {kind}, and a spec is a file of TOML, or a name: see `intriguing specs`. {said}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -71,8 +71,10 @@ def is_leased(run: Folder) -> bool:
         return False
     if not holder or _is_dead(holder):
         return False
-    if -RENEWED <= age < GONE + RENEWED or age > SKEW:
-        return age <= SKEW
+    if -RENEWED <= age < GONE + RENEWED:
+        return True
+    if age > SKEW:
+        return False
     with telling("waiting for a sign of life of the driver"):
         return _watched(run, holder, min(GONE, SIGN)) not in ({}, holder)
 
