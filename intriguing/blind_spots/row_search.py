@@ -67,6 +67,8 @@ _SMALL, _ANYWAY = 100, 2
 """Images of at most so many values get so many further starts even if their starts agree: they cost little there."""
 _RESCUES = 3
 """Largest number of segments for a row without a success."""
+_COARSELY = 0.1
+"""The tolerance of c in the paper's procedure for an image without a success: the finish goes the rest of the way."""
 _PROBINGS = 3
 """Largest number of times that points are tried around an image, each time within the distance that is reached."""
 
@@ -239,7 +241,7 @@ class _RowSearch:
 
     def _rescue(self) -> None:
         """Starts of other kinds for rows whose example has no success: patient ones, from noise, without momentum, then
-        segments; and from noise again where there is a budget.
+        segments, then the paper's procedure; and from noise again where there is a budget.
 
         From noise, since values may have no gradient where the image has them, as those that a network clips. Segments
         need no gradient: they lead to the nearest images of the class, where there are any.
@@ -256,7 +258,19 @@ class _RowSearch:
             trial = self._segment(index)
             index = trial.index
             self.results.again([trial])
+        self._by_the_paper()
         self._from_noise(count(len(_NOISES)), self.options.passes or self.recipe.passes)
+
+    def _by_the_paper(self) -> None:
+        """The paper's procedure, to any class that an example may reach, where it has no success and met a gradient.
+
+        It goes down from the image in steps that lower the loss, by however little. Where outputs are saturated, as
+        behind a sigmoid, that comes to classes which longer steps miss. What it finds is finished as other starts are.
+        """
+        none = self.results.least(self.outcome["best_l2"]).isinf() & ~self.outcome["broken"]
+        index = self.groups.earliest(none & ~self.outcome["blind"])
+        paper = PenaltySearch(self.evaluator, *self.box, Bracketing(_COARSELY), width=self.width)
+        self.results.again([Trial(paper, index, {"goals": ~self.rows["rivals"][index]})])
 
     def _from_noise(self, numbers: Iterable[int], budget: float = float("inf")) -> None:
         """Starts from noise of these numbers, each in a direction of its own, for rows whose example has no success and
