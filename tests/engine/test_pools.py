@@ -101,6 +101,20 @@ def test_a_task_that_ends_the_process_fails_alone(tmp_path):
     assert "range/2" in outcome.ran
 
 
+def test_an_error_that_is_no_exception_fails_its_task_alone(tmp_path):
+    """`asyncio.CancelledError` of a user's code ended the whole run with a traceback."""
+    outcome = execute(toy_plan(do="cancel"), tmp_path)
+    [failure] = outcome.failures
+    assert (failure.task, failure.error_type) == ("range/1", "CancelledError")
+    assert failure.message == "no longer wanted"
+    assert "range/2" in outcome.ran
+
+
+def test_an_interrupt_in_this_process_stops_the_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        execute(toy_plan(do="interrupt"), tmp_path)
+
+
 @pytest.mark.parametrize(("is_ray_s", "ends"), [(False, False), (True, True)])
 def test_where_ray_ends_a_worker_its_task_did_not_fail(is_ray_s, ends, monkeypatch):
     error = SystemExit(1)

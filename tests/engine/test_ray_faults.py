@@ -6,6 +6,7 @@ from intriguing.engine.task import Plan
 from intriguing.errors import ClusterError
 from tests.engine.fault_tasks import sleeping
 from tests.engine.test_pools import execute, ray_pool
+from tests.engine.toy import toy_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -38,6 +39,19 @@ def test_a_long_task_that_gives_signs_of_life_is_let_live_and_a_mute_one_is_not(
     assert outcome.ran == ("alive",)
     [failure] = outcome.failures
     assert "no sign of life within 12 s" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("do", "error_type", "message"),
+    [("interrupt", "KeyboardInterrupt", "asked by nobody"), ("cancel", "CancelledError", "no longer wanted")],
+)
+def test_an_error_that_is_no_exception_costs_no_worker(tmp_path, ray_started, do, error_type, message):
+    """Ray takes a KeyboardInterrupt for a cancelled call: a model that raised it cost three workers."""
+    outcome = execute(toy_plan(do=do), tmp_path, ray_pool(tmp_path))
+    [failure] = outcome.failures
+    assert (failure.task, failure.attempts) == ("range/1", 1)
+    assert (failure.error_type, failure.message) == (error_type, message)
+    assert "range/2" in outcome.ran
 
 
 def test_a_machine_that_cannot_start_workers_is_left_out_with_the_last_line_of_the_error(

@@ -13,7 +13,7 @@ import pytest
 from intriguing.engine.storage import store as store_module
 from intriguing.engine.storage.lock import is_locked, locked
 from intriguing.engine.storage.store import Record, Store
-from intriguing.errors import CorruptError, StoreError
+from intriguing.errors import CorruptError, LockedError, StoreError
 
 TABLE = pa.table({"id": [1, 2, 3]})
 RECORD = Record("task", "x:y", {})
@@ -180,6 +180,20 @@ def test_a_file_system_without_locks_is_told_as_what_it_is(tmp_path, monkeypatch
     with locked(tmp_path / "run"):
         assert f"the file system of {tmp_path / 'run'} has no locks (No locks available)" in caplog.text
         assert not is_locked(tmp_path / "run")
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ENOTCONN])
+def test_a_lock_that_fails_is_told_as_the_disk_s_fault_and_not_as_another_driver(tmp_path, monkeypatch, code):
+    """A stale handle of a network drive was "in use by another driver (it did not say which)"."""
+
+    def fails(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with pytest.raises(StoreError, match=f"{os.strerror(code)}.*Look after its disk") as told, locked(tmp_path):
+        pass
+    assert not isinstance(told.value, LockedError)
+    assert not is_locked(tmp_path)
 
 
 def test_files_can_be_read_by_others(tmp_path):

@@ -1,5 +1,6 @@
 """Toy tasks for the engine's tests: importable, pure, and able to misbehave on demand."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -33,6 +34,10 @@ def make_range(work, start, stop, do="", marker=""):
 def misbehave(do):
     if do == "raise":
         raise ValueError("this one always raises")
+    if do == "interrupt":
+        raise KeyboardInterrupt("asked by nobody")
+    if do == "cancel":
+        raise asyncio.CancelledError("no longer wanted")
     if do == "exit":
         sys.exit(3)
     if do == "kill":

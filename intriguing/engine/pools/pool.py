@@ -134,10 +134,15 @@ def answer(
     resources: Resources,
     worker: str,
     debug: Callable[[BaseException], None] | None = None,
+    *,
+    stops_by_interrupt: bool = True,
 ) -> Finished | Raised:
     """Run `call` on this worker, and return how it ended; the same in every pool.
 
-    `debug` is called with the error of a task that raises.
+    Whatever the task's code raises is an answer, `asyncio.CancelledError` and others that are no `Exception` too.
+
+    debug: is called with the error of a task that raises. stops_by_interrupt: whether `KeyboardInterrupt` means that
+    somebody stops the run, and is raised here; elsewhere the task's own code raised it.
     """
     try:
         return Finished(worker, call.task, run_call(call, store, resources, worker))
@@ -146,7 +151,9 @@ def answer(
             raise
         said = f"its code ended the process (exit code {error.code})"
         return Raised(worker, call.task, "SystemExit", said, traceback.format_exc())
-    except Exception as error:
+    except BaseException as error:
+        if stops_by_interrupt and isinstance(error, KeyboardInterrupt):
+            raise
         trace = traceback.format_exc()
         if debug is not None:
             debug(error)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.basics.folders.files import explaining, obstacle, open_file, opened
+from intriguing.basics.folders.files import explained, explaining, obstacle, open_file, opened
 from intriguing.basics.folders.folder import Place
 from intriguing.engine.storage.lease import is_leased, leased
 from intriguing.engine.storage.ownership import LOCK, check_ours
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 """What a network mount answers that has no locks, or whose lock service does not run."""
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+"""What the system answers where another process holds the lock; all else (ESTALE, EIO) is a fault of the disk."""
 _BEGINNING = b'{"host": '
 
 
@@ -49,11 +51,13 @@ def locked(run: Place) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno in _HELD:
                 raise LockedError(
                     f"{run} is in use by another driver ({_holder(handle)}). Wait for it, stop it, or choose another "
                     "--out."
                 ) from error
+            if error.errno not in _NO_LOCKS:
+                raise explained(error, run) from error
             log.warning(
                 "the file system of %s has no locks (%s): a second driver there is not noticed, so start one at a time",
                 run,
@@ -76,7 +80,7 @@ def is_locked(run: Place) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in _NO_LOCKS
+        return error.errno in _HELD
     finally:
         os.close(handle)
     return False

@@ -167,7 +167,9 @@ def answer_calls(writing: int, seconds: float) -> None:
             message = ("value", run(argument), factories.IMPORTED)
         except IntriguingError as error:
             message = ("raised", error)
-        except Exception as error:
+        except SystemExit:
+            raise
+        except BaseException as error:  # no Ctrl-C reaches this process: what is raised is of the user's code
             message = ("failed", f"{type(error).__name__}: {error}")
         body = _pickled(message)
         with os.fdopen(os.dup(writing), "wb") as out:

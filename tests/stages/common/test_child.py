@@ -27,6 +27,8 @@ def act(what):
             os.kill(os.getpid(), signal.SIGSEGV)
         case "raise":
             raise ValueError("of its own")
+        case "interrupt":
+            raise KeyboardInterrupt
         case "unknown":
             raise unknown_name("layer", "fc11", ["fc1", "fc2"])
         case "weights":
@@ -65,6 +67,7 @@ def test_answers_come_in_order_from_one_other_process():
         ("sys.exit", "models.x: the process that tried it ended with exit code 4"),
         ("crash", "models.x: the process that tried it was ended by SIGSEGV"),
         ("raise", "models.x: ValueError: of its own"),
+        ("interrupt", "models.x: KeyboardInterrupt"),
         ("lambda", "models.x: .*cannot be sent"),
     ],
 )

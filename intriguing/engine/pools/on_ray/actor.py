@@ -47,13 +47,13 @@ class Worker:
     def run(self, call: Call) -> Finished | Raised:
         """Run one call; its results are in the run folder when this returns."""
         self._beat()
-        return answer(call, self._store, self._resources, self._name)
+        return answer(call, self._store, self._resources, self._name, stops_by_interrupt=False)
 
     def run_carried(self, call: Call, fingerprints: list[str], *files: Files) -> tuple[Finished | Raised, CarriedFiles]:
         """Run one call where the run folder cannot be seen: inputs come with it, results go back with the answer."""
         self._beat()
         store = CarriedStore(dict(zip(fingerprints, files, strict=True)), self._store.by_content)
-        return answer(call, store, self._resources, self._name), store.written
+        return answer(call, store, self._resources, self._name, stops_by_interrupt=False), store.written
 
     def _beat(self) -> None:
         """Leave a sign of life where the driver finds it, every few seconds at most."""
