@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import intriguing as ig
-from intriguing.stages.paper.as_text import printed
+from intriguing.stages.paper.printed import printed
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = "<!-- Printed by the command for paper-seeds: docs/paper_tables.py writes it. -->"

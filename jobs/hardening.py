@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from intriguing.cli.job import leave, opened, run_job
+from intriguing.stages.hardening.outcome.written import write_into
 from intriguing.stages.hardening.printed import printed
-from intriguing.stages.hardening.written import write_into
 
 
 def main() -> int:

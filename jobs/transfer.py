@@ -7,7 +7,7 @@ beside the paper's, as Markdown, with the verdict on each claim. A spec of your 
 import sys
 
 from intriguing.cli.job import leave, run_job
-from intriguing.stages.paper.as_text import printed
+from intriguing.stages.paper.printed import printed
 
 
 def main() -> int:

@@ -136,7 +136,7 @@ def invented_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def html(invented_run, tmp_path_factory):
     """The page of `invented_run`, with images."""
-    from intriguing.sweep.report import write_report
+    from intriguing.sweep.reporting.page import write_report
     from tests.synthetic_run import images
 
     return write_report(invented_run, tmp_path_factory.mktemp("pages") / "report.html", images).read_text()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from intriguing import tables
 from intriguing.report.attachments import unpacked
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

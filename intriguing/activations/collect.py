@@ -21,7 +21,7 @@ from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import DataError, InputError, UnavailableError
-from intriguing.models.batches import Batches, batches_of
+from intriguing.models.feeding.batches import Batches, batches_of
 
 _LOG = logging.getLogger(__name__)
 _LEARN = 5
@@ -127,9 +127,9 @@ def collect_activations(
     reduce: what to do with maps. "max" or "mean" of each channel, or "positions" for every position; then all layers
     must have maps of one shape, and each id is repeated, row major. dtype: float16 rounds; ranks are then those of the
     rounded values. slots: number of inputs per call of the model; batches are divided or padded, so that a row's bits
-    do not depend on the loader's batches. Where a row costs the model much (`intriguing.models.batches`) a call has
-    fewer inputs and no padding, and numbers agree to 1e-5 relative. device: where to compute; None: where the model is.
-    Inputs and activations that are not finite are left out and listed in `skipped`.
+    do not depend on the loader's batches. Where a row costs the model much (`intriguing.models.feeding.batches`) a call
+    has fewer inputs and no padding, and numbers agree to 1e-5 relative. device: where to compute; None: where the model
+    is. Inputs and activations that are not finite are left out and listed in `skipped`.
 
     Raises: `UnknownNameError` for an unknown layer, with the nearest names; `InputError` if the axis of units cannot be
     determined (it lists the possible readings), and for activations outside the range of `dtype`; `ModelError` if an

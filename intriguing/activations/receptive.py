@@ -13,7 +13,7 @@ from intriguing.activations.layers import resolve_layers
 from intriguing.basics.text.brief import brief
 from intriguing.basics.torch_modes import device_of
 from intriguing.errors import ModelError
-from intriguing.models.batches import input_type
+from intriguing.models.feeding.batches import input_type
 
 
 @dataclass(frozen=True)

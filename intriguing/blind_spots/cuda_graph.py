@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from intriguing.basics.precision import Precision
-from intriguing.models.rows import Passes
+from intriguing.models.feeding.rows import Passes
 
 Step = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 FIRST, LATER = 3, 1

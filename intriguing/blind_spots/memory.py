@@ -17,7 +17,7 @@ from intriguing.blind_spots.solvers.loop import Layout
 from intriguing.blind_spots.starts.race import CANDIDATES
 from intriguing.errors import InputError
 from intriguing.models.examination import Conduct
-from intriguing.models.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row
+from intriguing.models.feeding.rows import PADDED, SINGLE, SMALL, Blocks, blocks_of, least_operations, operations_of_row
 
 _STATE, _STEP = 24, 28
 """Vectors of the input's size: per slot, the state of a row (image, trial and best point, gradients, and 6 cuts or the

@@ -31,7 +31,7 @@ from intriguing.blind_spots.solvers.linear import Affinity, affinity
 from intriguing.blind_spots.starts.further_starts import TOGETHER, Pool
 from intriguing.errors import InputError
 from intriguing.models.examination import ROWS, Conduct, as_module, check_weights, examine
-from intriguing.models.rows import PADDED, Blocks, Counted, Passes
+from intriguing.models.feeding.rows import PADDED, Blocks, Counted, Passes
 
 log = logging.getLogger(__name__)
 _UNUSED_LINEAR = "The model is linear and solved exactly: the starts are not used."

@@ -156,8 +156,8 @@ def report(
 ) -> int:
     """Write the run's HTML page anew, and print where it is. Without --trust nothing that the run names is executed."""
     from intriguing.results import open_run
-    from intriguing.sweep.images import image_reader, saved_sources
-    from intriguing.sweep.report import write_report, write_site
+    from intriguing.sweep.reporting.images import image_reader, saved_sources
+    from intriguing.sweep.reporting.page import write_report, write_site
 
     if sum(given is not None for given in (out, site, figures)) > 1:
         raise InputError("--out, --site and --figures write three different things: give one of them.")
@@ -229,7 +229,7 @@ def export(
     from intriguing.results import open_run
     from intriguing.stages.blind_spots.export import Export
     from intriguing.stages.blind_spots.export import export as write_images
-    from intriguing.sweep.images import image_reader, saved_sources
+    from intriguing.sweep.reporting.images import image_reader, saved_sources
     from intriguing.sweep.stored_models import model_reader
 
     opened = open_run(folder)
@@ -282,7 +282,7 @@ def _show_schema(table: str) -> int:
 
 
 def _show_contents(opened: "Run") -> int:
-    from intriguing.sweep.text import notes, printed_stages, verdicts_text
+    from intriguing.sweep.reporting.text import notes, printed_stages, verdicts_text
     from intriguing.tables import TABLES
 
     for note in notes(opened):
@@ -299,7 +299,7 @@ def _show_contents(opened: "Run") -> int:
 
 def _read_aloud(opened: "Run", what: str) -> str:
     """What a person wants to see under this name; "" where it names nothing but a table."""
-    from intriguing.sweep.text import names, notes, stage_text, verdicts_text
+    from intriguing.sweep.reporting.text import names, notes, stage_text, verdicts_text
     from intriguing.tables import TABLES
 
     answers = what == "verdicts"
@@ -315,7 +315,7 @@ def _rows_of(
     """The rows of a table or of a query's answer to show, how many there are, and what else is to be said."""
     import pandas as pd
 
-    from intriguing.sweep.text import table_of, verdicts
+    from intriguing.sweep.reporting.text import table_of, verdicts
 
     most = rows if rows is not None else _ALL if form.is_for_programs else _ROWS
     if most < 0:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from intriguing.hardening.training import Hardening
 
 _HOME = {
-    "Cut": "cutting",
-    "Hardening": "training",
-    "HardeningOptions": "options",
-    "INPUT": "options",
-    "Measures": "measures",
-    "measure": "measures",
+    "Cut": "intriguing.hardening.cutting",
+    "Hardening": "intriguing.hardening.training",
+    "HardeningOptions": "intriguing.hardening.options",
+    "INPUT": "intriguing.hardening.options",
+    "Measures": "intriguing.hardening.measures",
+    "measure": "intriguing.hardening.measures",
 }
 
 __all__ = ["INPUT", "Cut", "Hardening", "HardeningOptions", "Measures", "measure"]
@@ -27,4 +27,4 @@ __all__ = ["INPUT", "Cut", "Hardening", "HardeningOptions", "Measures", "measure
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)

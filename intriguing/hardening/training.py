@@ -23,9 +23,9 @@ from intriguing.hardening.cutting import Cut, dropping
 from intriguing.hardening.options import HardeningOptions
 from intriguing.hardening.pools import Entries, Pool, pack, unpack
 from intriguing.models import TrainOptions, load_weights, resolved, save_weights
+from intriguing.models.feeding.probing import trainable
 from intriguing.models.fitting import Decay, Examples, cross_entropy, lone_row_left_out, optimizer_of, schedule
 from intriguing.models.networks import Autoencoder
-from intriguing.models.probing import trainable
 
 _PROBED = 64
 """Images that a cut is looked at with."""

@@ -11,10 +11,10 @@ from intriguing.basics import torch_modes
 from intriguing.basics.torch_modes import device_of
 from intriguing.data import Dataset, Skipped
 from intriguing.models.encoder import fit_encoder, fit_head
+from intriguing.models.feeding.probing import error_rate, trainable
 from intriguing.models.fitting import Decay, Examples, fit
 from intriguing.models.networks import Autoencoder
 from intriguing.models.options import GENERAL, TrainOptions
-from intriguing.models.probing import error_rate, trainable
 
 
 @dataclass(frozen=True)

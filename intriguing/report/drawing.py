@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from intriguing.report.text import number, shorten
 from intriguing.stats.findings import FAR
-from intriguing.stats.numbers import signed
+from intriguing.stats.signs import signed
 
 _WIDTH, _LABEL = 10.4, 44
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from intriguing.basics.text.printable import filled, width_of
-from intriguing.stats.numbers import with_minus
+from intriguing.stats.signs import with_minus
 
 NONE = "–"
 _THIN = "\u202f"

@@ -41,7 +41,7 @@ from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
 from intriguing.results.queries import FileQueries, answer, leave_out_bar, named_in
 
 if TYPE_CHECKING:
-    from intriguing.sweep.figures import Figures
+    from intriguing.sweep.reporting.figures import Figures
 
 _NAMES = ("dataset", "model", "source_model", "layer")
 _LAYER_KEYS = ("dataset", "model", "model_seed", "layer")
@@ -89,7 +89,7 @@ class Run:
         ``run.figures.names()`` lists them, ``run.figures.save("figures")`` writes all as PDF and PNG.
         """
         # Stages know their figures, and stand above this floor: they are looked up when one is asked for.
-        found: Figures = import_module("intriguing.sweep.figures").Figures(self)
+        found: Figures = import_module("intriguing.sweep.reporting.figures").Figures(self)
         return found
 
     def section(self, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from intriguing.errors import InputError
 from intriguing.stats.findings import significant
-from intriguing.stats.numbers import signed
+from intriguing.stats.signs import signed
 
 _ROUNDING = 1e-12
 """Deviations below this share of the largest effect are rounding."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, Literal
 
-from intriguing.stats.numbers import signed, with_minus
+from intriguing.stats.signs import signed, with_minus
 
 LEVEL = 0.05
 """The level of every test."""

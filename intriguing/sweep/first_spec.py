@@ -14,7 +14,7 @@ from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
 from intriguing.stages.common.child import Call, in_child
 from intriguing.stats.commonest import CLEARLY, beats_commonest
-from intriguing.units.scores import METRICS, Depth
+from intriguing.units.scoring.scores import METRICS, Depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable

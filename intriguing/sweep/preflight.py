@@ -96,8 +96,8 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
 
     from intriguing.activations import collect_activations
     from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
-    from intriguing.models.outside import check_outside
-    from intriguing.models.probing import check_modes
+    from intriguing.models.feeding.probing import check_modes
+    from intriguing.models.files.outside import check_outside
 
     built = model.architecture
     try:

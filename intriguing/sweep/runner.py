@@ -29,11 +29,11 @@ from intriguing.errors import SpecError, StoreError, TaskFailedError, unknown_na
 from intriguing.report import is_current
 from intriguing.results import Run, open_run
 from intriguing.stages.common.stage import Outside, Sweep
-from intriguing.sweep.images import image_reader, sources_of
 from intriguing.sweep.inspection import inspect_spec
 from intriguing.sweep.plan import build_plan
-from intriguing.sweep.remarks import Remarks
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.images import image_reader, sources_of
+from intriguing.sweep.reporting.page import write_report
+from intriguing.sweep.reporting.remarks import Remarks
 from intriguing.sweep.spec import Spec, load_spec
 
 log = logging.getLogger(__name__)

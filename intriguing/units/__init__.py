@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from intriguing.units.directions import Directions
     from intriguing.units.from_arrays import RotationTests, ScoreTest, rotation_test
     from intriguing.units.moments import Moments
-    from intriguing.units.topk import Top, TopK
+    from intriguing.units.scan.topk import Top, TopK
 
 _HOME = {
     "Directions": "intriguing.units.directions",
     "Moments": "intriguing.units.moments",
     "RotationTests": "intriguing.units.from_arrays",
     "ScoreTest": "intriguing.units.from_arrays",
-    "Top": "intriguing.units.topk",
-    "TopK": "intriguing.units.topk",
+    "Top": "intriguing.units.scan.topk",
+    "TopK": "intriguing.units.scan.topk",
     "rotation_test": "intriguing.units.from_arrays",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from intriguing.basics.text.brief import brief
 from intriguing.randomness import generator
-from intriguing.units.topk import Top
+from intriguing.units.scan.topk import Top
 
 _MOST = 512
 

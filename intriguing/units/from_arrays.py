@@ -12,10 +12,10 @@ from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.stats.findings import Finding, counted, finding
 from intriguing.units import rotation
-from intriguing.units.metrics import Scorer, scorers
 from intriguing.units.rotation import MOST_COLUMNS, RotationOptions, RotationTest, corrected, least_inputs
-from intriguing.units.scores import METRICS, Depth, metrics_named
-from intriguing.units.views import Inputs, far_means
+from intriguing.units.scoring.metrics import Scorer, scorers
+from intriguing.units.scoring.scores import METRICS, Depth, metrics_named
+from intriguing.units.scoring.views import Inputs, far_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def rotation_test(
             positions of one map. Computed in float32; large means of float64 activations are subtracted before.
         labels: (N,) classes, whole numbers or names. Classes that do not occur are not counted.
         judge: (N, E) vectors of the same inputs by an independent encoder, for interpretability and intruder.
-        metrics: the scores, of `intriguing.units.scores.METRICS`; by default all that the arrays allow.
+        metrics: the scores, of `intriguing.units.scoring.scores.METRICS`; by default all that the arrays allow.
         k: number of top inputs that a score uses. At least 10 k rows are needed.
         rotations: number of random rotations in the null. Use at least 999 for a claim; the cost is proportional.
         seed: seed of the rotations, the random halves, and the order of equal projections.

@@ -22,8 +22,8 @@ from intriguing.stats.comparison import Comparison, compare_with_draws
 from intriguing.stats.halves import standard_errors
 from intriguing.stats.multiple import holm
 from intriguing.units.directions import haar
-from intriguing.units.metrics import Scorer
-from intriguing.units.views import Inputs, View
+from intriguing.units.scoring.metrics import Scorer
+from intriguing.units.scoring.views import Inputs, View
 
 MOST_COLUMNS = 512
 DOSES = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -6,14 +6,14 @@ the training, and a control for word frequency. Directions, top K and the rotati
 lists the tasks in order.
 """
 
-from intriguing.words.cooccurrence import Cooccurrence, count_windows, npmi
-from intriguing.words.corpus import Corpus, read_corpus, select_folds
-from intriguing.words.formats import from_keyed_vectors, read_vectors
-from intriguing.words.inference import verdict, word_tests
-from intriguing.words.judging import judge
-from intriguing.words.options import JudgeOptions
-from intriguing.words.training import TrainingOptions, train
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.formats import from_keyed_vectors, read_vectors
+from intriguing.words.embeddings.training import TrainingOptions, train
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.judging.inference import verdict, word_tests
+from intriguing.words.judging.one_embedding import judge
+from intriguing.words.judging.options import JudgeOptions
+from intriguing.words.text.cooccurrence import Cooccurrence, count_windows, npmi
+from intriguing.words.text.corpus import Corpus, read_corpus, select_folds
 
 __all__ = [
     "Cooccurrence",

@@ -18,16 +18,16 @@ import pyarrow as pa
 from intriguing import tables
 from intriguing.errors import DataError, InputError
 from intriguing.tables.words import EmbeddingKey
-from intriguing.words.cooccurrence import WINDOW, Cooccurrence, count_windows
-from intriguing.words.corpus import Corpus, read_corpus, select_folds
-from intriguing.words.formats import read_vectors
-from intriguing.words.frequency import norm_count
-from intriguing.words.inference import word_tests
-from intriguing.words.judging import judge
-from intriguing.words.options import JudgeOptions
-from intriguing.words.statistics import Statistics
-from intriguing.words.training import TrainingOptions, train
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.formats import read_vectors
+from intriguing.words.embeddings.training import TrainingOptions, train
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.judging.frequency import norm_count
+from intriguing.words.judging.inference import word_tests
+from intriguing.words.judging.one_embedding import judge
+from intriguing.words.judging.options import JudgeOptions
+from intriguing.words.judging.statistics import Statistics
+from intriguing.words.text.cooccurrence import WINDOW, Cooccurrence, count_windows
+from intriguing.words.text.corpus import Corpus, read_corpus, select_folds
 
 Outputs = dict[str, bytes | pa.Table]
 

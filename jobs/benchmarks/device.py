@@ -35,7 +35,7 @@ from intriguing import SearchOptions, SearchResult, minimal_distortion
 from intriguing.basics.precision import FULL, Precision
 from intriguing.data import load_dataset
 from intriguing.data.vision import torchvision
-from intriguing.models.rows import Counted, Passes
+from intriguing.models.feeding.rows import Counted, Passes
 
 T = TypeVar("T")
 

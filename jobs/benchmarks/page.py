@@ -51,7 +51,7 @@ _WRITE = """
 import sys
 from pathlib import Path
 from tests.synthetic_run import images
-from intriguing.sweep.report import write_report, write_site
+from intriguing.sweep.reporting.page import write_report, write_site
 write = write_site if sys.argv[3] == "site" else write_report
 print(write(sys.argv[1], sys.argv[2], images=images))
 """

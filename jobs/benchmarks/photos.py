@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import memory
-from intriguing.models.rows import Counted, Passes
+from intriguing.models.feeding.rows import Counted, Passes
 from intriguing.randomness import generator
 
 SIZE = 224

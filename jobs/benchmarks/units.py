@@ -265,9 +265,9 @@ def scan(arguments: argparse.Namespace) -> dict[str, float]:
 
 def rotations(arguments: argparse.Namespace) -> dict[str, float]:
     """CPU-seconds of --rotations rotations of 10,000 inputs at 128 units, with interval, for one set of scores."""
-    from intriguing.units.metrics import scorers
     from intriguing.units.rotation import RotationOptions, rotation_test
-    from intriguing.units.views import Inputs
+    from intriguing.units.scoring.metrics import scorers
+    from intriguing.units.scoring.views import Inputs
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 10_000)

@@ -16,7 +16,7 @@ from intriguing.blind_spots.solvers.boundary import BoundaryFinish
 from intriguing.blind_spots.solvers.penalty import PenaltySearch
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.blind_spots.starts.further_starts import Segment
-from intriguing.models.rows import Passes
+from intriguing.models.feeding.rows import Passes
 
 MODULES = (
     "outcome.verifier",

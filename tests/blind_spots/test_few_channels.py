@@ -20,7 +20,7 @@ from intriguing.blind_spots.network.few_channels import (
     transposed_last,
 )
 from intriguing.blind_spots.network.strips import Strips
-from intriguing.models import rows
+from intriguing.models.feeding import rows
 
 LAYERS = [
     # in, out, taps, stride, padding, height, width

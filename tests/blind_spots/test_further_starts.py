@@ -27,7 +27,7 @@ from intriguing.blind_spots.starts.further_starts import (
     waves_of,
 )
 from intriguing.errors import InputError
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 
 def rugged(seed=0, inputs=24, classes=4):

@@ -6,7 +6,7 @@ import torch
 
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import Layout, run
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from intriguing.basics.process.memory import available_memory
 from intriguing.blind_spots import memory
 from intriguing.blind_spots.solvers import loop
 from intriguing.errors import InputError
-from intriguing.models import rows
 from intriguing.models.examination import Conduct
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding import rows
+from intriguing.models.feeding.rows import PADDED
 
 MB = 2**20
 

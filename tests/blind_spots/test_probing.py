@@ -7,7 +7,7 @@ from torch import nn
 from intriguing import minimal_distortion
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.starts.probing import PROBES, _pattern, nearest_probes, slopes
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 GRID = torch.stack(torch.meshgrid(*[torch.linspace(0, 1, 301)] * 2, indexing="ij"), -1).reshape(-1, 2)
 

@@ -11,7 +11,7 @@ from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
 from intriguing.blind_spots.starts.race import candidates, doubted, goes_on, raced
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 
 def test_rows_are_ranked_among_those_of_their_example():

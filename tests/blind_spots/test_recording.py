@@ -16,7 +16,7 @@ from intriguing.blind_spots.network.evaluate import Evaluator, frozen
 from intriguing.blind_spots.network.recording import record
 from intriguing.blind_spots.network.replay import replayed
 from intriguing.models.examination import Conduct, as_module
-from intriguing.models.rows import PADDED, SMALL
+from intriguing.models.feeding.rows import PADDED, SMALL
 
 
 def strided():

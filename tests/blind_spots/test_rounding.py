@@ -13,7 +13,7 @@ from intriguing.blind_spots.network.evaluate import Evaluator, frozen
 from intriguing.blind_spots.network.few_channels import quick_gradients
 from intriguing.blind_spots.network.rounding import fewest_alike
 from intriguing.models.examination import Conduct
-from intriguing.models.rows import PADDED, operations_of_row
+from intriguing.models.feeding.rows import PADDED, operations_of_row
 
 
 def convolutional(head, classes=7, act=nn.ReLU):

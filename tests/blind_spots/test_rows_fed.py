@@ -7,8 +7,8 @@ from torch import nn
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.blind_spots import row_search
 from intriguing.errors import InputError
-from intriguing.models import rows
 from intriguing.models.examination import ROWS, examine
+from intriguing.models.feeding import rows
 
 
 class Seen:

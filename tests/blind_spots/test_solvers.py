@@ -16,7 +16,7 @@ from intriguing.blind_spots.network.evaluate import Evaluator, frozen
 from intriguing.blind_spots.solvers.boundary import BoundaryFinish
 from intriguing.blind_spots.solvers.loop import Layout, run
 from intriguing.blind_spots.solvers.primal_dual import PrimalDual
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 
 def definite(rows, size, seed, spread=1.0):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from intriguing.cli import call
-from intriguing.sweep import report as module
+from intriguing.sweep.reporting import page as module
 from tests.synthetic_run import SyntheticRun
 
 

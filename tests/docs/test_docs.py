@@ -19,10 +19,10 @@ from cyclopts import CycloptsError
 import intriguing as ig
 from intriguing.cli import app, call
 from intriguing.sweep import prepare
+from intriguing.sweep.reporting.text import names
 from intriguing.sweep.spec import load_spec, spec_names
-from intriguing.sweep.text import names
 from intriguing.tables import TABLES
-from intriguing.units.scores import METRICS
+from intriguing.units.scoring.scores import METRICS
 from tests.docs.pages import IDS, PAGES, ROOT, anchors, commands, links, prose, snippets, spans
 
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*")

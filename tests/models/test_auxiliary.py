@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from intriguing.models.feeding.probing import predict
 from intriguing.models.fitting import cross_entropy
-from intriguing.models.probing import predict
 
 
 def test_auxiliary_logits_count_three_tenths_each():

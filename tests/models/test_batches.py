@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from intriguing.activations import CollectOptions, collect_activations, collect_maps
-from intriguing.models import batches, build_model, predict, probe
-from intriguing.models.batches import Batches, batches_of
+from intriguing.models import build_model, predict, probe
+from intriguing.models.feeding import batches
+from intriguing.models.feeding.batches import Batches, batches_of
 
 
 class Counting(nn.Module):

@@ -7,7 +7,7 @@ from torch import nn
 from intriguing import minimal_distortion
 from intriguing.activations import read_items
 from intriguing.basics.process.memory import is_out_of_memory
-from intriguing.models.batches import batches_of
+from intriguing.models.feeding.batches import batches_of
 
 OUT_OF_MEMORY = [
     MemoryError("Unable to allocate 60.0 GiB"),

@@ -12,7 +12,7 @@ import intriguing as ig
 from intriguing.data.dataset import build_dataset
 from intriguing.errors import ModelError
 from intriguing.models import TrainOptions, build_model, load_weights, predict, probe, save_weights, train_model
-from intriguing.models.outside import check_outside
+from intriguing.models.files.outside import check_outside
 from intriguing.stages.common.parameters import Architecture
 from intriguing.sweep import preflight
 from tests.models import outside_models

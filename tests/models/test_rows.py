@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from intriguing.models.rows import DEAR, MIDDLE, PADDED, SINGLE, SMALL, Blocks, blocks_of, operations_of_row
+from intriguing.models.feeding.rows import DEAR, MIDDLE, PADDED, SINGLE, SMALL, Blocks, blocks_of, operations_of_row
 
 
 def test_operations_are_those_counted_by_hand():
@@ -23,7 +23,7 @@ def test_operations_are_those_counted_by_hand():
 
 def test_counting_does_not_load_the_compiler_and_counts_compiled_models_alike():
     code = (
-        "import sys, torch; from torch import nn; from intriguing.models.rows import operations_of_row as of; "
+        "import sys, torch; from torch import nn; from intriguing.models.feeding.rows import operations_of_row as of; "
         "model, x = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).eval(), torch.rand(2, 1, 8, 8); "
         "print(of(model, x), 'torch._dynamo' in sys.modules); compiled = torch.compile(model, backend='eager'); "
         "compiled(x); print(of(compiled, x), of(model, x), 'torch._dynamo' in sys.modules)"
@@ -35,7 +35,7 @@ def test_counting_does_not_load_the_compiler_and_counts_compiled_models_alike():
 def test_the_compiler_does_not_compile_what_counts():
     """It compiled the counting mode anew for each kind of call, warned of it, and a search took three times as long."""
     code = (
-        "import torch; from torch import nn; from intriguing.models.rows import operations_of_row as of; "
+        "import torch; from torch import nn; from intriguing.models.feeding.rows import operations_of_row as of; "
         "from torch._dynamo.utils import counters; net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()); "
         "model = torch.compile(net.eval(), backend='eager'); print(of(model, torch.rand(2, 1, 8, 8)), "
         "counters['frames']['total'])"

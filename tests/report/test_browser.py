@@ -2,7 +2,7 @@
 
 import pytest
 
-from intriguing.sweep.report import write_report, write_site
+from intriguing.sweep.reporting.page import write_report, write_site
 from tests.browser import Browser, chromium
 from tests.synthetic_run import NASTY, SyntheticRun, images
 

@@ -17,7 +17,7 @@ from intriguing import open_run
 from intriguing.errors import InputError, StoreError
 from intriguing.report import Context, Verdict, said_once
 from intriguing.stages import STAGES
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, about, sheet
 from tests.synthetic_run import NASTY, SyntheticRun, images
 
@@ -212,7 +212,7 @@ def test_parts_are_independent_of_each_other(small):
 def test_writing_a_report_imports_neither_torch_nor_ray(small):
     small.write("plan")
     code = (
-        "import sys; from intriguing.sweep.report import write_report; write_report(sys.argv[1]);"
+        "import sys; from intriguing.sweep.reporting.page import write_report; write_report(sys.argv[1]);"
         "assert not {'torch', 'ray', 'matplotlib.pyplot'} & set(sys.modules), 'heavy imports'"
     )
     subprocess.run([sys.executable, "-c", code, str(small.root)], check=True)

@@ -9,7 +9,7 @@ from intriguing.report import page, room
 from intriguing.report.attachments import Attachment
 from intriguing.report.parts import PagePart
 from intriguing.report.room import Explorer, fewer_of, finished, rendered, shortened, size_of
-from intriguing.sweep.report import write_report, write_site
+from intriguing.sweep.reporting.page import write_report, write_site
 from tests.pages import words_of
 from tests.synthetic_run import images
 

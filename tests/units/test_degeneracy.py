@@ -3,7 +3,7 @@ import numpy as np
 import intriguing as ig
 from intriguing.randomness import generator
 from intriguing.units.degeneracy import degeneracy, mean_jaccard, saturated_units
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.views import Inputs
 
 
 def report(directions, rows, k=8):

@@ -8,9 +8,9 @@ import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units import rotation
-from intriguing.units.metrics import scorers
-from intriguing.units.scores import METRICS, Depth
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.metrics import scorers
+from intriguing.units.scoring.scores import METRICS, Depth
+from intriguing.units.scoring.views import Inputs
 
 QUICK = {"k": 16, "rotations": 99, "subsamples": 4}
 

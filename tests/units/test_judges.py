@@ -4,17 +4,17 @@ import pytest
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.findings import finding
-from intriguing.units.judges import (
+from intriguing.units.rotation import RotationOptions, rotation_test
+from intriguing.units.scoring.judges import (
     draw_intruders,
     interpretability,
     intruder,
     pixel_encoder,
     unit_rows,
 )
-from intriguing.units.metrics import scorers
-from intriguing.units.rotation import RotationOptions, rotation_test
-from intriguing.units.scores import METRICS, Depth
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.metrics import scorers
+from intriguing.units.scoring.scores import METRICS, Depth
+from intriguing.units.scoring.views import Inputs
 
 
 def worlds(n=2000, classes=8, seed=0, signal=4.0):

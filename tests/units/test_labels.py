@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.units.labels import Enrichment, class_counts, entropy, purity
+from intriguing.units.scoring.labels import Enrichment, class_counts, entropy, purity
 
 
 def test_counts_purity_and_entropy_of_known_rows():

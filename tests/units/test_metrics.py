@@ -4,12 +4,12 @@ import pytest
 import intriguing as ig
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
-from intriguing.units.labels import class_counts, purity
-from intriguing.units.metrics import FORMULAS, auroc_error_bound, score_directions, scorers
 from intriguing.units.rotation import RotationOptions, rotation_test
-from intriguing.units.scores import METRICS
-from intriguing.units.selectivity import selectivity
-from intriguing.units.views import Inputs, View
+from intriguing.units.scoring.labels import class_counts, purity
+from intriguing.units.scoring.metrics import FORMULAS, auroc_error_bound, score_directions, scorers
+from intriguing.units.scoring.scores import METRICS
+from intriguing.units.scoring.selectivity import selectivity
+from intriguing.units.scoring.views import Inputs, View
 from tests.units.exact import auroc
 
 

@@ -7,7 +7,6 @@ from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
-from intriguing.units.metrics import scorers
 from intriguing.units.rotation import (
     RotationOptions,
     RotationTest,
@@ -21,8 +20,9 @@ from intriguing.units.rotation import (
     subsample_spread,
     unusable,
 )
-from intriguing.units.scores import Depth
-from intriguing.units.views import Inputs, View
+from intriguing.units.scoring.metrics import scorers
+from intriguing.units.scoring.scores import Depth
+from intriguing.units.scoring.views import Inputs, View
 
 
 @pytest.fixture(autouse=True, scope="module")

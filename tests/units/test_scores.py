@@ -8,9 +8,9 @@ import pytest
 
 from intriguing.errors import UnknownNameError
 from intriguing.randomness import generator
-from intriguing.units.metrics import FORMULAS, scorers
-from intriguing.units.scores import METRICS, Depth, metrics_named
-from intriguing.units.views import Inputs, View
+from intriguing.units.scoring.metrics import FORMULAS, scorers
+from intriguing.units.scoring.scores import METRICS, Depth, metrics_named
+from intriguing.units.scoring.views import Inputs, View
 
 DEPTH = Depth(k=6, tasks=4, references=3)
 
@@ -76,7 +76,7 @@ def test_the_judge_is_named_where_it_is_not_the_first():
     assert METRICS["intruder"].wording("encoder") == METRICS["intruder"].wording()
 
 
-@pytest.mark.parametrize("module", ["intriguing.units.scores", "intriguing.sweep.spec"])
+@pytest.mark.parametrize("module", ["intriguing.units.scoring.scores", "intriguing.sweep.spec"])
 def test_the_registry_costs_no_torch(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'scipy.stats'}} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

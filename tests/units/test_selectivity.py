@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from intriguing.units.selectivity import Binned, selectivity
+from intriguing.units.scoring.selectivity import Binned, selectivity
 from tests.units.exact import auroc
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import intriguing as ig
 from intriguing.errors import CorruptError, InputError
 from intriguing.randomness import generator, hash_ids
-from intriguing.units.ranking import canonical_projection
+from intriguing.units.scan.ranking import canonical_projection
 
 
 @pytest.fixture(autouse=True, scope="module")

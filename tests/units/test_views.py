@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.views import Inputs
 
 
 def test_a_variant_is_computed_once_and_not_taken_over_by_other_inputs():

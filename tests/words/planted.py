@@ -3,9 +3,9 @@
 import numpy as np
 
 from intriguing.randomness import generator
-from intriguing.words.cooccurrence import count_windows
-from intriguing.words.corpus import Corpus
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.text.cooccurrence import count_windows
+from intriguing.words.text.corpus import Corpus
 
 TOPICS, PER_TOPIC = 32, 24
 DIM = TOPICS // 2

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from intriguing.tables.words import EmbeddingKey
 from intriguing.words import steps
-from intriguing.words.corpus import Corpus
+from intriguing.words.text.corpus import Corpus
 
 
 def study(source, *, name, held_out, seeds, conditions, training, judging, folds=2):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from intriguing.randomness import generator
-from intriguing.words.algebra import covariance, eigenvectors, product, singular
-from intriguing.words.conditions import conditioned, varimax
+from intriguing.words.judging.algebra import covariance, eigenvectors, product, singular
+from intriguing.words.judging.conditions import conditioned, varimax
 
 DRAWN = generator(0, "algebra").standard_normal((300, 12))
 

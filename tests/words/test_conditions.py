@@ -4,7 +4,7 @@ import pytest
 from intriguing.errors import InputError, UnknownNameError
 from intriguing.randomness import generator
 from intriguing.units.directions import haar
-from intriguing.words.conditions import conditioned, varimax
+from intriguing.words.judging.conditions import conditioned, varimax
 
 
 def vectors(n=300, dim=6):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from intriguing.errors import DataError, InputError
 from intriguing.randomness import generator
-from intriguing.words import cooccurrence
-from intriguing.words.cooccurrence import Cooccurrence, count_windows, npmi
-from intriguing.words.corpus import Corpus
+from intriguing.words.text import cooccurrence
+from intriguing.words.text.cooccurrence import Cooccurrence, count_windows, npmi
+from intriguing.words.text.corpus import Corpus
 
 
 def corpus_of(sentences):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from intriguing.errors import DataError, InputError, MissingExtraError, UnknownNameError
-from intriguing.words.corpus import Corpus, read_corpus, select_folds
-from intriguing.words.sources import content_hash, locate
+from intriguing.words.text.corpus import Corpus, read_corpus, select_folds
+from intriguing.words.text.sources import content_hash, locate
 
 
 def text_of(corpus):
@@ -37,7 +37,7 @@ def test_a_sentence_per_line_with_empty_lines_counted(tmp_path):
 
 
 def test_lines_may_end_as_on_old_macs_also_at_the_seam_of_two_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("intriguing.words.sources._BLOCK", 4)
+    monkeypatch.setattr("intriguing.words.text.sources._BLOCK", 4)
     for end in (b"\r", b"\r\n", b"\n"):
         corpus = read_corpus(written(tmp_path, end.join([b"a bb", b"c", b"d ee f", b"g"])), layout="lines")
         assert list(corpus.sentences()) == [["a", "bb"], ["c"], ["d", "ee", "f"], ["g"]]
@@ -177,7 +177,7 @@ def test_the_content_hash_follows_the_bytes_and_imports_no_gensim(tmp_path):
     written(tmp_path, b"a c", "x")
     assert content_hash(source) != before
     code = (
-        "import sys; from intriguing.words.sources import content_hash; "
+        "import sys; from intriguing.words.text.sources import content_hash; "
         "print(content_hash('embedded')); assert 'gensim' not in sys.modules"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

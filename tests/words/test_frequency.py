@@ -3,7 +3,7 @@ import pytest
 
 from intriguing.errors import InputError
 from intriguing.randomness import generator
-from intriguing.words.frequency import matched_draws, norm_count, strata
+from intriguing.words.judging.frequency import matched_draws, norm_count, strata
 
 
 def drawn_counts(n=1000):

@@ -9,9 +9,9 @@ from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.multiple import holm
-from intriguing.words.inference import any_difference, pooled, verdict, word_tests
-from intriguing.words.judges import METRICS
-from intriguing.words.statistics import Statistics
+from intriguing.words.judging.inference import any_difference, pooled, verdict, word_tests
+from intriguing.words.judging.judges import METRICS
+from intriguing.words.judging.statistics import Statistics
 from tests.keys import duplicates
 
 BASES = ("trained", "varimax", "pca", "gaussian")

@@ -5,10 +5,10 @@ import pytest
 
 from intriguing.errors import DataError
 from intriguing.randomness import generator
-from intriguing.words import judges
-from intriguing.words.cooccurrence import npmi
-from intriguing.words.judges import METRICS, build_panel, draw_intruders, score
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.judging import judges
+from intriguing.words.judging.judges import METRICS, build_panel, draw_intruders, score
+from intriguing.words.text.cooccurrence import npmi
 from tests.words.planted import PER_TOPIC, TOPICS, WORDS, topic_counts, topic_vectors
 
 

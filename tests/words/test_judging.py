@@ -7,13 +7,13 @@ from intriguing import tables
 from intriguing.errors import InputError, SpecError, UnknownNameError
 from intriguing.tables.words import EmbeddingKey
 from intriguing.units.directions import haar
-from intriguing.words.inference import verdict, word_tests
-from intriguing.words.judges import METRICS, build_panel
-from intriguing.words.judging import Bench, judge
-from intriguing.words.options import JudgeOptions
-from intriguing.words.rows import judged_rows
-from intriguing.words.statistics import Statistics
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.judging.inference import verdict, word_tests
+from intriguing.words.judging.judges import METRICS, build_panel
+from intriguing.words.judging.one_embedding import Bench, judge
+from intriguing.words.judging.options import JudgeOptions
+from intriguing.words.judging.rows import judged_rows
+from intriguing.words.judging.statistics import Statistics
 from tests.keys import duplicates
 from tests.words.planted import DIM, WORDS, topic_counts, topic_vectors
 

@@ -6,8 +6,8 @@ import pytest
 from intriguing.randomness import generator
 from intriguing.stats.comparison import compare_with_draws
 from intriguing.units.directions import haar
-from intriguing.words.judges import METRICS, build_panel
-from intriguing.words.judging import Bench
+from intriguing.words.judging.judges import METRICS, build_panel
+from intriguing.words.judging.one_embedding import Bench
 from tests.words.planted import DIM, topic_counts, topic_vectors
 
 REPLICATES, ROTATIONS, DEALS = 100, 19, 2

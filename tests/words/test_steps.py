@@ -9,10 +9,10 @@ import pytest
 from intriguing import tables
 from intriguing.tables.words import EmbeddingKey
 from intriguing.words import steps
-from intriguing.words.cooccurrence import Cooccurrence
-from intriguing.words.corpus import Corpus, select_folds
-from intriguing.words.inference import verdict
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.judging.inference import verdict
+from intriguing.words.text.cooccurrence import Cooccurrence
+from intriguing.words.text.corpus import Corpus, select_folds
 from tests.keys import duplicates
 from tests.words.planted import topic_corpus, topic_vectors
 from tests.words.study import study

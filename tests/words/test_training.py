@@ -9,8 +9,8 @@ import pytest
 
 from intriguing.errors import DataError, SpecError, UnknownNameError
 from intriguing.randomness import generator
-from intriguing.words.corpus import Corpus
-from intriguing.words.training import TrainingOptions, train
+from intriguing.words.embeddings.training import TrainingOptions, train
+from intriguing.words.text.corpus import Corpus
 
 SMALL = TrainingOptions(vector_size=8, epochs=2, min_count=2)
 

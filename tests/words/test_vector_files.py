@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from intriguing.errors import DataError
-from intriguing.words.corpus import read_corpus
-from intriguing.words.formats import check_vectors, from_keyed_vectors, read_vectors
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.formats import check_vectors, from_keyed_vectors, read_vectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.text.corpus import read_corpus
 
 FAST = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from intriguing.errors import DataError, InputError, UnknownNameError
-from intriguing.words.corpus import Corpus
-from intriguing.words.formats import from_keyed_vectors, read_vectors
-from intriguing.words.vectors import WordVectors
+from intriguing.words.embeddings.formats import from_keyed_vectors, read_vectors
+from intriguing.words.embeddings.vectors import WordVectors
+from intriguing.words.text.corpus import Corpus
 
 WORDS = ("the", "naïve", "cat", "x\u00a0y")
 ROWS = np.array([[0.5, -1, 2], [3, 4, 5], [-0.25, 0, 1e-3], [7, 8, 9]], np.float32)

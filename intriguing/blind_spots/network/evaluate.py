@@ -15,8 +15,8 @@ from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.recording import Recording
 from intriguing.errors import ModelError
 from intriguing.models.examination import Conduct
+from intriguing.models.feeding.rows import Blocks, Passes
 from intriguing.models.logits import logits_behind
-from intriguing.models.rows import Blocks, Passes
 
 Loss = Callable[[Tensor, slice | Tensor], tuple[Tensor, Tensor]]
 """A function of the logits (b, C) of some rows, and which rows they are (a slice or indices): a value (b,) and its

@@ -8,7 +8,7 @@ from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.network.recording import record
-from intriguing.models.rows import PADDED, SMALL, Blocks
+from intriguing.models.feeding.rows import PADDED, SMALL, Blocks
 
 _KEY = 20140416
 _CLOSE, _SLOPES_CLOSE = 1e-5, 1e-4

@@ -13,7 +13,7 @@ from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.evaluate import Evaluator
-from intriguing.models.rows import FINE, PADDED, Blocks
+from intriguing.models.feeding.rows import FINE, PADDED, Blocks
 
 _KEY = 20140416
 _PARTS = (slice(8, 24), slice(0, 8), slice(4, 28))

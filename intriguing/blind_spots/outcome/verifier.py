@@ -12,7 +12,7 @@ from torch import Tensor
 from intriguing.basics.precision import Precision, distinct
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.evaluate import Evaluator
-from intriguing.models.rows import Blocks
+from intriguing.models.feeding.rows import Blocks
 
 _BATCHES = (8, 64)
 """Sizes of batches, besides the largest of the search, in which a result must hold on a CUDA device."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from intriguing.basics.process.liveness import beat
 from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.network.evaluate import Evaluator
-from intriguing.models.rows import Blocks, Passes
+from intriguing.models.feeding.rows import Blocks, Passes
 
 State = dict[str, Tensor]
 _CACHED = 256

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from intriguing.report.drawing import crosses, panels
 from intriguing.report.run_figures import Choice, RunFigure
 from intriguing.results import Run
+from intriguing.stages.hardening.outcome.summary import ModelSummary, summaries
 from intriguing.stages.hardening.page import CROSS_AXES, cross_points, epoch_curves
-from intriguing.stages.hardening.summary import ModelSummary, summaries
 
 
 def hardening(run: Run, dataset: str, model: str) -> Figure:

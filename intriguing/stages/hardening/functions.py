@@ -84,7 +84,7 @@ CLAIMS = TaskFunction(
     Function(
         f"{_NAME}:claims",
         3,
-        (_TASKS, "intriguing.stages.hardening.judged", "intriguing.hardening.claims", "intriguing.stats"),
+        (_TASKS, "intriguing.stages.hardening.outcome.judged", "intriguing.hardening.claims", "intriguing.stats"),
         f"{_TASKS}:claims",
     ),
     ClaimsParameters,

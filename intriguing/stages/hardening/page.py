@@ -9,8 +9,8 @@ from intriguing.report.drawing import Curve, crosses, panels
 from intriguing.report.figures import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
-from intriguing.stages.hardening import in_words
-from intriguing.stages.hardening.summary import Interval, ModelSummary, VariantSummary, summaries
+from intriguing.stages.hardening.outcome import in_words
+from intriguing.stages.hardening.outcome.summary import Interval, ModelSummary, VariantSummary, summaries
 
 
 def parts(context: Context) -> list[PagePart]:

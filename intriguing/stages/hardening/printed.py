@@ -3,8 +3,8 @@
 from textwrap import fill
 
 from intriguing.results import Run
-from intriguing.stages.hardening import in_words
-from intriguing.stages.hardening.summary import Interval, ModelSummary, summaries
+from intriguing.stages.hardening.outcome import in_words
+from intriguing.stages.hardening.outcome.summary import ModelSummary, summaries
 from intriguing.stats.findings import counted
 
 _LINE = "{:<14} {:>6} {:>7} {:>15} {:>17} {:>7} {:>6}"
@@ -25,7 +25,7 @@ def _model(model: ModelSummary) -> str:
     ]
     for v in model.variants:
         fooled = "–" if v.fooled is None else f"{100 * v.fooled[0]:.0f} %"
-        spreads = spread(v.error, 100, 2), spread(v.distortion, 1, 4)
+        spreads = in_words.spread(v.error, 100, 2), in_words.spread(v.distortion, 1, 4)
         lines.append(
             _LINE.format(v.name[:14], v.epochs, f"{100 * v.train_error:.2f}", *spreads, fooled, f"{v.cpu_seconds:.0f}")
         )
@@ -51,11 +51,3 @@ def _convergence(model: ModelSummary) -> list[str]:
     lines = ["", _SOON.format("variant", *goals)]
     lines += [_SOON.format(v.name[:14], *map(in_words.reached, v.reached)) for v in model.variants]
     return [*lines, fill(in_words.SCHEDULE, _WIDTH)]
-
-
-def spread(interval: Interval | None, scale: float, digits: int) -> str:
-    """A mean and half the width of its interval: "1.90 ± 0.08"."""
-    if interval is None:
-        return "–"
-    mean, low, high = (scale * x for x in interval)
-    return f"{mean:.{digits}f} ± {(high - low) / 2:.{digits}f}" if high > low else f"{mean:.{digits}f}"

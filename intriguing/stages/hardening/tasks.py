@@ -26,7 +26,7 @@ from intriguing.models.fitting import Examples
 from intriguing.stability import lower_bounds
 from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.hardening import functions
-from intriguing.stages.hardening.judged import judged_rows
+from intriguing.stages.hardening.outcome.judged import judged_rows
 from intriguing.stages.hardening.resources import LoadedExamples
 
 

@@ -2,8 +2,8 @@
 
 from intriguing.report.parts import Context
 from intriguing.report.verdicts import Verdict
-from intriguing.stages.hardening import in_words
-from intriguing.stages.hardening.summary import summaries
+from intriguing.stages.hardening.outcome import in_words
+from intriguing.stages.hardening.outcome.summary import summaries
 from intriguing.stats.findings import counted
 
 

@@ -15,6 +15,6 @@ STAGE = Stage(
     drawn=Code("intriguing.stages.paper.figures:figures"),
     page=Code("intriguing.stages.paper.page:parts"),
     verdicts=Code("intriguing.stages.paper.verdicts:verdicts"),
-    printed=Code("intriguing.stages.paper.as_text:printed"),
+    printed=Code("intriguing.stages.paper.printed:printed"),
     tables=("paper_comparison",),
 )

@@ -7,7 +7,7 @@ from intriguing.stages.common.parameters import TaskFunction
 
 _STAGE = "intriguing.stages.paper"
 _COVERS = (
-    *(f"{_STAGE}.{name}" for name in ("tasks", "cells", "claims", "printed")),
+    *(f"{_STAGE}.{name}" for name in ("tasks", "comparison")),
     *(f"intriguing.transfer.{name}" for name in ("answers", "relations")),
     *(f"intriguing.stats.{name}" for name in ("intervals", "paired", "resampling", "multiple", "findings")),
 )

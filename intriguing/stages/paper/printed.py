@@ -1,106 +1,156 @@
-"""What the paper prints in its tables 1 to 4, as data: every cell, under the names that the specs `paper` use.
+"""The comparison as text: our tables 1 to 4 beside the paper's, and what a run says of each claim.
 
-Source: Szegedy et al. 2013, arXiv:1312.6199, section 4.2. Errors are fractions here. Distortions are
-sqrt(sum r^2 / n), averaged over the attacked images.
+Tables are Markdown, so that they can be read in a terminal and kept in a document.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isclose
+from collections.abc import Sequence
 
-ATTACKED = 256
-"""How many images were attacked for each model: 25 of the 30 cells off table 2's diagonal are whole 1/256 parts."""
-TEST, TRAINING, HALF = 10_000, 60_000, 30_000
-"""How many images the errors of tables 1 and 3 rest on."""
+from intriguing.basics.text.printable import filled, width_of
+from intriguing.report.text import number, percent
+from intriguing.results import Run
+from intriguing.stages.paper.reading import Name, Reading, Row, readings
+from intriguing.stages.paper.wording import OUTCOMES, WHAT_DIFFERS, amplified, claim_figure, opening, rule_sentence
 
-AMPLIFIED = 0.1
-"""The RMS that the changes of table 4 are amplified to."""
-
-SIX = ("FC10(1e-4)", "FC10(1e-2)", "FC10(1)", "FC100-100-10", "FC200-200-10", "AE400-10")
-"""The models of tables 1 and 2."""
-THREE = ("FC100-100-10 P1", "FC123-456-10 P1", "FC100-100-10 P2")
-"""The models of tables 3 and 4; P1 and P2 are the halves of the training set, and the last is the paper's
-FC100-100-10'."""
+_ERRORS = {"train_error": "train", "other_error": "other half", "test_error": "test"}
 
 
-@dataclass(frozen=True)
-class Printed:
-    """A cell of the paper: its table, the figure, and how many images it rests on (0: the paper does not say)."""
-
-    table: int
-    value: float
-    n: int
+def printed(run: Run) -> str:
+    """What `intriguing show RUN paper` and `python jobs/transfer.py` print."""
+    return "\n\n".join(_text(reading) for reading in readings(run))
 
 
-_TABLE_1 = {  # train error, test error (in percent), average minimum distortion
-    "FC10(1e-4)": (6.7, 7.4, 0.062),
-    "FC10(1e-2)": (10.0, 9.4, 0.1),
-    "FC10(1)": (21.2, 20.0, 0.14),
-    "FC100-100-10": (0.0, 1.64, 0.058),
-    "FC200-200-10": (0.0, 1.54, 0.065),
-    "AE400-10": (0.57, 1.9, 0.086),
-}
-_TABLE_2 = {  # made for: fed to the six (in percent)
-    "FC10(1e-4)": (100, 11.7, 22.7, 2, 3.9, 2.7),
-    "FC10(1e-2)": (87.1, 100, 35.2, 35.9, 27.3, 9.8),
-    "FC10(1)": (71.9, 76.2, 100, 48.1, 47, 34.4),
-    "FC100-100-10": (28.9, 13.7, 21.1, 100, 6.6, 2),
-    "FC200-200-10": (38.2, 14, 23.8, 20.3, 100, 2.7),
-    "AE400-10": (23.4, 16, 24.8, 9.4, 6.6, 100),
-}
-_NOISE_2 = {"noise 0.1": (5.0, 10.1, 18.3, 0, 0, 0.8), "noise 0.3": (15.6, 11.3, 22.7, 5, 4.3, 3.1)}
-_TABLE_3 = {  # error on its own half, on the other half, on the test set (in percent), average minimum distortion
-    "FC100-100-10 P1": (0, 2.4, 2, 0.062),
-    "FC123-456-10 P1": (0, 2.5, 2.1, 0.059),
-    "FC100-100-10 P2": (0, 2.3, 2.1, 0.058),
-}
-_TABLE_4 = {
-    "minimal": {
-        "FC100-100-10 P1": (100, 26.2, 5.9),
-        "FC123-456-10 P1": (6.25, 100, 5.1),
-        "FC100-100-10 P2": (8.2, 8.2, 100),
-    },
-    "amplified": {
-        "FC100-100-10 P1": (100, 98, 43),
-        "FC123-456-10 P1": (96, 100, 22),
-        "FC100-100-10 P2": (27, 50, 100),
-    },
-}
-_NOISE_4 = {"noise 0.06": (2.2, 2.6, 2.4), "noise 0.1": (2.6, 2.8, 2.7)}
-
-Key = tuple[str, str, str]
-"""What is measured (test_error, distortion, minimal, amplified, noise 0.1, ...), of which source, on which target."""
+def _text(reading: Reading) -> str:
+    parts = [opening(reading), _verdicts(reading), _effects(reading), _first(reading)]
+    whole, halves = reading.models(1), reading.models(3)
+    if whole:
+        parts.append(
+            _matrix(reading, "Table 2. Errors on images made for (rows) and fed to (columns), in %", "minimal", whole)
+        )
+    if halves:
+        parts.append(_errors(reading, "Table 3. Errors of models of the halves, in %", halves))
+        title_amplified = f"Table 4. Amplified to RMS {reading.amplified_rms:g}"
+        for kind, title in (("minimal", "Table 4. As found"), ("amplified", title_amplified)):
+            parts.append(_matrix(reading, f"{title}: errors, in %", kind, halves))
+    if not whole and not halves:
+        for kind, title in (("minimal", "As found"), ("amplified", "Amplified")):
+            parts.append(
+                _matrix(reading, f"{title}: errors on images made for (rows) and fed to (columns), in %", kind)
+            )
+    parts += [amplified(reading), _legend(reading)]
+    return "\n\n".join(part for part in parts if part)
 
 
-def cells(amplified_rms: float = AMPLIFIED) -> Mapping[Key, Printed]:
-    """Every cell. Errors and distortions have their model as the target and no source; so has noise.
-
-    Those of amplified images are left out where `amplified_rms`, the size that ours have, is not the paper's.
-    """
-    found: dict[Key, Printed] = {}
-    for model, (train, test, distortion) in _TABLE_1.items():
-        found["train_error", "", model] = Printed(1, train / 100, TRAINING)
-        found["test_error", "", model] = Printed(1, test / 100, TEST)
-        found["distortion", "", model] = Printed(1, distortion, 0)
-    for model, (own, other, test, distortion) in _TABLE_3.items():
-        found["train_error", "", model] = Printed(3, own / 100, HALF)
-        found["other_error", "", model] = Printed(3, other / 100, HALF)
-        found["test_error", "", model] = Printed(3, test / 100, TEST)
-        found["distortion", "", model] = Printed(3, distortion, 0)
-    _matrix(found, 2, "minimal", _TABLE_2, SIX)
-    for kind, rows in _TABLE_4.items():
-        if kind != "amplified" or isclose(amplified_rms, AMPLIFIED):
-            _matrix(found, 4, kind, rows, THREE)
-    for table, noise, models in ((2, _NOISE_2, SIX), (4, _NOISE_4, THREE)):
-        for size, row in noise.items():
-            for target, error in zip(models, row, strict=True):
-                found[size, "", target] = Printed(table, error / 100, ATTACKED)
-    return found
+def _verdicts(reading: Reading) -> str:
+    lines = [
+        f"- {OUTCOMES[row['outcome']]}: {row['sentence']} {claim_figure(row)} It would have been refuted by "
+        f"{row['refuted_by']}."
+        for row in reading.of_figure("claim")
+    ]
+    lines += [
+        f"- Agreement, {row['name']}: {row['measure']} {number(row['value'], 2)} ({number(row['low'], 2)} to "
+        f"{number(row['high'], 2)}; {row['pairs']} cells)."
+        for kind in ("minimal", "amplified")
+        for row in reading.of_figure("agreement", kind)
+        if row["name"].startswith("order")
+    ]
+    return "\n".join(lines)
 
 
-def _matrix(
-    found: dict[Key, Printed], table: int, kind: str, rows: Mapping[str, tuple[float, ...]], targets: tuple[str, ...]
-) -> None:
-    for source, errors in rows.items():
-        for target, error in zip(targets, errors, strict=True):
-            found[kind, source, target] = Printed(table, error / 100, ATTACKED)
+def _effects(reading: Reading) -> str:
+    rows = []
+    for kind, title in (("minimal", "as found"), ("amplified", "amplified")):
+        rows += [
+            [
+                WHAT_DIFFERS[row["name"]],
+                title,
+                f"{percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])})",
+                str(row["pairs"]),
+            ]
+            for row in reading.of_figure("effect", kind)
+        ]
+    if not rows:
+        return ""
+    over = (
+        "images and seeds" if any(row["by_seed"] for row in reading.of_figure("effect")) else "images alone (one seed)"
+    )
+    head = ["source and target differ in", "images", "errors, % (95 % interval)", "pairs"]
+    return f"What transfer depends on; intervals over {over}\n\n{_table(head, rows)}"
+
+
+def _first(reading: Reading) -> str:
+    """Table 1: errors, distortions by rule and grade, and which rule comes nearest."""
+    models = reading.models(1) or reading.models()
+    table = "Table 1. " if reading.models(1) else ""
+    parts = [_errors(reading, f"{table}Errors, in %", models, ("train_error", "test_error"))]
+    rules = list(dict.fromkeys(r["target_rule"] for r in reading.cells if r["measure"] == "distortion"))
+    for grade in reading.grades:
+        rows = []
+        for name in models:
+            found = [reading.cell("distortion", name, rule=rule, grade=grade) for rule in rules]
+            paper = next((row["paper"] for row in found if row and row["paper"] is not None), None)
+            beside = [number(paper, 2)] if reading.has_paper else []
+            rows.append([reading.label(name), *beside, *(_distortion(row) for row in found)])
+        head = ["model", *(["paper"] if reading.has_paper else []), *rules]
+        parts.append(f"{table}Mean minimal distortion by rule for targets, grade {grade}\n\n{_table(head, rows)}")
+    nearest = reading.nearest_rules()
+    if nearest:
+        parts.append("\n".join(f"- {rule_sentence(row)}" for row in nearest))
+    return "\n\n".join(parts)
+
+
+def _errors(reading: Reading, title: str, models: Sequence[Name], measures: Sequence[str] = tuple(_ERRORS)) -> str:
+    rows = []
+    for name in models:
+        found = [reading.cell(measure, name) for measure in measures]
+        if any(found):
+            rows.append([reading.label(name), *(_share(row, 2) for row in found)])
+    return f"{title}\n\n{_table(['model', *(_ERRORS[m] for m in measures)], rows)}" if rows else ""
+
+
+def _matrix(reading: Reading, title: str, kind: str, models: Sequence[Name] = ()) -> str:
+    models = models or reading.models()
+    matrix = reading.matrix(kind, models)
+    if not any(cell for row in matrix for cell in row):
+        return ""
+    rows = [
+        [f"{reading.label(name)} ({_rms(row)})", *(_share(cell) for cell in row)]
+        for name, row in zip(models, matrix, strict=True)
+    ]
+    if kind == "minimal" or not reading.has_paper:
+        rows += [
+            [f"Gaussian {name}", *(_share(cell) for cell in row)] for name, row in reading.noise(models) if any(row)
+        ]
+    head = ["made for (RMS)", *(reading.label(name) for name in models)]
+    return f"{title}\n\n{_table(head, rows)}"
+
+
+def _rms(row: Sequence[Row | None]) -> str:
+    return next((number(cell["rms"], 2) for cell in row if cell and cell["rms"] is not None), "–")
+
+
+def _share(row: Row | None, digits: int = 1) -> str:
+    """Ours, the paper's in brackets, and a star where their intervals do not meet."""
+    if row is None:
+        return "–"
+    paper = "" if row["paper"] is None else f" ({percent(row['paper'], digits)})"
+    return f"{percent(row['value'], digits)}{paper}{'*' if row['overlap'] is False else ''}"
+
+
+def _distortion(row: Row | None) -> str:
+    return "–" if row is None else number(row["value"], 3)
+
+
+def _legend(reading: Reading) -> str:
+    if not reading.has_paper:
+        return ""
+    return (
+        "In brackets: the paper's figure. A star: the 95 % intervals of the two do not meet (Wilson; the paper's with\n"
+        "256 images a cell, and with the whole sets for errors of models)."
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(width_of(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [[filled(cell, width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows)]
+    rule = ["-" * width for width in widths]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

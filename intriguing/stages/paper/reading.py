@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from intriguing.results import Run
-from intriguing.stages.paper.printed import AMPLIFIED
+from intriguing.stages.paper.comparison.paper_tables import AMPLIFIED
 
 Row = dict[str, Any]
 Name = tuple[str, int]

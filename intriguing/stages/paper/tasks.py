@@ -11,7 +11,7 @@ import pyarrow.compute as _compute
 from intriguing import tables
 from intriguing.engine.worker import Work
 from intriguing.stages.paper import functions
-from intriguing.stages.paper.cells import (
+from intriguing.stages.paper.comparison.cells import (
     CONTROLS,
     Beside,
     Row,
@@ -21,8 +21,8 @@ from intriguing.stages.paper.cells import (
     matrix_rows,
     noise_rows,
 )
-from intriguing.stages.paper.claims import agreement_rows, claim_rows, rule_rows
-from intriguing.stages.paper.printed import cells as printed_cells
+from intriguing.stages.paper.comparison.claims import agreement_rows, claim_rows, rule_rows
+from intriguing.stages.paper.comparison.paper_tables import cells as printed_cells
 from intriguing.transfer.answers import Answers, Collector, Network
 from intriguing.transfer.relations import Resampled
 

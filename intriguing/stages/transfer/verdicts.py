@@ -11,8 +11,8 @@ from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
 from intriguing.stats.findings import LEVEL, counted, significant
 from intriguing.stats.multiple import holm
-from intriguing.stats.numbers import signed
 from intriguing.stats.resampling import Estimate, resampled_ratios
+from intriguing.stats.signs import signed
 
 _DRAWS = 1_000
 _LEAST = 20

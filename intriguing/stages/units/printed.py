@@ -11,7 +11,7 @@ from intriguing.results import Run
 from intriguing.stages.units.controls import shared
 from intriguing.stages.units.names import FIGURES, RANDOM
 from intriguing.stats.findings import FAR
-from intriguing.stats.numbers import signed
+from intriguing.stats.signs import signed
 
 _NAME = 30
 _MOST = 100

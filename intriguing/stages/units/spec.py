@@ -6,7 +6,7 @@ from pydantic import Field
 
 from intriguing.errors import unknown_name
 from intriguing.stages.common.section import Section
-from intriguing.units.scores import METRICS
+from intriguing.units.scoring.scores import METRICS
 
 if TYPE_CHECKING:
     MetricName = str

@@ -10,7 +10,7 @@ from intriguing.report.verdicts import Verdict
 from intriguing.stages.units.controls import distinct
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, TRAINED
 from intriguing.stats.findings import FAR, Wording, counted, outcome_of, scored_by
-from intriguing.units.scores import METRICS
+from intriguing.units.scoring.scores import METRICS
 
 _REFUTED = {
     "higher": "a mean score of the units as random rotations of the layer have it, in every layer",

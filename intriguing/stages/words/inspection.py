@@ -42,8 +42,8 @@ def text_files(section: WordsSpec) -> dict[str, TextFile]:
         SpecError, UnknownNameError: an argument of the training or of the judges cannot be used.
     """
     from intriguing.words import JudgeOptions, TrainingOptions
-    from intriguing.words.formats import check_vectors
-    from intriguing.words.sources import content_hash, decoded_blocks, locate
+    from intriguing.words.embeddings.formats import check_vectors
+    from intriguing.words.text.sources import content_hash, decoded_blocks, locate
 
     files = {}
     for name, corpus in section.corpora.items():

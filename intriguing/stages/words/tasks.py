@@ -14,8 +14,8 @@ from intriguing.engine.worker import Work
 from intriguing.errors import DataError
 from intriguing.stages.words import functions
 from intriguing.words import steps, verdict
-from intriguing.words.corpus import Corpus
-from intriguing.words.sources import content_hash
+from intriguing.words.text.corpus import Corpus
+from intriguing.words.text.sources import content_hash
 
 Outputs = dict[str, bytes | pa.Table]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import intriguing
 from intriguing import SearchOptions, minimal_distortion
-from intriguing.models.rows import Counted, Passes
+from intriguing.models.feeding.rows import Counted, Passes
 from intriguing.randomness import generator
 
 MODES = ("targeted", "untargeted")

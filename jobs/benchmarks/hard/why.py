@@ -9,7 +9,7 @@ from torch import Tensor
 from intriguing.blind_spots.network.evaluate import Evaluator, frozen
 from intriguing.blind_spots.solvers.boundary import BoundaryFinish
 from intriguing.blind_spots.solvers.loop import Layout, run
-from intriguing.models.rows import PADDED
+from intriguing.models.feeding.rows import PADDED
 
 _STEPS = 60
 _SAME = 3e-3

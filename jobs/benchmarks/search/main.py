@@ -32,7 +32,7 @@ from torch import Tensor
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.data import load_dataset
-from intriguing.models.rows import Counted, Passes
+from intriguing.models.feeding.rows import Counted, Passes
 from intriguing.randomness import generator
 
 LINEAR = ("FC10", "softmax low confidence")

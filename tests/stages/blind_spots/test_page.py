@@ -12,7 +12,7 @@ from intriguing.report.text import number
 from intriguing.stages.blind_spots.page import explorer, headline
 from intriguing.stages.blind_spots.robustness import curves
 from intriguing.stages.blind_spots.verdicts import verdicts
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, about, change_rows, numbers, rewrite, sheet, words_of
 from tests.synthetic_run import images
 

@@ -7,10 +7,10 @@ import pytest
 
 from intriguing.errors import InputError
 from intriguing.results import open_run
+from intriguing.stages.hardening.outcome.summary import summaries
+from intriguing.stages.hardening.outcome.written import write_into, written
 from intriguing.stages.hardening.printed import printed
-from intriguing.stages.hardening.summary import summaries
-from intriguing.stages.hardening.written import write_into, written
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.docs.test_docs import ROOT
 from tests.pages import Document
 from tests.stages.hardening.invented import make_run

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 
 from intriguing.stages.paper import tasks
-from intriguing.stages.paper.printed import SIX, THREE
+from intriguing.stages.paper.comparison.paper_tables import SIX, THREE
 
 IMAGES = 200
 NAMES = (*SIX, *THREE)

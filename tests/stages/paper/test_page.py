@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from intriguing import open_run
-from intriguing.stages.paper.as_text import printed
-from intriguing.sweep.text import verdicts
+from intriguing.stages.paper.printed import printed
+from intriguing.sweep.reporting.text import verdicts
 from intriguing.tables import RAYS
 from tests.pages import words_of
 from tests.stages.paper.planted import Hand

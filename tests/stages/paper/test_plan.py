@@ -60,7 +60,7 @@ def test_without_transfer_there_is_nothing_to_compare():
 
 
 def test_the_papers_models_are_those_of_its_spec():
-    from intriguing.stages.paper.printed import SIX, THREE
+    from intriguing.stages.paper.comparison.paper_tables import SIX, THREE
 
     for name in ("paper", "paper-seeds"):
         spec = load_spec(name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from intriguing.stages.paper.printed import SIX, THREE, cells
+from intriguing.stages.paper.comparison.paper_tables import SIX, THREE, cells
 from intriguing.stats.intervals import newcombe, wilson
 from tests.stages.paper.planted import IMAGES, NAMES, Hand, described
 

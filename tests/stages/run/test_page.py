@@ -2,7 +2,7 @@
 
 import re
 
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, words_of
 from tests.synthetic_run import SyntheticRun, images
 

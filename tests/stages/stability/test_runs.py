@@ -6,7 +6,7 @@ import pytest
 
 from intriguing import open_run
 from intriguing.sweep import execute, prepare
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import words_of
 
 MODELS = ("whole", "normalised", "gated", "branches")

@@ -11,7 +11,7 @@ from intriguing.report.text import number, percent
 from intriguing.stages.transfer.printed import printed
 from intriguing.stages.transfer.similarity import by_similarity
 from intriguing.stages.transfer.verdicts import verdicts
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, change_rows, rewrite, words_of
 from tests.results.test_rays import follow
 

@@ -11,7 +11,7 @@ from intriguing.report import Context
 from intriguing.stages.units.page import explorer
 from intriguing.stages.units.page.explorer.reading import chosen_layers
 from intriguing.stages.units.printed import printed
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.keys import duplicates
 from tests.pages import Document, about, numbers, rewrite, words_of
 from tests.synthetic_run import SyntheticRun, images

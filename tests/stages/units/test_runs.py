@@ -16,7 +16,7 @@ from intriguing.data import load_dataset
 from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stats.multiple import holm
 from intriguing.sweep import execute, prepare
-from intriguing.units.scores import METRICS
+from intriguing.units.scoring.scores import METRICS
 from tests.sweep import user_models
 from tests.sweep.small import assert_equal_tables, tables_of
 

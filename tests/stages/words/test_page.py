@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from intriguing import open_run
-from intriguing.sweep.report import write_report
+from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, rewrite, words_of
 from tests.synthetic_run import images
 

@@ -13,7 +13,7 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
 from intriguing.stages.units.plan.networks import Network, Study
 from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
-from intriguing.units.scores import METRICS, Depth
+from intriguing.units.scoring.scores import METRICS, Depth
 
 log = logging.getLogger(__name__)
 

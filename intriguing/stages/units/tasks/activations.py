@@ -24,7 +24,7 @@ from intriguing.data import Split
 from intriguing.engine.worker import Work
 from intriguing.errors import DataError
 from intriguing.models import classes_of, is_classifier, save_weights
-from intriguing.models.batches import FEW
+from intriguing.models.feeding.batches import FEW
 from intriguing.randomness import torch_seed
 from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.common.sampling import drawn_positions

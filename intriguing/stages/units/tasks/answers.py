@@ -15,9 +15,9 @@ from intriguing.stages.units.names import ENCODER, FIGURES, LIVE, RANDOM, RAW, S
 from intriguing.stats.crossed_design import CrossedDesign, crossed_design
 from intriguing.stats.findings import effect_in_words, finding, significant
 from intriguing.stats.multiple import holm
-from intriguing.stats.numbers import signed
+from intriguing.stats.signs import signed
 from intriguing.units.rotation import RotationTest, corrected
-from intriguing.units.scores import METRICS
+from intriguing.units.scoring.scores import METRICS
 
 _FAMILIES = {
     "network": ("dataset", "model", "model_seed", "control", "condition"),

@@ -19,7 +19,6 @@ from intriguing.stages.units.tasks.scores import Score, scores_of
 from intriguing.stages.units.tasks.test_inputs import TestInputs, read_inputs, read_live_inputs
 from intriguing.stats.findings import finding
 from intriguing.units import Moments
-from intriguing.units.metrics import auroc_error_bound, score_directions
 from intriguing.units.rotation import (
     MOST_COLUMNS,
     RotationOptions,
@@ -28,8 +27,9 @@ from intriguing.units.rotation import (
     rotation_test,
     unusable,
 )
-from intriguing.units.scores import METRICS
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.metrics import auroc_error_bound, score_directions
+from intriguing.units.scoring.scores import METRICS
+from intriguing.units.scoring.views import Inputs
 
 
 @functions.NULL_SCORES.implementation

@@ -16,7 +16,7 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.tasks.places import places_of, with_places
 from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
-from intriguing.units.labels import class_counts, entropy, purity
+from intriguing.units.scoring.labels import class_counts, entropy, purity
 
 
 @functions.SCAN.implementation

@@ -10,10 +10,10 @@ import numpy as np
 
 from intriguing.stages.units.names import ENCODER, PIXELS, SHUFFLED, TRAINED
 from intriguing.stages.units.tasks.test_inputs import TestInputs
-from intriguing.units.judges import unit_rows
-from intriguing.units.metrics import Scorer, scorers
-from intriguing.units.scores import Depth
-from intriguing.units.views import Inputs, View
+from intriguing.units.scoring.judges import unit_rows
+from intriguing.units.scoring.metrics import Scorer, scorers
+from intriguing.units.scoring.scores import Depth
+from intriguing.units.scoring.views import Inputs, View
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from intriguing.stages.units.names import ENCODER, PIXELS
 from intriguing.stages.units.tasks.activations import DRAW, Rows, collect_options, collected, joined, readable
 from intriguing.stages.units.tasks.scans import known_labels
 from intriguing.units import Moments
-from intriguing.units.judges import pixel_encoder, unit_rows
-from intriguing.units.views import Inputs
+from intriguing.units.scoring.judges import pixel_encoder, unit_rows
+from intriguing.units.scoring.views import Inputs
 
 _PIXELS = 1024
 _SIDE = 16

@@ -1,0 +1,1 @@
+"""The weights of a model in files, and what a model keeps outside of them."""

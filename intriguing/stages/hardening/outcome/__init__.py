@@ -1,0 +1,1 @@
+"""What a run says of hardening, from its tables: by variant, by claim, in words and as Markdown."""

@@ -1,0 +1,1 @@
+"""The scan: the inputs with the largest and smallest projections on many directions, in one pass."""

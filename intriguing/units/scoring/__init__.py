@@ -1,0 +1,1 @@
+"""Scores of directions: their names, their formulas, and the projections that they are computed from."""

@@ -1,0 +1,1 @@
+"""Word vectors: as one table, read from files, or trained."""

@@ -1,0 +1,1 @@
+"""Text: its sources, a corpus as numbers, and which words occur near each other."""
