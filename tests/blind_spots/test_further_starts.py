@@ -371,6 +371,23 @@ def test_where_a_finish_leads_does_not_depend_on_company():
         assert torch.equal(alone["trial"][0], together["trial"][i])
 
 
+def test_a_finish_spares_the_passes_that_can_gain_next_to_nothing():
+    evaluator, rows, start = begun()
+    rows |= {"best": start["best"], "bar": start["best_l2"] * torch.linspace(0.8, 1.0, 16)}
+    spared = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), rows, Layout(16))
+    every = run(BoundaryFinish(evaluator, 0.0, 1.0, 20, worth=-1.0), rows, Layout(16))
+    assert torch.equal(every["forward"], 3 * every["backward"])
+    assert bool((spared["forward"] >= spared["backward"]).all())
+    assert int(spared["forward"].sum()) < 0.9 * int(every["forward"].sum())
+    assert bool((spared["best_l2"] / every["best_l2"] - 1 < 1e-3).all())
+    for i in range(16):
+        before = evaluator.seen.forward
+        alone = run(BoundaryFinish(evaluator, 0.0, 1.0, 20), {k: v[i : i + 1] for k, v in rows.items()}, Layout(16))
+        assert torch.equal(alone["best"][0], spared["best"][i])
+        assert int(alone["forward"]) == int(spared["forward"][i])
+        assert evaluator.seen.forward - before == PADDED.padded(1) * int(alone["forward"])
+
+
 def test_a_finish_goes_on_where_it_is_below_its_bar_and_not_sure_that_it_has_ended():
     evaluator, rows, start = begun()
     rows |= {"best": start["best"]}

@@ -260,6 +260,8 @@ class BoundaryFinish:
         asked, passes = active, state["forward"] + active
         for left in reversed(range(self.searches)):
             asked = asked & (s * length < (1 - self.worth) * best.l2)
+            if surely_none(asked):
+                break
             x = clip(torch.lerp(x0, state["trial"], s.unsqueeze(1)), self.lower, self.upper)
             z = self.evaluator.forward(x, asked)
             passes = passes + asked
