@@ -59,6 +59,8 @@ def test_the_largest_texts_give_way_to_a_sentence_and_no_more_of_them_than_neede
     assert not kept[2].attachments
     assert sum(map(size_of, kept)) <= sum(map(size_of, parts)) - 60_000
     assert shortened([of_size("a", 10)], 5)[0].html == "x" * 10  # nothing is shorter than the sentence
+    as_long = of_size("a", size_of(shortened([of_size("a", 50_000)], 1)[0]))
+    assert shortened([as_long], 5) == [as_long]  # and what is as long gains nothing
 
 
 def test_the_fullest_version_that_fits_is_taken():
@@ -66,6 +68,9 @@ def test_the_fullest_version_that_fits_is_taken():
     assert "s" * 2_000 in rendered("report/templates/no_room.html", 2_500, versions)
     assert "s" * 3_000 not in rendered("report/templates/no_room.html", 2_500, versions)
     assert "s" * 1_000 in rendered("report/templates/no_room.html", 10, versions)
+    exactly = len(rendered("report/templates/no_room.html", 9_999, versions[1:]).encode())
+    assert "s" * 2_000 in rendered("report/templates/no_room.html", exactly, versions)
+    assert "s" * 2_000 not in rendered("report/templates/no_room.html", exactly - 1, versions)
     assert fewer_of(range(9)) == [4, 2, 1]
     assert fewer_of([1]) == []
 

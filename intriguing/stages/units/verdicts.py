@@ -152,16 +152,16 @@ def _figure(context: Context, tests: list[Row], wording: Wording) -> tuple[str, 
         opposed, there = _largest(context, lower, f"they {wording.verb} {wording.lower}")
         beside = _interval(opposed)
         contrast = f"{_short(opposed['effect'])} in {there}{beside and f' ({beside})'}"
-        return _short(largest["effect"]), _interval(largest), f"effect in {where}, {_unit(largest['effect'])}", contrast
+        return _short(largest["effect"]), _interval(largest), f"effect in {where}{_unit(largest['effect'])}", contrast
     if len(different) > 1:
         which = "" if len(different) == len(tests) else " that differ"
         effects = [test["effect"] for test in different]
         span = f"{_short(min(effects))} to {_short(max(effects))}: a range over these layers, no interval"
-        measure = f"effect, {_unit(median(effects))} (median of {len(different)} layers{which})"
+        measure = f"effect{_unit(median(effects))} (median of {len(different)} layers{which})"
         return _short(median(effects)), span, measure, ""
     [only] = different
     where = "" if len(tests) == 1 else f" in {context.label(only)} · {only['layer']}, which differs"
-    return _short(only["effect"]), _interval(only), f"effect{where}, {_unit(only['effect'])}", ""
+    return _short(only["effect"]), _interval(only), f"effect{where}{_unit(only['effect'])}", ""
 
 
 def _largest(context: Context, tests: list[Row], so: str) -> tuple[Row, str]:
@@ -223,8 +223,8 @@ def _interval(test: Row) -> str:
 
 
 def _unit(effect: float) -> str:
-    unit = "in standard deviations of the rotations"
-    return f"{unit}: far beyond every rotation" if abs(effect) > FAR else unit
+    far = ", far beyond every rotation" if abs(effect) > FAR else ""
+    return f"{far}, in standard deviations of the rotations"
 
 
 def _short(effect: float) -> str:

@@ -1,9 +1,12 @@
 """Transfer on the page: the matrix, its denominators, noise, and alarms."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binom
 
 from intriguing import open_run, tables
 from intriguing.report import Context
@@ -184,6 +187,23 @@ def test_the_verdict_says_from_which_size_half_of_the_changes_fool_another_netwo
     assert "Half of them fool another network from RMS 0.060 on; of noise less than half does at any size." in (
         said[0].meaning
     )
+
+
+def test_the_interval_of_the_verdict_is_that_of_a_share_of_its_images(small):
+    """Every other image fools the other network: a resample of n images has a binomial number of those that do."""
+    small.write("plan", "model_rows", "searched")
+    follow(small, "FC10", "007", [0.06, np.inf] * 12)
+    follow(small, "FC10", "FC10", [0.01] * 24)
+    follow(small, "", "007", [np.inf] * 24, kind="gaussian")
+    small.write("examples")
+    (said,) = verdicts(Context(open_run(small.root)))
+    interval = re.match(r"95 % interval \+([\d.]+) to \+([\d.]+); .*; (\d+) images", said.interval)
+    assert interval is not None
+    low, high, images = map(float, interval.groups())
+    share = float(said.value) / 100
+    ends = 100 * binom.ppf([0.025, 0.975], images, share) / images
+    assert 0.4 < share < 0.6 and low < high
+    assert [low, high] == pytest.approx(ends, abs=100 / images + 0.1)
 
 
 def test_a_few_images_are_no_verdict(small):

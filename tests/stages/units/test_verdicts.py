@@ -68,7 +68,7 @@ def test_a_difference_that_dead_units_hide_is_found():
         ((6.0, 4.0, 0.1), "+5.0", "effect, in standard deviations of the rotations (median of 2 layers that differ)"),
         ((-7.9, 4.1, 0.1), "+4.1", "effect in a · 1, where units are purer, in standard deviations of the rotations"),
         ((60.0, 70.0), "above +20",
-         "effect, in standard deviations of the rotations: far beyond every rotation (median of 2 layers)"),
+         "effect, far beyond every rotation, in standard deviations of the rotations (median of 2 layers)"),
     ],
 )  # fmt: skip
 def test_the_figure_is_of_the_layers_that_differ(effects, value, of):
