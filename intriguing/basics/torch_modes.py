@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -144,8 +144,14 @@ def without_autocast() -> Iterator[None]:
     with ExitStack() as stack:
         for kind in filter(torch.is_autocast_enabled, _AUTOCAST):
             stack.enter_context(torch.autocast(kind, enabled=False))
-        if _device() is not None:
-            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(without_default_device())
+        yield
+
+
+@contextmanager
+def without_default_device() -> Iterator[None]:
+    """Inside, what is made without a device lies on the CPU, as it does where no caller has set a default device."""
+    with nullcontext() if _device() is None else torch.device("cpu"):
         yield
 
 

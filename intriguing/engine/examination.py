@@ -7,7 +7,7 @@ from intriguing.basics.folders.folder import Place, folder_at
 from intriguing.basics.process.garbage import collected_later
 from intriguing.engine.storage.known_records import digest_of
 from intriguing.engine.storage.ledger import Ledger, Row, outputs_of
-from intriguing.engine.storage.ownership import read_plan
+from intriguing.engine.storage.ownership import PLAN, read_plan
 from intriguing.engine.storage.publish import check_free
 from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.storage.verified import Verified
@@ -64,7 +64,10 @@ def examine(plan: Plan, run: Place, verified: Verified | None = None) -> Examina
     store.check_free(f for name, f in plan.fingerprints.items() if name not in records)
     check_free(folder_at(run), plan)
     said = tuple(f"{what}: {name!r} is computed again" for name, what in damaged.items())
-    old = set(read_plan(run).get("fingerprints", {}).values())
+    before = read_plan(run)
+    if len(records) and not before:
+        said = (f"{run}/{PLAN} went, or is damaged: it is written anew, and what is finished is reused", *said)
+    old = set(before.get("fingerprints", {}).values())
     dropped = len(old - set(plan.fingerprints.values()))
     return Examination(records, said, frozenset(stale), dropped)
 

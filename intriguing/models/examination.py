@@ -156,6 +156,7 @@ def _examined(
     # The same images at other positions, together with other images.
     other = torch.cat([_random(images, box, size - len(first_half), "second"), first_half])
     answer = _called(model, other, dtype)
+    _check_same_classes(out, answer)
     rows = torch.cat([out, answer])
     conduct = replace(conduct, probabilities=are_probabilities(rows, out.dtype))
     before, after = out[: len(first_half)], answer[size - len(first_half) :]
@@ -387,6 +388,7 @@ def _same(one: Tensor, other: Tensor, share: float, eps: float) -> Tensor:
     a huge number would make the tolerance too large. Rows that hold a NaN, or whose largest logit is infinite, count as
     equal: nothing is said of such an image in any case.
     """
+    _check_same_classes(one, other)
     one, other = one.double(), other.double()
     top = one.argmax(1, keepdim=True)
     high = one.gather(1, top)
@@ -394,6 +396,19 @@ def _same(one: Tensor, other: Tensor, share: float, eps: float) -> Tensor:
     allowed = share * a.abs() + eps * (one.abs() + high.abs())
     known = one.amax(1).isfinite() & other.amax(1).isfinite()
     return (((a - b).abs() <= allowed) | (a == b)).all(1) | ~known
+
+
+def _check_same_classes(one: Tensor, other: Tensor) -> None:
+    if one.shape[1:] != other.shape[1:]:
+        raise ModelError(changed_classes(one.shape[-1], other.shape[-1]))
+
+
+def changed_classes(before: int, now: int) -> str:
+    """What to say of a model that gave logits of `before` classes, and gives those of `now` in another call."""
+    return (
+        f"The model's number of classes changes from call to call: it gave {before} logits for an image, then {now}. "
+        "It must be the same in every call and for batches of every size."
+    )
 
 
 def _line(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """Queries of a run's tables by DuckDB, and what is said where one fails."""
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,34 @@ SEARCH_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
+@contextmanager
+def heard_in_queries() -> Iterator[None]:
+    """Raises `KeyboardInterrupt` where DuckDB swallowed one: of a signal that comes in a query it makes an error."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+
+
+@contextmanager
+def _unless_interrupted() -> Iterator[None]:
+    """Passes over what DuckDB complains about, but for a signal."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error:
+        pass
+
+
 class FileQueries:
     """Own queries of tables on this machine, by DuckDB's own reader: a quarter of the time of Arrow's.
 
@@ -76,7 +104,7 @@ class FileQueries:
 
         if any(character in self._folder for character in "*?[]{}"):
             return None
-        with self._lock:
+        with self._lock, heard_in_queries():
             try:
                 connection = self._connected()
                 changed = {name for name, of in files.items() if self._files.get(name) != tuple(of)}
@@ -85,6 +113,8 @@ class FileQueries:
                 if SEARCHES in query:
                     self._show_searches(connection)
                 return connection.execute(query, parameters).df()
+            except duckdb.InterruptException:
+                raise
             except duckdb.Error:
                 return None
 
@@ -93,14 +123,12 @@ class FileQueries:
 
         A run has hundreds of files of searches, which are not to be read for every matrix.
         """
-        import duckdb
-
         self._asked += 1
         if self._asked == 1:
             connection.execute(f"create or replace temp view {SEARCHES} as {FOUND_SEARCHES}")
         elif self._asked == 2:
             connection.execute("set preserve_insertion_order = false")
-            with suppress(duckdb.Error):  # too many for memory: the view stays
+            with _unless_interrupted():  # too many for memory: the view stays
                 connection.execute(f"create or replace temp table kept_searches as {FOUND_SEARCHES}")
                 connection.execute(f"create or replace temp view {SEARCHES} as select * from kept_searches")
             connection.execute("set preserve_insertion_order = true")
@@ -111,7 +139,7 @@ class FileQueries:
 
         if self._connection is None:
             connection = duckdb.connect(config={"temp_directory": ""})
-            with suppress(duckdb.Error):  # switches of later versions: files' footers are kept, their content is not
+            with _unless_interrupted():  # switches of later versions: files' footers are kept, their content is not
                 connection.execute("set parquet_metadata_cache = true; set enable_external_file_cache = false")
             leave_out_bar(connection)
             connection.execute(f"set allowed_directories = [{_text(self._folder)}]")
@@ -164,6 +192,8 @@ def answer(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Any)
         raise kind(f"The query failed: {error}") from error
     except duckdb.ParserException as error:
         raise InputError(f"The query failed: {error}{_to_quote(connection, query)}") from error
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise InputError(f"The query failed: {error}") from error
 

@@ -38,7 +38,7 @@ from intriguing.results.files import (
 )
 from intriguing.results.in_notebooks import run_as_html
 from intriguing.results.matrices import AMONG, KINDS, WITHOUT_SOURCE, Fed
-from intriguing.results.queries import FileQueries, answer, leave_out_bar, named_in
+from intriguing.results.queries import FileQueries, answer, heard_in_queries, leave_out_bar, named_in
 
 if TYPE_CHECKING:
     from intriguing.sweep.reporting.figures import Figures
@@ -218,7 +218,7 @@ class Run:
 
         # An empty temp_directory: a query that outgrows memory fails, rather than spill into the current folder.
         config: dict[str, Any] = {"enable_external_access": "false", "temp_directory": ""}
-        with duckdb.connect(config=config) as connection, self._reading("A table"):
+        with heard_in_queries(), duckdb.connect(config=config) as connection, self._reading("A table"):
             leave_out_bar(connection)
             connection.execute("set lock_configuration = true")
             # Opening a table lists its files, so only those that the query names; none named, as in `show tables`: all.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from intriguing.basics.inputs import as_tensor
 from intriguing.basics.text.brief import brief
+from intriguing.basics.torch_modes import without_default_device
 from intriguing.errors import InputError, ModelError, unknown_name
 from intriguing.stability.problem import NOTHING, Network, Problem
 from intriguing.stability.region import Bound
@@ -85,10 +86,10 @@ def lower_bounds(
     """
     if effort not in EFFORTS:
         raise unknown_name("effort of lower_bounds", str(effort), EFFORTS)
-    x = as_tensor(x, "x")
-    labels, wanted = _classes("labels", labels, x), None if targets is None else _classes("targets", targets, x)
-    box = _box(lower, upper, x)
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), without_default_device():
+        x = as_tensor(x, "x")
+        labels, wanted = _classes("labels", labels, x), None if targets is None else _classes("targets", targets, x)
+        box = _box(lower, upper, x)
         x, labels = _plain(x), _plain(labels)
         try:
             network = _network(model, x)
@@ -103,7 +104,7 @@ def lower_bounds(
                 top = None if known is None else known[rows]
                 problem = Problem.of(network, x[rows], labels[rows], box, top)
                 parts.append(_certified(problem, None if wanted is None else wanted[rows], effort, gigaflops))
-    return _joined(parts) if parts else _nothing(x, network.classes, "")
+        return _joined(parts) if parts else _nothing(x, network.classes, "")
 
 
 def excluded_classes(
@@ -124,11 +125,11 @@ def excluded_classes(
 
     Raises `InputError` for arguments that do not fit; a model that cannot be traced or bounded excludes nothing.
     """
-    labels = _classes("labels", labels, x)
-    box, radii = _box(lower, upper, x), _radii("radius", radius, x)
-    if not bool(((radii > 0) & radii.isfinite()).all()):
-        raise InputError(f"radius must be {len(x)} finite numbers above 0.")
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), without_default_device():
+        labels = _classes("labels", labels, x)
+        box, radii = _box(lower, upper, x), _radii("radius", radius, x)
+        if not bool(((radii > 0) & radii.isfinite()).all()):
+            raise InputError(f"radius must be {len(x)} finite numbers above 0.")
         x, labels = _plain(x), _plain(labels)
         try:
             network = _network(model, x)

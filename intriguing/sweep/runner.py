@@ -81,15 +81,17 @@ def prepare(
     loaded = load_spec(spec)
     folder = run_folder(loaded, out)
     check_ours(folder)
+    if not loaded.model_dump(exclude={"name", "seed", "compute"}, exclude_defaults=True):
+        raise SpecError(
+            f"{spec if by_name else 'The spec'} asks for nothing: it names no data set and no question. `intriguing "
+            "specs` lists examples, and `intriguing init` writes a first spec."
+        )
     environment = dict(os.environ) if by_name else {}
     outside = Outside(data or os.environ.get("INTRIGUING_DATA"), environment, loaded.compute.task_seconds)
     inspected = inspect_spec(loaded, outside)
     plan, sweep = build_plan(inspected.spec, inspected.files)
     if not plan.tasks:
-        log.warning(
-            "the spec asks for nothing: there is no data set, or no question to ask of one. `intriguing specs` lists "
-            "examples, and `intriguing init` writes a first spec"
-        )
+        log.warning("nothing is left to do: none of what the spec names is there, or there is no question to ask of it")
     source = str(spec) if by_name else loaded.name
     return Prepared(inspected.spec, source, folder, plan, sweep, inspected.environment, data or "")
 

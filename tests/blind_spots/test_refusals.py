@@ -106,3 +106,28 @@ def test_a_single_image_at_a_step_of_a_network_is_no_reason_to_refuse_it(here):
     with torch.no_grad():
         labels = model.net(x).argmax(1)
     assert minimal_distortion(model, x, labels).status[1:] == ["found", "found"]
+
+
+class Changing(nn.Module):
+    """Gives 4 classes in its first `calls` calls, then 5 and 6 in turns."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 6))
+        self.calls, self.made = calls, 0
+
+    def forward(self, x):
+        self.made += 1
+        return self.net(x)[:, : 4 if self.made <= self.calls else 5 + self.made % 2]
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 6, 9, 11])
+def test_a_model_whose_number_of_classes_changes_is_told_so(calls):
+    """torch's own words about sizes of tensors were all that was said."""
+    torch.manual_seed(0)
+    x = torch.rand(3, 1, 4, 4)
+    model = Changing(calls).eval()
+    labels = model.net(x)[:, :4].argmax(1)
+    said = r"number of classes changes from call to call: it gave \d logits for an image, then \d"
+    with pytest.raises(ModelError, match=said):
+        minimal_distortion(model, x, labels)

@@ -168,10 +168,25 @@ def test_too_little_memory_is_told_in_a_sentence(error, why, monkeypatch, capsys
     assert "ulimit -v" in told
 
 
-def test_a_spec_that_asks_for_nothing_is_told(tmp_path, monkeypatch, caplog):
-    """It said no more than: 0 tasks ran."""
+@pytest.mark.parametrize("content", ["", 'name = "x"\n', "seed = 3\n[compute]\nslots = 8\n"])
+def test_a_spec_that_asks_for_nothing_is_refused(tmp_path, monkeypatch, capsys, content):
+    """It said no more than: 0 tasks ran; then it warned, made a folder and ended with 0."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.toml").write_text("")
-    with caplog.at_level("WARNING"):
-        assert call(["plan", "x.toml"]) == 0
-    assert "the spec asks for nothing" in caplog.text
+    (tmp_path / "x.toml").write_text(content)
+    for command in ("plan", "run"):
+        assert call([command, "x.toml"]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert told.startswith(
+            "x.toml asks for nothing: it names no data set and no question. `intriguing specs` lists"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["x.toml"]
+
+
+@pytest.mark.parametrize("section", ["units", "blind_spots", "stability"])
+def test_a_question_to_models_without_a_model_is_refused(tmp_path, monkeypatch, capsys, section):
+    """One task, of the list of examples, was planned without a remark."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text(f"[datasets.mnist-sample]\n[{section}]\n")
+    assert call(["plan", "x.toml"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{section}: the section asks of models, and the spec names none; add [models.NAME]" in told

@@ -266,19 +266,56 @@ def test_a_store_that_was_moved_into_a_new_folder_is_reused(tmp_path):
     assert len(examine(PLAN, tmp_path / "new").records) == len(PLAN)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 300])
-def test_a_plan_cut_short_is_told_alike_by_all_and_what_they_say_to_do_works(tmp_path, kept):
-    """`status` said "Run the spec again: it is written anew", and the run refused the folder."""
-    run_plan(tmp_path / "old")
-    plan = tmp_path / "old" / "plan.json"
-    plan.write_bytes(plan.read_bytes()[:kept])
-    with pytest.raises(CorruptError, match="move its store/ into a new folder and run the spec there"):
-        read_saved_plan(tmp_path / "old")
-    with pytest.raises(StoreError, match="move its store/ into the new folder: what is in it is reused"):
-        run_plan(tmp_path / "old")
-    (tmp_path / "new").mkdir()
-    (tmp_path / "old" / "store").rename(tmp_path / "new" / "store")
-    assert len(examine(PLAN, tmp_path / "new").records) == len(PLAN)
+def without_plan(run, kept):
+    """A finished run whose plan.json is gone, or of which so many bytes are left."""
+    run_plan(run)
+    plan = run / "plan.json"
+    whole = plan.read_bytes()
+    plan.unlink()
+    if kept is not None:
+        plan.write_bytes(whole[:kept])
+    return whole
+
+
+@pytest.mark.parametrize("kept", [None, 0, 1, 300])
+def test_a_plan_that_went_or_was_cut_short_is_written_anew_and_nothing_is_computed(tmp_path, kept):
+    """The run refused the folder: the store had to be moved into a new one by hand."""
+    run = tmp_path / "run"
+    whole = without_plan(run, kept)
+    if kept is not None:
+        with pytest.raises(CorruptError, match="run the spec there again: what is finished is not computed again"):
+            read_saved_plan(run)
+    check_ours(run)
+    found = examine(PLAN, run)
+    assert len(found.records) == len(PLAN)
+    assert found.damaged == (
+        f"{run}/plan.json went, or is damaged: it is written anew, and what is finished is reused",
+    )
+    records = seen(run / "store")
+    run_plan(run)
+    assert (run / "plan.json").read_bytes() == whole
+    assert seen(run / "store") == records
+    assert examine(PLAN, run).damaged == ()
+
+
+@pytest.mark.parametrize("what", ["notes.txt", "store/mine", "an older record", "a record that was changed"])
+@pytest.mark.parametrize("kept", [None, 300])
+def test_without_its_plan_a_folder_with_anything_else_is_refused_and_the_moved_store_is_reused(tmp_path, kept, what):
+    run = tmp_path / "run"
+    without_plan(run, kept)
+    if "record" in what:
+        for record in (run / "store").glob("*/record.json"):
+            content = record.read_bytes()
+            older = content.rpartition(b',\n "seal"')[0] + b"\n}"
+            record.write_bytes(
+                older if what == "an older record" else content.replace(b'"attempts": 1', b'"attempts": 2')
+            )
+    else:
+        (run / what).write_text("mine")
+    before = seen(run)
+    with pytest.raises(StoreError, match="Choose an empty or new folder with --out"):
+        run_plan(run)
+    assert seen(run) == before
 
 
 def test_a_run_folder_that_the_user_reaches_through_a_link_is_used(tmp_path):

@@ -409,3 +409,19 @@ def test_an_image_without_a_factor_does_not_stop_the_others():
     square, _ = problem._boxed(multipliers, coupled.Sectors(least, most, *problem._ends()), box, steps=3)
     assert bool(square[0].isfinite().all())
     assert bool(square[1].isinf().all())
+
+
+@pytest.mark.parametrize("effort", ["fast", "slow"])
+def test_a_default_device_of_the_caller_changes_nothing(effort):
+    """Under torch.set_default_device labels given as a list, and what the proof makes, came to lie on that device."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 4)).eval()
+    x = hunt.images(0, 4, (1, 6, 6), (0.0, 1.0))
+    with torch.no_grad():
+        labels = model(x).argmax(1).tolist()
+    wanted = lower_bounds(model, x, labels, effort=effort).bound
+    excluded = excluded_classes(model, x, labels, wanted / 2)
+    assert bool((wanted > 0).all())
+    with torch.device("meta"):
+        assert torch.equal(lower_bounds(model, x, labels, effort=effort).bound, wanted)
+        assert torch.equal(excluded_classes(model, x, labels, wanted / 2), excluded)

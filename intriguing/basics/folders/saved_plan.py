@@ -77,8 +77,8 @@ def read_saved_plan(run: Place) -> SavedPlan:
         return checked_plan(parse_json(content))
     except ValueError as error:
         raise CorruptError(
-            f"{path} cannot be read ({error}). If the folder is a run's, move its store/ into a new folder and run the "
-            "spec there: what is in the store is not computed again."
+            f"{path} cannot be read ({error}). If the folder is a run's, run the spec there again: what is finished is "
+            "not computed again. (Where other files lie beside it, move its store/ into a new folder first.)"
         ) from error
 
 

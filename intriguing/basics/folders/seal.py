@@ -32,3 +32,5 @@ PLAN = Seal(b',\n"seal": "', b'"\n}\n')
 """Of plan.json."""
 PAGE = Seal(b"<!-- SHA-256 of all above: ", b" -->\n")
 """Of report.html."""
+RECORD = Seal(b',\n "seal": "', b'"\n}')
+"""Of a record.json in the store."""

@@ -14,7 +14,7 @@ from intriguing.blind_spots import cuda_graph
 from intriguing.blind_spots.cuda_graph import is_graphed
 from intriguing.blind_spots.network.recording import Recording
 from intriguing.errors import ModelError
-from intriguing.models.examination import Conduct
+from intriguing.models.examination import Conduct, changed_classes
 from intriguing.models.feeding.rows import Blocks, Passes
 from intriguing.models.logits import logits_behind
 
@@ -128,7 +128,7 @@ class Evaluator:
             _, logits = logits_behind(self.model, self._fed(images))
         else:
             logits = self.model(self._fed(images))
-        logits = _checked(logits, len(images)).to(images.dtype)
+        logits = self._checked(logits, len(images)).to(images.dtype)
         # The gradient of a mask of nothing would be work for nothing; a NaN may hide what is to be masked.
         if logits.requires_grad and not is_graphed(logits.device) and float(logits.detach().amin()) > -math.inf:
             return logits
@@ -143,7 +143,10 @@ class Evaluator:
         return self._collected(rows, active, self._outputs)
 
     def _outputs(self, images: Tensor) -> Tensor:
-        return _checked(self._repeated(self._fed(images)), len(images))
+        return self._checked(self._repeated(self._fed(images)), len(images))
+
+    def _checked(self, out: Any, count: int) -> Tensor:
+        return _checked(out, count, self.conduct.classes if self.conduct else 0)
 
     def _collected(self, rows: Tensor, active: Tensor | None, call: Callable[[Tensor], Tensor]) -> Tensor:
         index = self._chosen(rows, active)
@@ -261,12 +264,14 @@ def _spread(parts: list[Tensor], rows: Tensor, index: Tensor | None) -> Tensor:
     return fed if index is None else fed.new_zeros((len(rows), *fed.shape[1:])).index_copy_(0, index, fed)
 
 
-def _checked(out: Any, count: int) -> Tensor:
-    """The output, if it is a tensor (count, C). Raises: `ModelError`."""
+def _checked(out: Any, count: int, classes: int) -> Tensor:
+    """The output, if it is a tensor (count, C), with C = `classes` unless that is 0. Raises: `ModelError`."""
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != count:
         output = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ModelError(
             f"The model gave {output} for a batch of {count}; a search needs one row of logits per input: "
             "wrap the model so that it returns (batch, classes)."
         )
+    if classes and out.shape[1] != classes:
+        raise ModelError(changed_classes(classes, out.shape[1]))
     return out

@@ -1,7 +1,8 @@
 """Which folders a run may write to: those whose plan.json is one of ours, and empty or new ones.
 
 A folder without plan.json is taken if all that it holds is what a run leaves that was stopped before its plan was
-written (a lock, temporary files, a store), and files that systems and editors put everywhere.
+written (a lock, temporary files, a store), and files that systems and editors put everywhere. One whose plan.json went
+or was damaged is taken if it has nothing but what a run makes, and a record in its store that is sealed as ours are.
 """
 
 import os
@@ -10,6 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.folders import seal
 from intriguing.basics.folders.files import explained, is_temporary, names_in, obstacle
 from intriguing.basics.folders.folder import Folder, LocalFolder, Place, folder_at
 from intriguing.basics.folders.saved_plan import checked_plan, parse_json
@@ -17,11 +19,13 @@ from intriguing.errors import StoreError
 
 PLAN = "plan.json"
 LOCK = ".lock"
+RECORD = "record.json"
+_PAGE = "report.html"
 _FINGERPRINT = re.compile(r"[0-9a-f]{40}")
 _HARMLESS = {".gitignore", ".gitkeep", ".keep", ".DS_Store", ".directory", "Thumbs.db", "desktop.ini", "lost+found"}
 # Temporary names of earlier versions of this package, and the token by which Ray's workers know the folder.
 _LEFT = re.compile(r"\.plan\.json\.[0-9a-f]{8}|\.seen-by-[0-9a-f]{8,32}")
-_FILES = (PLAN, LOCK, "report.html", "live/status.json", "live/verified.json", "live/records.json")
+_FILES = (PLAN, LOCK, _PAGE, "live/status.json", "live/verified.json", "live/records.json")
 _FOLDERS = ("store", "tables", "live")
 
 
@@ -68,6 +72,8 @@ def _check_far(run: Folder) -> None:
     foreign = {name for name in names if not _is_harmless(name) and name != LOCK}
     if PLAN in names and read_plan(run):
         return
+    if is_without_plan(run):
+        return
     foreign |= set(run.folders("")) - {"store", "live"}
     foreign |= {name for name in run.folders("store") if not is_fingerprint(name)}
     _refuse(str(run), sorted(foreign), PLAN in names)
@@ -80,13 +86,42 @@ def _check_local(run: Path) -> None:
         return
     except OSError as error:
         raise explained(error, run) from error
-    if PLAN not in names:
+    if PLAN in names and read_plan(run):
+        pass
+    elif PLAN in names and not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
+        raise obstacle(run / PLAN, "a file")
+    elif is_without_plan(run):
+        pass
+    elif PLAN not in names:
         _refuse(str(run), [name for name in names if not _is_left_over(run / name)], False)
-    elif not read_plan(run):
-        if not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
-            raise obstacle(run / PLAN, "a file")
+    else:
         _refuse(str(run), [], True)
     _check_places(run)
+
+
+def is_without_plan(run: Place) -> bool:
+    """Whether `run` is a run of ours whose plan.json went, or was damaged: then it is written anew.
+
+    Nothing but what a run makes lies in it and in its store, and a record there has the seal that this package gives.
+    """
+    folder = folder_at(run)
+    names = names_in(run) if isinstance(run, Path) else [*folder.files(""), *folder.folders("")]
+    if any(name not in (*_FOLDERS, PLAN, LOCK, _PAGE) and not _is_harmless(name) for name in names):
+        return False
+    try:
+        stored = folder.folders("store")
+        if folder.files("store") or not all(is_fingerprint(name) or is_temporary(name) for name in stored):
+            return False
+        return any(_is_sealed(folder, name) for name in stored)
+    except (OSError, StoreError):
+        return False
+
+
+def _is_sealed(folder: Folder, fingerprint: str) -> bool:
+    try:
+        return seal.RECORD.holds(folder.read(f"store/{fingerprint}/{RECORD}"))
+    except (OSError, StoreError):
+        return False
 
 
 def _refuse(run: str, foreign: list[str], has_plan: bool) -> None:

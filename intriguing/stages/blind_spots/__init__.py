@@ -2,12 +2,13 @@
 
 from intriguing.engine.task import Code
 from intriguing.stages.blind_spots.functions import FUNCTIONS
-from intriguing.stages.blind_spots.spec import BlindSpotsSpec
+from intriguing.stages.blind_spots.spec import BlindSpotsSpec, agree
 from intriguing.stages.common.stage import Stage
 
 STAGE = Stage(
     name="blind_spots",
     section=BlindSpotsSpec,
+    agree=agree,
     plan=Code("intriguing.stages.blind_spots.plan:plan"),
     functions=FUNCTIONS,
     check_model=Code("intriguing.stages.blind_spots.preflight:check_model"),

@@ -1,11 +1,11 @@
 """The section [blind_spots] of a spec."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from intriguing.blind_spots.grades import GRADES
-from intriguing.stages.common.section import Section
+from intriguing.stages.common.section import Section, needs_models
 
 if TYPE_CHECKING:
     GradeName = str
@@ -37,3 +37,8 @@ class BlindSpotsSpec(Section):
     def grades(self) -> list[str]:
         """Every grade once, `grade` first."""
         return list(dict.fromkeys([self.grade, *self.more_grades]))
+
+
+def agree(section: object, spec: Any) -> None:
+    """It needs models; raises ValueError where the spec has none."""
+    needs_models("blind_spots", spec)

@@ -40,3 +40,11 @@ def as_toml(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, PurePath) else value
+
+
+def needs_models(section: str, spec: Any) -> None:
+    """Raise ValueError where `spec` has a `section` that asks something of models, and names none."""
+    if not spec.models:
+        raise ValueError(
+            f"{section}: the section asks of models, and the spec names none; add [models.NAME] with its architecture"
+        )

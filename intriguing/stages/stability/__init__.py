@@ -3,11 +3,12 @@
 from intriguing.engine.task import Code
 from intriguing.stages.common.stage import Stage
 from intriguing.stages.stability.functions import FUNCTIONS
-from intriguing.stages.stability.spec import StabilitySpec
+from intriguing.stages.stability.spec import StabilitySpec, agree
 
 STAGE = Stage(
     name="stability",
     section=StabilitySpec,
+    agree=agree,
     plan=Code("intriguing.stages.stability.plan:plan"),
     functions=FUNCTIONS,
     question=6,

@@ -1,10 +1,10 @@
 """The section [stability] of a spec."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from intriguing.stages.common.section import Section
+from intriguing.stages.common.section import Section, needs_models
 
 
 class StabilitySpec(Section):
@@ -17,3 +17,8 @@ class StabilitySpec(Section):
     time."""
     gigaflops: float = Field(default=100.0, gt=0)
     """Operations (billions) that the linear bounds of one image may take. Where they take more, norms bound alone."""
+
+
+def agree(section: object, spec: Any) -> None:
+    """It needs models; raises ValueError where the spec has none."""
+    needs_models("stability", spec)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from intriguing.errors import unknown_name
-from intriguing.stages.common.section import Section
+from intriguing.stages.common.section import Section, needs_models
 from intriguing.units.scoring.scores import METRICS
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class UnitsSpec(Section):
 
 def agree(section: UnitsSpec, spec: Any) -> None:
     """Every model names a layer, and the judge is one of the models; raises ValueError with the key."""
+    needs_models("units", spec)
     for name, model in spec.models.items():
         if not model.layers:
             raise ValueError(f"models.{name}.layers: name at least one layer, since the spec has a [units] section")
