@@ -40,11 +40,13 @@ class RowResults:
         self.rounding = torch.finfo(rows["x0"].dtype).eps / 4 * rows["x0"].abs().amax(1) * evaluator.size**0.5
         """(R,) the usual rounding of an image in L2: of its own values, for a box may be far wider than they are."""
         self.outcome: State = {}
-        """What `search_rows` returns, and bound (R,): how near the last QP of a finish expects its row to come."""
+        """What `search_rows` returns; bound (R,), how near the last QP of a finish expects its row to come; and beyond
+        (R,), how far its point is beyond the boundary if the margin is linear there, as a share of its distance."""
 
     def begin(self, outcome: State) -> None:
         """Take over what the first starts of all rows have found."""
-        self.outcome = outcome | {"bound": torch.zeros_like(outcome["best_l2"])}
+        zero = torch.zeros_like(outcome["best_l2"])
+        self.outcome = outcome | {"bound": zero, "beyond": zero.clone()}
 
     def nearest(self) -> Tensor:
         """Index of the nearest row of each example that has a success."""
@@ -125,6 +127,8 @@ class RowResults:
         """
         cosines = cosine(*self._changes(index, new["trial"]))
         self.outcome["blind"][index] &= new["bound"] == 0
+        same = new["best_l2"] <= self.outcome["best_l2"][index]
+        self.outcome["beyond"][index[same]] = new["beyond"][same]
         better = new["best_l2"] < (1 - _GAIN) * self.outcome["best_l2"][index] - self.rounding[index]
         for name in ("best", "best_l2", "best_class", "bound"):
             self.outcome[name][index[better]] = new[name][better]

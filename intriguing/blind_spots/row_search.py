@@ -65,6 +65,9 @@ _WIDE = 4
 network it brings as much as another one to the nearest class, and one to the second nearest hardly anything."""
 _SMALL, _ANYWAY = 100, 2
 """Images of at most so many values get so many further starts even if their starts agree: they cost little there."""
+_JUMP = 0.01
+"""The margin jumps where a finished point is beyond the boundary by more than this share of its distance, if the margin
+is linear there. On 12 networks whose results end at no jump it was 0.0008 at most."""
 _RESCUES = 3
 """Largest number of segments for a row without a success."""
 _COARSELY = 0.1
@@ -182,7 +185,7 @@ class _RowSearch:
         agreed = self._second(started, self._misjudged(missed & ~behind))
         self._rescue()
         self._probe()
-        self._further(agreed, coarse)
+        self._further(agreed & ~self._jumps(), coarse)
         return self.outcome
 
     def _missed(self, reach: Tensor, done: Tensor) -> Tensor:
@@ -232,6 +235,16 @@ class _RowSearch:
         trials.append(Trial(penalised, lost.nonzero().squeeze(1)))
         *cosines, of_penalised = self.results.again([*trials, *besides], recipe.steps)[: len(trials)]
         return (self.results.largest(cosines) > SAME) | (of_penalised > SURELY_SAME)
+
+    def _jumps(self) -> Tensor:
+        """Mask (E,) of the examples whose nearest row ended at a jump of the margin.
+
+        There two starts that agree say little: both stopped at the same jump, and others may be far nearer.
+        """
+        nearest = self.results.nearest()
+        jumps = self.groups.each(False, torch.bool)
+        jumps[self.owner[nearest]] = self.outcome["beyond"][nearest] > _JUMP
+        return jumps
 
     def _elsewhere(self, index: Tensor) -> Tensor:
         """The goals of rows (I,), of several without the class that is reached already (I, C)."""

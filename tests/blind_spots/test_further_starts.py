@@ -304,8 +304,9 @@ def test_a_start_that_comes_as_near_in_another_direction_does_not_agree():
     best, other = x + 0.25 * torch.eye(16)[0], x + 0.25 * torch.eye(16)[1]
     length = torch.full((2,), 0.25)
     results.outcome = {"best": best.clone(), "best_l2": length.clone(), "best_class": rows["target"].clone()}
-    results.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone()}
+    results.outcome |= {"blind": torch.zeros(2, dtype=torch.bool), "bound": length.clone(), "beyond": 0 * length}
     ends = {"best": torch.stack([best[0], other[1]]), "best_l2": length, "bound": length, "best_class": rows["target"]}
+    ends |= {"beyond": 0 * length}
     ends |= {"trial": ends["best"]}
     assert (results.kept(torch.arange(2), ends) > SAME).tolist() == [True, False]
     # One that ended early, since it could come no nearer, agrees by where it would have gone next.

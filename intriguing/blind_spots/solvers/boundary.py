@@ -139,7 +139,7 @@ class BoundaryFinish:
     rounds: int = 4
     """Newton steps of each QP, which starts from the multipliers of the previous one."""
     poll: int = 2
-    outputs: tuple[str, ...] = ("best", "best_l2", "bound", "trial", "forward", "backward")
+    outputs: tuple[str, ...] = ("best", "best_l2", "bound", "beyond", "trial", "forward", "backward")
 
     def load(self, inputs: State) -> State:
         """The first state. Rows start at a success, `best` (R, n), and may have a `bar` (R,), see `hopeless`."""
@@ -154,6 +154,7 @@ class BoundaryFinish:
             "trial": best.clone(),
             "best_l2": dot(r, r).sqrt(),
             "bound": zero.clone(),
+            "beyond": zero.clone(),
             "best_logits": best.new_zeros(inputs["rivals"].shape),
             "normals": best.new_zeros(count, self.cuts, n),
             "scales": cuts + 1,
@@ -175,7 +176,7 @@ class BoundaryFinish:
         trial = self._judged(state, active)
         best, passes = self._line(state, trial, active)
         cuts = self._renewed(state, trial)
-        offsets = self._corrected(cuts, state, best, active)
+        offsets, beyond = self._corrected(cuts, state, best, active)
         goal, multipliers, value = project(
             self.lower - x0, self.upper - x0, cuts.normals, offsets, cuts.multipliers, unit=True, rounds=self.rounds
         )
@@ -190,6 +191,7 @@ class BoundaryFinish:
             "best_logits": best.logits,
             "forward": passes,
             "bound": torch.where(active, bound, state["bound"]),
+            "beyond": torch.where(active, beyond, state["beyond"]),
             "trial": ahead if surely_all(active) else chosen(active, ahead, state["trial"]),
             "offsets": offsets,
             "multipliers": multipliers,
@@ -320,8 +322,9 @@ class BoundaryFinish:
             u.masked_fill(same, 0).scatter_(1, slot, inherited),
         )
 
-    def _corrected(self, cuts: _Cuts, state: State, best: _Best, active: Tensor) -> Tensor:
-        """Offsets (R, K), corrected by the logits at the best point.
+    def _corrected(self, cuts: _Cuts, state: State, best: _Best, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets (R, K), corrected by the logits at the best point; and how far that is beyond the nearest linearised
+        boundary (R,), as a share of its distance from the image.
 
         There the true margin over every rival is known. The newest cut of a rival that predicts a smaller margin is
         moved to agree with it. An older cut that is wrong by much is dropped, because the boundary is not concave
@@ -331,9 +334,10 @@ class BoundaryFinish:
         logits, r = best.logits, best.point - state["x0"]
         gaps = (logits.gather(1, state["target"].unsqueeze(1)) - logits.gather(1, owners)) / scales
         along = torch.bmm(r.unsqueeze(1), normals.transpose(1, 2)).squeeze(1)
+        beyond = gaps.masked_fill(offsets == -_INFINITY, _INFINITY).amin(1) / best.l2
         far = gaps - (along - offsets) > _LOOSE * best.l2.unsqueeze(1)
         drop = ~active.unsqueeze(1)
         if not surely_none(far):
             rivalry = (owners.unsqueeze(2) == owners.unsqueeze(1)) & (offsets.abs() < _INFINITY).unsqueeze(1)
             drop = drop | (far & (rivalry & (ages.unsqueeze(1) < ages.unsqueeze(2))).any(2))
-        return torch.minimum(offsets, along - gaps).masked_fill_(drop, -_INFINITY)
+        return torch.minimum(offsets, along - gaps).masked_fill_(drop, -_INFINITY), beyond
