@@ -136,7 +136,7 @@ class BoundaryFinish:
     """A row with a `bar` also ends when after so many gradients its distance is larger than the bar by this factor."""
     patience: int = 8
     """A row ends after this many steps in a row that each gain less than half of the tolerance."""
-    rounds: int = 4
+    rounds: int = 3
     """Newton steps of each QP, which starts from the multipliers of the previous one."""
     poll: int = 2
     outputs: tuple[str, ...] = ("best", "best_l2", "bound", "beyond", "trial", "forward", "backward")
