@@ -7,10 +7,13 @@ from pyarrow import fs
 
 from intriguing.basics.folders.bucket import BucketFolder
 from intriguing.basics.folders.files import at_home, without_secrets
+from intriguing.basics.folders.presence import is_file, is_folder
 from intriguing.basics.folders.saved_plan import LARGEST_PLAN, checked_plan, parse_json
 from intriguing.errors import CorruptError, StoreError
 from intriguing.results.files import located
 from intriguing.results.run import Run
+
+_SHOWN = 5
 
 
 def open_run(path: str | Path | BucketFolder) -> Run:
@@ -38,7 +41,7 @@ def open_run(path: str | Path | BucketFolder) -> Run:
         problem = {fs.FileType.NotFound: "does not exist", fs.FileType.File: "is a file"}.get(kind, "has no plan.json")
         raise StoreError(
             f"{shown!r} is not the folder of a run: it {problem}. Give the folder that `intriguing run SPEC --out "
-            "FOLDER` wrote (it holds plan.json and tables/)."
+            f"FOLDER` wrote (it holds plan.json and tables/).{_meant(text)}"
         )
     try:
         with system.open_input_stream(f"{root}/plan.json") as stream:
@@ -54,7 +57,25 @@ def open_run(path: str | Path | BucketFolder) -> Run:
         raise StoreError(f"{shown}/plan.json cannot be read. {refused}") from error
     except (OSError, ValueError) as error:
         raise CorruptError(
-            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, move its store/ into a new folder "
-            "and run the spec there: what is in the store is not computed again."
+            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, run the spec there again: "
+            "what is finished is not computed again."
         ) from error
     return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
+
+
+def _meant(path: str) -> str:
+    """The run that `path` lies in, or those that lie in it, as a sentence; "" where there are none, and of a bucket."""
+    if "://" in path:
+        return ""
+    given = at_home(path)
+    inside = next((above for above in list(given.absolute().parents)[:3] if is_file(above / "plan.json")), None)
+    if inside is not None:
+        return f" It lies in the run {str(inside)!r}."
+    try:
+        runs = (
+            sorted(str(below) for below in given.iterdir() if is_file(below / "plan.json")) if is_folder(given) else []
+        )
+    except OSError:
+        return ""
+    shown = ", ".join(map(repr, runs[:_SHOWN])) + (", ..." if len(runs) > _SHOWN else "")
+    return f" Runs in it: {shown}." if runs else ""

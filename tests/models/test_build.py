@@ -243,3 +243,14 @@ def test_a_weight_decay_that_is_no_number_is_refused(value):
     with pytest.raises(InputError, match="weight_decay = .*a number"):
         TrainOptions.of({"weight_decay": value})
     assert TrainOptions.of({"weight_decay": 1, "learning_rate": 1}).learning_rate == 1
+
+
+def test_a_model_in_place_of_the_function_that_makes_it_is_told_as_such(tmp_path, monkeypatch):
+    """It was called without an image: forward() missing 1 required positional argument."""
+    (tmp_path / "made_already.py").write_text(
+        "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    told = r"made_already:model is a Sequential, .* write `def build\(\): return model` .* made_already:build\."
+    with pytest.raises(ModelError, match=told):
+        build_model("made_already:model", (1, 28, 28), 10)

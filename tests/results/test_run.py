@@ -295,3 +295,14 @@ def test_models_come_in_the_order_of_the_spec(tmp_path, models):
     content["spec"]["models"] = models
     (tmp_path / "run" / "plan.json").write_text(json.dumps(content))
     assert ig.open_run(tmp_path / "run").models() == [("007", 1), ("FC10", 1)]
+
+
+def test_a_path_beside_the_run_s_folder_is_told_which_runs_are_near(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name / "tables").mkdir(parents=True)
+        (tmp_path / name / "plan.json").write_text("{}")
+    for path in ("a/tables", "a/plan.json", "a/tables/nothing"):
+        with pytest.raises(StoreError, match=rf"It lies in the run '{tmp_path}/a'\.$"):
+            ig.open_run(tmp_path / path)
+    with pytest.raises(StoreError, match=rf"Runs in it: '{tmp_path}/a', '{tmp_path}/b'\.$"):
+        ig.open_run(tmp_path)

@@ -111,3 +111,10 @@ def test_a_spec_comes_back_as_it_was_stored():
     for name in spec_names():
         spec = load_spec(name)
         assert load_spec(json.loads(json.dumps(spec.model_dump()))) == spec
+
+
+@pytest.mark.parametrize("made", [int, lambda: None])
+def test_a_model_or_function_of_a_notebook_in_a_spec_is_told_what_to_write(made):
+    """pydantic said that the input should be a valid string, and printed the whole network."""
+    with pytest.raises(SpecError, match=r'models.m.architecture: it is a \w+, .*"module:function".*minimal_distortion'):
+        load_spec({"name": "x", "datasets": {"mnist-sample": {}}, "models": {"m": {"architecture": made}}})

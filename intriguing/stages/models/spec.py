@@ -50,6 +50,17 @@ class ModelSpec(Section):
     """The part of the training split to train on, such as "1 of 2" (the paper's P1) and "2 of 2" (P2): disjoint, drawn
     by the spec's seed, every class divided evenly. By default all of it."""
 
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if callable(value):  # a model, a class or a function of a notebook
+            raise ValueError(
+                f"it is a {type(value).__name__}, and a spec names what makes a model, since other processes make it "
+                'anew: write "module:function" for a function in a file of yours. (A model that is in memory is '
+                "searched by ig.minimal_distortion, and its units tested by ig.rotation_test, without a spec.)"
+            )
+        return value
+
     @field_validator("train_part")
     @classmethod
     def _named_rightly(cls, value: str) -> str:
