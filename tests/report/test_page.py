@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,48 @@ def test_the_page_follows_light_and_dark(html):
     assert "currentColor" in html
     assert "var(--accent)" in html.split("</style>", 1)[1]
     assert "#0708" not in html
+
+
+def test_headings_never_skip_a_level_and_every_control_has_a_name(document):
+    levels = [int(tag[1]) for tag, _ in document.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+    assert document.all("html")[0]["lang"] == "en"
+    assert not [a for tag in ("input", "select", "textarea") for a in document.all(tag) if "aria-label" not in a]
+    titles = {a["aria-labelledby"] for a in document.all("section")}
+    assert titles <= {a.get("id") for a in document.all("h2")}
+
+
+def luminance(colour):
+    """Of an sRGB colour (3,) in 0 to 255. Source: WCAG 2.2, "relative luminance"."""
+    share = np.asarray(colour) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one, other):
+    """The contrast of two colours, 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def rgb(text):
+    return [int(text[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_text_has_a_contrast_of_at_least_4_5_in_light_in_dark_and_on_paper(html):
+    for block in re.findall(r":root \{(.*?)\}", html, re.DOTALL):
+        named = dict(re.findall(r"--([\w-]+): ([^;]+);", block))
+        colours = {name: rgb(value) for name, value in named.items() if re.fullmatch(r"#[0-9a-f]{6}", value)}
+        for ink in ("ink", "muted", "accent", "bad"):
+            assert min(contrast(colours[ink], colours[on]) for on in ("bg", "panel", "tile")) >= 4.5, ink
+        assert contrast(colours["bad"], colours["bad-bg"]) >= 4.5
+        heat, most = np.array(named["heat"].split(), float), float(named["heat-most"])
+        deep = colours.get("heat-ink", colours["ink"])
+        for p in np.linspace(0, 1, 101):  # a cell of a matrix is called deep from 0.55, 0.7 or 0.75 on
+            cell = heat * (0.05 + most * p) + np.array(colours["bg"]) * (0.95 - most * p)
+            assert p > 0.75 or contrast(colours["ink"], cell) >= 4.5
+            assert p < 0.55 or contrast(deep, cell) >= 4.5
+    assert len(re.findall(r":root \{", html)) == 3
 
 
 def test_the_same_run_gives_the_same_page(small):
