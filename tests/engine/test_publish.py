@@ -38,6 +38,23 @@ def test_a_few_shards_are_linked_under_their_tasks_names(tmp_path):
     assert files[0].stat().st_nlink == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 of somebody's"])
+def test_a_published_file_that_was_damaged_is_told_and_put_there_anew(tmp_path, caplog, content):
+    """It was mended without a word."""
+    publication, records = published(tmp_path, 3)
+    publication.settle(records)
+    assert "put there anew" not in caplog.text
+    second = sorted((tmp_path / "tables" / "things").iterdir())[1]
+    second.unlink()
+    second.write_bytes(content)
+    publication.settle(records)
+    assert caplog.messages == [f"{second} is not what was computed: it is put there anew"]
+    assert pq.read_table(second).to_pydict() == {"i": [1]}
+    assert second.stat().st_nlink == 2
+    publication.settle(records)
+    assert len(caplog.messages) == 1
+
+
 def test_many_shards_are_compacted_in_order_and_only_once(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
     monkeypatch.setattr(publish, "_PART", 4)

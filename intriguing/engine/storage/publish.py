@@ -311,6 +311,11 @@ class Publication:
     def _settle_links(self, folder: str, shards: Sequence[Shard], records: Mapping[str, Record]) -> None:
         published = self._clean(folder, {s.name for s in shards})
         kept = {s.name for s in shards if s.name in published and self._is_whole(folder, s, records[s.task])}
+        for shard in shards:
+            if shard.name in published - kept:
+                log.warning(
+                    "%s/tables/%s/%s is not what was computed: it is put there anew", self._run, folder, shard.name
+                )
         self._waiting += [(folder, s, records[s.task]) for s in shards if s.name not in kept]
         self._link_waiting()
 
