@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from intriguing.engine.driver import write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.live import Live
 from intriguing.engine.storage import publish
@@ -185,6 +186,7 @@ def test_shards_of_earlier_code_that_lack_a_column_are_compacted_with_later_ones
 def test_a_damaged_shard_is_named_when_it_is_compacted_and_hashed_by_the_next_run(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "MOST_SHARDS", 5)
     publication, records = published(tmp_path, 10)
+    write_plan(tmp_path, publication._plan, {"name": "things"})
     fingerprint = publication._plan.fingerprints["t/4"]
     for task, record in records.items():
         publication._verified.note_outputs(publication._plan.fingerprints[task], record)
