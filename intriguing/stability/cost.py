@@ -3,7 +3,18 @@
 import math
 
 from intriguing.stability.tracing.graph import Graph, Node
-from intriguing.stability.tracing.ops import Affine, Concat, Convolution, Dense, Elementwise, Linear, MaxPool, Sum, size
+from intriguing.stability.tracing.ops import (
+    Affine,
+    Concat,
+    Convolution,
+    Dense,
+    Elementwise,
+    Linear,
+    MaxPool,
+    Product,
+    Sum,
+    size,
+)
 
 _EVALUATIONS = 5
 """How many radii are tried, on average."""
@@ -44,6 +55,8 @@ def _row(graph: Graph, node: Node) -> float:
     values = sum(size(graph.nodes[j].shape) for j in node.inputs) + size(node.shape)
     if isinstance(node.op, Dense):
         return 2.0 * node.op.weight.numel() * max(1, math.prod(node.shape[:-1]))
+    if isinstance(node.op, Product):
+        return 2.0 * node.op.terms * size(node.shape)
     if isinstance(node.op, Convolution):
         smaller = node.shape if not node.op.transposed else graph.nodes[node.inputs[0]].shape
         return 2.0 * node.op.weight.numel() * math.prod(smaller[1:])

@@ -25,6 +25,7 @@ from intriguing.stability.tracing.ops import (
     Linear,
     MaxPool,
     Op,
+    Product,
     Reshape,
     Scale,
     Shift,
@@ -148,7 +149,7 @@ class Rounding:
         share = size_of / (1 - size_of) if size_of < 0.5 else math.inf
         dense, convolved = self.products
         product = dense if isinstance(op, Dense) else convolved if isinstance(op, Convolution) else 0.0
-        if isinstance(op, Linear) and not op.copies:
+        if isinstance(op, Product) or (isinstance(op, Linear) and not op.copies):
             product = max(dense, convolved)
         return share + product * (1 + product) * (1 + share)
 
@@ -173,6 +174,8 @@ def _terms(op: Op) -> int:
     """How many roundings an output of `op` goes through; 0 where it moves values only."""
     if isinstance(op, Dense):
         return op.weight.shape[1] + 2
+    if isinstance(op, Product):
+        return op.terms + 2
     if isinstance(op, Convolution):
         return 4 * (op.weight[0].numel() * (op.groups if op.transposed else 1) + 2)
     if isinstance(op, Linear):

@@ -88,7 +88,7 @@ def secants(op: Elementwise, at: Tensor, low: Tensor, high: Tensor) -> tuple[Ten
     """The least and largest slope of a line from (at, f(at)) to another point of the curve over [low, high]."""
     shape = relaxations.shape_of(op)
     assert shape is not None
-    f, tangent = op.function, shape.slope(at)
+    f, tangent = op.apply, shape.slope(at)
     origin = f(at)
 
     def slope(z: Tensor) -> Tensor:

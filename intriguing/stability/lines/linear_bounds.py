@@ -245,8 +245,7 @@ class LinearBounds:
         if isinstance(op, Sum):
             return [(j, c * a, None) for j, c in zip(node.inputs, op.coefficients, strict=True)]
         if isinstance(op, Concat):
-            parts = a.split([s[op.axis - 1] for s in shapes], dim=op.axis + 1)
-            return [(j, p.contiguous(), None) for j, p in zip(node.inputs, parts, strict=True)]
+            return [(j, p.contiguous(), None) for j, p in zip(node.inputs, op.parts(a, shapes), strict=True)]
         source = node.inputs[0]
         low, high = intervals[source]
         if isinstance(op, MaxPool):

@@ -54,6 +54,9 @@ def shape_of(op: Elementwise) -> Shape | None:
         return _SHAPES[kind]
     if kind == "leaky_relu":
         return Shape(lambda z: torch.where(z > 0, 1.0, p[0]), (0.0,), _nowhere, form="convex" if p[0] <= 1 else "other")
+    if kind == "prelu" and op.weight is not None:
+        form = "convex" if bool((op.weight <= 1).all()) else "other"
+        return Shape(lambda z: torch.where(z > 0, 1.0, op.beside(z)), (0.0,), _nowhere, form=form)
     if kind in ("hardtanh", "clamp", "clamp_min", "relu6"):
         low, high = (0.0, 6.0) if kind == "relu6" else (p[0], p[1] if len(p) > 1 else math.inf)
         low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
@@ -110,11 +113,18 @@ def _slope_mish(z: Tensor) -> Tensor:
     return t + z * torch.sigmoid(z) * (1 - t * t)
 
 
+def _touch_softsign(k: Tensor) -> tuple[Tensor, ...]:
+    # 1 / (1 + |z|)^2 = k.
+    z = 1 / k.clamp(1e-30, 1.0).sqrt() - 1
+    return z, -z
+
+
 _SHAPES: dict[str, Shape] = {
     "relu": Shape(lambda z: (z > 0).to(z), (0.0,), _nowhere, form="convex"),
     "abs": Shape(torch.sign, (0.0,), _nowhere, form="convex"),
     "sigmoid": Shape(lambda z: torch.sigmoid(z) * torch.sigmoid(-z), (), _touch_sigmoid, 0.1, "s"),
     "tanh": Shape(lambda z: 1 / torch.cosh(z.clamp(-300, 300)) ** 2, (), _touch_tanh, 0.77, "s"),
+    "softsign": Shape(lambda z: 1 / (1 + z.abs()) ** 2, (), _touch_softsign, 2.0, "s"),
     "gelu": Shape(_slope_gelu, (), None, 0.798),
     "gelu_tanh": Shape(_slope_gelu_tanh, (), None, 0.82),
     "silu": Shape(_slope_silu, (), None, 0.5001),
@@ -155,7 +165,7 @@ def lines(op: Elementwise, low: Tensor, high: Tensor, slopes: tuple[Tensor, Tens
 
 def intercept(op: Elementwise, shape: Shape, k: Tensor, low: Tensor, high: Tensor, side: int) -> Tensor:
     """The least (side -1) or largest (side 1) value of f(z) - k z on [low, high], widened for rounding."""
-    f = op.function
+    f = op.apply
 
     def gap(z: Tensor) -> Tensor:
         return side * (f(z) - k * z)
@@ -185,7 +195,7 @@ def chosen_slopes(op: Elementwise, shape: Shape, low: Tensor, high: Tensor) -> t
     narrow = width <= _NARROW * (1 + low.abs())
     middle = (low + high) / 2
     tangent = shape.slope(middle)
-    secant = torch.where(narrow, tangent, (op.function(high) - op.function(low)) / torch.where(narrow, 1.0, width))
+    secant = torch.where(narrow, tangent, (op.apply(high) - op.apply(low)) / torch.where(narrow, 1.0, width))
     if op.kind == "relu":
         secant = torch.where(low >= 0, 1.0, torch.where(high <= 0, 0.0, secant))
         return torch.where(high > -low, 1.0, 0.0).to(low), secant
@@ -207,11 +217,11 @@ def _from(op: Elementwise, shape: Shape, start: Tensor, end: Tensor, secant: Ten
     For functions of form s. Bisection on the point of touch: beyond it the line from `start` is steeper than the curve.
     """
     near, far = torch.zeros_like(start), end
-    origin = op.function(start)
+    origin = op.apply(start)
     for _ in range(18):
         z = (near + far) / 2
-        steeper = (op.function(z) - origin) > shape.slope(z) * (z - start)
-        steeper = torch.where(end > start, steeper, (op.function(z) - origin) < shape.slope(z) * (z - start))
+        steeper = (op.apply(z) - origin) > shape.slope(z) * (z - start)
+        steeper = torch.where(end > start, steeper, (op.apply(z) - origin) < shape.slope(z) * (z - start))
         near, far = torch.where(steeper, near, z), torch.where(steeper, z, far)
-    chord = (op.function(end) - origin - shape.slope(end) * (end - start)) * torch.sign(end - start) <= 0
+    chord = (op.apply(end) - origin - shape.slope(end) * (end - start)) * torch.sign(end - start) <= 0
     return torch.where(chord, secant, shape.slope(far))

@@ -19,6 +19,7 @@ from intriguing.stability.tracing.ops import (
     MaxPool,
     Op,
     Pad,
+    Product,
     Reshape,
     Scale,
     Shape,
@@ -57,6 +58,12 @@ _SLOPES = {
     "log_sigmoid": 1.0,
     "softshrink": 1.0,
     "abs": 1.0,
+    "softsign": 1.0,
+    "sin": 1.0,
+    "cos": 1.0,
+    "atan": 1.0,
+    "asinh": 1.0,
+    "erf": 2 / math.sqrt(math.pi) * (1 + 1e-12),
 }
 
 
@@ -74,6 +81,8 @@ def slope_bound(op: Elementwise) -> float:
     """The largest slope of an elementwise function; inf where it is not known."""
     if op.kind == "leaky_relu":
         return max(1.0, abs(op.parameters[0]))
+    if op.kind == "prelu" and op.weight is not None:
+        return max(1.0, float(op.weight.abs().amax()))
     if op.kind == "elu":
         alpha, scale, inner = op.parameters
         return abs(scale) * max(1.0, abs(alpha * inner))
@@ -121,7 +130,9 @@ def _affine(op: Affine, inputs: Shape, outputs: Shape, tight: bool, norm: bool) 
     exact = _exact(op, inputs, outputs)
     if exact is not None:
         return Gain(exact, exact)
-    if isinstance(op, Dense):
+    if isinstance(op, Product):
+        upper = op.factor * spectrum.gram_bound(op.blocks(op.weight.double()))
+    elif isinstance(op, Dense):
         upper = spectrum.gram_bound(op.weight.double()[None])
     elif isinstance(op, Convolution) and size(inputs) * size(outputs) > _DENSE:
         upper = convolution_bound(op, inputs, outputs)

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
-from intriguing.stability.tracing import smooth
+from intriguing.stability.tracing import composed, products, smooth
 from intriguing.stability.tracing.ops import (
-    Concat,
     Convolution,
     Dense,
     Elementwise,
@@ -65,12 +64,13 @@ def _addmm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
 def _matmul(a: dict, x: list[Tensor], node: FxNode) -> Op:
     left, right = a["self"], a.get("other", a.get("mat2"))
-    if isinstance(left, Tensor) and left.ndim == 2 and x[0].ndim > 2:
-        # A matrix from the left: of the axis before the last.
-        matrix = left.detach().double()
-        return Linear(lambda t: matrix.to(t) @ t, "matmul", (matrix,))
-    if not isinstance(right, Tensor) or right.ndim != 2:
-        return Unknown("matmul of two inputs")
+    right = a.get("mat2", a.get("vec", right)) if right is None else right
+    if isinstance(left, Tensor):
+        return products.matmul(x[0], left, left=True)
+    if not isinstance(right, Tensor):
+        return Unknown(f"matmul of two inputs: {products.TWO_INPUTS}")
+    if right.ndim != 2:
+        return products.matmul(x[0], right, left=False)
     return Dense(right.detach().double().T.contiguous(), None)
 
 
@@ -78,6 +78,8 @@ def _convolution(a: dict, x: list[Tensor], node: FxNode) -> Op:
     weight = _double(a["weight"])
     assert weight is not None
     d = weight.ndim - 2
+    if x[0].ndim != d + 2:
+        raise ValueError(f"samples of {d + 1} axes, channels included, are needed")
     transposed = bool(a.get("transposed", "conv_transpose" in name_of(node)))
     stride, dilation = _many(a["stride"], d), _many(a["dilation"], d)
     extra = _many(a.get("output_padding", 0), d)
@@ -191,16 +193,6 @@ def _adaptive_max(a: dict, x: list[Tensor], node: FxNode) -> Op:
     return MaxPool(lambda t: function(t, sizes), windows)
 
 
-def _maximum(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    """The maximum over the last axes, as a pool of one window."""
-    given = a["dim"]
-    dims = sorted(d % x[0].ndim for d in (given if isinstance(given, list | tuple) else [given]))
-    if not dims or dims != list(range(x[0].ndim - len(dims), x[0].ndim)) or dims[0] == 0:
-        return Unknown(f"{name_of(node)} over axes that are not the last")
-    keep = bool(a["keepdim"])
-    return MaxPool(lambda t: t.amax(dims, keep), tuple((tuple(range(x[0].shape[d])),) for d in dims))
-
-
 def _threshold(a: dict, x: list[Tensor], node: FxNode) -> Op:
     if a["threshold"] != a["value"]:
         return Unknown("threshold that jumps")
@@ -225,7 +217,7 @@ def _add(sign: float) -> Callable[[dict, list[Tensor], FxNode], Op]:
             if len(x) == 1:
                 # x + x: the tracer lists an input once.
                 return Scale(torch.tensor(1 + scale, dtype=torch.float64), None)
-            return Sum((1.0, scale)) if x[0].shape == x[1].shape else Unknown("a sum of inputs of other shapes")
+            return Sum((1.0, scale)) if x[0].shape == x[1].shape else composed.broadcast_sum(x, scale)
         constant = _constant(right if isinstance(left, FxNode) else left, x[0])
         wide = torch.broadcast_shapes(constant.shape, x[0].shape)
         if isinstance(left, FxNode):
@@ -246,7 +238,10 @@ def _constant(value: Any, x: Tensor) -> Tensor:
     """A constant as it is broadcast against a batch; one with an entry for every row is refused."""
     constant = torch.as_tensor(value).detach().double()
     if constant.ndim == x.ndim and len(constant) != 1:
-        raise ValueError("a constant for every row of a batch")
+        same = products.repeated(constant, x)
+        if same is None:
+            raise ValueError("a constant for every row of a batch")
+        return same
     if constant.ndim > x.ndim:
         raise ValueError("a constant of more axes than the input")
     return constant
@@ -255,13 +250,13 @@ def _constant(value: Any, x: Tensor) -> Tensor:
 def _multiply(a: dict, x: list[Tensor], node: FxNode) -> Op:
     left, right = a["self"], a["other"]
     if isinstance(left, FxNode) and isinstance(right, FxNode):
-        return Unknown("a product of two inputs")
+        return Unknown(f"a product of two inputs: {products.TWO_INPUTS}")
     return _scale(_constant(right if isinstance(left, FxNode) else left, x[0]), x[0])
 
 
 def _divide(a: dict, x: list[Tensor], node: FxNode) -> Op:
     if isinstance(a["other"], FxNode) or a.get("rounding_mode") is not None:
-        return Unknown("a quotient by an input")
+        return Unknown("a quotient by an input, or one that is rounded: no global Lipschitz constant")
     return _scale(1 / _constant(a["other"], x[0]), x[0])
 
 
@@ -273,18 +268,6 @@ def _scale(weight: Tensor, x: Tensor) -> Op:
 
 def _negate(a: dict, x: list[Tensor], node: FxNode) -> Op:
     return Scale(torch.tensor(-1.0, dtype=torch.float64), None)
-
-
-def _concat(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    parts = a["tensors"]
-    axis = a.get("dim", 0) % x[0].ndim
-    if axis and len(x) == 1 and all(p is parts[0] for p in parts):
-        # The tracer lists an input once.
-        count = len(parts)
-        return Linear(lambda t: torch.cat([t] * count, axis), "cat", copies=True, times=count)
-    if axis == 0 or not all(isinstance(p, FxNode) for p in parts) or len(parts) != len(x):
-        return Unknown("cat across the batch, or with constants or repeats")
-    return Concat(axis)
 
 
 def _elementwise(kind: str, *names: str) -> Callable[[dict, list[Tensor], FxNode], Op]:
@@ -334,12 +317,34 @@ def _gelu(a: dict, x: list[Tensor], node: FxNode) -> Op:
     return Elementwise(kind, (), lambda t: torch.nn.functional.gelu(t, approximate=a["approximate"]))
 
 
-def _prelu(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    weight = _double(a["weight"])
-    if weight is None or weight.numel() != 1:
-        return Unknown("prelu with a slope for each channel")
-    slope = float(weight.reshape(()))
-    return Elementwise("leaky_relu", (slope,), lambda t: torch.nn.functional.leaky_relu(t, slope))
+def _max(sign: float) -> Callable[[dict, list[Tensor], FxNode], Op]:
+    of_two, extreme = composed.of_two(sign), composed.extreme(sign)
+    return lambda a, x, node: of_two(a, x, node) if "other" in a else extreme(a, x, node)
+
+
+def _clamp(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    ends = [torch.as_tensor(a[k]) for k in ("min", "max") if a[k] is not None]
+    one_for_all = all(end.numel() == 1 for end in ends)
+    return _limited("clamp", "min", "max")(a, x, node) if one_for_all else composed.clamp(a, x, node)
+
+
+def _cumsum(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Sums up to each place: the triangle of ones along an axis, of norm 1 / (2 sin(pi / (4 n + 2)))."""
+    axis = int(a["dim"]) % x[0].ndim
+    if axis == 0:
+        return Unknown("cumsum across the batch")
+    n = x[0].shape[axis]
+    return Linear(lambda t: t.cumsum(axis), "cumsum", (torch.ones(n, n, dtype=torch.float64).tril(),))
+
+
+def _without(reason: str) -> Callable[[dict, list[Tensor], FxNode], Op]:
+    """What has no bound here, and why."""
+    return lambda a, x, node: Unknown(f"{name_of(node)}: {reason}")
+
+
+_STEEP = "no global Lipschitz constant, for its slope grows without end"
+_JUMPS = "it jumps, so no Lipschitz constant holds"
+_GATES = "its gates multiply what was computed before, which is not bounded here"
 
 
 CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
@@ -353,15 +358,27 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
     "mul": _multiply,
     "div": _divide,
     "neg": _negate,
-    "cat": _concat,
+    "cat": composed.concat,
+    "stack": composed.concat,
+    "einsum": products.einsum,
+    "bmm": _matmul,
+    "mv": _matmul,
+    "tensordot": products.tensordot,
+    "cumsum": _cumsum,
+    "maximum": composed.of_two(1.0),
+    "minimum": composed.of_two(-1.0),
+    "lerp": composed.lerp,
+    "masked_fill": composed.masked,
     "batch_norm": _batch_norm,
     "mean": _reduce,
     "sum": _reduce,
-    "prelu": _prelu,
+    "prelu": composed.prelu,
     "rrelu": _rrelu,
     "threshold": _threshold,
-    "amax": _maximum,
-    "max": _maximum,
+    "amax": composed.extreme(1.0),
+    "amin": composed.extreme(-1.0),
+    "max": _max(1.0),
+    "min": _max(-1.0),
     "gelu": _gelu,
     "relu": _elementwise("relu"),
     "relu6": _elementwise("relu6"),
@@ -380,10 +397,16 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
     "log_sigmoid": _elementwise("log_sigmoid"),
     "softshrink": _elementwise("softshrink", "lambd"),
     "abs": _elementwise("abs"),
-    "clamp": _limited("clamp", "min", "max"),
+    "clamp": _clamp,
     "clamp_min": _limited("clamp", "min", None),
     "clamp_max": _limited("clamp", None, "max"),
+    **{kind: _elementwise(kind) for kind in ("sin", "cos", "atan", "asinh", "erf")},
     "softmax": smooth.softmax,
+    "logsumexp": smooth.logsumexp,
+    "linalg_vector_norm": smooth.vector_norm,
+    "cdist": smooth.distances,
+    "sort": smooth.ordered,
+    "topk": smooth.ordered,
     "log_softmax": smooth.log_softmax,
     "layer_norm": smooth.layer_norm,
     "group_norm": smooth.group_norm,
@@ -403,4 +426,13 @@ CONVERTERS: dict[str, Callable[[dict, list[Tensor], FxNode], Op]] = {
         f"upsample_{m}": _resized("interpolate")
         for m in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")
     },
+    **{f"_upsample_nearest_exact{d}d": _resized("interpolate") for d in (1, 2, 3)},
+    **{f"_upsample_{m}2d_aa": _resized("interpolate") for m in ("bilinear", "bicubic")},
+    # Kim, Papamakarios and Mnih 2021, "The Lipschitz constant of self-attention", arXiv:2006.04710, theorem 3.1.
+    "scaled_dot_product_attention": _without(
+        "dot-product attention has no global Lipschitz constant: its slope grows with the square of its inputs"
+    ),
+    **{name: _without(_STEEP) for name in ("pow", "square", "exp", "expm1", "glu", "bilinear", "sqrt", "log")},
+    **{name: _without(_JUMPS) for name in ("sign", "round", "floor", "ceil", "trunc", "heaviside", "hardshrink")},
+    **{name: _without(_GATES) for name in ("gru", "lstm", "gru_cell", "lstm_cell")},
 }

@@ -10,9 +10,9 @@ from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from intriguing.stability.tracing import smooth
+from intriguing.stability.tracing import composed, smooth
 from intriguing.stability.tracing.conversions import CONVERTERS, name_of
-from intriguing.stability.tracing.ops import Convolution, Linear, Op, Pad, Reshape, Shape, Unknown
+from intriguing.stability.tracing.ops import Convolution, Linear, Op, Pad, Reshape, Several, Shape, Unknown
 
 _SAME = ("detach", "clone", "contiguous", "alias", "lift_fresh_copy", "_to_copy", "to", "positive", "dropout_eval")
 _RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "_reshape_alias")
@@ -28,12 +28,22 @@ _ODD = (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeErro
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
 
+@dataclass(frozen=True, eq=False)
+class Within:
+    """The place of an operation that is one of several in place of an fx node of this `name`."""
+
+    name: str
+
+
+Origin = FxNode | Within
+
+
 @dataclass(frozen=True)
 class Step:
     """One converted operation: its fx node, those of its inputs, the operation, the shape of a sample."""
 
-    origin: FxNode
-    inputs: tuple[FxNode, ...]
+    origin: Origin
+    inputs: tuple[Origin, ...]
     op: Op
     shape: Shape
 
@@ -44,17 +54,18 @@ class Converter:
     def __init__(self, traced: GraphModule, x: Tensor) -> None:
         self.traced = traced
         self.placeholder = next(n for n in traced.graph.nodes if n.op == "placeholder")
-        self.values: dict[FxNode, Any] = {self.placeholder: x}
+        self.values: dict[Origin, Any] = {self.placeholder: x}
         self.moving = {self.placeholder}
         """The fx nodes that depend on the input; all others are constants."""
         self.same: dict[FxNode, FxNode] = {}
         """Nodes that are another one unchanged."""
         self.parts: dict[FxNode, Callable[[Tensor], Any]] = {}
         """Nodes that cut a tensor into parts, as functions of it."""
+        self.made: dict[Origin, Step] = {}
+        """What was converted, in order."""
 
     def steps(self) -> Iterator[Step]:
         """Every operation that the output needs, in order."""
-        made: dict[FxNode, Step] = {}
         for node in self.traced.graph.nodes:
             if node.op == "get_attr":
                 self.values[node] = _attribute(self.traced, node.target)
@@ -63,21 +74,22 @@ class Converter:
                     self.moving.add(node)
                     step = self._step(node)
                     if step is not None:
-                        made[node] = step
+                        self.made[node] = step
                 else:
                     args, kwargs = self._constants(node)
                     self.values[node] = node.target(*args, **kwargs)
             elif node.op == "output":
-                yield from self._needed(node, made)
+                yield from self._needed(node)
 
-    def _needed(self, node: FxNode, made: dict[FxNode, Step]) -> Iterator[Step]:
+    def _needed(self, node: FxNode) -> Iterator[Step]:
+        made = self.made
         result = node.args[0]
         result = result[0] if isinstance(result, tuple | list) else result
         last = self.same.get(result, result)  # type: ignore[arg-type]
         if last is not self.placeholder and last not in made:
             made[last] = Step(last, (), Unknown("an output that does not depend on the input"), ())  # type: ignore[arg-type]
-        needed: set[FxNode] = set()
-        todo = [last]
+        needed: set[Origin] = set()
+        todo: list[Origin] = [last]  # type: ignore[list-item]
         while todo:
             one = todo.pop()
             if one in made and one not in needed:
@@ -105,9 +117,9 @@ class Converter:
             self.same[node] = inputs[0]
             self.values[node] = self.values.get(inputs[0])
             return None
-        local = smooth.local_response(node, self)
-        if local is not None:
-            op, source = local
+        whole = smooth.local_response(node, self) or composed.softsign(node) or smooth.lp_pool(node)
+        if whole is not None:
+            op, source = whole
             inputs = (self.same.get(source, source),)
         elif any(self.values.get(n) is None for n in inputs):
             return self._unknown(node, inputs, f"{name}, after what is not known", follows=True)
@@ -119,7 +131,23 @@ class Converter:
             return None
         if isinstance(op, Unknown):
             return self._unknown(node, inputs, op.kind)
+        if isinstance(op, Several):
+            return self._several(node, inputs, op, name)
         return self._known(node, inputs, op, name)
+
+    def _several(self, node: FxNode, inputs: tuple[FxNode, ...], op: Several, name: str) -> Step:
+        """The last of several operations; those before it are kept as steps of their own."""
+        read: list[Origin] = list(inputs)
+        for place, (one, places) in enumerate(op.steps, start=1):
+            origin = node if place == len(op.steps) else Within(node.name)
+            step = self._known(origin, tuple(read[i] for i in places), one, name)
+            if isinstance(step.op, Unknown):
+                return self._unknown(node, inputs, step.op.kind)
+            if place == len(op.steps):
+                return step
+            self.made[origin] = step
+            read.append(origin)
+        raise AssertionError("no operations")
 
     def _part(self, node: FxNode, source: FxNode) -> Step:
         """The part of a tensor that `node` takes out of what `source` cuts it into."""
@@ -136,7 +164,7 @@ class Converter:
             return self._unknown(node, inputs, f"{name} across the batch")
         return self._known(node, inputs, Linear(call, name, copies=True), name)
 
-    def _known(self, node: FxNode, inputs: tuple[FxNode, ...], op: Op, name: str) -> Step:
+    def _known(self, node: Origin, inputs: tuple[Origin, ...], op: Op, name: str) -> Step:
         try:
             with torch.no_grad():
                 value = op.apply(*(self.values[n] for n in inputs))
@@ -147,9 +175,9 @@ class Converter:
         self.values[node] = value
         return Step(node, inputs, op, tuple(value.shape[1:]))
 
-    def _unknown(self, node: FxNode, inputs: tuple[FxNode, ...], kind: str, *, follows: bool = False) -> Step:
+    def _unknown(self, node: Origin, inputs: tuple[Origin, ...], kind: str, *, follows: bool = False) -> Step:
         """An unknown operation. Those after it are still converted, for which a stand-in of its shape is enough."""
-        traced = node.meta.get("val")
+        traced = node.meta.get("val") if isinstance(node, FxNode) else None
         like = self.values[self.placeholder]
         known = isinstance(traced, Tensor) and traced.shape[:1] == like.shape[:1]
         random = torch.Generator().manual_seed(0)  # of its own: the caller's random state stays as it is
@@ -174,7 +202,7 @@ class Converter:
                 return found(named, [self.values[n] for n in inputs], node)
             return self._moved(node, name, named, inputs)
         except _ODD as e:
-            return Unknown(f"{name}: {type(e).__name__}")
+            return Unknown(f"{name}: {e if type(e) is ValueError else type(e).__name__}")
 
     def _value(self, given: Any) -> Any:
         """Constants for fx nodes that are constant; the fx node itself for those that move."""
@@ -253,12 +281,12 @@ def _times(call: Callable[[Tensor], Tensor], x: Tensor) -> int:
 
 def _fused(steps: list[Step]) -> list[Step]:
     """A pad and the convolution that alone reads it as one operation."""
-    readers: dict[FxNode, int] = {}
+    readers: dict[Origin, int] = {}
     for step in steps:
         for n in step.inputs:
             readers[n] = readers.get(n, 0) + 1
     by = {s.origin: s for s in steps}
-    gone: set[FxNode] = set()
+    gone: set[Origin] = set()
     out = []
     for step in steps:
         op = step.op

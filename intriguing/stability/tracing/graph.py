@@ -187,7 +187,14 @@ def _checked(graph: Graph, model: nn.Module, x: Tensor, expected: Tensor) -> tor
                                 "bounds hold for networks that compute in float32.")  # fmt: skip
         pairs = [(x, expected), (others, again)]
         for inputs, outputs in pairs:
-            ours = graph.values(inputs.double())[-1]
+            # Row by row: what mixes the samples of a batch gives something else then.
+            try:
+                ours = torch.cat([graph.values(row.double())[-1] for row in inputs.split(1)])
+            except (RuntimeError, IndexError, ValueError) as e:
+                raise UntracedError(
+                    f"{type(model).__name__} takes the samples of a batch together, or fails on one alone "
+                    f"({_line(e)}). Give the shape of one sample without the batch axis, channels included."
+                ) from e
             outputs = outputs.double()
             wrong = torch.tensor(torch.inf)
             if ours.shape == outputs.shape:

@@ -180,15 +180,45 @@ class Linear(Affine):
 
 
 @dataclass(frozen=True, eq=False)
+class Product(Affine):
+    """Sums of products of the input's values with those of a constant tensor: einsum, matmul, stacks of matrices.
+
+    The map is the matrices `blocks(weight)` (K, m, n) side by side, each applied to values of its own, times a map of
+    norm `factor` that comes before: so its norm is `factor` times the largest of theirs. An output is the sum of
+    `terms` products.
+    """
+
+    weight: Tensor
+    function: Callable[[Tensor, Tensor], Tensor]
+    """(x (R, *shape), weight) -> (R, *output shape), linear in both."""
+    blocks: Callable[[Tensor], Tensor]
+    terms: int
+    factor: float = 1.0
+    kind: str = "product"
+    offset: Tensor | None = None
+
+    def linear(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.function(x, self.weight)
+
+
+@dataclass(frozen=True, eq=False)
 class Elementwise(Op):
     """A function of single values, one of `relaxations.FUNCTIONS` where it can be relaxed."""
 
     kind: str
     parameters: tuple[float, ...] = ()
-    function: Callable[[Tensor], Tensor] = field(default=torch.relu)
+    function: Callable[..., Tensor] = field(default=torch.relu)
+    weight: Tensor | None = None
+    """A parameter for each value of a sample (*shape), the second argument of `function`; None without any."""
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
-        return self.function(inputs[0])
+        x = inputs[0]
+        return self.function(x) if self.weight is None else self.function(x, self.beside(x))
+
+    def beside(self, x: Tensor) -> Tensor:
+        """The weights as they stand beside `x`: (R, *shape), or flat with the values of a sample last."""
+        assert self.weight is not None
+        return self.weight if x.shape[1:] == self.weight.shape else self.weight.flatten()
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,13 +249,20 @@ class Sum(Op):
 
 @dataclass(frozen=True, eq=False)
 class Concat(Op):
-    """The inputs side by side along `axis` (of a batch: the rows are axis 0)."""
+    """The inputs side by side along `axis` (of a batch: the rows are axis 0), which is a new one where it `stacks`."""
 
     axis: int
+    stacks: bool = False
     kind: str = "concat"
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
-        return torch.cat(inputs, self.axis)
+        return torch.stack(inputs, self.axis) if self.stacks else torch.cat(inputs, self.axis)
+
+    def parts(self, rows: Tensor, shapes: list[Shape]) -> list[Tensor]:
+        """`rows` (B, R, *output shape) as rows at each input, whose `shapes` are given."""
+        if self.stacks:
+            return list(rows.unbind(self.axis + 1))
+        return list(rows.split([s[self.axis - 1] for s in shapes], dim=self.axis + 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +281,19 @@ class Smooth(Op):
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
         return self.function(inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Several(Op):
+    """Operations in place of one. Each reads, by number, the inputs and then the results of those before it."""
+
+    steps: tuple[tuple[Op, tuple[int, ...]], ...]
+    kind: str = "several"
+
+    @classmethod
+    def chain(cls, *ops: Op) -> "Several":
+        """Operations one after the other on one input."""
+        return cls(tuple((op, (place,)) for place, op in enumerate(ops)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
 from intriguing.stability.tracing.ops import Op, Scale, Smooth, Unknown
+from intriguing.stability.tracing.windows import pool_windows
 
 if TYPE_CHECKING:
     from intriguing.stability.tracing.convert import Converter
@@ -32,22 +33,109 @@ def softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
         rows = values[0].numel() / count
         return torch.full_like(radius, math.sqrt(rows) * (0.4 * math.sqrt(count) + _partial(count) + 16))
 
-    return Smooth("softmax", lambda t: torch.softmax(t, axis), 0.5, 0.5 if count > 1 else 0.0, error=error)
+    bound = 0.5 if count > 1 else 0.0
+    return Smooth("softmax", lambda t: torch.softmax(t, axis), bound, bound, error=error)
 
 
 def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    """Log-softmax of k values: I - 1 p^T is an oblique projector, of norm |1| |p| <= sqrt(k), p near a corner."""
+    """Log-softmax of k values: I - 1 p^T is an oblique projector, of norm |1| |p| <= sqrt(k), p near a corner.
+
+    Of one value it is 0 everywhere.
+    """
     axis = int(a["dim"])
     if axis % x[0].ndim == 0:
         return Unknown("log_softmax across the batch")
     count = x[0].shape[axis]
-    bound = math.sqrt(count)
+    bound = math.sqrt(count) if count > 1 else 0.0
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
         span = (values.amax(axis, True) - values.amin(axis, True)).flatten(1).amax(1) + 2 * radius
         return math.sqrt(values[0].numel()) * (4 * span + 4 * math.log(count) + _partial(count) + 16)
 
     return Smooth("log_softmax", lambda t: torch.log_softmax(t, axis), bound, bound, error=error)
+
+
+def logsumexp(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Log of a sum of exponentials: its gradient is a softmax p, and |p| <= 1, p near a corner."""
+    dims = _axes(a["dim"], x[0])
+    if dims is None:
+        return Unknown("logsumexp across the batch")
+    keep = bool(a["keepdim"])
+    count = math.prod(x[0].shape[d] for d in dims)
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        # Of the largest value, which is added, and of the logarithm of a sum of terms of up to 1.
+        largest = values.abs().flatten(1).amax(1) + radius
+        return math.sqrt(values[0].numel() / count) * (8 * largest + 4 * math.log(count) + _partial(count) + 16)
+
+    return Smooth("logsumexp", lambda t: torch.logsumexp(t, dims, keep), 1.0, 1.0, error=error)
+
+
+def vector_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """The p-norm of n values: ||x| - |y|| <= |x - y| in the same norm.
+
+    That is at most n^(1/p - 1/2) times the norm of p = 2, and at most once that norm for p >= 2. It is reached along
+    (1, ..., 1) for p < 2, and along one axis for p >= 2.
+    """
+    dims, power = _axes(a["dim"], x[0]), float(a["ord"])
+    if dims is None or power < 1:
+        return Unknown("a norm across the batch, or one below p = 1")
+    keep = bool(a["keepdim"])
+    count = math.prod(x[0].shape[d] for d in dims)
+    bound = count ** max(1 / power - 0.5, 0.0) * (1 + 1e-12)
+
+    def function(t: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(t, power, dims, keep)
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        # Besides its share, what squares below the least number lose.
+        reached = torch.linalg.vector_norm(function(values).flatten(1), dim=1) + bound * radius
+        return (count + 32) * (1 + reached)
+
+    exact = power in (1.0, 2.0, math.inf)
+    return Smooth("vector_norm", function, bound, bound, error=error if exact else None)
+
+
+def distances(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """Euclidean distances of a point to k constant ones: each gradient is a unit vector, so |J| <= sqrt(k)."""
+    points = a["x2"]
+    if not isinstance(points, Tensor) or points.ndim != 2 or float(a["p"]) != 2:
+        return Unknown("distances of two inputs, or not Euclidean ones")
+    points = points.detach().double()
+    bound = math.sqrt(len(points)) * (1 + 1e-12)
+
+    def function(t: Tensor) -> Tensor:
+        return torch.cdist(t, points.to(t), compute_mode="donot_use_mm_for_euclid_dist")
+
+    # torch may compute them from inner products, which err by the root of a roundoff where they are small.
+    return Smooth("cdist", function, bound, _NAN)
+
+
+def ordered(a: dict, x: list[Tensor], node: FxNode) -> Op:
+    """The values of sort and topk, whose Lipschitz constant is 1: sorted values lie no further apart than before.
+
+    The rearrangement inequality (Hardy, Littlewood, Polya 1934, theorem 368): sum x_i y_i is largest when both are
+    sorted alike, so |sorted x - sorted y|^2 <= |x - y|^2.
+    """
+    axis = int(a["dim"]) if a.get("dim") is not None else -1
+    if axis % x[0].ndim == 0:
+        return Unknown(f"{node.name} across the batch")
+    if not a.get("sorted", True):
+        return Unknown("topk in any order")
+    target: Any = node.target
+    rest, kwargs = node.args[1:], dict(node.kwargs)
+    return Smooth("sort", lambda t: target(t, *rest, **kwargs)[0], 1.0, 1.0, error=_no_error)
+
+
+def _no_error(values: Tensor, radius: Tensor) -> Tensor:
+    return torch.zeros_like(radius)
+
+
+def _axes(given: Any, x: Tensor) -> list[int] | None:
+    """The axes that an operation works on; None where the batch is among them."""
+    dims = [given] if isinstance(given, int) else list(given or ())
+    dims = sorted({d % x.ndim for d in dims})
+    return dims if dims and dims[0] > 0 else None
 
 
 def layer_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
@@ -132,6 +220,60 @@ def _normalised(
 def _partial(count: int) -> float:
     """The roundings that a sum of `count` numbers goes through, where torch adds eight or more sums side by side."""
     return count / 8 + _SUMMED
+
+
+def lp_pool(node: FxNode) -> tuple[Op, FxNode] | None:
+    """The p-norm pool for an even p that ends in `node` (a root), and its input; None where it is no such.
+
+    torch writes it as (K mean of x^p over a window)^(1/p), K the size of a full window: with n values in a window, s =
+    (K / n)^(1/p) times its p-norm, which moves by at most s times the L2 norm of the change in it. A value that is in
+    several windows counts for each: the square of the Lipschitz constant is the largest sum over the windows that read
+    one value of their s^2, which a single value that differs from 0 reaches.
+    """
+    at: Any = node
+    kernel: list[int] = []
+    rest: tuple[Any, ...] = ()
+    for name in ("pow", "mul", "mul", "relu", "abs", "avg_pool", "pow"):
+        if not isinstance(at, FxNode) or not str(at.target).startswith(f"aten.{name}"):
+            return None
+        if name == "avg_pool":
+            kernel, rest = list(at.args[1]), at.args[2:]  # type: ignore[arg-type]
+        elif name == "pow" and at is not node:
+            break
+        # The second product is that of the sign and the modulus.
+        at = at.args[1] if at.args and str(at.args[0]).startswith("sign") else at.args[0]
+    powers: Any = at
+    source, power, whole, d = powers.args[0], float(powers.args[1]), math.prod(kernel), len(kernel)
+    scaled: Any = node.args[0]
+    stride = list(rest[0]) if rest and rest[0] else kernel
+    padding, ceil = rest[1] if len(rest) > 1 else 0, bool(rest[2]) if len(rest) > 2 else False
+    plain = scaled.args[1] == whole and node.args[1] == 1 / power and not any(_many(padding)) and len(rest) < 4
+    if not plain or power < 2 or power % 2 or not isinstance(source, FxNode):
+        return None
+    function: Any = getattr(torch.nn.functional, f"lp_pool{d}d")
+
+    def pooled(t: Tensor) -> Tensor:
+        return function(t, power, kernel[0] if d == 1 else kernel, stride[0] if d == 1 else stride, ceil)
+
+    bound = 1.0
+    for n, k, s in zip(source.meta["val"].shape[-d:], kernel, stride, strict=True):
+        reads = [0.0] * n
+        for window in pool_windows(n, k, s, 0, 1, ceil):
+            for position in window:
+                reads[position] += (k / len(window)) ** (2 / power)
+        bound *= max(reads)
+    bound = math.sqrt(bound) * (1 + 1e-12)
+
+    def error(values: Tensor, radius: Tensor) -> Tensor:
+        # Sums of what is not negative, and besides what powers below the least number lose.
+        reached = torch.linalg.vector_norm(pooled(values).flatten(1), dim=1) + bound * radius
+        return (whole + 32 + 8 * power) * (math.sqrt(pooled(values[:1]).numel()) + reached)
+
+    return Smooth("lp_pool", pooled, bound, bound, error=error if power == 2 else None), source
+
+
+def _many(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def local_response(node: FxNode, converter: "Converter") -> tuple[Op, FxNode] | None:
