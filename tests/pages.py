@@ -19,12 +19,13 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
 class Document(HTMLParser):
-    """What a page holds: elements with their attributes, text, and tags that do not nest."""
+    """What a page holds: elements with their attributes, text, what cells have to tell, and tags that do not nest."""
 
     def __init__(self, html):
         super().__init__()
         self.elements: list[tuple[str, dict[str, Any]]] = []
         self.text: list[str] = []
+        self.told: list[str] = []
         self.open: list[str] = []
         self.faults: list[str] = []
         self.feed(html)
@@ -43,7 +44,9 @@ class Document(HTMLParser):
             self.faults.append(f"</{tag}> closes another element, near {self.getpos()}")
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] not in ("style", "script"):
+        if self.elements and self.elements[-1] == ("span", {"class": "tell"}) and self.open[-1] == "span":
+            self.told.append(data)
+        elif not self.open or self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
     def all(self, tag):

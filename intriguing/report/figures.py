@@ -21,7 +21,7 @@ P = ParamSpec("P")
 # Stand-ins that are replaced by the page's own colours once the figure is drawn.
 _STAND_INS = Colours("#070809", "#0a0b0c", "#010203", "#040506", "#0d0e0f")
 _ON_THE_PAGE = Colours("var(--accent)", "var(--second)", "currentColor", "var(--rule)", "var(--bg)")
-_ON_PAPER = Colours("#2f62c9", "#d9822b", "#1c1f26", "#d6d3cc", "#ffffff")
+_ON_PAPER = Colours("#2f62c9", "#bd6a14", "#1c1f26", "#d6d3cc", "#ffffff")
 
 
 def style(colours: Colours) -> Any:

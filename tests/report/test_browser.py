@@ -190,6 +190,40 @@ def test_words_explain_themselves_and_figures_tell_their_values_by_keyboard(brow
     )
 
 
+def test_intervals_of_cells_are_shown_without_a_pointer_and_where_a_box_is_ticked(browser, page):
+    browser.open(page)
+    cell = "document.querySelector('#transfer .heat td.cell')"
+    told = "95 % interval 84.5 to 100.0, 21 images; noise of the same size 9.5"
+    assert browser.do(f"{cell}.textContent").endswith(f" {told}")  # as a screen reader reads it
+    assert not browser.do("document.querySelector('#main td[title]')")
+    narrow = browser.do(f"{cell}.offsetHeight")
+    browser.do("document.querySelector('#transfer .tells').click()")
+    assert browser.do(f"getComputedStyle({cell}.querySelector('.tell')).position") == "static"
+    assert browser.do(f"{cell}.offsetHeight") > narrow + 10
+    assert browser.do("document.documentElement.scrollWidth") == 1300
+
+
+def test_a_table_takes_the_focus_while_it_is_wider_than_its_place_and_arrow_keys_move_it(browser, page):
+    browser.open(page, width=390)
+    seen = "[...document.querySelectorAll('.scroll')].filter((s) => s.checkVisibility())"
+    wide = f"{seen}.filter((s) => s.scrollWidth > s.clientWidth + 1)"
+    browser.until(f"{wide}.length && {wide}.every((s) => s.tabIndex === 0)")
+    labels = browser.do(f"{wide}.map((s) => s.getAttribute('role') + ' ' + s.getAttribute('aria-label'))")
+    assert all(label.startswith("group ") and label.endswith(": the arrow keys move it") for label in labels)
+    assert "group What was run: the arrow keys move it" in labels
+    narrow = f"{seen}.filter((s) => s.scrollWidth <= s.clientWidth)"
+    assert browser.do(f"{narrow}.every((s) => !s.hasAttribute('tabindex') && !s.hasAttribute('aria-label'))")
+    browser.do(f"{wide}[0].focus()")
+    browser.until(
+        "(() => { const s = document.activeElement; s.scrollIntoView(); return s.className === 'scroll'; })()"
+    )
+    for kind in ("rawKeyDown", "keyUp"):
+        browser.ask("Input.dispatchKeyEvent", type=kind, key="ArrowRight", code="ArrowRight", windowsVirtualKeyCode=39)
+    browser.until("document.activeElement.scrollLeft > 0")
+    browser.ask("Emulation.setDeviceMetricsOverride", width=4000, height=900, deviceScaleFactor=1, mobile=False)
+    browser.until("!document.querySelector('#transfer .scroll[tabindex]')")
+
+
 def test_the_folder_form_opens_from_the_disk(browser, root, tmp_path):
     index = write_site(root, tmp_path / "site", images)
     browser.open(index)

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from intriguing import open_run
 from intriguing.errors import InputError, StoreError
 from intriguing.report import Context, Verdict, said_once
+from intriguing.report.drawing import colours
+from intriguing.report.figures import for_paper
 from intriguing.stages import STAGES
 from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, about, sheet
@@ -157,18 +160,27 @@ def rgb(text):
     return [int(text[i : i + 2], 16) for i in (1, 3, 5)]
 
 
-def test_text_has_a_contrast_of_at_least_4_5_in_light_in_dark_and_on_paper(html):
+def test_marks_of_figures_for_papers_have_a_contrast_of_at_least_3():
+    seen = []
+    for_paper(lambda: seen.append(colours()) or Figure())
+    [paper] = seen
+    assert min(contrast(rgb(mark), rgb(paper.paper)) for mark in (paper.natural, paper.random)) >= 3
+
+
+def test_text_has_a_contrast_of_at_least_4_5_and_marks_of_3_in_light_in_dark_and_on_paper(html):
     for block in re.findall(r":root \{(.*?)\}", html, re.DOTALL):
         named = dict(re.findall(r"--([\w-]+): ([^;]+);", block))
-        colours = {name: rgb(value) for name, value in named.items() if re.fullmatch(r"#[0-9a-f]{6}", value)}
+        of = {name: rgb(value) for name, value in named.items() if re.fullmatch(r"#[0-9a-f]{6}", value)}
         for ink in ("ink", "muted", "accent", "bad"):
-            assert min(contrast(colours[ink], colours[on]) for on in ("bg", "panel", "tile")) >= 4.5, ink
-        assert contrast(colours["bad"], colours["bad-bg"]) >= 4.5
+            assert min(contrast(of[ink], of[on]) for on in ("bg", "panel", "tile")) >= 4.5, ink
+        assert contrast(of["bad"], of["bad-bg"]) >= 4.5
+        for mark in ("accent", "second"):  # bars, lines and dots; WCAG 2.2, criterion 1.4.11
+            assert min(contrast(of[mark], of[on]) for on in ("bg", "panel", "tile", "rule")) >= 3, mark
         heat, most = np.array(named["heat"].split(), float), float(named["heat-most"])
-        deep = colours.get("heat-ink", colours["ink"])
+        deep = of.get("heat-ink", of["ink"])
         for p in np.linspace(0, 1, 101):  # a cell of a matrix is called deep from 0.55, 0.7 or 0.75 on
-            cell = heat * (0.05 + most * p) + np.array(colours["bg"]) * (0.95 - most * p)
-            assert p > 0.75 or contrast(colours["ink"], cell) >= 4.5
+            cell = heat * (0.05 + most * p) + np.array(of["bg"]) * (0.95 - most * p)
+            assert p > 0.75 or contrast(of["ink"], cell) >= 4.5
             assert p < 0.55 or contrast(deep, cell) >= 4.5
     assert len(re.findall(r":root \{", html)) == 3
 

@@ -3,7 +3,7 @@
   const { h } = Page;
   const main = document.getElementById("main");
 
-  // Titles of tiles, cells and marks are shown at once, also by keyboard and touch.
+  // Titles of tiles and marks, and what cells have to tell, are shown at once, also by keyboard and touch.
   const tip = h("div", { class: "tip", role: "tooltip", hidden: true });
   document.body.append(tip);
   function place(x, y) {
@@ -17,14 +17,15 @@
     if (text) place(x, y);
   }
   function told(target) {
-    const element = target.closest && target.closest("[title], [data-tip]");
+    const element = target.closest && target.closest("[title], [data-tip], :has(> .tell)");
     if (!element || !main.contains(element)) return "";
     if (element.hasAttribute("title")) {
       element.setAttribute("data-tip", element.getAttribute("title"));
       if (!element.hasAttribute("aria-label")) element.setAttribute("aria-description", element.getAttribute("title"));
       element.removeAttribute("title");
     }
-    return element.getAttribute("data-tip");
+    const tell = element.querySelector(":scope > .tell");
+    return tell ? (getComputedStyle(tell).position === "static" ? "" : tell.textContent) : element.getAttribute("data-tip");
   }
   let focused = null;
   main.addEventListener("pointermove", (event) => { focused = null; say(told(event.target), event.clientX, event.clientY); });
@@ -84,7 +85,7 @@
         if (mark) mark.after(...ordered); else body.prepend(...ordered);
       }
     });
-    table.closest(".scroll").before(h("div", { class: "controls" }, element));
+    table.closest(".scroll").previousElementSibling.prepend(element);
   }
 
   // Figures with values under the pointer: per panel its place in the figure, the axis, and texts at each x.
@@ -115,6 +116,21 @@
       show(panel, index, box.left + box.width * (left + places[index] * (right - left)), box.top + box.height * top);
     });
   }
+
+  // What is wider or higher than its place takes the focus, so that the arrow keys move it in every browser.
+  function whose(element) {
+    const before = [...element.closest("section").querySelectorAll("h2, h3, h4")].filter((title) => title.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING);
+    const title = element.querySelector("caption") || element.closest("details")?.querySelector("summary") || before.pop();
+    return title ? title.textContent.trim() : "Table";
+  }
+  const scrolled = new ResizeObserver((entries) => {
+    for (const element of new Set(entries.map(({ target }) => target.closest(".scroll, pre, figure")))) {
+      const moves = element.scrollWidth > element.clientWidth + 1 || (element.tagName === "PRE" && element.scrollHeight > element.clientHeight + 1);
+      const attributes = element.tagName === "FIGURE" ? { tabindex: "0" } : { tabindex: "0", role: "group", "aria-label": `${whose(element)}: the arrow keys move it` };
+      for (const [name, value] of Object.entries(attributes)) moves ? element.setAttribute(name, value) : element.removeAttribute(name);
+    }
+  });
+  for (const element of main.querySelectorAll(".scroll, .scroll > table, pre, figure")) scrolled.observe(element);
 
   // On paper nothing can be scrolled or unfolded: wide tables are made smaller, and what would have refuted an answer is open.
   const paper = 690, changed = [];
