@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import tracemalloc
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from intriguing.basics.folders.files import temporary_name
 from intriguing.engine.storage import store as store_module
 from intriguing.engine.storage.lock import is_locked, locked
 from intriguing.engine.storage.store import Record, Store
@@ -102,6 +104,10 @@ def test_a_late_duplicate_replaces_what_is_there(tmp_path):
     ("damage", "message"),
     [
         (lambda f: (f / "rows.parquet").write_bytes(b"PAR1"), r"rows.parquet has 4 bytes where \d+ were written"),
+        (
+            lambda f: (f / "rows.parquet").write_bytes(bytes(9999)),
+            r"rows.parquet has 9999 bytes where \d+ were written",
+        ),
         (lambda f: (f / "rows.parquet").unlink(), "rows.parquet is missing"),
         (lambda f: (f / "record.json").write_text("{"), "record.json cannot be read"),
         (lambda f: (f / "record.json").unlink(), "has no record.json"),
@@ -121,8 +127,36 @@ def test_a_changed_byte_is_found_when_it_is_read(tmp_path):
     store = Store(tmp_path)
     store.write(F, {"weights": b"abc"}, RECORD)
     (store.folder(F) / "weights.bin").write_bytes(b"abd")
-    with pytest.raises(CorruptError, match="was changed after it was written"):
+    with pytest.raises(CorruptError, match="was changed after it was written") as caught:
         store.read(F, "weights")
+    assert caught.value.sha256 == hashlib.sha256(b"abd").hexdigest()
+
+
+def test_a_record_goes_last_and_comes_last(tmp_path, monkeypatch):
+    """It names the outputs: a kill between two files leaves a folder whose rest is known, or one without a record."""
+    store, did = Store(tmp_path), []
+    store.write(F, {"rows": TABLE, "weights": b"abc", "zebra": b""}, RECORD)
+    (store.folder(F) / "notes.txt").write_text("the user's")  # so that files are moved one by one
+    for name in ("unlink", "rename"):
+        done = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _do=done, _of=name, **k: (did.append((_of, a[-1])), _do(*a, **k))[1])
+    store.write(F, {"rows": TABLE, "weights": b"abd", "zebra": b""}, RECORD)
+    for name in ("unlink", "rename"):
+        files = [file for of, file in did if of == name and file != F]
+        assert sorted(files) == ["record.json", "rows.parquet", "weights.bin", "zebra.bin"]
+        assert files[-1] == "record.json"
+    assert store.read(F, "weights") == b"abd"
+    assert (store.folder(F) / "notes.txt").exists()
+
+
+def test_a_link_under_a_temporary_name_is_neither_followed_nor_an_error(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "record.json").write_text("the user's")
+    store = Store(tmp_path / "store")
+    store.prepare()
+    (tmp_path / "store" / temporary_name()).symlink_to(tmp_path / "mine")
+    store.prepare()
+    assert (tmp_path / "mine" / "record.json").read_text() == "the user's"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from intriguing.hardening.changes import new_changes
 from intriguing.hardening.measures import error_of, fooled, held_out, measure
 from intriguing.hardening.pools import Entries, Pool, pack, unpack
 from intriguing.hardening.training import Clock
-from intriguing.models import TrainOptions, build_model, save_weights, train_model
+from intriguing.models import TrainOptions, build_model, classes_of, predict, save_weights, train_model
 from intriguing.models.fitting import Examples
 
 LAYERS = ("input", "hidden1", "hidden2")
@@ -221,7 +221,24 @@ def test_held_out_examples_are_not_trained_on(digits):
     assert (len(rest), len(out)) == (500, 100)
     assert torch.equal(out.labels, digits.labels[np.sort(order[:100])])
     assert torch.equal(out.inputs(slice(0, 3)), digits.inputs(torch.from_numpy(np.sort(order[:100])[:3])))
+    assert torch.equal(rest.labels, digits.labels[np.sort(order[100:])])
+    assert torch.equal(rest.inputs(slice(0, 3)), digits.inputs(torch.from_numpy(np.sort(order[100:])[:3])))
     assert 0 <= error_of(net(), rest) <= 1
+
+
+def test_an_image_that_is_wrong_before_any_change_has_no_distortion(digits):
+    model, images = net(), digits.inputs(slice(0, 4))
+    labels = torch.from_numpy(classes_of(predict(model, images)))
+    labels[2] = (labels[2] + 1) % 10
+    measured = measure(model, images, labels, "fast")
+    assert np.isnan(measured.distortions).tolist() == [False, False, True, False]
+    assert (measured.found, measured.positions.tolist()) == (3, [0, 1, 3])
+    assert measured.rms == pytest.approx(measured.distortions[[0, 1, 3]].mean())
+    assert measured.rms == pytest.approx(
+        (measured.adversarial - images[[0, 1, 3]]).square().mean((1, 2, 3)).sqrt().mean()
+    )
+    nothing = measure(model, images[2:3], labels[2:3], "fast")
+    assert (nothing.rms, nothing.found) == (None, 0)
 
 
 def test_what_cannot_be_hardened_is_refused_with_what_to_write(digits):

@@ -49,6 +49,12 @@ def test_an_unknown_standard_error_leaves_no_interval():
     assert compare_with_draws(3.0, null, float("nan")) == compare_with_draws(3.0, null)
 
 
+def test_the_detectable_effect_is_half_of_what_lies_between_the_draws_that_decide():
+    null = np.arange(39.0) ** 2  # p_two <= 0.05 is reached beyond the least and the largest of 39 alone
+    assert detectable_effect(null) == pytest.approx(38**2 / 2 / null.std(ddof=1))
+    assert detectable_effect(null[:38]) is None
+
+
 def test_the_detectable_effect_has_the_power_it_promises():
     rng = generator(0, "power")
     null = stats.norm.ppf(np.arange(1, 1000) / 1000)

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from intriguing.errors import InputError
-from intriguing.stats.crossed_design import crossed_design
+from intriguing.stats.crossed_design import _resampled, crossed_design
 
 
 def explained(*columns, draws=300):
@@ -51,6 +51,13 @@ def test_shares_add_up_and_lie_in_their_intervals():
     for source in answer.sources[:2]:
         assert source.low <= source.share <= source.high
     assert "from both" in answer.sentence
+
+
+def test_cells_drawn_again_vary_as_much_as_their_seeds_do():
+    cells = np.broadcast_to([0.0, 1.0, 5.0], (200, 200, 3))
+    means = _resampled(cells, np.random.default_rng(0)).mean(axis=2)
+    assert means.mean() == pytest.approx(2, abs=0.03)
+    assert means.var() == pytest.approx(np.var([0, 1, 5], ddof=1) / 3, rel=0.03)
 
 
 def test_a_mean_effect_has_student_s_interval():

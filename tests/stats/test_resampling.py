@@ -85,6 +85,13 @@ def test_the_p_value_counts_resamples_on_the_other_side_of_the_reference():
     assert Estimate.of(0.6, resampled, reference=0.7).p == pytest.approx(2 * 1 / 100)
 
 
+def test_the_p_value_of_few_images_is_that_of_a_sign_test_in_which_all_agree():
+    estimate = Estimate.of(1.0, np.ones(999))
+    assert estimate.p == pytest.approx(2 / 1000)
+    assert [estimate.of_images(n).p for n in (0, 1, 6, 20)] == pytest.approx([1, 1, 2 / 64, 2 / 1000])
+    assert np.isnan(Estimate.of(np.nan, np.ones(5)).of_images(6).p)
+
+
 def test_nothing_to_draw_from_is_refused():
     with pytest.raises(InputError, match="at least one"):
         weights(np.random.default_rng(0), 0, 10)
