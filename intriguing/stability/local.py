@@ -20,7 +20,7 @@ from intriguing.stability.lines.relaxations import steepest
 from intriguing.stability.lipschitz import spectrum
 from intriguing.stability.lipschitz.gains import slope_bound
 from intriguing.stability.tracing.graph import Graph
-from intriguing.stability.tracing.ops import Concat, Dense, Elementwise, Smooth, Sum
+from intriguing.stability.tracing.ops import Concat, Dense, Elementwise, Smooth, Sum, flattened
 
 if TYPE_CHECKING:
     from intriguing.stability.problem import Problem
@@ -79,7 +79,7 @@ def reaches(graph: Graph, values: list[Tensor], radius: Tensor, gains: list[floa
             if steep is None:
                 reach.append(slope_bound(op) * before[0])
             else:
-                slopes[i] = steep.flatten(1)
+                slopes[i] = flattened(steep)
                 reach.append(slopes[i].amax(1) * before[0])
         elif isinstance(op, Smooth) and op.local is not None:
             reach.append(op.local(values[source], before[0]).clamp(max=op.bound) * before[0])

@@ -31,6 +31,7 @@ from intriguing.stability.tracing.ops import (
     Shift,
     Smooth,
     Sum,
+    flattened,
     size,
 )
 
@@ -118,7 +119,7 @@ class Rounding:
 
     def _softening(self, values: list[Tensor], radius: Tensor) -> Tensor:
         """What a softmax behind the outputs can blur."""
-        return self.blur(torch.linalg.vector_norm(values[-1].flatten(1), dim=1) + self.reach[-1] * radius)
+        return self.blur(torch.linalg.vector_norm(flattened(values[-1]), dim=1) + self.reach[-1] * radius)
 
     def blur(self, largest: Tensor) -> Tensor:
         """How near to each other a softmax behind the outputs, of norms up to `largest` (B,), can make two of them."""
@@ -134,7 +135,7 @@ class Rounding:
                 total = total + self.carry[i] * self.unit * 1.01 * _smooth_error(op, node, values, self.reach, radius)
             if _terms(op) == 0:
                 continue
-            at = _modulus(op, [values[j] for j in node.inputs]).flatten(1)
+            at = flattened(_modulus(op, [values[j] for j in node.inputs]))
             further = self.spread[i] * max(self.reach[j] for j in node.inputs)
             # Values are those of the exact network; the computed ones differ by parts in a million, hence the 1.01.
             size_of = torch.linalg.vector_norm(at.nan_to_num(posinf=0.0), dim=1) + further * radius
@@ -185,6 +186,9 @@ def _terms(op: Op) -> int:
         return 12
     if isinstance(op, Elementwise):
         return 0 if op.kind in ("relu", "abs", "clamp", "clamp_min", "hardtanh", "relu6") else 16
+    if isinstance(op, Sum) and any(abs(c) != 1 for c in op.coefficients):
+        # A product and a sum; an interpolation is a difference, a product and a sum.
+        return 6
     if isinstance(op, Shift | Sum):
         return 3
     return 0
@@ -193,6 +197,8 @@ def _terms(op: Op) -> int:
 def _moduli(op: Affine) -> Affine:
     """The operator with the moduli of its weights and offset."""
     changed: dict[str, Any] = {n: v.abs() for n, v in vars(op).items() if isinstance(v, Tensor)}
+    if isinstance(op, Product) and op.moduli is not None:
+        changed["weight"] = op.moduli.abs()
     if isinstance(op, Linear):
         changed["matrices"] = tuple(m.abs() for m in op.matrices)
     return replace(op, **changed) if changed else op  # type: ignore[type-var]
@@ -203,7 +209,7 @@ def in_moduli(op: Affine, x: Tensor) -> Tensor:
     if isinstance(op, Linear) and any(bool((m < 0).any()) for m in op.matrices):
         # Cubic interpolation: its function is known, the moduli of its weights are only by their sums.
         sums = math.prod(float(m.abs().sum(1).amax()) for m in op.matrices)
-        largest = x.flatten(1).amax(1) * sums
+        largest = flattened(x).amax(1) * sums
         shape = op.linear(x[:1]).shape[1:]
         return largest.reshape(-1, *[1] * len(shape)).expand(-1, *shape)
     return _moduli(op).linear(x)
@@ -217,6 +223,8 @@ def _modulus(op: Op, inputs: list[Tensor]) -> Tensor:
         return out + 2 * parts_of(op) if isinstance(op, Scale) and op.offset is not None else out
     if isinstance(op, Elementwise):
         return op.apply(inputs[0]).abs() + inputs[0].abs() * slope_bound(op) * 0.5
+    if isinstance(op, Sum):
+        return torch.stack([abs(c) * x.abs() for c, x in zip(op.coefficients, inputs, strict=True)]).sum(0)
     return sum((x.abs() for x in inputs[1:]), inputs[0].abs())
 
 

@@ -15,7 +15,7 @@ from intriguing.stability.lipschitz.gains import slope_bound
 from intriguing.stability.region import Region
 from intriguing.stability.rounding import Rounding, in_moduli, parts_of
 from intriguing.stability.tracing.graph import Graph
-from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, Op, Scale, Sum
+from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, Op, Scale, Sum, flattened
 
 
 class Steps:
@@ -46,7 +46,7 @@ class Steps:
     def softening(self) -> Tensor:
         """What a softmax behind the outputs can blur in the difference of two logits, (B,)."""
         self.reach(len(self.values) - 1)
-        largest = torch.linalg.vector_norm((self.values[-1].abs() + self.moved[-1]).flatten(1), dim=1)
+        largest = torch.linalg.vector_norm(flattened(self.values[-1].abs() + self.moved[-1]), dim=1)
         return math.sqrt(2) * self.rounding.blur(largest)
 
     def _next(self, i: int) -> None:
@@ -59,7 +59,7 @@ class Steps:
         if share:
             own = 1.01 * share * self._size(i, op, inputs, moved)
             moved = moved + own
-            self.errors[i] = own.flatten(1)
+            self.errors[i] = flattened(own)
         self.moved.append(moved)
         if isinstance(op, Affine | Sum | Concat) and all(j in self.carried for j in inputs):
             carried = _spread(op, [self.carried[j] for j in inputs])
@@ -74,6 +74,8 @@ class Steps:
             out = in_moduli(op, largest[0])
             out = out if op.offset is None else out + op.offset.abs()
             return out + 2 * parts_of(op) if isinstance(op, Scale) and op.offset is not None else out
+        if isinstance(op, Sum):
+            largest = [abs(c) * x for c, x in zip(op.coefficients, largest, strict=True)]
         return torch.stack(largest).sum(0)
 
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import intriguing as ig
-from intriguing.stability import layer_norms, lower_bounds
+from intriguing.stability import layer_norms, lower_bounds, trace
+from intriguing.stability.rounding import Rounding
 
 from .hunt import Does
 
@@ -185,6 +186,10 @@ MIDDLES = [
     (lambda a, b: torch.logsumexp(a.view(-1, 4, 2), 2), 4, "local"),
     (lambda a, b: torch.cat([a.norm(dim=1, keepdim=True), b.topk(3)[0]], 1), 4, "local"),
     (lambda a, b: F.lp_pool1d(a[:, None], 2, 3, 2), 3, "local"),
+    (lambda a, b: torch.cat([a.relu(), LOW.expand(len(a), -1)], 1), 11, "lines"),
+    (lambda a, b: torch.cat([a, LOW.expand(len(a), -1), b], 1).relu(), 19, "lines"),
+    (lambda a, b: torch.stack([a.amax(1), b.relu().sum(1), a[:, 0].relu(), b.min(1).values], 1), 4, "lines"),
+    (lambda a, b: torch.stack([a.norm(dim=1), b.logsumexp(1)], 1), 2, "local"),
 ]  # fmt: skip
 LEFT, STACK, LOW = drawn(8, 4).float(), drawn(4, 2, 3).float(), drawn(3).float()
 SLOPES = torch.tensor([-1.5, 0.2, 1.0, 2.0])
@@ -208,3 +213,26 @@ def test_no_search_result_lies_below_the_bound_of_such_a_network(middle, width, 
     assert not bool((proven.bound > found * (1 + 1e-6)).any())
     norms = layer_norms(model, (9,))
     assert math.isfinite(norms.product_bound)
+
+
+def test_constants_that_cancel_round_as_much_as_what_they_are_multiplied_to():
+    # (x u) v: the first output is 0, in float32 as large as the roundings of 1e4 x; the second is 10 x.
+    u, v = torch.tensor([[1e4, 1e4 * (1 + 2**-20)]]), torch.tensor([[1.0 + 2**-20, 0.0], [-1.0, 1e-3]])
+    one = With(lambda x, u, v: torch.einsum("bi,ij,jk->bk", x, u, v), u, v)
+    graph = trace(one, (1,))
+    rounding = Rounding.of(graph)
+    x = torch.full((1, 1), 0.7)
+    error = float(rounding.error(graph.values(x.double()), torch.zeros(1, dtype=torch.float64)))
+    assert error >= 2**-24 * 1e4 * 0.7
+
+
+@pytest.mark.parametrize(
+    "add", [lambda x: torch.add(x[:, :1], x[:, 1:], alpha=100.0), lambda x: torch.lerp(x[:, :1], x[:, 1:], 1e4)]
+)
+def test_the_roundings_of_a_weighted_sum_count_with_its_weights(add):
+    graph = trace(Does(add), (2,))
+    x = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
+    made = (add(x) - add(x.double())).abs()[:, 0]
+    rounding = Rounding.of(graph)
+    allowed = rounding.error(graph.values(x.double()), torch.zeros(1000, dtype=torch.float64))
+    assert bool((made <= allowed).all()) and float(made.amax()) > 1e-6

@@ -22,7 +22,7 @@ from intriguing.stability.lines import relaxations
 from intriguing.stability.lines.linear_bounds import Intervals, LinearBounds
 from intriguing.stability.region import Region
 from intriguing.stability.tracing.graph import Graph
-from intriguing.stability.tracing.ops import Affine, Elementwise, size
+from intriguing.stability.tracing.ops import Affine, Elementwise, flattened, size
 
 _LARGEST = 1200
 """Neurons, all layers together, up to which the bound is tried."""
@@ -81,7 +81,7 @@ def _dense(graph: Graph, start: int, end: int, like: Tensor) -> Tensor:
     for node in graph.nodes[start + 1 : end + 1]:
         assert isinstance(node.op, Affine)
         unit = node.op.linear(unit)
-    return unit.flatten(1).T.contiguous()
+    return flattened(unit).T.contiguous()
 
 
 def secants(op: Elementwise, at: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,8 +146,8 @@ class Coupled:
             source = node.inputs[0]
             assert isinstance(node.op, Elementwise)
             a, b = secants(node.op, self.values[source], *intervals[source])
-            least.append(a.flatten(1))
-            most.append(b.flatten(1))
+            least.append(flattened(a))
+            most.append(flattened(b))
         return Sectors(torch.cat(least, 1), torch.cat(most, 1), *self._ends())
 
     def falls(

@@ -16,7 +16,7 @@ from intriguing.stability.region import Region
 from intriguing.stability.rounding import Rounding
 from intriguing.stability.stepwise import Steps
 from intriguing.stability.tracing.graph import Graph, Node
-from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, size
+from intriguing.stability.tracing.ops import Affine, Concat, Elementwise, MaxPool, Shape, Sum, flattened, size
 
 _MATRIX = 2**24
 """Entries of the matrix of a layer that is affine in the input, up to which it is kept."""
@@ -117,7 +117,7 @@ class LinearBounds:
                 self.steps.reach(i)
             found[i] = self._interval(i, values, region, radius, found, known)
             if i in self.radii and self.affine[i] and size(self.graph.nodes[i].shape) <= _NARROW:
-                norm = bending_norms(self._gram(i), *(end.flatten(1) for end in found[i]))
+                norm = bending_norms(self._gram(i), *(flattened(end) for end in found[i]))
                 self.radii = self.radii | {i: torch.minimum(self.radii[i], norm * radius)}
             if self.steps is not None:
                 self.steps.learn(i, *found[i])
@@ -128,7 +128,7 @@ class LinearBounds:
     def form(self, node: int, rows: Tensor, values: list[Tensor], intervals: Intervals) -> Form:
         """The linear lower bound of `rows` (B or 1, R, *shape of node) times the value of `node`."""
         slope, constant = self._back(node, rows, intervals)
-        x = values[0].flatten(1)
+        x = flattened(values[0])
         if len(slope) == 1 and len(x) > 1:
             slope = slope.expand(len(x), -1, -1)
         constant = constant + torch.bmm(slope, x[:, :, None]).squeeze(2)
@@ -149,7 +149,7 @@ class LinearBounds:
             low, high = self._ends(i, torch.arange(count, device=value.device), values, region, radius, found)
             return self._widened(low.reshape(value.shape), high.reshape(value.shape))
         assert known is not None
-        low, high = known[i][0].flatten(1).clone(), known[i][1].flatten(1).clone()
+        low, high = flattened(known[i][0]).clone(), flattened(known[i][1]).clone()
         if len(index):
             below, above = self._ends(i, index, values, region, radius, found)
             low[:, index], high[:, index] = torch.maximum(low[:, index], below), torch.minimum(high[:, index], above)
@@ -161,7 +161,7 @@ class LinearBounds:
         if known is None or i not in known or not all(r.kind == "relu" for r in readers):
             return None
         low, high = known[i]
-        return ((low < 0) & (high > 0)).flatten(1).any(0).nonzero().squeeze(1)
+        return flattened((low < 0) & (high > 0)).any(0).nonzero().squeeze(1)
 
     def _ends(
         self, i: int, index: Tensor, values: list[Tensor], region: Region, radius: Tensor, found: Intervals
@@ -191,7 +191,7 @@ class LinearBounds:
         """The lines (B, size) around an elementwise node, computed once for all passes back through it."""
         kept = self.lines.get(i)
         if kept is None or kept[0] is not low:
-            below, least, above, most = (t.flatten(1) for t in relaxations.lines(op, low, high))
+            below, least, above, most = (flattened(t) for t in relaxations.lines(op, low, high))
             kept = self.lines[i] = low, (below, least, above, most)
         return kept[1]
 
@@ -221,14 +221,14 @@ class LinearBounds:
                 continue
             a, node = pending.pop(i), self.graph.nodes[i]
             if self.steps is not None and i in self.steps.errors:
-                constant = constant - _times(a.flatten(2).abs(), self.steps.errors[i])
+                constant = constant - _times(flattened(a, 2).abs(), self.steps.errors[i])
             for source, part, shift in self._step(i, node, a, intervals):
                 pending[source] = pending[source] + part if source in pending else part
                 constant = constant if shift is None else constant + shift
         slope = pending.get(0)
         if slope is None:
             slope = rows.new_zeros(*rows.shape[:2], self.size)
-        return slope.flatten(2), constant
+        return flattened(slope, 2), constant
 
     def _step(self, i: int, node: Node, a: Tensor, intervals: Intervals) -> list[tuple[int, Tensor, Tensor | None]]:
         """What rows `a` at `node` are in its inputs, each with what it adds to the constant."""
@@ -241,7 +241,7 @@ class LinearBounds:
             offset = (
                 op.offset.expand(1, *node.shape).reshape(-1) if op.offset.ndim else op.offset.expand(size(node.shape))
             )
-            return [(node.inputs[0], part, a.flatten(2) @ offset)]
+            return [(node.inputs[0], part, flattened(a, 2) @ offset)]
         if isinstance(op, Sum):
             return [(j, c * a, None) for j, c in zip(node.inputs, op.coefficients, strict=True)]
         if isinstance(op, Concat):
@@ -252,10 +252,10 @@ class LinearBounds:
             part, shift = _pool_back(a, self.pools[i], low, high)
             return [(source, part.reshape(*part.shape[:2], *shapes[0]), shift)]
         assert isinstance(op, Elementwise)
-        flat = a.flatten(2)
+        flat = flattened(a, 2)
         plus = flat.clamp(min=0)
         if i in self.slopes:
-            ends = [t.flatten(1)[:, None].expand_as(self.slopes[i][0]) for t in (low, high)]
+            ends = [flattened(t)[:, None].expand_as(self.slopes[i][0]) for t in (low, high)]
             below, least, above, most = relaxations.lines(op, ends[0], ends[1], self.slopes[i])
             part = flat * above + plus * (below - above)
             shift = (flat * most + plus * (least - most)).sum(2)
@@ -264,8 +264,8 @@ class LinearBounds:
             part = flat * above[:, None] + plus * (below - above)[:, None]
             shift = _times(flat, most) + _times(plus, least - most)
         if source in self.radii and op.kind == "relu" and a.shape[1] <= self.many:
-            at = self.centres[source].flatten(1)
-            ball = relu_ball(flat, part, at, low.flatten(1), high.flatten(1), self.radii[source])
+            at = flattened(self.centres[source])
+            ball = relu_ball(flat, part, at, flattened(low), flattened(high), self.radii[source])
             shift = torch.maximum(shift, ball)
         return [(source, part.reshape(*part.shape[:2], *shapes[0]), shift)]
 
@@ -298,7 +298,7 @@ def _pool_back(a: Tensor, table: Tensor, low: Tensor, high: Tensor) -> tuple[Ten
     its chord over the interval of z_m.
     """
     count = low[0].numel()
-    low, high = low.flatten(1)[:, table], high.flatten(1)[:, table]
+    low, high = flattened(low)[:, table], flattened(high)[:, table]
     best = (low + high).argmax(2, keepdim=True)
     low_m, high_m = low.gather(2, best).squeeze(2), high.gather(2, best).squeeze(2)
     chosen = table[None].expand(len(low), -1, -1).gather(2, best)
@@ -311,7 +311,7 @@ def _pool_back(a: Tensor, table: Tensor, low: Tensor, high: Tensor) -> tuple[Ten
     # The chord's height is set so that it holds at both ends, whatever the slope was rounded to.
     shift = torch.maximum(floor - slope * low_m, torch.maximum(high_m, rest) - slope * high_m)
     shift = shift + 1e-9 * (shift.abs() + floor.abs().nan_to_num(posinf=0.0, neginf=0.0))
-    rows = a.flatten(2)
+    rows = flattened(a, 2)
     plus = rows.clamp(min=0)
     part = (rows - plus) * slope[:, None] + plus
     index = chosen.squeeze(2)[:, None].expand(len(low), rows.shape[1], -1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from intriguing.stability.lines import relaxations
 from intriguing.stability.lines.linear_bounds import Intervals, LinearBounds, Slopes
 from intriguing.stability.region import Region
-from intriguing.stability.tracing.ops import Elementwise
+from intriguing.stability.tracing.ops import Elementwise, flattened
 
 _STEPS = 12
 _FURTHER = 4
@@ -116,7 +116,7 @@ def _ranges(bounds: LinearBounds, intervals: Intervals, count: int) -> Ranges:
         shape = relaxations.shape_of(op) if isinstance(op, Elementwise) else None
         if not isinstance(op, Elementwise) or shape is None or shape.touch is None:
             continue
-        low, high = (t.flatten(1) for t in intervals[bounds.graph.nodes[i].inputs[0]])
+        low, high = (flattened(t) for t in intervals[bounds.graph.nodes[i].inputs[0]])
         below, above = relaxations.chosen_slopes(op, shape, low, high)
         ends = [shape.slope(z) for z in (low, high, torch.zeros_like(low).clamp(low, high))]
         least, most = torch.stack(ends).amin(0), torch.stack(ends).amax(0)

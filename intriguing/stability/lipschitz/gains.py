@@ -26,6 +26,7 @@ from intriguing.stability.tracing.ops import (
     Shift,
     Smooth,
     Sum,
+    flattened,
     size,
 )
 from intriguing.stability.tracing.windows import overlap
@@ -174,7 +175,7 @@ def _matrix_bound(op: Affine, inputs: Shape, outputs: Shape) -> float:
     if n * size(outputs) > _DENSE:
         return math.inf
     unit = torch.eye(n, dtype=torch.float64).reshape(n, *inputs)
-    return spectrum.gram_bound(op.linear(unit).flatten(1)[None])
+    return spectrum.gram_bound(flattened(op.linear(unit))[None])
 
 
 def _single(op: Affine, inputs: Shape) -> tuple[spectrum.Map, spectrum.Map]:

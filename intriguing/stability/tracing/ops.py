@@ -178,6 +178,10 @@ class Linear(Affine):
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.function(x)
 
+    def adjoint(self, y: Tensor, shape: Shape) -> Tensor:  # noqa: D102
+        # What reads no input has no gradient that autograd could find.
+        return super().adjoint(y, shape) if self.times else y.new_zeros(len(y), *shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Product(Affine):
@@ -196,6 +200,9 @@ class Product(Affine):
     factor: float = 1.0
     kind: str = "product"
     offset: Tensor | None = None
+    moduli: Tensor | None = None
+    """The moduli that the roundings of `weight` are relative to, where it is itself a product of constants that the
+    model may multiply with the input one by one; None where they are its own."""
 
     def linear(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.function(x, self.weight)
@@ -305,6 +312,11 @@ class Unknown(Op):
 
     def apply(self, *inputs: Tensor) -> Tensor:  # noqa: D102
         raise NotImplementedError(self.kind)
+
+
+def flattened(values: Tensor, keep: int = 1) -> Tensor:
+    """`values` with all axes behind the first `keep` as one, also where there is none behind them."""
+    return values.flatten(keep) if values.ndim > keep else values.unsqueeze(keep)
 
 
 def padded_shape(shape: Shape, pads: tuple[int, ...]) -> Shape:

@@ -13,6 +13,7 @@ orthonormal rows, hence the norm is sqrt(|R|) max_s |W_s|, exactly.
 import math
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,8 +39,17 @@ def einsum(a: dict, x: list[Tensor], node: FxNode) -> Op:
     if not others:
         others = [("", torch.ones((), dtype=torch.float64))]
     kept = "".join(sorted({c for letters, _ in others for c in letters} & set(own + result)))
-    weight = torch.einsum(f"{','.join(letters for letters, _ in others)}->{kept}", *(t for _, t in others))
-    return _contraction(x[0], own, weight, kept, result)
+    joined = f"{','.join(letters for letters, _ in others)}->{kept}"
+    weight = torch.einsum(joined, *(t for _, t in others))
+    found = _contraction(x[0], own, weight, kept, result)
+    alone = len(others) == len(tensors) - 1 == 1 and set(others[0][0]) <= set(own + result)
+    if alone or not isinstance(found, Product):
+        return found
+    # torch may multiply the input with the constants in any order, and each product and sum rounds.
+    moduli = torch.einsum(joined, *(t.abs() for _, t in others))
+    sizes = {c: n for letters, t in [(own, x[0]), *others] for c, n in zip(letters, t.shape, strict=True)}
+    terms = len(tensors) * math.prod(max(n, 1) for c, n in sizes.items() if c not in result)
+    return replace(found, moduli=moduli, terms=terms)
 
 
 def matmul(x: Tensor, weight: Tensor, *, left: bool) -> Op:

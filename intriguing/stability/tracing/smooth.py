@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import Node as FxNode
 from torch.fx.node import map_arg
 
-from intriguing.stability.tracing.ops import Op, Scale, Smooth, Unknown
+from intriguing.stability.tracing.ops import Op, Scale, Smooth, Unknown, flattened
 from intriguing.stability.tracing.windows import pool_windows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def log_softmax(a: dict, x: list[Tensor], node: FxNode) -> Op:
     bound = math.sqrt(count) if count > 1 else 0.0
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
-        span = (values.amax(axis, True) - values.amin(axis, True)).flatten(1).amax(1) + 2 * radius
+        span = flattened(values.amax(axis, True) - values.amin(axis, True)).amax(1) + 2 * radius
         return math.sqrt(values[0].numel()) * (4 * span + 4 * math.log(count) + _partial(count) + 16)
 
     return Smooth("log_softmax", lambda t: torch.log_softmax(t, axis), bound, bound, error=error)
@@ -65,7 +65,7 @@ def logsumexp(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
         # Of the largest value, which is added, and of the logarithm of a sum of terms of up to 1.
-        largest = values.abs().flatten(1).amax(1) + radius
+        largest = flattened(values.abs()).amax(1) + radius
         return math.sqrt(values[0].numel() / count) * (8 * largest + 4 * math.log(count) + _partial(count) + 16)
 
     return Smooth("logsumexp", lambda t: torch.logsumexp(t, dims, keep), 1.0, 1.0, error=error)
@@ -89,7 +89,7 @@ def vector_norm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
         # Besides its share, what squares below the least number lose.
-        reached = torch.linalg.vector_norm(function(values).flatten(1), dim=1) + bound * radius
+        reached = torch.linalg.vector_norm(flattened(function(values)), dim=1) + bound * radius
         return (count + 32) * (1 + reached)
 
     exact = power in (1.0, 2.0, math.inf)
@@ -201,7 +201,7 @@ def _normalised(
         # The slope at u is that of the direction across u, gain / sqrt(|u|^2 / n + eps), and |u| >= |u_0| - radius.
         parts = rows(values)
         parts = parts - parts.mean(-1, keepdim=True) if centred else parts
-        shortest = torch.linalg.vector_norm(parts, dim=-1).flatten(1).amin(1) * (1 - 1e-12) - radius
+        shortest = flattened(torch.linalg.vector_norm(parts, dim=-1)).amin(1) * (1 - 1e-12) - radius
         return gain / (shortest.clamp(min=0).square() / parts.shape[-1] + eps).sqrt() * (1 + 1e-12)
 
     shift = 0.0 if bias is None else float(bias.detach().double().abs().amax())
@@ -210,7 +210,7 @@ def _normalised(
         # Mean and variance err by so many units of the largest value and of its square, and count by the least spread.
         parts = rows(values)
         steps = _SUMMED + max(parts.shape[-1] / 128, together)
-        size = (parts.abs().flatten(1).amax(1) + radius) * local(values, radius) / max(gain, 1e-300)
+        size = (flattened(parts.abs()).amax(1) + radius) * local(values, radius) / max(gain, 1e-300)
         size = size if centred else torch.zeros_like(size)
         return math.sqrt(values[0].numel()) * (gain * (steps * size * (1 + size) + steps + 16) + 2 * shift)
 
@@ -266,7 +266,7 @@ def lp_pool(node: FxNode) -> tuple[Op, FxNode] | None:
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
         # Sums of what is not negative, and besides what powers below the least number lose.
-        reached = torch.linalg.vector_norm(pooled(values).flatten(1), dim=1) + bound * radius
+        reached = torch.linalg.vector_norm(flattened(pooled(values)), dim=1) + bound * radius
         return (whole + 32 + 8 * power) * (math.sqrt(pooled(values[:1]).numel()) + reached)
 
     return Smooth("lp_pool", pooled, bound, bound, error=error if power == 2 else None), source
@@ -324,9 +324,9 @@ def _local_response(size: int, alpha: float, beta: float, k: float, channels: in
         bound = attained * (1 + 2 * math.sqrt(rows) * beta ** (beta + 1) / (beta + 1) ** (beta + 1))
 
     def error(values: Tensor, radius: Tensor) -> Tensor:
-        reached = torch.linalg.vector_norm(function(values).flatten(1), dim=1) + bound * radius
+        reached = torch.linalg.vector_norm(flattened(function(values)), dim=1) + bound * radius
         # The logarithm of the denominator, which the power is computed from, at most.
-        squares = alpha * (values.abs().flatten(1).amax(1) + radius) ** 2
+        squares = alpha * (flattened(values.abs()).amax(1) + radius) ** 2
         return reached * (size + 32 + 8 * beta * (1 + abs(math.log(k)) + squares / k))
 
     def function(t: Tensor) -> Tensor:

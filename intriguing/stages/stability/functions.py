@@ -30,6 +30,6 @@ class CertifyParameters:
     compute: Compute
 
 
-NORMS = TaskFunction(Function(f"{_TASKS}:norms", 4, _COVERS), NormsParameters)
-CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 6, _COVERS), CertifyParameters)
+NORMS = TaskFunction(Function(f"{_TASKS}:norms", 5, _COVERS), NormsParameters)
+CERTIFY = TaskFunction(Function(f"{_TASKS}:certify", 7, _COVERS), CertifyParameters)
 FUNCTIONS = (NORMS, CERTIFY)
