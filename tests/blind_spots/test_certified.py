@@ -1,5 +1,7 @@
 """A search's other end: proven bounds, and results that are proven to be optimal."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,16 @@ from intriguing.errors import UnknownNameError
 def network(act=nn.ReLU):
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), act(), nn.Linear(8, 3)).eval()
+
+
+def test_a_bound_is_rounded_down_to_the_type_of_the_result(monkeypatch):
+    model, images = network(), torch.rand(3, 1, 4, 4)
+    proven = float(torch.tensor(0.1)) - 1e-10  # nearest in float32 is 0.1 itself, which is larger
+    bounds = SimpleNamespace(bound=torch.full((3,), proven, dtype=torch.float64), method="lines", reason="")
+    monkeypatch.setattr(certified, "lower_bounds", lambda *_, **__: bounds)
+    result = minimal_distortion(model, images, model(images).argmax(1), options=SearchOptions(bounds="fast"))
+    assert result.lower_bound.dtype == torch.float32
+    assert bool((result.lower_bound.double() <= proven).all()) and bool((result.lower_bound > 0.0999999).all())
 
 
 def test_a_search_may_carry_a_proven_bound():
