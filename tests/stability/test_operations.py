@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import intriguing as ig
 from intriguing.stability import layer_norms, lower_bounds, trace
@@ -236,3 +237,40 @@ def test_the_roundings_of_a_weighted_sum_count_with_its_weights(add):
     rounding = Rounding.of(graph)
     allowed = rounding.error(graph.values(x.double()), torch.zeros(1000, dtype=torch.float64))
     assert bool((made <= allowed).all()) and float(made.amax()) > 1e-6
+
+
+class Depth(nn.Module):
+    """Drops samples while it trains."""
+
+    def forward(self, x):
+        return x * torch.bernoulli(torch.full((len(x), 1), 0.5)) if self.training else x
+
+
+class Twice(nn.Module):
+    """The same weights in three places."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.one(self.one(x)) + self.one(x)
+
+
+@pytest.mark.parametrize(
+    "wrap", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal]
+)
+def test_a_parametrised_weight_has_the_norm_of_what_it_computes(wrap):
+    torch.manual_seed(0)
+    layer = wrap(nn.Linear(6, 4)).eval()
+    true = float(torch.linalg.matrix_norm(layer.weight.detach().double(), 2))
+    assert true <= ig.operator_norm(layer, (6,)).upper_bound <= true * (1 + 1e-6)
+
+
+def test_what_only_trains_and_weights_in_several_places_are_bounded():
+    torch.manual_seed(0)
+    model = Twice()
+    true = float(torch.linalg.matrix_norm((model.one.weight @ model.one.weight + model.one.weight).detach(), 2))
+    found = ig.operator_norm(nn.Sequential(model, Depth()), (6,))
+    assert found.norm == pytest.approx(true, rel=1e-5)
+    assert found.upper_bound >= true * (1 - 1e-6)
