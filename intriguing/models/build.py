@@ -60,8 +60,8 @@ def build_model(
         make = factories.resolve(architecture, ModelError)
         if isinstance(make, nn.Module):
             raise ModelError(
-                f"{architecture} is a {type(make).__name__}, and needed is a function that makes one, for each process "
-                f"makes its own: write `def build(): return {name}` beside it, and name that, {kind}:build."
+                f"{architecture} is a {type(make).__name__}. Name a function that makes one, since every process makes "
+                f"its own: write `def build(): return {name}` beside it, and name {kind}:build."
             )
         accepted = _parameters(make)
         arguments = {k: v for k, v in (arguments | {"seed": seed}).items() if k in accepted and k not in options}

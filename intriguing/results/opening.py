@@ -8,8 +8,8 @@ from pyarrow import fs
 from intriguing.basics.folders.bucket import BucketFolder
 from intriguing.basics.folders.files import at_home, without_secrets
 from intriguing.basics.folders.presence import is_file, is_folder
-from intriguing.basics.folders.saved_plan import LARGEST_PLAN, checked_plan, parse_json
-from intriguing.errors import CorruptError, StoreError
+from intriguing.basics.folders.saved_plan import LARGEST_PLAN, checked_plan, damaged, parse_json
+from intriguing.errors import StoreError
 from intriguing.results.files import located
 from intriguing.results.run import Run
 
@@ -56,10 +56,7 @@ def open_run(path: str | Path | BucketFolder) -> Run:
         refused = "Permission denied: ask its owner for the right to read it."
         raise StoreError(f"{shown}/plan.json cannot be read. {refused}") from error
     except (OSError, ValueError) as error:
-        raise CorruptError(
-            f"{shown}/plan.json cannot be read ({error}). If the folder is a run's, run the spec there again: "
-            "what is finished is not computed again."
-        ) from error
+        raise damaged(f"{shown}/plan.json", error) from error
     return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
 
 

@@ -251,6 +251,6 @@ def test_a_model_in_place_of_the_function_that_makes_it_is_told_as_such(tmp_path
         "from torch import nn\nmodel = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    told = r"made_already:model is a Sequential, .* write `def build\(\): return model` .* made_already:build\."
+    told = r"made_already:model is a Sequential\. .* write `def build\(\): return model` .* made_already:build\."
     with pytest.raises(ModelError, match=told):
         build_model("made_already:model", (1, 28, 28), 10)

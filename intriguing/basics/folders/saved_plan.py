@@ -76,10 +76,15 @@ def read_saved_plan(run: Place) -> SavedPlan:
     try:
         return checked_plan(parse_json(content))
     except ValueError as error:
-        raise CorruptError(
-            f"{path} cannot be read ({error}). If the folder is a run's, run the spec there again: what is finished is "
-            "not computed again. (Where other files lie beside it, move its store/ into a new folder first.)"
-        ) from error
+        raise damaged(path, error) from error
+
+
+def damaged(path: object, error: Exception) -> CorruptError:
+    """What to raise for a plan.json at `path` that cannot be read."""
+    return CorruptError(
+        f"{path} cannot be read ({error}). If the folder is a run's, run the spec there again: what is finished is "
+        "not computed again. (Where other files lie beside it, move its store/ into a new folder first.)"
+    )
 
 
 def checked_plan(body: Any) -> SavedPlan:

@@ -86,16 +86,13 @@ def _check_local(run: Path) -> None:
         return
     except OSError as error:
         raise explained(error, run) from error
-    if PLAN in names and read_plan(run):
-        pass
-    elif PLAN in names and not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
-        raise obstacle(run / PLAN, "a file")
-    elif is_without_plan(run):
-        pass
-    elif PLAN not in names:
-        _refuse(str(run), [name for name in names if not _is_left_over(run / name)], False)
-    else:
-        _refuse(str(run), [], True)
+    has_plan = PLAN in names
+    if not (has_plan and read_plan(run)):
+        if has_plan and not stat.S_ISREG(os.lstat(run / PLAN).st_mode):
+            raise obstacle(run / PLAN, "a file")
+        if not is_without_plan(run):
+            foreign = [] if has_plan else [name for name in names if not _is_left_over(run / name)]
+            _refuse(str(run), foreign, has_plan)
     _check_places(run)
 
 

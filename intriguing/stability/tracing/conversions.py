@@ -63,8 +63,7 @@ def _addmm(a: dict, x: list[Tensor], node: FxNode) -> Op:
 
 
 def _matmul(a: dict, x: list[Tensor], node: FxNode) -> Op:
-    left, right = a["self"], a.get("other", a.get("mat2"))
-    right = a.get("mat2", a.get("vec", right)) if right is None else right
+    left, right = a["self"], next((a[name] for name in ("other", "mat2", "vec") if name in a), None)
     if isinstance(left, Tensor):
         return products.matmul(x[0], left, left=True)
     if not isinstance(right, Tensor):
