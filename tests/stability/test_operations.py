@@ -145,6 +145,8 @@ def test_no_slope_and_no_pair_of_points_is_above_the_bound(layer, shape, constan
         (Does(lambda x: x**2), (3,), "slope grows"),
         (Does(torch.sign), (3,), "jumps"),
         (Does(lambda x: x / x.sum(1, keepdim=True)), (3,), "quotient"),
+        (Does(lambda x: x / (x.relu() + x.abs() + 1)), (3,), "quotient"),
+        (Does(lambda x: x / (x.abs() + x.cos())), (3,), "quotient"),
         (Does(lambda x: x + torch.eye(3)), (3,), "a constant for every row"),
         (Does(lambda x: torch.einsum("bi,bj->bij", x, torch.ones(len(x), 2))), (4,), "across the batch"),
         (Does(lambda x: torch.maximum(x, x.mean(0, keepdim=True))), (4,), "across the batch"),

@@ -243,6 +243,8 @@ def lp_pool(node: FxNode) -> tuple[Op, FxNode] | None:
         # The second product is that of the sign and the modulus.
         at = at.args[1] if at.args and str(at.args[0]).startswith("sign") else at.args[0]
     powers: Any = at
+    if not isinstance(powers.args[1], int | float):
+        return None
     source, power, whole, d = powers.args[0], float(powers.args[1]), math.prod(kernel), len(kernel)
     scaled: Any = node.args[0]
     stride = list(rest[0]) if rest and rest[0] else kernel
@@ -291,7 +293,9 @@ def local_response(node: FxNode, converter: "Converter") -> tuple[Op, FxNode] | 
         if name == "mul" and at.args[0] is at.args[1]:
             break
         if name in ("pow", "mul", "add"):
-            figures[name] = float(at.args[1])  # type: ignore[arg-type]
+            if not isinstance(at.args[1], int | float):
+                return None
+            figures[name] = float(at.args[1])
         if name.startswith("avg_pool"):
             figures["size"] = float(max(at.args[1]))  # type: ignore[type-var, arg-type]
         at = at.args[0]
