@@ -207,7 +207,7 @@ def _say_live(live: dict[str, Any]) -> None:
 
 def _summary(prepared: "Prepared", outcome: "Outcome") -> dict[str, Any]:
     from intriguing.results import open_run
-    from intriguing.sweep.reporting.text import notes
+    from intriguing.sweep.reporting.printed import notes
 
     return {
         "run": str(prepared.out),

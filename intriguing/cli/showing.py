@@ -282,7 +282,7 @@ def _show_schema(table: str) -> int:
 
 
 def _show_contents(opened: "Run") -> int:
-    from intriguing.sweep.reporting.text import notes, printed_stages, verdicts_text
+    from intriguing.sweep.reporting.printed import notes, printed_stages, verdicts_text
     from intriguing.tables import TABLES
 
     for note in notes(opened):
@@ -299,7 +299,7 @@ def _show_contents(opened: "Run") -> int:
 
 def _read_aloud(opened: "Run", what: str) -> str:
     """What a person wants to see under this name; "" where it names nothing but a table."""
-    from intriguing.sweep.reporting.text import names, notes, stage_text, verdicts_text
+    from intriguing.sweep.reporting.printed import names, notes, stage_text, verdicts_text
     from intriguing.tables import TABLES
 
     answers = what == "verdicts"
@@ -315,7 +315,7 @@ def _rows_of(
     """The rows of a table or of a query's answer to show, how many there are, and what else is to be said."""
     import pandas as pd
 
-    from intriguing.sweep.reporting.text import table_of, verdicts
+    from intriguing.sweep.reporting.printed import table_of, verdicts
 
     most = rows if rows is not None else _ALL if form.is_for_programs else _ROWS
     if most < 0:

@@ -64,7 +64,7 @@ def test_show_says_that_files_of_a_table_are_gone(finished, capsys, tmp_path):
 
 @pytest.mark.parametrize("what", ["verdicts", "units", "blind_spots", "distortions"])
 def test_what_is_read_aloud_opens_with_the_notes_as_show_does(what, finished, capsys, monkeypatch):
-    monkeypatch.setattr("intriguing.sweep.reporting.text.notes", lambda run: ["Model m is no better than chance."])
+    monkeypatch.setattr("intriguing.sweep.reporting.printed.notes", lambda run: ["Model m is no better than chance."])
     assert run_command(["show", str(finished), what]) == 0
     assert capsys.readouterr().out.startswith("Model m is no better than chance.")
 

@@ -19,7 +19,7 @@ from cyclopts import CycloptsError
 import intriguing as ig
 from intriguing.cli import app, call
 from intriguing.sweep import prepare
-from intriguing.sweep.reporting.text import names
+from intriguing.sweep.reporting.printed import names
 from intriguing.sweep.spec import load_spec, spec_names
 from intriguing.tables import TABLES
 from intriguing.units.scoring.scores import METRICS

@@ -19,7 +19,7 @@ from intriguing import open_run
 from intriguing.errors import InputError, StoreError
 from intriguing.report import Context, Verdict, said_once
 from intriguing.report.drawing import colours
-from intriguing.report.figures import for_paper
+from intriguing.report.media import for_paper
 from intriguing.stages import STAGES
 from intriguing.sweep.reporting.page import write_report
 from tests.pages import Document, about, sheet

@@ -11,7 +11,7 @@ from PIL import Image
 from intriguing.errors import InputError
 from intriguing.report.attachments import Scaled, as_json, packed, unpacked
 from intriguing.report.drawing import Robustness, forest, histograms, robustness, strips
-from intriguing.report.figures import Hover, for_page, with_hover
+from intriguing.report.media import Hover, for_page, with_hover
 from intriguing.report.pictures import as_pictures, on_grey
 from intriguing.report.sheets import sheets
 

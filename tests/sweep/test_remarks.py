@@ -8,8 +8,8 @@ import pytest
 from intriguing.cli import call as run_command
 from intriguing.results import open_run
 from intriguing.sweep.reporting.page import write_report
+from intriguing.sweep.reporting.printed import notes
 from intriguing.sweep.reporting.remarks import Remarks
-from intriguing.sweep.reporting.text import notes
 from tests.pages import Document
 from tests.synthetic_run import SyntheticRun
 

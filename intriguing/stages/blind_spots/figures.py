@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import Robustness, heat, histograms, robustness
+from intriguing.report.named_figures import NamedFigure, distinct
 from intriguing.report.parts import Context
-from intriguing.report.run_figures import RunFigure, distinct
 from intriguing.report.text import number
 from intriguing.results import Run
 from intriguing.stages.blind_spots.robustness import ANY_CLASS, robust_accuracy
@@ -76,22 +76,22 @@ def class_pairs(run: Run, dataset: str, model: str, model_seed: int, target_rule
     return heat(names, names, dark, texts, "class taken for; darker: a smaller change")
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     return (
-        RunFigure(
+        NamedFigure(
             "distortions",
             "Histograms of distortion, one per model.",
             distortions,
             lambda run: distinct(run, "distortions", *KEY, where="status = 'found'"),
         ),
-        RunFigure(
+        NamedFigure(
             "robust_accuracy",
             "The share of images that stay right under every change of a size, with intervals and what is proven.",
             robust,
             lambda run: distinct(run, "distortions", *KEY, where=f"target_rule in {ANY_CLASS}"),
         ),
-        RunFigure(
+        NamedFigure(
             "class_pairs",
             "Median distortion by the image's class and the class that it is taken for.",
             class_pairs,

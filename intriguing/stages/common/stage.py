@@ -12,8 +12,8 @@ from intriguing.stages.common.section import Section
 
 if TYPE_CHECKING:
     from intriguing.report import Context, PagePart, Verdict
+    from intriguing.report.named_figures import NamedFigure
     from intriguing.report.room import Explorer
-    from intriguing.report.run_figures import RunFigure
     from intriguing.results import Run
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Stage:
     the stage can do nothing with a network; name and layers are the model's in the spec.
     stored_bytes: likewise a function (task, units of each layer of its model) -> bytes that a task of the stage stores
     beside `task.size`, for a dry run.
-    drawn: the code of a function () -> the stage's figures of a run, as `RunFigure`: `run.figures` has them by name.
+    drawn: the code of a function () -> the stage's figures of a run, as `NamedFigure`: `run.figures` has them by name.
     page: the code of a function (context) -> the stage's parts of the page, imported only for a page.
     headline: likewise a function (context) -> figures for the top of the page, as (figure, what it is).
     notes: likewise a function (context) -> sentences that should be known before the run's answers are read.
@@ -128,7 +128,7 @@ class Stage:
         """The stage's parts of a run's page."""
         return list(self.page.load()(context)) if self.page else []
 
-    def figures(self, context: "Context") -> list[tuple[str, str]]:
+    def headlines(self, context: "Context") -> list[tuple[str, str]]:
         """The stage's figures for the top of a run's page."""
         return list(self.headline.load()(context)) if self.headline else []
 
@@ -136,7 +136,7 @@ class Stage:
         """What should be known before the run's answers are read: the stage's notes at the top of its page."""
         return list(self.notes.load()(context)) if self.notes else []
 
-    def run_figures(self) -> "list[RunFigure]":
+    def named_figures(self) -> "list[NamedFigure]":
         """The stage's figures of a run, for papers."""
         return list(self.drawn.load()()) if self.drawn else []
 

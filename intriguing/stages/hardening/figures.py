@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import crosses, panels
-from intriguing.report.run_figures import Choice, RunFigure
+from intriguing.report.named_figures import Choice, NamedFigure
 from intriguing.results import Run
 from intriguing.stages.hardening.outcome.summary import ModelSummary, summaries
 from intriguing.stages.hardening.page import CROSS_AXES, cross_points, epoch_curves
@@ -32,14 +32,14 @@ def _choices(is_there: Callable[[ModelSummary], Any]) -> Callable[[Run], Sequenc
     return lambda run: [{"dataset": m.dataset, "model": m.model} for m in summaries(run) if is_there(m)]
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     return (
-        RunFigure(
+        NamedFigure(
             "hardening",
             "Error against minimal distortion, a point per way of training.",
             hardening,
             _choices(cross_points),
         ),
-        RunFigure("epochs", "Error by epoch, a panel per way of training.", epochs, _choices(epoch_curves)),
+        NamedFigure("epochs", "Error by epoch, a panel per way of training.", epochs, _choices(epoch_curves)),
     )

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from intriguing.report.drawing import Curve, crosses, panels
-from intriguing.report.figures import for_page
+from intriguing.report.media import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number
 from intriguing.stages.hardening.outcome import in_words

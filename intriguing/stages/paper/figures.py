@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import curves
+from intriguing.report.named_figures import Choice, NamedFigure
 from intriguing.report.parts import Context
-from intriguing.report.run_figures import Choice, RunFigure
 from intriguing.results import Run
 from intriguing.stages.paper.page import CURVE_AXES, curve_series
 from intriguing.stages.paper.reading import readings
@@ -23,6 +23,6 @@ def _choices(run: Run) -> Sequence[Choice]:
     return [{"dataset": reading.dataset} for reading in readings(run) if curve_series(context, reading)]
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
-    return (RunFigure("errors_by_size", "Errors by the size of the change, noise beside.", errors_by_size, _choices),)
+    return (NamedFigure("errors_by_size", "Errors by the size of the change, noise beside.", errors_by_size, _choices),)

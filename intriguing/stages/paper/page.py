@@ -3,7 +3,7 @@
 import numpy as np
 
 from intriguing.report.drawing import curves
-from intriguing.report.figures import for_page
+from intriguing.report.media import for_page
 from intriguing.report.parts import Context, PagePart, render
 from intriguing.report.text import number, percent
 from intriguing.stages.paper.reading import Name, Reading, Row, readings

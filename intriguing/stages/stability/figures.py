@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import brackets as drawn
+from intriguing.report.named_figures import NamedFigure, distinct
 from intriguing.report.parts import Context
-from intriguing.report.run_figures import RunFigure, distinct
 from intriguing.results import Run
 from intriguing.stages.stability.page import bracket_series
 
@@ -22,9 +22,9 @@ def brackets(run: Run, dataset: str, target_rule: str, grade: str) -> Figure:
     return drawn(bracket_series(models))
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     both = "status = 'found' and lower_bound is not null"
     key = ("dataset", "target_rule", "grade")
     sentence = "The norm found against the norm below which nothing fools the model, a point per search."
-    return (RunFigure("brackets", sentence, brackets, lambda run: distinct(run, "certificates", *key, where=both)),)
+    return (NamedFigure("brackets", sentence, brackets, lambda run: distinct(run, "certificates", *key, where=both)),)

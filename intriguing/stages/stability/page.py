@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from intriguing.report.drawing import brackets
-from intriguing.report.figures import for_page
+from intriguing.report.media import for_page
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.room import fewer_of, rendered
 from intriguing.report.text import count, figure, number, percent, plural

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import curve_sheets, heat
-from intriguing.report.run_figures import Choice, RunFigure, distinct
+from intriguing.report.named_figures import Choice, NamedFigure, distinct
 from intriguing.report.text import number, percent
 from intriguing.results import Run
 from intriguing.results.matrices import WITHOUT_SOURCE
@@ -52,10 +52,10 @@ def _rays(run: Run) -> Sequence[Choice]:
     return distinct(run, "rays", *_KEY, where="kind = 'adversarial'")
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     return (
-        RunFigure("transfer", "Errors of every model on the images made for every model.", transfer, _kinds),
-        RunFigure("half_rms", "How large a change must be to fool another model half of the time.", half_rms, _rays),
-        RunFigure("amplification", "Errors against the size of the change, noise beside.", amplification, _rays),
+        NamedFigure("transfer", "Errors of every model on the images made for every model.", transfer, _kinds),
+        NamedFigure("half_rms", "How large a change must be to fool another model half of the time.", half_rms, _rays),
+        NamedFigure("amplification", "Errors against the size of the change, noise beside.", amplification, _rays),
     )

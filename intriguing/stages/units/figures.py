@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import forest, strips
+from intriguing.report.named_figures import NamedFigure, distinct
 from intriguing.report.parts import LAYER, Context
-from intriguing.report.run_figures import RunFigure, distinct
 from intriguing.results import Run
 from intriguing.stages.units.page.rotation_tests import EFFECT_AXIS, effect_rows, score_series, tested_layers
 
@@ -23,18 +23,18 @@ def scores(run: Run, dataset: str, model: str, model_seed: int, layer: str, cond
     return strips(score_series(Context(run), key))
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     tested = "alpha = 0 and effect is not null and null_sd > 0"
     scored = "direction >= 0 and value is not null and metric not in ('dead', 'saturated')"
     return (
-        RunFigure(
+        NamedFigure(
             "effects",
             "The effect of every rotation test of a network with its interval, controls beside.",
             effects,
             lambda run: distinct(run, "rotation_tests", *LAYER[:3], where=tested),
         ),
-        RunFigure(
+        NamedFigure(
             "scores",
             "How the scores of a layer's directions are spread, basis by basis.",
             scores,

@@ -9,11 +9,11 @@ from intriguing.stages.models.functions import SOURCES
 _NAMES, _TASKS = "intriguing.sweep.tasks", "intriguing.stages.units.tasks"
 _COLLECTING = (f"{_TASKS}.activations", "intriguing.stages.common.sampling", "intriguing.activations", *SOURCES)
 _SCANNING = (f"{_TASKS}.scans", f"{_TASKS}.places", "intriguing.units", "intriguing.stats", "intriguing.randomness")
-_INPUTS = (f"{_TASKS}.test_inputs", "intriguing.units", *_COLLECTING)
+_INPUTS = (f"{_TASKS}.tested_inputs", "intriguing.units", *_COLLECTING)
 _TESTING = (
     f"{_TASKS}.rotation_tests",
     f"{_TASKS}.scores",
-    f"{_TASKS}.test_inputs",
+    f"{_TASKS}.tested_inputs",
     f"{_TASKS}.scans",
     "intriguing.units",
     "intriguing.stats",
@@ -219,9 +219,9 @@ SCAN = _function("scan", 2, _SCANNING, "scans", ScanParameters, "scans:scan")
 TOP_INPUTS = _function(
     "top_inputs", 3, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
 )
-PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "test_inputs", PixelJudgeParameters, "unit_tests:pixels")
-MOMENTS = _function("moments", 1, _INPUTS, "test_inputs", TestedLayer, "unit_tests:moments")
-TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "test_inputs", TestedLayer)
+PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "tested_inputs", PixelJudgeParameters, "unit_tests:pixels")
+MOMENTS = _function("moments", 1, _INPUTS, "tested_inputs", TestedLayer, "unit_tests:moments")
+TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "tested_inputs", TestedLayer)
 HISTOGRAMS = _function(
     "histograms", 1, (f"{_TASKS}.histograms", f"{_TASKS}.scans", *_INPUTS), "histograms", HistogramParameters
 )

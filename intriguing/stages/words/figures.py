@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import bands, forest
+from intriguing.report.named_figures import NamedFigure, distinct
 from intriguing.report.parts import Context
-from intriguing.report.run_figures import RunFigure, distinct
 from intriguing.results import Run
 from intriguing.stages.words.page import EFFECT_AXIS, NORM_AXES, effect_rows, norm_bands
 
@@ -20,17 +20,17 @@ def word_norms(run: Run, corpus: str) -> Figure:
     return bands(*norm_bands(Context(run), run.table("word_norms", corpus=corpus).to_pylist()), *NORM_AXES)
 
 
-def figures() -> tuple[RunFigure, ...]:
+def figures() -> tuple[NamedFigure, ...]:
     """The figures of this stage."""
     tested = "control = 'trained' and effect is not null and null_sd > 0"
     return (
-        RunFigure(
+        NamedFigure(
             "word_effects",
             "The effects of the tests of single dimensions of word vectors.",
             word_effects,
             lambda run: distinct(run, "word_tests", "corpus", where=tested),
         ),
-        RunFigure(
+        NamedFigure(
             "word_norms",
             "Norms of word vectors against word counts.",
             word_norms,

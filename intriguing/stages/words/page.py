@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from intriguing.report.drawing import bands, forest
-from intriguing.report.figures import for_page
+from intriguing.report.media import for_page
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import figure
 from intriguing.stages.words.printed import STUDY_ROWS

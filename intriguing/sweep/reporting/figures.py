@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from intriguing.basics.folders.files import at_home, check_can_write, writing
 from intriguing.errors import UnknownNameError, unknown_name
-from intriguing.report.run_figures import Choice, RunFigure
+from intriguing.report.named_figures import Choice, NamedFigure
 from intriguing.results import Run
 from intriguing.stages import STAGES
 
@@ -35,8 +35,8 @@ class Figures:
         self._run = run
 
     @cached_property
-    def _named(self) -> Mapping[str, RunFigure]:
-        return {figure.name: figure for stage in STAGES for figure in stage.run_figures()}
+    def _named(self) -> Mapping[str, NamedFigure]:
+        return {figure.name: figure for stage in STAGES for figure in stage.named_figures()}
 
     def __repr__(self) -> str:
         return f"Figures({', '.join(self._named)})"
@@ -55,7 +55,7 @@ class Figures:
         draw.__name__, draw.__doc__ = name, figure.sentence
         return draw
 
-    def _find(self, name: str) -> RunFigure:
+    def _find(self, name: str) -> NamedFigure:
         if name not in self._named:
             raise NoFigureError(str(unknown_name("figure", name, self._named)))
         return self._named[name]

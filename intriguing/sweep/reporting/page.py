@@ -9,7 +9,7 @@ from intriguing.report.page import check_out, check_site
 from intriguing.report.room import finished
 from intriguing.results import Run, open_run
 from intriguing.stages import STAGES
-from intriguing.sweep.reporting.text import notes, verdicts
+from intriguing.sweep.reporting.printed import notes, verdicts
 
 
 def write_report(
@@ -50,6 +50,6 @@ def _body(context: Context) -> tuple[PageBody, str]:
     context.run.check_whole()
     made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
-    headline = [figure for stage in STAGES for figure in stage.figures(context)]
+    headline = [figure for stage in STAGES for figure in stage.headlines(context)]
     said = said_once(verdicts(context.run))
     return PageBody(finished(parts, context.whole), headline, said, notes(context.run)), made

@@ -10,7 +10,7 @@ from intriguing.basics.folders.bucket import BucketFolder
 from intriguing.engine.progress.progress import Snapshot
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
-from intriguing.sweep.reporting.text import notes
+from intriguing.sweep.reporting.printed import notes
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pytest
 
 from intriguing import open_run
 from intriguing.stages.paper.printed import printed
-from intriguing.sweep.reporting.text import verdicts
+from intriguing.sweep.reporting.printed import verdicts
 from intriguing.tables import RAYS
 from tests.pages import words_of
 from tests.stages.paper.planted import Hand

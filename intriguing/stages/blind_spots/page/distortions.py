@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import Robustness, histograms, robustness
-from intriguing.report.figures import Hover, for_page, with_hover
+from intriguing.report.media import Hover, for_page, with_hover
 from intriguing.report.parts import Context, PagePart, Row, render
 from intriguing.report.text import count, number, percent
 from intriguing.stages.blind_spots.figures import MOST_PANELS, XLABEL, panels

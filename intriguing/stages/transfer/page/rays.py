@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from intriguing.report.drawing import curve_sheets
-from intriguing.report.figures import Hover, for_page, with_hover
+from intriguing.report.media import Hover, for_page, with_hover
 from intriguing.report.parts import Context, PagePart, Row
 from intriguing.report.room import fewer_of, rendered
 from intriguing.report.text import number, percent, plural

@@ -4,7 +4,7 @@ import numpy as np
 from markupsafe import Markup
 
 from intriguing.report.drawing import forest, strips
-from intriguing.report.figures import for_page
+from intriguing.report.media import for_page
 from intriguing.report.parts import LAYER, Context, PagePart, Row, render
 from intriguing.report.text import score_label
 from intriguing.stages.units.controls import shared

@@ -1,1 +1,1 @@
-"""What the tasks of this stage compute."""
+"""What the tasks of the unit question compute: activations, scans, the rotation tests and their inputs, the answers."""

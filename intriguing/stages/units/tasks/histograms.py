@@ -10,7 +10,7 @@ from intriguing.stages.common.resources import device_name
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import RAW
 from intriguing.stages.units.tasks.scans import directions_of, moments_of
-from intriguing.stages.units.tasks.test_inputs import one_place, rows_of
+from intriguing.stages.units.tasks.tested_inputs import one_place, rows_of
 from intriguing.units.spread import spread
 
 

@@ -16,7 +16,7 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, NEGATED, RAW, TRAINED
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.stages.units.tasks.scores import Score, scores_of
-from intriguing.stages.units.tasks.test_inputs import TestInputs, read_inputs, read_live_inputs
+from intriguing.stages.units.tasks.tested_inputs import TestedInputs, read_inputs, read_live_inputs
 from intriguing.stats.findings import finding
 from intriguing.units import Moments
 from intriguing.units.rotation import (
@@ -115,7 +115,7 @@ def score(work: Work, parameters: functions.ScoreParameters) -> dict[str, pa.Tab
     return {"unit_scores": pa.concat_tables(rows) if rows else tables.UNIT_SCORES.schema.empty_table()}
 
 
-def _inputs(work: Work, condition: str, k: int) -> TestInputs | None:
+def _inputs(work: Work, condition: str, k: int) -> TestedInputs | None:
     """What the tests of a condition rest on; None where there is nothing to test."""
     return read_live_inputs(work, k) if condition == LIVE else read_inputs(work)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from intriguing.stages.units.names import ENCODER, PIXELS, SHUFFLED, TRAINED
-from intriguing.stages.units.tasks.test_inputs import TestInputs
+from intriguing.stages.units.tasks.tested_inputs import TestedInputs
 from intriguing.units.scoring.judges import unit_rows
 from intriguing.units.scoring.metrics import Scorer, scorers
 from intriguing.units.scoring.scores import Depth
@@ -33,7 +33,7 @@ class Score:
         return self.computed.metric.name
 
 
-def scores_of(inputs: TestInputs, names: Sequence[str], k: int, seed: int, shuffled: bool) -> list[Score]:
+def scores_of(inputs: TestedInputs, names: Sequence[str], k: int, seed: int, shuffled: bool) -> list[Score]:
     """The scores called `names`: judged ones once for each judge, those that need labels also `shuffled`."""
     scores = []
     for scorer in scorers(names, Depth(k=k)):

@@ -25,15 +25,15 @@ _SIDE = 16
 
 
 @dataclass(frozen=True)
-class TestInputs:
+class TestedInputs:
     """The tested inputs of a layer, and which columns of `inputs.judge` belong to which judge."""
 
     inputs: Inputs
     judges: dict[str, slice]
 
-    def without(self, units: np.ndarray) -> "TestInputs":
+    def without(self, units: np.ndarray) -> "TestedInputs":
         """The same inputs without the `units` that the mask (units,) names."""
-        return TestInputs(self.inputs.without(units), self.judges)
+        return TestedInputs(self.inputs.without(units), self.judges)
 
 
 @functions.PIXEL_JUDGE.implementation
@@ -85,17 +85,17 @@ def test_inputs(work: Work, parameters: functions.TestedLayer) -> dict[str, pa.T
     return {"inputs": pa.table(columns).replace_schema_metadata(about), "units": pa.table(units)}
 
 
-def read_inputs(work: Work) -> TestInputs:
+def read_inputs(work: Work) -> TestedInputs:
     """The tested inputs of a layer, from the outputs of `test_inputs`."""
     [table] = work.tables("inputs")
     about = table.schema.metadata
     labels = table["label"].to_numpy().copy()  # a copy, like the vectors: torch takes no read-only arrays
     judge = _matrix(table["judge"]).copy() if "judge" in table.column_names else None
     inputs = Inputs(_matrix(table["activations"]).copy(), labels, judge, int(about[b"classes"]))
-    return TestInputs(inputs, {name: slice(*ends) for name, ends in json.loads(about[b"judges"]).items()})
+    return TestedInputs(inputs, {name: slice(*ends) for name, ends in json.loads(about[b"judges"]).items()})
 
 
-def read_live_inputs(work: Work, k: int) -> TestInputs | None:
+def read_live_inputs(work: Work, k: int) -> TestedInputs | None:
     """The tested inputs without the units whose largest value more than `k` inputs share (the dead ones among them).
 
     None where there are no such units, or where fewer than two others are left; then only a small table was read.
@@ -105,7 +105,7 @@ def read_live_inputs(work: Work, k: int) -> TestInputs | None:
     return read_inputs(work).without(useless) if useless.any() and (~useless).sum() > 1 else None
 
 
-def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
+def _collect(work: Work, parameters: functions.TestedLayer) -> TestedInputs:
     """The tested inputs: the `rows` of the scanned ones that come first in the draw, one place of the map each.
 
     Activations are read from the input `activations`, or where there is none computed by the resource `model`; those
@@ -131,7 +131,7 @@ def _collect(work: Work, parameters: functions.TestedLayer) -> TestInputs:
     example_ids, labels = known_labels(work)
     own_labels = labels[np.searchsorted(example_ids, ids)]
     judge = np.concatenate(parts, axis=1) if parts else None
-    return TestInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=parameters.draw.seed), columns)
+    return TestedInputs(Inputs.of(vectors, ids, labels=own_labels, judge=judge, seed=parameters.draw.seed), columns)
 
 
 def rows_of(work: Work, stored: str, layer: str, parameters: functions.TestedLayer) -> Rows:

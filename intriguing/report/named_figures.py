@@ -1,4 +1,4 @@
-"""Figures of a run by name: each a function of the run, for papers, with the choices that it leaves open."""
+"""What a figure is that goes by name: a function of a run, for papers, and the choices that it leaves open."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from intriguing.errors import InputError
-from intriguing.report.figures import for_paper
+from intriguing.report.media import for_paper
 from intriguing.results import Run
 
 Choice = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class RunFigure:
+class NamedFigure:
     """A figure: its name, a sentence on what it shows, what draws it, and what there is to draw.
 
     draw(run, **choice) gives the figure; choices(run) lists every choice that the run has data for, none where it has

@@ -1,4 +1,4 @@
-"""A run in text, for a terminal: what its stages print, and what it answers."""
+"""What `intriguing show` prints of a run: its answers, and what each stage prints of its results."""
 
 from intriguing.report import Context, Verdict, said_once
 from intriguing.results import Run

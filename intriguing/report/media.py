@@ -1,4 +1,4 @@
-"""The page's figures: inline SVG that follows the page, its font, and its colours in light and dark."""
+"""The two media of a figure: the page, as inline SVG in its font, light or dark, and paper, dark on white."""
 
 import io
 import re
