@@ -67,6 +67,12 @@ def test_a_figure_of_the_readme_stands_on_the_page_that_it_cites(figure, page):
     )
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_no_measured_row_stands_in_two_tables(page):
+    rows = [row for row in page.read_text().splitlines() if row.startswith("|") and len(re.findall(r"\d\.\d", row)) > 2]
+    assert sorted(rows) == sorted(set(rows))
+
+
 def test_links_lead_from_the_readme_to_every_page():
     reached: set[Path] = set()
     ahead = [ROOT / "README.md"]
