@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -101,3 +102,15 @@ def change_rows(root, wrong, unfed=()):
             row["is_error"] = row["example_id"] in wrong.get(row["model"], ())
         rows = [row for row in rows if row["kind"] != "clean" or row["model"] not in unfed]
         pq.write_table(pa.Table.from_pylist(rows, tables.TRANSFER.schema), shard)
+
+
+def luminance(colour):
+    """Of an sRGB colour (3,) in 0 to 255. Source: WCAG 2.2, "relative luminance"."""
+    share = np.asarray(colour) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one, other):
+    """The contrast of two colours, 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

@@ -38,7 +38,7 @@ LAYER = ("dataset", "model", "model_seed", "layer", "condition")
 
 _SHORT = 16
 """Characters of a name that is not broken."""
-_FIRST = ("natural", "raw", "untargeted")
+_FIRST = ("natural", "raw", "untargeted", "trained")
 
 NO_IMAGES = "The images themselves are not shown: this page was written from the run's tables alone, without its data."
 
@@ -135,7 +135,7 @@ class Context:
         return self.run.class_names()
 
     def _sort_key(self, key: str, value: Any) -> Any:
-        """What a group is sorted by: a model's or layer's place in the spec, "natural" and "raw" first, the value."""
+        """What a group is sorted by: a model's or layer's place in the spec, what is no control first, the value."""
         if key == "model":
             names = [name for name, _ in self._models(None)]
             return (names.index(value) if value in names else len(names), value)

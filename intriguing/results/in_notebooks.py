@@ -15,7 +15,7 @@ _MOST = 50
 
 
 class Matrix(pd.DataFrame):
-    """A transfer matrix: a frame whose cells a notebook shades, in percent, with interval and count on hover.
+    """A transfer matrix: a frame whose cells a notebook shades, in percent, with interval and count.
 
     What is computed from it (a slice, a sum, a copy) is a plain frame.
     """
@@ -36,12 +36,13 @@ class Matrix(pd.DataFrame):
             if not whole:
                 return Cell(f"{100 * value:.1f}", shade=value)
             ends = f"{100 * low.iat[i, j]:.1f} to {100 * high.iat[i, j]:.1f}"  # pyright: ignore[reportOptionalMemberAccess]
-            return Cell(f"{100 * value:.1f}", f"95 % interval {ends}; {n.iat[i, j]:,} images", value)  # pyright: ignore[reportOptionalMemberAccess]
+            return Cell(f"{100 * value:.1f}", f"{ends} of {n.iat[i, j]:,}", value)  # pyright: ignore[reportOptionalMemberAccess]
 
         names, columns = [str(name) for name in self.index[:_MOST]], [str(name) for name in self.columns[:_MOST]]
         rows = [[name, *(cell(i, j) for j in range(len(columns)))] for i, name in enumerate(names)]
         cut = [f"{len(self)} x {len(self.columns)}: the first {_MOST} are shown."] if max(self.shape) > _MOST else []
-        notes = ["Rows: made for. Columns: fed to. Hover for intervals.", *cut]
+        below = ["Below an error its 95 % interval, and of how many images."] if whole else []
+        notes = ["Rows: made for. Columns: fed to.", *below, *cut]
         return table(self._caption(), ["", *columns], rows, notes)
 
     def _caption(self) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from intriguing.sweep.reporting.page import write_report, write_site
 from tests.browser import Browser, chromium
+from tests.pages import contrast
 from tests.synthetic_run import NASTY, SyntheticRun, images
 
 pytestmark = [
@@ -74,6 +75,38 @@ def test_the_page_is_drawn_without_a_message_or_a_request(browser, page, width, 
     labels = "[...document.querySelectorAll('.tile')].every((tile) => tile.getAttribute('aria-label').length > 5)"
     assert browser.do(labels)
     assert "<script>alert(1)</script>" in browser.do("document.body.innerText")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_borders_of_controls_have_a_contrast_of_at_least_3(browser, page, dark):
+    """WCAG 2.2, criterion 1.4.11; it was 1.3."""
+    browser.open(page, dark=dark)
+    drawn(browser)
+    controls = "[...document.querySelectorAll('main :is(button:not(.bare), select, input[type=number])')]"
+    colour = "(value) => value.match(/\\d+/g).slice(0, 3).map(Number)"
+    borders = browser.do(f"{controls}.map((c) => getComputedStyle(c).borderTopColor).map({colour})")
+    grounds = "[document.body, document.querySelector('.card')].map((e) => getComputedStyle(e).backgroundColor)"
+    on = browser.do(f"{grounds}.map({colour})")
+    assert len(borders) > 20
+    assert min(contrast(border, behind) for border in borders for behind in on) >= 3
+
+
+@pytest.mark.parametrize("width", [390, 960, 1100, 1280, 1600])
+def test_the_title_and_what_is_below_it_begin_at_one_line(browser, page, width):
+    browser.open(page, width=width)
+    left = "document.querySelector('{}').getBoundingClientRect().left"
+    assert browser.do(left.format("h1")) == browser.do(left.format(".contents"))
+
+
+def test_words_of_the_glossary_are_not_marked_in_keys_of_a_spec(browser, page):
+    browser.open(page)
+    browser.do(
+        "(p => { p.textContent = 'rows of [units], of units'; document.querySelector('#overview').append(p); })"
+        "(document.createElement('p'))"
+    )
+    browser.do("document.querySelector('#overview').scrollIntoView()")
+    browser.until("document.querySelector('#overview a.word')")
+    assert browser.do("document.querySelector('#overview p:last-child').innerHTML").startswith("rows of [units], of <a")
 
 
 def test_units_are_ranked_paged_found_and_opened(browser, page):

@@ -22,7 +22,7 @@ from intriguing.report.drawing import colours
 from intriguing.report.media import for_paper
 from intriguing.stages import STAGES
 from intriguing.sweep.reporting.page import write_report
-from tests.pages import Document, about, sheet
+from tests.pages import Document, about, contrast, sheet
 from tests.synthetic_run import NASTY, SyntheticRun, images
 
 
@@ -142,18 +142,6 @@ def test_headings_never_skip_a_level_and_every_control_has_a_name(document):
     assert not [a for tag in ("input", "select", "textarea") for a in document.all(tag) if "aria-label" not in a]
     titles = {a["aria-labelledby"] for a in document.all("section")}
     assert titles <= {a.get("id") for a in document.all("h2")}
-
-
-def luminance(colour):
-    """Of an sRGB colour (3,) in 0 to 255. Source: WCAG 2.2, "relative luminance"."""
-    share = np.asarray(colour) / 255
-    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-
-
-def contrast(one, other):
-    """The contrast of two colours, 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def rgb(text):

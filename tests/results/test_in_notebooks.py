@@ -28,9 +28,9 @@ def test_a_matrix_is_shown_in_percent_with_intervals_and_is_a_frame(invented_run
     run = ig.open_run(invented_run)
     matrix = run.transfer_matrix(dataset="glyphs", target_rule="untargeted")
     html = shown(matrix)
-    low, n = matrix.attrs["low"].iloc[0, 0], matrix.attrs["n"].iloc[0, 0]
-    assert f'title="95 % interval {100 * low:.1f} to ' in html and f"; {n:,} images" in html
-    assert f">{100 * matrix.iloc[0, 0]:.1f}<" in html
+    low, high, n = (matrix.attrs[name].iloc[0, 0] for name in ("low", "high", "n"))
+    cell = f">{100 * matrix.iloc[0, 0]:.1f}<br><small>{100 * low:.1f} to {100 * high:.1f} of {n:,}</small></td>"
+    assert cell in html and "title=" not in html  # a title is told to a pointer alone
     assert NASTY not in html
     for plain in (matrix.T, matrix * 2, matrix.iloc[:1], matrix[[matrix.columns[0]]]):
         assert type(plain) is pd.DataFrame
@@ -46,6 +46,7 @@ def test_searches_are_shown_by_status_and_the_first_ones_by_number():
     found = result.status.count("found")
     assert f"{found:,} found" in html and "30 searches: the first 10 are shown." in html
     assert html.count("<tr>") == 11
+    assert f"<div>found: {result.sentences['found']}</div>" in html
     assert shown(ig.SearchResult.none(torch.rand(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64)))
 
 
@@ -56,4 +57,4 @@ def test_a_scan_and_its_result_are_shown_by_ids():
     html = shown(scan)
     assert html == shown(scan.result())
     assert "Top 12 of 20 rows in 20 directions, the first 8 are shown" in html
-    assert '<td title="1" style="text-align:right">100</td>' in html
+    assert '<td style="text-align:right">100<br><small>1</small></td>' in html

@@ -9,16 +9,16 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, what is told on hover, and how dark it is shaded (0 to 1, None: not)."""
+    """A cell of a table: its text, what stands small below it, and how dark it is shaded (0 to 1, None: not)."""
 
     text: str
-    title: str = ""
+    below: str = ""
     shade: float | None = None
 
     def __str__(self) -> str:
-        title = f' title="{escape(self.title)}"' if self.title else ""
+        below = f"<br><small>{escape(_short(self.below))}</small>" if self.below else ""
         style = "" if self.shade is None else f"background:rgba(70,130,180,{0.6 * min(max(self.shade, 0.0), 1.0):.2f});"
-        return f'<td{title} style="{style}text-align:right">{escape(_short(self.text))}</td>'
+        return f'<td style="{style}text-align:right">{escape(_short(self.text))}{below}</td>'
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], notes: Sequence[str] = ()) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from intriguing.basics.text.markup import Cell, table
+from intriguing.basics.text.markup import table
 from intriguing.stability.bounds import is_optimal
 
 if TYPE_CHECKING:
@@ -119,9 +119,11 @@ class SearchResult:
         rows = []
         for at, status in enumerate(self.status[:_SHOWN]):
             numbers = [float(getattr(self, name)[at]) for name in columns]
-            rows.append([at, Cell(status, STATUS_SENTENCES.get(status, "")), *(_told(number) for number in numbers)])
+            rows.append([at, status, *(_told(number) for number in numbers)])
+        shown = dict.fromkeys(self.status[:_SHOWN])
+        meant = [f"{status}: {STATUS_SENTENCES[status]}" for status in shown if status in STATUS_SENTENCES]
         more = [f"{len(self.status):,} searches: the first {_SHOWN} are shown."] if len(self.status) > _SHOWN else []
-        return table(f"Searches: {self._summary()}", ["", "status", *columns], rows, [*more, *self.notes])
+        return table(f"Searches: {self._summary()}", ["", "status", *columns], rows, [*meant, *more, *self.notes])
 
     @property
     def sentences(self) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Top:
         header = ["", *(f"{rank}." for rank in range(1, min(k, _SHOWN) + 1))]
         cut = f", the first {_SHOWN} are shown" if max(many, k) > _SHOWN else ""
         caption = f"Top {k} of {self.rows:,} rows in {many:,} directions{cut}"
-        return table(caption, header, rows, ["Ids of inputs, best first. Hover for projections."])
+        return table(caption, header, rows, ["Ids of inputs, best first, and below them their projections."])
 
 
 class TopK:

@@ -47,7 +47,7 @@
     for (const form of [name, ...forms]) words.set(form, [entry.id, entry.querySelector("dd").textContent]);
   }
   const escaped = [...words.keys()].sort((a, b) => b.length - a.length).map((w) => w.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const pattern = new RegExp(`(?<![\\w-])(?:${escaped.join("|")})(?![\\w-])`, "g");
+  const pattern = new RegExp(`(?<![\\w[-])(?:${escaped.join("|")})(?![\\w-])`, "g");
   function explain(section) {
     const seen = new Set();
     for (const element of section.querySelectorAll("p, li, figcaption, dd, thead th, tbody th, summary")) {

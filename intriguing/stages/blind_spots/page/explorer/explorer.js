@@ -25,7 +25,7 @@
   const direction = h("button", { type: "button", class: "plain", onclick: () => { state.descending = !state.descending; state.page = 0; update(); } });
   const pictures = h("input", { type: "checkbox", onchange: () => { state.pictures = pictures.checked; state.page = 0; update(); } });
   const controls = h("div", { class: "controls" }, modelChoice.element, ruleChoice.element, statusChoice.element, fromChoice.element, toChoice.element, sortChoice.element, direction,
-    h("label", { class: "field check" }, pictures, h("span", {}, "with pictures alone")));
+    h("label", { class: "field check" }, pictures, h("span", {}, "only those with pictures")));
 
   const value = (name, row) => Page.scaled(columns[name].values[row], all.ends[name], true);
   const example = (row) => (all.examples ? all.examples[row] : columns.example.values[row]);
