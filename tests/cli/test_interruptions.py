@@ -16,6 +16,8 @@ from intriguing.cli import call as run_command
 from intriguing.cli.process import _terminate_as_interrupt
 from tests.sweep.small import assert_equal_tables, command
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 
 def wait_for(condition, process, seconds=180):
     deadline = time.monotonic() + seconds

@@ -48,6 +48,7 @@ rows = 512
 [blind_spots]
 images = 24
 grade = "fast"
+target_rules = ["untargeted"]
 [compute]
 rows_per_shard = 128
 searches_per_shard = 6
@@ -106,7 +107,7 @@ def wait_for(what, seconds, process=None):
             out, err = process.communicate()
             raise AssertionError(f"it ended with {process.returncode}:\n{out[-3000:]}\n{err[-3000:]}")
         assert time.monotonic() < end, f"{what.__name__} did not come true in {seconds} s"
-        time.sleep(1)
+        time.sleep(0.2)
 
 
 def ray_is_gone():

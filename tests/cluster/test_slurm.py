@@ -28,8 +28,9 @@ SPEC = """
 datasets = { mnist-sample = {} }
 models = { own = { architecture = "own_slow:build", train = false } }
 [blind_spots]
-images = 240
+images = 80
 grade = "fast"
+target_rules = ["untargeted"]
 [compute]
 searches_per_shard = 2
 slots = 32
