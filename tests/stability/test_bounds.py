@@ -321,6 +321,25 @@ def test_a_target_that_the_model_gives_already_is_at_no_distance(effort):
     assert torch.allclose(mixed.bound[3:], usual.bound, rtol=1e-4) and bool((usual.bound > 0).all())
 
 
+@pytest.mark.parametrize("effort", ["fast", "slow"])
+def test_with_a_target_no_other_class_is_said_to_be_farther_than_it_is(effort):
+    torch.manual_seed(46)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 4)).eval()
+    for p in model.parameters():
+        p.data.mul_(4.0)
+    x = torch.rand(8, 2)
+    side = torch.linspace(0, 1, 201)
+    points = torch.cartesian_prod(side, side)
+    with torch.no_grad():
+        given, reached = model(x).argmax(1), model(points).argmax(1)
+    away = torch.cdist(x.double(), points.double())
+    nearest = torch.stack([away.masked_fill(reached != k, torch.inf).amin(1) for k in range(4)], 1)
+    proven = lower_bounds(model, x, given, (given + 1) % 4, effort=effort)
+    own = torch.arange(4) == given[:, None]
+    assert not bool((proven.per_class > nearest)[~own].any())
+    assert int(((nearest < torch.inf) & ~own).sum()) == 24 and bool((proven.bound > 0).any())
+
+
 @pytest.mark.parametrize("gigaflops", [10.0, 0.0])
 def test_classes_are_excluded_as_far_as_their_distance_is_proven(gigaflops):
     torch.manual_seed(0)

@@ -179,12 +179,12 @@ class _Block:
     def _proven(
         self, prover: LinearBounds, radius: Tensor, turn: bool, before: Aligned | None
     ) -> tuple[Tensor, Tensor]:
-        """(B, C): what the lines at `radius` (B,) prove, no more than it; infinite for classes of no interest.
+        """(B, C): what the lines at `radius` (B,) prove, no more than it; 0 for classes of no interest.
 
         And per image (B,) the least norm that they allow, over the radius: 1 where the two meet.
         """
         reached = self.turned(prover, radius, before)[0] if turn else self.evaluate(prover, radius, None)[0]
-        proven = torch.where(self.wrong, torch.minimum(reached, radius[:, None]), torch.inf)
+        proven = torch.where(self.wrong, torch.minimum(reached, radius[:, None]), 0.0)
         return proven, self._least(reached) / radius
 
     def _some(self, index: Tensor) -> "_Block":
@@ -203,7 +203,7 @@ class _Block:
             intervals = prover.intervals(self.values, self.region, radius, None)
             falls, multipliers = problem.falls(intervals, self.margins, self.wrong, turns, multipliers)
             need = (self.margins - self.slack(radius)).clamp(min=0)
-            reached = torch.where(self.wrong, need / falls.clamp(min=1e-300), torch.inf)
+            reached = torch.where(self.wrong, need / falls.clamp(min=1e-300), 0.0)
             out = torch.fmax(out, torch.minimum(reached, radius[:, None]))
             least = self._least(torch.fmax(reached, bounds))
             # Less is proven at a larger radius, but slowly: the two meet near the geometric mean, a little below.
