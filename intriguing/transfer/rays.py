@@ -243,13 +243,20 @@ def _extend(
 def _bisect(
     rays: Rays, rows: np.ndarray, labels: np.ndarray, predict: "_Predict", bracket: _Bracket, passes: np.ndarray
 ) -> None:
-    """Bisect the brackets of the rays `rows`, in scale, until their relative width in RMS is `RESOLUTION`."""
+    """Bisect the brackets of the rays `rows` until their relative width in RMS is `RESOLUTION`.
+
+    By the geometric mean of the scales: that of a ray's end may be a million times the others, where a single value
+    changes so little that it meets its side of the box there. The RMS is at most the scale, so it is below half of the
+    wrong one at half of that.
+    """
     for _ in range(MOST_STEPS):
         low, high = (rays.rms(rows, scales[rows]) for scales in (bracket.right, bracket.wrong))
-        rows = rows[high - low > RESOLUTION * high]
+        wide = high - low > RESOLUTION * high
+        rows = rows[wide]
         if not len(rows):
             return
-        middle = (bracket.right[rows] + bracket.wrong[rows]) / 2
+        right, wrong = bracket.right[rows], bracket.wrong[rows]
+        middle = np.where(right > 0, np.sqrt(right * wrong), high[wide] / 2)
         passes[rows] += 1
         bracket.step(rows, middle, predict(rows, middle) != labels[rows])
 

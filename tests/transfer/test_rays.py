@@ -101,6 +101,17 @@ def test_the_crossing_is_found_within_the_resolution_and_about_ten_passes_beyond
     assert found.passes.max() <= len(SIZES) + 10
 
 
+def test_a_crossing_near_an_end_that_one_value_draws_out_is_found_within_the_resolution_too():
+    clean = np.zeros((1, 1, 1, 20), np.float32)
+    changed = np.full_like(clean, 0.1)
+    changed[..., 0] = 1e-7
+    for limit in (0.05, 0.9, 0.95):
+        answer, _ = by_size(clean, lambda size, limit=limit: size > limit)
+        found = follow(Rays(clean, changed), SIZES, np.zeros(1), np.zeros(1), answer)
+        assert found.right_below <= limit * (1 + 1e-4) and found.crossing > limit
+        assert found.crossing - found.right_below <= RESOLUTION * found.crossing
+
+
 def test_where_errors_are_not_monotone_the_first_crossing_on_the_grid_is_taken():
     clean, changed = some_rays(4, spread=0.01)
     # Wrong in a slab, right behind it, wrong again: the crossing is the slab's near side.

@@ -69,6 +69,6 @@ PREDICT_CHANGED = TaskFunction(
 )
 _RAYS = "intriguing.stages.transfer.ray_tasks"
 _OF_RAYS = (*_COVERS, _RAYS, "intriguing.stages.common.stored_images")
-FEED_NOISE = TaskFunction(Function("intriguing.transfer:noise", 2, _OF_RAYS, f"{_RAYS}:feed_noise"), NoiseParameters)
-FOLLOW_RAYS = TaskFunction(Function("intriguing.transfer:rays", 2, _OF_RAYS, f"{_RAYS}:follow_rays"), RaysParameters)
+FEED_NOISE = TaskFunction(Function("intriguing.transfer:noise", 3, _OF_RAYS, f"{_RAYS}:feed_noise"), NoiseParameters)
+FOLLOW_RAYS = TaskFunction(Function("intriguing.transfer:rays", 3, _OF_RAYS, f"{_RAYS}:follow_rays"), RaysParameters)
 FUNCTIONS = (PREDICT_UNCHANGED, PREDICT_CHANGED, FEED_NOISE, FOLLOW_RAYS)
