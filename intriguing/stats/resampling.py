@@ -6,6 +6,7 @@ images, so they are not independent), and a training seed where a statement is a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from intriguing.errors import InputError
 
 _DRAWN_AT_ONCE = 1 << 20
+_SQUARED = NormalDist().inv_cdf(0.975) ** 2
 
 
 def weights(rng: np.random.Generator, units: int, draws: int) -> np.ndarray:
@@ -92,6 +94,16 @@ class Estimate:
         what is compared differs on it.
         """
         return self if np.isnan(self.p) else replace(self, p=max(self.p, min(1.0, 2.0 ** (1 - telling))))
+
+    def where_all_agree(self, images: int, least: float = 0.0, most: float = 1.0) -> Self:
+        """The estimate of a rate from `least` to `most` with an interval that has a width where the `images` all agree.
+
+        Resamples of images that agree agree as well. The interval then reaches as far as Wilson's does from 0 or 1.
+        """
+        if self.low != self.high or images < 1:
+            return self
+        room = _SQUARED / (images + _SQUARED)
+        return replace(self, low=max(least, self.low - room), high=min(most, self.high + room))
 
     def columns(self) -> Mapping[str, float | None]:
         """value, low, high and p, None where there is none."""

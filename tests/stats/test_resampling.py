@@ -5,6 +5,7 @@ import pytest
 
 from intriguing.errors import InputError
 from intriguing.stats import resampling
+from intriguing.stats.intervals import wilson
 from intriguing.stats.resampling import Estimate, resampled_ratios, weights, weights_by_group
 
 
@@ -90,6 +91,18 @@ def test_the_p_value_of_few_images_is_that_of_a_sign_test_in_which_all_agree():
     assert estimate.p == pytest.approx(2 / 1000)
     assert [estimate.of_images(n).p for n in (0, 1, 6, 20)] == pytest.approx([1, 1, 2 / 64, 2 / 1000])
     assert np.isnan(Estimate.of(np.nan, np.ones(5)).of_images(6).p)
+
+
+def test_the_interval_of_images_that_all_agree_is_as_wide_as_wilsons():
+    for k in (0, 30):
+        low, high = wilson(k, 30)
+        agreed = Estimate.of(k / 30, np.full(99, k / 30)).where_all_agree(30)
+        assert (agreed.low, agreed.high) == pytest.approx((float(low), float(high)))
+    both_ways = Estimate.of(0.0, np.zeros(99)).where_all_agree(30, least=-1.0)
+    assert both_ways.low == -both_ways.high == pytest.approx(-float(wilson(0, 30)[1]))
+    spread = Estimate.of(0.5, np.linspace(0.4, 0.6, 99))
+    assert spread.where_all_agree(30) == spread
+    assert np.isnan(Estimate.of(np.nan, np.ones(5)).where_all_agree(30).low)
 
 
 def test_nothing_to_draw_from_is_refused():

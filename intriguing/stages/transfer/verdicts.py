@@ -77,6 +77,7 @@ def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     drawn = resampled_ratios(generator(0, "transfer.verdict"), excess, counted_rays, draws)
     images = int((counted_rays > 0).sum())
     estimate = Estimate.of(excess.sum() / counted_rays.sum(), drawn).of_images(int((excess != 0).sum()))
+    estimate = estimate.where_all_agree(images, least=-1.0)
     as_found, half = ({str(k): v for k, v in rays.query(sql).iloc[0].items()} for sql in (_AS_FOUND, _HALF))
     share = float(wrong.sum() / counted_rays.sum())
     return _Measured(key, float(rays.sizes[at]), estimate, share, images, as_found, half)

@@ -231,4 +231,7 @@ def test_a_few_images_that_agree_are_no_evidence(fooled, outcome):
     _, claims = hand.frames(beside=False)
     row = one(claims, name="across architectures", kind="minimal")
     assert (row["value"], row["outcome"]) == (1.0, outcome)  # every image fools, no noise does
+    assert (row["low"], row["high"]) == (pytest.approx(float(wilson(fooled, fooled)[0])), 1.0)
+    rate = one(claims, figure="effect", name="architecture", kind="minimal")
+    assert (rate["low"], rate["high"]) == (row["low"], 1.0)
     assert len(fed) > len(hand.inputs["changed"])
