@@ -4,7 +4,8 @@ Reads `plan.json` and `tables/` alone, from a local folder or an object store, w
 needs no cluster, and imports neither torch nor ray. Nothing here writes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from importlib import import_module
@@ -237,7 +238,7 @@ class Run:
         if isinstance(self._system, fs.LocalFileSystem) and "activations" not in files:
             with self._reading("A table"):
                 for of in filter(None, files.values()):
-                    check_known(of[0], self.path, self._system)
+                    self._check_known(of[0])
             kept: FileQueries = self._kept.setdefault("queries", FileQueries(f"{self._root}/tables"))
             found = kept.answer(files, query, parameters)
             if found is not None:
@@ -394,14 +395,35 @@ class Run:
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
-        with self._reading(f"Table {name!r}"):
-            return table_files(self._system, f"{self._root}/tables/{name}", recursive=name == "activations")
+        listed = self._kept.get("listed", {})
+        if name not in listed:
+            with self._reading(f"Table {name!r}"):
+                folder = f"{self._root}/tables/{name}"
+                listed[name] = table_files(self._system, folder, recursive=name == "activations")
+        return listed[name]
+
+    @contextmanager
+    def listed_once(self) -> Iterator[None]:
+        """Inside, the files of a table on an object store are listed and checked once: each time takes requests."""
+        if not isinstance(self._system, fs.LocalFileSystem):
+            self._kept.update(listed={}, known=set())
+        try:
+            yield
+        finally:
+            self._kept.pop("listed", None)
+            self._kept.pop("known", None)
+
+    def _check_known(self, file: str) -> None:
+        known: set[str] = self._kept.get("known", set())
+        if file not in known:
+            check_known(file, self.path, self._system)
+            known.add(file)
 
     def _reading(self, what: str) -> Reading:
         return Reading(f"{what} of {self.path}", self.version)
 
     def _dataset(self, files: list[str], schema: pa.Schema) -> ds.Dataset:
-        check_known(files[0], self.path, self._system)
+        self._check_known(files[0])
         return ds.dataset(files, schema=schema, format="parquet", filesystem=self._system)
 
     @property

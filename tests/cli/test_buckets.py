@@ -9,6 +9,7 @@ import intriguing as ig
 from intriguing.basics.folders import bucket as bucket_module
 from intriguing.cli import call as run_command
 from intriguing.engine.storage import lease
+from intriguing.results import Run
 from intriguing.tables import TABLES
 from tests.buckets import Server
 from tests.sweep.small import SMALL, toml
@@ -51,7 +52,8 @@ def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypat
     spec_file.write_text(toml(FEW_TASKS))
     ig.run(str(spec_file), finished, "inline", progress=False)
     monkeypatch.chdir(tmp_path)
-    uri = server.uri(f"{server.bucket()}/runs/small")
+    bucket = server.bucket()
+    uri = server.uri(f"{bucket}/runs/small")
     assert run_command(["run", str(spec_file), "--out", uri, "--executor", "inline", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     shown = uri.replace("key:secret@", "").partition("?")[0]
@@ -78,9 +80,26 @@ def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypat
     assert json.loads(status)["command"].endswith(f"127.0.0.1%3A{server.port}&scheme=http'")
     assert say("plan", str(spec_file), "--out", uri)[0] == 0
     assert say("show", uri, "transfer") == say("show", str(finished), "transfer")
+    asked = len(server.faults.seen)
     assert say("report", uri) == (0, f"{shown}/report.html\n")
+    listings = [path for method, path in server.faults.seen[asked:] if method == "GET" and path.count("/") == 1]
+    assert len(listings) <= 2 * len(TABLES)  # each table is listed once; it was every time that it was asked for
     assert say("diff", str(finished), uri)[0] == 0
     assert say("export", uri, "--adversarial", str(tmp_path / "images"), "--first", "2")[0] == 0
     assert say("verify", uri)[0] == 0
     assert "0 outputs removed" in say("prune", uri)[1]
     assert {path.name for path in tmp_path.iterdir()} == {"images"}
+
+    # A driver puts a table in order after it was listed: the page is made of what is there then.
+    names, whole = ig.open_run(uri).file_names("models"), Run.check_whole
+    folder = f"/{bucket}/runs/small/tables/models"
+
+    def renamed_meanwhile(run):
+        whole(run)
+        for name in names:
+            server.ask("PUT", f"{folder}/part-{name}", server.ask("GET", f"{folder}/{name}"))
+            server.ask("DELETE", f"{folder}/{name}")
+        names.clear()
+
+    monkeypatch.setattr(Run, "check_whole", renamed_meanwhile)
+    assert say("report", uri) == (0, f"{shown}/report.html\n")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from intriguing.basics.folders.bucket import BucketFolder
+from intriguing.errors import CorruptError
 from intriguing.report import Context, Images, PageBody, made_of, said_once, write_page
 from intriguing.report import write_site as site
 from intriguing.report.page import check_out, check_site
@@ -47,6 +48,14 @@ def write_site(run: str | Path | Run, folder: str | Path, images: Images | None 
 
 def _body(context: Context) -> tuple[PageBody, str]:
     """What the page shows, and a hash of what it is made of, taken before the tables are read."""
+    try:
+        with context.run.listed_once():
+            return _read(context)
+    except CorruptError:  # a run that is at work may have put a table in order since it was listed
+        return _read(context)
+
+
+def _read(context: Context) -> tuple[PageBody, str]:
     context.run.check_whole()
     made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
