@@ -6,9 +6,14 @@ Results and `--json` go to stdout, progress and logs to stderr. Exit codes: 0 al
 130 stopped by Ctrl-C.
 """
 
-from intriguing.cli import keeping, running, showing, starting
-from intriguing.cli.app import app
-from intriguing.cli.process import call, main
+import sys
+
+try:
+    from intriguing.cli import keeping, running, showing, starting
+    from intriguing.cli.app import app
+    from intriguing.cli.process import call, main
+except KeyboardInterrupt:  # a Ctrl-C this early; `call` answers later ones
+    sys.exit(130)
 
 COMMANDS = (running, showing, keeping, starting)
 """The modules whose functions are the commands."""

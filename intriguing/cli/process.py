@@ -14,7 +14,7 @@ from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 from intriguing.basics.process.leaving import leave
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.cli.app import app
-from intriguing.cli.closed_terminal import terminals_may_close
+from intriguing.cli.streams import streams_may_close
 from intriguing.cli.terminal import err, say
 from intriguing.engine.paths import without_working_folder
 from intriguing.errors import InputError, IntriguingError
@@ -40,7 +40,7 @@ def call(arguments: list[str] | None = None) -> int:
         return 2
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no dash for a range has a question mark
-    with _terminate_as_interrupt(), terminals_may_close(), without_working_folder():
+    with _terminate_as_interrupt(), streams_may_close(), without_working_folder():
         try:
             _set_up_logging()
             code = app(arguments, exit_on_error=False, print_error=False)

@@ -106,7 +106,7 @@ def test_a_level_of_the_log_that_there_is_not_is_said_by_name(monkeypatch, capsy
 
 def _called(*arguments, **options):
     command = [sys.executable, "-m", "intriguing", *arguments]
-    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, timeout=250, **options)
+    return subprocess.run(command, text=True, check=False, timeout=250, **{"stderr": subprocess.PIPE} | options)
 
 
 def test_a_terminal_without_dashes_shows_question_marks(monkeypatch):
@@ -124,6 +124,38 @@ def test_a_full_disk_behind_the_output_is_told_in_a_sentence():
     assert done.returncode == 2
     assert done.stderr.startswith("What was to be printed cannot be written: No space left on device.")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_message_that_cannot_be_written_leaves_the_exit_code_as_it_is():
+    with Path("/dev/full").open("w") as full:
+        assert _called("status", "no-such-run", stderr=full).returncode == 2
+
+
+def test_streams_that_are_closed_from_the_start_are_no_error_and_no_file_takes_their_place(tmp_path):
+    code = f"""
+import os, sys
+from intriguing.cli import call
+code = call(["models"])
+opened = os.open({str(tmp_path / "file")!r}, os.O_CREAT | os.O_WRONLY)
+os._exit(code if opened > 2 else 99)
+"""
+    line = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", line, sys.executable, code], check=False).returncode == 0
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback():
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cyclopts":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+import intriguing.cli
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_working_folder_that_is_gone_is_told_in_a_sentence(tmp_path, monkeypatch, capsys):
