@@ -121,7 +121,8 @@ class Photos:
     """Images (N, C, size, size) uint8 that are read from their files on demand."""
 
     def __init__(self, paths: list[Path], options: PhotoOptions, stamps: np.ndarray) -> None:
-        self.paths = paths
+        self.paths = [path.absolute() for path in paths]
+        """They are opened later, after the working folder may have changed."""
         self.stamps = stamps
         """Size and time of each file when the folder was read: (N, 2) int64."""
         self.options = options

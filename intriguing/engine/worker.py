@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from intriguing.basics.folders.folder import LocalFolder, Place, folder_at
 from intriguing.basics.process.memory import available_memory, is_out_of_host_memory, is_out_of_memory
+from intriguing.basics.process.users_code import go_to, unchanged, working_folder
 from intriguing.engine.storage.far_store import FarStore
 from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.task import Code, digest
@@ -84,7 +85,8 @@ class Call:
 class Work:
     """What a task's function is given: its inputs, read when asked for, and its resources, loaded once per worker.
 
-    `device` may be set by the function to the kind of device that it used; it is recorded.
+    `device` may be set by the function to the kind of device that it used; it is recorded. Paths mean what they meant
+    when the task began, also where a model that the function called has left for another working folder.
     """
 
     def __init__(self, call: Call, store: Store, resources: "Resources") -> None:
@@ -92,6 +94,7 @@ class Work:
         self._call = call
         self._store = store
         self._resources = resources
+        self._here = working_folder()
 
     def tables(self, name: str, columns: list[str] | None = None) -> list[pa.Table]:
         """The input `name` as a list of tables, one per task that made it."""
@@ -108,6 +111,7 @@ class Work:
     def slices(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The input `name` some rows at a time: for what is large, and is put where it belongs at once."""
         for fingerprint, output in self._call.inputs[name]:
+            go_to(self._here)
             with _damaging(fingerprint):
                 yield from self._store.slices(fingerprint, output, columns)
 
@@ -121,6 +125,7 @@ class Work:
 
     def resource(self, name: str) -> Any:
         """The resource `name`, loaded now or found loaded."""
+        go_to(self._here)
         return self._resources.get(self._call.resources[name], self._read)
 
     def kept(self, name: str, inputs: Sequence[str], make: Callable[[], tuple[T, int]], part: str = "") -> T:
@@ -135,6 +140,7 @@ class Work:
         return self._resources.kept((digest([part, references], "inputs"), name), make)
 
     def _read(self, fingerprint: str, output: str, columns: list[str] | None = None) -> Any:
+        go_to(self._here)
         with _damaging(fingerprint):
             return self._store.read(fingerprint, output, columns)
 
@@ -216,7 +222,8 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
     while True:
         work = Work(call, store, resources)
         try:
-            outputs = call.function.load()(work, **parameters)
+            with unchanged():
+                outputs = call.function.load()(work, **parameters)
             break
         except Exception as error:
             if not is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:

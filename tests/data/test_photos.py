@@ -118,6 +118,13 @@ def test_a_photo_whose_header_says_too_much_is_read_where_it_can_be(folder):
     assert load_dataset(f"imagefolder:{folder}?size=8").skipped == ()
 
 
+def test_photos_are_found_after_the_working_folder_was_changed(folder, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    split = load_dataset(f"imagefolder:{folder.name}?size=8&resize=8").split("test")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert split.pixels([0]).shape == (1, 3, 8, 8)
+
+
 def test_a_photo_that_is_changed_or_removed_later_is_no_damaged_one(folder):
     """Its place in a stored table would say "damaged", under the hash of the folder in which it was whole."""
     split = load_dataset(f"imagefolder:{folder}?size=8").split("test")

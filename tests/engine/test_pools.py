@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,10 +12,10 @@ from intriguing.engine.examination import examine
 from intriguing.engine.pools.inline import InlinePool
 from intriguing.engine.pools.pool import answer
 from intriguing.engine.storage.lock import locked
-from intriguing.engine.task import Code, Plan
+from intriguing.engine.task import Code, Output, Plan, Task
 from intriguing.engine.worker import Call
 from intriguing.errors import LockedError
-from tests.engine.toy import flip, toy_plan
+from tests.engine.toy import LEAVE, RANGE, flip, toy_plan
 
 
 def execute(plan, run, make_pool=None, **limits):
@@ -69,6 +70,25 @@ def test_strict_inline_gives_the_same_tables(tmp_path):
     execute(toy_plan(), tmp_path / "a")
     execute(toy_plan(), tmp_path / "b", lambda: InlinePool(tmp_path / "b", strict=True))
     assert read(tmp_path / "a", "scaled") == read(tmp_path / "b", "scaled")
+
+
+def test_a_task_that_leaves_the_working_folder_reads_its_inputs_and_writes_nothing_elsewhere(tmp_path, monkeypatch):
+    """A model whose forward called os.chdir("/") had its tables and plan.json written there."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    made = Task("range", RANGE, {"start": 0, "stop": 5})
+    leaves = Task(
+        "leave",
+        LEAVE,
+        {"folder": str(elsewhere)},
+        {"numbers": [Output("range", "numbers")]},
+        publish={"numbers": "numbers"},
+    )
+    assert execute(Plan([made, leaves]), Path("run")).complete
+    assert read(tmp_path / "run", "numbers")["id"] == [0, 1, 2, 3, 4]
+    assert Path.cwd() == tmp_path
+    assert not any(elsewhere.iterdir())
 
 
 def test_a_task_that_raises_fails_alone_blocks_its_users_and_is_listed(tmp_path):

@@ -16,6 +16,7 @@ _HERE = "tests.engine.toy"
 RANGE = Function(f"{_HERE}:make_range", 1)
 TOTAL = Function(f"{_HERE}:total", 1)
 SCALE = Function(f"{_HERE}:scale", 1)
+LEAVE = Function(f"{_HERE}:leave", 1)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -71,6 +72,14 @@ def total(work):
     """The sum of all squares, as a table and as bytes."""
     value = sum(sum(t["square"].to_pylist()) for t in work.tables("numbers"))
     return {"total": pa.table({"total": [value]}), "text": str(value).encode()}
+
+
+def leave(work, folder):
+    """The numbers, read after the working folder was changed; then it is changed again."""
+    os.chdir(folder)
+    numbers = work.table("numbers")
+    os.chdir(folder)
+    return {"numbers": numbers}
 
 
 def load_factor(factor, offset=0):

@@ -16,33 +16,50 @@ _theirs: list[str] = []
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Inside, code of the user's is imported or called; afterwards, the working folder, and torch's default type and
-    device and its recording of gradients are as before.
+    """Inside, code of the user's is imported or called, in the working folder that it chose before, if it did;
+    afterwards, all is as `unchanged` says.
     """
-    here = _working_folder()
+    with unchanged():
+        here = working_folder()
+        for folder in _theirs:
+            go_to(folder)
+        try:
+            yield
+        finally:
+            there = working_folder()
+            if there and there != here:
+                _theirs[:] = [there]
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Afterwards, the working folder, and torch's default type and device and its recording of gradients are as before,
+    whatever code of the user's did inside.
+    """
+    here = working_folder()
     before = _torch_modes(sys.modules.get("torch"))
-    for folder in _theirs:
-        with suppress(OSError):
-            os.chdir(folder)
     try:
         yield
     finally:
-        there = _working_folder()
-        if there and there != here:
-            _theirs[:] = [there]
-        if here and there != here:
-            with suppress(OSError):
-                os.chdir(here)
+        go_to(here)
         torch = sys.modules.get("torch")
         if torch is not None:
             _put_back(torch, before)
 
 
-def _working_folder() -> str:
+def working_folder() -> str:
+    """The working folder; "" where it is gone."""
     try:
         return os.getcwd()  # noqa: PTH109 (Path.cwd() does no more)
-    except OSError:  # it is gone
+    except OSError:
         return ""
+
+
+def go_to(folder: str) -> None:
+    """Make `folder` the working folder, if it is there: all relative paths mean what they meant in it."""
+    if folder != working_folder():
+        with suppress(OSError):
+            os.chdir(folder)
 
 
 def _torch_modes(torch: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from intriguing.basics.process.users_code import unchanged
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.data import factories
 from intriguing.engine.task import load_object
@@ -164,7 +165,8 @@ def answer_calls(writing: int, seconds: float) -> None:
         # A call that hangs without giving way to another thread ends by this, should the parent be gone.
         signal.alarm(min(int(seconds + 60), 2**31 - 1))
         try:
-            message = ("value", run(argument), factories.IMPORTED)
+            with unchanged():
+                message = ("value", run(argument), factories.IMPORTED)
         except IntriguingError as error:
             message = ("raised", error)
         except SystemExit:
