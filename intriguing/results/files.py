@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from intriguing import tables
 from intriguing.basics.folders.bucket import BucketFolder, place_at
-from intriguing.basics.folders.files import is_table_file
+from intriguing.basics.folders.files import is_table_file, unreadable
 from intriguing.basics.folders.folder import Place
 from intriguing.basics.table import SCHEMA_VERSION
 from intriguing.basics.version import __version__
@@ -55,8 +55,7 @@ class Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, StoreError):
             if isinstance(error, PermissionError):
-                refused = "Permission denied: ask its owner for the right to read it."
-                raise StoreError(f"{self.what} cannot be read. {refused}") from error
+                raise unreadable(error, self.what) from error
             made = self.version or "an earlier state"
             older = "" if self.version == __version__ else f" The run was made by {made}, and this is {__version__}."
             raise CorruptError(

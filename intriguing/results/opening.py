@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from intriguing.basics.folders.bucket import BucketFolder
-from intriguing.basics.folders.files import at_home, without_secrets
+from intriguing.basics.folders.files import at_home, unreadable, without_secrets
 from intriguing.basics.folders.presence import is_file, is_folder
 from intriguing.basics.folders.saved_plan import LARGEST_PLAN, checked_plan, damaged, parse_json
 from intriguing.errors import StoreError
@@ -52,11 +52,10 @@ def open_run(path: str | Path | BucketFolder) -> Run:
         plan = checked_plan(body)
         if "spec" not in body:
             raise ValueError("it has no spec")
-    except PermissionError as error:
-        refused = "Permission denied: ask its owner for the right to read it."
-        raise StoreError(f"{shown}/plan.json cannot be read. {refused}") from error
-    except (OSError, ValueError) as error:
+    except (StoreError, ValueError) as error:
         raise damaged(f"{shown}/plan.json", error) from error
+    except OSError as error:
+        raise unreadable(error, f"{shown}/plan.json") from error
     return Run(shown, plan.spec, plan.name, plan.tasks, plan.datasets, place, system, root, plan.version, plan)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from intriguing.basics.folders import files
 from intriguing.basics.folders.files import temporary_name
 from intriguing.engine.storage import store as store_module
 from intriguing.engine.storage.lock import is_locked, locked
@@ -175,6 +176,39 @@ def test_a_disk_that_fails_is_said_with_what_to_do(code, said, tmp_path, monkeyp
     monkeypatch.setattr(store_module.os, "fsync", failing)
     with pytest.raises(StoreError, match=said):
         Store(tmp_path).write(F, {"rows": TABLE}, RECORD)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_without_fsync_is_told_of_once_and_written(code, tmp_path, monkeypatch, caplog):
+    """Every run on such a mount ended with "Look after its disk or network drive"."""
+
+    def not_offered(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(store_module.os, "fsync", not_offered)
+    files._tell_unsynced.cache_clear()
+    store = Store(tmp_path)
+    for fingerprint in (F, "a" * 40):
+        store.write(fingerprint, {"rows": TABLE}, RECORD)
+        assert store.read(fingerprint, "rows") == TABLE
+    assert caplog.text.count(f"(fsync: {os.strerror(code)})") == 1
+
+
+@pytest.mark.parametrize("name", ["record.json", "rows.parquet"])
+def test_a_stored_file_that_the_disk_does_not_give_is_told_with_what_to_do(name, tmp_path, monkeypatch):
+    """It was "cannot be read: [Errno 5] Input/output error."; of an output, the system's words alone."""
+    store = Store(tmp_path)
+    store.write(F, {"rows": TABLE}, RECORD)
+    open_file = os.open
+
+    def failing(path, *rest, **named):
+        if str(path).endswith(name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return open_file(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(StoreError, match=f"{name} cannot be read [(]Input/output error[)]. Look after its disk"):
+        store.read(F, "rows")
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):

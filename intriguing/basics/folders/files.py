@@ -6,6 +6,7 @@ random temporary name and takes its place by renaming: what lies behind a link, 
 """
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -13,9 +14,15 @@ import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from intriguing.errors import CorruptError, InputError, StoreError
+
+log = logging.getLogger(__name__)
+
+NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""What a network mount answers where it does not do what is asked."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -244,7 +251,26 @@ def write_new(folder: int, name: str, content: bytes) -> None:
     with os.fdopen(os.open(name, _NEW, 0o666, dir_fd=folder), "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
+
+
+def sync(handle: int) -> None:
+    """Wait until an open file or folder is on its disk; a file system that cannot say so is told of in a warning."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
+        _tell_unsynced(os.strerror(error.errno))
+
+
+@cache
+def _tell_unsynced(reason: str) -> None:
+    log.warning(
+        "the file system does not say when a file is on its disk (fsync: %s): after a power failure files may be "
+        "damaged; they are found and computed again",
+        reason,
+    )
 
 
 def names_in(folder: int | Path) -> list[str]:
@@ -309,6 +335,16 @@ def check_can_write(folder: Path) -> None:
 
 def _refusal(code: int, path: Path) -> OSError:
     return OSError(code, os.strerror(code), str(path))
+
+
+def unreadable(error: OSError, path: object) -> StoreError:
+    """An `OSError` met while reading `path`, as an error that says what to do."""
+    if isinstance(error, PermissionError):
+        return StoreError(f"{path} cannot be read. {error.strerror}: ask its owner for the right to read it.")
+    return StoreError(
+        f"{path} cannot be read ({error.strerror or error}). Look after its disk or network drive, then give the same "
+        "command again."
+    )
 
 
 def explained(error: OSError, folder: object) -> StoreError:

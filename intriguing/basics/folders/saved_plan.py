@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intriguing.basics.folders.files import unreadable
 from intriguing.basics.folders.folder import Place, told_again
 from intriguing.errors import CorruptError, StoreError
 
@@ -69,10 +70,10 @@ def read_saved_plan(run: Place) -> SavedPlan:
         raise StoreError(f"{run} holds no run: there is no plan.json that can be read.") from None
     except NotADirectoryError:
         raise StoreError(f"{run} holds no run: it is a file.") from None
-    except PermissionError:
-        raise StoreError(f"{path} cannot be read. Permission denied: ask its owner for the right to read it.") from None
-    except (OSError, ValueError) as error:
+    except (StoreError, ValueError) as error:
         raise StoreError(f"{run} holds no run: its plan.json cannot be read ({error}).") from error
+    except OSError as error:
+        raise unreadable(error, path) from error
     try:
         return checked_plan(parse_json(content))
     except ValueError as error:

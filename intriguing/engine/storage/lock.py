@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from intriguing.basics.folders.files import explained, explaining, obstacle, open_file, opened
+from intriguing.basics.folders.files import NOT_OFFERED, explained, explaining, obstacle, open_file, opened
 from intriguing.basics.folders.folder import Place
 from intriguing.engine.storage.lease import is_leased, leased
 from intriguing.engine.storage.ownership import LOCK, check_ours
@@ -23,7 +23,7 @@ from intriguing.errors import LockedError, StoreError
 
 log = logging.getLogger(__name__)
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_NO_LOCKS = (errno.ENOLCK, *NOT_OFFERED)
 """What a network mount answers that has no locks, or whose lock service does not run."""
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 """What the system answers where another process holds the lock; all else (ESTALE, EIO) is a fault of the disk."""

@@ -34,7 +34,9 @@ from intriguing.basics.folders.files import (
     opened,
     read_file,
     regular_files,
+    sync,
     temporary_name,
+    unreadable,
     write_new,
 )
 from intriguing.engine.storage.ownership import is_fingerprint
@@ -156,7 +158,7 @@ class Store:
         except StoreError as error:
             return None, str(error)
         except OSError as error:
-            raise StoreError(f"{folder}/{RECORD} cannot be read: {error}.") from error
+            raise unreadable(error, f"{folder}/{RECORD}") from error
         except UNREADABLE:
             return None, f"{folder}/{RECORD} cannot be read"
         for stored in record.outputs.values():
@@ -204,11 +206,14 @@ class Store:
     def _reading(self, fingerprint: str, file: str) -> Iterator[FileIO | BytesIO]:
         """The file of an output, opened; it may go after the record was read."""
         try:
-            source = self._source(fingerprint, file)
+            with self._source(fingerprint, file) as source:
+                yield source
         except FileNotFoundError as error:
             raise CorruptError(f"{self.place(fingerprint)}/{file} is missing") from error
-        with source:
-            yield source
+        except StoreError:
+            raise
+        except OSError as error:
+            raise unreadable(error, f"{self.place(fingerprint)}/{file}") from error
 
     def _check(self, fingerprint: str, stored: Stored, sha256: str) -> None:
         """Raise `CorruptError` unless `sha256`, of the file of an output, is the recorded one."""
@@ -313,7 +318,7 @@ class Store:
                 _move(store, temporary, fingerprint)
             except OSError:
                 self._move_into(store, temporary, fingerprint)
-        os.fsync(store)
+        sync(store)
 
     def _move_into(self, store: int, temporary: str, fingerprint: str) -> None:
         """Move the files of a temporary folder, the record last, into a folder that holds something foreign."""
