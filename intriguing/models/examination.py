@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -124,6 +125,8 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
             conduct = Conduct(dtype, classes, rows=0 if size == sizes[0] else size)
             return _examined(model, conduct, batch, out, images, box)
     assert first is not None
+    if takes_others(model, images, sizes, precisions(model, images.dtype), box):
+        raise ModelError(fails_on_some(tuple(images.shape[1:]), first)) from first
     only = accepted_size(model, images)
     why = f"it takes batches of {only}: SearchOptions(slots={only}), in a spec slots = {only} under [compute]"
     raise ModelError(
@@ -131,6 +134,32 @@ def examine(model: nn.Module, images: Tensor, box: tuple[Any, Any], sizes: Seque
         f"{str(images.dtype).removeprefix('torch.')}: {advice(model, images) or (why if only else _line(first))} "
         f"(batches of {', '.join(str(s) for s in dict.fromkeys(sizes))} were tried)"
     ) from first
+
+
+def takes_others(
+    model: nn.Module,
+    images: Tensor,
+    sizes: Sequence[int],
+    dtypes: Sequence[torch.dtype],
+    box: tuple[Any, Any] = (0.0, 1.0),
+) -> bool:
+    """Whether `model`, which failed on batches of these `sizes` and `dtypes`, takes such a batch of equal images in the
+    `box`: of its lowest values, of its middle or of its highest. images: (b, *shape), where b may be 0.
+    """
+    for size, dtype, share in product(dict.fromkeys(sizes), dtypes, (0.0, 0.5, 1.0)):
+        batch = box[0] + (box[1] - box[0]) * images.new_full((size, *images.shape[1:]), share)
+        with suppress(Exception):
+            _called(model, batch.to(images), dtype)
+            return True
+    return False
+
+
+def fails_on_some(shape: tuple[int, ...], error: Exception) -> str:
+    """What to say of a model that raised `error`, where `takes_others`."""
+    return (
+        f"The model fails on some images of shape {shape}, and takes others of the same shape: {_line(error)}. Let its "
+        "forward give logits for every image in range, black, white and random ones too."
+    )
 
 
 def accepted_size(model: nn.Module, images: Tensor) -> int:
@@ -371,10 +400,16 @@ def _differ(one: Tensor, other: Tensor, times: float = 1.0) -> bool:
 
 def _repeats(one: Tensor, other: Tensor) -> bool:
     """Whether all rows of two outputs (n, C) of the same batch are the same: nearly to the bit on a CPU, where nothing
-    is added in an order of chance.
+    is added in an order of chance. What is added to all logits of a row counts, too.
     """
-    share, ulps = (0.0, 4) if one.device.type == "cpu" else (1e-5, 16)
-    return bool(_same(one, other, share, ulps * _eps(one)).all())
+    share, eps = (0.0, 4 * _eps(one)) if one.device.type == "cpu" else (1e-5, 16 * _eps(one))
+    if not _same(one, other, share, eps).all():
+        return False
+    one, other = one.double(), other.double()
+    high, sizes = one.amax(1), one.abs()
+    # The median's size, for a masked class may have a huge number.
+    allowed = (share + eps) * (sizes.median(1).values + high.abs())
+    return bool((((high - other.amax(1)).abs() <= allowed) | ~(high.isfinite() & other.amax(1).isfinite())).all())
 
 
 def _eps(out: Tensor) -> float:

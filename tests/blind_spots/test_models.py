@@ -1,5 +1,7 @@
 """Models that cannot be searched are refused with what to do; models with ways of their own are searched rightly."""
 
+from itertools import count
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,6 +68,20 @@ def one_of_them(z):
     return torch.cat([z[:1] + torch.rand(1, CLASSES), z[1:]])
 
 
+_CALLS = count()
+
+
+def counted(z):
+    """Logits, all of them larger by one at every call."""
+    return z + next(_CALLS)
+
+
+def of_one_colour(x):
+    if (x == x[:, :1]).all():
+        return x
+    raise ValueError("of two colours")
+
+
 def centred(x):
     return x - x.mean(0)
 
@@ -87,6 +103,11 @@ REFUSED = {
     "noise": (Wrapped(noisy), "model is random"),
     "a little noise": (Wrapped(after=lambda z: z + 1e-6 * torch.randn_like(z)), "model is random"),
     "noise in one image": (Wrapped(after=one_of_them), "model is random"),
+    "a counter in all logits": (Wrapped(after=counted), "keeps something from call to call"),
+    "some images": (
+        Wrapped(of_one_colour),
+        r"fails on some images of shape \(12,\), and takes others of the same shape: of two colours\. Let its",
+    ),
     "complex": (Wrapped(after=lambda z: z.to(torch.complex64)), r"complex numbers.*output\.abs"),
     "no classes": (Wrapped(after=lambda z: z[:, :0]), r"gave \(8, 0\) for a batch of 8"),
     "dropout": (Wrapped(lambda x: F.dropout(x, 0.5)), r"model is random.*training=self\.training"),

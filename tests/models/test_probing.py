@@ -142,3 +142,19 @@ def test_what_a_model_gives_that_is_no_classifier_may_be_anything():
         check_model(model, GREY, 10)
     model.classifies = False
     assert check_model(model, GREY, 10) == 2
+
+
+def test_a_model_that_fails_on_some_images_is_not_told_to_refuse_their_shape():
+    """It was "does not take images of shape (1, 2, 2): a dark image"."""
+
+    class OfBrightOnes(nn.Linear):
+        def forward(self, x):
+            if not (x.flatten(1).amax(1) > 0).all():
+                raise ValueError("a dark image")
+            return super().forward(x.flatten(1))
+
+    told = (
+        r"fails on some images of shape \(1, 2, 2\), and takes others of the same shape: a dark image\. Let its forward"
+    )
+    with pytest.raises(ModelError, match=told):
+        check_model(OfBrightOnes(4, 3), (1, 2, 2), 3)

@@ -13,7 +13,7 @@ from intriguing.basics.process.heap import reused_heap
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.data import Split
 from intriguing.errors import DataError, InputError, ModelError
-from intriguing.models.examination import accepted_size, classes_in, precisions
+from intriguing.models.examination import accepted_size, classes_in, fails_on_some, precisions, takes_others
 from intriguing.models.feeding.batches import batches_of
 
 
@@ -132,11 +132,11 @@ def check_model(
     classifier must only be finite, where it is a tensor.
     """
     generator = torch.Generator().manual_seed(randomness.torch_seed(0, "check model"))
-    types = precisions(model, torch.float32)
+    types = precisions(model, torch.float32)[: 1 if to_train else None]
     images = torch.zeros(0, *shape)
     out, rows = None, 0
     first: Exception | None = None
-    for rows, dtype in product(dict.fromkeys((2, slots)), types[:1] if to_train else types):
+    for rows, dtype in product(dict.fromkeys((2, slots)), types):
         images = torch.cat([torch.zeros(1, *shape), torch.rand(rows - 1, *shape, generator=generator)])
         try:
             with torch.no_grad(), evaluating(model):
@@ -146,6 +146,10 @@ def check_model(
             first = first or e
     else:
         assert first is not None
+        with evaluating(model):
+            takes_some = takes_others(model, images.to(device_of(model)), (2, slots), types)
+        if takes_some:
+            raise ModelError(fails_on_some(tuple(shape), first)) from first
         raise ModelError(
             f"The model does not take images of shape {tuple(shape)}: {_why_not(model, images, first, to_train)}"
         ) from first
