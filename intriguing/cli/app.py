@@ -5,11 +5,14 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
+from intriguing.cli.terminal import out
+
 app = App(
     name="intriguing",
     help="Do single units mean more than random directions? How small a change makes a network wrong?",
     help_prologue="Examples:\n\n    intriguing run demo\n    intriguing show outputs/demo transfer",
     result_action="return_value",
+    console=out,
     version_flags=["--version"],
 )
 

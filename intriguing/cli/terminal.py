@@ -15,9 +15,17 @@ from rich.text import Text
 
 from intriguing.basics.text.printable import printable, width_of
 
+
+class _Console(Console):
+    """A console that tells of a pipe that nobody reads any more; rich's ends the process with the code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 _SECOND = "\0"  # the second column of a wide character; what is printed has no such character of its own
-out = Console()
-err = Console(stderr=True)
+out = _Console()
+err = _Console(stderr=True)
 
 
 def text(value: object) -> Text:

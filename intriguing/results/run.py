@@ -404,7 +404,10 @@ class Run:
 
     @contextmanager
     def listed_once(self) -> Iterator[None]:
-        """Inside, the files of a table on an object store are listed and checked once: each time takes requests."""
+        """Inside, the files of a table on an object store are listed and checked once: each time takes requests.
+
+        What a run that is at work adds meanwhile is not seen, and a file that it replaced is a `CorruptError`.
+        """
         if not isinstance(self._system, fs.LocalFileSystem):
             self._kept.update(listed={}, known=set())
         try:

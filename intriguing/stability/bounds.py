@@ -44,7 +44,8 @@ class Certificates:
     (targeted: the target) class already, infinite if no change inside the box succeeds."""
     per_class: Tensor
     """(B, C): the same for every class as a target; infinite at the label (with `targets`: at the class that the model
-    gives unchanged), NaN if nothing is proven. With `targets` little is proven of the other classes."""
+    gives unchanged, if that is not the target), NaN if nothing is proven. With `targets` little is proven of the other
+    classes."""
     method: str
     """The method of proof: exact (an affine model), lines (linear bounds, or the product of norms if that is better),
     coupled (linear bounds and a semidefinite one), local (norms near the image), product (norms alone), or none."""

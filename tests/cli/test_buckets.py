@@ -3,12 +3,14 @@
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import intriguing as ig
 from intriguing.basics.folders import bucket as bucket_module
 from intriguing.cli import call as run_command
 from intriguing.engine.storage import lease
+from intriguing.report import is_current
 from intriguing.results import Run
 from intriguing.tables import TABLES
 from tests.buckets import Server
@@ -103,3 +105,16 @@ def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypat
 
     monkeypatch.setattr(Run, "check_whole", renamed_meanwhile)
     assert say("report", uri) == (0, f"{shown}/report.html\n")
+
+    # What changes after a table was listed is not on the page, so the page does not pass for one of it.
+    def changed_meanwhile(run):
+        whole(run)
+        tasks = f"/{bucket}/runs/small/tables/tasks/tasks.parquet"
+        changed = pa.BufferOutputStream()
+        pq.write_table(pq.read_table(pa.BufferReader(server.ask("GET", tasks))), changed, compression="none")
+        server.ask("PUT", tasks, changed.getvalue().to_pybytes())
+
+    monkeypatch.setattr(Run, "check_whole", changed_meanwhile)
+    assert is_current(there.place)
+    assert say("report", uri) == (0, f"{shown}/report.html\n")
+    assert not is_current(there.place)

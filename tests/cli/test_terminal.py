@@ -1,6 +1,7 @@
 """What commands print fits the terminal, and has no colours where none are wanted."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -115,6 +116,15 @@ def test_a_terminal_without_dashes_shows_question_marks(monkeypatch):
     assert run_command(["specs"]) == 0
     terminal.write("0.1 – 0.2")
     assert shown.getvalue().endswith(b"0.1 ? 0.2\n")
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["--help"], ["plan", "demo"], ["specs", "--json"]])
+def test_a_pipe_that_nobody_reads_any_more_is_no_error(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _called(*arguments, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

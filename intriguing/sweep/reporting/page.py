@@ -56,8 +56,8 @@ def _body(context: Context) -> tuple[PageBody, str]:
 
 
 def _read(context: Context) -> tuple[PageBody, str]:
+    made = made_of(context.run.place or Path(context.run.path))  # before any table is listed
     context.run.check_whole()
-    made = made_of(context.run.place or Path(context.run.path))
     parts = [part for stage in STAGES for part in stage.page_parts(context)]
     headline = [figure for stage in STAGES for figure in stage.headlines(context)]
     said = said_once(verdicts(context.run))
