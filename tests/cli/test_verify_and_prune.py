@@ -1,10 +1,12 @@
 """`verify`, `prune` and `report`: what they find, remove and write."""
 
 import json
+import os
 import re
 import shutil
 
 from intriguing.cli import call as run_command
+from intriguing.engine.storage.lock import locked
 from intriguing.engine.storage.store import Record, Store
 from tests.sweep.small import assert_equal_tables
 
@@ -20,6 +22,15 @@ def test_prune_removes_what_no_plan_names(spec_file, finished, tmp_path, capsys)
     assert capsys.readouterr().out.startswith("1 output removed, 0.0 MB; 1 folder of the store stays")
     assert not (out / "store" / stray).exists()
     assert (out / "store" / mine / "mine.bin").exists()
+
+
+def test_prune_says_that_a_driver_is_at_work(finished, tmp_path, capsys):
+    """It said "cannot be written (Resource temporarily unavailable)"."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with locked(out):
+        assert run_command(["prune", str(out)]) == 2
+    assert f"{out} is in use by another driver (process {os.getpid()} on" in " ".join(capsys.readouterr().err.split())
 
 
 def test_verify_names_a_damaged_table_and_the_run_mends_it(spec_file, finished, tmp_path, capsys, caplog):

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from intriguing.errors import CorruptError, InputError, StoreError
+from intriguing.errors import CorruptError, InputError, LockedError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -311,7 +311,7 @@ def writing(what: object, instead: str) -> Iterator[None]:
         yield
     except StoreError as error:
         refused = error.__cause__
-        if isinstance(error, CorruptError) or not isinstance(refused, OSError):
+        if isinstance(error, CorruptError | LockedError) or not isinstance(refused, OSError):
             raise
         raise StoreError(f"{what} cannot be written ({_reason(refused)}). {instead}") from error
     except OSError as error:
