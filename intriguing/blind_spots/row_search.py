@@ -32,6 +32,7 @@ from intriguing.blind_spots.starts.further_starts import (
     Segment,
     noisy,
 )
+from intriguing.blind_spots.starts.noise_images import noise_pool
 from intriguing.blind_spots.starts.probing import FEW, PROBES, nearest_probes, slopes
 from intriguing.blind_spots.starts.race import doubted, raced
 from intriguing.blind_spots.starts.trials import Trial
@@ -69,7 +70,7 @@ _JUMP = 0.01
 """The margin jumps where a finished point is beyond the boundary by more than this share of its distance, if the margin
 is linear there. On 12 networks whose results end at no jump it was 0.0008 at most."""
 _RESCUES = 3
-"""Largest number of segments for a row without a success."""
+"""Largest number of segments for a row without a success, to images and to noise each."""
 _COARSELY = 0.1
 """The tolerance of c in the paper's procedure for an image without a success: the finish goes the rest of the way."""
 _PROBINGS = 3
@@ -254,25 +255,35 @@ class _RowSearch:
 
     def _rescue(self) -> None:
         """Starts of other kinds for rows whose example has no success: patient ones, from noise, without momentum, then
-        segments, then the paper's procedure; and from noise again where there is a budget.
+        segments to images and to noise, then the paper's procedure; and from noise again where there is a budget.
 
         From noise, since values may have no gradient where the image has them, as those that a network clips. Segments
-        need no gradient: they lead to the nearest images of the class, where there are any.
+        need no gradient: they lead to the nearest images of the class, where there are any. To noise they are made of
+        rows that have met a gradient: without one a success is chance.
         """
         self.results.again([Trial(self.descent(**_PATIENT), self._lost().nonzero().squeeze(1))])
         self._from_noise(range(len(_NOISES)))
         for options in _STEEPEST:
             index = (self._lost() & ~self.outcome["blind"]).nonzero().squeeze(1)
             self.results.again([Trial(self.descent(**options), index)])
-        index = self._lost().nonzero().squeeze(1)
-        for _ in range(_RESCUES if self.near is not None else 0):
-            if len(index) == 0:
-                break
-            trial = self._segment(index)
-            index = trial.index
-            self.results.again([trial])
+        if self.near is not None:
+            self._from_images(self.near, self._lost())
+        lost = self._lost() & ~self.outcome["blind"]
+        if bool(lost.any()) and not self.evaluator.dear:
+            x0 = self.rows["x0"]
+            self._from_images(Neighbours(noise_pool(self.evaluator, x0, *self.box), x0, self.rows["goals"]), lost)
         self._by_the_paper()
         self._from_noise(count(len(_NOISES)), self.options.passes or self.recipe.passes)
+
+    def _from_images(self, near: Neighbours, lost: Tensor) -> None:
+        """Segments to the nearest images of the class, for the rows that are `lost` (R,), where there are any."""
+        index = lost.nonzero().squeeze(1)
+        for _ in range(_RESCUES):
+            if len(index) == 0:
+                break
+            trial = self._segment(index, near)
+            index = trial.index
+            self.results.again([trial])
 
     def _by_the_paper(self) -> None:
         """The paper's procedure, to any class that an example may reach, where it has no success and met a gradient.
@@ -373,7 +384,7 @@ class _RowSearch:
         """The further start of this number for the examples (E,): a segment, or the next one of the plan."""
         if self.near is not None and number % EVERY == 0:
             index = self._ranked(number)
-            return self._segment(index[members[self.owner[index]]])
+            return self._segment(index[members[self.owner[index]]], self.near)
         index = self._ranked(0)
         step = number if self.near is None else number - number // EVERY - 1
         return self._steps(plan, step, index[members[self.owner[index]]], self.several and (number + 1) % _WIDE == 0)
@@ -394,10 +405,9 @@ class _RowSearch:
         solver = self.wide if wide else self.longer
         return Trial(solver, index, {"begin": begin, **inputs}, 2 * int(pace["ticks"]))
 
-    def _segment(self, index: Tensor) -> Trial:
+    def _segment(self, index: Tensor, near: Neighbours) -> Trial:
         """A start on the way to the nearest image of the class, then to the next nearest, and so on."""
-        assert self.near is not None
-        images, index = self.near.take(index)
+        images, index = near.take(index)
         return Trial(self.segment, index, {"there": images}, self.segment.bisections + 1)
 
     def _ranked(self, number: int) -> Tensor:

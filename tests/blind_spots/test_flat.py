@@ -1,5 +1,6 @@
 """The paper's procedure on networks that are flat around a confident image, as robust networks are."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -142,16 +143,17 @@ def test_a_class_without_a_gradient_until_the_image_is_near_is_reached(monkeypat
     y = model(x).argmax(1)
     targets = (y + 1 + torch.arange(len(y)) % 5) % 6
     result = minimal_distortion(model, x, y, targets)
-    assert result.status.count("found") >= 19
+    assert result.status.count("found") >= 22
     for row, status in enumerate(result.status):
         if status == "found":
             image = result.adversarial[row : row + 1]
             assert int(model(image).argmax(1)) == int(targets[row])
             assert float(image.min()) >= 0 and float(image.max()) <= 1
     monkeypatch.setattr(row_search, "_STEEPEST", ())
+    monkeypatch.setattr(row_search, "_RESCUES", 0)
     monkeypatch.setattr(row_search._RowSearch, "_by_the_paper", lambda self: None)
     before = minimal_distortion(model, x, y, targets)
-    assert before.status.count("found") <= 12
+    assert before.status.count("found") < 18  # 11 on one processor, 17 on another
     for row, status in enumerate(before.status):  # what was found stays as it was
         if status == "found":
             assert torch.equal(before.adversarial[row], result.adversarial[row])
@@ -159,6 +161,7 @@ def test_a_class_without_a_gradient_until_the_image_is_near_is_reached(monkeypat
 
 def test_the_papers_procedure_reaches_what_no_other_start_does(monkeypatch):
     """Of 24 images of a vote, 22 were found. With passes to spend the result is not farther."""
+    monkeypatch.setattr(row_search, "_RESCUES", 0)
     model = Vote()
     x = model.images[::3].clone()
     y = model(x).argmax(1)
@@ -174,5 +177,30 @@ def test_the_papers_procedure_reaches_what_no_other_start_does(monkeypatch):
     for name in ("adversarial", "l2", "penalty", "forward_passes", "backward_passes"):  # as they were, bit for bit
         assert torch.equal(getattr(before, name)[kept], getattr(result, name)[kept])
     monkeypatch.undo()
+    monkeypatch.setattr(row_search, "_RESCUES", 0)
     more = minimal_distortion(model, x[lost], y[lost], options=SearchOptions(passes=9000))
     assert bool((more.l2 <= result.l2[lost]).all())
+
+
+class Striped(nn.Module):
+    """Knows whether the left half of an image is much brighter than the right one, and a little of its first value."""
+
+    def forward(self, x):
+        halves = x.mean((1, 2)).unflatten(1, (2, -1)).mean(2)
+        margin = (halves[:, 0] - halves[:, 1] - 0.35).clamp(-0.05, 0.05) + 1e-4 * x[:, 0, 0, 0]
+        return torch.stack([torch.zeros_like(margin), margin], 1)
+
+
+@pytest.mark.parametrize("grade", ["fast", "best"])
+def test_a_class_far_from_all_that_a_descent_sees_is_reached_from_noise(grade, monkeypatch):
+    """No start saw more of it than the slope of the first value. The nearest change lies in the left half alone, or in
+    both: 0.35 of difference between means of 128 values, of which the lower ones are at their bound.
+    """
+    x = torch.full((3, 1, 16, 16), 0.2) + torch.tensor([0.0, 0.01, 0.02])[:, None, None, None]
+    options = SearchOptions(grade=grade)
+    result = minimal_distortion(Striped(), x, [0, 0, 0], options=options)
+    assert result.status == ["found"] * 3
+    both = 0.175 * 256**0.5
+    assert result.l2 == pytest.approx(both, rel=0.01)
+    monkeypatch.setattr(row_search, "_RESCUES", 0)
+    assert minimal_distortion(Striped(), x, [0, 0, 0], options=options).status == ["not_found"] * 3

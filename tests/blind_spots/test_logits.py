@@ -131,13 +131,15 @@ def test_probabilities_however_sharp_are_searched_as_their_logits(kind, sharpnes
         assert "probabilities" in soft.notes[0]
 
 
-def test_a_softmax_by_hand_is_searched_while_its_logarithm_is_finite_and_is_no_robustness_beyond():
+def test_a_softmax_by_hand_is_searched_also_where_it_is_flat_and_is_no_robustness_beyond():
+    """Where float32 leaves no gradient around an image, 3 of 10 were found at a scale of 200, and 1 at 500."""
     x, y, t = batch()
     plain = minimal_distortion(Net(), x, y, t)
-    soft = minimal_distortion(Net(by_hand), x, y, t)
-    assert soft.status == ["found"] * 10 and torch.allclose(soft.l2, plain.l2, rtol=1e-2)
-    saturated = minimal_distortion(Net(by_hand, scale=200.0), x, y, t)
-    assert set(saturated.status) <= {"found", "no_gradient"} and "no_gradient" in saturated.status
+    for scale, least in ((1.0, 10), (200.0, 10), (500.0, 8)):
+        soft = minimal_distortion(Net(by_hand, scale=scale), x, y, t)
+        assert set(soft.status) <= {"found", "no_gradient"} and soft.status.count("found") >= least
+        found = soft.l2.isfinite()
+        assert torch.allclose(soft.l2[found], plain.l2[found], rtol=1e-2)
 
 
 def test_logits_that_happen_to_look_like_probabilities_once_are_logits():

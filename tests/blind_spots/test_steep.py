@@ -22,9 +22,14 @@ def test_infinite_slopes_are_as_steep_as_the_steepest_and_unknown_ones_are_zero(
 
 def test_steps_either_way_have_the_same_signs_in_all_rows_and_each_rows_steepness():
     gradient = torch.tensor([[0.0, -3, 1, 2, 0, 0, 0, 0], [0.0, 0, 0.5, 0, 0, 0, 0, 0]])
-    slopes = either_way(gradient)
+    slopes, turned = either_way(gradient, torch.full_like(gradient, 0.5), 0.0, 1.0)
     assert slopes.abs().tolist() == [[3.0] * 8, [0.5] * 8]
     assert torch.equal(slopes[0].sign(), slopes[1].sign()) and 0 < int((slopes[0] > 0).sum()) < 8
+    assert not bool(turned.any())
+    for bound, inwards in ((0.0, -1.0), (1.0, 1.0)):
+        led, turned = either_way(gradient, torch.full_like(gradient, bound), 0.0, 1.0)
+        assert torch.equal(led.sign(), torch.full_like(led, inwards))
+        assert torch.equal(turned, slopes.sign() != inwards)
 
 
 class OfTwo(nn.Module):
@@ -73,6 +78,28 @@ def test_where_the_slope_at_the_image_is_infinite_or_unknown_the_boundary_is_fou
     else:
         assert float(result.l2) == pytest.approx(least(model, x[0]), rel=0.02)
     assert bool(result.penalty.isfinite().all())
+
+
+class Magnitudes(nn.Module):
+    """The second logit is the sum of the values' distances from `bound`, as roots of squares, and the first is 1."""
+
+    def __init__(self, bound):
+        super().__init__()
+        self.bound = bound
+
+    def forward(self, x):
+        total = (x - self.bound).square().sqrt().sum(1)
+        return torch.stack([torch.ones_like(total), total], 1)
+
+
+@pytest.mark.parametrize("grade", ["best", "fast"])
+@pytest.mark.parametrize("bound", [0.0, 1.0])
+def test_values_at_a_bound_whose_slope_is_unknown_there_all_leave_it(bound, grade):
+    x = torch.full((1, 20), bound)
+    x[0, :4] = abs(bound - 0.1)
+    result = minimal_distortion(Magnitudes(bound), x, [0], options=SearchOptions(grade=grade, exact_linear="off"))
+    # All twenty values move alike, until their sum has grown from 0.4 to 1.
+    assert float(result.l2) == pytest.approx(0.6 / 20**0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize("grade", ["best", "fast"])

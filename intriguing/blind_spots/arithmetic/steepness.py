@@ -10,6 +10,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from intriguing.blind_spots.arithmetic.box import Bound
+
 _KEY = 20140416
 
 
@@ -28,12 +30,16 @@ def mended(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return known, (known != 0).any(1) | finite.all(1)
 
 
-def either_way(gradient: Tensor) -> Tensor:
+def either_way(gradient: Tensor, x: Tensor, lower: Bound, upper: Bound) -> tuple[Tensor, Tensor]:
     """Slopes (R, n) of random signs, the same for all rows, as steep as the steepest of each row's gradient (R, n).
 
-    A step along them leaves the points of an image where a slope is unknown, and beside these it is known.
+    A step down them leaves the points of an image where a slope is unknown, and beside these it is known. A slope that
+    leads out of the box from `x` (R, n) is turned, and the mask of these (R, n) is returned as well. They shall have
+    half a step: in a flat region at a bound, where all lead inwards, equal steps would leave it flat.
     """
-    return _signs(gradient.shape[1], gradient.device, gradient.dtype) * gradient.abs().amax(1, keepdim=True)
+    slopes = _signs(gradient.shape[1], gradient.device, gradient.dtype) * gradient.abs().amax(1, keepdim=True)
+    turned = torch.where(slopes > 0, x <= lower, x >= upper)
+    return torch.where(turned, -slopes, slopes), turned
 
 
 @cache

@@ -87,6 +87,8 @@ class _Point(NamedTuple):
     """(R,) that of the gradient."""
     steep: Tensor | None
     """(R,) whether a slope is infinite or unknown; None where none is."""
+    turned: Tensor | None
+    """(R, n) values of unknown slope whose step was turned into the box; None where there is none."""
     sound: Tensor
     """(R,) whether the row is active, and margin and gradient are finite."""
     all_sound: bool
@@ -334,20 +336,22 @@ class PrimalDual:
         one = len(parts) == 1 and len(parts[0][1]) == len(trial)
         both, unit = parts[0] if one else self._stands(state, z, slice(None), phase)
         gap, square = both.gap, dot(gradient, gradient)
-        sound, all_sound, steep = active, surely_finite(gap, square), None
+        sound, all_sound, steep, turned = active, surely_finite(gap, square), None, None
         if not all_sound:
             unknown = None if phase.first is None else gradient.isnan() & phase.first[:, None]
             steep = ~square.isfinite()
             gradient, known = mended(gradient)
             if unknown is not None:
-                gradient = torch.where(unknown, either_way(gradient), gradient)
+                ways, turned = either_way(gradient, trial, self.lower, self.upper)
+                gradient, turned = torch.where(unknown, ways, gradient), unknown & turned
             square = dot(gradient, gradient)
             sound = active & gap.isfinite() & known
         r = trial - state["x0"]
         l2 = dot(r, r).sqrt()
         better = sound & (gap > both.slack) & (l2 < state["best_l2"])
         best_l2 = torch.where(better, l2, state["best_l2"])
-        return _Point(gap, gradient, square.sqrt(), steep, sound, all_sound, both.winner, unit, r, l2, better, best_l2)
+        told = (gap, gradient, square.sqrt(), steep, turned, sound, all_sound)
+        return _Point(*told, both.winner, unit, r, l2, better, best_l2)
 
     def _late(self, state: State, point: _Point, phase: _Phase) -> Tensor | None:
         """Rows (R,) whose first success came late; None where there is surely none.
@@ -422,6 +426,8 @@ class PrimalDual:
         decay = decay if late is None else decay * (~late).to(total.dtype)
         mean = total.lerp_(state["mean"], decay.unsqueeze(1) if isinstance(decay, Tensor) else decay)
         moved = torch.addcdiv(trial, size * mean, square.sqrt().add_(1e-20), value=-1)
+        if point.turned is not None:
+            moved = torch.where(point.turned, torch.lerp(trial, moved, 0.5), moved)
         if not point.all_sound:
             # Where an output or gradient is not finite: go half the way back and leave the averages as they are.
             moved = chosen(point.sound, moved, torch.lerp(state["x0"], trial, 0.5))
