@@ -12,7 +12,7 @@ from intriguing.basics.masked import check_unmasked
 from intriguing.basics.process.memory import is_out_of_memory
 from intriguing.errors import InputError, IntriguingError, ModelError
 
-_SPANS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NO_MINIMUM = {torch.uint16, torch.uint32, torch.uint64}
 """Types that torch computes nothing with but conversions."""
 
@@ -99,12 +99,12 @@ def feeding(model: nn.Module, x: Tensor) -> Iterator[None]:
 def advice(model: nn.Module, x: Tensor) -> str | None:
     """What to write so that `model` takes `x` (B, *shape), where shape and type tell; None where they do not."""
     weights = next((p for p in model.parameters() if p.is_floating_point()), None)
-    conv = next((m for m in model.modules() if isinstance(m, tuple(_SPANS.values()))), None)
+    conv = next((m for m in model.modules() if isinstance(m, _CONVOLUTIONS)), None)
     if conv is not None:
-        dims = next(n for n, kind in _SPANS.items() if isinstance(conv, kind))
+        dims = next(n for n, kind in enumerate(_CONVOLUTIONS, 1) if isinstance(conv, kind))
         channels = conv.in_channels
         if x.ndim == dims + 1:
-            return "the batch dimension is missing: write x[None] for a single input."
+            return _missing_dimension(x, dims, channels)
         if x.ndim == dims + 2 and x.shape[-1] == channels != x.shape[1]:
             order = ", ".join(map(str, (0, dims + 1, *range(1, dims + 1))))
             return f"the channels ({channels}) are last and must come second: write x.permute({order})."
@@ -116,3 +116,13 @@ def advice(model: nn.Module, x: Tensor) -> str | None:
     if weights is not None and x.dtype != weights.dtype:
         return f"the model's weights are {weights.dtype}: write x.to({weights.dtype})."
     return None
+
+
+def _missing_dimension(x: Tensor, dims: int, channels: int) -> str:
+    """What to write where a model takes (n, channels, *dims) and `x`, which may be padded, has a dimension less."""
+    if x.shape[-1] == channels:
+        line = f"x.permute({', '.join(map(str, (dims, *range(dims))))})[None]"
+        return f"the batch dimension is missing, and the channels ({channels}) are last: write {line}."
+    if channels == 1:
+        return "the channel dimension is missing: write x[:, None]."
+    return "the batch dimension is missing: write x[None] for a single input."

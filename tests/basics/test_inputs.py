@@ -98,6 +98,22 @@ def test_one_image_without_its_batch_dimension_is_told():
         predict(nn.Linear(8, 2), X[0, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("channels", "shape", "told", "mended"),
+    [
+        (1, (4, 8, 8), r"channel dimension is missing: write x\[:, None\]", lambda x: x[:, None]),
+        (3, (3, 8, 8), r"batch dimension is missing: write x\[None\]", lambda x: x[None]),
+        (3, (8, 8, 3), r"are last: write x.permute\(2, 0, 1\)\[None\]", lambda x: x.permute(2, 0, 1)[None]),
+    ],
+)
+def test_a_missing_dimension_is_told_with_a_line_that_works(channels, shape, told, mended):
+    """For images without channels it was x[None], whose channels are then wrong."""
+    net, given = nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Flatten(), nn.Linear(72, 2)), torch.rand(shape)
+    with pytest.raises(ModelError, match=told):
+        predict(net, given)
+    assert predict(net, mended(given)).shape[1] == 2
+
+
 def test_images_from_0_to_255_are_told(caplog):
     large = (X * 255).round()
     with pytest.raises(InputError, match="x runs from 0 to 25., the box from 0 to 1: write x / 255"):
