@@ -6,7 +6,7 @@ a page, a table and a job's output cannot disagree.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import ceil, isnan
 from typing import Any, Literal
 
 from intriguing.stats.signs import signed, with_minus
@@ -22,6 +22,11 @@ FAR = 20.0
 def significant(p: float | None) -> bool:
     """Whether a test with this p-value found something: p <= 0.05. None and NaN find nothing."""
     return p is not None and p <= LEVEL
+
+
+def least_rotations(tests: int) -> int:
+    """The fewest rotations by which a two-sided test can find anything after Holm's correction over `tests` tests."""
+    return ceil(2 * tests / LEVEL) - 1
 
 
 @dataclass(frozen=True)

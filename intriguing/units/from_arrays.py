@@ -10,7 +10,7 @@ import numpy.typing as npt
 from intriguing.basics.masked import check_unmasked
 from intriguing.basics.torch_modes import without_autocast
 from intriguing.errors import InputError, UnknownNameError
-from intriguing.stats.findings import Finding, counted, finding
+from intriguing.stats.findings import LEVEL, Finding, counted, finding, least_rotations
 from intriguing.units import rotation
 from intriguing.units.rotation import MOST_COLUMNS, RotationOptions, RotationTest, corrected, least_inputs
 from intriguing.units.scoring.metrics import Scorer, scorers
@@ -57,7 +57,7 @@ class RotationTests(Sequence[ScoreTest]):
     tests: tuple[ScoreTest, ...]
     """The tests, in the order of the scores asked for."""
     notes: tuple[str, ...] = ()
-    """Remarks on the inputs, such as units that never vary."""
+    """Remarks: units that never vary, or fewer rotations than any finding needs."""
 
     def __len__(self) -> int:
         return len(self.tests)
@@ -106,7 +106,7 @@ def rotation_test(
         rng = np.random.default_rng(0)
         labels = rng.integers(0, 8, size=800)
         activations = np.eye(8)[labels] + 0.3 * rng.normal(size=(800, 8))
-        tests = ig.rotation_test(activations, labels, rotations=99, subsamples=20)
+        tests = ig.rotation_test(activations, labels, rotations=299, subsamples=20)
         print(tests)
 
     The statistic is the mean of a score over all units. The null is the same mean over random rotations of the whole
@@ -120,7 +120,8 @@ def rotation_test(
         judge: (N, E) vectors of the same inputs by an independent encoder, for interpretability and intruder.
         metrics: the scores, of `intriguing.units.scoring.scores.METRICS`; by default all that the arrays allow.
         k: number of top inputs that a score uses. At least 10 k rows are needed.
-        rotations: number of random rotations in the null. Use at least 999 for a claim; the cost is proportional.
+        rotations: number of random rotations in the null. Use at least 999 for a claim; the cost is proportional. A
+            note says so where they are too few for any finding.
         seed: seed of the rotations, the random halves, and the order of equal projections.
         subsamples: number of random halves of the rows behind each interval; 0 for no interval.
         doses: powers of a rotation, in (0, 1], for which the statistics are added as a dose curve (at most 512 units).
@@ -144,7 +145,9 @@ def rotation_test(
     scores = _scores(inputs, metrics, k)
     options = RotationOptions(rotations=rotations, seed=seed, subsamples=subsamples, doses=powers)
     tests = corrected(rotation.rotation_test(inputs, scores, options))
-    return RotationTests(tuple(_results(inputs, scores, tests)), _notes(matrix))
+    return RotationTests(
+        tuple(_results(inputs, scores, tests)), (*_few_rotations(tests, rotations), *_constant(matrix))
+    )
 
 
 def _results(inputs: Inputs, scores: Sequence[Scorer], tests: Sequence[RotationTest]) -> Iterator[ScoreTest]:
@@ -285,7 +288,19 @@ def _check_counts(**counts: tuple[Any, int]) -> None:
             raise InputError(f"{name} is {value!r}; a whole number of at least {least} is needed.")
 
 
-def _notes(matrix: np.ndarray) -> tuple[str, ...]:
+def _few_rotations(tests: Sequence[RotationTest], rotations: int) -> tuple[str, ...]:
+    corrected_for = sum(test.p_holm is not None for test in tests)
+    needed = least_rotations(corrected_for)
+    if rotations >= needed:
+        return ()
+    return (
+        f"Note: {counted(rotations, 'rotation')} cannot find anything: Holm's correction over "
+        f"{counted(corrected_for, 'test')} leaves no p-value at {LEVEL:g} or below. Ask for at least {needed:,} "
+        "rotations, or fewer metrics.",
+    )
+
+
+def _constant(matrix: np.ndarray) -> tuple[str, ...]:
     constant = int((matrix == matrix[:1]).all(axis=0).sum())
     if not constant:
         return ()

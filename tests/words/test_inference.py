@@ -149,7 +149,7 @@ def test_the_verdict_names_what_differs_and_which_way():
 
 def test_too_few_rotations_for_the_correction_are_said():
     said = verdict(word_tests([drawn(rotations=99, shift=9.0)]))
-    assert "no corrected p-value can fall below 0.12" in said and "Use at least 240" in said
+    assert "no corrected p-value can fall below 0.12" in said and "Use at least 239" in said
 
 
 def test_a_null_without_spread_gives_a_verdict_without_an_effect():

@@ -26,7 +26,7 @@ from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.stats.binomial import compare_with_chance
 from intriguing.stats.comparison import compare_with_draws
-from intriguing.stats.findings import LEVEL, counted, significant
+from intriguing.stats.findings import LEVEL, counted, least_rotations, significant
 from intriguing.stats.signs import signed
 from intriguing.units.rotation import RotationTest, corrected
 from intriguing.words.judging.judges import CHANCE, METRICS
@@ -180,11 +180,11 @@ def verdict(tests: pa.Table, corpus: str | None = None) -> str:
         f"The controls: axes made meaningful on purpose (varimax) beat rotations in {beaten}; with words dealt out at "
         f"random, axes differ in any test in {round(dealt['natural'] * dealt['n'])} of {counted(dealt['n'], 'deal')}."
     )
-    least = 2 / (axes[0]["rotations"] + 1) * len(axes)
-    if least > LEVEL:
-        enough = int(np.ceil(2 * len(axes) / LEVEL))
+    rotations, enough = axes[0]["rotations"], least_rotations(len(axes))
+    if rotations < enough:
         sentences.append(
-            f"With {axes[0]['rotations']} rotations no corrected p-value can fall below {min(1.0, least):.2g}: "
+            f"With {rotations} rotations no corrected p-value can fall below "
+            f"{min(1.0, 2 / (rotations + 1) * len(axes)):.2g}: "
             f"nothing follows. Use at least {enough}."
         )
     elif by["varimax"] and not positive:

@@ -13,6 +13,7 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
 from intriguing.stages.units.plan.networks import Network, Study
 from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
+from intriguing.stats.findings import least_rotations
 from intriguing.units.scoring.scores import METRICS, Depth
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ def _warn_of_large_families(study: Study, networks: Sequence[Network]) -> None:
     layers = [len(n.model.layers) for n in networks]
     scores = len(section.metrics) + ("pixels" in section.judges) * sum(METRICS[name].judged for name in section.metrics)
     sizes = {"network": max(layers, default=0) * scores, "metric": sum(layers), "run": sum(layers) * scores}
-    needed = 40 * sizes[section.family] - 1
+    needed = least_rotations(sizes[section.family])
     if section.rotations < needed:
         log.warning(
             "units.rotations = %d: Holm's correction over %d tests (units.family = %r) cannot come below 5 %%. "
