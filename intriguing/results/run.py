@@ -408,13 +408,14 @@ class Run:
 
         What a run that is at work adds meanwhile is not seen, and a file that it replaced is a `CorruptError`.
         """
-        if not isinstance(self._system, fs.LocalFileSystem):
-            self._kept.update(listed={}, known=set())
+        if isinstance(self._system, fs.LocalFileSystem) or "listed" in self._kept:
+            yield  # there is nothing to save, or this lies inside of another
+            return
+        self._kept.update(listed={}, known=set())
         try:
             yield
         finally:
-            self._kept.pop("listed", None)
-            self._kept.pop("known", None)
+            del self._kept["listed"], self._kept["known"]
 
     def _check_known(self, file: str) -> None:
         known: set[str] = self._kept.get("known", set())

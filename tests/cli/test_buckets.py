@@ -86,6 +86,14 @@ def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypat
     assert say("report", uri) == (0, f"{shown}/report.html\n")
     listings = [path for method, path in server.faults.seen[asked:] if method == "GET" and path.count("/") == 1]
     assert len(listings) <= 2 * len(TABLES)  # each table is listed once; it was every time that it was asked for
+    with there.listed_once():
+        with there.listed_once():
+            there.tables()
+        asked = len(server.faults.seen)
+        there.tables()
+        assert len(server.faults.seen) == asked
+    there.tables()
+    assert len(server.faults.seen) > asked
     assert say("diff", str(finished), uri)[0] == 0
     assert say("export", uri, "--adversarial", str(tmp_path / "images"), "--first", "2")[0] == 0
     assert say("verify", uri)[0] == 0
