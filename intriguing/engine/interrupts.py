@@ -100,10 +100,17 @@ def _grace_seconds() -> float:
 
 @contextmanager
 def kept_handlers() -> Iterator[None]:
-    """Put back the handlers that a library replaced: `ray.init` has SIGTERM end the process, whatever was there."""
+    """Put back the handlers that a library replaced: `ray.init` has SIGTERM end the process, whatever was there.
+
+    A SIGTERM that comes before they are back is an interrupt.
+    """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
+    except SystemExit as error:
+        if error.code != signal.SIGTERM:
+            raise
+        raise KeyboardInterrupt from error
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():

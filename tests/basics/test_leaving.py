@@ -1,5 +1,6 @@
 """How a process ends."""
 
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,16 @@ def test_a_process_that_left_something_hanging_ends_at_once_with_its_own_code(hu
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, said)
+
+
+def test_a_second_ctrl_c_ends_a_process_that_is_leaving_without_a_traceback():
+    code = (
+        "import atexit, signal\nfrom intriguing.basics.process.leaving import leave\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "atexit.register(signal.raise_signal, signal.SIGINT)\nleave(130)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_a_run_that_leaves_ray_behind_ends_so(monkeypatch):

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from typing import NoReturn
 
 _hurried = False
@@ -15,7 +17,10 @@ def hurry() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with this exit code."""
+    """End the process with this exit code. A Ctrl-C that comes now ends it at once, for all is done."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if _hurried:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
