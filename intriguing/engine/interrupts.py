@@ -100,19 +100,22 @@ def _grace_seconds() -> float:
 
 @contextmanager
 def kept_handlers() -> Iterator[None]:
-    """Put back the handlers that a library replaced: `ray.init` has SIGTERM end the process, whatever was there.
+    """Let no library replace a handler: `ray.init` has SIGTERM end the process, whatever was there.
 
-    A SIGTERM that comes before they are back is an interrupt.
+    What it installs is not, so that a signal is heard meanwhile, too; what it installs by other ways is put back.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    kept = {number: handler for number, handler in before.items() if callable(handler)}
+    install = signal.signal
+
+    def installed(number: int, handler: Any) -> Any:
+        return kept[number] if number in kept else install(number, handler)
+
+    signal.signal = installed
     try:
         yield
-    except SystemExit as error:
-        if error.code != signal.SIGTERM:
-            raise
-        raise KeyboardInterrupt from error
     finally:
+        signal.signal = install
         if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                if callable(handler):
-                    signal.signal(number, handler)
+            for number, handler in kept.items():
+                signal.signal(number, handler)
