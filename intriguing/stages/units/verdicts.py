@@ -94,10 +94,12 @@ def _sentence(outcomes: list[str], wording: Wording) -> str:
     units, higher, lower = "single units are", wording.higher, wording.lower
     others = "random directions of the same layer"
     if counts["higher"] and counts["lower"]:
-        return f"S{units[1:]} {higher} than {others}{each.format(counts['higher'])}, and {lower} in {counts['lower']}"
+        both = f"{higher} than {others}{each.format(counts['higher'])}, and {lower} in {counts['lower']}"
+        return f"S{units[1:]} {both}{_undecided(counts['undecided'])}"
     if counts["higher"] or counts["lower"]:
         said = higher if counts["higher"] else lower
-        return f"S{units[1:]} {said} than {others}{each.format(counts['higher'] or counts['lower'])}"
+        where = each.format(counts["higher"] or counts["lower"])
+        return f"S{units[1:]} {said} than {others}{where}{_undecided(counts['undecided'])}"
     if counts["undecided"]:
         return (
             f"Undecided whether {units} {higher} than {others}: they lie beyond all rotations"
@@ -107,10 +109,18 @@ def _sentence(outcomes: list[str], wording: Wording) -> str:
     return f"No evidence that {units} {higher} than {others}, or {wording.opposite}{anywhere}"
 
 
+def _undecided(layers: int) -> str:
+    """The layers that are not decided, beside some that are, as a clause."""
+    if not layers:
+        return ""
+    more = "1 more is" if layers == 1 else f"{layers} more are"
+    return f"; {more} undecided, beyond all rotations, which are too few for the correction"
+
+
 def _layers(context: Context, wording: Wording, tests: list[Row]) -> str:
     """Which layers differ and how, for a few; and their means beside those of the rotations."""
     said = []
-    for side, words in (("higher", wording.higher), ("lower", wording.lower)):
+    for side, words in (("higher", wording.higher), ("lower", wording.lower), ("undecided", "undecided")):
         differ = [test for test in tests if outcome_of(test) == side]
         if 0 < len(differ) <= _FEW:
             named = (
@@ -195,17 +205,24 @@ def _also(found: list[str], untrained: list[Row]) -> str:
         return "; whether those of an untrained network are so too was not tested"
     same = [side for side in _found(untrained) if side in set(found)]
     if not same:
-        return "; in untrained networks no layer was found to be so"
+        beyond = [test for test in untrained if outcome_of(test) == "undecided" and _side(test) in set(found)]
+        undecided = f", but {len(beyond)} of {len(untrained)} {'is' if len(beyond) == 1 else 'are'} undecided"
+        return f"; in untrained networks no layer was found to be so{undecided if beyond else ''}"
     return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too"
+
+
+def _side(test: Row) -> str:
+    """The side of the rotations on which the units lie."""
+    return "higher" if test["effect"] > 0 else "lower"
 
 
 def _also_beyond(tests: list[Row], untrained: list[Row]) -> str:
     """In how many layers untrained networks lie beyond all rotations too, on a side where the trained ones do."""
     if not untrained:
         return "; whether those of an untrained network do so was not tested"
-    sides = {test["effect"] > 0 for test in tests if outcome_of(test) == "undecided"}
+    sides = {_side(test) for test in tests if outcome_of(test) == "undecided"}
     beyond = [test for test in untrained if outcome_of(test) not in ("none", "unknown")]
-    same = sum((test["effect"] > 0) in sides for test in beyond)
+    same = sum(_side(test) in sides for test in beyond)
     if not same:
         return "; in untrained networks they do so in no layer tested"
     where = "" if len(untrained) == 1 else f" in {same} of {len(untrained)} layers"

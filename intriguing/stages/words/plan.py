@@ -5,6 +5,7 @@ them on fold f alone. With two folds the embeddings judge each other. Existing v
 held-out fold: judged on several they would still be one embedding, and a pool would count them twice.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,12 @@ from intriguing.stages.words import functions
 from intriguing.stages.words.functions import Folds
 from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.spec import WordsSpec
+from intriguing.stats.findings import least_rotations
 from intriguing.tables.words import EmbeddingKey
+from intriguing.words.judging.judges import METRICS
+from intriguing.words.judging.options import JudgeOptions
+
+log = logging.getLogger(__name__)
 
 _DIMENSION = 100  # gensim's, for estimates
 
@@ -87,6 +93,7 @@ def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
     texts: dict[str, TextFile] = sweep.files
     for corpus in section.corpora:
         study = _Study(sweep, section, corpus, texts[corpus])
+        _warn_of_few_rotations(study)
         yield _encode(study)
         yield from _train(study)
         existing = [name for name in section.vectors if section.corpus_of(name) == corpus]
@@ -94,6 +101,22 @@ def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
             embeddings = list(_existing(study, name) if name else _trained(study))
             yield from _prepare(study, embeddings, texts[name] if name else None)
             yield from _judge(study, embeddings)
+
+
+def _warn_of_few_rotations(study: _Study) -> None:
+    """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
+    judging, tests = study.words.judging_of(study.corpus, study.sweep.seed), len(METRICS) * len(study.words.conditions)
+    rotations, needed = judging.get("rotations", JudgeOptions.rotations), least_rotations(tests)
+    if rotations < needed:
+        log.warning(
+            "words, %s: judging.rotations = %d: Holm's correction over %d tests cannot come below 5 %%. "
+            "Ask for at least %d rotations%s.",
+            study.corpus,
+            rotations,
+            tests,
+            needed,
+            ", or fewer conditions" if len(study.words.conditions) > 1 else "",
+        )
 
 
 def _encode(study: _Study) -> Task:

@@ -3,7 +3,7 @@
 from intriguing.report.parts import Context, Row
 from intriguing.report.text import number
 from intriguing.report.verdicts import Verdict
-from intriguing.stats.findings import significant
+from intriguing.stats.findings import counted, least_rotations, significant
 
 
 def verdicts(context: Context) -> list[Verdict]:
@@ -29,6 +29,13 @@ def _verdict(corpus: str, tests: list[Row]) -> Verdict:
             f"in {len(different)} of {len(tests)} tests."
         )
         refuted = "scores of the dimensions inside the band of the rotations, in every test"
+    elif tests[0]["rotations"] < (needed := least_rotations(len(tests))):
+        sentence = (
+            f"Undecided whether single dimensions of the word vectors of {corpus} mean more than random directions, or "
+            f"less: {counted(tests[0]['rotations'], 'rotation')} cannot show it in {counted(len(tests), 'test')} after "
+            f"Holm's correction; {needed:,} are the least that can."
+        )
+        refuted = "scores of the dimensions inside the band of the rotations; that they lie beyond takes more rotations"
     else:
         sentence = (
             f"No evidence that single dimensions of the word vectors of {corpus} mean more than random directions, "

@@ -119,6 +119,21 @@ def test_an_undecided_answer_names_its_control(untrained, said):
     )
 
 
+def test_layers_that_are_undecided_beside_a_finding_are_told():
+    """Two of four layers lay beyond all rotations, too few: the sentence spoke of the one that was found alone."""
+    trained = [differs("a", -5.0), undecided("b", -5.9), undecided("c", 3.1), TEST | {"layer": "d"}]
+    untrained = [undecided("b", -4.0), undecided("c", 3.0), TEST | {"layer": "d"}]
+    verdict = said_of(*trained, *(test | {"control": "random_init"} for test in untrained))
+    assert verdict.sentence == (
+        "Single units are less pure than random directions of the same layer in 1 of 4 layers tested; 2 more are "
+        "undecided, beyond all rotations, which are too few for the correction; in untrained networks no layer was "
+        "found to be so, but 1 of 3 is undecided."
+    )
+    assert "Undecided: a · b (0.205, rotations 0.500); a · c (0.655, rotations 0.500)." in verdict.meaning
+    both = said_of(differs("a", -5.0), differs("e", 5.0), undecided("b", -5.9)).sentence
+    assert "in 1 of 3 layers tested, and less pure in 1; 1 more is undecided, beyond all rotations" in both
+
+
 def test_an_untrained_network_of_two_names_counts_once():
     """Two weights files of one architecture and seed have one control; a second seed has its own."""
     untrained = undecided("fc", 3.0, control="random_init")

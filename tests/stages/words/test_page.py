@@ -21,6 +21,20 @@ def test_word_tests_have_a_verdict_a_line_per_judge_and_their_controls(document)
     assert "intruders by NPMI, of 200 lists 30.0 % 16.7 %" in document.words
 
 
+def test_an_answer_that_its_rotations_cannot_give_is_undecided(small):
+    """It was "No evidence", where no corrected p-value could have come below 0.12."""
+    small.write("plan", "words")
+    rewrite(small.root, "word_tests", "p_holm", lambda row: 1.0)
+    tests = open_run(small.root).pandas("word_tests", control="trained")
+    count, enough = len(tests), 40 * len(tests) - 1
+    rewrite(small.root, "word_tests", "rotations", lambda row: enough)
+    assert f"or less, in any of {count} tests." in words_of(small.root)
+    rewrite(small.root, "word_tests", "rotations", lambda row: enough - 1)
+    said = f"{enough - 1} rotations cannot show it in {count} tests after Holm's correction; {enough} are the least"
+    words = words_of(small.root)
+    assert said in words and "No evidence that single dimensions of the word vectors" not in words
+
+
 def test_raw_and_normalised_vectors_are_compared_above_words_of_the_same_counts_alone(document):
     compared = "raw vectors 0.021 (rotations 0.019 ± 0.004); normalised vectors 0.021 (rotations 0.019 ± 0.004)."
     assert f"Compared through NPMI above that of random words of the same counts: {compared}" in document.words

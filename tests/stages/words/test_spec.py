@@ -1,5 +1,7 @@
 """The [words] section: what is refused by key, before anything runs."""
 
+import logging
+
 import pytest
 
 from intriguing.errors import IntriguingError, SpecError
@@ -54,6 +56,25 @@ def test_a_wrong_argument_is_refused_before_anything_runs(text, words, message):
         prepare({"name": "w", "words": {"corpora": {"own": {"source": text}}} | words})
     assert str(raised.value).startswith("words.corpora.own: ")
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rotations", "conditions", "told"),
+    [
+        (238, ["raw"], "over 6 tests cannot come below 5 %. Ask for at least 239 rotations.\n"),
+        (239, ["raw"], ""),
+        (
+            239,
+            ["raw", "l2"],
+            "over 12 tests cannot come below 5 %. Ask for at least 479 rotations, or fewer conditions.",
+        ),
+    ],
+)
+def test_rotations_too_few_for_the_correction_are_said_before_work(text, caplog, rotations, conditions, told):
+    words = {"corpora": {"own": {"source": text}}, "conditions": conditions, "judging": {"rotations": rotations}}
+    with caplog.at_level(logging.WARNING):
+        prepare({"name": "w", "words": words})
+    assert told in caplog.text and bool(told) == bool(caplog.records)
 
 
 @pytest.mark.parametrize(
