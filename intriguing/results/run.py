@@ -85,8 +85,9 @@ class Run:
 
     @property
     def figures(self) -> "Figures":
-        """Every figure of the run as a function that returns matplotlib axes: ``run.figures.distortions()``.
+        """Every figure of the run as a function that returns matplotlib axes.
 
+        ``run.figures.distortions(target_rule="untargeted")`` names which, where the run has several rules.
         ``run.figures.names()`` lists them, ``run.figures.save("figures")`` writes all as PDF and PNG.
         """
         # Stages know their figures, and stand above this floor: they are looked up when one is asked for.

@@ -44,9 +44,15 @@ DISTORTIONS = Table(
             "prediction", WHOLE, "The class of the result, as the model itself gives it; null without one.", "", True
         ),
         Field("clean_prediction", WHOLE, "The class of the unchanged input.", "", True),
-        Field("l2", SINGLE, "The perturbation's L2 norm, pixels in [0, 1].", "pixel range", True),
-        Field("distortion", SINGLE, "The paper's: sqrt(sum r^2 / n).", "pixel range", True),
-        Field("linf", SINGLE, "The largest change of a pixel.", "pixel range", True),
+        Field(
+            "l2",
+            SINGLE,
+            "The perturbation's L2 norm, pixels in [0, 1]; 0 where the status is misclassified, so take those found.",
+            "pixel range",
+            True,
+        ),
+        Field("distortion", SINGLE, "The paper's: sqrt(sum r^2 / n); 0 where misclassified.", "pixel range", True),
+        Field("linf", SINGLE, "The largest change of a pixel; 0 where misclassified.", "pixel range", True),
         Field("penalty", SINGLE, "The paper's c (the project's lambda) at the result.", "", True),
         Field("penalty_form", TEXT, "The norm that the penalty multiplies: squared_l2 or l2."),
         Field("forward_passes", WHOLE, "Forward passes spent on this search.", "rows"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from intriguing import SearchOptions, minimal_distortion
+from intriguing import SearchOptions, SearchResult, minimal_distortion
 from intriguing.blind_spots.grades import GRADES, Grade
 from intriguing.errors import InputError, ModelError, UnknownNameError
 
@@ -199,3 +199,7 @@ def test_the_result_of_a_search_prints_as_a_line_that_can_be_read():
     x = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.6]])
     result = minimal_distortion(model, x, torch.tensor([0, 1, 0]))
     assert repr(result) == "SearchResult(2 found, 1 misclassified; median L2 of those found 0.4243)"
+    assert result.found.tolist() == [True, True, False] and result.found.device == result.l2.device
+    assert float(result.l2[result.found].median()) == pytest.approx(0.4243, abs=1e-4)
+    assert result.l2.tolist()[2] == 0
+    assert SearchResult.none(x[:0], torch.zeros(0, dtype=torch.int64)).found.dtype == torch.bool

@@ -46,7 +46,8 @@ def test_asking_for_a_path_raises_nothing(look, closed):
 def test_what_is_not_there_is_told_apart_from_what_may_not_be_looked_at(closed):
     assert refusal("nothing") == refusal("nothing/below") == refusal(closed) == ""
     assert refusal(LONG) == "File name too long"
-    assert no_such("file", "nothing") == "There is no file nothing."
+    assert no_such("file", "nothing") == f"There is no file nothing in {Path.cwd()}."
+    assert no_such("file", "/nothing/here") == "There is no file /nothing/here."
     assert no_such("file", closed / "x") == f"{closed / 'x'} cannot be looked at: Permission denied."
 
 
@@ -76,7 +77,7 @@ def test_a_command_tells_why_it_cannot_look(typed, said, closed, capsys, monkeyp
         ("npz:closed/d.npz", DataError, "closed/d.npz cannot be looked at: Permission denied."),
         ("imagefolder:closed/d", DataError, "closed/d cannot be looked at: Permission denied."),
         ("closed/d", DataError, "closed/d cannot be looked at: Permission denied."),
-        ("npz:d.npz", MissingDataError, "There is no file d.npz."),
+        ("npz:d.npz", MissingDataError, "There is no file d.npz in /"),
     ],
 )
 def test_a_data_set_that_cannot_be_looked_at_is_no_missing_one(source, error, said, closed):

@@ -42,6 +42,10 @@ def refusal(path: str | os.PathLike[str]) -> str:
 
 
 def no_such(kind: str, path: str | os.PathLike[str]) -> str:
-    """The sentence for a file or folder (`kind`) that is not at `path`, or that the system refuses to look at."""
-    why = refusal(path)
-    return f"{os.fspath(path)} cannot be looked at: {why}." if why else f"There is no {kind} {os.fspath(path)}."
+    """The sentence for a file or folder (`kind`) that is not at `path`, or that the system refuses to look at.
+
+    A relative path is told with the folder that it begins in, which need not be that of the spec that names it.
+    """
+    if why := refusal(path):
+        return f"{os.fspath(path)} cannot be looked at: {why}."
+    return f"There is no {kind} {os.fspath(path)}{'' if Path(path).is_absolute() else f' in {Path.cwd()}'}."

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from intriguing.basics.text.markup import table
@@ -34,10 +35,11 @@ class SearchResult:
     """The outcome of `minimal_distortion` for B examples; tensors are on the device of the input.
 
         result = ig.minimal_distortion(model, images, labels)
-        result.l2[result.success].median()
+        result.l2[result.found].median()
         [result.sentences[status] for status in result.status]
 
-    Where the status is neither found nor misclassified, `adversarial` is the input as given, norms and penalty are NaN.
+    Where the status is misclassified, `adversarial` is the input as given and norms are 0. Where it is neither that nor
+    found, `adversarial` is the input as given, norms and penalty are NaN.
     """
 
     adversarial: Tensor
@@ -107,9 +109,10 @@ class SearchResult:
 
     def _summary(self) -> str:
         """How many examples have each status, and the median size of the changes found."""
-        found = [at for at, status in enumerate(self.status) if status == "found"]
         counts = ", ".join(f"{n:,} {status}" for status, n in Counter(self.status).items()) or "none"
-        return counts + (f"; median L2 of those found {float(self.l2[found].median()):.4g}" if found else "")
+        return counts + (
+            f"; median L2 of those found {float(self.l2[self.found].median()):.4g}" if "found" in self.status else ""
+        )
 
     def __repr__(self) -> str:
         return f"SearchResult({self._summary()})"
@@ -137,8 +140,16 @@ class SearchResult:
         return [status == "found" and p for status, p in zip(self.status, proven, strict=True)]
 
     @property
+    def found(self) -> Tensor:
+        """(B,) bool: whether a change was found, so that `result.l2[result.found]` are the sizes of all that were.
+
+        `status` is a list, which `==` compares as a whole: `result.status == "found"` is False.
+        """
+        return torch.tensor([s == "found" for s in self.status], dtype=torch.bool, device=self.l2.device)
+
+    @property
     def success(self) -> list[bool]:
-        """Whether the model errs on the returned image: status found or misclassified."""
+        """Whether the model errs on the returned image: status found or misclassified (where no change is needed)."""
         return [s in ("found", "misclassified") for s in self.status]
 
 

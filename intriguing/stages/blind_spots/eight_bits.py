@@ -171,15 +171,15 @@ def _searched(net: Any, group: list[Picture]) -> list[np.ndarray | None]:
 def _survival(fed: list[Picture], search: bool) -> str:
     """How many PNGs fool, what that cost, and what to do about those that do not."""
     fooling = [one for one in fed if one.fools]
-    farther = sorted(one.times for one in fooling if one.made == "farther")
     said = f"{len(fooling):,} of {len(fed):,} PNGs fool the model they were made for."
-    if farther:
-        least, most = (f"{times:.3g}" for times in (farther[0], farther[-1]))
-        much = f"{most} times" if least == most else f"{least} to {most} times"
-        verb = "lies" if len(farther) == 1 else "lie"
+    if times := sorted(one.times for one in fooling if one.original is not None):
+        least, most = (f"{end:.3g}" for end in (times[0], times[-1]))
+        much = most if least == most else f"{least} to {most}"
+        said += f" The change in them is {much} times as large (L2) as the one found."
+    if farther := sum(one.made == "farther" for one in fooling):
         said += (
-            f" {len(farther):,} of them {verb} farther than what was found ({much} its L2), for rounding to 8 bits "
-            "undid the change: adversarial.npz has it as found"
+            f" {farther:,} of them {'was' if farther == 1 else 'were'} moved farther, for rounding to 8 bits undid the "
+            "change: adversarial.npz has it as found"
         )
         said += "." if search else ", and --eight-bit searches for nearer images."
     if len(fooling) == len(fed):
