@@ -13,22 +13,35 @@ _SEARCHES = """
 with searches as materialized (
        select target_rule, grade, dataset, example_id, model, model_seed, status, distortion from distortions),
      images as (
-       select target_rule, grade, median(distortion::double) as distortion from searches where status = 'found'
-       group by target_rule, grade, dataset, example_id),
-     medians as (select target_rule, grade, list(distortion) as distortions from images group by all),
+       select target_rule, grade, median(distortion::double) filter (status = 'found') as distortion,
+              bool_or(status = 'not_found') as missed, bool_or(status in ({unanswered})) as lost
+       from searches group by target_rule, grade, dataset, example_id),
+     medians as (
+       select target_rule, grade, list(distortion) filter (distortion is not null) as distortions,
+              count(*) filter (distortion is null and missed) as missed,
+              count(*) filter (distortion is null and lost and not missed) as lost,
+              count(*) filter (distortion is null and not missed and not lost) as needless
+       from images group by all having count(distortion) > 0),
      totals as (
        select target_rule, grade, count(*) filter (status = 'found') as found,
               count(*) filter (status in ('found', 'not_found')) as tried,
-              count(*) filter (status in ('no_gradient', 'unstable', 'bad_output', 'bad_input')) as unanswered,
-              count(distinct (model, model_seed)) filter (status = 'found') as models,
-              count(distinct (dataset, example_id)) as images from searches group by all)
-select * from totals join medians using (target_rule, grade)"""
+              count(*) filter (status in ({unanswered})) as unanswered,
+              count(distinct (model, model_seed)) filter (status = 'found') as models from searches group by all)
+select * from totals join medians using (target_rule, grade)""".format(
+    unanswered="'no_gradient', 'unstable', 'bad_output', 'bad_input'"
+)
 _RULES = {
     "untargeted": "a wrong answer",
     "random": "a wrong answer that was drawn at random beforehand",
     "every": "each wrong answer",
     "each": "every wrong answer that is asked for",
 }
+_WITHOUT = {
+    "needless": "needed no change",
+    "missed": "had none that was found",
+    "lost": "could not be searched",
+}
+"""Images without a change: what is counted, and how it is said."""
 _GRADES = {"faithful": "by the paper's procedure, grade {}"}
 
 
@@ -50,11 +63,13 @@ def _verdict(row: Row) -> Verdict:
     )
     interval = f"95 % interval {number(low)} to {number(high)}; " if np.isfinite([low, high]).all() else ""
     searched = _GRADES.get(row["grade"], "search of grade {}").format(row["grade"])
-    others, lost = row["images"] - len(values), row["unanswered"]
-    or_none = "" if row["found"] == row["tried"] and not lost else ", or none was found"
-    needless = f"; {others:,} more needed no change{or_none}" if others else ""
-    if models > 1:
-        needless = f" with a change for at least one network{needless and f'{needless} for any network'}"
+    lost, several = row["unanswered"], models > 1
+    others = "".join(
+        f"; {counted(row[kind], 'other image')} {what}{' for any network' if several and kind != 'lost' else ''}"
+        for kind, what in _WITHOUT.items()
+        if row[kind]
+    )
+    needless = f"{' with a change for at least one network' if several else ''}{others}"
     without = f"; {lost:,} search{'' if lost == 1 else 'es'} without an answer" if lost else ""
     return Verdict(
         f"A small change makes {whose} {wrong}, {every}.",

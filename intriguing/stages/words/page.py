@@ -176,6 +176,7 @@ def _embeddings(rows: list[Row], tests: list[Row]) -> Row:
         embeddings.append(row | {"skipped": ", ".join(skipped)})
     return {
         "embeddings": embeddings,
+        "foreign": any(row["training_words"] is None for row in rows),
         "racy": any(row["reproducible"] is False for row in rows),
         "least": min(embeddings, key=lambda row: row["judged"] / max(row["words"], 1), default=None),
         "remarks": [(n, _REMARKS.get(kind, kind.replace("_", " "))) for kind, n in remarks.items()],

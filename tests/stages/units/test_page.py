@@ -268,6 +268,18 @@ def test_of_layers_that_disagree_the_effect_of_each_side_is_told_by_name(small):
     assert "(95 % interval over inputs −7.0 to −5.0; Holm's p = " in words
 
 
+def test_beside_the_spread_of_scores_it_is_told_what_they_and_the_tests_rest_on(small):
+    """Ten directions drawn once had 0.85 where the rotations of the test had 0.683: it looked like a contradiction."""
+    small.write("plan", "model_rows", "scores")
+    rewrite(small.root, "unit_scores", "n", lambda row: 2000)
+    words = words_of(small.root)
+    [n], [rotations] = (
+        {row[name] for row in open_run(small.root).table("rotation_tests").to_pylist()} for name in ("n", "rotations")
+    )
+    assert "each diamond is their mean, of 16 natural, 16 gaussian directions by up to 2 000 inputs." in words
+    assert f"The tests compare with {rotations} whole rotations by up to {n} inputs: their means are others." in words
+
+
 def test_an_untrained_control_that_two_models_share_is_told_on_the_page_and_in_text(small):
     """Two weights files of one architecture: the same figures stood under both names as if they were two controls."""
     small.write("plan", "model_rows", "scores")

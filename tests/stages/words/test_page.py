@@ -35,6 +35,15 @@ def test_an_answer_that_its_rotations_cannot_give_is_undecided(small):
     assert said in words and "No evidence that single dimensions of the word vectors" not in words
 
 
+def test_of_vectors_of_the_user_s_own_the_page_claims_no_independent_judges(small):
+    small.write("plan", "words")
+    said = "that it did not is for you to ensure"
+    rewrite(small.root, "word_vectors", "training_words", lambda row: 100)
+    assert said not in words_of(small.root)
+    rewrite(small.root, "word_vectors", "training_words", lambda row: None)
+    assert words_of(small.root).count(said) == 1
+
+
 def test_raw_and_normalised_vectors_are_compared_above_words_of_the_same_counts_alone(document):
     compared = "raw vectors 0.021 (rotations 0.019 ± 0.004); normalised vectors 0.021 (rotations 0.019 ± 0.004)."
     assert f"Compared through NPMI above that of random words of the same counts: {compared}" in document.words

@@ -41,7 +41,9 @@ def part(context: Context) -> PagePart | None:
         figure = for_page(alt, histograms, series[:_DRAWN], XLABEL) if series else None
         rows = [_row(label, part) for label, part in models]
         drawn = {"figure": figure, "more": max(0, len(series) - _DRAWN)}
-        groups.append(key | drawn | {"rows": rows, "robust": _robust(context, key)})
+        unneeded = all(row["status"].keys() == {"misclassified"} for row in rows)
+        why_none = f"No search was needed: in all of them {_needless({key['target_rule']})}." if unneeded else ""
+        groups.append(key | drawn | {"rows": rows, "robust": _robust(context, key), "why_none": why_none})
     needless = _needless({group["target_rule"] for group in groups})
     html = render("stages/blind_spots/page/distortions.html", groups=groups, needless=needless)
     return PagePart("distortions", "How small the changes are", html)

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from intriguing.report.drawing import forest, strips
 from intriguing.report.media import for_page
 from intriguing.report.parts import LAYER, Context, PagePart, Row, render
-from intriguing.report.text import score_label
+from intriguing.report.text import count, plural, score_label
 from intriguing.stages.units.controls import shared
 from intriguing.stats.findings import Finding, effect_in_words, finding, scored_by
 
@@ -18,7 +18,7 @@ _MEANS = """
 select {layer}, metric, judge, basis, count(value) filter (direction >= 0) as n,
        case when count(value) filter (direction >= 0) > 0 then avg(value) filter (direction >= 0)
             else max(value) filter (direction < 0) end as mean,
-       stddev_samp(value) filter (direction >= 0) as sd, sum(value) filter (direction >= 0) as total
+       stddev_samp(value) filter (direction >= 0) as sd, sum(value) filter (direction >= 0) as total, max(n) as inputs
 from unit_scores group by all"""
 
 
@@ -47,7 +47,8 @@ def part(context: Context) -> PagePart | None:
         shared=shared(context, tests),
         useless=useless[:rows],
         more_useless=max(0, len(useless) - rows),
-        scores=[(name, _figure(context, key, name)) for key, name, _ in scored[:_FIGURES]],
+        scores=[(name, _figure(context, key, name), _drawn(rows)) for key, name, rows in scored[:_FIGURES]],
+        by_test=_by_test(all_tests),
         left_out=max(0, len(scored) - _FIGURES),
         lines=lines[:rows],
         more_lines=max(0, len(lines) - rows),
@@ -133,6 +134,24 @@ def _figure(context: Context, key: Row, name: str) -> Markup | None:
     metrics = score_series(context, key)
     alt = f"Scores of every direction of {name}, one row per metric and basis, means marked; the table has the means."
     return for_page(alt, strips, metrics) if metrics else None
+
+
+def _drawn(rows: list[Row]) -> str:
+    """How many directions a layer's scores are of, basis by basis, and by how many inputs."""
+    counts = {row["basis"]: row["n"] for row in rows if row["metric"] not in _COUNTED and row["n"]}
+    of = ", ".join(f"{count(n)} {basis}" for basis, n in counts.items())
+    return f"{of} directions by up to {plural(max(row['inputs'] for row in rows), 'input')}"
+
+
+def _by_test(tests: list[Row]) -> str:
+    """What the tests rest on, where there are any: whole rotations, and how many inputs."""
+    if not tests:
+        return ""
+    rotations, inputs = (max(test[name] for test in tests) for name in ("rotations", "n"))
+    return (
+        f"The tests compare with {plural(rotations, 'whole rotation')} by up to {plural(inputs, 'input')}: their "
+        "means are others."
+    )
 
 
 def score_series(context: Context, key: Row) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:
