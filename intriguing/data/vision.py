@@ -26,6 +26,15 @@ def torchvision() -> ModuleType:
     return import_module(_NAME)
 
 
+def needs_mending() -> bool:
+    """Whether torchvision, where it is installed, cannot be imported by itself beside this torch."""
+    try:
+        torchvision()
+    except ImportError:
+        return False
+    return bool(_libraries)
+
+
 class _Loader(SourceFileLoader):
     """Runs the package's code, and again where it misses operators."""
 

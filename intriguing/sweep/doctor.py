@@ -8,6 +8,7 @@ from pathlib import Path
 from intriguing.basics.process.memory import available_memory
 from intriguing.basics.version import __version__
 from intriguing.data import KNOWN, data_root, dataset_hash
+from intriguing.data.vision import needs_mending
 from intriguing.engine.pools.ray_address import find_cluster
 from intriguing.errors import IntriguingError
 from intriguing.sweep.spec import load_spec, spec_names
@@ -33,6 +34,12 @@ def examine(root: str | None = None) -> dict[str, str]:
         else "no cluster answers: runs work in this process, or with `--executor ray` on a Ray of this machine",
         "data": f"in {data_root(root)}: {', '.join(n for n, why in here.items() if not why) or 'nothing'}",
     }
+    if needs_mending():
+        found["torchvision"] = (
+            "is made for another kind of torch (CUDA beside CPU): by itself `import torchvision` ends in 'operator "
+            "torchvision::nms does not exist'. It works here and in code that a spec names; in programs of your own "
+            "write `import intriguing.data.vision` first, or install torch and torchvision from one and the same index"
+        )
     for name, why in here.items():
         if why:
             found[f"data set {name}"] = f"not here: {why}"

@@ -29,6 +29,8 @@ _MOST = 200
 _CALLS = 16
 """Calls of a layer in one forward pass that are listed, as NAME#1, NAME#2, ..."""
 _SECONDS = 600.0
+_TOP = 16
+"""Top inputs per direction, where there are enough."""
 _TESTED = ("purity", "kurtosis")
 """Scores that are tested."""
 _TRIED = 256
@@ -223,7 +225,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
     sizes = ", ".join(f"{size:,} {split}" for split, size in seen.sizes.items())
     chosen = _chosen(seen.layers)
     images = min(seen.sizes.values())
-    top = min(16, images)
+    top = min(_TOP, max(1, images // 10))  # as many inputs as the scores of top inputs ask for
     lines = [
         f"# A first sweep of {asked.architecture}: are its units special, how small a change makes it wrong?",
         "# Every key is explained in docs/spec.md; what stands behind a # is not read.",
@@ -242,7 +244,7 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "",
         "[units]",
         f"k = {top}           # top inputs that are kept per direction",
-        _rotations(seen, top),
+        _rotations(seen),
         f"metrics = [{', '.join(map(_quoted, _TESTED))}]   # the scores that are tested; without it all eight, which "
         "takes longer",
         "",
@@ -255,10 +257,10 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
     return "\n".join(lines)
 
 
-def _rotations(seen: Seen, top: int) -> str:
+def _rotations(seen: Seen) -> str:
     """How many rotations the test takes: none where there are too few images for any of the scores."""
     there = seen.sizes.get("test", 0)
-    needed = min(METRICS[name].least_tested(METRICS[name].least(Depth(k=top))) for name in _TESTED)
+    needed = min(METRICS[name].least_tested(METRICS[name].least(Depth(k=_TOP))) for name in _TESTED)
     if there < needed:
         return (
             f"rotations = 0    # {there:,} test images are too few for the test against random directions ({needed:,})"

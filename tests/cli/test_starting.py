@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -78,7 +79,8 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
     monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
     (folder / "first.toml").write_text(first_spec("brightness:build", "npz:bright.npz")[1])
     assert not load_spec(folder / "first.toml").models["model"].is_trained
-    assert load_spec(folder / "first.toml").units.rotations == 0  # a test takes 100 images
+    units = load_spec(folder / "first.toml").units
+    assert units.rotations == 0 and units.k == 4  # a test takes 100 images, and ten times k are to choose from
     told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
     assert told in (folder / "first.toml").read_text()
     assert (
@@ -192,6 +194,8 @@ def test_doctor_says_what_is_here_and_what_the_specs_lack(tmp_path, monkeypatch,
     assert told["spec demo"] == "can run"
     assert told["spec mnist"] == "needs mnist"
     assert str(tmp_path) in told["data set mnist"]
+    alone = subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, text=True, timeout=250)
+    assert ("torchvision" in told) == ("torchvision::" in alone.stderr)
 
 
 def test_init_asks_which_of_several_files_is_meant_and_for_the_function_before_the_data(tmp_path, monkeypatch):

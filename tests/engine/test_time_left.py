@@ -80,6 +80,15 @@ def test_at_least_is_never_more_than_what_is_left_and_says_something_before_the_
     assert told[0] == 0 and max(told) > 1
 
 
+def test_at_least_counts_what_is_at_work_only_for_what_it_still_takes():
+    """Behind a search that took 2 s, the next one had "at least 2 s left" after minutes."""
+    estimate = estimate_of(kind("search", 2.0, 4))
+    estimate.took("search/digits/cnn/0/00000", 2.0)
+    estimate.closed("search/digits/cnn/0/00000")
+    second = "search/digits/cnn/0/00001"
+    assert [estimate.at_least(1, [(second, seconds)]) for seconds in (0.0, 0.5, 200.0)] == [6.0, 5.5, 4.0]
+
+
 def test_a_model_that_is_slow_in_one_kind_of_task_is_taken_to_be_slow_in_the_next():
     """5 s were told where 142 were left: the bounds of the one slow network, among many of small ones."""
     quick, slow = "digits/small/0", "digits/large/0"

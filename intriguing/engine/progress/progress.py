@@ -138,9 +138,10 @@ class Progress:
         """
         self._looked = now
         counts = {noun: Count(self._done[noun], total, self._rate(noun, now)) for noun, total in self._total.items()}
-        left = self._estimate.left(workers, [(task, seconds) for task, _, seconds in busy if task])
+        working = [(task, seconds) for task, _, seconds in busy if task]
+        left = self._estimate.left(workers, working)
         seconds, unknown = (left.seconds, left.unknown) if left else (None, 0)
-        done, least = len(self._ended), self._estimate.at_least(workers) if left is None else 0.0
+        done, least = len(self._ended), self._estimate.at_least(workers, working) if left is None else 0.0
         return Snapshot(done, len(self._tasks), running, failed, counts, seconds, blocked, busy, unknown, least)
 
     def _rate(self, noun: str, now: float) -> float:

@@ -73,8 +73,10 @@ class Estimate:
             longest = max(longest, rest)
         return TimeLeft(max(total / max(workers, 1), longest, 0.0), max(waiting, 0))
 
-    def at_least(self, workers: int) -> float:
+    def at_least(self, workers: int, busy: Iterable[tuple[str, float]] = ()) -> float:
         """Seconds that the tasks left of kinds that are known take at least, on so many workers.
+
+        What those at work (`busy`: tasks with their seconds so far) have behind them is not left.
 
         Each counts with the shortest of its kind and place, or of its kind where that was seen at two places or more:
         of trainings, say, the first tells nothing of the others.
@@ -83,8 +85,13 @@ class Estimate:
         for (kind, _), seconds in self._shortest.items():
             seen.setdefault(kind, []).append(seconds)
         kinds = {kind: min(shortest) for kind, shortest in seen.items() if len(shortest) > 1}
-        each = (n * self._shortest.get(key, kinds.get(key[0], 0.0)) for key, n in self._left.items())
-        return sum(each) / max(workers, 1)
+
+        def least(key: tuple[str, str]) -> float:
+            return self._shortest.get(key, kinds.get(key[0], 0.0))
+
+        total = sum(n * least(key) for key, n in self._left.items())
+        total -= sum(min(seconds, least(self._key(task))) for task, seconds in busy)
+        return max(total, 0.0) / max(workers, 1)
 
     def _means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Seconds per task of each kind, and per place how many times as long as their kinds its tasks take."""

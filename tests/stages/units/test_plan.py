@@ -69,6 +69,16 @@ def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):
     assert "at least 3199 rotations" in caplog.text
 
 
+def test_top_inputs_that_are_most_of_all_are_said_before_work(caplog):
+    with caplog.at_level(logging.WARNING):
+        planned(rotations=0, rows=160)
+        planned(rotations=0, rows=20, reduce="positions")
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        planned(rotations=0, rows=20)
+    assert "units.k = 16 of 20 inputs of 'one'" in caplog.text and "Take k = 2, or more inputs." in caplog.text
+
+
 def test_inputs_too_few_for_a_test_are_said_before_work(caplog):
     """Purity takes ten times the top K, kurtosis a hundred."""
     with caplog.at_level(logging.WARNING):

@@ -1,5 +1,6 @@
 """The tasks of the unit question (section 3): activations, scans, top inputs, tests."""
 
+import logging
 from collections.abc import Iterator
 
 from intriguing.engine.task import Task
@@ -10,6 +11,10 @@ from intriguing.stages.units.plan.networks import Study
 from intriguing.stages.units.plan.rotation_tests import rotation_tests
 from intriguing.stages.units.plan.scans import scans
 from intriguing.stages.units.spec import UnitsSpec
+
+log = logging.getLogger(__name__)
+_TIMES = 10
+"""How many times k inputs there should be: as purity asks for."""
 
 
 def plan(section: UnitsSpec, sweep: Sweep) -> Iterator[Task]:
@@ -34,4 +39,14 @@ def _check(section: UnitsSpec, sweep: Sweep) -> None:
             raise SpecError(
                 f"units.k is {section.k}, and only {rows} inputs of {dataset.name!r} ({section.split} split) are there "
                 f"to choose from. Write at most {rows}."
+            )
+        # A test warns by itself, of what each of its scores asks for.
+        if section.reduce != "positions" and not section.rotations and rows < _TIMES * section.k:
+            log.warning(
+                "units.k = %d of %d inputs of %r: directions then have most top inputs in common, whatever they stand "
+                "for. Take k = %d, or more inputs.",
+                section.k,
+                rows,
+                dataset.name,
+                max(rows // _TIMES, 1),
             )
