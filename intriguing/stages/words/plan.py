@@ -19,8 +19,6 @@ from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.spec import WordsSpec
 from intriguing.stats.findings import least_rotations
 from intriguing.tables.words import EmbeddingKey
-from intriguing.words.judging.judges import METRICS
-from intriguing.words.judging.options import JudgeOptions
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +103,9 @@ def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
 
 def _warn_of_few_rotations(study: _Study) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
+    from intriguing.words.judging.judges import METRICS  # here, for they cost torch
+    from intriguing.words.judging.options import JudgeOptions
+
     judging, tests = study.words.judging_of(study.corpus, study.sweep.seed), len(METRICS) * len(study.words.conditions)
     rotations, needed = judging.get("rotations", JudgeOptions.rotations), least_rotations(tests)
     if rotations < needed:

@@ -32,10 +32,12 @@ def _verdict(corpus: str, tests: list[Row]) -> Verdict:
     elif tests[0]["rotations"] < (needed := least_rotations(len(tests))):
         sentence = (
             f"Undecided whether single dimensions of the word vectors of {corpus} mean more than random directions, or "
-            f"less: {counted(tests[0]['rotations'], 'rotation')} cannot show it in {counted(len(tests), 'test')} after "
-            f"Holm's correction; {needed:,} are the least that can."
+            f"less: {counted(tests[0]['rotations'], 'rotation')} cannot show it after "
+            f"Holm's correction over {counted(len(tests), 'test')}."
         )
-        refuted = "scores of the dimensions inside the band of the rotations; that they lie beyond takes more rotations"
+        refuted = (
+            f"scores of the dimensions inside the band of the rotations; that they lie beyond takes {needed:,} of them"
+        )
     else:
         sentence = (
             f"No evidence that single dimensions of the word vectors of {corpus} mean more than random directions, "

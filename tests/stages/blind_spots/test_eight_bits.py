@@ -59,7 +59,7 @@ def test_the_png_of_a_linear_network_is_hardly_farther_than_the_nearest_image_of
     assert one.distance(one.png) <= nearest_of_256_levels(one.original, threshold) * 1.25 + 1e-6
     assert np.array_equal(in_levels(one.png), one.png)
     assert remarks[0].startswith("1 of 1 PNGs fool")
-    assert (one.made == "farther") == (not one.rounded_fools) == ("times its L2" in remarks[0])
+    assert (one.made == "farther") == (not one.rounded_fools) == ("undid the change" in remarks[0])
 
 
 def test_where_nothing_on_the_way_fools_the_png_is_the_rounded_image_and_it_is_said():

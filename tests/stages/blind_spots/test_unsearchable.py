@@ -66,6 +66,6 @@ def test_a_page_counts_what_was_not_searched_apart():
 
 def test_a_verdict_says_how_many_searches_had_no_answer():
     row = {"target_rule": "untargeted", "grade": "best", "found": 1, "tried": 1, "images": 1, "models": 1}
-    row |= {"distortions": [0.1]}
+    row |= {"distortions": [0.1], "needless": 0, "missed": 0, "lost": 0}
     assert _verdict(row | {"unanswered": 5}).interval == "1 image; 5 searches without an answer"
     assert _verdict(row | {"unanswered": 0}).interval == "1 image"

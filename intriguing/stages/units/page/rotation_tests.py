@@ -139,7 +139,7 @@ def _figure(context: Context, key: Row, name: str) -> Markup | None:
 def _drawn(rows: list[Row]) -> str:
     """How many directions a layer's scores are of, basis by basis, and by how many inputs."""
     counts = {row["basis"]: row["n"] for row in rows if row["metric"] not in _COUNTED and row["n"]}
-    of = ", ".join(f"{count(n)} {basis}" for basis, n in counts.items())
+    of = ", ".join(f"{count(counts[basis])} {basis}" for basis in sorted(counts, key=lambda b: (b != "natural", b)))
     return f"{of} directions by up to {plural(max(row['inputs'] for row in rows), 'input')}"
 
 
