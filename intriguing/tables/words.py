@@ -7,6 +7,9 @@ import pyarrow as pa
 from intriguing.basics.table import Field, Table
 from intriguing.tables.fields import BASIS, CONDITION, DIRECTION, DOUBLE, FLAG, TEST_FIELDS, TEXT, WHOLE
 
+METRICS = ("npmi", "npmi_matched", "cosine", "intrusion_npmi", "intrusion_cosine", "dist_ratio")
+"""The scores of the judges."""
+
 
 @dataclass(frozen=True)
 class EmbeddingKey:

@@ -51,6 +51,14 @@ def test_what_is_not_there_is_told_apart_from_what_may_not_be_looked_at(closed):
     assert no_such("file", closed / "x") == f"{closed / 'x'} cannot be looked at: Permission denied."
 
 
+def test_a_path_in_a_folder_that_is_gone_is_told_without_it(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert no_such("file", "nothing") == "There is no file nothing."
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -9,8 +9,8 @@ from intriguing import tables
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.multiple import holm
+from intriguing.tables.words import METRICS
 from intriguing.words.judging.inference import any_difference, pooled, verdict, word_tests
-from intriguing.words.judging.judges import METRICS
 from intriguing.words.judging.statistics import Statistics
 from tests.keys import duplicates
 

@@ -5,9 +5,10 @@ import pytest
 
 from intriguing.errors import DataError
 from intriguing.randomness import generator
+from intriguing.tables.words import METRICS
 from intriguing.words.embeddings.vectors import WordVectors
 from intriguing.words.judging import judges
-from intriguing.words.judging.judges import METRICS, build_panel, draw_intruders, score
+from intriguing.words.judging.judges import build_panel, draw_intruders, score
 from intriguing.words.text.cooccurrence import npmi
 from tests.words.planted import PER_TOPIC, TOPICS, WORDS, topic_counts, topic_vectors
 

@@ -7,6 +7,8 @@ name of more than 255 bytes.
 import os
 from pathlib import Path
 
+from intriguing.basics.process.users_code import working_folder
+
 
 def is_there(path: str | os.PathLike[str]) -> bool:
     """Whether something lies at `path`, or at the end of its links; False also where the system refuses to look."""
@@ -48,4 +50,5 @@ def no_such(kind: str, path: str | os.PathLike[str]) -> str:
     """
     if why := refusal(path):
         return f"{os.fspath(path)} cannot be looked at: {why}."
-    return f"There is no {kind} {os.fspath(path)}{'' if Path(path).is_absolute() else f' in {Path.cwd()}'}."
+    here = "" if Path(path).is_absolute() else working_folder()
+    return f"There is no {kind} {os.fspath(path)}{f' in {here}' if here else ''}."

@@ -15,8 +15,8 @@ from intriguing.blind_spots.network.evaluate import Evaluator
 from intriguing.blind_spots.starts.further_starts import Pool
 
 _KEY = 20140416
-_EACH = 48
-"""Number of images of each kind."""
+_EACH, _VALUES = 48, 2**23
+"""Number of images of each kind; fewer where all of them would have more values."""
 _PATCHES = (2, 4, 7)
 """Numbers of patches along a side. Pixels that do not depend on one another look much the same to a network; among
 patches it sees more classes."""
@@ -32,11 +32,11 @@ def noise_pool(evaluator: Evaluator, like: Tensor, lower: Bound, upper: Bound) -
 def _kinds(shape: tuple[int, ...]) -> list[Tensor]:
     """Inputs of this shape in [0, 1]: of values that are spread evenly or at both ends, then of patches."""
     generator = torch.Generator().manual_seed(_KEY)
-    even = torch.rand((_EACH, math.prod(shape)), generator=generator)
+    count = max(2, min(_EACH, _VALUES // (math.prod(shape) * (2 + len(_PATCHES)))))
+    even = torch.rand((count, math.prod(shape)), generator=generator)
     kinds = [even, even.round()]
     if len(shape) > 1:
-        channels = (_EACH, math.prod(shape[:-2]))
-        for count in _PATCHES:
-            ends = torch.rand((*channels, count, count), generator=generator).round()
+        for side in _PATCHES:
+            ends = torch.rand((count, math.prod(shape[:-2]), side, side), generator=generator).round()
             kinds.append(interpolate(ends, shape[-2:], mode="bilinear"))
     return kinds

@@ -208,7 +208,8 @@ def _also(found: list[str], untrained: list[Row]) -> str:
         beyond = [test for test in untrained if outcome_of(test) == "undecided" and _side(test) in set(found)]
         undecided = f", but {len(beyond)} of {len(untrained)} {'is' if len(beyond) == 1 else 'are'} undecided"
         return f"; in untrained networks no layer was found to be so{undecided if beyond else ''}"
-    return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too"
+    where = "" if len(same) == len(untrained) else " in some layers"
+    return f"; in {'the untrained network' if len(untrained) == 1 else 'untrained networks'} they are so too{where}"
 
 
 def _side(test: Row) -> str:

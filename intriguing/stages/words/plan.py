@@ -18,7 +18,7 @@ from intriguing.stages.words.functions import Folds
 from intriguing.stages.words.inspection import TextFile
 from intriguing.stages.words.spec import WordsSpec
 from intriguing.stats.findings import least_rotations
-from intriguing.tables.words import EmbeddingKey
+from intriguing.tables.words import METRICS, EmbeddingKey
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +103,10 @@ def plan(section: WordsSpec, sweep: Sweep) -> Iterator[Task]:
 
 def _warn_of_few_rotations(study: _Study) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
-    from intriguing.words.judging.judges import METRICS  # here, for they cost torch
-    from intriguing.words.judging.options import JudgeOptions
-
-    judging, tests = study.words.judging_of(study.corpus, study.sweep.seed), len(METRICS) * len(study.words.conditions)
-    rotations, needed = judging.get("rotations", JudgeOptions.rotations), least_rotations(tests)
-    if rotations < needed:
+    rotations = study.words.judging_of(study.corpus, study.sweep.seed).get("rotations")
+    tests = len(METRICS) * len(study.words.conditions)
+    needed = least_rotations(tests)
+    if rotations is not None and rotations < needed:  # the default is enough
         log.warning(
             "words, %s: judging.rotations = %d: Holm's correction over %d tests cannot come below 5 %%. "
             "Ask for at least %d rotations%s.",

@@ -28,8 +28,9 @@ from intriguing.stats.binomial import compare_with_chance
 from intriguing.stats.comparison import compare_with_draws
 from intriguing.stats.findings import LEVEL, counted, least_rotations, significant
 from intriguing.stats.signs import signed
+from intriguing.tables.words import METRICS
 from intriguing.units.rotation import RotationTest, corrected
-from intriguing.words.judging.judges import CHANCE, METRICS
+from intriguing.words.judging.judges import CHANCE
 from intriguing.words.judging.statistics import Statistics
 
 POOLED = -1

@@ -24,7 +24,6 @@ from intriguing.words.judging.frequency import strata
 from intriguing.words.text.cooccurrence import Cooccurrence, npmi_of_counts
 
 TOP_WORDS = 20
-METRICS = ("npmi", "npmi_matched", "cosine", "intrusion_npmi", "intrusion_cosine", "dist_ratio")
 CHANCE = 1 / 6
 _COHERENCE_WORDS = (5, 10, 15, 20)
 _COSINE_WORDS = 10

@@ -13,13 +13,13 @@ from intriguing import randomness
 from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stats.halves import OF_WHOLE_LISTS, random_half, standard_errors
-from intriguing.tables.words import EmbeddingKey
+from intriguing.tables.words import METRICS, EmbeddingKey
 from intriguing.units import Directions, TopK
 from intriguing.units.rotation import basis
 from intriguing.words.embeddings.vectors import WordVectors
 from intriguing.words.judging.algebra import covariance, product
 from intriguing.words.judging.conditions import conditioned, varimax
-from intriguing.words.judging.judges import METRICS, TOP_WORDS, Panel, build_panel, draw_intruders, score
+from intriguing.words.judging.judges import TOP_WORDS, Panel, build_panel, draw_intruders, score
 from intriguing.words.judging.options import JudgeOptions
 from intriguing.words.judging.rows import word_rows
 from intriguing.words.judging.statistics import Statistics

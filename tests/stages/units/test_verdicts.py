@@ -159,3 +159,10 @@ def test_the_untrained_network_is_judged_without_its_dead_units_too():
     dead = [differs("fc", 8.0, **untrained), TEST | {"layer": "fc", "condition": "live"} | untrained]
     assert "; in untrained networks no layer was found to be so." in said_of(*trained, *dead).sentence
     assert "; in the untrained network they are so too." in said_of(*trained, dead[0]).sentence
+
+
+def test_untrained_networks_that_differ_in_some_of_their_layers_are_said_to():
+    """It was "they are so too", whatever the other layers showed."""
+    trained = [differs("fc", 5.0), differs("conv", 5.0)]
+    untrained = [differs("fc", 8.0, control="random_init"), TEST | {"layer": "conv", "control": "random_init"}]
+    assert "; in untrained networks they are so too in some layers." in said_of(*trained, *untrained).sentence
