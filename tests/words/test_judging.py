@@ -5,11 +5,11 @@ import pytest
 
 from intriguing import tables
 from intriguing.errors import InputError, SpecError, UnknownNameError
-from intriguing.tables.words import EmbeddingKey
+from intriguing.tables.words import METRICS, EmbeddingKey
 from intriguing.units.directions import haar
 from intriguing.words.embeddings.vectors import WordVectors
 from intriguing.words.judging.inference import verdict, word_tests
-from intriguing.words.judging.judges import METRICS, build_panel
+from intriguing.words.judging.judges import build_panel
 from intriguing.words.judging.one_embedding import Bench, judge
 from intriguing.words.judging.options import JudgeOptions
 from intriguing.words.judging.rows import judged_rows

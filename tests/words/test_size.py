@@ -5,8 +5,9 @@ import pytest
 
 from intriguing.randomness import generator
 from intriguing.stats.comparison import compare_with_draws
+from intriguing.tables.words import METRICS
 from intriguing.units.directions import haar
-from intriguing.words.judging.judges import METRICS, build_panel
+from intriguing.words.judging.judges import build_panel
 from intriguing.words.judging.one_embedding import Bench
 from tests.words.planted import DIM, topic_counts, topic_vectors
 
