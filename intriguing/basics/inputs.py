@@ -108,6 +108,8 @@ def advice(model: nn.Module, x: Tensor) -> str | None:
         if x.ndim == dims + 2 and x.shape[-1] == channels != x.shape[1]:
             order = ", ".join(map(str, (0, dims + 1, *range(1, dims + 1))))
             return f"the channels ({channels}) are last and must come second: write x.permute({order})."
+        if x.ndim == dims + 2 and x.shape[1] == 1 != channels:
+            return f"it has 1 channel, and the model takes {channels}: x.{_expanded(dims, channels)} copies it."
         if x.ndim == dims + 2 and x.shape[1] != channels:
             return f"it has {x.shape[1]} channels, and the model takes {channels}."
     if weights is not None and not x.is_floating_point():
@@ -119,10 +121,18 @@ def advice(model: nn.Module, x: Tensor) -> str | None:
 
 
 def _missing_dimension(x: Tensor, dims: int, channels: int) -> str:
-    """What to write where a model takes (n, channels, *dims) and `x`, which may be padded, has a dimension less."""
+    """What to write where a model takes (n, channels, *dims) and `x` has a dimension less (and may be padded)."""
     if x.shape[-1] == channels:
         line = f"x.permute({', '.join(map(str, (dims, *range(dims))))})[None]"
         return f"the batch dimension is missing, and the channels ({channels}) are last: write {line}."
     if channels == 1:
         return "the channel dimension is missing: write x[:, None]."
-    return "the batch dimension is missing: write x[None] for a single input."
+    return (
+        f"a dimension is missing: write x[None] for a single input, x[:, None].{_expanded(dims, channels)} for inputs "
+        "without channels."
+    )
+
+
+def _expanded(dims: int, channels: int) -> str:
+    """The call that copies the one channel of (n, 1, *dims)."""
+    return f"expand({', '.join(map(str, (-1, channels, *[-1] * dims)))})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from intriguing.basics.folders.files import expanded
 from intriguing.basics.folders.presence import is_folder
-from intriguing.data import load_dataset
+from intriguing.data import FORMS, load_dataset
 from intriguing.data.factories import without_factory
 from intriguing.data.photos import Photos, enlarged
 from intriguing.errors import InputError, IntriguingError, ModelError
@@ -99,8 +99,18 @@ def first_spec(
     chosen = source or guessed_source(Path.cwd())
     asked = Asked(architecture, chosen, os.path.realpath(expanded(weights)) if weights else "")
     seen = in_child(f"{__name__}:look", [Call(architecture, asked)], _SECONDS, ModelError)[0]
-    name = name or re.sub(r"\W+", "-", architecture.rpartition(":")[0] or architecture).strip("-") or "mine"
+    name = name or _named(architecture)
     return name, _text(name, asked, seen, guessed=source is None)
+
+
+def _named(what: str) -> str:
+    """What a spec calls a model or data: torchvision's NAME, a file or folder without its ending, a module."""
+    kind, _, rest = what.partition(":")
+    if kind in FORMS:
+        kind = Path(rest.partition("?")[0]).stem
+    elif kind == "torchvision":
+        kind = rest
+    return re.sub(r"\W+", "-", kind).strip("-") or "mine"
 
 
 def guessed_source(folder: Path) -> str:
@@ -231,12 +241,12 @@ def _text(name: str, asked: Asked, seen: Seen, guessed: bool) -> str:
         "# Every key is explained in docs/spec.md; what stands behind a # is not read.",
         f"name = {_quoted(name)}",
         "",
-        f"[datasets.{_quoted('images')}]",
+        f"[datasets.{_quoted(_named(asked.source))}]",
         f"source = {_quoted(asked.source)}{'   # guessed from what lies here' if guessed else ''}",
         f"# {sizes} images of shape {tuple(seen.shape)}, {seen.classes:,} classes",
         *([f"# {seen.remark}"] if seen.remark else []),
         "",
-        f"[models.{_quoted('model')}]",
+        f"[models.{_quoted(_named(asked.architecture))}]",
         f"architecture = {_quoted(asked.architecture)}   # {seen.parameters:,} parameters",
         *_weights(asked, seen),
         f"layers = [{', '.join(map(_quoted, chosen))}]",

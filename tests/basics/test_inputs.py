@@ -37,7 +37,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
         X.permute(0, 2, 3, 1),
         r"channels \(3\) are last and must come second: write x.permute\(0, 3, 1, 2\)",
     ),
-    "another number of channels": (X[:, :1], "it has 1 channels, and the model takes 3"),
+    "another number of channels": (X[:, :1], r"it has 1 channel, and the model takes 3: x.expand\(-1, 3, -1, -1\)"),
 }
 
 
@@ -88,7 +88,7 @@ def test_inputs_of_other_types_are_told_the_line_for_what_they_are(given, told):
 
 def test_one_image_without_its_batch_dimension_is_told():
     for call in (collect, CALLS["predict"]):
-        with pytest.raises(ModelError, match=r"batch dimension is missing: write x\[None\]"):
+        with pytest.raises(ModelError, match=r"dimension is missing: write x\[None\]"):
             call(X[0])
     with pytest.raises(InputError, match=r"labels is \(\) torch.int64; it must be 3 whole.*write x\[None\]"):
         ig.minimal_distortion(conv(), X[0], 1)
@@ -102,12 +102,14 @@ def test_one_image_without_its_batch_dimension_is_told():
     ("channels", "shape", "told", "mended"),
     [
         (1, (4, 8, 8), r"channel dimension is missing: write x\[:, None\]", lambda x: x[:, None]),
-        (3, (3, 8, 8), r"batch dimension is missing: write x\[None\]", lambda x: x[None]),
+        (3, (3, 8, 8), r"dimension is missing: write x\[None\]", lambda x: x[None]),
+        (3, (4, 8, 8), r"x\[:, None\].expand\(-1, 3, -1, -1\)", lambda x: x[:, None].expand(-1, 3, -1, -1)),
+        (3, (4, 1, 8, 8), r"takes 3: x.expand\(-1, 3, -1, -1\) copies", lambda x: x.expand(-1, 3, -1, -1)),
         (3, (8, 8, 3), r"are last: write x.permute\(2, 0, 1\)\[None\]", lambda x: x.permute(2, 0, 1)[None]),
     ],
 )
 def test_a_missing_dimension_is_told_with_a_line_that_works(channels, shape, told, mended):
-    """For images without channels it was x[None], whose channels are then wrong."""
+    """For images without channels it was x[None], whose channels are then wrong, of gray images for colour, too."""
     net, given = nn.Sequential(nn.Conv2d(channels, 2, 3), nn.Flatten(), nn.Linear(72, 2)), torch.rand(shape)
     with pytest.raises(ModelError, match=told):
         predict(net, given)

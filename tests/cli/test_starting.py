@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from intriguing.activations import collect_activations
 from intriguing.cli import call as run_command
 from intriguing.errors import InputError, ModelError
 from intriguing.models import build_model
-from intriguing.sweep.first_spec import Asked, first_spec, look
+from intriguing.sweep.first_spec import Asked, Seen, first_spec, look
 from intriguing.sweep.spec import load_spec
 
 MODEL = """
@@ -59,8 +60,9 @@ def test_init_lists_the_layers_of_a_model_and_finds_the_data_beside_it(folder, c
     assert '#   "1"  Linear   20\n#   "2"  ReLU     20\n#   "3"  Linear   4\n' in text
     assert "40 train, 40 test images of shape (3, 4, 4), 4 classes" in text
     spec = load_spec(folder / "own_net.toml")
-    assert spec.models["model"].layers == ["1", "3"]
-    assert spec.models["model"].is_trained and spec.models["model"].training == {"epochs": 20}
+    assert list(spec.datasets) == ["own"]
+    assert spec.models["own_net"].layers == ["1", "3"]
+    assert spec.models["own_net"].is_trained and spec.models["own_net"].training == {"epochs": 20}
     assert "it comes untrained, and is trained here" in text
     assert run_command(["plan", "own_net.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["to_run"] > 5
@@ -78,7 +80,7 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
     np.savez(folder / "bright.npz", **splits)
     monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
     (folder / "first.toml").write_text(first_spec("brightness:build", "npz:bright.npz")[1])
-    assert not load_spec(folder / "first.toml").models["model"].is_trained
+    assert not load_spec(folder / "first.toml").models["brightness"].is_trained
     units = load_spec(folder / "first.toml").units
     assert units.rotations == 0 and units.k == 4  # a test takes 100 images, and ten times k are to choose from
     told = "right on 100% of 40 test images (always the commonest class: 25%): it comes trained"
@@ -87,6 +89,24 @@ def test_init_sees_that_a_model_comes_trained(folder, monkeypatch):
         "is the normalisation inside the model, and the size of the images right?"
         in (folder / "first.toml").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "names"),
+    [
+        ("nets.small:build", "imagefolder:/my/photos?size=40&resize=40", ("nets-small", "photos")),
+        ("torchvision:resnet18", "cifar10", ("resnet18", "cifar10")),
+        ("cnn", "npz:sets/digits.npz", ("cnn", "digits")),
+        ("own:build", "imagefolder:.", ("own", "mine")),
+    ],
+)
+def test_init_names_model_and_data_after_what_they_are(monkeypatch, model, data, names):
+    """They were "model" and "images" in every table and sentence."""
+    seen = Seen((3, 8, 8), 4, {"train": 40, "test": 40}, {}, 9, ("test", 40), 0.25, 0.25, comes_trained=False)
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda *_: [seen])
+    name, text = first_spec(model, data)
+    spec = tomllib.loads(text)
+    assert (*spec["models"], *spec["datasets"]) == names and name == names[0]
 
 
 def test_init_names_a_sweep_after_its_file(folder, monkeypatch):
