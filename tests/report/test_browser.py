@@ -56,6 +56,18 @@ def test_no_name_however_long_makes_the_page_wider_than_its_window(browser, page
     assert browser.do("document.documentElement.scrollWidth") == 500
 
 
+def test_names_of_classes_stay_in_their_card_and_keep_their_order_in_any_script(browser, page):
+    """A name of 120 letters ran over the next cards; of two names in Arabic the wrong class stood first."""
+    browser.open(page)
+    drawn(browser)
+    names = "[...document.querySelectorAll('.flip b')]"
+    browser.do(f"{names}.forEach((b) => {{ b.textContent = 'قطة'; }})")
+    places = browser.do(f"{names}.map((b) => b.getBoundingClientRect().left)")
+    assert places and all(own < wrong for own, wrong in zip(places[::2], places[1::2], strict=True))
+    browser.do(f"{names}.forEach((b) => {{ b.textContent = 'W'.repeat(120); }})")
+    assert browser.do("document.documentElement.scrollWidth") == 1300
+
+
 def test_a_figure_on_a_telephone_is_moved_sideways_and_not_made_too_small_to_read(browser, page):
     browser.open(page, width=390)
     sizes = "[...document.querySelectorAll('figure > svg')].map((f) => [f.clientWidth, f.viewBox.baseVal.width])"

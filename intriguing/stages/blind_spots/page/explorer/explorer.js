@@ -147,7 +147,7 @@
     direction.textContent = state.descending ? "largest first" : "smallest first";
     pictures.checked = state.pictures;
     pictures.parentElement.hidden = !all.sheets.count;
-    pages.show(state.page, pageCount(), `page ${state.page + 1} of ${count(pageCount())}, ${count(rows.length)} searches`);
+    pages.show(state.page, pageCount(), `page ${state.page + 1} of ${count(pageCount())}, ${count(rows.length)} search${rows.length === 1 ? "" : "es"}`);
     const shown = rows.slice(state.page * CARDS, (state.page + 1) * CARDS);
     body.replaceChildren(shown.length ? h("div", { class: "cards" }, shown.map(card)) : h("p", { class: "caption" }, "No search is like that."));
   }
