@@ -32,6 +32,13 @@ def test_a_run_differs_from_itself_in_nothing(finished, capsys):
     assert told["spec"] == {}
     assert len(told["figures"]) > 10
     assert all(figure["first"] == figure["second"] for figure in told["figures"])
+    kinds = {what.partition(" from ")[0] for figure in told["figures"] if " fool " in (what := figure["what"])}
+    assert kinds == {
+        "minimal",
+        "gaussian",
+        "amplified",
+        "noise",
+    }  # clean images are the models' errors, which are told above
     assert run_command(["diff", str(finished), str(finished)]) == 0
     out = capsys.readouterr().out
     assert "The specs are equal." in out
@@ -102,6 +109,12 @@ def test_a_difference_keeps_its_figures_however_long_names_are_and_narrow_the_te
     else:
         assert max(map(width_of, text.split("\n"))) <= width
         assert text.count(", untargeted, best") == 2
+
+
+def test_intervals_that_share_an_end_are_not_apart():
+    figures = [Measured(1, 0, 2), Measured(3, 2, 4), Measured(5, 4.5, 6)]
+    told = [[Difference("", one, other).apart for other in figures] for one in figures]
+    assert told == [[False, False, True], [False, False, True], [True, True, False]]
 
 
 def test_figures_whose_intervals_do_not_touch_are_told_apart(tmp_path, capsys):

@@ -102,6 +102,18 @@ def test_a_model_that_is_slow_in_one_kind_of_task_is_taken_to_be_slow_in_the_nex
     assert left == TimeLeft(pytest.approx(3 * 18)) and true == 3 * 18
 
 
+@pytest.mark.parametrize("slower", [1000.0, 8.0, 1 / 8, 1 / 1000])
+def test_a_model_is_taken_to_be_ten_times_as_slow_or_quick_at_most(slower):
+    quick, slow = "digits/small/0", "digits/large/0"
+    tasks = kind("search", 1.0, 9999, quick) | kind("search", slower, 1, slow) | kind("bound", 2.0, 1, quick)
+    estimate = estimate_of(tasks | kind("bound", 0.0, 1, slow))
+    for task, seconds in tasks.items():
+        estimate.took(task, seconds)
+        estimate.closed(task)
+    usual = (9999 + slower) / 10_000
+    assert estimate.left(1).seconds == pytest.approx(2.0 * min(max(slower / usual, 0.1), 10.0))
+
+
 def test_what_is_at_work_counts_what_it_has_behind_it():
     tasks = kind("search", 10.0, 5)
     estimate = estimate_of(tasks)
