@@ -6,15 +6,14 @@ images, so they are not independent), and a training seed where a statement is a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from intriguing.errors import InputError
 
 _DRAWN_AT_ONCE = 1 << 20
-_SQUARED = NormalDist().inv_cdf(0.975) ** 2
 
 
 def weights(rng: np.random.Generator, units: int, draws: int) -> np.ndarray:
@@ -61,6 +60,28 @@ def weights_by_group(rng: np.random.Generator, groups: Sequence[str], draws: int
     return drawn
 
 
+def extremes_drawn(rng: np.random.Generator, draws: int) -> np.ndarray:
+    """How often each of two more images is drawn in each of the resamples, for `with_extremes`: (2, draws) float64."""
+    return rng.poisson(1.0, size=(2, draws)).astype(np.float64)
+
+
+def with_extremes(
+    resampled: np.ndarray, images: npt.ArrayLike, drawn: np.ndarray, one: npt.ArrayLike, other: npt.ArrayLike
+) -> np.ndarray:
+    """Resamples (B, ...) of a mean over `images` (...), as if two more images could be drawn, of the extreme values.
+
+    drawn: (2, B, ...), how often each of the two is. one, other: their values (...), such as 1 and 0 for a rate, 1 and
+    -1 for a difference of two. Resamples of images that agree, or of which one does not, vary too little: of rates near
+    0 or 1 their 95 % interval holds the truth in any share of cases down to none. With the two images it does so in 92
+    to 100 of 100, also for images that are drawn with several cells each. It does not narrow where an image fewer
+    agrees. A variant of Agresti and Coull (1998), The American Statistician 52, 119-126, for images with cells.
+    """
+    first, second = drawn
+    count = np.asarray(images, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (count * resampled + one * first + other * second) / (count + first + second)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure with the interval that resamples of it give. NaN where there is none."""
@@ -94,16 +115,6 @@ class Estimate:
         what is compared differs on it.
         """
         return self if np.isnan(self.p) else replace(self, p=max(self.p, min(1.0, 2.0 ** (1 - telling))))
-
-    def where_all_agree(self, images: int, least: float = 0.0, most: float = 1.0) -> Self:
-        """The estimate of a rate from `least` to `most` with an interval that has a width where the `images` all agree.
-
-        Resamples of images that agree agree as well. The interval then reaches as far as Wilson's does from 0 or 1.
-        """
-        if self.low != self.high or images < 1:
-            return self
-        room = _SQUARED / (images + _SQUARED)
-        return replace(self, low=max(least, self.low - room), high=min(most, self.high + room))
 
     def columns(self) -> Mapping[str, float | None]:
         """value, low, high and p, None where there is none."""

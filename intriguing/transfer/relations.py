@@ -4,13 +4,14 @@ Cells of a matrix share images, so an image is drawn with all its cells. Where a
 unit is a trained model: seeds of one architecture are drawn again among themselves, then images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from intriguing.errors import InputError
-from intriguing.stats.resampling import Estimate, weights, weights_by_group
+from intriguing.stats.resampling import Estimate, extremes_drawn, weights, weights_by_group, with_extremes
 from intriguing.transfer.answers import Answers, Network
 
 INITIALISATION = "initialisation"
@@ -69,13 +70,16 @@ class Resampled:
 
     rates: by kind, (1 + B, S, T); the first are those of the images as they are. pairs: (1 + B, S, T), the weights of
     the pairs of models, 1 on average; all 1 where no recipe has several seeds. by_seed: whether seeds were drawn again.
-    images: how many images there are.
+    counted: by kind, (S, T), the images that make up the rates. extremes: (2, 1 + B), how often the two images are
+    drawn that `with_extremes` adds. images: how many images there are.
     """
 
     models: tuple[Network, ...]
     rates: dict[str, np.ndarray]
     pairs: np.ndarray
     by_seed: bool
+    counted: dict[str, np.ndarray]
+    extremes: np.ndarray
     images: int
 
     @classmethod
@@ -92,26 +96,30 @@ class Resampled:
         each = np.concatenate([np.ones((1, len(groups))), weights_by_group(rng, groups, draws)])
         counted = answers.both_right
         rates = {kind: _rates(answers.cells(kind), counted, images) for kind in kinds}
+        fed = {kind: (counted & np.isfinite(answers.cells(kind))).sum(2) for kind in kinds}
         pairs = each[:, :, None] * each[:, None]
         # Two seeds of one recipe that differ are drawn together (n - 2) / (n - 1) times as often as others are.
         drawn_together, seeds = _among_seeds(answers.models)
         pairs[1:] *= np.where(drawn_together & (seeds > 2), (seeds - 1) / np.maximum(seeds - 2, 1), 1.0)
         pairs[:, drawn_together & (seeds == 2)] = 1
-        return cls(answers.models, rates, pairs, len(set(groups)) < len(groups), count)
+        extremes = np.concatenate([np.zeros((2, 1)), extremes_drawn(rng, draws)], axis=1)
+        by_seed = len(set(groups)) < len(groups)
+        return cls(answers.models, rates, pairs, by_seed, fed, extremes, count)
 
     def mean(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean rate over pairs of models, each of them counting by `chosen` (S, T) and its draws."""
-        return self._mean(self.rates[kind], chosen)
+        return self._mean(self._more(kind, self.rates[kind], 1.0, 0.0), chosen)
 
     def difference(self, kind: str, control: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean over pairs of the rate of `kind` minus that of its `control`."""
-        return self._mean(self.rates[kind] - self.rates[control], chosen)
+        return self._mean(self._more(kind, self.rates[kind] - self.rates[control], 1.0, -1.0), chosen)
 
     def ratio(self, kind: str, control: str, chosen: np.ndarray) -> np.ndarray:
         """(1 + B,): the mean rate of `kind` over that of its `control`, which is taken to fool half an image at least:
         so the ratio is finite, and too small where the control fools nobody. NaN where neither fools anybody.
         """
-        rate, control_rate = self.mean(kind, chosen), self.mean(control, chosen)
+        rate = self.mean(kind, chosen)
+        control_rate = self._mean(self._more(control, self.rates[control], 0.0, 1.0), chosen)
         ratio = rate / np.maximum(control_rate, 0.5 / self.images)
         return np.where((rate == 0) & (control_rate == 0), np.nan, ratio)
 
@@ -128,11 +136,13 @@ class Resampled:
         design[:, 0] = same[at[:, 0], at[:, 1]]
         design[np.arange(len(at)), 1 + at[:, 0]] = 1
         design[np.arange(len(at)), 1 + len(self.models) + at[:, 1]] = 1
-        return np.array([_coefficient(design, *each) for each in self._flat(kind, at)])
+        every = zip(self._more(kind, self.rates[kind], same, 1 - same), self.pairs, strict=True)
+        rows, columns = at.T
+        return np.array([_coefficient(design, rates[rows, columns], pairs[rows, columns]) for rates, pairs in every])
 
-    def _flat(self, kind: str, at: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for rates, pairs in zip(self.rates[kind], self.pairs, strict=True):
-            yield rates[at[:, 0], at[:, 1]], pairs[at[:, 0], at[:, 1]]
+    def _more(self, kind: str, values: np.ndarray, one: npt.ArrayLike, other: npt.ArrayLike) -> np.ndarray:
+        """The `values` of cells (1 + B, S, T) with the two images added; on these they are `one` and `other` (S, T)."""
+        return with_extremes(values, self.counted[kind], self.extremes[:, :, None, None], one, other)
 
     def _mean(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         counted = self.pairs * chosen * np.isfinite(values)

@@ -31,5 +31,5 @@ class CompareParameters:
     draws: int
 
 
-COMPARE = TaskFunction(Function(f"{_STAGE}:compare", 6, _COVERS, f"{_STAGE}.tasks:compare"), CompareParameters)
+COMPARE = TaskFunction(Function(f"{_STAGE}:compare", 7, _COVERS, f"{_STAGE}.tasks:compare"), CompareParameters)
 FUNCTIONS = (COMPARE,)

@@ -11,7 +11,7 @@ from intriguing.report.verdicts import Verdict
 from intriguing.results.rays import Rays, against_noise
 from intriguing.stats.findings import LEVEL, counted, significant
 from intriguing.stats.multiple import holm
-from intriguing.stats.resampling import Estimate, resampled_ratios
+from intriguing.stats.resampling import Estimate, extremes_drawn, resampled_ratios, with_extremes
 from intriguing.stats.signs import signed
 
 _DRAWS = 1_000
@@ -74,10 +74,11 @@ def _measured(context: Context, key: Row, tests: int) -> _Measured | None:
     excess = wrong - noise
     # As many resamples as a correction over all tests needs to find anything at all.
     draws = max(_DRAWS, int(10 * tests / LEVEL))
-    drawn = resampled_ratios(generator(0, "transfer.verdict"), excess, counted_rays, draws)
+    rng = generator(0, "transfer.verdict")
+    drawn = resampled_ratios(rng, excess, counted_rays, draws)
     images = int((counted_rays > 0).sum())
+    drawn = with_extremes(drawn, images, extremes_drawn(rng, draws), 1.0, -1.0)
     estimate = Estimate.of(excess.sum() / counted_rays.sum(), drawn).of_images(int((excess != 0).sum()))
-    estimate = estimate.where_all_agree(images, least=-1.0)
     as_found, half = ({str(k): v for k, v in rays.query(sql).iloc[0].items()} for sql in (_AS_FOUND, _HALF))
     share = float(wrong.sum() / counted_rays.sum())
     return _Measured(key, float(rays.sizes[at]), estimate, share, images, as_found, half)

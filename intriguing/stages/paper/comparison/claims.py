@@ -89,7 +89,7 @@ def claim_rows(answers: Answers, resampled: Resampled) -> list[Row]:
             corrected = holm(np.array([np.nan if row["p"] is None else row["p"] for row in part]))
             for row, p in zip(part, corrected, strict=True):
                 _judge(row, float(p))
-            rows += part + list(_effects(answers, resampled, kind))
+            rows += part + list(_effects(resampled, kind))
     return rows
 
 
@@ -166,17 +166,9 @@ def _estimates(
                 values, telling = resampled.family(kind, chosen), changed
             case _:
                 values, telling = resampled.difference(kind, control, chosen), changed != (answers.cells(control) == 1)
-        counted = _counted(answers, kind, chosen)
+        counted = answers.both_right & np.isfinite(answers.cells(kind)) & (chosen > 0)[:, :, None]
         images = int((telling & counted).any((0, 1)).sum())
-        found = estimate(values, reference).of_images(images)
-        if name in ("across architectures", "across training sets"):
-            found = found.where_all_agree(int(counted.any((0, 1)).sum()), least=-1.0)
-        yield name, (found, count)
-
-
-def _counted(answers: Answers, kind: str, chosen: np.ndarray) -> np.ndarray:
-    """(S, T, N): the images of the chosen pairs that both models get right, and that were fed with this change."""
-    return answers.both_right & np.isfinite(answers.cells(kind)) & (chosen > 0)[:, :, None]
+        yield name, (estimate(values, reference).of_images(images), count)
 
 
 def _claim(name: str, kind: str, found: tuple[Estimate, int]) -> Row:
@@ -196,13 +188,12 @@ def _judge(row: Row, p_holm: float) -> None:
     row |= {"outcome": side, "sentence": getattr(claim, side), "refuted_by": claim.refuted_by}
 
 
-def _effects(answers: Answers, resampled: Resampled, kind: str) -> Iterator[Row]:
+def _effects(resampled: Resampled, kind: str) -> Iterator[Row]:
     """The rate over the pairs that differ in one thing, or in two: what another seed, half or architecture costs."""
     for name in relations.RELATIONS:
         chosen = related(resampled.models, name)
         if chosen.any():
-            images = int(_counted(answers, kind, chosen).any((0, 1)).sum())
-            found = estimate(resampled.mean(kind, chosen)).where_all_agree(images)
+            found = estimate(resampled.mean(kind, chosen))
             measure = "wrong answers where source and target differ in this, among images that both get right"
             yield _row("effect", name, kind, measure, found, int(chosen.sum())) | {"p": None}
 
