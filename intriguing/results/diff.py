@@ -74,7 +74,7 @@ class RunsCompared:
         """
         lines = ["The specs are equal." if not self.spec else "The specs differ in:"]
         for key, (a, b) in self.spec.items():
-            lines += _lines(f"{key}:", repr(a), repr(b), len(key) + 1, width)
+            lines += _lines(f"{key}:", _in_spec(a), _in_spec(b), len(key) + 1, width)
         apart = [figure for figure in self.figures if figure.apart]
         same = [figure for figure in self.figures if figure.first == figure.second]
         others = [figure for figure in self.figures if not figure.apart and figure.first != figure.second]
@@ -109,18 +109,19 @@ def compare(first: Run, second: Run) -> RunsCompared:
 
 
 def _spec_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    a, b = dict(_flat(first)), dict(_flat(second))
-    return {
-        key: (a.get(key, _ABSENT), b.get(key, _ABSENT)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)
-    }
+    """The keys that differ. A table that one of the specs lacks is one key: most of what is in it was never typed."""
+    return {key: (a, b) for key, a, b in _pairs(first, second) if a != b}
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+def _pairs(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    tables = isinstance(first, Mapping), isinstance(second, Mapping)
+    if all(tables):
+        for key in dict.fromkeys([*first, *second]):
+            yield from _pairs(first.get(key, _ABSENT), second.get(key, _ABSENT), f"{path}.{key}" if path else str(key))
+    elif any(tables):
+        yield path, *(_ABSENT if value is None else value for value in (first, second))  # a section that is left out
     else:
-        yield path, value
+        yield path, first, second
 
 
 def _figures(run: Run) -> dict[str, Measured]:
@@ -175,6 +176,13 @@ def _cells(run: Run) -> Iterator[tuple[Any, ...]]:
                 name = f"{key['kind']} from {source} fool {target}, {key['dataset']}, {key['target_rule']}"
                 ends = float(low.loc[source, target]), float(high.loc[source, target])
                 yield f"{name}, {key['grade']}", float(matrix.loc[source, target]), *ends
+
+
+def _in_spec(value: Any) -> str:
+    """A value of a spec; of a table what says something."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_in_spec(v)}" for key, v in value.items() if v not in (None, "", [], {})) + "}"
+    return _ABSENT if value == _ABSENT else repr(value)
 
 
 def _told(figure: Measured) -> str:

@@ -15,7 +15,7 @@ from intriguing.basics.text.printable import width_of
 from intriguing.cli import call as run_command
 from intriguing.models import predict
 from intriguing.report.text import number
-from intriguing.results.diff import Difference, Measured, RunsCompared
+from intriguing.results.diff import Difference, Measured, RunsCompared, compare
 from intriguing.stats.intervals import median_interval
 from intriguing.sweep.stored_models import model_reader
 from tests.pages import rewrite
@@ -51,14 +51,22 @@ def test_two_runs_differ_in_keys_of_the_spec_and_in_figures_of_models_that_one_o
     assert run_command(["diff", str(one), str(two), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["spec"] == {
-        "models.007.layers": [["hidden"], "(absent)"],
-        "models.cnn.layers": ["(absent)", ["hidden"]],
+        "models.007": [{"layers": ["hidden"]}, "(absent)"],
+        "models.cnn": ["(absent)", {"layers": ["hidden"]}],
     }
     both = {figure["what"] for figure in told["figures"]}
     assert {"test error of FC10#1 on glyphs", "effect of glyphs FC10 1 hidden raw purity trained"} <= both
     assert not any("007" in name or "cnn" in name for name in both)
     assert {name.replace("007", "cnn") for name in told["only_first"]} == set(told["only_second"])
     assert all("007" in name for name in told["only_first"])
+
+
+def test_a_table_that_one_spec_lacks_is_told_in_one_line_of_what_says_something(tmp_path):
+    first, second = (open_run(SyntheticRun(tmp_path / n, models=("FC10",)).write()) for n in "ab")
+    first.spec.update(transfer=None, models={"a": {"options": {}}})
+    second.spec.update(transfer={"kinds": ["minimal"], "sizes": [], "split": ""}, models={"a": {"options": {"k": 1}}})
+    text = compare(first, second).text()
+    assert "  transfer: (absent) -> {kinds: ['minimal']}\n" in text and "  models.a.options.k: (absent) -> 1\n" in text
 
 
 def test_searches_for_several_classes_of_an_image_are_one_image_in_an_interval(tmp_path, capsys):
