@@ -1,7 +1,7 @@
 """Commands that look after a run's folder: verify, prune."""
 
 from intriguing.cli.app import Json, RunFolder, command
-from intriguing.cli.terminal import print_json, write
+from intriguing.cli.terminal import heard_or_not, print_json, write
 from intriguing.errors import StoreError
 
 
@@ -12,10 +12,11 @@ def verify_command(folder: RunFolder, *, as_json: Json = False) -> int:
     from intriguing.engine.verify import verify
 
     verification = verify(place_at(folder))
-    if as_json:
-        print_json(vars(verification))
-    else:
-        write("\n".join([*verification.damaged, verification.summary()]))
+    with heard_or_not():
+        if as_json:
+            print_json(vars(verification))
+        else:
+            write("\n".join([*verification.damaged, verification.summary()]))
     return 1 if verification.damaged else 0
 
 

@@ -15,7 +15,7 @@ from intriguing.basics.process.leaving import leave
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.cli.app import app
 from intriguing.cli.streams import streams_may_close
-from intriguing.cli.terminal import err, say
+from intriguing.cli.terminal import err, say, stop_printing
 from intriguing.engine.paths import without_working_folder
 from intriguing.errors import InputError, IntriguingError
 
@@ -62,12 +62,12 @@ def call(arguments: list[str] | None = None) -> int:
             )
             return 2
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop_printing()
             return 0
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried at the end
+            stop_printing()  # what is left is not tried at the end
             say(err, f"What was to be printed cannot be written: {error.strerror}. Free some space.")
             return 2
     return code if isinstance(code, int) else 0

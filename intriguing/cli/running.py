@@ -14,7 +14,7 @@ from rich.table import Table
 from intriguing.basics.text.printable import printable
 from intriguing.basics.version import __version__
 from intriguing.cli.app import Data, Json, Out, RunFolder, SpecArgument, command
-from intriguing.cli.terminal import err, out, print_json, say, text, write
+from intriguing.cli.terminal import err, heard_or_not, out, print_json, say, text, write
 from intriguing.engine.paths import allow_working_folder
 from intriguing.stats.findings import counted
 
@@ -104,10 +104,11 @@ def run(
         for failure in outcome.failures:
             say(err, f"{failure.task}:\n{failure.traceback}")
     summary = _summary(prepared, outcome)
-    if as_json:
-        print_json(summary)
-    else:
-        _summarise(prepared.out, summary)
+    with heard_or_not():
+        if as_json:
+            print_json(summary)
+        else:
+            _summarise(prepared.out, summary)
     return 1 if outcome.failures or outcome.blocked else 0
 
 

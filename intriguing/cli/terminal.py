@@ -1,11 +1,13 @@
 """What commands print, and how: results to stdout, all else to stderr, and nothing in them commands the terminal."""
 
 import json
+import os
 import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby, pairwise, takewhile
 from typing import Any
 
@@ -42,6 +44,20 @@ def write(what: str) -> None:
     """Print text that is known to be printable to stdout, at once: an error shows here, not at the process's end."""
     sys.stdout.write(what + "\n")
     sys.stdout.flush()
+
+
+def stop_printing() -> None:
+    """Let what is printed to stdout from now on, and what its buffer still holds, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def heard_or_not() -> Iterator[None]:
+    """Inside, a command prints what its exit code says as well: that counts, too, where nobody reads on (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        stop_printing()
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,16 @@ def test_a_pipe_that_nobody_reads_any_more_is_no_error(arguments):
     done = _called(*arguments, stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_nobody_reads_keeps_its_exit_code(finished, tmp_path):
+    shutil.copytree(finished, out := tmp_path / "run")
+    next((out / "store").glob("*/*.parquet")).unlink()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _called("verify", str(out), stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
