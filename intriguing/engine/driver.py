@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from intriguing.basics.folders import seal
 from intriguing.basics.folders.files import explaining
 from intriguing.basics.folders.folder import Place, folder_at
 from intriguing.basics.process.garbage import collected_later
-from intriguing.basics.process.patience import telling
+from intriguing.basics.process.patience import meanwhile, telling
 from intriguing.engine.dispatch import Dispatch
 from intriguing.engine.examination import Examination, is_current
 from intriguing.engine.interrupts import Interrupts, heard_interrupts
@@ -89,9 +89,10 @@ class Driver:
         examination: what of the plan is finished, as `examine` says.
         make_pool: called once, and only when something has to run.
         limits: when to give up.
-        listen: told of a `Snapshot` about every second.
+        listen: told of a `Snapshot` about every second; by another thread while a task runs in this one.
         only: the tasks to run, with what they need of what is not finished; all others wait. None: all.
         verified: which files were found whole, as `examine` left it; by default read from the run folder.
+        remark: called about every second between two tasks.
     """
 
     @collected_later()
@@ -105,12 +106,14 @@ class Driver:
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
         only: Collection[str] | None = None,
         verified: Verified | None = None,
+        remark: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._run = run
         self._make_pool = make_pool
         self._limits = limits or Limits()
         self._listen = listen
+        self._remark = remark
         self._store = store_of(run)
         self._records = Ledger(examination.records)
         self._reused = list(examination.records)
@@ -208,7 +211,9 @@ class Driver:
                 break
             if dispatch.draining and (not self._schedule.count(RUNNING) or interrupts.is_time_up):
                 raise KeyboardInterrupt
-            for event in pool.events(_TICK):
+            with meanwhile(lambda: self._show(self._look(pool), pool), _TICK, _TICK) if pool.silent else nullcontext():
+                events = pool.events(_TICK)
+            for event in events:
                 self._take_in(event, pool)
             self._tick(pool)
 
@@ -349,22 +354,32 @@ class Driver:
         self._failures[task] = Failure(task, function, attempts, error_type, message, trimmed(trace))
         log.error("%s gave up: %s: %s", task, error_type, message)
 
-    def _tell(self, pool: Pool) -> None:
-        """Show where the run stands; every few seconds also in files, for `intriguing status`."""
-        self._told = now = time.monotonic()
+    def _look(self, pool: Pool) -> Snapshot:
+        """Where the run stands."""
         for task in self._schedule.new_given_up():
             self._progress.gave_up(task)
         failed, blocked = self._schedule.count(FAILED), self._schedule.count(BLOCKED)
         running = self._schedule.count(RUNNING)
         busy = tuple((task, node, seconds) for task, _, node, seconds, _ in self._live.busy(pool, self._dispatch))
-        snapshot = self._progress.snapshot(now, running, len(pool.workers), failed, blocked, busy)
+        return self._progress.snapshot(time.monotonic(), running, len(pool.workers), failed, blocked, busy)
+
+    def _show(self, snapshot: Snapshot, pool: Pool) -> None:
+        """Show where the run stands; every few seconds also in a file, for `intriguing status`."""
         self._listen(snapshot)
-        pool.report(snapshot)
-        if now - self._heard > _HEARTBEAT:
+        if (now := time.monotonic()) - self._heard > _HEARTBEAT:
             self._heard = now
             with self._going_on():
                 self._live.write(snapshot, pool, self._dispatch, list(self._failures.values()))
-                self._tell_failures()
+
+    def _tell(self, pool: Pool) -> None:
+        """What is told and put in order between two tasks."""
+        self._told = now = time.monotonic()
+        snapshot = self._look(pool)
+        self._show(snapshot, pool)
+        self._remark()
+        pool.report(snapshot)
+        with self._going_on():
+            self._tell_failures()
         if now > self._due:
             with self._going_on():
                 self._publication.compact(self._records)

@@ -15,6 +15,7 @@ import socket
 import time
 from collections import Counter, defaultdict
 from heapq import heappush, heappushpop, nlargest
+from pathlib import Path
 from typing import Any
 
 from intriguing.basics.folders.folder import Place, folder_at
@@ -34,7 +35,8 @@ class Live:
     """Keeps what a status shows, and writes it."""
 
     def __init__(self, run: Place, schedule: Schedule) -> None:
-        self._run = folder_at(run)
+        # It is written while a task runs, too, which may have left for another working folder.
+        self._run = folder_at(run.absolute() if isinstance(run, Path) else run)
         self._schedule = schedule
         self._slowest: list[tuple[float, str]] = []
         self._devices: dict[str, str] = {}

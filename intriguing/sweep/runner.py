@@ -147,9 +147,10 @@ def execute(
             examination,
             make_pool,
             limits,
-            Remarks(out, listen or LogLines()),
+            listen or LogLines(),
             only=chosen,
             verified=verified,
+            remark=Remarks(out),
         )
         try:
             outcome = driver.run(prepared.rerun)

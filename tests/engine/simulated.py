@@ -14,7 +14,7 @@ class SimulatedPool:
     """
 
     def __init__(self, run, machines, behave=lambda worker, call: None, depth=2):
-        self.depth = depth
+        self.depth, self.silent = depth, False
         self.machines = dict(machines)
         self.behave = behave
         self.log, self.recalled, self.excluded, self.wanted = [], [], [], []

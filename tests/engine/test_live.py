@@ -1,10 +1,15 @@
 """What a status shows of a run that is at work."""
 
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 
 from intriguing.basics.folders.saved_plan import read_status
+from intriguing.engine.pools.inline import InlinePool
+from intriguing.engine.pools.pool import answer
 from intriguing.engine.storage.lock import locked
 from intriguing.sweep.status import status_of
 from tests.engine.simulated import SimulatedPool
@@ -40,6 +45,29 @@ def test_a_status_names_workers_machines_slow_tasks_and_failures(tmp_path, monke
     assert took.keys() <= set(toy_plan(8).tasks) - {"range/1", "scale/1", "total"}
     assert list(took.values()) == sorted(took.values(), reverse=True)
     assert any(status["failures"] for status in seen[:-5])  # told while the run goes on
+
+
+def test_what_runs_in_the_drivers_own_thread_is_told_while_it_runs(tmp_path, monkeypatch):
+    """Nothing was told until a task had ended, and nobody could tell a long one from one that hangs."""
+    monkeypatch.setattr("intriguing.engine.driver._TICK", 0.01)
+    monkeypatch.setattr("intriguing.engine.driver._HEARTBEAT", -1.0)
+    monkeypatch.chdir(tmp_path)
+    heard, elsewhere = [], tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def waiting(call, *rest, **options):
+        os.chdir(elsewhere)  # as a task's model may
+        for told in (lambda: heard and heard[-1].busy, lambda: read_status(tmp_path / "run").get("busy")):
+            until = time.monotonic() + 120
+            while not (told() and told()[0][0] == call.task) and time.monotonic() < until:
+                time.sleep(0.01)
+            assert told()[0][0] == call.task
+        os.chdir(tmp_path)
+        return answer(call, *rest, **options)
+
+    monkeypatch.setattr("intriguing.engine.pools.inline.answer", waiting)
+    outcome = execute(toy_plan(2), Path("run"), lambda: InlinePool(Path("run")), listen=heard.append)
+    assert outcome.complete and not any(elsewhere.iterdir())
 
 
 def test_the_table_of_failures_is_written_while_the_run_goes_on(tmp_path, monkeypatch):

@@ -18,12 +18,12 @@ from intriguing.errors import LockedError
 from tests.engine.toy import LEAVE, RANGE, flip, toy_plan
 
 
-def execute(plan, run, make_pool=None, **limits):
+def execute(plan, run, make_pool=None, listen=lambda snapshot: None, **limits):
     found = examine(plan, run)
     with locked(run):
         write_plan(run, plan, {"name": "toy"})
         pool = make_pool or (lambda: InlinePool(run))
-        return Driver(plan, run, found, pool, Limits(**limits)).run(lambda task: f"again {task}")
+        return Driver(plan, run, found, pool, Limits(**limits), listen).run(lambda task: f"again {task}")
 
 
 def ray_pool(run, workers=2):

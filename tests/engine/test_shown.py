@@ -4,6 +4,7 @@ import io
 import logging
 import sys
 import types
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -117,3 +118,15 @@ def test_log_lines_of_a_long_run_are_rarer(monkeypatch, caplog):
     assert pauses[0] == 5
     assert pauses[-1] == 300
     assert len(times) < 400
+
+
+def test_a_log_line_names_what_has_been_at_work_for_long(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr("intriguing.engine.progress.shown.time.monotonic", lambda: now[0])
+    listen = LogLines()
+    with caplog.at_level(logging.INFO, logger="intriguing"):
+        for seconds in (6.0, 65.0):
+            now[0] += seconds
+            listen(replace(snapshot(1), busy=(("model/m/0", "here", seconds - 2.0),)))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "at work" not in first and second.endswith("0 failed; at work: model/m/0 (1 min 03 s)")

@@ -1,9 +1,9 @@
-"""Work that shows no progress of its own: where it takes long, log lines say what is being done."""
+"""Work that shows no progress of its own: where it takes long, another thread says what is being done."""
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
@@ -15,20 +15,28 @@ AGAIN = 30.0
 
 
 @contextmanager
-def telling(doing: str) -> Iterator[None]:
-    """Inside, log now and then what is being done, and for how long so far. What is done quickly is not mentioned."""
-    ended, began = threading.Event(), time.monotonic()
+def meanwhile(tell: Callable[[], None], after: float, again: float) -> Iterator[None]:
+    """Inside, another thread calls `tell` now and then: first after so many seconds. It is over when this ends."""
+    ended = threading.Event()
 
-    def tell() -> None:
-        pause = AFTER
+    def keep_telling() -> None:
+        pause = after
         while not ended.wait(pause):
-            log.info("%s: %.0f s so far", doing, time.monotonic() - began)
-            pause = AGAIN
+            tell()
+            pause = again
 
-    thread = threading.Thread(target=tell, daemon=True, name="telling")
+    thread = threading.Thread(target=keep_telling, daemon=True, name="telling")
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def telling(doing: str) -> Iterator[None]:
+    """Inside, log now and then what is being done, and for how long so far. What is done quickly is not mentioned."""
+    began = time.monotonic()
+    with meanwhile(lambda: log.info("%s: %.0f s so far", doing, time.monotonic() - began), AFTER, AGAIN):
+        yield

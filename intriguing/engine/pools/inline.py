@@ -25,6 +25,7 @@ class InlinePool:
         self._store = store_of(run)
         self._strict = strict
         self._debug = debug
+        self.silent = debug is None  # whoever follows a task in the debugger is not talked to
         self._resources = Resources()
         self._calls: deque[Call] = deque()
 

@@ -77,6 +77,8 @@ class Pool(Protocol):
 
     depth: int
     """How many calls a worker may hold at once."""
+    silent: bool
+    """Whether `events` runs a call to its end, however long that takes."""
 
     @property
     def workers(self) -> Sequence[str]:

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class LogLines:
     """Logs where a run stands every few seconds, in long runs more rarely: the progress of a run without a terminal.
 
-    A line comes after a fiftieth of the time that the run has taken, within `every` and `most` seconds.
+    A line comes after a fiftieth of the time that the run has taken, within `every` and `most` seconds. It names what
+    is at work where that takes longer than `every`.
     """
 
     def __init__(self, every: float = 5.0, most: float = 300.0) -> None:
@@ -33,7 +34,8 @@ class LogLines:
         pause = min(self._most, max(self._every, (now - self._began) / 50))
         if (ended and not self._ended) or (now - self._said >= pause and not ended):
             self._said, self._ended = now, ended
-            log.info("%s", snapshot.line())
+            busy = snapshot.at_work() if any(seconds >= self._every for *_, seconds in snapshot.busy) else ""
+            log.info("%s", f"{snapshot.line()}; at work: {busy}" if busy else snapshot.line())
 
 
 class Line:

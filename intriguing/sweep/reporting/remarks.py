@@ -2,12 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from intriguing.basics.folders.bucket import BucketFolder
-from intriguing.engine.progress.progress import Snapshot
 from intriguing.errors import IntriguingError
 from intriguing.results import open_run
 from intriguing.sweep.reporting.printed import notes
@@ -19,20 +17,19 @@ _TABLES = ("models", "examples")
 
 
 class Remarks:
-    """Hands each `Snapshot` on to `listen`, and logs the notes on a run (see `notes`) once each, as they become true.
+    """Logs the notes on a run (see `notes`) once each, as they become true.
 
     Of a run on an object store, which is far to look at, they are told at its end alone.
     """
 
-    def __init__(self, out: Path | BucketFolder, listen: Callable[[Snapshot], None]) -> None:
-        self._out, self._listen = out, listen
+    def __init__(self, out: Path | BucketFolder) -> None:
+        self._out = out
         self._told: set[str] = set()
         self._seen: list[int] = []
         self._looked = -_EVERY
 
-    def __call__(self, snapshot: Snapshot) -> None:
-        """Be told where the run stands."""
-        self._listen(snapshot)
+    def __call__(self) -> None:
+        """Look, where the last look is old enough."""
         if isinstance(self._out, Path) and time.monotonic() - self._looked >= _EVERY:
             self._look(self._out)
 

@@ -93,6 +93,7 @@ class RayPool:
     """
 
     depth = 2
+    silent = False
 
     def __init__(
         self,
