@@ -48,12 +48,13 @@ class Precision:
         """Inside, torch computes so; afterwards, as before."""
         before = Precision.now()
         try:
-            self._set()
+            self.set()
             yield
         finally:
-            before._set()
+            before.set()
 
-    def _set(self) -> None:
+    def set(self) -> None:
+        """Have torch compute so from now on."""
         for kinds, names in zip(_backends().values(), self.names, strict=True):
             for backend, name in zip(kinds, names, strict=True):
                 backend.fp32_precision = name
@@ -71,6 +72,8 @@ class Precision:
 
 
 FULL = Precision.all(_FULL)
+USUAL = Precision((("none", "tf32", "tf32"), ("none",) * 3))
+"""What torch begins with."""
 
 
 def full_precision() -> Any:

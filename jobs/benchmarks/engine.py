@@ -49,7 +49,7 @@ def build(tasks: int, extra: int = 0) -> Plan:
 class SimulatedPool:
     """Workers that answer at once; what they do (`work`) is not the driver's, and its CPU seconds are in `spent`."""
 
-    depth = 2
+    depth, silent = 2, False
 
     def __init__(self, workers: int, work: Callable[[str, Call], Record], batch: int = 64) -> None:
         self.workers = [f"w{i}" for i in range(workers)]

@@ -1,5 +1,6 @@
 """A module that was written as a script: what it changes for the whole process is put back."""
 
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -7,9 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from intriguing.basics.precision import USUAL, Precision
 from intriguing.basics.process import users_code
 from intriguing.data import factories
 from intriguing.models import build_model
+
+NUMBERS = torch.linspace(0.1, 1, 64 * 64).reshape(64, 64)
+
+
+def test_what_torch_begins_with_is_known():
+    code = "from intriguing.basics.precision import USUAL, Precision; assert Precision.now() == USUAL"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture
@@ -29,6 +38,10 @@ def script(tmp_path, monkeypatch):
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)
     torch.set_grad_enabled(True)
+    torch.set_autocast_enabled("cpu", False)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
+    USUAL.set()
     for name in [name for name in sys.modules if name.startswith("script_")]:
         del sys.modules[name]
 
@@ -60,6 +73,30 @@ def test_a_module_whose_folder_is_gone_moves_nobody_else(script, tmp_path):
     """)
     assert factories.call(f"{name}:data") == 1
     assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "now"),
+    [
+        ("set_float32_matmul_precision('medium')", Precision.now),
+        ("backends.cuda.matmul.__setattr__('allow_tf32', True)", Precision.now),
+        ("autocast('cpu', dtype=torch.bfloat16).__enter__()", lambda: torch.is_autocast_enabled("cpu")),
+        ("use_deterministic_algorithms(True)", torch.are_deterministic_algorithms_enabled),
+        ("backends.cudnn.__setattr__('benchmark', True)", lambda: torch.backends.cudnn.benchmark),
+    ],
+)
+def test_how_a_module_has_torch_round_and_choose_holds_in_its_own_code_alone(script, change, now):
+    """Scans and tests in the same worker were rounded to 8 bits: results depended on who had loaded the model."""
+    before, products = now(), (NUMBERS @ NUMBERS.T).tolist()
+    name = script(f"""
+        import torch
+        torch.{change}
+        def build():
+            return torch.nn.Linear(4, 3)
+    """)
+    build_model(f"{name}:build", (1, 2, 2), 3)
+    assert now() == before
+    assert (NUMBERS @ NUMBERS.T).tolist() == products
 
 
 @pytest.mark.parametrize("change", ["default_dtype(torch.float64)", "default_device('meta')", "grad_enabled(False)"])
