@@ -119,7 +119,7 @@ def _pairs(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, 
         for key in dict.fromkeys([*first, *second]):
             yield from _pairs(first.get(key, _ABSENT), second.get(key, _ABSENT), f"{path}.{key}" if path else str(key))
     elif any(tables):
-        yield path, *(_ABSENT if value is None else value for value in (first, second))  # a section that is left out
+        yield path, _ABSENT if first is None else first, _ABSENT if second is None else second  # a section left out
     else:
         yield path, first, second
 
