@@ -182,10 +182,10 @@ def _imported(module: str) -> ModuleType:
 
 
 def _note(module: str, new: set[str]) -> None:
-    """Add to `IMPORTED` the module and its imports that are neither Python's own nor installed."""
+    """Add to `IMPORTED` the module and its imports that are neither Python's own nor installed nor this package's."""
     paths = sysconfig.get_paths()
     installed = {Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    for name in {module, *new}:
+    for name in {module, *(each for each in new if each.partition(".")[0] != __name__.partition(".")[0])}:
         file = getattr(sys.modules.get(name), "__file__", None)
         # The modules that torch makes (torch.ops) say a file without a folder, which is none of the working folder's.
         if file and Path(file).is_absolute() and (name == module or not installed & set(Path(file).resolve().parents)):

@@ -63,9 +63,13 @@ def for_paper(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> F
 
 
 def for_page(alt: str, draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> Markup:
-    """The figure that `draw` gives as an <svg> element; `alt` says in words what it shows."""
+    """The figure that `draw` gives as an <svg> element; `alt` says in words what it shows.
+
+    Settings of matplotlib that a user's model or program has made are for other figures: the page looks alike always.
+    """
+    usual = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
     # The salt makes the ids in the SVG the same on every run, and others in every figure.
-    with mpl.rc_context(style(_STAND_INS) | {"svg.fonttype": "none", "svg.hashsalt": alt}):
+    with mpl.rc_context(usual | style(_STAND_INS) | {"svg.fonttype": "none", "svg.hashsalt": alt}):
         return _svg(draw(*args, **kwargs), alt)
 
 

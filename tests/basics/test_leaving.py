@@ -27,6 +27,26 @@ def test_a_second_ctrl_c_ends_a_process_that_is_leaving_without_a_traceback():
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+def test_a_thread_that_a_model_left_running_is_named_and_waited_for():
+    """The command did not end and said nothing."""
+    code = """
+import logging, threading
+from intriguing.basics.process import leaving, patience
+patience.AFTER = 0.01
+told = threading.Event()
+class Handler(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage(), flush=True)
+        told.set()
+logging.basicConfig(level="INFO", handlers=[Handler()])
+threading.Thread(target=told.wait, name="mine").start()
+leaving.leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "waiting for a thread that was left running, mine (Ctrl-C ends it)" in done.stdout
+
+
 def test_a_run_that_leaves_ray_behind_ends_so(monkeypatch):
     from intriguing.basics.process import leaving
     from intriguing.engine.pools.on_ray import cluster

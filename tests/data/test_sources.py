@@ -308,10 +308,11 @@ def test_loading_and_hashing_the_sample_imports_no_torch():
 def test_what_a_module_imports_is_told_but_for_what_is_installed_or_made_by_torch(monkeypatch, tmp_path):
     monkeypatch.setattr(factories, "IMPORTED", {})
     files = {"users_own": str(tmp_path / "users_own.py"), "users_made": "_made.py", "numpy": np.__file__}
+    files["intriguing.made"] = str(tmp_path / "intriguing" / "made.py")  # of a checkout, which is not installed
     for name, file in files.items():
         module = ModuleType(name)
         module.__file__ = file
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.chdir(tmp_path)
-    factories._note("users_own", {"users_made", "numpy"})
+    factories._note("users_own", {"users_made", "numpy", "intriguing.made"})
     assert {"users_own": str(tmp_path / "users_own.py")} == factories.IMPORTED

@@ -2,12 +2,14 @@
 
 from itertools import combinations
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from intriguing.report.drawing import crosses, strips
+from intriguing.report.drawing import crosses, forest, strips
+from intriguing.report.media import for_page
 
 
 def test_names_of_points_that_lie_together_are_written_apart():
@@ -63,3 +65,12 @@ def test_scores_without_outliers_or_without_spread_are_all_drawn(values):
     [axis] = strips([("purity", [("natural", np.array(values))])]).axes
     low, high = axis.get_xlim()
     assert not axis.texts and low < min(values) and max(values) < high
+
+
+def test_the_page_does_not_follow_settings_of_matplotlib_that_a_model_made():
+    """A page was not written at all where a module had asked for LaTeX, and there was none."""
+    rows = [("units", 1.0, 0.5, 1.5)]
+    usual = for_page("effects", forest, rows, "effect")
+    with mpl.rc_context({"text.usetex": True, "font.size": 40, "axes.grid": True, "svg.image_inline": False}):
+        assert for_page("effects", forest, rows, "effect") == usual
+        assert mpl.rcParams["text.usetex"]
