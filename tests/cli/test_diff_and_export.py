@@ -38,7 +38,7 @@ def test_a_run_differs_from_itself_in_nothing(finished, capsys):
         "gaussian",
         "amplified",
         "noise",
-    }  # clean images are the models' errors, which are told above
+    }  # of clean ones: errors
     assert run_command(["diff", str(finished), str(finished)]) == 0
     out = capsys.readouterr().out
     assert "The specs are equal." in out
