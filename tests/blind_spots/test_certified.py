@@ -8,6 +8,7 @@ from torch import nn
 
 from intriguing import SearchOptions, minimal_distortion
 from intriguing.basics.precision import Precision
+from intriguing.blind_spots.arithmetic.box import Box
 from intriguing.blind_spots.outcome import certified
 from intriguing.errors import UnknownNameError
 
@@ -128,6 +129,15 @@ def test_tries_of_classes_that_are_proven_to_be_farther_are_dropped():
     assert bool((proven.backward_passes <= plain.backward_passes).all())
     assert proven.backward_passes.sum() < 0.97 * plain.backward_passes.sum()
     assert proven.backward_rows < plain.backward_rows
+
+
+def test_nothing_is_excluded_of_an_image_without_a_success_or_that_is_wrong_before():
+    model = network()
+    x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    labels = model(x).argmax(1)
+    prover = certified.Certifier(model, Box(0.0, 1.0), (1, 4, 4), "fast", Precision.now())
+    mask = prover.excluded(x.flatten(1), labels, torch.tensor([1e-3, 0.0, torch.inf]))
+    assert mask.sum(1).tolist() == [2, 0, 0] and not bool(mask.gather(1, labels.unsqueeze(1)).any())
 
 
 def test_classes_are_not_excluded_where_that_costs_more_than_searches(monkeypatch):

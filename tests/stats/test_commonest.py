@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binom
 
-from intriguing.stats.commonest import CLEARLY, HARDLY, beats_commonest, no_better_than_commonest
+from intriguing.stats.commonest import CLEARLY, FEWEST, HARDLY, beats_commonest, no_better_than_commonest
 
 
 @pytest.mark.parametrize("level", [CLEARLY, HARDLY])
@@ -21,5 +21,10 @@ def test_a_model_that_is_worse_than_chance_is_told_and_a_good_one_is_not():
     assert said and said.startswith("cnn is wrong on 97% of the test images, no better than") and "(89%)" in said
     assert no_better_than_commonest("cnn", 0.88, 1_000, 0.11)
     assert no_better_than_commonest("cnn", 0.5, 1_000, 0.11) is None
-    assert no_better_than_commonest("cnn", 0.75, 4, 0.5) is None, "with four images a good model can look so"
+    said = no_better_than_commonest("cnn", 0.89, 1_000, 0.11)
+    assert said and ", no better than" in said, "as good is no better"
+    said = no_better_than_commonest("cnn", 0.889, 1_000, 0.11)
+    assert said and ", hardly better than" in said
+    assert no_better_than_commonest("cnn", 0.75, FEWEST, 0.5)
+    assert no_better_than_commonest("cnn", 0.75, FEWEST - 1, 0.5) is None, "with so few a good model can look so"
     assert no_better_than_commonest("cnn", 0.1, 100, 1.0) is None, "one class says nothing"
