@@ -28,6 +28,18 @@ def test_a_handful_of_words_is_one_stratum():
     assert strata(np.array([1, 5, 1000])).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("counts", "groups"),
+    [
+        ([8, 15, 9, 7, 4, 4, 3, 2, 2], [0, 0, 0, 1, 1, 1, 2, 2, 2]),
+        ([8, 9, 7, 4, 4, 3, 2, 2], [0, 0, 0, 0, 0, 1, 1, 1]),
+        ([8, 9, 8, 7, 4, 4, 3, 2], [0, 0, 0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_a_stratum_is_an_octave_or_more_where_that_has_too_few_words(counts, groups):
+    assert strata(np.array(counts), smallest=3).tolist() == groups
+
+
 def test_matched_draws_keep_the_strata_and_repeat_no_word():
     groups = strata(drawn_counts())
     sets = np.array([generator(i, "test sets").permutation(1000)[:10] for i in range(7)])
@@ -46,6 +58,8 @@ def test_every_word_of_a_stratum_is_drawn_equally_often():
 def test_a_stratum_that_is_too_small_is_refused():
     with pytest.raises(InputError, match="fewer words"):
         matched_draws(np.array([0, 0, 1]), np.array([[0, 1, 0]]), 2, generator(0, "x"))
+    whole = matched_draws(np.array([0, 0, 1]), np.array([[0, 1, 2]]), 2, generator(0, "x"))
+    assert np.sort(whole).tolist() == [[[0, 1, 2]]] * 2
 
 
 def test_norms_that_grow_with_counts_have_a_correlation_of_one():

@@ -188,6 +188,24 @@ def test_the_verdict_says_from_which_size_half_of_the_changes_fool_another_netwo
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "who"), [(0.12, "Made smaller, c"), (0.105, "C"), (0.095, "C"), (0.08, "Enlarged, c")]
+)
+def test_the_verdict_says_whether_changes_were_scaled_and_that_noise_may_fool_more_often(small, found, who):
+    small.write("plan", "model_rows", "searched")
+    for source, target in (("FC10", "007"), ("007", "FC10")):
+        follow(small, source, target, [np.inf] * 24)
+        follow(small, source, source, [0.01] * 24)
+        follow(small, "", target, [0.06] * 24, kind="gaussian")
+    small.write("examples")
+    rewrite(small.root, "transfer", "rms", lambda row: found if row["kind"] == "minimal" else row["rms"])
+    (said,) = verdicts(Context(open_run(small.root)))
+    assert said.sentence == (
+        f"{who}hanges made to fool one network into any wrong class fool others significantly less often than noise of "
+        "the same size."
+    )
+
+
 def test_the_interval_of_the_verdict_is_that_of_a_share_of_its_images(small):
     """Every other image fools the other network: a resample of n images has a binomial number of those that do."""
     small.write("plan", "model_rows", "searched")
