@@ -27,6 +27,14 @@ def test_a_dry_run_writes_nothing_and_tells_tasks_rows_bytes_and_device(spec_fil
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_of_a_finished_run_has_nothing_left_to_do(spec_file, finished, capsys):
+    assert run_command(["plan", str(spec_file), "--out", str(finished), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["reused"] == told["tasks"] == sum(stage["tasks"] for stage in told["stages"]) > 0
+    assert (told["to_run"], told["rows"], told["bytes"]) == (0, 0, 0)
+    assert not any(stage["to_run"] for stage in told["stages"])
+
+
 @pytest.mark.slow
 def test_a_model_and_a_data_set_of_the_user_s_folder_can_be_named(tmp_path):
     (tmp_path / "mine.py").write_text(

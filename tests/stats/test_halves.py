@@ -22,6 +22,12 @@ def test_halves_give_the_standard_error_of_a_mean_without_a_factor():
     assert standard_errors(halves)["mean"] == pytest.approx(values.std(ddof=1) / 20, rel=0.05)
 
 
+def test_two_halves_give_the_sample_standard_deviation_times_the_factor():
+    """Natural minus the mean of the rotations: 1 - 2 and 5 - 3."""
+    halves = [{"purity": [1.0, 1.0, 3.0]}, {"purity": [5.0, 3.0, 3.0]}]
+    assert standard_errors(halves, factor=2.0) == {"purity": pytest.approx(2 * 3 / 2**0.5)}
+
+
 def test_top_means_need_half_the_list_and_no_factor():
     rng = np.random.default_rng(2)
 

@@ -10,6 +10,11 @@ def test_holm_is_the_textbooks():
     assert np.allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
 
 
+def test_no_adjusted_p_is_above_one():
+    p = np.array([0.4, 0.9, 0.5])
+    assert holm(p).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_holm_passes_over_what_was_not_tested():
     assert np.allclose(holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04], equal_nan=True)
 
