@@ -59,8 +59,10 @@ def test_changed_activations_stay_in_the_box_and_make_the_upper_half_err():
 def test_an_image_that_the_network_gets_wrong_enters_no_pool():
     cut = Cut(seeded(chain), "hidden1", images())
     given = drawn(cut)
-    wrong = Drawn(given.images, (given.labels + 1) % 3, given.positions)
-    assert len(new_changes(cut, wrong, POOLS, 0)) == 0
+    warm = torch.full_like(cut.activations(given.images), 0.1)
+    for known in (None, warm):
+        wrong = Drawn(given.images, (given.labels + 1) % 3, given.positions, known)
+        assert len(new_changes(cut, wrong, POOLS, 0)) == 0
 
 
 def test_noise_is_as_long_as_asked_after_clipping_and_keyed():

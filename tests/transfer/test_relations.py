@@ -188,6 +188,6 @@ def test_rows_come_together_in_any_order():
     assert answers.cells("noise 0.1")[:, 1, 1].tolist() == [1, 1]
     assert answers.both_right.sum() == 1  # image 3 with itself: b was not fed it, and a not the others
     with pytest.raises(InputError, match="not attacked"):
-        collector.clean(["a"], [0], [4], [True])
+        collector.clean(["a", "a"], [0, 0], [3, 4], [True, True])
     with pytest.raises(InputError, match="minimal, noise"):
         answers.cells("amplified")
