@@ -5,8 +5,10 @@ import os
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from intriguing.engine.pools import ray_address
@@ -43,6 +45,24 @@ def closed():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def guarded():
+    """The address of a head that answers nobody without its token."""
+
+    def refuse(request, context):
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken: Authentication token is missing or incorrect")
+
+    class Guard(grpc.GenericRpcHandler):
+        def service(self, handler_call_details):
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Guard()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
 
 
 def auto_pool(run):
@@ -137,12 +157,48 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_for_ray_and_inline_for
 def test_a_cluster_that_is_named_is_given_more_time_than_one_in_a_file(file, monkeypatch):
     """A head that was slow for 3 seconds, for all started at once, ended the run that was meant for it."""
     given = []
-    monkeypatch.setattr(ray_address, "_ask", lambda place, seconds, is_client: given.append((place, seconds)) or "")
+    monkeypatch.setattr(ray_address, "_ask", lambda place, seconds, *_, **__: given.append((place, seconds)) or "")
     file.write_text("127.0.0.1:1")
     assert find_cluster().address == "127.0.0.1:1"
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
     assert find_cluster().is_named
     assert given == [("127.0.0.1:1", 3.0), ("127.0.0.1:2", 15.0)]
+
+
+def test_a_cluster_that_wants_its_token_is_told_what_to_set(file, guarded, monkeypatch):
+    """Ray said "Failed to connect" after twenty seconds. It gives a token to a cluster of its own file alone."""
+    monkeypatch.setenv("HOME", str(file.parent))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert ask(guarded, SOON) == ""  # it is up
+    monkeypatch.setattr(ray_address, "PROBE_SECONDS", SOON)
+    file.write_text(guarded)
+    copied = "it answers nobody without its token: copy the cluster's token to ~/.ray/auth_token, and set RAY_AUTH_MODE"
+    assert copied in find_cluster().problem
+    (file.parent / ".ray").mkdir()
+    (file.parent / ".ray" / "auth_token").write_text("0" * 64)
+    assert find_cluster().is_usable
+    monkeypatch.setenv("RAY_ADDRESS", guarded)
+    assert find_cluster().problem.endswith("it answers nobody without its token: set RAY_AUTH_MODE=token")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert find_cluster().is_usable
+
+
+def test_a_cluster_of_rays_own_file_is_asked_for_so_that_ray_gives_it_its_token(file, guarded, monkeypatch):
+    from intriguing.engine.pools.on_ray import cluster
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(ray_address, "PROBE_SECONDS", SOON)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **options: asked.append(options["address"]))
+    asked = []
+    file.write_text(guarded)
+    assert cluster.connect(None) == (True, True)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_ADDRESS", guarded)
+    assert cluster.connect(None) == (True, True)
+    assert asked == ["auto", guarded]
 
 
 def test_local_is_no_cluster_whatever_the_file_says(file, silent, monkeypatch):

@@ -11,6 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from intriguing.basics.folders.files import expanded
+from intriguing.basics.folders.presence import is_file
+
 PROBE_SECONDS = 3.0
 """How long an address may take to answer that was found in a file."""
 NAMED_SECONDS = 15.0
@@ -47,12 +50,12 @@ def find_cluster() -> Cluster:
     if named == "local":
         return Cluster()
     if named and named != "auto":
-        problem = ask(named, NAMED_SECONDS)
+        problem = ask(named, NAMED_SECONDS, _without_token(is_named=True))
         return Cluster(named, True, problem and f"RAY_ADDRESS is {named!r}, and {problem}")
     file = address_file()
     try:
         address = _read(file)
-        problem = address and ask(address, PROBE_SECONDS)
+        problem = address and ask(address, PROBE_SECONDS, _without_token(is_named=False))
     except (OSError, ValueError) as error:
         address, problem = "?", str(error)
     said = f"{str(file)!r} names a Ray cluster" + (f" at {address!r}" if address != "?" else "")
@@ -67,11 +70,24 @@ def address_file() -> Path:
     return Path("/tmp" if folder is None else folder, "ray", "ray_current_cluster")
 
 
-def ask(address: str, seconds: float = PROBE_SECONDS) -> str:
+def _without_token(is_named: bool) -> str:
+    """What is wrong where a cluster wants a token; "" where Ray gives it one, and says what is wrong with that.
+
+    To an address that somebody named it gives none unless RAY_AUTH_MODE says so.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE")
+    here = any(map(os.environ.get, ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))) or is_file(expanded("~/.ray/auth_token"))
+    if mode not in (None, "", "disabled") or (not mode and here and not is_named):
+        return ""
+    first = "" if here else "copy the cluster's token to ~/.ray/auth_token, and "
+    return f"it answers nobody without its token: {first}set RAY_AUTH_MODE=token"
+
+
+def ask(address: str, seconds: float = PROBE_SECONDS, without_token: str = "") -> str:
     """What is wrong with the cluster at `address`; "" when one answers there within `seconds`.
 
-    A server of another kind is no cluster: the control service of Ray must know the call. (That it wants a token is an
-    answer too: Ray says what is wrong with the token.)
+    A server of another kind is no cluster: the control service of Ray must know the call. That it wants a token is an
+    answer, too: `without_token` is what is wrong then.
     """
     scheme, _, rest = address.rpartition("://")
     if scheme in ("http", "https"):
@@ -82,10 +98,10 @@ def ask(address: str, seconds: float = PROBE_SECONDS) -> str:
     found = _HOST_PORT.fullmatch(place)
     if found is None or not 0 < int(found[2]) < 65_536:
         return "that is not of the form host:port"
-    return _ask(place, seconds, is_client=scheme == "ray")
+    return _ask(place, seconds, without_token, is_client=scheme == "ray")
 
 
-def _ask(place: str, seconds: float, is_client: bool) -> str:
+def _ask(place: str, seconds: float, without_token: str, is_client: bool) -> str:
     import grpc
 
     try:
@@ -100,6 +116,8 @@ def _ask(place: str, seconds: float, is_client: bool) -> str:
             code = error.code()  # pyright: ignore[reportAttributeAccessIssue]
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 return f"nothing answers there within {seconds:g} s"
+            if code == grpc.StatusCode.UNAUTHENTICATED:
+                return without_token
             if code == grpc.StatusCode.UNAVAILABLE:
                 return f"nothing answers there ({_last_words(error)})"
             # Ray's client server does not know the call, but that it says so tells that it is there.

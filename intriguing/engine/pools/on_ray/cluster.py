@@ -129,7 +129,9 @@ def connect(workers: int | None) -> tuple[bool, bool]:
         else:
             is_here = cluster.address.startswith(_LOOPBACK)
             with _on_loopback() if is_here else nullcontext():
-                _start(otherwise, address=cluster.address, job_config=job_config(), **_QUIET)
+                # Ray gives its token to a cluster that it finds itself, in the same file.
+                address = cluster.address if cluster.is_named else "auto"
+                _start(otherwise, address=address, job_config=job_config(), **_QUIET)
         return True, True
     if cluster.problem:
         log.warning("%s; that cluster is not used", cluster.problem)
