@@ -6,7 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from intriguing.basics.folders.files import check_can_write, write_file, writing
+from intriguing.basics.folders.files import (
+    check_can_write,
+    clear_temporaries,
+    names_in,
+    opened,
+    temporary_name,
+    write_file,
+    writing,
+)
 from intriguing.errors import CorruptError, StoreError
 
 
@@ -29,6 +37,29 @@ def test_what_stands_in_the_way_and_damage_are_told_as_ever(tmp_path):
         write_file(tmp_path, "page.html", b"")
     with pytest.raises(CorruptError, match="damaged"), writing("the page", "Go there."):
         raise CorruptError("damaged") from OSError(errno.EIO, "x")
+
+
+def test_all_of_a_file_is_on_its_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+
+    def syncing(handle):
+        synced.append((os.fstat(handle).st_size, (tmp_path / "a").exists()))
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    write_file(tmp_path, "a", b"content")
+    assert synced == [(len(b"content"), False)] and (tmp_path / "a").read_bytes() == b"content"
+
+
+def test_temporary_files_are_removed_where_they_are_older(tmp_path):
+    old, new, other = (tmp_path / name for name in (temporary_name(), temporary_name(), "data.txt"))
+    for path, changed in ((old, 100), (new, 200), (other, 100)):
+        path.write_text("")
+        os.utime(path, (changed, changed))
+    with opened(tmp_path) as folder:
+        clear_temporaries(folder, older_than=200)
+        assert names_in(tmp_path) == sorted([new.name, "data.txt"])
+        clear_temporaries(folder)
+    assert names_in(tmp_path) == ["data.txt"]
 
 
 def test_a_folder_that_cannot_be_written_is_known_before_work(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from intriguing.engine.dispatch import Dispatch
+from intriguing.engine.dispatch import SHORT, Dispatch
 from intriguing.engine.pools.pool import Raised
 from intriguing.engine.schedule import Node, Schedule
 from intriguing.engine.worker import Damage
@@ -29,13 +29,14 @@ def dispatched(tmp_path, tasks, workers, seconds=0.1, nodes=None):
     return schedule, pool, dispatch, sent
 
 
-def test_every_worker_has_one_before_any_has_two(tmp_path):
-    _, _, dispatch, sent = dispatched(tmp_path, 3, "ab")
+@pytest.mark.parametrize("seconds", [0.1, SHORT])
+def test_every_worker_has_one_before_any_has_two(tmp_path, seconds):
+    _, _, dispatch, sent = dispatched(tmp_path, 3, "ab", seconds)
     dispatch.offer()
     assert sent == [("a", "t0"), ("b", "t1"), ("a", "t2")]
 
 
-@pytest.mark.parametrize("seconds", [None, 1.5])
+@pytest.mark.parametrize("seconds", [None, 1.01 * SHORT])
 def test_nothing_is_queued_behind_a_long_task_or_one_of_which_nothing_is_known(tmp_path, seconds):
     schedule, _, dispatch, sent = dispatched(tmp_path, 5, "ab", seconds)
     dispatch.offer()
@@ -64,6 +65,17 @@ def test_a_call_behind_a_task_that_turned_out_long_is_taken_back_for_an_idle_wor
     assert dispatch.seconds_busy()["a"] >= 2  # t0 did not begin anew when what waited behind it came back
     dispatch.offer()
     assert sent[4:] == [("b", "t2")]
+
+
+def test_no_more_calls_are_taken_back_than_there_are_idle_workers(tmp_path, clock):
+    schedule, pool, dispatch, _ = dispatched(tmp_path, 6, "abc")
+    dispatch.offer()
+    for task in ("t2", "t5"):
+        schedule.succeeded(task)
+        dispatch.freed("c")
+    clock[0] += 2
+    dispatch.take_back()
+    assert pool.recalled == [("a", "t3")]
 
 
 def test_a_worker_that_leaves_is_given_nothing_and_what_it_runs_is_awaited(tmp_path):

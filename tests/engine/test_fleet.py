@@ -10,8 +10,17 @@ from intriguing.engine.sameness import difference, sources_hash, what_runs_here
 
 @pytest.mark.parametrize(
     ("cpus", "gpus", "share", "fits"),
-    [(4, 0, 0.0, 4), (4, 1, 1.0, 1), (0, 0, 0.0, 0), (16, 2, 0.25, 8), (16, 2, 0.3, 6), (3, 2, 0.25, 3), (16, 4, 2, 2)],
-)
+    [
+        (4, 0, 0.0, 4),
+        (4, 1, 1.0, 1),
+        (0, 0, 0.0, 0),
+        (16, 2, 0.25, 8),
+        (16, 2, 0.3, 6),
+        (3, 2, 0.25, 3),
+        (16, 4, 2, 2),
+        (99, 1, 1 / 93, 93),
+    ],
+)  # fmt: skip
 def test_a_machine_holds_what_its_cpus_and_whole_gpus_hold(cpus, gpus, share, fits):
     assert Machine("a", "a", cpus=cpus, gpus=gpus).fits(share) == fits
 
