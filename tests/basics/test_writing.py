@@ -9,6 +9,7 @@ import pytest
 from intriguing.basics.folders.files import (
     check_can_write,
     clear_temporaries,
+    is_table_file,
     names_in,
     opened,
     temporary_name,
@@ -60,6 +61,13 @@ def test_temporary_files_are_removed_where_they_are_older(tmp_path):
         assert names_in(tmp_path) == sorted([new.name, "data.txt"])
         clear_temporaries(folder)
     assert names_in(tmp_path) == ["data.txt"]
+
+
+def test_files_of_tables_are_known_by_their_names_and_hidden_ones_are_none():
+    ours = ("part-00000-0123456789abcdef.parquet", "search.1-0123456789abcdef.parquet", "tasks.parquet")
+    assert all(map(is_table_file, ours))
+    others = (f".{ours[0]}", ".tasks.parquet", "part-0123456789abcde.parquet", f"{ours[0]}.bak", "mine.parquet")
+    assert not any(map(is_table_file, others))
 
 
 def test_a_folder_that_cannot_be_written_is_known_before_work(tmp_path, monkeypatch):
