@@ -5,7 +5,6 @@ import time
 import pytest
 
 from intriguing.engine.pools.fleet import START_TRIES, Fleet, Machine
-from intriguing.engine.sameness import difference, sources_hash, what_runs_here
 
 
 @pytest.mark.parametrize(
@@ -56,13 +55,3 @@ def test_a_machine_that_leaves_or_is_short_of_memory_gets_nothing_new(monkeypatc
     later = time.monotonic() + 60
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert [m.id for m in found.usable] == ["m1"]
-
-
-def test_what_differs_between_machines_is_named():
-    ours = what_runs_here()
-    assert difference(ours, ours) == ""
-    assert sources_hash() in ours["intriguing"]
-    theirs = ours | {"torch": "1.0", "intriguing": "0.1.0 (sources 000000000000)"}
-    package, torch = (f"this driver {ours[name]}" for name in ("intriguing", "torch"))
-    assert difference(theirs, ours) == f"intriguing 0.1.0 (sources 000000000000), {package}; torch 1.0, {torch}"
-    assert "numpy missing" in difference({k: v for k, v in ours.items() if k != "numpy"}, ours)
