@@ -5,7 +5,7 @@
 
 Every measurement runs in its own process. Times are CPU-seconds of the whole process tree, so a busy machine changes
 them little; peak memory is resident memory above what the inputs and the imports take. The table that is printed is
-the README's.
+that of docs/results/units.md.
 """
 
 import argparse
@@ -94,29 +94,37 @@ def collection(arguments: argparse.Namespace) -> dict[str, float]:
         for block in ig.collect_activations(model, batches(rows), "3"):
             top.update(block.vectors["3"], block.ids)
 
-    images = torch.rand((BATCH, 1, 28, 28), generator=torch.Generator().manual_seed(1))
-    many = [images] * (rows // BATCH // 8)
-    convolutions = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3))
-
-    def bare_convolutions() -> None:
-        with torch.inference_mode():
-            for batch in many:
-                convolutions(batch)
-
-    def moments_of_convolutions() -> None:
-        seen = Moments(64)
-        for block in ig.collect_activations(convolutions, many, "4"):
-            seen.update(block.vectors["4"])
-
     # In turns, so that a busy machine slows all of them alike.
     works: dict[str, Callable[[], None]] = {"bare": bare, "gemm": with_gemm, "moments": moments, "scan": scan}
-    works |= {"bare_cnn": bare_convolutions, "moments_cnn": moments_of_convolutions}
+    works |= convolutions(rows)
     found = {name: [] for name in works}
     for turn in range(arguments.repeats + 1):
         for name, work in works.items():
             spent = best_of(work, 1)
             found[name] += [spent] if turn else []  # the first turn warms up
     return {name: rows / min(values) for name, values in found.items()}
+
+
+def convolutions(rows: int) -> dict[str, Callable[[], None]]:
+    """The forward alone, and the collection of moments, of three convolutions on `rows` / 8 images."""
+    import intriguing as ig
+    from intriguing.units import Moments
+
+    images = torch.rand((BATCH, 1, 28, 28), generator=torch.Generator().manual_seed(1))
+    many = [images] * (rows // BATCH // 8)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for batch in many:
+                model(batch)
+
+    def moments() -> None:
+        seen = Moments(64)
+        for block in ig.collect_activations(model, many, "4"):
+            seen.update(block.vectors["4"])
+
+    return {"bare_cnn": bare, "moments_cnn": moments}
 
 
 def memory(arguments: argparse.Namespace) -> dict[str, float]:
@@ -162,34 +170,48 @@ def store_ours(arguments: argparse.Namespace) -> dict[str, float]:
         return {"cpu": best_of(lambda: write(folder), 2)}
 
 
+class FamilyClock:
+    """CPU-seconds of this process and of all that descend from it, those that have ended too: inside `with`, each is
+    noted while it lives, for raylets do not keep the times of workers that ended.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, float], float] = {}
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "FamilyClock":
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watcher.join()
+
+    def seconds(self) -> float:
+        """What all of them took so far."""
+        self._look()
+        return sum(self._seen.values())
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        import psutil
+
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                self._seen[process.pid, process.create_time()] = times.user + times.system
+
+
 def store_ray_data(arguments: argparse.Namespace) -> dict[str, float]:
     """The same by Ray Data: CPU-seconds of all its processes from a running Ray to the last file."""
-    import psutil
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-
-    seen: dict[tuple[int, float], float] = {}
-
-    def look() -> None:
-        # Raylets do not keep the times of workers that ended: every process is noted while it lives.
-        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                seen[process.pid, process.create_time()] = times.user + times.system
-
-    def watch() -> None:
-        while not done.wait(0.1):
-            look()
-
-    def spent() -> float:
-        look()
-        return sum(seen.values())
-
-    done = threading.Event()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
 
     class Forward:
         def __init__(self) -> None:
@@ -207,18 +229,17 @@ def store_ray_data(arguments: argparse.Namespace) -> dict[str, float]:
     pool_of_one = ray.data.ActorPoolStrategy(size=1)
 
     def run(rows: int) -> float:
-        before = spent()
+        before = clock.seconds()
         with tempfile.TemporaryDirectory() as folder:
             data = ray.data.range(rows, override_num_blocks=max(1, rows // 16_384))
             made = data.map_batches(Forward, batch_size=2048, compute=pool_of_one, num_cpus=1)
             made.write_parquet(folder, compression="zstd")
-        return spent() - before
+        return clock.seconds() - before
 
     # Every run starts an actor that imports torch. The difference of two runs is net of that.
-    run(16_384)
-    few, many = run(16_384), run(arguments.rows + 16_384)
-    done.set()
-    watcher.join()
+    with FamilyClock() as clock:
+        run(16_384)
+        few, many = run(16_384), run(arguments.rows + 16_384)
     ray.shutdown()
     return {"cpu": many - few}
 
