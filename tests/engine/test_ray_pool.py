@@ -13,6 +13,7 @@ from intriguing.engine.pools.on_ray import pool as pool_module
 from intriguing.engine.pools.pool import Died, Finished, Joined, Left
 from intriguing.engine.task import Plan
 from intriguing.engine.worker import Call
+from intriguing.errors import ClusterError
 from tests.engine.fault_tasks import sleeping
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -154,3 +155,19 @@ def test_the_pool_asks_an_autoscaler_for_what_no_machine_holds_and_uses_machines
         assert sorted(actor.node for actor in made._actors.values()) == ["", machine.id]
     finally:
         made.close()
+
+
+def test_a_head_that_takes_all_its_workers_with_it_is_told_of_and_asked_nothing(pool, monkeypatch):
+    """Whatever else was asked of it waited, and Ray ended the process after a minute, without a word of ours."""
+    monkeypatch.setattr(pool_module, "answers", lambda: False)
+    for asked in ("pending_machines", "machines", "internal_kv._internal_kv_get"):
+        monkeypatch.setattr(f"intriguing.engine.pools.on_ray.pool.{asked}", lambda *_: pytest.fail("it was asked"))
+    for name in list(pool._actors):
+        pool.kill(name, "its machine is gone")
+    pool._said = pool._alive = -1e9
+    assert {type(event) for event in pool.events(0)} == {Died}
+    assert pool.beat("worker-0") == ""
+    monkeypatch.setattr(pool_module, "_SILENT", -1.0)
+    pool._looked = -1e9
+    with pytest.raises(ClusterError, match="has not answered for .* give the same command again"):
+        pool.events(0)

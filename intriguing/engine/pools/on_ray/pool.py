@@ -188,7 +188,7 @@ class RayPool:
 
     def beat(self, worker: str) -> str:
         """What the actor last left as a sign of life."""
-        return (internal_kv._internal_kv_get(self._key(worker)) or b"").decode()
+        return (internal_kv._internal_kv_get(self._key(worker)) or b"").decode() if answers() else ""
 
     def exclude(self, worker: str, reason: str) -> bool:
         """End all actors on the machine of `worker`, and start none there any more."""
@@ -252,7 +252,10 @@ class RayPool:
         self._looked = now = time.monotonic()
         if not answers():
             if now - self._answered > _SILENT:
-                raise ClusterError(f"The cluster's head has not answered for {now - self._answered:.0f} s.")
+                raise ClusterError(
+                    f"The cluster's head has not answered for {now - self._answered:.0f} s. What is finished is kept: "
+                    "start the cluster again, then give the same command again."
+                )
             return
         self._answered = now
         self._fleet.see(machines())
@@ -447,9 +450,12 @@ class RayPool:
         excluded = self._fleet.excluded.keys() & self._fleet.machines.keys()
         if excluded and not self._fleet.hopeful and not self._greetings:
             raise ClusterError(f"No machine of the cluster can run workers. {self._fleet.why_excluded()}.")
-        if now - self._alive > self._timeout:
+        is_over, is_due = now - self._alive > self._timeout, now - self._said > _SAY
+        if not (is_over or is_due) or not answers():
+            return  # of a head that is gone `_look` tells: all else that is asked of it ends the process after a minute
+        if is_over:
             raise ClusterError(self._nothing_fits())
-        if now - self._said > _SAY:
+        if is_due:
             self._said = now
             log.info("waiting: %s, for at most %.0f s more", self._state(), self._timeout - (now - self._alive))
 
