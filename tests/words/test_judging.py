@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,3 +187,10 @@ def test_options_are_checked():
         JudgeOptions.from_mapping({"row_words": 41})
     with pytest.raises(SpecError, match="most_words = 10"):
         JudgeOptions.from_mapping({"most_words": 10})
+
+
+def test_a_row_that_is_like_every_matched_one_is_in_their_middle():
+    panel = SimpleNamespace(stratum=np.zeros(6, int), npmi=lambda first, second: np.full(first.shape, 0.25))
+    npmi, percentile, null = judged_rows(panel, np.array([[0, 1, 2], [3, -1, 4]]), 20, np.random.default_rng(0))
+    assert npmi.tolist() == [0.25, 0.25] and percentile.tolist() == [50.0, 50.0]
+    assert null == pytest.approx(np.full(20, 0.25))
