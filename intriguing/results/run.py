@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from importlib import import_module
 from operator import or_
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -396,30 +397,36 @@ class Run:
 
     def _files(self, name: str) -> list[str]:
         """The Parquet files of a table, sorted."""
-        listed = self._kept.get("listed", {})
+        listed, _ = self._kept.get(self._listing, ({}, set()))
         if name not in listed:
             with self._reading(f"Table {name!r}"):
                 folder = f"{self._root}/tables/{name}"
                 listed[name] = table_files(self._system, folder, recursive=name == "activations")
         return listed[name]
 
+    @property
+    def _listing(self) -> str:
+        """Where is kept what was listed once in this thread: others that read this run know nothing of it."""
+        return f"listed by thread {get_ident()}"
+
     @contextmanager
     def listed_once(self) -> Iterator[None]:
-        """Inside, the files of a table on an object store are listed and checked once: each time takes requests.
+        """Inside, in this thread, a table's files on an object store are listed and checked once: it takes requests.
 
         What a run that is at work adds meanwhile is not seen, and a file that it replaced is a `CorruptError`.
         """
-        if isinstance(self._system, fs.LocalFileSystem) or "listed" in self._kept:
+        here = self._listing
+        if isinstance(self._system, fs.LocalFileSystem) or here in self._kept:
             yield  # there is nothing to save, or this lies inside of another
             return
-        self._kept.update(listed={}, known=set())
+        self._kept[here] = {}, set()
         try:
             yield
         finally:
-            del self._kept["listed"], self._kept["known"]
+            del self._kept[here]
 
     def _check_known(self, file: str) -> None:
-        known: set[str] = self._kept.get("known", set())
+        known: set[str] = self._kept.get(self._listing, ({}, set()))[1]
         if file not in known:
             check_known(file, self.path, self._system)
             known.add(file)

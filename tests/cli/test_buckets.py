@@ -1,6 +1,7 @@
 """Commands on a run that lies on an object store: each does there what it does on a disk."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,6 +93,10 @@ def test_every_command_on_a_bucket(server, tmp_path_factory, tmp_path, monkeypat
         asked = len(server.faults.seen)
         there.tables()
         assert len(server.faults.seen) == asked
+        with ThreadPoolExecutor(1) as another:  # sees what is there now
+            another.submit(there.tables).result()
+        assert len(server.faults.seen) > asked
+        asked = len(server.faults.seen)
     there.tables()
     assert len(server.faults.seen) > asked
     assert say("diff", str(finished), uri)[0] == 0
