@@ -10,6 +10,7 @@ from urllib.parse import quote
 from intriguing.engine.task import Code, Output, Resource
 from intriguing.errors import SpecError, unknown_name
 from intriguing.stages.common.parameters import Architecture, AttackedInputs, ModelKey, Shard, as_json
+from intriguing.stats.findings import counted
 
 if TYPE_CHECKING:
     from intriguing.stages.common.stage import Sweep
@@ -171,8 +172,8 @@ def check_counts(section: str, dataset: PlannedDataset, split: str, counts: Mapp
     for key, count in counts.items():
         if count > dataset.sizes[split]:
             raise SpecError(
-                f"{section}.{key} is {count}, and only {dataset.sizes[split]} inputs of {dataset.name!r} ({split} "
-                f"split) are there to choose from. Write at most {dataset.sizes[split]}."
+                f"{section}.{key} is {count}, and {dataset.name!r} ({split} split) has only "
+                f"{counted(dataset.sizes[split], 'input')} to choose from. Write at most {dataset.sizes[split]}."
             )
 
 

@@ -158,6 +158,31 @@ def test_searches_that_found_nothing_are_no_error(small):
     assert "No search found an adversarial image." not in words
 
 
+@pytest.mark.parametrize(
+    ("ends", "sentence", "counts"),
+    [
+        (["not_found", "misclassified"], "No change was found by which any of the 2 networks gives", "24 images had"),
+        (["misclassified"], "No change was needed: every network gives", "24 images needed no change"),
+        (
+            ["no_gradient"],
+            "No image could be searched for a change by which any of the 2 networks gives",
+            "24 images could not be searched",
+        ),
+    ],
+)
+def test_a_rule_under_which_nothing_was_found_is_answered(small, ends, sentence, counts):
+    small.rules = (("untargeted", "best"), ("random", "best"))
+    small.write("plan", "model_rows", "searched")
+    how = {"007": ends[0], "FC10": ends[-1]}
+    for column, value in (("distortion", lambda row: None), ("status", lambda row: how[row["model"]])):
+        untargeted = lambda row, of=value, at=column: row[at] if row["target_rule"] == "random" else of(row)  # noqa: E731
+        rewrite(small.root, "distortions", column, untargeted)
+    said, other = verdicts(Context(open_run(small.root)))
+    assert said.sentence == f"{sentence} a wrong answer{' already' if ends == ['misclassified'] else ''}."
+    assert said.value == "0 of 24" and said.interval.startswith(counts)
+    assert "A small change makes" in other.sentence
+
+
 def test_the_figure_at_the_top_is_the_one_of_the_answer_and_says_what_it_is_a_median_of(small):
     """The top pooled all searches, and the answer took images: two medians that nothing told apart."""
     small.rules = (("untargeted", "best"),)
