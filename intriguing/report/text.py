@@ -24,8 +24,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction as a percentage, without its sign; a dash where there is none."""
-    return NONE if value is None or math.isnan(value) else with_minus(f"{100 * value:.{digits}f}")
+    """A fraction as a percentage, without its sign; a dash where there is none. A rounded zero has no minus."""
+    return NONE if value is None or math.isnan(value) else with_minus(f"{100 * value:z.{digits}f}")
 
 
 def count(value: float) -> str:

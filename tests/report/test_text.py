@@ -35,6 +35,7 @@ def test_a_share_is_a_percentage_without_its_sign():
     shown = [percent(value) for value in (0.2345, 1.0, -0.029, None, math.nan)]
     assert shown == ["23.4", "100.0", "\u22122.9", NONE, NONE]
     assert percent(0.5, 0) == "50"
+    assert percent(-0.0) == percent(-0.0004) == "0.0"  # it was "−0.0"
 
 
 def test_counts_have_thin_spaces_and_nouns_their_plural():

@@ -78,10 +78,11 @@ def _nothing(row: Row) -> Verdict:
 
 def _wrong(row: Row) -> str:
     """The answer that a search wants."""
-    return _RULES.get(row["target_rule"], row["target_rule"])
+    return _RULES.get(row["target_rule"], str(row["target_rule"]))
 
 
 def _searched(row: Row) -> str:
+    """How much work the searches do."""
     return _GRADES.get(row["grade"], "search of grade {}").format(row["grade"])
 
 
