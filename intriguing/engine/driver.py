@@ -91,7 +91,6 @@ class Driver:
         limits: when to give up.
         listen: told of a `Snapshot` about every second; by another thread while a task runs in this one.
         only: the tasks to run, with what they need of what is not finished; all others wait. None: all.
-        verified: which files were found whole, as `examine` left it; by default read from the run folder.
         remark: called about every second between two tasks.
     """
 
@@ -105,7 +104,6 @@ class Driver:
         limits: Limits | None = None,
         listen: Callable[[Snapshot], None] = lambda snapshot: None,
         only: Collection[str] | None = None,
-        verified: Verified | None = None,
         remark: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
@@ -132,7 +130,7 @@ class Driver:
         self._live = Live(run, self._schedule)
         for name in examination.records:
             self._progress.reused(name, self._records.seconds(name))
-        self._verified = verified or Verified(run)
+        self._verified = examination.verified or Verified(run)
         self._publication = Publication(run, plan, self._store, self._verified)
         # The order of what was sent and what was made anew: a report that is older than a repair is no news.
         self._turn = 0

@@ -17,12 +17,16 @@ from intriguing.engine.worker import store_of
 
 @dataclass(frozen=True)
 class Examination:
-    """What of a plan is finished: records by task, what was found damaged, and what is stored but not current."""
+    """What of a plan is finished: records by task, what was found damaged, and what is stored but not current.
+
+    verified: which files were found whole, as `examine` left it; None: what the run folder has of that.
+    """
 
     records: Ledger = field(default_factory=Ledger)
     damaged: tuple[str, ...] = ()
     stale: frozenset[str] = frozenset()
     dropped: int = 0
+    verified: Verified | None = None
 
     def summary(self, plan: Plan) -> str:
         """What is to run, what is finished, and what the plan asks for no more, in a line."""
@@ -69,7 +73,7 @@ def examine(plan: Plan, run: Place, verified: Verified | None = None) -> Examina
         said = (f"{run}/{PLAN} went, or is damaged: it is written anew, and what is finished is reused", *said)
     old = set(before.get("fingerprints", {}).values())
     dropped = len(old - set(plan.fingerprints.values()))
-    return Examination(records, said, frozenset(stale), dropped)
+    return Examination(records, said, frozenset(stale), dropped, verified)
 
 
 def _unchanged(stored: set[str], verified: Verified) -> dict[str, tuple[Row, bytes]]:

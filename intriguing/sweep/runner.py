@@ -130,9 +130,8 @@ def execute(
     make_pool = pool_maker(out, spec, executor, workers, gpus_per_worker, debug)
     chosen = tasks_named(prepared.plan, only) if only else None
     with locked(out):
-        verified = Verified(out)
         with telling(f"looking at what is finished in {out}"):
-            examination = examine(prepared.plan, out, verified)
+            examination = examine(prepared.plan, out, Verified(out))
         for damage in examination.damaged:
             log.warning("%s", damage)
         log.info("%s: %s", out, examination.summary(prepared.plan))
@@ -149,7 +148,6 @@ def execute(
             limits,
             listen or LogLines(),
             only=chosen,
-            verified=verified,
             remark=Remarks(out),
         )
         try:

@@ -203,11 +203,10 @@ def run_folder(tasks: int) -> list[tuple[str, float]]:
         def step(what: str, plan: Plan) -> None:
             pool = SimulatedPool(100, write)
             began = time.process_time()
-            verified = Verified(run)
-            found = examine(plan, run, verified)
+            found = examine(plan, run, Verified(run))
             examined = time.process_time()
             write_plan(run, plan, {"name": "benchmark"})
-            ran = len(Driver(plan, run, found, lambda: pool, verified=verified).run().ran)
+            ran = len(Driver(plan, run, found, lambda: pool).run().ran)
             steps.append((f"{what}: examine", examined - began))
             steps.append((f"{what}: run {ran:,} tasks and publish", time.process_time() - examined - pool.spent))
 

@@ -49,11 +49,10 @@ def drive(uri, plan, make_pool=None):
     """Run `plan` in the folder at `uri` as a sweep does."""
     run = place_at(uri)
     with lock.locked(run):
-        verified = Verified(run)
-        found = examine(plan, run, verified)
+        found = examine(plan, run, Verified(run))
         write_plan(run, plan, {"name": "toy", "spec": {}})
         pool = make_pool or (lambda: InlinePool(run))
-        return Driver(plan, run, found, pool, verified=verified).run(lambda task: f"again {task}")
+        return Driver(plan, run, found, pool).run(lambda task: f"again {task}")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,9 @@ TABLES = {"numbers": "id", "scaled": "id", "totals": "total"}
 
 def run_plan(run, plan=PLAN):
     with locked(run):
-        index = Verified(run)
-        found = examine(plan, run, index)
+        found = examine(plan, run, Verified(run))
         write_plan(run, plan, {"name": "toy"})
-        return Driver(plan, run, found, lambda: InlinePool(run), verified=index).run(lambda task: "again")
+        return Driver(plan, run, found, lambda: InlinePool(run)).run(lambda task: "again")
 
 
 def rows(run):

@@ -37,10 +37,9 @@ WHERE = ("", "tables", "tables/numbers", "tables/results", "tables/scaled/deeper
 
 def run_plan(run, plan=PLAN):
     with locked(run):
-        verified = Verified(run)
-        found = examine(plan, run, verified)
+        found = examine(plan, run, Verified(run))
         write_plan(run, plan, {"name": "toy"})
-        Driver(plan, run, found, lambda: InlinePool(run), verified=verified).run(lambda task: "again")
+        Driver(plan, run, found, lambda: InlinePool(run)).run(lambda task: "again")
         write_file(run, "report.html", b"<html>")
 
 
