@@ -116,7 +116,7 @@ def test_precisions_that_can_differ_are_told_apart():
         assert distinct(torch.device("cpu"), torch.float32) == (now, FULL)
         assert now.product_errors(torch.device("cpu")) == (2.0**-7, 0.0)
     finally:
-        caller._set()
+        caller.set()
 
 
 @pytest.mark.parametrize(("grade", "offset"), [("best", 1e4), ("best", 1e5), ("fast", 1e5), ("faithful", 1e4)])

@@ -56,10 +56,10 @@ def test_models_of_different_data_sets_are_not_fed_each_other_s_images():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"units": {"k": 2001}}, "units.k is 2001, and only 2000 inputs of 'mnist-sample' (test split)"),
-        ({"units": {"k": 60, "rows": 50}}, "units.k is 60, and only 50 inputs"),
-        ({"units": {"rows": 3000}}, "units.rows is 3000, and only 2000 inputs"),
-        ({"blind_spots": {"images": 2001}}, "blind_spots.images is 2001, and only 2000 inputs"),
+        ({"units": {"k": 2001}}, "units.k is 2001, more than the 2000 inputs of 'mnist-sample' (test split)"),
+        ({"units": {"k": 60, "rows": 50}}, "units.k is 60, more than the 50 inputs"),
+        ({"units": {"rows": 3000}}, "units.rows is 3000, more than the 2000 inputs"),
+        ({"blind_spots": {"images": 2001}}, "blind_spots.images is 2001, more than the 2000 inputs"),
     ],
 )
 def test_more_than_there_is_is_refused_by_key(changes, message):

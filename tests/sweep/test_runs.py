@@ -221,7 +221,7 @@ def test_an_unknown_architecture_is_refused_with_the_nearest_names(tmp_path):
 
 
 def test_k_larger_than_n_is_refused_by_key(tmp_path):
-    with pytest.raises(SpecError, match="units.k is 301, and only 300 inputs"):
+    with pytest.raises(SpecError, match="units.k is 301, more than the 300 inputs"):
         prepare(small(units={"k": 301, "rows": 300}), tmp_path)
 
 

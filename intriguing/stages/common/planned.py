@@ -171,10 +171,15 @@ def check_counts(section: str, dataset: PlannedDataset, split: str, counts: Mapp
         raise SpecError(f"{section}.split: {unknown_name(f'split of {dataset.name!r}', split, dataset.sizes)}")
     for key, count in counts.items():
         if count > dataset.sizes[split]:
-            raise SpecError(
-                f"{section}.{key} is {count}, and {dataset.name!r} ({split} split) has only "
-                f"{counted(dataset.sizes[split], 'input')} to choose from. Write at most {dataset.sizes[split]}."
-            )
+            raise too_many(f"{section}.{key}", count, dataset, split, dataset.sizes[split])
+
+
+def too_many(key: str, count: int, dataset: PlannedDataset, split: str, there: int) -> SpecError:
+    """The error of a `key` that asks for more inputs than are `there` to choose from."""
+    return SpecError(
+        f"{key} is {count}, more than the {counted(there, 'input')} of {dataset.name!r} ({split} split) to choose "
+        f"from. Write at most {there}."
+    )
 
 
 def part_of(name: str) -> str:

@@ -4,8 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from intriguing.engine.task import Task
-from intriguing.errors import SpecError
-from intriguing.stages.common.planned import check_counts
+from intriguing.stages.common.planned import check_counts, too_many
 from intriguing.stages.common.stage import Sweep
 from intriguing.stages.units.plan.networks import Study
 from intriguing.stages.units.plan.rotation_tests import rotation_tests
@@ -36,10 +35,7 @@ def _check(section: UnitsSpec, sweep: Sweep) -> None:
         check_counts("units", dataset, section.split, {"rows": section.rows or 0})
         rows = section.rows or dataset.sizes[section.split]
         if section.k > rows:
-            raise SpecError(
-                f"units.k is {section.k}, and only {rows} inputs of {dataset.name!r} ({section.split} split) are there "
-                f"to choose from. Write at most {rows}."
-            )
+            raise too_many("units.k", section.k, dataset, section.split, rows)
         # A test warns by itself, of what each of its scores asks for.
         if section.reduce != "positions" and not section.rotations and rows < _TIMES * section.k:
             log.warning(
