@@ -24,8 +24,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from intriguing.engine.task import Output, Plan, Task
+from tests.engine.driving import execute, ray_pool
 from tests.engine.fault_tasks import sleeping
-from tests.engine.test_pools import execute, ray_pool
 from tests.engine.toy import RANGE, TOTAL
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from intriguing.engine.dispatch import SHORT, Dispatch
 from intriguing.engine.pools.pool import Raised
 from intriguing.engine.schedule import Node, Schedule
 from intriguing.engine.worker import Damage
+from tests.engine.driving import execute
 from tests.engine.simulated import SimulatedPool
-from tests.engine.test_pools import execute
 from tests.engine.toy import flip, toy_plan
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from intriguing.engine.interrupts import Interrupts, heard_interrupts, kept_handlers
-from tests.engine.test_only import execute
+from tests.engine.driving import execute
 from tests.engine.toy import toy_plan
 
 

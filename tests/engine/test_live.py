@@ -12,8 +12,8 @@ from intriguing.engine.pools.inline import InlinePool
 from intriguing.engine.pools.pool import answer
 from intriguing.engine.storage.lock import locked
 from intriguing.sweep.status import status_of
+from tests.engine.driving import execute
 from tests.engine.simulated import SimulatedPool
-from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
 
 

@@ -1,4 +1,4 @@
-"""A driver of its own process on a folder of an object store: `python -m tests.engine.bucket_driver URI`.
+"""A driver of its own process on a folder of an object store: `python -m tests.engine.storage.bucket_driver URI`.
 
 Its tasks store what no other driver stores: the number of the process, padded so that sizes differ, too.
 """
@@ -17,7 +17,7 @@ from intriguing.engine.storage import lock
 from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Function, Output, Plan, Task
 
-_HERE = "tests.engine.bucket_driver"
+_HERE = "tests.engine.storage.bucket_driver"
 MARK = Function(f"{_HERE}:mark", 1)
 TASKS = 5
 COPY = Function(f"{_HERE}:copy", 1)

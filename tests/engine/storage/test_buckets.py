@@ -24,8 +24,8 @@ from intriguing.engine.verify import verify
 from intriguing.engine.worker import store_of
 from intriguing.errors import StoreError
 from tests.buckets import every, only
-from tests.engine.bucket_driver import TASKS, drive, plan_of
-from tests.engine.test_pools import execute
+from tests.engine.driving import execute
+from tests.engine.storage.bucket_driver import TASKS, drive, plan_of
 from tests.engine.toy import toy_plan
 
 
@@ -144,7 +144,7 @@ def test_a_store_that_fails_for_long_ends_the_run_which_is_continued(ending, uri
 
 
 def start(*arguments):
-    command = [sys.executable, "-m", "tests.engine.bucket_driver", *arguments]
+    command = [sys.executable, "-m", "tests.engine.storage.bucket_driver", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

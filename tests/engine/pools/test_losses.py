@@ -10,8 +10,8 @@ from intriguing.engine.pools.last_words import Signs, last_words
 from intriguing.engine.pools.losses import address_in, last_line, report_loss
 from intriguing.engine.pools.pool import Died, Raised
 from intriguing.errors import StoreError
+from tests.engine.driving import execute
 from tests.engine.simulated import SimulatedPool
-from tests.engine.test_pools import execute
 from tests.engine.toy import toy_plan
 
 MEMORY = (

@@ -16,7 +16,7 @@ from intriguing.engine.storage.store import Record, Store
 from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Function, Plan, Task
 from intriguing.errors import CorruptError, StoreError
-from tests.engine.test_pools import execute
+from tests.engine.driving import execute
 from tests.engine.toy import flip, toy_plan
 
 

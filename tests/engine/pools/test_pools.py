@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from intriguing.engine.driver import Driver, Limits, write_plan
 from intriguing.engine.examination import examine
 from intriguing.engine.pools.inline import InlinePool
 from intriguing.engine.pools.pool import answer
@@ -15,21 +14,8 @@ from intriguing.engine.storage.lock import locked
 from intriguing.engine.task import Code, Output, Plan, Task
 from intriguing.engine.worker import Call
 from intriguing.errors import LockedError
+from tests.engine.driving import execute, ray_pool
 from tests.engine.toy import LEAVE, RANGE, flip, toy_plan
-
-
-def execute(plan, run, make_pool=None, listen=lambda snapshot: None, **limits):
-    found = examine(plan, run)
-    with locked(run):
-        write_plan(run, plan, {"name": "toy"})
-        pool = make_pool or (lambda: InlinePool(run))
-        return Driver(plan, run, found, pool, Limits(**limits), listen).run(lambda task: f"again {task}")
-
-
-def ray_pool(run, workers=2):
-    from intriguing.engine.pools.on_ray import RayPool
-
-    return lambda: RayPool(run, workers)
 
 
 def read(run, table):

@@ -4,8 +4,8 @@ import pytest
 
 from intriguing.engine.task import Plan
 from intriguing.errors import ClusterError
+from tests.engine.driving import execute, ray_pool
 from tests.engine.fault_tasks import sleeping
-from tests.engine.test_pools import execute, ray_pool
 from tests.engine.toy import toy_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

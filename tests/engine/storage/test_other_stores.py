@@ -14,7 +14,7 @@ from intriguing.engine.driver import prune
 from intriguing.engine.storage.lock import locked
 from intriguing.engine.verify import verify
 from intriguing.errors import StoreError
-from tests.engine.bucket_driver import drive
+from tests.engine.storage.bucket_driver import drive
 from tests.engine.toy import toy_plan
 
 URIS = {"google": "gs://bucket/a%20run", "azure": "abfs://account@bucket/a%20run"}
