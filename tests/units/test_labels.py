@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from intriguing.errors import InputError
-from intriguing.units.scoring.labels import Enrichment, class_counts, entropy, purity
+from intriguing.units.scoring.labels import Enrichment, class_counts, entropy, numbered, purity
 
 
 def test_counts_purity_and_entropy_of_known_rows():
@@ -22,6 +22,14 @@ def test_one_class_alone_is_pure():
 def test_labels_outside_the_classes_are_refused():
     with pytest.raises(InputError, match="0 to 2"):
         class_counts(np.array([[0, 3]]), 3)
+
+
+def test_classes_are_numbered_among_those_that_occur():
+    numbers, classes = numbered(np.array([[7, 2], [2, 9]]))
+    assert numbers.tolist() == [[1, 0], [0, 2]] and classes == 3
+    numbers, classes = numbered(np.array([9, 2]), among=np.array([2, 5, 9, 9]))
+    assert numbers.tolist() == [2, 0] and classes == 3
+    assert numbered(np.array([], dtype=int))[1] == 0
 
 
 def test_enrichment_is_the_hypergeometric_tail():

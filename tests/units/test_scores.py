@@ -81,3 +81,16 @@ def test_the_registry_costs_no_torch(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'scipy.stats'}} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if "labels" in METRICS[name].needs])
+def test_a_class_that_no_input_has_changes_no_score(name, inputs):
+    [scorer] = scorers([name], DEPTH)
+    gaps = Inputs.of(inputs.activations, labels=np.array([1, 4, 5, 90])[inputs.labels])
+    plain = Inputs.of(inputs.activations, labels=inputs.labels)
+    assert np.array_equal(*(scorer.score(View(each, np.eye(6))) for each in (plain, gaps)))
+    # A half has the classes of the whole, also one that it holds nothing of.
+    few = np.where(np.arange(400) == 0, 4, inputs.labels)
+    halves = [Inputs.of(inputs.activations, labels=few).half(generator(draw, "halves")) for draw in range(8)]
+    assert {half.classes for half in halves} == {5}
+    assert {len(np.unique(half.labels)) for half in halves} == {4, 5}

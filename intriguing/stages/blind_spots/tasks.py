@@ -57,7 +57,7 @@ def _starts(rows: Split, parameters: functions.SearchParameters) -> Callable[[],
     """
     if not GRADES[parameters.grade].starts or len(rows) < _PER_CLASS * parameters.classes:
         return None
-    chosen = drawn_positions(rows, _STARTS, parameters.attacked.seed, "starts of searches")
+    chosen = drawn_positions(rows.ids, _STARTS, parameters.attacked.seed, "starts of searches")
     return cache(lambda: rows.pixels_or_nan(chosen).to(device()))
 
 

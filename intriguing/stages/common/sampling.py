@@ -7,14 +7,14 @@ from intriguing.randomness import generator, hash_ids
 from intriguing.stages.common.parameters import AttackedInputs, Shard
 
 
-def drawn_positions(split: Split, count: int, seed: int, purpose: str) -> np.ndarray:
-    """Positions of `count` inputs of `split`, ascending: those whose ids have the smallest hashes (keyed by the seed).
+def drawn_positions(ids: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
+    """Positions of `count` of the `ids` (n,), ascending: those with the smallest hashes (keyed by the seed).
 
     A larger draw contains every smaller one.
     """
-    if count >= len(split):
-        return np.arange(len(split))
-    return np.sort(np.argsort(hash_ids(seed, purpose, split.ids), kind="stable")[:count])
+    if count >= len(ids):
+        return np.arange(len(ids))
+    return np.sort(np.argsort(hash_ids(seed, purpose, ids), kind="stable")[:count])
 
 
 def attacked_positions(split: Split, attacked: AttackedInputs, shard: Shard) -> np.ndarray:

@@ -102,14 +102,12 @@ class ScanParameters:
 
 @dataclass(frozen=True)
 class TopInputsParameters:
-    """The layer and basis whose shards are merged, and the values of the columns that name them in the tables."""
+    """The layer and basis whose shards are merged, the columns that name them in the tables, and what was scanned."""
 
     key: LayerKey
     condition: str
     basis: str
-    classes: int
-    split: str
-    seed: int
+    draw: Draw
     reduce: str
     compute: Compute
 
@@ -217,11 +215,16 @@ UNTRAINED_WEIGHTS = _function(
 )
 SCAN = _function("scan", 2, _SCANNING, "scans", ScanParameters, "scans:scan")
 TOP_INPUTS = _function(
-    "top_inputs", 3, (*_SCANNING, "intriguing.activations"), "scans", TopInputsParameters, "scans:top"
+    "top_inputs",
+    4,
+    (*_SCANNING, "intriguing.stages.common.sampling", "intriguing.activations"),
+    "scans",
+    TopInputsParameters,
+    "scans:top",
 )
 PIXEL_JUDGE = _function("pixel_judge", 1, _INPUTS, "tested_inputs", PixelJudgeParameters, "unit_tests:pixels")
 MOMENTS = _function("moments", 1, _INPUTS, "tested_inputs", TestedLayer, "unit_tests:moments")
-TEST_INPUTS = _function("test_inputs", 1, _INPUTS, "tested_inputs", TestedLayer)
+TEST_INPUTS = _function("test_inputs", 2, _INPUTS, "tested_inputs", TestedLayer)
 HISTOGRAMS = _function(
     "histograms", 1, (f"{_TASKS}.histograms", f"{_TASKS}.scans", *_INPUTS), "histograms", HistogramParameters
 )

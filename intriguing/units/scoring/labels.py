@@ -14,6 +14,17 @@ from intriguing.stats.findings import LEVEL
 from intriguing.stats.multiple import benjamini_hochberg
 
 
+def numbered(labels: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """`labels` (...) as numbers from 0 of the classes that occur in `among` (default: in themselves), and how many do.
+
+    A class that no input has is no hypothesis and no outcome. It would cost every other class a part of its chance in
+    `Enrichment`, and `entropy` a part of its range. (Tarone 1990, Biometrics 46, 515-522: a test that cannot be
+    significant needs no place in Bonferroni's correction.) Each of the `labels` has to occur in `among`.
+    """
+    classes = np.unique(labels if among is None else among)
+    return np.searchsorted(classes, labels), len(classes)
+
+
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
     """n_c (..., classes): number of entries of each class along the last axis of `labels` (..., K)."""
     values = np.asarray(labels)
@@ -32,7 +43,10 @@ def purity(counts: np.ndarray) -> np.ndarray:
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:
-    """-sum_c (n_c / K) log(n_c / K) / log(classes) of `counts` (..., classes): 0 for one class, 1 for equal counts."""
+    """-sum_c (n_c / K) log(n_c / K) / log(classes) of `counts` (..., classes): 0 for one class, 1 for equal counts.
+
+    Give counts of classes that occur (`numbered`): no others can be among the top K.
+    """
     share = _share(counts)
     terms = share * np.log(np.where(share > 0, share, 1.0))
     return np.abs(terms.sum(axis=-1)) / np.log(max(counts.shape[-1], 2))

@@ -14,7 +14,7 @@ from intriguing.randomness import generator
 from intriguing.stats.halves import random_half
 from intriguing.units.scan.ranking import tie_hash
 from intriguing.units.scoring.judges import draw_intruders, unit_rows
-from intriguing.units.scoring.labels import class_counts
+from intriguing.units.scoring.labels import class_counts, numbered
 from intriguing.units.scoring.selectivity import Binned
 
 _FEW = 64
@@ -36,11 +36,11 @@ class Inputs:
     activations: np.ndarray
     """(n, units) float32, finite."""
     labels: np.ndarray | None = None
-    """(n,) int64 from 0."""
+    """(n,) int64: the numbers, from 0, of the classes that occur."""
     judge: np.ndarray | None = None
     """(n, E) float32: an independent encoder's vectors, at unit length."""
     classes: int = 0
-    """Number of classes."""
+    """Number of classes that occur."""
     variants: "dict[str, Inputs]" = field(init=False, repr=False, compare=False, default_factory=dict)
     """These inputs with other labels or judge vectors, by name; see `variant`."""
 
@@ -69,14 +69,17 @@ class Inputs:
                 "Activations are finite numbers of shape (n, units): leave out the inputs that gave others."
             )
         order = np.argsort(tie_hash(seed, names), kind="stable")
-        sorted_labels = None if labels is None else np.asarray(labels, dtype=np.int64)[order]
-        if sorted_labels is not None and n and sorted_labels.min() < 0:
-            raise InputError(f"Labels count from 0; {sorted_labels.min()} is none.")
+        sorted_labels, classes = None, 0
+        if labels is not None:
+            given = np.asarray(labels, dtype=np.int64)
+            if n and given.min() < 0:
+                raise InputError(f"Labels count from 0; {given.min()} is none.")
+            sorted_labels, classes = numbered(given[order])
         return cls(
             np.ascontiguousarray(rows[order]),
             sorted_labels,
             None if judge is None else unit_rows(np.asarray(judge)[order]),
-            0 if sorted_labels is None or not n else int(sorted_labels.max()) + 1,
+            classes,
         )
 
     def __len__(self) -> int:
@@ -110,7 +113,9 @@ class Inputs:
         return self.labels
 
     def half(self, rng: np.random.Generator) -> "Inputs":
-        """A random half of the inputs, in the same order."""
+        """A random half of the inputs, in the same order. It has the classes of the whole, whether or not it holds some
+        of each.
+        """
         half = random_half(rng, len(self))
         return replace(
             self,

@@ -48,7 +48,7 @@ def whole(spec, tmp_path_factory):
 def test_a_sweep_gives_its_searches_a_draw_of_its_images(split, whole):
     found = whole[whole["target_rule"] == "untargeted"]
     at = split.positions(found["example_id"].to_numpy())
-    pool = split.pixels(drawn_positions(split, tasks._STARTS, 0, "starts of searches"))
+    pool = split.pixels(drawn_positions(split.ids, tasks._STARTS, 0, "starts of searches"))
     assert len(pool) == 256
     x, labels = split.pixels(at), torch.from_numpy(split.labels[at])
     expected = ig.minimal_distortion(rugged.build(CLASSES), x, labels, starts=pool)

@@ -90,7 +90,7 @@ def test_a_stream_keeps_the_activations_of_the_tested_inputs_alone(tmp_path):
     assert len(kept) == 2
     ids = np.concatenate([np.asarray(table["example_id"]) for table in kept])
     scanned = load_dataset("mnist-sample").splits["test"]
-    assert sorted(ids) == scanned.ids[drawn_positions(scanned, 50, 0, "scanned inputs")].tolist()
+    assert sorted(ids) == scanned.ids[drawn_positions(scanned.ids, 50, 0, "scanned inputs")].tolist()
     assert set(ig.open_run(tmp_path / "run").pandas("rotation_tests").n) == {50}
 
 

@@ -132,13 +132,14 @@ def _streams(study: Study, network: Network) -> Iterator[Task]:
 def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
     """The top inputs of every layer and basis, and what follows from them alone."""
     section, dataset = study.section, network.model.dataset
+    shards, collecting = range(len(study.shards(network))), activations_name if study.is_stored else stream_name
     for j, layer in enumerate(network.model.layers):
         for basis in section.bases:
             states = [
                 Output(f"scan/{network.layer_part(layer)}/{basis}/{i:05d}", "state")
                 if study.is_stored
                 else Output(stream_name(network, i), f"layer{j}_{basis}")
-                for i in range(len(study.shards(network)))
+                for i in shards
             ]
             yield functions.TOP_INPUTS.task(
                 f"top/{network.layer_part(layer)}/{basis}",
@@ -146,15 +147,14 @@ def _top_inputs(study: Study, network: Network) -> Iterator[Task]:
                     key=network.layer_key(layer),
                     condition=RAW,
                     basis=basis,
-                    classes=dataset.classes,
-                    split=section.split,
-                    seed=study.sweep.seed,
+                    draw=study.draw(network.rows),
                     reduce=section.reduce,
                     compute=study.compute,
                 ),
                 inputs={
                     "states": states,
                     "examples": dataset.examples,
+                    "skipped": [Output(collecting(network, i), "skipped") for i in shards],
                     "moments": moments_of(network, layer, basis),
                 },
                 # The network says which part of an image each place of the layer's map can see, once for all bases.

@@ -30,6 +30,7 @@ from intriguing.stages.common.resources import build, device, device_name
 from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.units import functions
 from intriguing.stages.units.functions import Reading
+from intriguing.stages.units.names import DRAW
 from intriguing.stages.units.tasks.places import with_places
 from intriguing.stages.units.tasks.scans import directions_of
 from intriguing.units import Moments, TopK
@@ -38,8 +39,6 @@ _MOST_VALUES = 2**22
 """Values of a batch of inputs at most, before fewer are read at a time."""
 _MOST_PLACES = 2**16
 """Places of a map at most, for which those of the maxima are kept."""
-DRAW = "scanned inputs"
-"""The purpose of the draw of inputs: a draw of fewer is a part of a draw of more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def stream(work: Work, parameters: functions.StreamParameters) -> dict[str, Any]
     kept: dict[str, list[Rows]] = {layer: [] for layer in parameters.scanned}
     draw, seen = parameters.draw, list[Rows]()
     part = work.resource("dataset").splits[draw.split]
-    read_later = part.ids[drawn_positions(part, min(parameters.kept, draw.rows), draw.seed, DRAW)]
+    read_later = part.ids[drawn_positions(part.ids, min(parameters.kept, draw.rows), draw.seed, DRAW)]
     for layer, block in _shard_rows(work, parameters, parameters.scanned, skipped):
         kept[layer].append(block.of(read_later))
         if layer == parameters.scanned[0]:
@@ -146,7 +145,7 @@ def _shard_rows(
     work.device = device_name()
     draw, shard = parameters.draw, parameters.shard
     part = work.resource("dataset").splits[draw.split]
-    chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
+    chosen = drawn_positions(part.ids, draw.rows, draw.seed, DRAW)[shard.start : shard.stop]
     net = work.resource("model")
     options = collect_options(parameters.reading, parameters.compute.slots, output=is_classifier(net))
     return collected(net, part, chosen, layers, options, parameters.reading.dtype, skipped)

@@ -11,12 +11,15 @@ from intriguing.activations import CollectOptions, collect_maps, receptive_field
 from intriguing.engine.worker import Work
 from intriguing.errors import ModelError
 from intriguing.randomness import key
+from intriguing.stages.common.parameters import Draw
 from intriguing.stages.common.resources import device
+from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.units import functions
+from intriguing.stages.units.names import DRAW
 from intriguing.stages.units.tasks.places import places_of, with_places
 from intriguing.units import Directions, Moments, Top, TopK
 from intriguing.units.degeneracy import degeneracy, saturated_units
-from intriguing.units.scoring.labels import class_counts, entropy, purity
+from intriguing.units.scoring.labels import class_counts, entropy, numbered, purity
 
 
 @functions.SCAN.implementation
@@ -68,8 +71,9 @@ def top_inputs(work: Work, parameters: functions.TopInputsParameters) -> dict[st
         places = {sign: _fed_again(work, parameters, best[sign].ids) for sign in signs}
     keys |= {"condition": parameters.condition, "basis": parameters.basis, "rotation_seed": 0}
     ranked = [_ranks(best[sign], sign, ids, labels, places.get(sign), keys) for sign in signs]
-    directions = directions_of(parameters.basis, scan.directions.dim, parameters.seed, moments_of(work))
-    scores = _scores(best[1], directions, ids, labels, parameters.classes, keys)
+    directions = directions_of(parameters.basis, scan.directions.dim, parameters.draw.seed, moments_of(work))
+    scanned = _scanned_labels(work, parameters.draw)
+    scores = _scores(best[1], directions, ids, labels, scanned, keys)
     return {"topk": pa.concat_tables(ranked), "unit_scores": scores, "receptive_fields": fields}
 
 
@@ -78,6 +82,16 @@ def known_labels(work: Work) -> tuple[np.ndarray, np.ndarray]:
     examples = work.table("examples", ["example_id", "label"])
     order = np.argsort(np.asarray(examples["example_id"]))
     return np.asarray(examples["example_id"])[order], np.asarray(examples["label"])[order]
+
+
+def _scanned_labels(work: Work, draw: Draw) -> np.ndarray:
+    """The labels of the scanned inputs: of those drawn, without the skipped ones."""
+    examples = work.table("examples", ["example_id", "label", "split"])
+    here = np.asarray(examples["split"]) == draw.split
+    ids, labels = np.asarray(examples["example_id"])[here], np.asarray(examples["label"])[here]
+    drawn = drawn_positions(ids, draw.rows, draw.seed, DRAW)
+    skipped = [np.asarray(table["example_id"]) for table in work.tables("skipped", ["example_id"])]
+    return labels[drawn[~np.isin(ids[drawn], np.concatenate(skipped))]]
 
 
 def directions_of(basis: str, dim: int, seed: int, moments: Moments | None = None) -> Directions:
@@ -125,15 +139,18 @@ def _ranks(
 
 
 def _scores(
-    best: Top, directions: Directions, ids: np.ndarray, labels: np.ndarray, classes: int, keys: dict[str, Any]
+    best: Top, directions: Directions, ids: np.ndarray, labels: np.ndarray, scanned: np.ndarray, keys: dict[str, Any]
 ) -> pa.Table:
-    """Purity and entropy of every direction, the saturated units, and what all directions share (direction -1)."""
+    """Purity and entropy of every direction, the saturated units, and what all directions share (direction -1).
+
+    scanned: the labels of all scanned inputs.
+    """
     m = len(best.values)
     each: dict[str, np.ndarray] = {}
     whole: dict[str, float] = {}
     if best.values.shape[1]:
-        counts = class_counts(labels[np.searchsorted(ids, best.ids)], classes) if (best.ids >= 0).all() else None
-        if counts is not None:
+        if (best.ids >= 0).all():
+            counts = class_counts(*numbered(labels[np.searchsorted(ids, best.ids)], scanned))
             each = {"purity": purity(counts), "entropy": entropy(counts)}
         alike = degeneracy(directions.columns, best)
         whole = {
@@ -173,7 +190,7 @@ def _fed_again(work: Work, parameters: functions.TopInputsParameters, ids: np.nd
 
     The network is fed the inputs once more: for activations that earlier code stored, without the places.
     """
-    net, part = work.resource("model"), work.resource("dataset").splits[parameters.split]
+    net, part = work.resource("model"), work.resource("dataset").splits[parameters.draw.split]
     slots = parameters.compute.slots
     layer = parameters.key.layer
     distinct = np.unique(ids[ids >= 0])

@@ -13,8 +13,8 @@ from intriguing.randomness import hash_ids
 from intriguing.stages.common.resources import device_name
 from intriguing.stages.common.sampling import drawn_positions
 from intriguing.stages.units import functions
-from intriguing.stages.units.names import ENCODER, PIXELS
-from intriguing.stages.units.tasks.activations import DRAW, Rows, collect_options, collected, joined, readable
+from intriguing.stages.units.names import DRAW, ENCODER, PIXELS
+from intriguing.stages.units.tasks.activations import Rows, collect_options, collected, joined, readable
 from intriguing.stages.units.tasks.scans import known_labels
 from intriguing.units import Moments
 from intriguing.units.scoring.judges import pixel_encoder, unit_rows
@@ -46,7 +46,7 @@ def pixel_judge(work: Work, parameters: functions.PixelJudgeParameters) -> dict[
     part = work.resource("dataset").splits[parameters.draw.split]
     names: list[int] = []
     seen = []
-    chosen = drawn_positions(part, parameters.draw.rows, parameters.draw.seed, DRAW)
+    chosen = drawn_positions(part.ids, parameters.draw.rows, parameters.draw.seed, DRAW)
     for batch in readable(part, chosen, parameters.compute.slots, names, []):
         large = batch[0].numel() > _PIXELS
         seen.append((torch.nn.functional.adaptive_avg_pool2d(batch, _SIDE) if large else batch).numpy())
@@ -140,23 +140,18 @@ def rows_of(work: Work, stored: str, layer: str, parameters: functions.TestedLay
     tables = work.tables(stored, ["example_id", "position", "vector"])
     if tables:
         ids = np.concatenate([np.asarray(t["example_id"]) for t in tables])
-        tested_ids = _first(ids, draw.rows, draw.seed)
+        names = np.unique(ids)
+        tested_ids = names[drawn_positions(names, draw.rows, draw.seed, DRAW)]
         keep = [np.isin(np.asarray(t["example_id"]), tested_ids) for t in tables]
         positions = np.concatenate([np.asarray(t["position"])[k] for t, k in zip(tables, keep, strict=True)])
         vectors = np.concatenate([_matrix(t["vector"])[k] for t, k in zip(tables, keep, strict=True)])
         return Rows(ids[np.concatenate(keep)], positions, vectors)
     part = work.resource("dataset").splits[draw.split]
-    chosen = drawn_positions(part, draw.rows, draw.seed, DRAW)
+    chosen = drawn_positions(part.ids, draw.rows, draw.seed, DRAW)
     skipped: list[Skipped] = []
     options = collect_options(parameters.reading, parameters.compute.slots)
     blocks = collected(work.resource("model"), part, chosen, [layer], options, parameters.reading.dtype, skipped)
     return joined([block for _, block in blocks])
-
-
-def _first(ids: np.ndarray, rows: int, seed: int) -> np.ndarray:
-    """The `rows` inputs among `ids` that a draw of so many would have taken."""
-    names = np.unique(ids)
-    return names[np.argsort(hash_ids(seed, DRAW, names), kind="stable")[:rows]]
 
 
 def one_place(rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
