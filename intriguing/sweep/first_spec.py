@@ -2,9 +2,9 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intriguing.basics.folders.files import expanded
 from intriguing.basics.folders.presence import is_folder
@@ -53,13 +53,14 @@ class Asked:
 class LayerSeen:
     """A layer that can be collected: its module's type, its units, the shape of each unit's map, () without maps.
 
-    learns: whether the module has parameters.
+    learns: whether the module has parameters. counts: whether the logits depend on it, as they do not on a second head.
     """
 
     kind: str
     units: int
     maps: tuple[int, ...]
     learns: bool
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def look(asked: Asked) -> Seen:
     check_model(probe(net), data.shape, data.classes)
     noise = torch.rand(4, *data.shape, generator=torch.Generator().manual_seed(0))
     layers = _collected(net, noise, _called(net, noise))
+    for name in _idle(net, noise, layers):
+        layers[name] = replace(layers[name], counts=False)
     sizes = {split: len(rows) for split, rows in data.splits.items()}
     return Seen(data.shape, data.classes, sizes, layers, parameter_count(net), *_tried(net, data), _remark(data))
 
@@ -205,6 +208,59 @@ def _collected(net: "nn.Module", images: "torch.Tensor", names: list[str]) -> "d
         layer = block.layers[name]
         seen[name] = LayerSeen(type(module).__name__, layer.vectors.shape[-1], tuple(layer.map_shape), learns)
     return seen
+
+
+def _idle(net: "nn.Module", images: "torch.Tensor", layers: dict[str, LayerSeen]) -> list[str]:
+    """Those of the `layers` that learn and on which no logit depends.
+
+    Layers whose parameters have no gradient are asked, since a layer that counts may have none: a model may feed a part
+    of itself under `torch.no_grad`. Other values in place of what they give leave the logits as they were.
+    """
+    import torch
+
+    from intriguing.activations import parse_layer
+    from intriguing.basics.torch_modes import evaluating
+
+    modules = dict(net.named_modules())
+    parameters = [weight.requires_grad_() for weight in net.parameters() if weight.is_floating_point()]
+    with torch.enable_grad(), evaluating(net):
+        out = net(images)
+        if not parameters or not isinstance(out, torch.Tensor) or not out.requires_grad:
+            return []
+        try:
+            gradients = torch.autograd.grad(out.sum(), parameters, allow_unused=True)
+        except RuntimeError:  # a backward pass that the model does not allow
+            return []
+    without = {id(parameter) for parameter, slope in zip(parameters, gradients, strict=True) if slope is None}
+    idle = []
+    for name, layer in layers.items():
+        module = modules[parse_layer(name, frozenset(modules)).path]
+        if layer.learns and all(id(parameter) in without for parameter in module.parameters()):
+            others = [_with_others(net, images, module, value) for value in (float("nan"), 1e3)]
+            if all(other is not None and torch.equal(other, out) for other in others):
+                idle.append(name)
+    return idle
+
+
+def _with_others(net: "nn.Module", images: "torch.Tensor", module: "nn.Module", value: float) -> "torch.Tensor | None":
+    """The logits with all that `module` gives replaced by `value`; None where the model does not take that."""
+    import torch
+
+    from intriguing.basics.torch_modes import evaluating
+
+    def replaced(output: Any) -> Any:
+        if isinstance(output, torch.Tensor):
+            return torch.full_like(output, value)
+        return type(output)(map(replaced, output)) if type(output) in (tuple, list) else output
+
+    handle = module.register_forward_hook(lambda _, __, output: replaced(output))
+    try:
+        with torch.no_grad(), evaluating(net):
+            return net(images)
+    except Exception:  # of whatever kind the model raises
+        return None
+    finally:
+        handle.remove()
 
 
 def _tried(net: "nn.Module", data: "Dataset") -> tuple[tuple[str, int], float, float, bool]:
@@ -324,8 +380,8 @@ def _weights(asked: Asked, seen: Seen) -> list[str]:
 
 
 def _chosen(layers: dict[str, LayerSeen]) -> list[str]:
-    """Up to two layers that learn: the widest of their second half with at most 4,096 units, and the last such."""
-    learning = [path for path, layer in layers.items() if layer.learns]
+    """Up to two layers that learn and count: the widest of their second half with at most 4,096 units, and the last."""
+    learning = [path for path, layer in layers.items() if layer.learns and layer.counts]
     paths = [path for path in learning if 2 <= layers[path].units <= 4_096]
     if not paths:
         return learning[-1:] or list(layers)[-1:]

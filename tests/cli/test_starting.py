@@ -198,6 +198,45 @@ def test_init_lists_every_layer_that_can_be_collected_in_the_model_s_order(folde
     )
 
 
+HEADS = """
+import torch
+from torch import nn
+
+class Heads(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.fixed, self.trunk = nn.Linear(48, 64), nn.Linear(64, 20)
+        self.head, self.second = nn.Linear(20, classes), nn.Linear(20, 30)
+
+    def forward(self, x):
+        with torch.no_grad():
+            seen = self.fixed(x.flatten(1)).relu()
+        trunk = self.trunk(seen).relu()
+        self.features = self.second(trunk)
+        return self.head(trunk)
+
+def build(classes):
+    return Heads(classes)
+"""
+
+
+def test_init_proposes_no_layer_on_which_no_logit_depends(folder, monkeypatch):
+    """A second head was proposed, as the last and widest of the layers; one that is fed without gradients counts."""
+    (folder / "heads.py").write_text(HEADS)
+    monkeypatch.syspath_prepend(folder)
+    layers = look(Asked("heads:build", "npz:own.npz")).layers
+    assert {name: layer.counts for name, layer in layers.items()} == {
+        "fixed": True,
+        "trunk": True,
+        "head": True,
+        "second": False,
+    }
+    monkeypatch.setattr("intriguing.sweep.first_spec.in_child", lambda _, calls, *__: [look(calls[0].argument)])
+    text = first_spec("heads:build", "npz:own.npz")[1]
+    assert 'layers = ["trunk", "head"]' in text
+    assert '#   "second"  Linear  30\n' in text  # listed, for it can be collected
+
+
 def test_init_without_data_says_what_to_give(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_command(["init", "cnn"]) == 2
