@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from intriguing.errors import DataError
+from intriguing.words.embeddings import formats
 from intriguing.words.embeddings.formats import check_vectors, from_keyed_vectors, read_vectors
 from intriguing.words.embeddings.vectors import WordVectors
 from intriguing.words.text.corpus import read_corpus
@@ -198,6 +199,34 @@ def test_what_cannot_be_read_rightly_is_refused_by_its_line(tmp_path, name):
 def test_a_file_that_ends_early_is_told_what_its_header_promises(tmp_path, limit):
     with pytest.raises(DataError, match="ends after 2 vectors, its header promises 5"):
         read_vectors(put(tmp_path, ("5 3\n" + BODY).encode()), limit=limit)
+
+
+@pytest.mark.parametrize("form", ["word2vec", "word2vec-binary"])
+def test_a_large_file_that_was_cut_short_is_told_by_its_size(tmp_path, monkeypatch, form):
+    rows = np.random.default_rng(0).normal(size=(1100, 3)).astype(np.float32)
+    if form == "word2vec":
+        body = b"".join(b"w%d %s\n" % (i, " ".join(map(repr, row.tolist())).encode()) for i, row in enumerate(rows))
+    else:
+        body = b"".join(b"w%d %s\n" % (i, row.tobytes()) for i, row in enumerate(rows))
+    monkeypatch.setattr(formats, "_SMALL", 1000)
+    cut = put(tmp_path, b"100000 3\n" + body)
+    with pytest.raises(DataError, match=r"ends early: it has .* bytes, and 100,000 vectors of 3 numbers"):
+        check_vectors(cut)
+    check_vectors(cut, limit=1050)  # those are there
+    check_vectors(put(tmp_path, b"1100 3\n" + body))
+
+
+def test_files_of_too_few_words_or_numbers_to_judge_are_refused(tmp_path):
+    small = put(tmp_path, ("2 3\n" + BODY).encode())
+    with pytest.raises(DataError, match="gives 2 words a vector, of 3 numbers; .* at least 200 words"):
+        check_vectors(small, least=200)
+    with pytest.raises(DataError, match="gives 2 words a vector, of 3 numbers; .* at least 3 words"):
+        check_vectors(small)  # varimax needs as many words as numbers
+    with pytest.raises(DataError, match="gives 1 word a vector, .* at least 3 words"):
+        check_vectors(small, limit=1)
+    with pytest.raises(DataError, match="one number for each word"):
+        check_vectors(put(tmp_path, b"the 0.5\n1987 2\n"))
+    check_vectors(put(tmp_path, ("3 3\n" + BODY + "dog 1 2 3\n").encode()), least=3)
 
 
 def test_blanks_before_a_word_are_no_part_of_it_and_a_number_may_be_a_word(tmp_path):

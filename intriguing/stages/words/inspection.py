@@ -43,6 +43,7 @@ def text_files(section: WordsSpec) -> dict[str, TextFile]:
     """
     from intriguing.words import JudgeOptions, TrainingOptions
     from intriguing.words.embeddings.formats import check_vectors
+    from intriguing.words.judging.judges import LEAST_WORDS
     from intriguing.words.text.sources import content_hash, decoded_blocks, locate
 
     files = {}
@@ -57,7 +58,7 @@ def text_files(section: WordsSpec) -> dict[str, TextFile]:
     for name, vectors in section.vectors.items():
         with _key(f"words.vectors.{name}"):
             if not vectors.trust_pickle:
-                check_vectors(vectors.source, **vectors.reading)
+                check_vectors(vectors.source, least=LEAST_WORDS, **vectors.reading)
             files[name] = TextFile(absolute(vectors.source), content_hash(vectors.source))
     return files
 

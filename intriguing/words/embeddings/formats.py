@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from intriguing.errors import DataError, InputError, MissingExtraError, unknown_name
+from intriguing.stats.findings import counted
 from intriguing.words.embeddings.parsing import VectorTable, fits_a_line, is_wide, lines_of, read_binary, read_text
 from intriguing.words.embeddings.vectors import WordVectors
 from intriguing.words.text.sources import DAMAGED, encoding_of, locate, marked, open_binary
@@ -51,9 +52,15 @@ def read_vectors(
         raise unknown_name("vector format", form, FORMATS)
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit}: read at least 1 vector, or None for all.")
-    path = locate(source)
+    return _located(locate(source), form, encoding, trust_pickle, limit, limit)
+
+
+def _located(
+    path: Path, form: str, encoding: str, trust_pickle: bool, limit: int | None, wanted: int | None
+) -> WordVectors:
+    """The first `limit` vectors of `path`, where the first `wanted` will be read."""
     try:
-        return _read(path, form, encoding, trust_pickle, limit)
+        return _read(path, form, encoding, trust_pickle, limit, wanted)
     except DAMAGED as error:
         if isinstance(error, (PermissionError, FileNotFoundError)):
             raise DataError(f"{path} cannot be read: {error}") from None
@@ -62,16 +69,45 @@ def read_vectors(
         ) from None
 
 
-def check_vectors(source: str, *, limit: int | None = None, **reading: Any) -> None:
-    """Raise the errors of `read_vectors` that a small file, or the beginning of a large one, shows."""
+def check_vectors(
+    source: str,
+    *,
+    form: str = "auto",
+    encoding: str = "utf-8",
+    trust_pickle: bool = False,
+    limit: int | None = None,
+    least: int = 1,
+) -> None:
+    """Raise the errors of `read_vectors` that a small file, or the beginning and the size of a large one, show.
+
+    Also refused are fewer words than `least`, or than the vectors have numbers (varimax, a control, has no answer
+    then), and vectors of one number.
+    """
+    if form not in FORMATS:
+        raise unknown_name("vector format", form, FORMATS)
     path = locate(source)
+    small = path.stat().st_size < (_SMALL if _is_plain(path) else _SMALL_COMPRESSED)
+    looked_at = limit if small else min(limit or _EARLY, _EARLY)
+    vectors = _located(path, form, encoding, trust_pickle, looked_at, limit)
+    if vectors.dim < 2:
+        raise DataError(f"{path.name} has one number for each word: a single axis has no rotations to compare it with.")
+    words, needed = len(vectors.words), max(least, vectors.dim)
+    if looked_at == limit and words < needed:
+        raise DataError(
+            f"{path.name} gives {counted(words, 'word')} a vector, of {vectors.dim} numbers; judging their axes takes "
+            f"at least {needed} words. Give more words, or the whole file."
+        )
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file is not compressed."""
     with open_binary(path) as file:
-        most = _SMALL if isinstance(file, io.BufferedReader) else _SMALL_COMPRESSED
-    small = path.stat().st_size < most
-    read_vectors(source, **reading, limit=limit if small else min(limit or _EARLY, _EARLY))
+        return isinstance(file, io.BufferedReader)
 
 
-def _read(path: Path, form: str, encoding: str, trust_pickle: bool, limit: int | None) -> WordVectors:
+def _read(
+    path: Path, form: str, encoding: str, trust_pickle: bool, limit: int | None, wanted: int | None
+) -> WordVectors:
     with open_binary(path) as file:
         start = file.read(_START)
     if form == "gensim" or (form == "auto" and start[:2] in _PICKLES):
@@ -82,7 +118,7 @@ def _read(path: Path, form: str, encoding: str, trust_pickle: bool, limit: int |
     if form == "auto":
         form = _recognised(start, encoding)
     if form == "word2vec-binary":
-        return _binary(path, encoding, limit)
+        return _binary(path, encoding, limit, wanted)
     encoding = encoding_of(start, encoding, path.name)
     with open_binary(path) as file:
         lines = lines_of(file, path.name, encoding)
@@ -90,20 +126,37 @@ def _read(path: Path, form: str, encoding: str, trust_pickle: bool, limit: int |
         if form == "word2vec":
             number, line = next(((n, t) for n, t in lines if t.strip()), (1, ""))
             count, dim = _header(line, number, path.name)
+            if limit != wanted:
+                _check_size(path, count, dim, _least(count, wanted), 2)
         table = VectorTable(path.name, form, _least(count, limit), dim, count)
         read_text(lines, table, ends=limit is None)
     return table.finish()
 
 
-def _binary(path: Path, encoding: str, limit: int | None) -> WordVectors:
+def _binary(path: Path, encoding: str, limit: int | None, wanted: int | None) -> WordVectors:
     with open_binary(path) as file:
         line = file.readline(_START)
         count, dim = _header(line.decode("latin-1").removeprefix("\u00ef\u00bb\u00bf"), 1, path.name)
         if is_wide(encoding):
             raise DataError(f"{path.name}: a binary file's words end at a space, which {encoding} does not allow.")
+        if limit != wanted:
+            _check_size(path, count, dim, _least(count, wanted), 4)
         table = VectorTable(path.name, "word2vec-binary", _least(count, limit), dim, count)
         read_binary(file, table, encoding, ends=limit is None)
     return table.finish()
+
+
+def _check_size(path: Path, count: int, dim: int, wanted: int | None, bytes_each: int) -> None:
+    """Raise `DataError` where a plain file has no room for the vectors `wanted`, of `bytes_each` for a number at least.
+
+    For a large file, of which the beginning alone is looked at before the work.
+    """
+    size, needed = path.stat().st_size, (wanted or count) * (dim * bytes_each + 2)
+    if _is_plain(path) and size < needed:
+        raise DataError(
+            f"{path.name} ends early: it has {size:,} bytes, and {wanted or count:,} vectors of {dim} numbers, as its "
+            f"header promises {count:,}, take at least {needed:,}. Fetch the file again, or mend its first line."
+        )
 
 
 def _least(*numbers: int | None) -> int | None:

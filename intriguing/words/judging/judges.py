@@ -24,6 +24,8 @@ from intriguing.words.judging.frequency import strata
 from intriguing.words.text.cooccurrence import Cooccurrence, npmi_of_counts
 
 TOP_WORDS = 20
+LEAST_WORDS = 10 * TOP_WORDS
+"""The fewest words that can be judged."""
 CHANCE = 1 / 6
 _COHERENCE_WORDS = (5, 10, 15, 20)
 _COSINE_WORDS = 10
@@ -89,16 +91,16 @@ def build_panel(
 ) -> Panel:
     """The panel for the words of `judged` that both judges know, the `most` frequent of them (None: all).
 
-    Raises: `DataError` if fewer than 10 x 20 words remain.
+    Raises: `DataError` if fewer than `LEAST_WORDS` remain.
     """
     row = dict(zip(judged.words, range(len(judged.words)), strict=True))
     theirs = independent.rows_of(held_out.words)
     judged_by_both = np.array([word in row for word in held_out.words]) & (theirs >= 0)
     at = np.flatnonzero(judged_by_both)[:most]
-    if len(at) < 10 * TOP_WORDS:
+    if len(at) < LEAST_WORDS:
         raise DataError(
             f"{len(at)} of {len(judged.words)} words are known to the held-out text ({len(held_out.words)} words) and "
-            f"to the independent embedding ({len(independent.words)}); the judges need {10 * TOP_WORDS}. Give more "
+            f"to the independent embedding ({len(independent.words)}); the judges need {LEAST_WORDS}. Give more "
             "text, of the same language and letter case, fewer folds, or a lower min_count."
         )
     pairs, closeness = _pairs_of(held_out, at)

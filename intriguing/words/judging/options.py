@@ -6,7 +6,7 @@ from typing import Any
 
 from intriguing.errors import SpecError, check_names
 from intriguing.words.judging.frequency import STRATUM_WORDS
-from intriguing.words.judging.judges import TOP_WORDS
+from intriguing.words.judging.judges import LEAST_WORDS
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class JudgeOptions:
             raise SpecError("subsamples = 1: one half has no spread; give 0 for no intervals, or at least 2.")
         if self.row_words > STRATUM_WORDS:
             raise SpecError(f"row_words = {self.row_words}: count-matched draws allow at most {STRATUM_WORDS}.")
-        if self.most_words is not None and self.most_words < 10 * TOP_WORDS:
-            raise SpecError(f"most_words = {self.most_words}: the judges need at least {10 * TOP_WORDS}.")
+        if self.most_words is not None and self.most_words < LEAST_WORDS:
+            raise SpecError(f"most_words = {self.most_words}: the judges need at least {LEAST_WORDS}.")
 
     @classmethod
     def from_mapping(cls, keys: Mapping[str, Any]) -> "JudgeOptions":

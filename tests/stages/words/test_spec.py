@@ -103,6 +103,7 @@ def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(tmp_path, co
         (b"\x80\x04pickled", "is a pickle, and reading a pickle runs the code in it"),
         (b"word 1 x 2\n", "line 1 is not a word and numbers"),
         (b"", "holds no vectors"),
+        (b"1 3\nword 1 2 3\n", "gives 1 word a vector, of 3 numbers; judging their axes takes at least 200 words"),
     ],
 )
 def test_vectors_that_cannot_be_read_are_refused_before_anything_runs(tmp_path, text, content, message):
