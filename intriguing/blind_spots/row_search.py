@@ -163,7 +163,7 @@ class _RowSearch:
         beyond = partial(self._beyond, excluded) if excluded else None
         # Where each row is fed alone, the leading classes that look far cost more than they find.
         race = tuple(replace(cut, leading=0) for cut in recipe.race) if self.evaluator.dear else recipe.race
-        outcome, through, estimates = raced(
+        outcome, through, estimates, fell = raced(
             self.results.run, first, self.rows, self.owner, race, self.options.classes, beyond
         )
         self.results.begin(outcome)
@@ -183,7 +183,7 @@ class _RowSearch:
         missed = self._missed(reach, near | self.pending)
         behind = missed & started.isfinite()
         self.results.finish([self.results.reached(behind.nonzero().squeeze(1))])
-        agreed = self._second(started, self._misjudged(missed & ~behind))
+        agreed = self._second(started, self._misjudged(missed & ~behind, fell))
         self._rescue()
         self._probe()
         self._further(agreed & ~self._jumps(), coarse)
@@ -199,19 +199,30 @@ class _RowSearch:
         missed = (reach < least) & least.isfinite() & ~done & ~self.outcome["broken"]
         return missed & (not self.evaluator.dear)
 
-    def _misjudged(self, missed: Tensor) -> list[Trial]:
+    def _misjudged(self, missed: Tensor, fell: Tensor) -> list[Trial]:
         """Starts for what the race may have misjudged: of the rows that it missed (R,), each to its class, and where it
-        missed some or is doubted, the start of `fast`, which may reach any class.
+        missed some, is doubted, or an estimate `fell` (R,), the start of `fast`, which may reach any class.
+
+        Where one fell, others may have been dropped before theirs did. There two starts to any class but the one that
+        is reached follow: that of `fast`, and one of longer steps, which crosses what is curved.
         """
         if self.evaluator.dear or not self.several:
             return []
         asked = doubted(self.groups.least(self.outcome["predicted"]), self.groups.least(self.outcome["best_l2"]))
         asked[self.owner[missed]] = True
+        misled = self.groups.each(False, torch.bool)
+        misled[self.owner[fell]] = True
         nearest = self.results.nearest()
-        nearest = nearest[asked[self.owner[nearest]]]
+        others = nearest[misled[self.owner[nearest]]]
+        nearest = nearest[(asked | misled)[self.owner[nearest]]]
         wide = replace(self.descent(FAST.ticks, FAST.longest_start), lone=False)
+        longer = replace(self.descent(self.recipe.ticks, first=16.0, last=2.0), lone=False)
         any_class = {"goals": ~self.rows["rivals"][nearest]}
-        return [Trial(self.descent(self.recipe.ticks), missed.nonzero().squeeze(1)), Trial(wide, nearest, any_class)]
+        elsewhere = {"goals": self._elsewhere(others, ~self.rows["rivals"][others])}
+        return [
+            Trial(self.descent(self.recipe.ticks), missed.nonzero().squeeze(1)),
+            *(Trial(wide, nearest, any_class), Trial(wide, others, elsewhere), Trial(longer, others, elsewhere)),
+        ]
 
     def _second(self, started: Tensor, besides: list[Trial]) -> Tensor:
         """Another start for the nearest row of each example, all finished together; started: (R,) first distances.
@@ -228,7 +239,7 @@ class _RowSearch:
             if ticks:
                 solver = self.descent(ticks, first=first, last=last)
                 index = nearest[which & ~unsettled]
-                trials.append(Trial(solver, index, {"goals": self._elsewhere(index)}))
+                trials.append(Trial(solver, index, {"goals": self._elsewhere(index, self.rows["goals"][index])}))
         lost = self.results.least(started).isinf() & ~self.outcome["broken"]
         lost[nearest[unsettled]] = True
         lost |= self.pending
@@ -247,9 +258,8 @@ class _RowSearch:
         jumps[self.owner[nearest]] = self.outcome["beyond"][nearest] > _JUMP
         return jumps
 
-    def _elsewhere(self, index: Tensor) -> Tensor:
-        """The goals of rows (I,), of several without the class that is reached already (I, C)."""
-        goals = self.rows["goals"][index]
+    def _elsewhere(self, index: Tensor, goals: Tensor) -> Tensor:
+        """Of the goals (I, C) of rows (I,) those but the class that is reached already, where there are several."""
         others = goals.scatter(1, self.outcome["best_class"][index][:, None], False)
         return torch.where(others.any(1, keepdim=True), others, goals)
 

@@ -28,7 +28,7 @@ class SearchParameters:
 
 
 SEARCH = TaskFunction(
-    Function(f"{_NAME}:search", 21, (_TASKS, "intriguing.blind_spots", *_EXACT_LINEAR, *SOURCES), f"{_TASKS}:search"),
+    Function(f"{_NAME}:search", 22, (_TASKS, "intriguing.blind_spots", *_EXACT_LINEAR, *SOURCES), f"{_TASKS}:search"),
     SearchParameters,
 )
 FUNCTIONS = (SEARCH,)

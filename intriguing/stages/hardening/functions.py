@@ -77,7 +77,7 @@ class ClaimsParameters:
 
 EPOCH = TaskFunction(Function(f"{_NAME}:epoch", 3, (_TASKS, *_SEARCH, *SOURCES), f"{_TASKS}:epoch"), EpochParameters)
 MEASURE = TaskFunction(
-    Function(f"{_NAME}:measure", 10, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_epoch"),
+    Function(f"{_NAME}:measure", 11, (_TASKS, *_SEARCH, "intriguing.stability", *SOURCES), f"{_TASKS}:measure_epoch"),
     MeasureParameters,
 )
 CLAIMS = TaskFunction(

@@ -66,6 +66,24 @@ def test_a_class_that_is_far_by_the_gradient_and_near_in_truth_is_found():
     assert torch.allclose(result.l2, torch.full((3,), 3.999 / 10.3), rtol=1e-3)
 
 
+class Bent(nn.Module):
+    """Class 1 is 1 away and class 2 is 0.8, by the gradients at the image 1.6 and 3.3; three more classes are far."""
+
+    def forward(self, x):
+        first, second, *others = x.flatten(1)[:, :5].T
+        near = 0.625 * first + 2.5 * (first - 0.85).relu()
+        nearest = 0.3 * second + 15.2 * (second - 0.75).relu() - 1e-3
+        return torch.stack([torch.ones_like(near), near, nearest, *(0.01 * value for value in others)], 1)
+
+
+def test_a_class_is_found_that_the_race_drops_at_four_times_its_distance():
+    """Its estimate was still 3.3 when it was dropped. Those of the class that is reached fell as well, later on."""
+    x = torch.zeros(2, 180, 180)
+    result = minimal_distortion(Bent(), x, [0, 0], options=SearchOptions(lower=-2.0, upper=2.0))
+    assert result.target.tolist() == [2, 2]
+    assert torch.allclose(result.l2, torch.full((2,), 0.75 + (1.001 - 0.225) / 15.5), rtol=1e-3)
+
+
 def test_rows_that_go_through_end_as_if_they_had_never_paused():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 6)).requires_grad_(False)
@@ -78,7 +96,7 @@ def test_rows_that_go_through_end_as_if_they_had_never_paused():
     solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=20)
     whole = run(solver, rows, Layout(64))
     cuts = (Cut(4, 1, 2.0), Cut(10, 0.5, 1.5))
-    outcome, through, _ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, cuts, 4)
+    outcome, through, *_ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, cuts, 4)
     for name in solver.outputs:
         assert torch.equal(outcome[name][through], whole[name][through])
     counts = through.reshape(40, 5).sum(1)
@@ -97,7 +115,7 @@ def test_an_example_with_few_classes_has_no_race_whatever_its_company():
     rows = {"x0": x[owner], "target": target, "goals": classes == target[:, None]}
     rows["rivals"] = classes == label[owner][:, None]
     solver = PrimalDual(Evaluator(model, (16,), PADDED), 0.0, 1.0, ticks=12)
-    outcome, through, _ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(4, 0.4, 1.0),), 2)
+    outcome, through, *_ = raced(lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(4, 0.4, 1.0),), 2)
     assert through[:2].tolist() == [True, True] and int(through[2:].sum()) == 1
     alone, *_ = raced(
         lambda s, r: run(s, r, Layout(64)), solver, {n: v[:2] for n, v in rows.items()}, owner[:2],
@@ -205,7 +223,7 @@ def test_classes_that_are_proven_to_be_no_nearer_have_no_estimate():
     def beyond(index, _l2):
         return proven[index]
 
-    _, through, estimates = raced(
+    _, through, estimates, _ = raced(
         lambda s, r: run(s, r, Layout(64)), solver, rows, owner, (Cut(10, 1, 9.0),), 4, beyond
     )
     assert not bool(through[proven].any())
