@@ -83,6 +83,11 @@ def full_precision() -> Any:
     return FULL.used()
 
 
+def takes_denormals_for_zero() -> bool:
+    """Whether this thread takes denormal numbers for zero."""
+    return _SMALLEST == 0.0  # where it does, this number is
+
+
 @contextmanager
 def without_denormals() -> Iterator[None]:
     """Inside, a CPU takes denormal numbers (below 1.2e-38 in float32) for zero; afterwards, as before.
@@ -91,7 +96,7 @@ def without_denormals() -> Iterator[None]:
     that are always black, give such numbers in a gradient and in all that is computed with it, and add nothing there.
     With several threads torch may do so in this one alone.
     """
-    before = _SMALLEST == 0.0  # where they are taken for zero already, this number is
+    before = takes_denormals_for_zero()
     torch.set_flush_denormal(True)
     try:
         yield

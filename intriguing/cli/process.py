@@ -12,9 +12,9 @@ from io import TextIOWrapper
 from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from intriguing.basics.process.leaving import leave
+from intriguing.basics.process.streams import streams_may_close
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.cli.app import app
-from intriguing.cli.streams import streams_may_close
 from intriguing.cli.terminal import err, say, stop_printing
 from intriguing.engine.paths import without_working_folder
 from intriguing.errors import InputError, IntriguingError

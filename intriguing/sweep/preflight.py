@@ -97,7 +97,7 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
     from intriguing.activations import collect_activations
     from intriguing.models import TrainOptions, build_model, check_model, load_weights, probe
     from intriguing.models.feeding.probing import check_modes
-    from intriguing.models.files.outside import check_outside
+    from intriguing.models.files.outside import check_forward, check_outside
 
     built = model.architecture
     try:
@@ -108,6 +108,8 @@ def layer_units(model: ModelToCheck) -> dict[str, int]:
             raise ModelError("It has no weights to train: write train = false, and it is used as it is.")
         if model.weights_path:
             load_weights(net, model.weights_path)
+        if model.is_users_code:
+            check_forward(net, built.shape)
         rows = check_model(probe(net), built.shape, built.classes, model.slots, model.is_trained)
         if model.is_trained:
             check_modes(net)

@@ -1,6 +1,7 @@
 """Models in odd forms, and what they keep outside of their weights: built alike everywhere, or refused before work."""
 
 import random
+import re
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ import intriguing as ig
 from intriguing.data.dataset import build_dataset
 from intriguing.errors import ModelError
 from intriguing.models import TrainOptions, build_model, load_weights, predict, probe, save_weights, train_model
-from intriguing.models.files.outside import check_outside
+from intriguing.models.files.outside import check_forward, check_outside
 from intriguing.stages.common.parameters import Architecture
 from intriguing.sweep import preflight
 from tests.models import outside_models
@@ -176,3 +177,47 @@ def test_a_model_whose_output_is_sparse_has_layers_all_the_same():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
     model.register_forward_hook(lambda net, x, out: out.to_sparse())
     assert next(ig.collect_activations(model, [images()], "0")).vectors["0"].shape == (6, 16)
+
+
+class Changes(nn.Module):
+    """A network whose forward changes how torch computes, and leaves it so unless it ends that."""
+
+    def __init__(self, begin, end):
+        super().__init__()
+        self.layer, self.begin, self.end = nn.Linear(16, 3), begin, end
+
+    def forward(self, x):
+        self.begin()
+        out = self.layer(x.flatten(1))
+        self.end()
+        return out
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "named"),
+    [
+        (
+            lambda: torch.set_autocast_enabled("cpu", True),
+            lambda: torch.set_autocast_enabled("cpu", False),
+            "autocast (cpu)",
+        ),
+        (
+            lambda: torch.set_default_dtype(torch.float64),
+            lambda: torch.set_default_dtype(torch.float32),
+            "the default type",
+        ),
+        (
+            lambda: torch.set_flush_denormal(True),
+            lambda: torch.set_flush_denormal(False),
+            "how denormal numbers are taken",
+        ),
+    ],
+)
+def test_a_forward_that_leaves_torch_to_compute_otherwise_is_refused(begin, end, named):
+    """A search under an autocast that the forward had never left did its own arithmetic in bfloat16."""
+    check_forward(Changes(begin, end), SHAPE)
+    with pytest.raises(ModelError, match=re.escape(f"The model's forward changes {named} of torch and leaves it so")):
+        check_forward(Changes(begin, lambda: None), SHAPE)
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.tensor([1e-40]).mul(1).item() > 0

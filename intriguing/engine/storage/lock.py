@@ -28,6 +28,8 @@ _NO_LOCKS = (errno.ENOLCK, *NOT_OFFERED)
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 """What the system answers where another process holds the lock; all else (ESTALE, EIO) is a fault of the disk."""
 _BEGINNING = b'{"host": '
+_handles: set[int] = set()
+"""Of the locks that this process holds."""
 
 
 @contextmanager
@@ -47,6 +49,7 @@ def locked(run: Place) -> Iterator[None]:
         return
     with explaining(run), opened(run, make=True) as folder:
         handle = _open(folder, run / LOCK)
+    _handles.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +69,21 @@ def locked(run: Place) -> Iterator[None]:
         _sign(handle)
         yield
     finally:
-        os.close(handle)
+        if handle in _handles:
+            _handles.remove(handle)
+            os.close(handle)
+
+
+def _let_go() -> None:
+    """In a process that a user's code forked: what it leaves running must not hold the folder when the run is over."""
+    for handle in _handles:
+        with suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def is_locked(run: Place) -> bool:

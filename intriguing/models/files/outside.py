@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from intriguing.basics.process.users_code import modes_left_changed
 from intriguing.basics.torch_modes import device_of, evaluating
 from intriguing.errors import ModelError
 from intriguing.models.feeding.batches import input_type
@@ -19,6 +20,25 @@ from intriguing.models.feeding.batches import input_type
 _OWN = ("_parameters", "_buffers", "_modules")
 _DEEPEST = 4
 """How deep lists in lists are looked into."""
+
+
+def check_forward(model: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise `ModelError` where the forward of `model` leaves torch to compute otherwise than before: all that is
+    computed after it, in the same task, would be another figure.
+    """
+
+    def once() -> None:
+        with torch.no_grad(), evaluating(model):
+            images = torch.zeros(2, *shape)
+            model(images.to(device_of(model), input_type(model, images)))
+
+    left = modes_left_changed(once)
+    if left:
+        raise ModelError(
+            f"The model's forward changes {' and '.join(left)} of torch and leaves it so, for all that is computed "
+            "after it. Let it end with the call, as `with torch.autocast(...):` inside forward does, or set again what "
+            "was there before."
+        )
 
 
 def check_outside(

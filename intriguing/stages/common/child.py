@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from intriguing.basics.process.streams import keep_streams_open
 from intriguing.basics.process.users_code import unchanged
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.data import factories
@@ -152,6 +153,7 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
 
 def answer_calls(writing: int, seconds: float) -> None:
     """What the child process runs: read the calls from stdin, and write an answer to each to the handle `writing`."""
+    keep_streams_open()
     log_plainly()
     os.set_inheritable(writing, False)
     lifeline = os.fdopen(os.dup(0), "rb")

@@ -264,6 +264,29 @@ def test_a_lock_that_fails_is_told_as_the_disk_s_fault_and_not_as_another_driver
     assert not is_locked(tmp_path)
 
 
+def test_a_process_that_a_users_code_left_running_does_not_hold_the_folder(tmp_path):
+    """The next run was refused: "in use by another driver", which was none, until that process ended."""
+    waiting, ending = os.pipe()
+    begun, beginning = os.pipe()
+    with locked(tmp_path):
+        child = os.fork()
+        if not child:
+            os.close(ending)
+            os.write(beginning, b"1")
+            os.read(waiting, 1)
+            os._exit(0)
+    try:
+        assert os.read(begun, 1)
+        assert not is_locked(tmp_path)
+        with locked(tmp_path):
+            pass
+    finally:
+        os.close(ending)
+        os.waitpid(child, 0)
+        for handle in (waiting, begun, beginning):
+            os.close(handle)
+
+
 def test_files_can_be_read_by_others(tmp_path):
     Store(tmp_path).write(F, {"rows": TABLE}, RECORD)
     assert (tmp_path / F / "rows.parquet").stat().st_mode & stat.S_IRUSR

@@ -10,6 +10,7 @@ from ray.experimental import internal_kv
 
 from intriguing.basics.folders.folder import Folder
 from intriguing.basics.process import liveness
+from intriguing.basics.process.streams import keep_streams_open
 from intriguing.basics.text.log_lines import log_plainly
 from intriguing.engine.paths import extend_path
 from intriguing.engine.pools.last_words import log_of_this_process
@@ -28,6 +29,7 @@ class Worker:
     """What runs in an actor: one call after another, with the resources that earlier calls left loaded."""
 
     def __init__(self, name: str, run: Folder, path: list[str], key: str) -> None:
+        keep_streams_open()
         log_plainly()
         extend_path(path)
         self._name = name

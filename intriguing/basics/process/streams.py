@@ -1,10 +1,12 @@
-"""Streams that take nothing: a terminal that is closed meanwhile, a log on a full disk, what `>&-` closed."""
+"""Streams that take nothing: a terminal that is closed meanwhile, a log on a full disk, what `>&-` closed; and streams
+that a user's code would close.
+"""
 
 import errno
 import os
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,9 +32,27 @@ class _Excused(FileIO):
             return super().write(data)
 
 
+class _Stays(TextIOWrapper):
+    """A stream that no code closes: a file that is opened later would take its number, and what a library prints would
+    land there.
+    """
+
+    def close(self) -> None:
+        """Write what is left."""
+        with suppress(OSError, ValueError):
+            self.flush()
+
+
+def keep_streams_open() -> None:
+    """Let no code of this process close its stdout and stderr from now on."""
+    _take_closed()
+    sys.stdout, sys.stderr = _that_stays(sys.stdout, ()), _that_stays(sys.stderr, ())
+
+
 @contextmanager
 def streams_may_close() -> Iterator[None]:
-    """Inside, the terminals that stdout and stderr are may be closed at any time, and stderr may have no room.
+    """Inside, the terminals that stdout and stderr are may be closed at any time, and stderr may have no room. No code
+    of this process closes them.
 
     What was closed from the start stays nowhere: a file that is opened later must not take its number, for a library
     that prints would write into it.
@@ -58,9 +78,22 @@ def _that_may_close(stream: TextIO) -> TextIO:
     """`stream`, which goes nowhere once its terminal is closed; the process's stderr, after any such failure:
     a message that nobody can read must not end what it tells of.
     """
-    excused = _UNREAD if stream is sys.__stderr__ else _CLOSED
-    if not isinstance(stream, TextIOWrapper) or not (excused is _UNREAD or stream.isatty()):
+    if stream is sys.__stderr__:
+        return _that_stays(stream, _UNREAD)
+    return _that_stays(stream, _CLOSED if stream.isatty() else ())
+
+
+def _that_stays(stream: TextIO, excused: Collection[int]) -> TextIO:
+    """`stream`, which no code closes; once writing to it fails with one of the errors `excused` it goes nowhere.
+
+    What is no plain stream of a file, such as a notebook's, is left as it is.
+    """
+    if not isinstance(stream, TextIOWrapper):
         return stream
-    stream.flush()
-    raw = BufferedWriter(_Excused(stream.fileno(), excused))
-    return TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=True, write_through=stream.write_through)
+    try:
+        stream.flush()
+        raw = BufferedWriter(_Excused(stream.fileno(), excused))
+    except (OSError, ValueError):  # it has no file, or is closed
+        return stream
+    by_line = bool(excused) or stream.line_buffering
+    return _Stays(raw, stream.encoding, stream.errors, line_buffering=by_line, write_through=stream.write_through)
