@@ -28,7 +28,7 @@ from intriguing.engine.storage.publish import Failure, Publication, trimmed
 from intriguing.engine.storage.store import Record, as_plain
 from intriguing.engine.storage.verified import Verified
 from intriguing.engine.task import Output, Plan, Resource, Task, sequence
-from intriguing.engine.worker import Call, Damage, ResourceCall, store_of
+from intriguing.engine.worker import MORE_MEMORY, Call, Damage, ResourceCall, store_of
 from intriguing.errors import CorruptError, StoreError
 
 log = logging.getLogger(__name__)
@@ -303,9 +303,9 @@ class Driver:
             times = "once" if attempts == 1 else f"{attempts} times"
             always_memory = self._schedule.memory_kills_of(task) == attempts
             what = "Its machine ran out of memory" if always_memory else "It lost its worker"
-            self._note_failure(
-                task, "WorkerLost", f"{what} {times}{'; the last time' * (attempts > 1)}: {event.reason}", event.reason
-            )
+            said = f"{what} {times}{'; the last time' * (attempts > 1)}: {event.reason}"
+            said += f". To give it more memory, {MORE_MEMORY}" if always_memory else ""
+            self._note_failure(task, "WorkerLost", said, event.reason)
 
     def _send_back(self, event: Raised) -> None:
         """A task could not read an input: its producer runs again, unless that was mended since the task was sent."""
@@ -409,6 +409,8 @@ class Driver:
             inputs={k: tuple(self._reference(o) for o in sequence(v)) for k, v in task.inputs.items()},
             resources={k: self._resource(r) for k, r in task.resources.items()},
             shrink=task.shrink,
+            # Its first loss for memory may have been its neighbours' fault.
+            halvings=max(0, self._schedule.memory_kills_of(task.name) - 1),
             attempt=self._schedule.attempts_of(task.name),
         )
 

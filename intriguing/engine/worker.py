@@ -42,6 +42,13 @@ OTHERS_BYTES = 32 << 20
 """How many bytes of these may be of other inputs while more is made: images of one shard alone are in memory."""
 
 
+MORE_MEMORY = (
+    "run fewer workers or other programs at once, or make its work smaller (the sizes in [compute]), and give the same "
+    "command again."
+)
+"""What to do about a task for which memory ran out."""
+
+
 @dataclass(frozen=True)
 class ResourceCall:
     """A resource as a worker needs it: its key, loader, arguments, and where its inputs are stored."""
@@ -64,6 +71,8 @@ class Call:
     inputs: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     resources: Mapping[str, ResourceCall] = field(default_factory=dict)
     shrink: str = ""
+    halvings: int = 0
+    """How often the parameter `shrink` is halved before the task is tried."""
     attempt: int = 1
 
     @property
@@ -219,6 +228,8 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
     """
     began = time.perf_counter()
     parameters, shrunk = dict(call.parameters), {}
+    for _ in range(call.halvings):
+        _halve(call.shrink, parameters, shrunk)
     while True:
         work = Work(call, store, resources)
         try:
@@ -226,9 +237,8 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
                 outputs = call.function.load()(work, **parameters)
             break
         except Exception as error:
-            if not is_out_of_memory(error) or not call.shrink or int(parameters[call.shrink]) <= 1:
+            if not is_out_of_memory(error) or not _halve(call.shrink, parameters, shrunk):
                 raise
-            parameters[call.shrink] = shrunk[call.shrink] = int(parameters[call.shrink]) // 2
     record = Record(
         task=call.task,
         function=call.function.name,
@@ -245,6 +255,14 @@ def run_call(call: Call, store: Store, resources: Resources, worker: str) -> Rec
     return store.write(call.fingerprint, outputs, record)
 
 
+def _halve(name: str, parameters: dict[str, Any], shrunk: dict[str, int]) -> bool:
+    """Halve the parameter `name`, and note that; whether there was anything to halve."""
+    if not name or int(parameters[name]) <= 1:
+        return False
+    parameters[name] = shrunk[name] = int(parameters[name]) // 2
+    return True
+
+
 def damaged_input(error: BaseException) -> tuple[Damage, ...]:
     """The stored input that `error` is about, in a tuple; empty for any other error."""
     return (Damage(str(error.args[0]), error.sha256),) if isinstance(error, _DamagedInputError) else ()
@@ -259,9 +277,8 @@ def error_text(error: BaseException) -> str:
     if not is_out_of_host_memory(error):
         return said
     return (
-        f"{said.rstrip('.')}. No memory was left for it ({available_memory() / 1e9:.1f} GB are available now): run "
-        "fewer workers or other programs at once, or make its work smaller (the sizes in [compute]), and give the same "
-        "command again."
+        f"{said.rstrip('.')}. No memory was left for it ({available_memory() / 1e9:.1f} GB are available now): "
+        f"{MORE_MEMORY}"
     )
 
 

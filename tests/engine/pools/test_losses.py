@@ -167,7 +167,10 @@ def test_a_task_that_always_loses_its_worker_gives_up_and_says_why(tmp_path, cau
     [failure] = outcome.failures
     assert (failure.task, failure.error_type, failure.attempts) == ("range/1", "WorkerLost", 3)
     said = "Its machine ran out of memory 3 times" if cause == "memory" else "It lost its worker 3 times"
-    assert failure.message == f"{said}; the last time: because 6"
+    advice = ". To give it more memory, run fewer workers or other programs at once, or make its work smaller"
+    assert failure.message.partition(" (the sizes")[0] == (
+        f"{said}; the last time: because 6{advice if cause == 'memory' else ''}"
+    )
     assert "scale/3" in outcome.ran
 
 
@@ -188,6 +191,18 @@ def test_a_task_that_ran_out_of_memory_twice_has_a_machine_for_itself(tmp_path):
     assert len(company) == 3
     assert company[2] == 0
     assert not pool.excluded
+
+
+@pytest.mark.parametrize(("cause", "shrunk"), [("memory", {"batch": 32}), ("lost", {})])
+def test_a_task_that_ran_out_of_memory_twice_has_half_of_its_batch(tmp_path, cause, shrunk, caplog):
+    """A worker that the system ends says nothing of its memory: the third try was as large as the first two."""
+    outcome = execute(toy_plan(), tmp_path, lambda: four(tmp_path, dying("scale/1", 2, cause)))
+    assert outcome.complete
+    assert outcome.records["scale/1"].attempts == 3
+    assert outcome.records["scale/1"].shrunk == shrunk
+    assert ("scale/1 ran out of memory and went on with {'batch': 32}" in caplog.text) == (cause == "memory")
+    once = execute(toy_plan(), tmp_path / "once", lambda: four(tmp_path / "once", dying("scale/1", 1, cause)))
+    assert not once.records["scale/1"].shrunk
 
 
 def test_a_worker_that_ends_for_no_fault_of_its_task_charges_nothing(tmp_path):
