@@ -7,12 +7,13 @@ together and seeds; the p-values come from permutations, because cells are few a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import factorial, prod
 
 import numpy as np
 from scipy.special import stdtrit
 
 from intriguing.errors import InputError
-from intriguing.stats.findings import significant
+from intriguing.stats.findings import LEVEL, significant
 from intriguing.stats.signs import signed
 
 _ROUNDING = 1e-12
@@ -32,7 +33,7 @@ class Source:
     high: float
     """Upper end."""
     p: float | None
-    """P(a share at least as large) when it has no effect; None for the seeds."""
+    """P(a share at least as large) when it has no effect; never below `least_p_values`. None for the seeds."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,24 @@ class CrossedDesign:
     """Mean effect of each data set with its interval."""
     sentence: str
     """The answer in a sentence."""
+
+
+def least_p_values(models: int, data: int, seeds: int) -> dict[str, float]:
+    """The smallest p of model, data and both that a design of so many models, data sets and seeds can have.
+
+    What permutations give is as large again where they do no more than to rename models, or data sets. So of 2 x 2 x 2
+    networks no p for the model can fall below 2 of 36, whatever the effects.
+    """
+
+    def arrangements(entries: int, cells: int) -> int:
+        return factorial(entries) // factorial(entries // cells) ** cells
+
+    renamed = factorial(models) * factorial(data) * (2 if models == data else 1)
+    return {
+        "model": factorial(models) / arrangements(models * seeds, models) ** data,
+        "data": factorial(data) / arrangements(data * seeds, data) ** models,
+        "both": renamed / arrangements(models * data * seeds, models * data),
+    }
 
 
 def crossed_design(
@@ -81,14 +100,16 @@ def crossed_design(
         reached[0] += _statistic(within_data)[0] >= _statistic(cells)[0] * (1 - 1e-12)
         reached[1] += _statistic(within_model)[1] >= _statistic(cells)[1] * (1 - 1e-12)
         reached[2] += _statistic(mixed)[2] >= _statistic(residual)[2] * (1 - 1e-12)
-    p = (1 + reached) / (draws + 1)
-    names = ("model", "data", "both", "seed")
+    least = least_p_values(a, b, r)
+    # Drawn permutations may by chance be fewer than the share of all.
+    p = np.maximum((1 + reached) / (draws + 1), list(least.values()))
+    names = (*least, "seed")
     sources = tuple(
         Source(name, float(shares[i]), float(low[i]), float(high[i]), float(p[i]) if i < 3 else None)
         for i, name in enumerate(names)
     )
     by_model, by_data = _marginal(rows, cells), _marginal(columns, cells.transpose(1, 0, 2))
-    return CrossedDesign(sources, by_model, by_data, _sentence(sources, by_model, by_data, a * b * r))
+    return CrossedDesign(sources, by_model, by_data, _sentence(sources, by_model, by_data, (a, b, r)))
 
 
 def _table(
@@ -164,16 +185,22 @@ def _sentence(
     sources: tuple[Source, ...],
     by_model: dict[str, tuple[float, float, float]],
     by_data: dict[str, tuple[float, float, float]],
-    n: int,
+    sizes: tuple[int, int, int],
 ) -> str:
     model, data, both, seed = sources
     shares = (
         f"model {_percent(model)}, data {_percent(data)}, their combination {_percent(both)}, seeds {seed.share:.0%} "
-        f"of the spread over {n} networks"
+        f"of the spread over {prod(sizes)} networks"
     )
     means = "; ".join(", ".join(map(_mean, group, group.values())) for group in (by_model, by_data))
     explaining = [s for s in (model, data) if significant(s.p)]
-    if not explaining and significant(both.p):
+    least = least_p_values(*sizes)
+    lowest = min(least["model"], least["data"])
+    if lowest > LEVEL:  # of both alike: two models on two data sets with two seeds
+        answer = "Undecided whether the outcome comes from the model or the data, as no p of so few networks can fall "
+        answer += f"below {lowest:.2g} (three seeds are enough)"
+        answer += ", but their combination explains a part of it" if significant(both.p) else ""
+    elif not explaining and significant(both.p):
         answer = "The outcome comes from the combination of model and data, from neither alone"
     elif not explaining:
         answer = "Neither the model nor the data explains the outcome"

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from intriguing.errors import InputError
-from intriguing.stats.crossed_design import _resampled, crossed_design
+from intriguing.stats.crossed_design import _resampled, _statistic, crossed_design, least_p_values
 
 
 def explained(*columns, draws=300):
@@ -108,6 +108,44 @@ def test_p_values_are_those_of_all_permutations():
     # The design sorts its models and data sets by name; the statistic of the models does not depend on that.
     answer = explained(*zip(*names, strict=True), effects.ravel(), draws=4000)
     assert abs(answer.sources[0].p - exact) < 0.03
+
+
+@pytest.mark.parametrize(("sizes", "levels"), [((2, 2, 2), 1), ((3, 2, 2), 1), ((2, 3, 2), 0)])
+def test_the_least_p_is_that_of_the_clearest_effect_over_all_arrangements(sizes, levels):
+    """Of the factor with two levels: `levels` is its axis."""
+    cells = np.random.default_rng(1).normal(size=sizes) * 0.01
+    cells[(slice(None),) * levels + (1,)] += 100
+    rows = np.moveaxis(cells, levels, 1).reshape(sizes[1 - levels], -1)
+    places = range(rows.shape[1])
+    ways = [
+        [np.stack([row[list(chosen)], np.delete(row, chosen)]) for chosen in itertools.combinations(places, sizes[2])]
+        for row in rows
+    ]
+    reached = [
+        _statistic(np.moveaxis(np.stack(some), 1, levels))[levels] >= _statistic(cells)[levels] * (1 - 1e-12)
+        for some in itertools.product(*ways)
+    ]
+    name = ("model", "data")[levels]
+    assert np.mean(reached) == pytest.approx(least_p_values(*sizes)[name])
+    models, data = ([str(place[axis]) for place in np.ndindex(sizes)] for axis in (0, 1))
+    source = explained(models, data, cells.ravel(), draws=400).sources[levels]
+    assert (source.name, source.p >= least_p_values(*sizes)[name]) == (name, True)
+
+
+def test_so_few_networks_that_nothing_can_be_found_are_told():
+    names = [(m, d) for m in ("cnn", "mlp") for d in ("cifar10", "mnist") for _ in range(2)]
+    effects = [100 * (m == "mlp") + 0.01 * n for n, (m, _) in enumerate(names)]
+    for seed in range(5):  # by chance 2,000 permutations hold fewer such ones than the 2 of 36 that there are
+        answer = crossed_design(*zip(*names, strict=True), effects, rng=np.random.default_rng(seed))
+        assert answer.sources[0].p >= 2 / 36
+    assert answer.sentence.startswith(
+        "Undecided whether the outcome comes from the model or the data, as no p of so few networks can fall below "
+        "0.056 (three seeds are enough): model 100%"
+    )
+    crossed = [100 * ((m == "mlp") == (d == "mnist")) + 0.01 * n for n, (m, d) in enumerate(names)]
+    answer = crossed_design(*zip(*names, strict=True), crossed, rng=np.random.default_rng(0))
+    assert "but their combination explains a part of it: " in answer.sentence
+    assert all(p * 10 <= 0.05 for p in least_p_values(3, 3, 2).values())
 
 
 def test_rounding_is_not_taken_for_spread():

@@ -233,7 +233,7 @@ NULL_SCORES = _function("null_scores", 4, _TESTING, "rotation_tests", NullScores
 ROTATION_TESTS = _function("rotation_tests", 6, _TESTING, "rotation_tests", RotationTestsParameters, "unit_tests:test")
 CORRECTION = _function("correction", 7, _ANSWERING, "answers", CorrectionParameters, "unit_answers:correct")
 MODEL_OR_DATA = _function(
-    "model_or_data", 5, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
+    "model_or_data", 6, _ANSWERING, "answers", ModelOrDataParameters, "unit_answers:model_or_data"
 )
 
 FUNCTIONS = (

@@ -61,7 +61,7 @@ def test_only_the_tasks_that_collect_feed_a_network(mode, collecting):
 
 def test_rotations_too_few_for_the_correction_are_said_before_work(caplog):
     with caplog.at_level(logging.WARNING):
-        planned()
+        planned((0, 1, 2))
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         planned(family="run")
@@ -82,8 +82,8 @@ def test_top_inputs_that_are_most_of_all_are_said_before_work(caplog):
 def test_inputs_too_few_for_a_test_are_said_before_work(caplog):
     """Purity takes ten times the top K, kurtosis a hundred."""
     with caplog.at_level(logging.WARNING):
-        planned(rows=160, metrics=["purity", "kurtosis"])
-        planned(rows=20, metrics=["purity", "kurtosis"], reduce="positions")
+        planned((0, 1, 2), rows=160, metrics=["purity", "kurtosis"])
+        planned((0, 1, 2), rows=20, metrics=["purity", "kurtosis"], reduce="positions")
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         planned(rows=159, metrics=["purity", "kurtosis"])
@@ -202,6 +202,27 @@ def test_an_effect_that_is_missing_gives_no_answer_and_says_why():
     [row] = model_or_data(StubWork(rows), last_layers=LAST)["model_or_data"].to_pylist()
     assert row["value"] is None
     assert row["sentence"].startswith("purity: No answer: 'cnn' on 'one' has no effect (nan)")
+
+
+def test_networks_too_few_for_the_correction_over_scores_are_told_before_work_and_in_the_answer(caplog):
+    with caplog.at_level(logging.WARNING):
+        planned((0, 1))
+        planned((0, 1, 2))
+    [told] = [record.getMessage() for record in caplog.records if "are too few for an answer" in record.getMessage()]
+    assert told == (
+        "units: 2 models on 2 data sets with 2 seeds are too few for an answer of the model and the data: Holm's "
+        "correction over 10 scores cannot come below 5 %. Take 3 seeds or more."
+    )
+    rows = [row for row in crossed_rows(lambda m, d, seed: 100.0 * m + 0.1 * seed + d) if row["model"] != "softmax"]
+    scored = [row | {"metric": metric} for metric in ("purity", "auroc") for row in rows if row["model_seed"] < 2]
+    over_all, *_ = model_or_data(StubWork(scored), last_layers=LAST)["model_or_data"].to_pylist()
+    assert over_all["sentence"].endswith("seeds 0%.")  # of 12 networks
+    few = [row for row in scored if row["dataset"] != "three"]
+    over_all, *_ = model_or_data(StubWork(few), last_layers=LAST)["model_or_data"].to_pylist()
+    assert over_all["sentence"].endswith(
+        " Of 8 networks nothing can be found for the model and the data after Holm's correction over 2 scores: "
+        "take more seeds."
+    )
 
 
 def row_of(control, effect, p, half=None):

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from intriguing.engine.task import Output, Task
@@ -13,7 +14,8 @@ from intriguing.stages.units import functions
 from intriguing.stages.units.names import LIVE, RANDOM, RAW, SHUFFLED
 from intriguing.stages.units.plan.networks import Network, Study
 from intriguing.stages.units.plan.scans import activations, moments_of, tested_layer
-from intriguing.stats.findings import least_rotations
+from intriguing.stats.crossed_design import least_p_values
+from intriguing.stats.findings import LEVEL, least_rotations
 from intriguing.units.scoring.scores import METRICS, Depth
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ def rotation_tests(study: Study, networks: Sequence[Network]) -> Iterator[Task]:
         publish={"rotation_tests": "rotation_tests"},
     )
     if _is_crossed(networks):
+        _warn_of_few_networks(study, networks)
         yield functions.MODEL_OR_DATA.task(
             "model-or-data",
             functions.ModelOrDataParameters({n.model.name: n.model.layers[-1] for n in networks}),
@@ -206,11 +209,39 @@ def _warn_of_few_inputs(study: Study, networks: Sequence[Network]) -> None:
         )
 
 
+def _number_of_scores(study: Study) -> int:
+    """How many scores a layer is tested by: judged ones once for each judge."""
+    section = study.section
+    return len(section.metrics) + ("pixels" in section.judges) * sum(METRICS[name].judged for name in section.metrics)
+
+
+def _warn_of_few_networks(study: Study, networks: Sequence[Network]) -> None:
+    """Say so before work when the answer to "model or data?" could be found for no score."""
+    models, data = {n.model.name for n in networks}, {n.model.dataset.name for n in networks}
+    seeds, scores = len(networks) // (len(models) * len(data)), _number_of_scores(study)
+
+    def silent(seeds: int) -> list[str]:
+        least = least_p_values(len(models), len(data), seeds)
+        return [name for name in ("model", "data") if least[name] * scores > LEVEL]
+
+    if silent(seeds):
+        log.warning(
+            "units: %d models on %d data sets with %d seeds are too few for an answer of the %s: Holm's correction "
+            "over %d scores cannot come below 5 %%. Take %d seeds or more.",
+            len(models),
+            len(data),
+            seeds,
+            " and the ".join(silent(seeds)),
+            scores,
+            next(more for more in count(seeds) if not silent(more)),
+        )
+
+
 def _warn_of_large_families(study: Study, networks: Sequence[Network]) -> None:
     """Say so before work when no test could ever be found: so many are corrected for, by so few rotations."""
     section = study.section
     layers = [len(n.model.layers) for n in networks]
-    scores = len(section.metrics) + ("pixels" in section.judges) * sum(METRICS[name].judged for name in section.metrics)
+    scores = _number_of_scores(study)
     sizes = {"network": max(layers, default=0) * scores, "metric": sum(layers), "run": sum(layers) * scores}
     needed = least_rotations(sizes[section.family])
     if section.rotations < needed:

@@ -12,8 +12,8 @@ from intriguing.errors import InputError
 from intriguing.randomness import generator
 from intriguing.stages.units import functions
 from intriguing.stages.units.names import ENCODER, FIGURES, LIVE, RANDOM, RAW, SHUFFLED, TRAINED
-from intriguing.stats.crossed_design import CrossedDesign, crossed_design
-from intriguing.stats.findings import effect_in_words, finding, significant
+from intriguing.stats.crossed_design import CrossedDesign, crossed_design, least_p_values
+from intriguing.stats.findings import LEVEL, counted, effect_in_words, finding, significant
 from intriguing.stats.multiple import holm
 from intriguing.stats.signs import signed
 from intriguing.units.rotation import RotationTest, corrected
@@ -155,7 +155,7 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             f"Of {len(chosen)} score{'' if len(chosen) == 1 else 's'}{unanswered}, {without}, the model explains a "
             f"part of the effects in {counts['model']} (median share {share['model']:.0%}), the data in "
             f"{counts['data']} ({share['data']:.0%}), their combination in {counts['both']} ({share['both']:.0%}); "
-            f"seeds {share['seed']:.0%}."
+            f"seeds {share['seed']:.0%}.{_of_few_networks(rows, len(chosen))}"
         )
         blank = {
             "metric": "all",
@@ -167,6 +167,21 @@ def _over_all(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         answers += [blank | {"name": name, "value": float(count)} for name, count in counts.items()]
     return answers
+
+
+def _of_few_networks(rows: list[dict[str, Any]], scores: int) -> str:
+    """A sentence where so few networks allow no finding after Holm's correction over the `scores`; "" elsewhere."""
+    models, data = (len({row["name"] for row in rows if row["figure"] == figure}) for figure in ("model", "data"))
+    networks = max(row["n"] for row in rows if row["figure"] == "share" and row["value"] is not None)
+    words = {"model": "the model", "data": "the data", "both": "their combination"}
+    least = least_p_values(models, data, networks // (models * data))
+    silent = [words[name] for name, p in least.items() if p * scores > LEVEL]
+    if not silent:
+        return ""
+    return (
+        f" Of {networks} networks nothing can be found for {' and '.join(silent)} after Holm's correction over "
+        f"{counted(scores, 'score')}: take more seeds."
+    )
 
 
 def _figures(
