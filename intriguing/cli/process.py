@@ -19,6 +19,12 @@ from intriguing.cli.terminal import err, say, stop_printing
 from intriguing.engine.paths import without_working_folder
 from intriguing.errors import InputError, IntriguingError
 
+_NO_ROOM = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Raise the limit of a file's size (`ulimit -f` shows it)",
+}
+"""What to do where what is printed goes to a file that cannot grow."""
 _UNMAPPED = "failed to map segment"
 """What the system says of a library for which a limit of the process leaves no room."""
 
@@ -65,10 +71,10 @@ def call(arguments: list[str] | None = None) -> int:
             stop_printing()
             return 0
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in _NO_ROOM:
                 raise
             stop_printing()  # what is left is not tried at the end
-            say(err, f"What was to be printed cannot be written: {error.strerror}. Free some space.")
+            say(err, f"What was to be printed cannot be written: {error.strerror}. {_NO_ROOM[error.errno]}.")
             return 2
     return code if isinstance(code, int) else 0
 

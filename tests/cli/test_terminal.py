@@ -147,6 +147,16 @@ def test_a_full_disk_behind_the_output_is_told_in_a_sentence():
     assert "Traceback" not in done.stderr
 
 
+def test_an_output_that_may_grow_no_more_is_told_in_a_sentence(tmp_path):
+    """`ulimit -f` of a batch system: a traceback, and the exit code 120."""
+    line = 'ulimit -f 0; exec "$0" -m intriguing models > "$1"'
+    command = ["sh", "-c", line, sys.executable, str(tmp_path / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("What was to be printed cannot be written: File too large. Raise the limit")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_message_that_cannot_be_written_leaves_the_exit_code_as_it_is():
     with Path("/dev/full").open("w") as full:

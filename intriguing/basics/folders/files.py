@@ -355,6 +355,11 @@ def explained(error: OSError, folder: object) -> StoreError:
         return StoreError(
             f"Your quota on the disk of {folder} is used up. Free some space, then run the same command to continue."
         )
+    if error.errno == errno.EFBIG:
+        return StoreError(
+            f"A file in {folder} is larger than this process or its disk may have files ({error.strerror}). Raise the "
+            "limit (`ulimit -f` shows it), then run the same command to continue."
+        )
     if isinstance(error, PermissionError):
         return StoreError(
             f"{folder} cannot be written or read ({error.strerror}). Choose another folder with --out, or ask its "

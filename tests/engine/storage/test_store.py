@@ -164,6 +164,7 @@ def test_a_link_under_a_temporary_name_is_neither_followed_nor_an_error(tmp_path
     ("code", "said"),
     [
         (errno.EDQUOT, "Your quota on the disk of .* is used up. Free some space, then run the same command"),
+        (errno.EFBIG, "[(]File too large[)]. Raise the limit .`ulimit -f` shows it.*run the same command to continue"),
         (errno.EROFS, "Read-only file system[)]. Make it writable, then run the same command to continue, or choose"),
         (errno.EIO, "Input/output error[)]. Look after its disk or network drive, then run the same command"),
         (errno.ESTALE, "[(]Stale file handle[)]. Look after its disk or network drive, then run the same command"),
