@@ -317,6 +317,8 @@ def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) ->
 
 def _hint(value: Tensor, count: int) -> str:
     """What makes classes (B,) of what was given for them, where that is plain to see."""
+    if value.ndim == 0 and count > 1 and not value.is_floating_point():
+        return f" For one class for all of them write torch.full((len(x),), {int(value)})."
     if value.numel() == 1:
         return " For a single class write [label]." if count == 1 else " For a single image write x[None]."
     if value.ndim == 2 and len(value) == count and value.shape[1] > 1:

@@ -146,7 +146,7 @@ def _measured(claim: Claim, runs: Runs) -> _Measured:
     ours, theirs = runs.get(claim.variant), runs.get(claim.against)
     for name, found in ((claim.variant, ours), (claim.against, theirs)):
         if not found:
-            return _Measured(None, remark=f"no run of the variant {name!r} has ended")
+            return _Measured(None, remark=f"no run of the variant {name!r}: the spec has none, or none has ended")
     assert ours and theirs
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:

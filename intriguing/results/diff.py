@@ -9,7 +9,7 @@ import numpy as np
 
 from intriguing.basics.text.printable import filled, width_of
 from intriguing.errors import InputError
-from intriguing.results.matrices import KINDS
+from intriguing.results.matrices import KINDS, WITHOUT_SOURCE
 from intriguing.results.run import Run
 from intriguing.stats.intervals import median_interval
 
@@ -173,9 +173,10 @@ def _cells(run: Run) -> Iterator[tuple[Any, ...]]:
         low, high = matrix.attrs["low"], matrix.attrs["high"]
         for source in matrix.index:
             for target in matrix.columns:
-                name = f"{key['kind']} from {source} fool {target}, {key['dataset']}, {key['target_rule']}"
+                made = source if key["kind"] in WITHOUT_SOURCE else f"{key['kind']} from {source}"
+                where = ", ".join(filter(None, (key["dataset"], key["target_rule"], key["grade"])))
                 ends = float(low.loc[source, target]), float(high.loc[source, target])
-                yield f"{name}, {key['grade']}", float(matrix.loc[source, target]), *ends
+                yield f"{made} fool {target}, {where}", float(matrix.loc[source, target]), *ends
 
 
 def _in_spec(value: Any) -> str:

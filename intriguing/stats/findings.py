@@ -143,6 +143,8 @@ def _limit(test: Mapping[str, Any]) -> str:
         return f"smallest detectable effect {detectable:.1f}{before}"
     if _known(test, "null_sd") == 0 and rotations > 1:
         return "all rotations gave one value"
+    if _known(test, "alpha"):
+        return "a dose, for which no smallest effect is computed"
     return f"{counted(rotations, 'rotation')} {'is' if rotations == 1 else 'are'} too few for any finding"
 
 

@@ -112,6 +112,10 @@ def _explain(error: Any) -> str:
         valid = _keys_at(error["loc"][:-1])
         return f"{key}: unknown key.{did_you_mean(str(error['loc'][-1]), valid)} Valid keys: {', '.join(valid)}."
     if error["type"] in ("dict_type", "model_type"):
+        *above, last = error["loc"]
+        if above and last in _keys_at(tuple(error["loc"])):  # a key of a table that has lost its name
+            table = f"{'.'.join(map(str, above))}.NAME"
+            return f"{key}: it is a key of a table with a name; write [{table}], and {last} = ... below it"
         table = f"[{key}.NAME]" if error["type"] == "dict_type" and _keys_at((*error["loc"], "")) else f"[{key}]"
         return f"{key}: it is a table; write {table}, and its keys below (given: {error['input']!r})"
     message = str(error["msg"]).removeprefix("Value error, ")

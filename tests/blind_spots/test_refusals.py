@@ -52,6 +52,13 @@ def test_labels_that_are_no_whole_numbers_are_refused(kind):
         minimal_distortion(MODEL, IMAGES, np.zeros(2, kind))
 
 
+def test_one_class_for_all_images_is_told_how_to_write():
+    """The advice was for a single image: `x[None]`."""
+    labels = MODEL(IMAGES).argmax(1)
+    with pytest.raises(InputError, match=r"For one class for all of them write torch.full\(\(len\(x\),\), 2\)"):
+        minimal_distortion(MODEL, IMAGES, labels, targets=2)
+
+
 class Counting(nn.Module):
     """A linear network whose output depends on the number of images in its batch."""
 

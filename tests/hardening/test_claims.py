@@ -86,6 +86,8 @@ def test_distortions_are_compared_over_the_images_that_both_networks_get_right()
     assert robust.value == pytest.approx(np.sqrt((0.05 / 0.025) * (0.055 / 0.025)))
     assert distortion_ratio([np.array([none, 0.1])], [np.array([0.1, none])]) is None
     assert distortion_ratio([np.zeros(0)], [np.zeros(0)]) is None
+    alone = answer("more robust", runs(weight_decay=theirs)).remark
+    assert alone == "no run of the variant 'each layer': the spec has none, or none has ended"
     nothing = answer("more robust", runs(each_layer=[(1.5, none, 1, 1.0)], weight_decay=[(1.9, none, 1, 1.0)]))
     assert (nothing.outcome, nothing.remark) == ("unknown", "nothing was found to compare")
 

@@ -84,6 +84,13 @@ def test_too_few_rotations_and_rotations_that_do_not_differ_are_told_apart():
     assert "all rotations gave one value" in says(compare_with_draws(1.0, np.ones(99))).sentence
 
 
+def test_a_dose_has_no_smallest_effect_and_is_not_said_to_have_too_few_rotations():
+    dose = compare_with_draws(0.61, NULL).row() | {"n": 1_000, "alpha": 0.5, "detectable_effect": None}
+    told = finding(dose, PURER).sentence
+    assert "too few" not in told and "a dose, for which no smallest effect is computed" in told
+    assert "smallest detectable effect" in finding(dose | {"alpha": 0.0, "detectable_effect": 2.8}, PURER).sentence
+
+
 def test_a_test_without_figures_says_why():
     told = finding(Comparison().row() | {"n": 9}, PURER, "there are no labels")
     assert told.outcome == "unknown"

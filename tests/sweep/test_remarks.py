@@ -50,6 +50,11 @@ def test_nothing_is_said_of_those_that_are_meant_to_be_untrained(bad):
     assert notes(replace(run, spec={"models": {"FC10": {"architecture": "mlp", "train": False}}})) == []
     assert len(notes(replace(run, spec={"models": {"FC10": {"architecture": "own:net", "train": False}}}))) == 1
     assert len(notes(replace(run, spec={"models": ["FC10"]}))) == 1
+    # Of one that is trained in variants, and not itself: it was told that its labels may be wrong.
+    own = {"FC10": {"architecture": "own:net", "train": False}}
+    assert notes(replace(run, spec={"models": own, "hardening": {"models": ["FC10"]}})) == []
+    given = {"FC10": {"architecture": "own:net", "weights": "w.pt"}}
+    assert len(notes(replace(run, spec={"models": given, "hardening": {"models": ["FC10"]}}))) == 1
 
 
 def test_an_unfinished_run_has_no_notes(tmp_path):

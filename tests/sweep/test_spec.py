@@ -53,6 +53,10 @@ def test_every_spec_in_the_package_is_valid_and_says_what_it_is(name):
         ({"name": 7}, "name: Input should be a valid string (given: 7)"),
         ({"datasets": 3}, "datasets: it is a table; write [datasets.NAME], and its keys below (given: 3)"),
         ({"models": {"m": "cnn"}}, "models.m: it is a table; write [models.m], and its keys below (given: 'cnn')"),
+        (
+            {"models": {"architecture": "cnn", "layers": ["fc1"]}},
+            "it is a key of a table with a name; write [models.NAME], and architecture = ... below",
+        ),
         ({"models": {"cnn": {"layers": "fc1"}}}, "models.cnn.layers: Input should be a valid list (given: 'fc1')"),
         ({"transfer": {}}, "transfer: it feeds what [blind_spots] finds, and the spec has no such section"),
         ({"datasets": {}}, "datasets: a spec with models needs at least one data set"),

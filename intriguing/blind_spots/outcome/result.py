@@ -117,6 +117,9 @@ class SearchResult:
     def __repr__(self) -> str:
         return f"SearchResult({self._summary()})"
 
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *self.notes])
+
     def _repr_html_(self) -> str:
         columns = ("prediction", "clean_prediction", "l2", "distortion", "linf", "lower_bound")
         rows = []

@@ -16,10 +16,11 @@ where test_error is not null order by dataset, model, model_seed"""
 def notes(context: Context) -> list[str]:
     """A sentence per model that is no better than the commonest class of its test split.
 
-    Nothing is said of networks that are meant to be untrained: the controls, and those of the package that the spec
-    takes as they are made.
+    Nothing is said of networks that are meant to be untrained: the controls, those of the package that the spec takes
+    as they are made, and those of which [hardening] trains variants, if they are not trained themselves.
     """
-    untrained = _meant_untrained(context.run.section("models"))
+    hardened = context.run.section("hardening").get("models") or []
+    untrained = _meant_untrained(context.run.section("models"), {str(name) for name in hardened})
     said = (
         no_better_than_commonest(
             f"{context.label(row)} on {row['dataset']}", row["test_error"], int(row["images"]), row["commonest"]
@@ -30,13 +31,14 @@ def notes(context: Context) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def _meant_untrained(models: dict[str, Any]) -> set[str]:
-    """The models of a spec that are made here without weights and not trained."""
-    return {name for name, model in models.items() if isinstance(model, dict) and _is_made_untrained(model, name)}
+def _meant_untrained(models: dict[str, Any], hardened: set[str]) -> set[str]:
+    """The models of a spec that are made here without weights and not trained; those `hardened`, whoever makes them."""
+    tables = {name: model for name, model in models.items() if isinstance(model, dict)}
+    return {name for name, model in tables.items() if _is_made_untrained(model, name, name in hardened)}
 
 
-def _is_made_untrained(model: dict[str, Any], name: str) -> bool:
+def _is_made_untrained(model: dict[str, Any], name: str, hardened: bool) -> bool:
     architecture, options = str(model.get("architecture") or name), model.get("options")
     own = ":" not in architecture or architecture.startswith("torchvision:")
     given = isinstance(options, dict) and any(options.get(key) for key in ("published", "pretrained"))
-    return own and not model.get("train", True) and not model.get("weights") and not given
+    return (own or hardened) and not model.get("train", True) and not model.get("weights") and not given

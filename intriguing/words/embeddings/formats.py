@@ -52,7 +52,7 @@ def read_vectors(
         raise unknown_name("vector format", form, FORMATS)
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit}: read at least 1 vector, or None for all.")
-    return _located(locate(source), form, encoding, trust_pickle, limit, limit)
+    return _located(locate(source, "vector"), form, encoding, trust_pickle, limit, limit)
 
 
 def _located(
@@ -85,7 +85,7 @@ def check_vectors(
     """
     if form not in FORMATS:
         raise unknown_name("vector format", form, FORMATS)
-    path = locate(source)
+    path = locate(source, "vector")
     small = path.stat().st_size < (_SMALL if _is_plain(path) else _SMALL_COMPRESSED)
     looked_at = limit if small else min(limit or _EARLY, _EARLY)
     vectors = _located(path, form, encoding, trust_pickle, looked_at, limit)

@@ -22,12 +22,15 @@ from typing import BinaryIO, cast
 
 from intriguing.basics.folders.files import expanded
 from intriguing.basics.folders.presence import is_file, no_such
+from intriguing.data.files import near_files
 from intriguing.errors import DataError, InputError, MissingExtraError, unknown_name
 
 EMBEDDED = "embedded"
 _GENSIM = "gensim:"
 _SAMPLE = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 _BLOCK = 1 << 22
+_ENDINGS = (".txt", ".vec", ".bin", ".kv", ".model", ".gz", ".bz2", ".xz")
+"""Of the files that are named where the one that was asked for is missing."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -39,8 +42,10 @@ DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error)
 """The errors of decompressing a damaged file."""
 
 
-def locate(source: str) -> Path:
+def locate(source: str, what: str = "text") -> Path:
     """The file of `source`; it is downloaded only for a ``gensim:`` name that is not in gensim's cache.
+
+    what: of what kind the file should be, "text" or "vector", for an error's words.
 
     Raises: `DataError` if there is no such file or the download fails; `UnknownNameError` for a name that
     gensim.downloader does not have; `MissingExtraError` without gensim.
@@ -51,9 +56,10 @@ def locate(source: str) -> Path:
         return _downloaded(source.removeprefix(_GENSIM))
     path = expanded(source)
     if not is_file(path):
+        sample = f"{EMBEDDED!r} for the sample inside gensim, " if what == "text" else ""
         raise DataError(
-            f"{no_such('file', source)} Give the path of a text file, {EMBEDDED!r} for the sample inside gensim, "
-            f"or '{_GENSIM}NAME' for a data set of gensim.downloader."
+            f"{no_such('file', source)}{near_files(path, _ENDINGS)} Give the path of a {what} file, {sample}or "
+            f"'{_GENSIM}NAME' for one of gensim.downloader."
         )
     return path
 

@@ -97,6 +97,19 @@ def test_a_text_that_cannot_be_read_is_refused_before_anything_runs(tmp_path, co
     assert message in str(raised.value)
 
 
+def test_a_missing_file_is_told_with_its_neighbours_and_with_what_may_stand_there(tmp_path, text):
+    """Where a file of vectors was missing the sample of text was offered in its place."""
+    (tmp_path / "embedding.vec").write_text("word 1 2 3\n")
+    words = {"corpora": {"own": {"source": text}}, "vectors": {"glove": {"source": str(tmp_path / "embeding.vec")}}}
+    with pytest.raises(IntriguingError) as raised:
+        prepare({"name": "w", "words": words})
+    assert "Did you mean 'embedding.vec'? Give the path of a vector file, or 'gensim:NAME' for" in str(raised.value)
+    words = {"corpora": {"own": {"source": str(tmp_path / "embeding.vec")}}}
+    with pytest.raises(IntriguingError) as raised:
+        prepare({"name": "w", "words": words})
+    assert "Did you mean 'embedding.vec'? Give the path of a text file, 'embedded' for the sample" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
