@@ -15,7 +15,8 @@ from intriguing.activations import collect_activations
 from intriguing.cli import call as run_command
 from intriguing.errors import InputError, ModelError
 from intriguing.models import build_model
-from intriguing.sweep.first_spec import Asked, Seen, first_spec, look
+from intriguing.sweep.first_look import Asked, Seen, look
+from intriguing.sweep.first_spec import first_spec
 from intriguing.sweep.spec import load_spec
 
 MODEL = """
