@@ -267,7 +267,7 @@ def _checked(
         other = value.is_floating_point() or value.is_complex() or value.dtype == torch.bool
         whole = not other or not value.numel()  # torch takes an empty list for float32
         if value.shape != (len(x),) or not whole:
-            hint = _hint(value, len(x))
+            hint = _hint(value, x)
             raise InputError(
                 f"{name} is {tuple(value.shape)} {value.dtype}; it must be {len(x)} whole numbers, one per row of x, "
                 f"which is {tuple(x.shape)}.{hint}"
@@ -315,12 +315,14 @@ def _check_scale(x: Tensor, images: Tensor, box: Box, options: SearchOptions) ->
         raise InputError(f"x runs from {float(x.min()):g} to {float(x.max()):g}, the box from 0 to 1: write x / 255.")
 
 
-def _hint(value: Tensor, count: int) -> str:
-    """What makes classes (B,) of what was given for them, where that is plain to see."""
-    if value.ndim == 0 and count > 1 and not value.is_floating_point():
-        return f" For one class for all of them write torch.full((len(x),), {int(value)})."
+def _hint(value: Tensor, x: Tensor) -> str:
+    """What makes classes (B,) of what was given for them, where that is plain to see. x: (B, ...)"""
+    count = len(x)
+    if value.numel() == 1 and count == 1:
+        return " For a single class write [label]."
     if value.numel() == 1:
-        return " For a single class write [label]." if count == 1 else " For a single image write x[None]."
+        single = "" if x.ndim > 3 else " For a single image write x[None]."
+        return f"{single} For one class for all of them write torch.full((len(x),), {value.item():.0f})."
     if value.ndim == 2 and len(value) == count and value.shape[1] > 1:
         return " Of scores, or rows of zeros with a one, .argmax(1) makes them."
     if value.shape == (count, 1):
