@@ -47,6 +47,21 @@ leaving.leave(3)
     assert "waiting for a thread that was left running, mine (Ctrl-C ends it)" in done.stdout
 
 
+@pytest.mark.parametrize("kind", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_an_executor_that_was_left_open_is_no_thread_to_wait_for(kind):
+    """Its threads wait for work: the process never ended, as that of a job on an object store."""
+    code = f"""
+from concurrent.futures import {kind}
+from intriguing.basics.process.leaving import leave
+executor = {kind}(1)
+if __name__ == "__main__":
+    print(executor.submit(abs, -5).result(), flush=True)
+    leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "5\n", "")
+
+
 def test_a_run_that_leaves_ray_behind_ends_so(monkeypatch):
     from intriguing.basics.process import leaving
     from intriguing.engine.pools.on_ray import cluster
